@@ -1,0 +1,302 @@
+//! Columns: what of an event goes into them, and in which bytes.
+//!
+//! A value is encoded once, in PostgreSQL's binary form, whether it then travels by COPY or as an array's element.
+
+use jiff::civil::{Date, DateTime};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::decimal::Decimal;
+use super::pointer::Pointer;
+
+/// A column that an event's value is written to.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Where the value stands in the event. What is not there is NULL.
+    pub from: Pointer,
+    /// Its type.
+    pub ty: ColumnType,
+}
+
+/// The types a column may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum ColumnType {
+    /// `true` or `false`.
+    #[serde(rename = "boolean")]
+    Boolean,
+    /// 2 bytes.
+    #[serde(rename = "smallint")]
+    Smallint,
+    /// 4 bytes.
+    #[serde(rename = "integer")]
+    Integer,
+    /// 8 bytes.
+    #[serde(rename = "bigint")]
+    Bigint,
+    /// 4 bytes, rounded.
+    #[serde(rename = "real")]
+    Real,
+    /// 8 bytes, rounded.
+    #[serde(rename = "double precision")]
+    Double,
+    /// Any decimal, exactly.
+    #[serde(rename = "numeric")]
+    Numeric,
+    /// A string without U+0000.
+    #[serde(rename = "text")]
+    Text,
+    /// From a string.
+    #[serde(rename = "uuid")]
+    Uuid,
+    /// From `2019-05-07`.
+    #[serde(rename = "date")]
+    Date,
+    /// From `2019-05-07 19:54:13.563` or with a `T`.
+    #[serde(rename = "timestamp")]
+    Timestamp,
+    /// From a number of seconds since the Unix epoch, or an RFC 3339 string.
+    #[serde(rename = "timestamptz")]
+    Timestamptz,
+    /// Any JSON.
+    #[serde(rename = "jsonb")]
+    Jsonb,
+}
+
+/// A value that does not fit its column; says what would.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("does not fit the column: it should be {0}")]
+pub struct Unfit(pub &'static str);
+
+/// 2000-01-01T00:00:00, from which PostgreSQL counts.
+const POSTGRES_EPOCH: DateTime = DateTime::constant(2000, 1, 1, 0, 0, 0, 0);
+const POSTGRES_EPOCH_UNIX_MICROS: i64 = 946_684_800_000_000;
+/// PostgreSQL's timestamps: 4713 BC to 294276 AD, in microseconds from 2000
+/// (<https://www.postgresql.org/docs/current/datatype-datetime.html>).
+const TIMESTAMP_MICROS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
+
+impl ColumnType {
+    /// The type as SQL names it.
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::Boolean => "boolean",
+            Self::Smallint => "smallint",
+            Self::Integer => "integer",
+            Self::Bigint => "bigint",
+            Self::Real => "real",
+            Self::Double => "double precision",
+            Self::Numeric => "numeric",
+            Self::Text => "text",
+            Self::Uuid => "uuid",
+            Self::Date => "date",
+            Self::Timestamp => "timestamp without time zone",
+            Self::Timestamptz => "timestamp with time zone",
+            Self::Jsonb => "jsonb",
+        }
+    }
+
+    /// The type's object id, which never changes (`pg_type.dat` in PostgreSQL's source).
+    pub fn oid(self) -> u32 {
+        match self {
+            Self::Boolean => 16,
+            Self::Smallint => 21,
+            Self::Integer => 23,
+            Self::Bigint => 20,
+            Self::Real => 700,
+            Self::Double => 701,
+            Self::Numeric => 1700,
+            Self::Text => 25,
+            Self::Uuid => 2950,
+            Self::Date => 1082,
+            Self::Timestamp => 1114,
+            Self::Timestamptz => 1184,
+            Self::Jsonb => 3802,
+        }
+    }
+
+    /// The object id of its array type.
+    pub fn array_oid(self) -> u32 {
+        match self {
+            Self::Boolean => 1000,
+            Self::Smallint => 1005,
+            Self::Integer => 1007,
+            Self::Bigint => 1016,
+            Self::Real => 1021,
+            Self::Double => 1022,
+            Self::Numeric => 1231,
+            Self::Text => 1009,
+            Self::Uuid => 2951,
+            Self::Date => 1182,
+            Self::Timestamp => 1115,
+            Self::Timestamptz => 1185,
+            Self::Jsonb => 3807,
+        }
+    }
+
+    /// Appends the value with its length before it, as COPY's binary format and arrays have it; -1 for NULL.
+    ///
+    /// # Errors
+    /// The value does not fit; what was appended is then to be dropped.
+    pub fn encode(self, value: Option<&Value>, out: &mut Vec<u8>) -> Result<(), Unfit> {
+        let value = match value {
+            None | Some(Value::Null) => {
+                out.extend((-1_i32).to_be_bytes());
+                return Ok(());
+            }
+            Some(value) => value,
+        };
+        let start = out.len();
+        out.extend([0; 4]);
+        self.encode_value(value, out)?;
+        let length = i32::try_from(out.len() - start - 4).map_err(|_| Unfit("shorter than 2 GiB"))?;
+        out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        Ok(())
+    }
+
+    fn encode_value(self, value: &Value, out: &mut Vec<u8>) -> Result<(), Unfit> {
+        match self {
+            Self::Boolean => out.push(value.as_bool().ok_or(Unfit("true or false"))?.into()),
+            Self::Smallint => {
+                const EXPECTED: Unfit = Unfit("an integer from -32768 to 32767");
+                let integer = i16::try_from(integer(value).ok_or(EXPECTED)?).map_err(|_| EXPECTED)?;
+                out.extend(integer.to_be_bytes());
+            }
+            Self::Integer => {
+                const EXPECTED: Unfit = Unfit("an integer of 32 bits");
+                let integer = i32::try_from(integer(value).ok_or(EXPECTED)?).map_err(|_| EXPECTED)?;
+                out.extend(integer.to_be_bytes());
+            }
+            Self::Bigint => {
+                let integer = integer(value).ok_or(Unfit("an integer of 64 bits"))?;
+                out.extend(integer.to_be_bytes());
+            }
+            Self::Real => {
+                let number = value.as_number().and_then(|number| number.as_str().parse::<f32>().ok());
+                let number = number.filter(|number| number.is_finite());
+                out.extend(number.ok_or(Unfit("a number within the range of real"))?.to_be_bytes());
+            }
+            Self::Double => {
+                let number = value.as_number().and_then(|number| number.as_str().parse::<f64>().ok());
+                let number = number.filter(|number| number.is_finite());
+                out.extend(number.ok_or(Unfit("a number within the range of double precision"))?.to_be_bytes());
+            }
+            Self::Numeric => value
+                .as_number()
+                .and_then(|number| Decimal::parse(number.as_str()))
+                .and_then(|decimal| decimal.to_numeric(out))
+                .ok_or(Unfit("a number within the range of numeric"))?,
+            Self::Text => {
+                let text = value.as_str().filter(|text| !text.contains('\0'));
+                out.extend(text.ok_or(Unfit("a string without U+0000"))?.as_bytes());
+            }
+            Self::Uuid => {
+                let uuid = value.as_str().and_then(|text| uuid::Uuid::try_parse(text).ok());
+                out.extend(uuid.ok_or(Unfit("a UUID"))?.into_bytes());
+            }
+            Self::Date => {
+                let date: Option<Date> = value.as_str().and_then(|text| text.parse().ok());
+                let days = date
+                    .and_then(|date| i32::try_from(date.duration_since(POSTGRES_EPOCH.date()).as_secs() / 86_400).ok());
+                out.extend(days.ok_or(Unfit("a date such as 2019-05-07"))?.to_be_bytes());
+            }
+            Self::Timestamp => {
+                const EXPECTED: Unfit = Unfit("a date and time such as 2019-05-07 19:54:13.563");
+                let text = value.as_str().filter(|text| text.contains(':')).ok_or(EXPECTED)?;
+                let time: DateTime = text.parse().map_err(|_| EXPECTED)?;
+                out.extend(micros(time.duration_since(POSTGRES_EPOCH)).ok_or(EXPECTED)?.to_be_bytes());
+            }
+            Self::Timestamptz => {
+                const EXPECTED: Unfit = Unfit("seconds since 1970, or a time such as 2019-05-07T19:54:13Z");
+                out.extend(timestamptz(value).ok_or(EXPECTED)?.to_be_bytes());
+            }
+            Self::Jsonb => {
+                const VERSION: u8 = 1;
+                out.push(VERSION);
+                serde_json::to_writer(out, value).map_err(|_| Unfit("JSON"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An integer, however it is written: JSON Schema calls 5.0 and 1e3 integers too.
+fn integer(value: &Value) -> Option<i64> {
+    let number = value.as_number()?;
+    number.as_i64().or_else(|| Decimal::parse(number.as_str())?.to_i64(0, false))
+}
+
+fn micros(duration: SignedDuration) -> Option<i64> {
+    let half = SignedDuration::from_nanos(if duration.is_negative() { -500 } else { 500 });
+    i64::try_from(duration.checked_add(half)?.as_micros()).ok()
+}
+
+fn timestamptz(value: &Value) -> Option<i64> {
+    let micros = match value {
+        Value::Number(seconds) => {
+            Decimal::parse(seconds.as_str())?.to_i64(6, true)?.checked_sub(POSTGRES_EPOCH_UNIX_MICROS)?
+        }
+        Value::String(text) => {
+            let time: Timestamp = text.parse().ok()?;
+            micros(time.as_duration())? - POSTGRES_EPOCH_UNIX_MICROS
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    TIMESTAMP_MICROS.contains(&micros).then_some(micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn encoded(ty: ColumnType, value: &Value) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        ty.encode(Some(value), &mut out).ok()?;
+        let (length, bytes) = out.split_at(4);
+        assert_eq!(length, u32::try_from(bytes.len()).ok()?.to_be_bytes());
+        Some(bytes.to_vec())
+    }
+
+    #[test]
+    fn null_and_what_is_not_there_are_null() {
+        for value in [None, Some(&Value::Null)] {
+            let mut out = Vec::new();
+            assert_eq!(ColumnType::Text.encode(value, &mut out), Ok(()));
+            assert_eq!(out, (-1_i32).to_be_bytes());
+        }
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_its_column_is_refused() {
+        for (ty, value) in [
+            (ColumnType::Boolean, json!("true")),
+            (ColumnType::Smallint, json!(32_768)),
+            (ColumnType::Integer, json!(2_147_483_648_i64)),
+            (ColumnType::Bigint, json!(1.5)),
+            (ColumnType::Text, json!("a\0b")),
+            (ColumnType::Text, json!(5)),
+            (ColumnType::Uuid, json!("5")),
+            (ColumnType::Date, json!("2019-02-30")),
+            (ColumnType::Timestamp, json!("2019-05-07")),
+            (ColumnType::Timestamptz, json!("2019-05-07 19:54")),
+            (ColumnType::Timestamptz, json!(1e13)),
+        ] {
+            assert_eq!(encoded(ty, &value), None, "{ty:?} {value}");
+        }
+        let huge: Value = serde_json::from_str("1e400").unwrap_or_default();
+        assert_eq!(encoded(ColumnType::Double, &huge), None);
+        assert_eq!(encoded(ColumnType::Real, &json!(1e39)), None);
+        assert!(encoded(ColumnType::Numeric, &huge).is_some());
+    }
+
+    #[test]
+    fn one_time_written_three_ways_is_one_time() {
+        let of = |ty, value| encoded(ty, &value).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
+        let expected = Some(610_574_053_563_000);
+        assert_eq!(of(ColumnType::Timestamptz, json!(1_557_258_853.563)), expected);
+        assert_eq!(of(ColumnType::Timestamptz, json!("2019-05-07T21:54:13.563+02:00")), expected);
+        assert_eq!(of(ColumnType::Timestamp, json!("2019-05-07 19:54:13.563")), expected);
+    }
+}

@@ -1,0 +1,247 @@
+//! The `x-sluice` block of a contract file, and what must hold in it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::column::{Column, ColumnType};
+use super::pointer::{self, Pointer};
+use super::{Changes, Entity, Landing, Mode, Parent, Table};
+
+/// What is wrong with a contract, and where in its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wrong {
+    pub(super) pointer: String,
+    pub(super) reason: String,
+}
+
+impl Wrong {
+    fn at(member: &str, reason: impl Into<String>) -> Self {
+        let tokens = ["x-sluice"].into_iter().chain(member.split('/').filter(|token| !token.is_empty()));
+        Self { pointer: pointer::join(tokens), reason: reason.into() }
+    }
+}
+
+/// The block as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Definition {
+    pub(super) topic: String,
+    pub(super) partitions: u16,
+    #[serde(default)]
+    pub(super) key: Vec<Pointer>,
+    mode: ModeName,
+    table: Option<String>,
+    #[serde(default)]
+    columns: BTreeMap<String, ColumnDefinition>,
+    dedupe: Option<Pointer>,
+    parent: Option<ParentDefinition>,
+    schema: Option<String>,
+    #[serde(default)]
+    tables: Vec<String>,
+    evolve: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ModeName {
+    Append,
+    Upsert,
+    Entity,
+    Changes,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ColumnDefinition {
+    from: Pointer,
+    #[serde(rename = "type")]
+    ty: ColumnType,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ParentDefinition {
+    stream: String,
+    from: Pointer,
+}
+
+impl Definition {
+    /// Reads the block of a contract file.
+    pub(super) fn read(file: &Value) -> Result<Self, Wrong> {
+        let block = file
+            .get("x-sluice")
+            .ok_or_else(|| Wrong { pointer: String::new(), reason: "the member x-sluice is missing".to_owned() })?;
+        serde_path_to_error::deserialize(block).map_err(|error| {
+            use serde_path_to_error::Segment;
+            let tokens: Vec<String> = error
+                .path()
+                .iter()
+                .filter_map(|segment| match segment {
+                    Segment::Seq { index } => Some(index.to_string()),
+                    Segment::Map { key } => Some(key.clone()),
+                    Segment::Enum { variant } => Some(variant.clone()),
+                    Segment::Unknown => None,
+                })
+                .collect();
+            Wrong::at(&tokens.join("/"), error.inner().to_string())
+        })
+    }
+
+    /// What the block says of the landing, once all of it holds together.
+    pub(super) fn mode(&self, schema: &Value) -> Result<Mode, Wrong> {
+        self.check_topic()?;
+        self.check_key(schema)?;
+        match self.mode {
+            ModeName::Append => {
+                self.refuse(&[("parent", self.parent.is_some())])?;
+                self.refuse_changes_members()?;
+                let landing = self.landing(schema)?;
+                let dedupe = match &self.dedupe {
+                    Some(id) => Some(landing.column_from(id).ok_or_else(|| no_column("dedupe", id))?),
+                    None => None,
+                };
+                Ok(Mode::Append { landing, dedupe })
+            }
+            ModeName::Upsert => {
+                self.refuse(&[("parent", self.parent.is_some()), ("dedupe", self.dedupe.is_some())])?;
+                self.refuse_changes_members()?;
+                let landing = self.landing(schema)?;
+                let key = self.key_columns(&landing)?;
+                Ok(Mode::Upsert { landing, key })
+            }
+            ModeName::Entity => {
+                self.refuse(&[("dedupe", self.dedupe.is_some())])?;
+                self.refuse_changes_members()?;
+                let landing = self.landing(schema)?;
+                let key = self.key_columns(&landing)?;
+                let parent = match &self.parent {
+                    Some(parent) => Some(Parent {
+                        stream: parent.stream.clone(),
+                        column: landing
+                            .column_from(&parent.from)
+                            .ok_or_else(|| no_column("parent/from", &parent.from))?,
+                    }),
+                    None => None,
+                };
+                Ok(Mode::Entity(Entity { landing, key, parent }))
+            }
+            ModeName::Changes => {
+                self.refuse(&[
+                    ("parent", self.parent.is_some()),
+                    ("dedupe", self.dedupe.is_some()),
+                    ("table", self.table.is_some()),
+                    ("columns", !self.columns.is_empty()),
+                ])?;
+                let schema = self.schema.clone().filter(|schema| !schema.is_empty());
+                let schema =
+                    schema.ok_or_else(|| Wrong::at("schema", "mode changes needs the schema it may write to"))?;
+                if self.tables.is_empty() {
+                    return Err(Wrong::at("tables", "mode changes needs the tables it may write to, or \"*\""));
+                }
+                Ok(Mode::Changes(Changes {
+                    schema,
+                    tables: (!self.tables.iter().any(|table| table == "*"))
+                        .then(|| self.tables.iter().cloned().collect()),
+                    evolve: self.evolve.unwrap_or(false),
+                }))
+            }
+        }
+    }
+
+    /// Kafka's rule for topic names: `Topic.validate` in its source.
+    fn check_topic(&self) -> Result<(), Wrong> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if self.topic.is_empty()
+            || self.topic.len() > 249
+            || matches!(self.topic.as_str(), "." | "..")
+            || !self.topic.chars().all(legal)
+        {
+            return Err(Wrong::at("topic", "a topic is named with 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'"));
+        }
+        if self.partitions == 0 {
+            return Err(Wrong::at("partitions", "a topic has at least 1 partition"));
+        }
+        Ok(())
+    }
+
+    fn check_key(&self, schema: &Value) -> Result<(), Wrong> {
+        for (index, pointer) in self.key.iter().enumerate() {
+            check_member(schema, pointer, &format!("key/{index}"))?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, members: &[(&str, bool)]) -> Result<(), Wrong> {
+        match members.iter().find(|(_, is_set)| *is_set) {
+            Some((member, _)) => Err(Wrong::at(member, format!("mode {} has no use for it", self.mode.name()))),
+            None => Ok(()),
+        }
+    }
+
+    fn refuse_changes_members(&self) -> Result<(), Wrong> {
+        self.refuse(&[
+            ("schema", self.schema.is_some()),
+            ("tables", !self.tables.is_empty()),
+            ("evolve", self.evolve.is_some()),
+        ])
+    }
+
+    fn landing(&self, schema: &Value) -> Result<Landing, Wrong> {
+        let table = self.table.as_deref().ok_or_else(|| Wrong::at("table", "the landing table is missing"))?;
+        let table = match table.split_once('.') {
+            Some((schema, name)) if !schema.is_empty() && !name.is_empty() => {
+                Table { schema: schema.to_owned(), name: name.to_owned() }
+            }
+            _ => {
+                return Err(Wrong::at("table", "a table is named with its schema, as in public.orders"));
+            }
+        };
+        if self.columns.is_empty() {
+            return Err(Wrong::at("columns", "the landing table's columns are missing"));
+        }
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (name, column) in &self.columns {
+            check_member(schema, &column.from, &format!("columns/{name}/from"))?;
+            columns.push(Column { name: name.clone(), from: column.from.clone(), ty: column.ty });
+        }
+        Ok(Landing { table, columns })
+    }
+
+    fn key_columns(&self, landing: &Landing) -> Result<Vec<usize>, Wrong> {
+        if self.key.is_empty() {
+            return Err(Wrong::at("key", format!("mode {} needs a key", self.mode.name())));
+        }
+        let column =
+            |(index, pointer)| landing.column_from(pointer).ok_or_else(|| no_column(&format!("key/{index}"), pointer));
+        self.key.iter().enumerate().map(column).collect()
+    }
+}
+
+impl ModeName {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Upsert => "upsert",
+            Self::Entity => "entity",
+            Self::Changes => "changes",
+        }
+    }
+}
+
+fn no_column(member: &str, pointer: &Pointer) -> Wrong {
+    Wrong::at(member, format!("no column is written from {:?}", pointer.as_str()))
+}
+
+/// A pointer into a member that a closed schema does not name can only be a slip of the pen.
+fn check_member(schema: &Value, pointer: &Pointer, member: &str) -> Result<(), Wrong> {
+    let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
+    match (pointer.first(), schema.get("properties").and_then(Value::as_object)) {
+        (Some(first), Some(properties)) if closed && !properties.contains_key(first) => Err(Wrong::at(
+            member,
+            format!("the schema has no property {first:?} for {:?} to point into", pointer.as_str()),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,85 @@
+//! JSON pointers (RFC 6901), split once.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A pointer into an event.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Pointer {
+    text: String,
+    tokens: Vec<Token>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Token {
+    name: String,
+    index: Option<usize>,
+}
+
+impl Pointer {
+    /// The value it points at, if there is one.
+    pub fn get<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        self.tokens.iter().try_fold(value, |value, token| match value {
+            Value::Object(members) => members.get(&token.name),
+            Value::Array(elements) => elements.get(token.index?),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        })
+    }
+
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The member of the event in which it points; none for the event itself.
+    pub fn first(&self) -> Option<&str> {
+        self.tokens.first().map(|token| token.name.as_str())
+    }
+}
+
+impl TryFrom<String> for Pointer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let tokens = match text.strip_prefix('/') {
+            Some(tokens) => tokens
+                .split('/')
+                .map(|token| {
+                    let name = token.replace("~1", "/").replace("~0", "~");
+                    let index = name.parse().ok();
+                    Token { name, index }
+                })
+                .collect(),
+            None if text.is_empty() => Vec::new(),
+            None => {
+                return Err(format!("{text:?} is not a JSON pointer: it should be empty or start with /"));
+            }
+        };
+        Ok(Self { text, tokens })
+    }
+}
+
+/// The pointer that leads through `tokens`.
+pub fn join<'t>(tokens: impl IntoIterator<Item = &'t str>) -> String {
+    tokens
+        .into_iter()
+        .fold(String::new(), |pointer, token| pointer + "/" + &token.replace('~', "~0").replace('/', "~1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pointer_leads_through_members_and_elements() {
+        let event = json!({"a": {"b/c": [10, {"~": "x"}]}});
+        let at = |text: &str| Pointer::try_from(text.to_owned()).ok().and_then(|p| p.get(&event).cloned());
+        assert_eq!(at("/a/b~1c/0"), Some(json!(10)));
+        assert_eq!(at("/a/b~1c/1/~0"), Some(json!("x")));
+        assert_eq!(at(""), Some(event.clone()));
+        assert_eq!(at("/a/none"), None);
+        assert!(Pointer::try_from("a".to_owned()).is_err());
+    }
+}

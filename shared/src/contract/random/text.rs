@@ -1,0 +1,203 @@
+//! Random texts: by pattern, by format, or free and then as untidy as the world's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jsonschema::{Draft, PatternOptions, Validator};
+use rand::seq::IndexedRandom as _;
+use rand::{Rng, RngExt as _};
+use serde_json::{Value, json};
+
+use super::format;
+use super::shape::{Range, Shape};
+
+/// What free texts are made of: whatever a program has stumbled over before, as far as PostgreSQL stores it.
+const WORDS: &[&str] = &[
+    "Zürich", "São Paulo", "naïve", "O'Brien", "\"quoted\"", "日本", "Ελλάδα", "Москва", "العربية", "🌍", "👩‍👩‍👧", "e\u{301}",
+    "back\\slash", "100%", "<b>bold</b>", "null", "a,b;c", "tab\tbed", "two\nlines", "--", "$1", "{}", "ß", "İstanbul",
+    "northern", "Light", "WATER", "seven", "Holland", "garden", "O", "x", "1e400", "\u{feff}mark", "'; drop table",
+    "nbsp\u{a0}", "rtl\u{200f}",
+];
+/// The length of a free text where its schema does not ask for more, in characters.
+const USUAL_LENGTH: usize = 32;
+const TRIES: usize = 64;
+/// How often an unbounded repetition in a pattern is repeated, at most: the first that is long enough serves.
+const REPEATS: [u32; 3] = [6, 40, 300];
+
+/// Makes texts; keeps what patterns compile to.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    patterns: HashMap<String, Arc<Pattern>>,
+}
+
+#[derive(Debug)]
+struct Pattern {
+    matches: Option<Validator>,
+    samples: Vec<rand_regex::Regex>,
+    ends: bool,
+}
+
+impl Texts {
+    /// A text of the shape, or none if none was found.
+    pub(super) fn text(&mut self, shape: &Shape, now_ms: i64, rng: &mut dyn Rng) -> Option<String> {
+        if shape.length.min > shape.length.max {
+            return None;
+        }
+        let patterns: Vec<Arc<Pattern>> = shape.patterns.iter().map(|pattern| self.pattern(pattern)).collect();
+        if patterns.is_empty() && shape.formats.is_empty() {
+            return Some(untidy(shape.length, rng));
+        }
+        for attempt in 0..TRIES {
+            let text = match (shape.formats.first(), patterns.choose(rng)) {
+                (Some(format), None) => format::text(format, now_ms, rng).unwrap_or_else(|| untidy(shape.length, rng)),
+                (Some(format), Some(_)) if attempt % 2 == 0 => format::text(format, now_ms, rng)?,
+                (_, Some(pattern)) => pattern.text(shape.length, attempt, rng),
+                (None, None) => untidy(shape.length, rng),
+            };
+            let is_fit = shape.length.includes(text.chars().count())
+                && !text.contains('\0')
+                && (attempt > TRIES / 2 || !patterns.iter().any(|p| p.ends) || !text.contains(char::is_control))
+                && patterns.iter().all(|pattern| pattern.matches(&text));
+            if is_fit {
+                return Some(text);
+            }
+        }
+        None
+    }
+
+    /// Whether a member's name matches a pattern.
+    pub(super) fn matches(&mut self, pattern: &str, name: &str) -> bool {
+        self.pattern(pattern).matches(name)
+    }
+
+    fn pattern(&mut self, pattern: &str) -> Arc<Pattern> {
+        if let Some(known) = self.patterns.get(pattern) {
+            return Arc::clone(known);
+        }
+        let compiled = Arc::new(Pattern::compile(pattern));
+        self.patterns.insert(pattern.to_owned(), Arc::clone(&compiled));
+        compiled
+    }
+}
+
+impl Pattern {
+    fn compile(pattern: &str) -> Self {
+        let validator = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .with_pattern_options(PatternOptions::regex())
+            .build(&json!({"pattern": pattern}));
+        let readable = readable(pattern);
+        let compile = |repeats| rand_regex::Regex::compile(&readable, repeats).ok();
+        Self {
+            matches: validator.ok(),
+            samples: REPEATS.into_iter().filter_map(compile).collect(),
+            ends: pattern.ends_with('$'),
+        }
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        // Without a verdict here, the event's own check has the last word.
+        self.matches.as_ref().is_none_or(|validator| validator.is_valid(&Value::from(text)))
+    }
+
+    fn text(&self, length: Range, attempt: usize, rng: &mut dyn Rng) -> String {
+        // A pattern that is not tied to its ends mostly lets a free text through.
+        let sample = self.samples.get(attempt / 8 % self.samples.len().max(1));
+        match sample {
+            Some(sample) if self.ends || attempt % 4 != 0 => {
+                let text: Result<String, _> = rng.sample(sample);
+                let mut text = text.unwrap_or_default();
+                let missing = length.min.saturating_sub(text.chars().count());
+                if missing > 0 && !self.ends {
+                    text += &untidy(Range { min: missing, max: missing }, rng);
+                }
+                text
+            }
+            _ => untidy(length, rng),
+        }
+    }
+}
+
+/// A free text.
+pub(super) fn untidy(length: Range, rng: &mut dyn Rng) -> String {
+    let most = length.max.min(length.min.max(USUAL_LENGTH));
+    let wanted = rng.random_range(length.min..=most);
+    let mut text = String::new();
+    while text.chars().count() < wanted {
+        if !text.is_empty() {
+            text.push_str(if rng.random_bool(0.1) { "  " } else { " " });
+        }
+        text.push_str(WORDS.choose(rng).copied().unwrap_or("x"));
+    }
+    text.chars().take(wanted).collect()
+}
+
+/// The pattern without anchors, which cannot be drawn from, and with classes that stay within what people write. What
+/// it then gives is checked against the pattern itself.
+fn readable(pattern: &str) -> String {
+    let mut readable = String::with_capacity(pattern.len());
+    let (mut in_class, mut chars) = (false, pattern.chars());
+    while let Some(c) = chars.next() {
+        match (c, in_class) {
+            ('\\', _) => match chars.next() {
+                Some('d') => readable.push_str("[0-9]"),
+                Some('w') => readable.push_str("[0-9A-Za-z_]"),
+                Some('s') => readable.push_str("[ ]"),
+                Some('S') => readable.push_str("[!-~À-ÖØ-öø-ÿ]"),
+                Some('b' | 'B') if !in_class => {}
+                Some(other) => readable.extend(['\\', other]),
+                None => {}
+            },
+            ('^' | '$', false) => {}
+            ('.', false) => readable.push_str("[ -~À-ÖØ-öø-ÿ]"),
+            // Within a class, Rust's engine takes these for operators, ECMA-262's for themselves.
+            ('[', true) => readable.push_str("\\["),
+            ('[', false) => {
+                in_class = true;
+                readable.push('[');
+            }
+            (']', true) => {
+                in_class = false;
+                readable.push(']');
+            }
+            _ => readable.push(c),
+        }
+    }
+    readable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng as _;
+
+    #[test]
+    fn a_text_matches_its_patterns_and_its_length() {
+        let mut rng = rand::rngs::SmallRng::seed_from_u64(1);
+        let mut texts = Texts::default();
+        for schema in [
+            json!({"pattern": "\\S", "minLength": 1, "maxLength": 3}),
+            json!({"pattern": "^[A-Z]{2}-\\d{4}$"}),
+            json!({"pattern": "^a+$", "minLength": 30, "maxLength": 35}),
+            json!({"pattern": "b", "minLength": 200, "maxLength": 200}),
+            json!({"pattern": "^(foo|ba[rz])(\\.\\w+)*$"}),
+            json!({"pattern": "^[^,]+,[\\d\\s.-]+$"}),
+            json!({"format": "email", "pattern": "@example\\.org$"}),
+        ] {
+            let validator = jsonschema::validator_for(&schema);
+            let shape = Shape::read(schema.as_object().unwrap_or(&serde_json::Map::new()));
+            for _ in 0..100 {
+                let text = texts.text(&shape, 0, &mut rng).map(Value::from).unwrap_or_default();
+                assert!(validator.as_ref().is_ok_and(|v| text.is_string() && v.is_valid(&text)), "{schema}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_is_not_made() {
+        let mut rng = rand::rngs::SmallRng::seed_from_u64(1);
+        let shape = |schema: Value| Shape::read(schema.as_object().unwrap_or(&serde_json::Map::new()));
+        let too_long = shape(json!({"pattern": "^abc$", "minLength": 4}));
+        assert_eq!(Texts::default().text(&too_long, 0, &mut rng), None);
+    }
+}

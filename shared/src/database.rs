@@ -1,0 +1,133 @@
+//! PostgreSQL: the pool and the migrations.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::str::FromStr;
+use std::time::Duration;
+
+use include_dir::{Dir, include_dir};
+use sqlx::Executor as _;
+use sqlx::error::BoxDynError;
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationSource, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
+
+/// Why the database is not ready.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The address cannot be read. It may hold a password, so it is not repeated.
+    #[error("DATABASE_URL is malformed: it should hold an address such as postgres://user:password@host:5432/database")]
+    Url,
+    /// The server does not answer, or refuses.
+    #[error("DATABASE_URL: the database does not answer: {0}")]
+    Unreachable(#[source] sqlx::Error),
+    /// A migration failed, or one that was applied has changed since.
+    #[error("migrations{}: {source}", .folder.as_deref().map(|f| format!(" in {}", f.display())).unwrap_or_default())]
+    Migration {
+        /// The folder they are from; none for the built-in ones.
+        folder: Option<PathBuf>,
+        /// What went wrong.
+        source: MigrateError,
+    },
+}
+
+/// A pool that connects when it is first used.
+///
+/// Every connection gives up a lock after 10 s and a transaction in which nothing happens after 30 s: a function
+/// that was frozen in the midst of one must not hold up the retry of its batch.
+///
+/// # Errors
+/// The address cannot be read.
+pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, DatabaseError> {
+    let options =
+        PgConnectOptions::from_str(url).map_err(|_| DatabaseError::Url)?.application_name("sluice").options([
+            ("lock_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", "30s"),
+            ("statement_timeout", "120s"),
+            ("timezone", "UTC"),
+            // A role named like a schema would else put that schema first.
+            ("search_path", "public"),
+        ]);
+    Ok(PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .test_before_acquire(true)
+        .connect_lazy_with(options))
+}
+
+/// Applies the built-in migrations, then those in `<contracts_dir>/migrations` if that folder is there.
+///
+/// Returns what was applied just now, as `<version> <description>`.
+///
+/// # Errors
+/// The database does not answer, a migration fails, or one that was applied has changed since.
+pub async fn migrate(pool: &PgPool, contracts_dir: Option<&Path>) -> Result<Vec<String>, DatabaseError> {
+    let mut applied = run(pool, Embedded, None).await?;
+    let folder = contracts_dir.map(|folder| folder.join("migrations")).filter(|folder| folder.is_dir());
+    if let Some(folder) = folder {
+        applied.extend(run(pool, folder.as_path(), Some(&folder)).await?);
+    }
+    Ok(applied)
+}
+
+async fn run<'s>(
+    pool: &PgPool,
+    source: impl MigrationSource<'s>,
+    folder: Option<&Path>,
+) -> Result<Vec<String>, DatabaseError> {
+    let failed = |source| DatabaseError::Migration { folder: folder.map(Path::to_owned), source };
+    let mut migrator = Migrator::new(source).await.map_err(failed)?;
+    // Two folders share the list of what was applied, so each finds the other's there.
+    migrator.set_ignore_missing(true);
+
+    let mut connection = pool.acquire().await.map_err(DatabaseError::Unreachable)?;
+    connection.ensure_migrations_table().await.map_err(failed)?;
+    let before: Vec<i64> = connection
+        .list_applied_migrations()
+        .await
+        .map_err(failed)?
+        .into_iter()
+        .map(|migration| migration.version)
+        .collect();
+    // Index builds and table rewrites may take long.
+    connection.execute("set statement_timeout = 0").await.map_err(DatabaseError::Unreachable)?;
+    migrator.run(&mut *connection).await.map_err(failed)?;
+    connection.execute("reset statement_timeout").await.map_err(DatabaseError::Unreachable)?;
+    Ok(migrator
+        .iter()
+        .filter(|migration| !before.contains(&migration.version))
+        .map(|migration| format!("{:04} {}", migration.version, migration.description))
+        .collect())
+}
+
+/// The migrations in `shared/migrations`, built into the binary.
+#[derive(Debug)]
+struct Embedded;
+
+impl MigrationSource<'static> for Embedded {
+    fn resolve(self) -> Pin<Box<dyn Future<Output = Result<Vec<Migration>, BoxDynError>> + Send>> {
+        Box::pin(async {
+            let mut migrations = MIGRATIONS
+                .files()
+                .map(|file| {
+                    let name = file.path().file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+                    let (version, description) =
+                        name.split_once('_').ok_or_else(|| format!("{name}: not named <version>_<description>.sql"))?;
+                    let sql = file.contents_utf8().ok_or_else(|| format!("{name}: not UTF-8"))?;
+                    Ok(Migration::new(
+                        version.parse()?,
+                        Cow::Owned(description.replace('_', " ")),
+                        MigrationType::Simple,
+                        Cow::Borrowed(sql),
+                        false,
+                    ))
+                })
+                .collect::<Result<Vec<_>, BoxDynError>>()?;
+            migrations.sort_by_key(|migration| migration.version);
+            Ok(migrations)
+        })
+    }
+}

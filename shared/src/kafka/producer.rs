@@ -1,0 +1,139 @@
+//! The producer: nothing is acknowledged to a caller before every in-sync replica has it.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+
+use super::KafkaSettings;
+
+/// How long librdkafka tries to deliver a record before it gives it up. The wait for its report is not bounded
+/// otherwise, so a send that was reported as failed cannot arrive later.
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// A record's header: its name and its value, which may be missing.
+pub type RecordHeader = (String, Option<Vec<u8>>);
+
+/// A record on its way out.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// What decides the partition; without one, any.
+    pub key: Option<&'a [u8]>,
+    /// The event's own JSON.
+    pub value: &'a [u8],
+    /// In order; names may repeat.
+    pub headers: &'a [RecordHeader],
+}
+
+/// Where an acknowledged record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The partition.
+    pub partition: i32,
+    /// The offset in it.
+    pub offset: i64,
+    /// The record's time, milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+}
+
+/// Why a record was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The broker, or the way to it, did not do its part in time; or the queue before it is full.
+    #[error("the broker did not acknowledge: {0}")]
+    Unacknowledged(#[source] KafkaError),
+    /// The broker takes no record of this size.
+    #[error("the record is larger than the broker takes")]
+    TooLarge,
+    /// The topic is not there: `cargo local topics` creates it.
+    #[error("the topic does not exist")]
+    UnknownTopic,
+}
+
+/// An idempotent producer with acks=all. Clones share the connection.
+#[derive(Clone)]
+pub struct Producer {
+    client: FutureProducer,
+}
+
+impl Producer {
+    /// A producer; connects in the background.
+    ///
+    /// # Errors
+    /// A setting that librdkafka refuses.
+    pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
+        let client = settings
+            .client_config()
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "0")
+            .set("message.timeout.ms", SEND_TIMEOUT.as_millis().to_string())
+            .set("message.max.bytes", "1048588")
+            // Java's default partitioner, so that others who produce to the topics agree on a key's partition.
+            .set("partitioner", "murmur2_random")
+            .set("queue.buffering.max.messages", "100000")
+            .set("queue.buffering.max.kbytes", "131072")
+            .create()?;
+        Ok(Self { client })
+    }
+
+    /// Sends records and waits for every report: when this returns, none of them is in flight.
+    ///
+    /// Answers, in the records' order, where each lies or why it does not.
+    pub async fn send(&self, records: &[Outgoing<'_>]) -> Vec<Result<Acknowledged, SendError>> {
+        let reports: Vec<_> = records.iter().map(|record| self.enqueue(record)).collect();
+        join_all(reports.into_iter().map(async |report| match report {
+            Err(error) => Err(error),
+            Ok(report) => match report.await {
+                Ok(Ok(delivery)) => Ok(Acknowledged {
+                    partition: delivery.partition,
+                    offset: delivery.offset,
+                    timestamp_ms: delivery.timestamp.to_millis().unwrap_or_default(),
+                }),
+                Ok(Err((error, _record))) => Err(send_error(error)),
+                // The client was dropped before it reported.
+                Err(_canceled) => Err(send_error(KafkaError::Canceled)),
+            },
+        }))
+        .await
+    }
+
+    /// Whether the broker answers within `timeout`. Blocks: call it on a blocking thread.
+    pub fn answers(&self, timeout: Duration) -> bool {
+        self.client.client().fetch_metadata(None, timeout).is_ok()
+    }
+
+    /// How many partitions a topic has; none when the cluster does not say so within `timeout`. Blocks: call it on a
+    /// blocking thread.
+    pub fn partitions(&self, topic: &str, timeout: Duration) -> Option<i32> {
+        let metadata = self.client.client().fetch_metadata(Some(topic), timeout).ok()?;
+        let topic = metadata.topics().first().filter(|topic| topic.error().is_none())?;
+        i32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0)
+    }
+
+    fn enqueue(&self, record: &Outgoing<'_>) -> Result<rdkafka::producer::DeliveryFuture, SendError> {
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (name, value) in record.headers {
+            headers = headers.insert(Header { key: name, value: value.as_deref() });
+        }
+        let mut outgoing = FutureRecord::<[u8], [u8]>::to(record.topic).payload(record.value).headers(headers);
+        outgoing.key = record.key;
+        self.client.send_result(outgoing).map_err(|(error, _record)| send_error(error))
+    }
+}
+
+fn send_error(error: KafkaError) -> SendError {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => SendError::TooLarge,
+        Some(
+            RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownPartition,
+        ) => SendError::UnknownTopic,
+        _ => SendError::Unacknowledged(error),
+    }
+}

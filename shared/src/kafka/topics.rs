@@ -1,0 +1,84 @@
+//! The contracts' topics: created where they are missing, checked where they are there.
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::KafkaSettings;
+use crate::contract::Registry;
+
+/// Why the topics could not be made sure of.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// The cluster did not answer.
+    #[error("KAFKA_BOOTSTRAP_SERVERS: no answer from the cluster: {0}")]
+    Unreachable(#[source] KafkaError),
+    /// The cluster refused to create a topic.
+    #[error("the cluster refused to create topic {topic}: {code}")]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// Why.
+        code: RDKafkaErrorCode,
+    },
+}
+
+/// What became of one contract's topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicState {
+    /// The topic.
+    pub topic: String,
+    /// The partitions that its contract names.
+    pub wanted_partitions: i32,
+    /// The partitions that it has.
+    pub partitions: i32,
+    /// Whether it was created just now.
+    pub created: bool,
+}
+
+/// Creates each contract's topic where it is missing, with the broker's default replication, and counts the
+/// partitions of those that are there. Nothing that exists is changed: more partitions move keys.
+///
+/// # Errors
+/// The cluster does not answer, or refuses.
+pub async fn ensure(settings: &KafkaSettings, registry: &Registry) -> Result<Vec<TopicState>, TopicError> {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let admin: AdminClient<DefaultClientContext> =
+        settings.client_config().create().map_err(TopicError::Unreachable)?;
+    let wanted: Vec<NewTopic<'_>> = registry
+        .contracts()
+        // -1: the broker's default replication factor (KIP-464).
+        .map(|contract| NewTopic::new(&contract.topic, contract.partitions, TopicReplication::Fixed(-1)))
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+    let answers = admin.create_topics(&wanted, &options).await.map_err(TopicError::Unreachable)?;
+
+    let mut states = Vec::with_capacity(wanted.len());
+    for (contract, answer) in registry.contracts().zip(answers) {
+        let created = match answer {
+            Ok(_topic) => true,
+            Err((_topic, RDKafkaErrorCode::TopicAlreadyExists)) => false,
+            Err((topic, code)) => return Err(TopicError::Refused { topic, code }),
+        };
+        states.push(TopicState {
+            topic: contract.topic.clone(),
+            wanted_partitions: contract.partitions,
+            partitions: contract.partitions,
+            created,
+        });
+    }
+    let existing = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, PATIENCE))
+        .await
+        .unwrap_or(Err(KafkaError::Canceled))
+        .map_err(TopicError::Unreachable)?;
+    for state in states.iter_mut().filter(|state| !state.created) {
+        state.partitions = existing
+            .topics()
+            .iter()
+            .find(|topic| topic.name() == state.topic)
+            .map_or(0, |topic| i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX));
+    }
+    Ok(states)
+}

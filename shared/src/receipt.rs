@@ -1,0 +1,173 @@
+//! Receipts: what became of an event, told from its partition's watermark and from what did not go its plain way.
+
+use serde::Serialize;
+use sqlx::{PgExecutor, Row as _};
+
+use crate::dead_letter::Rejection;
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Not decided yet.
+    Pending,
+    /// Its parent is not there yet.
+    Waiting {
+        /// Since when, milliseconds since the Unix epoch.
+        since_ms: i64,
+    },
+    /// It is in its table.
+    Written,
+    /// It repeats an event that has landed already.
+    Duplicate,
+    /// It is in the dead letters.
+    Rejected(Rejection),
+}
+
+/// The outcome's name, as receipts show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Not decided yet.
+    Pending,
+    /// Its parent is not there yet.
+    Waiting,
+    /// It is in its table.
+    Written,
+    /// It repeats an event that has landed already.
+    Duplicate,
+    /// It is in the dead letters.
+    Rejected,
+}
+
+impl Outcome {
+    /// Its name.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Pending => Status::Pending,
+            Self::Waiting { .. } => Status::Waiting,
+            Self::Written => Status::Written,
+            Self::Duplicate => Status::Duplicate,
+            Self::Rejected(_) => Status::Rejected,
+        }
+    }
+}
+
+/// Looks up the outcomes of one topic's records, given as partition and offset, in their order.
+///
+/// Offsets that a partition had before it started anew are not looked up: what counts is its present incarnation.
+///
+/// # Errors
+/// What PostgreSQL answers.
+pub async fn look_up(
+    executor: impl PgExecutor<'_>,
+    topic: &str,
+    records: &[(i32, i64)],
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let (partitions, offsets) = records.iter().copied().unzip();
+    look(executor, topic, partitions, offsets, None).await
+}
+
+/// As [`look_up`], of records that were just sent, given as partition, offset and record time in milliseconds since
+/// the Unix epoch.
+///
+/// A record that is newer than all that was applied is not applied, whatever its offset: its partition has started
+/// anew, and the watermark does not show it yet.
+///
+/// # Errors
+/// What PostgreSQL answers.
+pub async fn look_up_sent(
+    executor: impl PgExecutor<'_>,
+    topic: &str,
+    records: &[(i32, i64, i64)],
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let partitions = records.iter().map(|record| record.0).collect();
+    let offsets = records.iter().map(|record| record.1).collect();
+    let times_ms = records.iter().map(|record| record.2).collect();
+    look(executor, topic, partitions, offsets, Some(times_ms)).await
+}
+
+async fn look(
+    executor: impl PgExecutor<'_>,
+    topic: &str,
+    partitions: Vec<i32>,
+    offsets: Vec<i64>,
+    times_ms: Option<Vec<i64>>,
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    const SELECT: &str = r#"
+        select coalesce(r."offset" < w.next_offset and coalesce(r.time_ms <= w.max_timestamp_ms, true), false)
+                   as applied,
+               d.reason, d.error_code, q.since_ms, u.topic is not null as duplicate
+        from unnest($2::integer[], $3::bigint[], $4::bigint[])
+             with ordinality as r ("partition", "offset", time_ms, position)
+        left join sluice.watermarks w on w.topic = $1 and w."partition" = r."partition"
+        left join sluice.dead_letters d on d.topic = $1 and d."partition" = r."partition"
+             and d."offset" = r."offset" and d.incarnation = w.incarnation
+        left join sluice.waiting q on q.topic = $1 and q."partition" = r."partition"
+             and q."offset" = r."offset" and q.incarnation = w.incarnation
+        left join sluice.duplicates u on u.topic = $1 and u."partition" = r."partition"
+             and u."offset" = r."offset" and u.incarnation = w.incarnation
+        order by r.position"#;
+    sqlx::query(SELECT)
+        .bind(topic)
+        .bind(partitions)
+        .bind(offsets)
+        .bind(times_ms)
+        .try_map(|row| {
+            let reason: Option<String> = row.try_get("reason")?;
+            let since_ms: Option<i64> = row.try_get("since_ms")?;
+            Ok(if !row.try_get::<bool, _>("applied")? {
+                Outcome::Pending
+            } else if let Some(reason) = reason {
+                let code = row.try_get("error_code")?;
+                Outcome::Rejected(Rejection { code, reason })
+            } else if let Some(since_ms) = since_ms {
+                Outcome::Waiting { since_ms }
+            } else if row.try_get("duplicate")? {
+                Outcome::Duplicate
+            } else {
+                Outcome::Written
+            })
+        })
+        .fetch_all(executor)
+        .await
+}
+
+/// Whether every one of these records, given as partition and offset, is decided. Cheaper than [`look_up`].
+///
+/// # Errors
+/// What PostgreSQL answers.
+pub async fn all_applied(
+    executor: impl PgExecutor<'_>,
+    topic: &str,
+    records: &[(i32, i64)],
+) -> Result<bool, sqlx::Error> {
+    const SELECT: &str = r#"
+        select coalesce(bool_and(coalesce(r."offset" < w.next_offset, false)), true)
+        from (select "partition", max("offset") as "offset"
+              from unnest($2::integer[], $3::bigint[]) as r ("partition", "offset") group by "partition") r
+        left join sluice.watermarks w on w.topic = $1 and w."partition" = r."partition""#;
+    let (partitions, offsets): (Vec<i32>, Vec<i64>) = records.iter().copied().unzip();
+    sqlx::query_scalar(SELECT).bind(topic).bind(partitions).bind(offsets).fetch_one(executor).await
+}
+
+/// Rejects the events that have waited for their parent since before `before_ms`. Returns how many.
+///
+/// Their ids are given up: sent again, they are new.
+///
+/// # Errors
+/// What PostgreSQL answers.
+pub async fn reject_expired(executor: impl PgExecutor<'_>, before_ms: i64) -> Result<u64, sqlx::Error> {
+    const REJECT: &str = r#"
+        with expired as (
+            delete from sluice.waiting where since_ms < $1 returning *
+        ), forgotten as (
+            delete from sluice.event_ids i using expired e where i.stream = e.stream and i.id_hash = e.event_id
+        )
+        insert into sluice.dead_letters
+            (topic, "partition", "offset", incarnation, key, payload, headers, record_timestamp_ms, reason, error_code)
+        select topic, "partition", "offset", incarnation, key, payload, headers, record_timestamp_ms,
+               'the ' || parent_stream || ' it belongs to did not come in time', 'parent_missing'
+        from expired
+        order by topic, "partition", "offset""#;
+    Ok(sqlx::query(REJECT).bind(before_ms).execute(executor).await?.rows_affected())
+}

@@ -1,0 +1,164 @@
+//! What a function is told by its environment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::kafka::KafkaSettings;
+
+/// A variable that is missing or malformed: the start stops with this one line.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The variable is not set.
+    #[error("{name} is not set: it should hold {expected}")]
+    Missing {
+        /// The variable.
+        name: &'static str,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// The variable holds something else than it should. Its value is not repeated: it may be a secret.
+    #[error("{name} is malformed: it should hold {expected}")]
+    Malformed {
+        /// The variable.
+        name: &'static str,
+        /// What it should hold.
+        expected: &'static str,
+    },
+}
+
+/// What every function needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `DATABASE_URL`: a `postgres://` address.
+    pub database_url: String,
+    /// How Kafka is reached.
+    pub kafka: KafkaSettings,
+    /// `CONTRACTS_DIR`: a folder of contracts instead of the built-in ones.
+    pub contracts_dir: Option<PathBuf>,
+    /// `WAIT_FOR_PARENT_SECONDS`: how long a row waits for its parent before it is rejected.
+    pub wait_for_parent: Duration,
+}
+
+/// How long a row waits for its parent unless told otherwise.
+pub const WAIT_FOR_PARENT: Duration = Duration::from_secs(3_600);
+
+impl Settings {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// The first variable that is missing or malformed.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    /// Reads variables from wherever `variable` finds them.
+    ///
+    /// # Errors
+    /// The first variable that is missing or malformed.
+    pub fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, SettingsError> {
+        Ok(Self {
+            database_url: database_url(&variable)?,
+            kafka: kafka(&variable)?,
+            contracts_dir: variable("CONTRACTS_DIR").map(PathBuf::from),
+            wait_for_parent: seconds(&variable, "WAIT_FOR_PARENT_SECONDS", WAIT_FOR_PARENT)?,
+        })
+    }
+}
+
+/// Reads only how Kafka is reached, for what needs no database.
+///
+/// # Errors
+/// The first variable that is missing or malformed.
+pub fn kafka(variable: impl Fn(&'static str) -> Option<String>) -> Result<KafkaSettings, SettingsError> {
+    Ok(KafkaSettings { bootstrap_servers: bootstrap_servers(variable)? })
+}
+
+/// Reads only the database's address, for what needs no Kafka.
+///
+/// # Errors
+/// It is missing or malformed.
+pub fn database_url(variable: impl Fn(&'static str) -> Option<String>) -> Result<String, SettingsError> {
+    const NAME: &str = "DATABASE_URL";
+    const EXPECTED: &str = "a PostgreSQL address such as postgres://user:password@host:5432/database";
+    let url = variable(NAME).ok_or(SettingsError::Missing { name: NAME, expected: EXPECTED })?;
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        Ok(url)
+    } else {
+        Err(SettingsError::Malformed { name: NAME, expected: EXPECTED })
+    }
+}
+
+fn bootstrap_servers(variable: impl Fn(&'static str) -> Option<String>) -> Result<String, SettingsError> {
+    const NAME: &str = "KAFKA_BOOTSTRAP_SERVERS";
+    const EXPECTED: &str = "broker addresses such as host1:9092,host2:9092";
+    let servers = variable(NAME).ok_or(SettingsError::Missing { name: NAME, expected: EXPECTED })?;
+    let is_address = |server: &str| {
+        server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    };
+    if servers.split(',').all(|server| is_address(server.trim())) {
+        Ok(servers)
+    } else {
+        Err(SettingsError::Malformed { name: NAME, expected: EXPECTED })
+    }
+}
+
+fn seconds(
+    variable: impl Fn(&'static str) -> Option<String>,
+    name: &'static str,
+    default: Duration,
+) -> Result<Duration, SettingsError> {
+    match variable(name) {
+        None => Ok(default),
+        Some(text) => text
+            .parse()
+            .map(Duration::from_secs)
+            .map_err(|_| SettingsError::Malformed { name, expected: "a whole number of seconds" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(changed: &'static str, value: &'static str) -> Result<Settings, SettingsError> {
+        Settings::read(|name| match name {
+            _ if name == changed => Some(value.to_owned()).filter(|value| !value.is_empty()),
+            "DATABASE_URL" => Some("postgres://localhost/sluice".to_owned()),
+            "KAFKA_BOOTSTRAP_SERVERS" => Some("localhost:9092".to_owned()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn a_missing_variable_is_named_with_what_it_should_hold() {
+        let error = with("DATABASE_URL", "").err().map(|error| error.to_string());
+        assert_eq!(
+            error.as_deref(),
+            Some(
+                "DATABASE_URL is not set: it should hold a PostgreSQL address such as \
+                 postgres://user:password@host:5432/database"
+            )
+        );
+    }
+
+    #[test]
+    fn a_malformed_variable_is_named_without_its_value() {
+        for (name, value) in [
+            ("DATABASE_URL", "mysql://root:secret@localhost"),
+            ("KAFKA_BOOTSTRAP_SERVERS", "localhost"),
+            ("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092,:9093"),
+            ("WAIT_FOR_PARENT_SECONDS", "an hour"),
+        ] {
+            let error = with(name, value).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.starts_with(&format!("{name} is malformed")), "{error}");
+            assert!(!error.contains(value), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_row_waits_an_hour_for_its_parent_unless_told_otherwise() {
+        let waits = |settings: Result<Settings, SettingsError>| settings.ok().map(|s| s.wait_for_parent.as_secs());
+        assert_eq!(waits(with("NONE", "")), Some(3_600));
+        assert_eq!(waits(with("WAIT_FOR_PARENT_SECONDS", "5")), Some(5));
+    }
+}
