@@ -1,0 +1,26 @@
+//! The `consume` function under Lambda's runtime.
+
+use std::sync::Arc;
+
+use consume::{Consume, Summary};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+use shared::clock::Clock;
+use shared::contract::Registry;
+use shared::settings::Settings;
+use shared::{database, telemetry};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::start();
+    let settings = Settings::from_env()?;
+    let registry = Arc::new(Registry::load(settings.contracts_dir.as_deref())?);
+    // A sandbox has one invocation at a time.
+    let pool = database::connect(&settings.database_url, 1)?;
+    let consume = Consume::new(pool, registry, Clock::system(), settings.wait_for_parent);
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| invoke(&consume, event))).await
+}
+
+async fn invoke(consume: &Consume, event: LambdaEvent<Box<RawValue>>) -> Result<Summary, Error> {
+    Ok(consume.invoke(event.payload.get().as_bytes()).await?)
+}

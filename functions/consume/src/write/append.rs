@@ -1,0 +1,185 @@
+//! Mode `append`: a row per event. Large slices go by COPY straight into the table, small ones as arrays, which saves
+//! two turns. A stream whose events carry their own id skips those that are there.
+
+use std::collections::HashSet;
+
+use shared::contract::{Column, Landing, quoted};
+use sqlx::postgres::PgRow;
+use sqlx::{Executor as _, PgConnection, Row as _};
+
+use super::rows::{COPY_HEADER, COPY_TRAILER, Cell, Cells, cells};
+use super::{Exceptions, WriteError};
+use crate::candidate::Candidate;
+
+/// From how many rows on COPY is faster than arrays, its extra turns included (docs/ARCHITECTURE.md has the figures).
+const COPY_FROM_ROWS: usize = 500;
+
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    stream: &str,
+    landing: &Landing,
+    dedupe: Option<usize>,
+    slice: &[Candidate<'_>],
+) -> Result<Exceptions, WriteError> {
+    let Some(id) = dedupe else {
+        if slice.len() >= COPY_FROM_ROWS {
+            copy(connection, stream, landing, slice.iter()).await?;
+        } else {
+            insert(connection, landing, slice.iter()).await?;
+        }
+        return Ok(Exceptions::default());
+    };
+    let (first, mut duplicates) = first_of_each_id(id, slice);
+    if first.len() >= COPY_FROM_ROWS && copy_unless_there(connection, stream, landing, &first, slice).await? {
+        return Ok(Exceptions { duplicates, ..Exceptions::default() });
+    }
+    let inserted = insert_missing(connection, landing, id, &first, slice).await?;
+    if inserted.len() < first.len() {
+        let is_there = |&&index: &&usize| !inserted.contains(value(id_cell(id, &slice[index])));
+        duplicates.extend(first.iter().filter(is_there));
+    }
+    Ok(Exceptions { duplicates, ..Exceptions::default() })
+}
+
+/// The first record of each id, and the others.
+fn first_of_each_id(id: usize, slice: &[Candidate<'_>]) -> (Vec<usize>, Vec<usize>) {
+    let mut seen = HashSet::with_capacity(slice.len());
+    (0..slice.len()).partition(|&index| seen.insert(id_cell(id, &slice[index])))
+}
+
+fn id_cell<'a>(id: usize, candidate: &Candidate<'a>) -> Cell<'a> {
+    let row = candidate.row.get(2..).unwrap_or_default();
+    cells(row).nth(id).unwrap_or_default()
+}
+
+fn value(cell: Cell<'_>) -> &[u8] {
+    cell.get(4..).unwrap_or_default()
+}
+
+/// Copies under a savepoint. False: an id is there already, and nothing was copied.
+async fn copy_unless_there(
+    connection: &mut PgConnection,
+    stream: &str,
+    landing: &Landing,
+    first: &[usize],
+    slice: &[Candidate<'_>],
+) -> Result<bool, WriteError> {
+    const UNIQUE_VIOLATION: &str = "23505";
+    connection.execute("savepoint copy").await?;
+    match copy(connection, stream, landing, first.iter().map(|&index| &slice[index])).await {
+        Ok(()) => {
+            connection.execute("release savepoint copy").await?;
+            Ok(true)
+        }
+        Err(WriteError::Sql(sqlx::Error::Database(error))) if error.code().as_deref() == Some(UNIQUE_VIOLATION) => {
+            connection.execute("rollback to savepoint copy; release savepoint copy").await?;
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn copy<'s>(
+    connection: &mut PgConnection,
+    stream: &str,
+    landing: &Landing,
+    records: impl Iterator<Item = &'s Candidate<'s>>,
+) -> Result<(), WriteError> {
+    check_types(connection, stream, landing).await?;
+    let mut data = Vec::from(COPY_HEADER);
+    records.for_each(|record| data.extend_from_slice(record.row));
+    data.extend_from_slice(COPY_TRAILER);
+    let statement = format!("copy {} ({}) from stdin (format binary)", landing.table.quoted(), names(&landing.columns));
+    let mut copy = connection.copy_in_raw(&statement).await?;
+    // An error while sending is read from the answer to `finish`, as any other of the statement's.
+    copy.send(data).await?;
+    copy.finish().await?;
+    Ok(())
+}
+
+/// COPY's binary format carries no types: bytes of another type of the same length would be taken for the column's.
+/// Naming the table locks it against changes until the transaction ends, before the catalogue is read.
+async fn check_types(connection: &mut PgConnection, stream: &str, landing: &Landing) -> Result<(), WriteError> {
+    let table = landing.table.quoted();
+    let select = format!(
+        "select attname::text, atttypid::bigint, format_type(atttypid, atttypmod) from pg_catalog.pg_attribute
+         where attrelid = $1::regclass and attnum > 0 and not attisdropped and not exists (select from {table} where false)"
+    );
+    let found: Vec<(String, i64, String)> = sqlx::query(&select)
+        .bind(&table)
+        .try_map(|row: PgRow| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
+        .fetch_all(connection)
+        .await?;
+    for column in &landing.columns {
+        let actual = found.iter().find(|(name, _, _)| *name == column.name);
+        if actual.is_none_or(|(_, oid, _)| *oid != i64::from(column.ty.oid())) {
+            return Err(WriteError::Drift {
+                stream: stream.to_owned(),
+                table: table.clone(),
+                column: column.name.clone(),
+                expected: column.ty.sql(),
+                found: actual.map_or_else(|| "missing".to_owned(), |(_, _, ty)| ty.clone()),
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn insert<'s>(
+    connection: &mut PgConnection,
+    landing: &Landing,
+    records: impl ExactSizeIterator<Item = &'s Candidate<'s>>,
+) -> Result<(), WriteError> {
+    let statement = insert_statement(landing);
+    bind(&statement, landing, records).execute(connection).await?;
+    Ok(())
+}
+
+/// Inserts the rows whose id is not there yet; answers their ids.
+async fn insert_missing(
+    connection: &mut PgConnection,
+    landing: &Landing,
+    id: usize,
+    first: &[usize],
+    slice: &[Candidate<'_>],
+) -> Result<HashSet<Vec<u8>>, WriteError> {
+    let id_column = quoted(&landing.columns[id].name);
+    let statement = format!("{} on conflict ({id_column}) do nothing returning {id_column}", insert_statement(landing));
+    let inserted = bind(&statement, landing, first.iter().map(|&index| &slice[index]))
+        .try_map(|row: PgRow| Ok(row.try_get_raw(0)?.as_bytes().map(<[u8]>::to_vec).unwrap_or_default()))
+        .fetch_all(connection)
+        .await?;
+    Ok(inserted.into_iter().collect())
+}
+
+/// `insert into table (columns) select * from unnest(arrays)`.
+pub(super) fn insert_statement(landing: &Landing) -> String {
+    format!(
+        "insert into {} ({}) select * from unnest({})",
+        landing.table.quoted(),
+        names(&landing.columns),
+        arrays(landing)
+    )
+}
+
+pub(super) fn names(columns: &[Column]) -> String {
+    columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ")
+}
+
+/// `$1::bigint[], $2::text[], …`, one for each column.
+fn arrays(landing: &Landing) -> String {
+    let array = |(index, column): (usize, &Column)| format!("${}::{}[]", index + 1, column.ty.sql());
+    landing.columns.iter().enumerate().map(array).collect::<Vec<_>>().join(", ")
+}
+
+/// Binds the records' rows, column by column.
+pub(super) fn bind<'q, 's: 'q>(
+    statement: &'q str,
+    landing: &Landing,
+    records: impl ExactSizeIterator<Item = &'s Candidate<'s>>,
+) -> sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    let types: Vec<_> = landing.columns.iter().map(|column| column.ty).collect();
+    Cells::transpose(&types, records.map(Candidate::cells))
+        .into_iter()
+        .fold(sqlx::query(statement), sqlx::query::Query::bind)
+}

@@ -1,0 +1,254 @@
+//! What commands come to: each is decided in the order of offsets against what is there and what those before it did.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use shared::contract::Entity;
+use shared::dead_letter::Rejection;
+
+use super::command::{Command, Operation};
+use crate::write::rows::{Cell, NULL};
+
+/// What is there before the commands.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Keys that exist.
+    pub(super) existing: HashSet<String>,
+    /// Keys for which commands are waiting, with the parent that they wait for.
+    pub(super) queued: HashMap<String, String>,
+    /// Parents that exist.
+    pub(super) parents: HashSet<String>,
+    /// Keys to which children belong.
+    pub(super) with_children: HashSet<String>,
+}
+
+/// What the commands come to.
+#[derive(Debug)]
+pub(super) struct Decided<'c> {
+    /// Each entity that was touched, by key.
+    pub(super) rows: BTreeMap<&'c str, Row<'c>>,
+    pub(super) rejected: Vec<(usize, Rejection)>,
+    /// Commands that wait, with the parent's key.
+    pub(super) waiting: Vec<(usize, String)>,
+}
+
+/// An entity before and after the commands.
+#[derive(Debug)]
+pub(super) struct Row<'c> {
+    pub(super) key: &'c str,
+    /// A cell for each key column.
+    pub(super) key_cells: Vec<Cell<'c>>,
+    /// What is set in each column; none: left as it is.
+    pub(super) cells: Vec<Option<Cell<'c>>>,
+    existed: bool,
+    exists: bool,
+    /// Created by these commands, perhaps in place of one that they deleted.
+    is_new: bool,
+}
+
+impl Row<'_> {
+    pub(super) fn is_deleted(&self) -> bool {
+        self.existed && (!self.exists || self.is_new)
+    }
+
+    pub(super) fn is_inserted(&self) -> bool {
+        self.exists && self.is_new
+    }
+
+    pub(super) fn is_updated(&self) -> bool {
+        self.existed && self.exists && !self.is_new && self.cells.iter().any(Option::is_some)
+    }
+}
+
+/// Decides the commands in their order.
+pub(super) fn decide<'c>(entity: &Entity, commands: &'c [Command<'_>], known: Known) -> Decided<'c> {
+    let mut queued = known.queued;
+    let mut decided = Decided { rows: BTreeMap::new(), rejected: Vec::new(), waiting: Vec::new() };
+    for (index, command) in commands.iter().enumerate() {
+        // Whatever is about an entity that waits comes after what it waits with.
+        if let Some(parent) = queued.get(&command.key) {
+            decided.waiting.push((index, parent.clone()));
+            continue;
+        }
+        let existed = known.existing.contains(&command.key);
+        let row = decided.rows.entry(&command.key).or_insert_with(|| Row {
+            key: &command.key,
+            key_cells: entity.key.iter().map(|&column| command.cells[column]).collect(),
+            cells: vec![None; command.cells.len()],
+            existed,
+            exists: existed,
+            is_new: false,
+        });
+        let missing_parent = command.parent.as_ref().filter(|parent| !known.parents.contains(*parent));
+        match (command.operation, row.exists, missing_parent) {
+            (Operation::Create, true, _) => {
+                decided.rejected.push((index, rejection("already_exists", "already exists")))
+            }
+            (Operation::Update | Operation::Delete, false, _) => {
+                decided.rejected.push((index, rejection("not_found", "does not exist")));
+            }
+            (Operation::Create, false, Some(parent)) | (Operation::Update, true, Some(parent)) => {
+                queued.insert(command.key.clone(), parent.clone());
+                decided.waiting.push((index, parent.clone()));
+            }
+            (Operation::Create, false, None) => {
+                row.exists = true;
+                row.is_new = true;
+                row.cells = command.cells.iter().map(|&cell| Some(cell)).collect();
+            }
+            (Operation::Update, true, None) => {
+                let given = command.cells.iter().zip(&command.given).enumerate();
+                for (column, (&cell, _)) in given.filter(|(column, (_, given))| **given && !entity.key.contains(column))
+                {
+                    row.cells[column] = Some(cell);
+                }
+            }
+            (Operation::Delete, true, _) if known.with_children.contains(&command.key) => {
+                decided.rejected.push((index, rejection("has_children", "others belong to it")));
+            }
+            (Operation::Delete, true, _) => {
+                row.exists = false;
+                row.is_new = false;
+                row.cells.fill(None);
+            }
+        }
+    }
+    decided
+}
+
+impl<'c> Row<'c> {
+    /// A cell for each column of a new row.
+    pub(super) fn new_cells(&self) -> impl Iterator<Item = Cell<'c>> {
+        self.cells.iter().map(|cell| cell.unwrap_or(NULL))
+    }
+}
+
+fn rejection(code: &str, reason: &str) -> Rejection {
+    Rejection { code: code.to_owned(), reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::contract::{Mode, Registry};
+
+    /// Decides commands about countries, given as operation, name, continent and population.
+    fn outcome(commands: &[(Operation, &str, Option<&str>, Option<u8>)], known: Known) -> String {
+        let Ok(registry) = Registry::load(None) else { return "no registry".to_owned() };
+        let Some(Mode::Entity(entity)) = registry.stream("country").map(|contract| &contract.mode) else {
+            return "no entity".to_owned();
+        };
+        let names: Vec<&str> = entity.landing.columns.iter().map(|column| column.name.as_str()).collect();
+        let Some(column) = names.iter().position(|name| *name == "population") else { return "no column".to_owned() };
+        let numbers: Vec<[u8; 1]> = (0..=9).map(|number| [number]).collect();
+        let commands: Vec<Command<'_>> = commands
+            .iter()
+            .map(|&(operation, key, parent, population)| {
+                let mut cells = vec![NULL; names.len()];
+                let mut given = vec![false; names.len()];
+                if let Some(population) = population {
+                    cells[column] = &numbers[usize::from(population)];
+                    given[column] = true;
+                }
+                Command { operation, key: key.to_owned(), parent: parent.map(str::to_owned), cells, given }
+            })
+            .collect();
+        let decided = decide(entity, &commands, known);
+        let mut lines: Vec<String> = decided
+            .rows
+            .values()
+            .filter_map(|row| {
+                let effect = match (row.is_deleted(), row.is_inserted(), row.is_updated()) {
+                    (true, true, _) => "replaced",
+                    (true, false, _) => "deleted",
+                    (false, true, _) => "inserted",
+                    (false, false, true) => "updated",
+                    (false, false, false) => return None,
+                };
+                let population = row.cells[column].filter(|cell| *cell != NULL).map(|cell| cell[0]);
+                Some(format!("{} {effect} {population:?}", row.key))
+            })
+            .collect();
+        lines.extend(decided.rejected.iter().map(|(index, rejection)| format!("{index} {}", rejection.code)));
+        lines.extend(decided.waiting.iter().map(|(index, parent)| format!("{index} waits for {parent}")));
+        lines.join(", ")
+    }
+
+    fn known(existing: &[&str], parents: &[&str]) -> Known {
+        Known {
+            existing: existing.iter().map(|&key| key.to_owned()).collect(),
+            parents: parents.iter().map(|&key| key.to_owned()).collect(),
+            ..Known::default()
+        }
+    }
+
+    use Operation::{Create, Delete, Update};
+
+    #[test]
+    fn commands_for_one_key_come_to_what_they_would_one_by_one() {
+        let asia = || known(&["Iran"], &["Asia"]);
+        assert_eq!(
+            outcome(&[(Create, "Oman", Some("Asia"), Some(1)), (Update, "Oman", None, Some(2))], asia()),
+            "Oman inserted Some(2)"
+        );
+        assert_eq!(outcome(&[(Create, "Oman", Some("Asia"), None), (Delete, "Oman", None, None)], asia()), "");
+        assert_eq!(
+            outcome(&[(Update, "Iran", None, Some(3)), (Delete, "Iran", None, None)], asia()),
+            "Iran deleted None"
+        );
+        assert_eq!(
+            outcome(&[(Delete, "Iran", None, None), (Create, "Iran", Some("Asia"), Some(4))], asia()),
+            "Iran replaced Some(4)"
+        );
+        assert_eq!(
+            outcome(&[(Update, "Iran", None, Some(3)), (Update, "Iran", None, None)], asia()),
+            "Iran updated Some(3)"
+        );
+    }
+
+    #[test]
+    fn a_command_that_breaks_a_rule_is_rejected_and_the_others_are_not() {
+        assert_eq!(
+            outcome(
+                &[
+                    (Create, "Iran", Some("Asia"), Some(1)),
+                    (Update, "Oman", None, None),
+                    (Delete, "Oman", None, None),
+                    (Create, "Oman", Some("Asia"), Some(2)),
+                    (Create, "Oman", Some("Asia"), Some(3)),
+                ],
+                known(&["Iran"], &["Asia"])
+            ),
+            "Oman inserted Some(2), 0 already_exists, 1 not_found, 2 not_found, 4 already_exists"
+        );
+        let with_children = Known { with_children: ["Iran".to_owned()].into(), ..known(&["Iran"], &[]) };
+        assert_eq!(outcome(&[(Delete, "Iran", None, None)], with_children), "0 has_children");
+    }
+
+    #[test]
+    fn a_create_waits_for_its_parent_and_what_follows_waits_behind_it() {
+        assert_eq!(
+            outcome(
+                &[
+                    (Create, "Oman", Some("Asia"), None),
+                    (Update, "Oman", None, Some(1)),
+                    (Create, "Peru", Some("South America"), None),
+                ],
+                known(&[], &["South America"])
+            ),
+            "Peru inserted None, 0 waits for Asia, 1 waits for Asia"
+        );
+        let queued = Known { queued: [("Oman".to_owned(), "Asia".to_owned())].into(), ..known(&[], &["Europe"]) };
+        assert_eq!(outcome(&[(Create, "Oman", Some("Europe"), None)], queued), "0 waits for Asia");
+    }
+
+    #[test]
+    fn a_change_of_parent_waits_for_the_new_one() {
+        assert_eq!(
+            outcome(
+                &[(Update, "Iran", Some("Atlantis"), None), (Delete, "Iran", None, None)],
+                known(&["Iran"], &["Asia"])
+            ),
+            "0 waits for Atlantis, 1 waits for Atlantis"
+        );
+    }
+}

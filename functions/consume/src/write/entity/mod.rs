@@ -1,0 +1,85 @@
+//! Mode `entity`: commands that create, update and delete rows. They are decided in the order of their offsets, in
+//! memory, against what is there; what they come to is then written in at most three statements.
+
+mod command;
+mod decide;
+mod table;
+pub(crate) mod waiting;
+
+use std::collections::BTreeMap;
+
+use shared::contract::{Contract, Entity, Mode, Registry};
+use sqlx::PgConnection;
+
+use self::command::Command;
+use self::decide::{Known, decide};
+use super::{Context, Exceptions, WriteError};
+use crate::candidate::Candidate;
+
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    context: &Context<'_>,
+    contract: &Contract,
+    entity: &Entity,
+    slice: &[Candidate<'_>],
+) -> Result<Exceptions, WriteError> {
+    let commands: Vec<Command<'_>> = slice.iter().map(|candidate| Command::read(contract, entity, candidate)).collect();
+    let known = look_up(connection, context.registry, contract, entity, &commands).await?;
+    let decided = decide(entity, &commands, known);
+
+    table::delete(connection, entity, decided.rows.values().filter(|row| row.is_deleted())).await?;
+    table::update(connection, entity, decided.rows.values().filter(|row| row.is_updated())).await?;
+    table::insert(connection, entity, decided.rows.values().filter(|row| row.is_inserted())).await?;
+    if let Some(parent) = &entity.parent {
+        let queue = waiting::Queue { stream: &contract.stream, parent_stream: &parent.stream, now_ms: context.now_ms };
+        let records = decided.waiting.iter().map(|(index, parent_key)| waiting::Waiter {
+            candidate: &slice[*index],
+            entity_key: &commands[*index].key,
+            parent_key,
+        });
+        waiting::enqueue(connection, queue, records.collect()).await?;
+    }
+    Ok(Exceptions {
+        created: decided.rows.values().filter(|row| row.is_inserted()).map(|row| row.key.to_owned()).collect(),
+        rejected: decided.rejected,
+        waiting: decided.waiting.len(),
+        ..Exceptions::default()
+    })
+}
+
+/// Locks the rows that the commands are about and gathers what decides them.
+async fn look_up(
+    connection: &mut PgConnection,
+    registry: &Registry,
+    contract: &Contract,
+    entity: &Entity,
+    commands: &[Command<'_>],
+) -> Result<Known, WriteError> {
+    let keys: BTreeMap<&str, &Command<'_>> = commands.iter().map(|command| (command.key.as_str(), command)).collect();
+    let existing = table::lock_existing(connection, entity, &keys).await?;
+
+    let deleted: Vec<&str> =
+        commands.iter().filter(|command| command.is_delete()).map(|command| command.key.as_str()).collect();
+    let mut with_children = std::collections::HashSet::new();
+    if !deleted.is_empty() {
+        for (_, child) in registry.children(&contract.stream) {
+            with_children.extend(table::parents_of(connection, child, &deleted).await?);
+        }
+    }
+    let (queued, parents) = match &entity.parent {
+        None => Default::default(),
+        Some(parent) => {
+            let keys: Vec<&str> = keys.into_keys().collect();
+            let queued = waiting::queued(connection, &contract.stream, &keys).await?;
+            let wanted: std::collections::BTreeSet<&str> =
+                commands.iter().filter_map(|command| command.parent.as_deref()).collect();
+            let parents = match registry.stream(&parent.stream).map(|contract| &contract.mode) {
+                Some(Mode::Entity(parent)) => table::lock_parents(connection, parent, &wanted).await?,
+                // The registry has made sure that a parent is an entity.
+                Some(Mode::Append { .. } | Mode::Upsert { .. } | Mode::Changes(_)) | None => Default::default(),
+            };
+            (queued, parents)
+        }
+    };
+    Ok(Known { existing, queued, parents, with_children })
+}

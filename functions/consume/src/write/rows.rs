@@ -1,0 +1,82 @@
+//! Rows in PostgreSQL's binary form, encoded once and sent either by COPY or as arrays.
+
+use shared::contract::ColumnType;
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, Postgres};
+use sqlx::{Encode, Type};
+
+/// The beginning of COPY's binary format: signature, flags, length of the extension
+/// (<https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format").
+pub(crate) const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// Its end.
+pub(crate) const COPY_TRAILER: &[u8] = &(-1_i16).to_be_bytes();
+
+/// A column's value with its length before it, -1 for NULL.
+pub(crate) type Cell<'a> = &'a [u8];
+
+/// NULL as a cell.
+pub(crate) const NULL: Cell<'static> = &(-1_i32).to_be_bytes();
+
+/// The cells of an encoded row, without what COPY has before it.
+pub(crate) fn cells(mut row: &[u8]) -> impl Iterator<Item = Cell<'_>> {
+    std::iter::from_fn(move || {
+        let (length, _) = row.split_first_chunk()?;
+        let end = 4 + usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
+        let (cell, rest) = row.split_at_checked(end)?;
+        row = rest;
+        Some(cell)
+    })
+}
+
+/// A one-dimensional array of cells, bound as a parameter.
+#[derive(Debug)]
+pub(crate) struct Cells<'a> {
+    ty: ColumnType,
+    cells: Vec<Cell<'a>>,
+}
+
+impl<'a> Cells<'a> {
+    pub(crate) fn new(ty: ColumnType, cells: Vec<Cell<'a>>) -> Self {
+        Self { ty, cells }
+    }
+
+    /// The cells of rows, column by column. Rows of unequal length cannot be: one contract encoded them all.
+    pub(crate) fn transpose(types: &[ColumnType], rows: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Self> {
+        let count = rows.len();
+        let mut columns: Vec<Self> = types.iter().map(|&ty| Self::new(ty, Vec::with_capacity(count))).collect();
+        for row in rows {
+            columns.iter_mut().zip(cells(row)).for_each(|(column, cell)| column.cells.push(cell));
+        }
+        columns
+    }
+}
+
+impl Type<Postgres> for Cells<'_> {
+    fn type_info() -> PgTypeInfo {
+        // Never asked for: `produces` knows the column's type.
+        PgTypeInfo::with_oid(Oid(0))
+    }
+}
+
+impl Encode<'_, Postgres> for Cells<'_> {
+    /// `array_send` in PostgreSQL's source: dimensions, whether there are NULLs, the elements' type, the dimension's
+    /// length and lower bound, then the elements with their lengths.
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let has_null = self.cells.contains(&NULL);
+        buffer.extend(1_i32.to_be_bytes());
+        buffer.extend(i32::from(has_null).to_be_bytes());
+        buffer.extend(self.ty.oid().to_be_bytes());
+        buffer.extend(i32::try_from(self.cells.len())?.to_be_bytes());
+        buffer.extend(1_i32.to_be_bytes());
+        for cell in &self.cells {
+            buffer.extend_from_slice(cell);
+        }
+        Ok(IsNull::No)
+    }
+
+    fn produces(&self) -> Option<PgTypeInfo> {
+        Some(PgTypeInfo::with_oid(Oid(self.ty.array_oid())))
+    }
+}

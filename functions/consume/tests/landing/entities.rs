@@ -1,0 +1,157 @@
+//! Entities: commands in the order of offsets, parents before children whatever comes first.
+
+use serde_json::{Value, json};
+
+use crate::support::{Function, Record, record, records};
+
+#[tokio::test]
+async fn commands_are_applied_in_their_order_although_grouped() {
+    let function = Function::new().await;
+    let batch = [
+        json!({"name": "Asia", "population": 1}),
+        json!({"op": "create", "name": "Asia"}),
+        json!({"op": "update", "name": "Asia", "area": 2.5}),
+        json!({"op": "update", "name": "Atlantis", "area": 1}),
+        json!({"name": "Pangaea"}),
+        json!({"op": "delete", "name": "Pangaea"}),
+        json!({"op": "delete", "name": "Pangaea"}),
+        json!({"name": "Europe", "population": 3}),
+        json!({"op": "delete", "name": "Europe"}),
+        json!({"name": "Europe", "population": 4}),
+        json!({"op": "update", "name": "Europe", "population": null}),
+    ];
+    function.land(&records("continent", batch)).await;
+    let rows = function.database.json("select name, population, area from public.continents order by name").await;
+    assert_eq!(
+        rows,
+        json!([{"name": "Asia", "population": 1, "area": 2.5}, {"name": "Europe", "population": null, "area": null}])
+    );
+    assert_eq!(
+        function.outcomes("continent", 0..11).await,
+        [
+            "written",
+            "rejected: already_exists",
+            "written",
+            "rejected: not_found",
+            "written",
+            "written",
+            "rejected: not_found",
+            "written",
+            "written",
+            "written",
+            "written"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_update_changes_only_the_given_columns_across_batches() {
+    let function = Function::new().await;
+    function.land(&records("continent", [json!({"name": "Asia", "population": 1, "area": 1})])).await;
+    function
+        .land(&[
+            record("continent", 1, &json!({"op": "update", "name": "Asia", "population": 2})),
+            record("continent", 2, &json!({"op": "update", "name": "Asia"})),
+        ])
+        .await;
+    let rows = function.database.json("select population, area from public.continents").await;
+    assert_eq!(rows, json!([{"population": 2, "area": 1}]));
+    function.land(&[record("continent", 3, &json!({"op": "delete", "name": "Asia"}))]).await;
+    assert_eq!(function.database.count("select count(*) from public.continents").await, 0);
+}
+
+fn city(name: &str, country: &str) -> Value {
+    json!({"name": name, "country": country, "population": 5})
+}
+
+fn country(name: &str, continent: &str) -> Value {
+    json!({"name": name, "continent": continent})
+}
+
+#[tokio::test]
+async fn children_wait_for_their_parents_and_land_in_the_parents_transaction() {
+    let function = Function::new().await;
+    let first =
+        function.land(&records("city", [city("Muscat", "Oman"), city("Muscat", "Oman"), city("Lima", "Peru")])).await;
+    assert_eq!((first.written, first.waiting, first.rejected), (0, 3, 0));
+    assert_eq!(function.outcomes("city", 0..3).await, ["waiting"; 3]);
+    let update = json!({"op": "update", "name": "Muscat", "country": "Oman", "population": 9});
+    assert_eq!(function.land(&[record("city", 3, &update)]).await.waiting, 1);
+    let second = function.land(&records("country", [country("Oman", "Asia")])).await;
+    assert_eq!((second.waiting, second.released), (1, 0));
+    let third = function.land(&records("continent", [json!({"name": "Asia"})])).await;
+    assert_eq!((third.written, third.released, third.rejected), (4, 4, 1));
+    assert_eq!(function.outcomes("city", 0..4).await, ["written", "rejected: already_exists", "waiting", "written"]);
+    let cities = function.database.json("select country, name, population from public.cities").await;
+    assert_eq!(cities, json!([{"country": "Oman", "name": "Muscat", "population": 9}]));
+}
+
+#[tokio::test]
+async fn a_parent_with_children_is_not_deleted() {
+    let function = Function::new().await;
+    function.land(&records("continent", [json!({"name": "Asia"})])).await;
+    function.land(&records("country", [country("Oman", "Asia")])).await;
+    function.land(&[record("continent", 1, &json!({"op": "delete", "name": "Asia"}))]).await;
+    assert_eq!(function.outcomes("continent", 0..2).await, ["written", "rejected: has_children"]);
+    function.land(&[record("country", 1, &json!({"op": "delete", "name": "Oman"}))]).await;
+    function.land(&[record("continent", 2, &json!({"op": "delete", "name": "Asia"}))]).await;
+    assert_eq!(function.outcomes("continent", 2..3).await, ["written"]);
+    assert_eq!(function.database.count("select count(*) from public.continents").await, 0);
+}
+
+#[tokio::test]
+async fn parents_and_children_in_one_batch_need_not_wait() {
+    let function = Function::new().await;
+    let mut batch = records("city", [city("Muscat", "Oman")]);
+    batch.extend(records("country", [country("Oman", "Asia")]));
+    batch.extend(records("continent", [json!({"name": "Asia"})]));
+    let summary = function.land(&batch).await;
+    assert_eq!((summary.written, summary.waiting, summary.released), (3, 0, 0));
+}
+
+#[tokio::test]
+async fn what_waits_for_longer_than_an_hour_is_rejected_and_may_be_sent_again() {
+    let function = Function::new().await;
+    let keyed = |offset| Record {
+        headers: vec![("idempotency-key".to_owned(), "k".to_owned())],
+        ..record("city", offset, &city("Muscat", "Oman"))
+    };
+    function.land(&[keyed(0)]).await;
+    function.clock.advance(3_600_000);
+    function.land(&records("routes", [])).await;
+    assert_eq!(function.outcomes("city", 0..1).await, ["waiting"]);
+    function.clock.advance(1_001);
+    function.land(&records("routes", [])).await;
+    assert_eq!(function.outcomes("city", 0..1).await, ["rejected: parent_missing"]);
+    assert_eq!(function.land(&[keyed(1)]).await.waiting, 1);
+}
+
+#[tokio::test]
+async fn parents_and_children_that_land_at_once_never_miss_each_other() {
+    let function = Function::new().await;
+    function.land(&records("continent", [json!({"name": "Asia"})])).await;
+    for round in 0..40 {
+        let name = format!("Country {round}");
+        let parent = [record("country", round, &country(&name, "Asia"))];
+        let children = [record("city", round, &city("Capital", &name))];
+        let (a, b) = tokio::join!(function.deliver(&parent), function.deliver(&children));
+        a.expect("the country lands");
+        b.expect("the city lands or waits");
+    }
+    assert_eq!(function.database.count("select count(*) from sluice.waiting").await, 0);
+    assert_eq!(function.database.count("select count(*) from public.cities").await, 40);
+}
+
+#[tokio::test]
+async fn a_change_of_parent_waits_and_so_does_what_follows() {
+    let function = Function::new().await;
+    function.land(&records("continent", [json!({"name": "Asia"})])).await;
+    function.land(&records("country", [country("Turkey", "Asia")])).await;
+    let moved = json!({"op": "update", "name": "Turkey", "continent": "Europe"});
+    let grown = json!({"op": "update", "name": "Turkey", "population": 7});
+    let summary = function.land(&[record("country", 1, &moved), record("country", 2, &grown)]).await;
+    assert_eq!(summary.waiting, 2);
+    function.land(&[record("continent", 1, &json!({"name": "Europe"}))]).await;
+    let rows = function.database.json("select continent, population from public.countries").await;
+    assert_eq!(rows, json!([{"continent": "Europe", "population": 7}]));
+}

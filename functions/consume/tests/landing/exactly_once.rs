@@ -1,0 +1,191 @@
+//! A batch lands once, however often, in whatever pieces and beside whatever copy of itself it is delivered.
+
+use crate::support::{Function, NOW_MS, Record, record, records, route, user_event};
+use serde_json::json;
+
+async fn positions(function: &Function) -> i64 {
+    function.database.count("select count(*) from public.routes_table").await
+}
+
+fn routes(count: i64) -> Vec<Record> {
+    records("routes", (0..count).map(|user| route(user, 1_557_258_853.563)))
+}
+
+#[tokio::test]
+async fn an_event_lands_with_its_types() {
+    let function = Function::new().await;
+    function.land(&records("routes", [route(9_007_199_254_740_993, 1_557_258_853.563)])).await;
+    let rows =
+        function.database.json("select user_id::text, timestamp, latitude, longitude from public.routes_table").await;
+    assert_eq!(
+        rows,
+        json!([{"user_id": "9007199254740993", "timestamp": "2019-05-07T19:54:13.563+00:00", "latitude": 52.5, "longitude": 4.25}])
+    );
+    function.land(&records("user-events", [user_event(7, "Baltimore")])).await;
+    let rows = function.database.json("select * from public.user_events").await;
+    assert_eq!(
+        rows,
+        json!([{"id": "00000000-0000-0000-0000-000000000007", "city": "Baltimore", "state": "Maryland", "country": null,
+                "post_code": "21201", "datetime": "2019-05-07T19:54:13.563"}])
+    );
+}
+
+#[tokio::test]
+async fn a_replayed_batch_changes_nothing_at_any_size() {
+    for count in [1, 10, 2_000] {
+        let function = Function::new().await;
+        let batch = routes(count);
+        let first = function.land(&batch).await;
+        assert_eq!((first.written, first.replayed), (batch.len(), 0));
+        let second = function.land(&batch).await;
+        assert_eq!((second.written, second.replayed), (0, batch.len()));
+        assert_eq!(positions(&function).await, count);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_straddles_the_watermark_lands_its_tail() {
+    let function = Function::new().await;
+    let all = routes(30);
+    function.land(&all[..20]).await;
+    let tail = function.land(&all[10..]).await;
+    assert_eq!((tail.written, tail.replayed), (10, 10));
+    assert_eq!(positions(&function).await, 30);
+}
+
+#[tokio::test]
+async fn two_copies_of_a_batch_at_once_land_once() {
+    let function = Function::new().await;
+    let batch = routes(1_000);
+    let (a, b) = tokio::join!(function.deliver(&batch), function.deliver(&batch));
+    let written: usize = [a, b].into_iter().map(|summary| summary.map_or(0, |summary| summary.written)).sum();
+    assert_eq!(written, 1_000);
+    assert_eq!(positions(&function).await, 1_000);
+}
+
+#[tokio::test]
+async fn one_batch_may_mix_topics_and_partitions() {
+    let function = Function::new().await;
+    let mut batch = routes(3);
+    batch.extend(routes(3).into_iter().map(|route| Record { partition: 1, ..route }));
+    batch.extend(records("user-events", [user_event(1, "Delft")]));
+    let summary = function.land(&batch).await;
+    assert_eq!((summary.records, summary.written), (7, 7));
+    let watermarks =
+        function.database.json(r#"select topic, "partition", next_offset from sluice.watermarks order by 1, 2"#).await;
+    assert_eq!(
+        watermarks,
+        json!([{"topic": "routes", "partition": 0, "next_offset": 3}, {"topic": "routes", "partition": 1, "next_offset": 3},
+               {"topic": "user-events", "partition": 0, "next_offset": 1}])
+    );
+}
+
+#[tokio::test]
+async fn a_tombstone_is_skipped_and_counted() {
+    let function = Function::new().await;
+    let tombstone = Record { value: None, ..record("routes", 0, &json!(null)) };
+    let summary = function.land(&[tombstone, record("routes", 1, &route(1, 1.0))]).await;
+    assert_eq!((summary.tombstones, summary.written, summary.rejected), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn a_topic_created_anew_lands_again_and_is_counted() {
+    let function = Function::new().await;
+    function.land(&routes(10)).await;
+    let anew: Vec<Record> =
+        routes(4).into_iter().map(|route| Record { timestamp_ms: NOW_MS + 60_000 + route.offset, ..route }).collect();
+    let summary = function.land(&anew).await;
+    assert_eq!((summary.incarnations, summary.written, summary.replayed), (1, 4, 0));
+    assert_eq!(function.land(&anew).await.replayed, 4);
+    assert_eq!(positions(&function).await, 14);
+    assert_eq!(
+        function.outcomes("routes", 0..6).await,
+        ["written", "written", "written", "written", "pending", "pending"]
+    );
+}
+
+#[tokio::test]
+async fn offsets_that_never_came_are_counted() {
+    let function = Function::new().await;
+    let all = routes(10);
+    function.land(&all[..4]).await;
+    let summary = function.land(&all[7..]).await;
+    assert_eq!((summary.skipped_offsets, summary.written), (3, 3));
+    assert_eq!(function.database.count("select skipped_offsets from sluice.watermarks").await, 3);
+}
+
+#[tokio::test]
+async fn a_topic_without_a_contract_fails_the_invocation() {
+    let function = Function::new().await;
+    let error = function.deliver(&[record("unheard-of", 0, &json!({}))]).await.expect_err("it fails");
+    assert_eq!(error.to_string(), "no contract has the topic unheard-of: is CONTRACTS_DIR right?");
+}
+
+#[tokio::test]
+async fn an_event_with_an_idempotency_key_lands_once_and_its_repeats_say_so() {
+    let function = Function::new().await;
+    let keyed = |offset, key: &str, user: &str, event| Record {
+        headers: vec![("idempotency-key".to_owned(), key.to_owned()), ("sluice-user".to_owned(), user.to_owned())],
+        ..record("routes", offset, &event)
+    };
+    function.land(&[keyed(0, "a", "ann", route(1, 1.0)), keyed(1, "a", "ann", route(1, 1.0))]).await;
+    function
+        .land(&[
+            keyed(2, "a", "ann", route(1, 1.0)),
+            keyed(3, "a", "ann", route(2, 1.0)),
+            keyed(4, "a", "bob", route(2, 1.0)),
+            keyed(5, "b", "ann", route(3, 1.0)),
+        ])
+        .await;
+    assert_eq!(
+        function.outcomes("routes", 0..6).await,
+        ["written", "duplicate", "duplicate", "rejected: idempotency_conflict", "written", "written"]
+    );
+    assert_eq!(positions(&function).await, 3);
+}
+
+#[tokio::test]
+async fn an_id_of_a_rejected_event_is_free_again() {
+    let function = Function::new().await;
+    let keyed = |offset, event| Record {
+        headers: vec![("idempotency-key".to_owned(), "k".to_owned())],
+        ..record("continent", offset, &event)
+    };
+    let delete = json!({"op": "delete", "name": "Atlantis"});
+    function.land(&[keyed(0, delete.clone()), keyed(1, delete)]).await;
+    function.land(&[keyed(2, json!({"name": "Atlantis"}))]).await;
+    assert_eq!(function.outcomes("continent", 0..3).await, ["rejected: not_found", "rejected: not_found", "written"]);
+}
+
+#[tokio::test]
+async fn ids_are_forgotten_after_seven_days() {
+    let function = Function::new().await;
+    let keyed = |offset| Record {
+        headers: vec![("idempotency-key".to_owned(), "k".to_owned())],
+        ..record("routes", offset, &route(1, 1.0))
+    };
+    const DAY_MS: i64 = 24 * 3_600 * 1_000;
+    function.land(&[keyed(0)]).await;
+    function.clock.advance(7 * DAY_MS - 1);
+    function.land(&[keyed(1)]).await;
+    function.clock.advance(2_000);
+    function.land(&[keyed(2)]).await;
+    assert_eq!(function.outcomes("routes", 0..3).await[..1], ["written"]);
+    assert_eq!(positions(&function).await, 2);
+}
+
+#[tokio::test]
+async fn a_repeated_event_id_of_the_contract_is_a_duplicate_at_any_size() {
+    for count in [3_u128, 1_000] {
+        let function = Function::new().await;
+        function.land(&records("user-events", [user_event(1, "Delft")])).await;
+        let mut batch: Vec<Record> = records("user-events", (1..=count).map(|number| user_event(number, "Delft")));
+        batch.push(record("user-events", count as i64, &user_event(2, "Gouda")));
+        batch.iter_mut().for_each(|record| record.offset += 1);
+        batch.iter_mut().for_each(|record| record.timestamp_ms += 1);
+        let summary = function.land(&batch).await;
+        assert_eq!((summary.duplicates, summary.written), (2, batch.len() - 2));
+        assert_eq!(function.outcomes("user-events", 0..3).await, ["written", "duplicate", "written"]);
+        assert_eq!(function.database.count("select count(*) from public.user_events").await, count as i64);
+    }
+}

@@ -1,0 +1,177 @@
+//! Whose fault it is decides: the row's becomes a dead letter, the operator's and the world's fail the batch.
+
+use serde_json::json;
+use sqlx::Executor as _;
+
+use crate::support::{Function, Record, record, records, route, user_event};
+
+#[tokio::test]
+async fn a_poison_record_becomes_a_dead_letter_and_the_others_land() {
+    let function = Function::new().await;
+    let mut batch = records("routes", (0..1_000).map(|user| route(user, 1.0)));
+    let poison: [&[u8]; 8] = [
+        b"\xff\xfe",
+        b"{",
+        b"",
+        br#"{"userID":1,"userID":2,"timestamp":1,"coordinates":[1,1]}"#,
+        br#"{"userID":1,"timestamp":1e400,"coordinates":[1,1]}"#,
+        br#"{"userID":1,"timestamp":1,"coordinates":[91,1]}"#,
+        br#"{"userID":"1","timestamp":1,"coordinates":[1,1]}"#,
+        br#"{"userID":1,"timestamp":1,"coordinates":[1,1],"more":1}"#,
+    ];
+    for (index, value) in poison.iter().enumerate() {
+        batch[index * 100].value = Some(value.to_vec());
+    }
+    batch[900].key = Some(b"\xff\x00".to_vec());
+    batch[900].value = Some(vec![b'['; 100_000]);
+    batch[900].headers = vec![("h".to_owned(), "v".to_owned())];
+    let summary = function.land(&batch).await;
+    assert_eq!((summary.written, summary.rejected), (991, 9));
+    assert_eq!(function.database.count("select count(*) from public.routes_table").await, 991);
+    let letters = function
+        .database
+        .json(r#"select "offset", error_code, status from sluice.dead_letters order by "offset""#)
+        .await;
+    let code = |offset| if offset < 400 || offset == 900 { "not_json" } else { "contract_violation" };
+    let expected: Vec<_> = [0, 100, 200, 300, 400, 500, 600, 700, 900]
+        .map(|offset| json!({"offset": offset, "error_code": code(offset), "status": "open"}))
+        .to_vec();
+    assert_eq!(letters, json!(expected));
+}
+
+#[tokio::test]
+async fn a_dead_letter_keeps_the_record_byte_by_byte() {
+    let function = Function::new().await;
+    let poison = Record {
+        partition: 3,
+        key: Some(b"\xff\x00".to_vec()),
+        value: Some(b"\xfe\x00{".to_vec()),
+        headers: vec![("a".to_owned(), "ü".to_owned()), ("a".to_owned(), "2".to_owned())],
+        ..record("routes", 41, &json!(null))
+    };
+    function.land(std::slice::from_ref(&poison)).await;
+    let id = function.database.count("select id from sluice.dead_letters").await;
+    let letter = shared::dead_letter::find(&function.database.pool, id).await.expect("it answers").expect("it is there");
+    assert_eq!((letter.topic.as_str(), letter.partition, letter.offset), ("routes", 3, 41));
+    assert_eq!((&letter.key, &letter.payload), (&poison.key, &b"\xfe\x00{".to_vec()));
+    assert_eq!(letter.headers, json!([{"name": "a", "value": "ü"}, {"name": "a", "value": "2"}]));
+    assert_eq!(letter.record_timestamp_ms, poison.timestamp_ms);
+    assert_eq!(letter.rejection.reason, "not JSON: expected value (line 1, column 1)");
+}
+
+#[tokio::test]
+async fn rows_that_only_the_database_refuses_are_found_among_many() {
+    let function = Function::new().await;
+    let check = "alter table public.routes_table add check (user_id not in (17, 18, 700, 1999))";
+    function.database.pool.execute(check).await.expect("the check is added");
+    let summary = function.land(&records("routes", (0..2_000).map(|user| route(user, 1.0)))).await;
+    assert_eq!((summary.written, summary.rejected), (1_996, 4));
+    let letters = function
+        .database
+        .json(r#"select "offset", error_code, reason from sluice.dead_letters order by "offset""#)
+        .await;
+    let letter =
+        |offset| json!({"offset": offset, "error_code": "23514", "reason": "a check of the table refuses the row"});
+    assert_eq!(letters, json!([letter(17), letter(18), letter(700), letter(1999)]));
+    assert_eq!(function.outcomes("routes", 16..19).await, ["written", "rejected: 23514", "rejected: 23514"]);
+}
+
+#[tokio::test]
+async fn a_drifted_schema_fails_the_batch_loudly_and_rejects_nothing() {
+    for (drift, count, complaint) in [
+        ("alter table public.routes_table drop column latitude", 10, "latitude"),
+        (
+            "alter table public.routes_table drop column latitude",
+            1_000,
+            "column latitude of \"public\".\"routes_table\" is missing",
+        ),
+        (
+            "alter table public.routes_table alter column user_id type double precision",
+            1_000,
+            "stream route: column user_id of \"public\".\"routes_table\" is double precision, but its contract says bigint",
+        ),
+        ("drop table public.routes_table", 10, "does not exist"),
+        ("drop table public.routes_table", 1_000, "does not exist"),
+    ] {
+        let function = Function::new().await;
+        function.land(&records("routes", (0..count).map(|user| route(user, 1.0)))).await;
+        function.database.pool.execute(drift).await.expect("the table changes");
+        let batch: Vec<Record> =
+            (count..2 * count).map(|offset| record("routes", offset, &route(offset, 1.0))).collect();
+        let error = function.deliver(&batch).await.expect_err("the batch fails").to_string();
+        assert!(
+            error.starts_with("the batch cannot land until this is mended") && error.contains(complaint),
+            "{error}"
+        );
+        assert_eq!(function.database.count("select count(*) from sluice.dead_letters").await, 0);
+        assert_eq!(function.database.count("select next_offset from sluice.watermarks").await, count);
+    }
+}
+
+#[tokio::test]
+async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() {
+    let function = Function::new().await;
+    let name = function.database.url.rsplit('/').next().unwrap_or_default().to_owned();
+    let set = |value: &str| format!("alter database {name} set default_transaction_read_only = {value}");
+    function.database.pool.execute(set("on").as_str()).await.expect("it is set");
+    function.database.pool.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").await.expect("others are ended");
+    let batch = records("routes", [route(1, 1.0)]);
+    // The connection that made the change is writable still; a fresh one is not.
+    let mut failures = 0;
+    while function.deliver(&records("routes", [])).await.is_ok() && failures == 0 {
+        let fresh = shared::database::connect(&function.database.url, 1).expect("an address");
+        let registry = std::sync::Arc::new(shared::contract::Registry::load(None).expect("contracts"));
+        let reader = consume::Consume::new(fresh, registry, function.clock.clone(), std::time::Duration::from_secs(1));
+        let error = reader.invoke(&crate::support::event(&batch)).await.expect_err("it is read-only");
+        assert!(error.to_string().starts_with("the batch did not land and is to be delivered again"), "{error}");
+        failures += 1;
+    }
+    let mut writable = function.database.pool.acquire().await.expect("a connection");
+    (*writable).execute("set default_transaction_read_only = off").await.expect("it is set");
+    (*writable).execute(set("off").as_str()).await.expect("it is set");
+    drop(writable);
+    function.database.pool.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").await.expect("others are ended");
+    assert_eq!(function.land(&batch).await.written, 1);
+    assert_eq!(function.database.count("select count(*) from sluice.dead_letters").await, 0);
+}
+
+#[tokio::test]
+async fn a_killed_connection_fails_the_batch_which_lands_when_delivered_again() {
+    let function = Function::new().await;
+    let batch = records("user-events", (0..500).map(|number| user_event(number, "Delft")));
+    let killer = function.database.pool.clone();
+    let kill = async {
+        for _ in 0..20 {
+            let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                        where datname = current_database() and pid <> pg_backend_pid()";
+            // Its own connection may be killed by the killing before.
+            let _killed = killer.execute(kill).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let deliver = async {
+        let mut failures = 0;
+        while function.deliver(&batch).await.is_err() {
+            failures += 1;
+        }
+        failures
+    };
+    let (_failures, ()) = tokio::join!(deliver, kill);
+    assert_eq!(function.deliver(&batch).await.map_or(0, |summary| summary.written), 0);
+    assert_eq!(function.database.count("select count(*) from public.user_events").await, 500);
+}
+
+#[tokio::test]
+async fn a_frozen_transaction_holds_its_retry_up_no_longer_than_its_lock_lasts() {
+    let function = Function::new().await;
+    let batch = records("routes", [route(1, 1.0)]);
+    function.land(&batch).await;
+    let mut zombie = function.database.pool.begin().await.expect("a transaction");
+    (*zombie).execute("set local idle_in_transaction_session_timeout = '300ms'").await.expect("it is set");
+    (*zombie).execute("select * from sluice.watermarks for update").await.expect("it locks");
+    let started = std::time::Instant::now();
+    let summary = function.land(&[record("routes", 1, &route(2, 1.0))]).await;
+    assert_eq!(summary.written, 1);
+    assert!(started.elapsed() >= std::time::Duration::from_millis(200), "it waited for the lock");
+    drop(zombie);
+}

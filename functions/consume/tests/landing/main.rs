@@ -1,0 +1,9 @@
+//! The landing against a real PostgreSQL: `DATABASE_URL` points at the server, each test has a database of its own.
+
+#![expect(clippy::expect_used, reason = "a test that meets what it does not expect has failed")]
+
+mod entities;
+mod exactly_once;
+mod faults;
+mod seventh_stream;
+mod support;

@@ -1,0 +1,129 @@
+//! What the tests of `consume` share: the function on a database of its own, and events as the mapping sends them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64_simd::STANDARD;
+use consume::{Consume, ConsumeError, Summary};
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use shared::contract::Registry;
+use shared::testing::TestDatabase;
+
+/// The function and its database.
+pub(crate) struct Function {
+    pub(crate) consume: Consume,
+    pub(crate) database: TestDatabase,
+    pub(crate) clock: Clock,
+}
+
+pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
+
+impl Function {
+    /// With the built-in contracts.
+    pub(crate) async fn new() -> Self {
+        Self::with_contracts(None).await
+    }
+
+    pub(crate) async fn with_contracts(contracts_dir: Option<&Path>) -> Self {
+        let database = TestDatabase::create().await;
+        shared::database::migrate(&database.pool, contracts_dir).await.expect("migrations apply");
+        let clock = Clock::fixed(NOW_MS);
+        let registry = Arc::new(Registry::load(contracts_dir).expect("the contracts are right"));
+        let consume = Consume::new(database.pool.clone(), registry, clock.clone(), Duration::from_secs(3_600));
+        Self { consume, database, clock }
+    }
+
+    pub(crate) async fn deliver(&self, records: &[Record]) -> Result<Summary, ConsumeError> {
+        self.consume.invoke(&event(records)).await
+    }
+
+    pub(crate) async fn land(&self, records: &[Record]) -> Summary {
+        self.deliver(records).await.expect("the batch lands")
+    }
+
+    /// What became of records, by topic and partition 0.
+    pub(crate) async fn outcomes(&self, topic: &str, offsets: std::ops::Range<i64>) -> Vec<String> {
+        let records: Vec<(i32, i64)> = offsets.map(|offset| (0, offset)).collect();
+        let outcomes = shared::receipt::look_up(&self.database.pool, topic, &records).await.expect("receipts answer");
+        outcomes
+            .into_iter()
+            .map(|outcome| match outcome {
+                shared::receipt::Outcome::Rejected(rejection) => format!("rejected: {}", rejection.code),
+                other => format!("{:?}", other.status()).to_lowercase(),
+            })
+            .collect()
+    }
+}
+
+/// A record as the mapping sends it.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// A record on partition 0.
+pub(crate) fn record(topic: &str, offset: i64, value: &Value) -> Record {
+    Record {
+        topic: topic.to_owned(),
+        partition: 0,
+        offset,
+        timestamp_ms: NOW_MS + offset,
+        key: None,
+        value: Some(value.to_string().into_bytes()),
+        headers: Vec::new(),
+    }
+}
+
+/// Records on partition 0 from offset 0 on.
+pub(crate) fn records(topic: &str, values: impl IntoIterator<Item = Value>) -> Vec<Record> {
+    values.into_iter().zip(0..).map(|(value, offset)| record(topic, offset, &value)).collect()
+}
+
+/// The event that carries these records.
+pub(crate) fn event(records: &[Record]) -> Vec<u8> {
+    let mut partitions = serde_json::Map::new();
+    for record in records {
+        let encode = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| STANDARD.encode_to_string(bytes));
+        let signed = |text: &str| text.bytes().map(u8::cast_signed).collect::<Vec<_>>();
+        let headers: Vec<Value> = record.headers.iter().map(|(name, value)| json!({ name: signed(value) })).collect();
+        let list = partitions
+            .entry(format!("{}-{}", record.topic, record.partition))
+            .or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(list) = list {
+            list.push(json!({
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+                "timestamp": record.timestamp_ms,
+                "timestampType": "CREATE_TIME",
+                "key": encode(&record.key),
+                "value": encode(&record.value),
+                "headers": headers,
+            }));
+        }
+    }
+    json!({"eventSource": "aws:kafka", "eventSourceArn": "arn:aws:kafka:local", "bootstrapServers": "b:9092",
+           "records": partitions})
+    .to_string()
+    .into_bytes()
+}
+
+pub(crate) fn route(user: i64, seconds: f64) -> Value {
+    json!({"userID": user, "timestamp": seconds, "coordinates": [52.5, 4.25]})
+}
+
+pub(crate) fn user_event(number: u128, city: &str) -> Value {
+    json!({
+        "id": uuid::Uuid::from_u128(number).to_string(),
+        "address": {"city": city, "state": "Maryland", "country": null, "postCode": "21201"},
+        "datetime": "2019-05-07 19:54:13.563"
+    })
+}
