@@ -54,7 +54,12 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, DatabaseError>
     Ok(PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(5))
-        .test_before_acquire(true)
+        // Tests the connection, and ends the transaction of a caller that was dropped while it began one: sqlx 0.8.6
+        // gives its connection back with the transaction open.
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| {
+            Box::pin(async move { connection.execute("begin; rollback").await.map(|_| true) })
+        })
         .connect_lazy_with(options))
 }
 

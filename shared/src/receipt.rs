@@ -93,6 +93,7 @@ async fn look(
     offsets: Vec<i64>,
     times_ms: Option<Vec<i64>>,
 ) -> Result<Vec<Outcome>, sqlx::Error> {
+    // What lies below an incarnation's first offset is of the log that was truncated: it has kept its fate.
     const SELECT: &str = r#"
         select coalesce(r."offset" < w.next_offset and coalesce(r.time_ms <= w.max_timestamp_ms, true), false)
                    as applied,
@@ -100,12 +101,24 @@ async fn look(
         from unnest($2::integer[], $3::bigint[], $4::bigint[])
              with ordinality as r ("partition", "offset", time_ms, position)
         left join sluice.watermarks w on w.topic = $1 and w."partition" = r."partition"
-        left join sluice.dead_letters d on d.topic = $1 and d."partition" = r."partition"
-             and d."offset" = r."offset" and d.incarnation = w.incarnation
-        left join sluice.waiting q on q.topic = $1 and q."partition" = r."partition"
-             and q."offset" = r."offset" and q.incarnation = w.incarnation
-        left join sluice.duplicates u on u.topic = $1 and u."partition" = r."partition"
-             and u."offset" = r."offset" and u.incarnation = w.incarnation
+        left join lateral (
+            select reason, error_code from sluice.dead_letters x
+            where x.topic = $1 and x."partition" = r."partition" and x."offset" = r."offset"
+                  and (x.incarnation = w.incarnation or r."offset" < w.first_offset)
+            order by x.incarnation desc limit 1
+        ) d on true
+        left join lateral (
+            select since_ms from sluice.waiting x
+            where x.topic = $1 and x."partition" = r."partition" and x."offset" = r."offset"
+                  and (x.incarnation = w.incarnation or r."offset" < w.first_offset)
+            order by x.incarnation desc limit 1
+        ) q on true
+        left join lateral (
+            select topic from sluice.duplicates x
+            where x.topic = $1 and x."partition" = r."partition" and x."offset" = r."offset"
+                  and (x.incarnation = w.incarnation or r."offset" < w.first_offset)
+            order by x.incarnation desc limit 1
+        ) u on true
         order by r.position"#;
     sqlx::query(SELECT)
         .bind(topic)
@@ -130,24 +143,6 @@ async fn look(
         })
         .fetch_all(executor)
         .await
-}
-
-/// Whether every one of these records, given as partition and offset, is decided. Cheaper than [`look_up`].
-///
-/// # Errors
-/// What PostgreSQL answers.
-pub async fn all_applied(
-    executor: impl PgExecutor<'_>,
-    topic: &str,
-    records: &[(i32, i64)],
-) -> Result<bool, sqlx::Error> {
-    const SELECT: &str = r#"
-        select coalesce(bool_and(coalesce(r."offset" < w.next_offset, false)), true)
-        from (select "partition", max("offset") as "offset"
-              from unnest($2::integer[], $3::bigint[]) as r ("partition", "offset") group by "partition") r
-        left join sluice.watermarks w on w.topic = $1 and w."partition" = r."partition""#;
-    let (partitions, offsets): (Vec<i32>, Vec<i64>) = records.iter().copied().unzip();
-    sqlx::query_scalar(SELECT).bind(topic).bind(partitions).bind(offsets).fetch_one(executor).await
 }
 
 /// Rejects the events that have waited for their parent since before `before_ms`. Returns how many.

@@ -7,6 +7,7 @@ mod decimal;
 mod definition;
 pub mod json;
 pub mod pointer;
+pub mod random;
 mod registry;
 
 pub use column::{Column, ColumnType};

@@ -160,7 +160,7 @@ fn read_folder(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, ContractError> 
     Ok(files)
 }
 
-fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
+pub(super) fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if stream.is_empty() || !stream.chars().all(is_name) {
         return Err(wrong("", "a stream is named, as its file is, with a-z, 0-9 and '-'"));

@@ -85,7 +85,7 @@ pub(super) async fn settle(
                 index,
                 Rejection {
                     code: "idempotency_conflict".to_owned(),
-                    reason: "another payload has landed under the same id".to_owned(),
+                    reason: "another payload came under the same id".to_owned(),
                 },
             )),
         }

@@ -56,6 +56,9 @@ pub enum WriteError {
     /// PostgreSQL says so.
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
+    /// PostgreSQL says so of a value, by an SQLSTATE that it has for other faults too.
+    #[error(transparent)]
+    Value(sqlx::Error),
     /// The table is not what the contract says.
     #[error("stream {stream}: column {column} of {table} is {found}, but its contract says {expected}")]
     Drift {
@@ -77,7 +80,20 @@ impl WriteError {
     pub(crate) fn fate(&self) -> Fate {
         match self {
             Self::Sql(error) => fate::of(error),
+            Self::Value(error) => Fate::Reject(Rejection {
+                code: error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned(),
+                reason: "a value cannot be read as its column's type".to_owned(),
+            }),
             Self::Drift { .. } => Fate::Stop,
+        }
+    }
+}
+
+impl From<changes::Failure> for WriteError {
+    fn from(failure: changes::Failure) -> Self {
+        match failure {
+            changes::Failure::Sql(error) => Self::Sql(error),
+            changes::Failure::Value(error) => Self::Value(error),
         }
     }
 }

@@ -189,3 +189,20 @@ async fn a_repeated_event_id_of_the_contract_is_a_duplicate_at_any_size() {
         assert_eq!(function.database.count("select count(*) from public.user_events").await, count as i64);
     }
 }
+
+#[tokio::test]
+async fn what_a_truncated_log_kept_keeps_its_receipts() {
+    let function = Function::new().await;
+    let mut log = routes(6);
+    log[1].value = Some(b"{".to_vec());
+    log[4].value = Some(b"{".to_vec());
+    function.land(&log).await;
+    let rewritten: Vec<Record> = (3..6)
+        .map(|offset| Record { timestamp_ms: NOW_MS + 60_000, ..record("routes", offset, &route(offset, 2.0)) })
+        .collect();
+    assert_eq!(function.land(&rewritten).await.incarnations, 1);
+    assert_eq!(
+        function.outcomes("routes", 0..6).await,
+        ["written", "rejected: not_json", "written", "written", "written", "written"]
+    );
+}

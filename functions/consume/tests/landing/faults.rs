@@ -51,7 +51,8 @@ async fn a_dead_letter_keeps_the_record_byte_by_byte() {
     };
     function.land(std::slice::from_ref(&poison)).await;
     let id = function.database.count("select id from sluice.dead_letters").await;
-    let letter = shared::dead_letter::find(&function.database.pool, id).await.expect("it answers").expect("it is there");
+    let letter =
+        shared::dead_letter::find(&function.database.pool, id).await.expect("it answers").expect("it is there");
     assert_eq!((letter.topic.as_str(), letter.partition, letter.offset), ("routes", 3, 41));
     assert_eq!((&letter.key, &letter.payload), (&poison.key, &b"\xfe\x00{".to_vec()));
     assert_eq!(letter.headers, json!([{"name": "a", "value": "ü"}, {"name": "a", "value": "2"}]));

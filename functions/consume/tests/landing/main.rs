@@ -5,5 +5,6 @@
 mod entities;
 mod exactly_once;
 mod faults;
+mod model;
 mod seventh_stream;
 mod support;

@@ -28,7 +28,7 @@ impl Expansion<'_> {
         let keywords = match schema {
             Value::Object(keywords) => keywords,
             Value::Bool(false) => return Vec::new(),
-            _ => &Map::new(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => &Map::new(),
         };
         let depth = depth + 1;
         let shape = Shape::read(keywords);
@@ -88,7 +88,7 @@ impl Expansion<'_> {
         let keywords = match schema {
             Value::Object(keywords) => keywords,
             Value::Bool(false) => return self.of(&Value::Bool(true), depth),
-            _ => return Vec::new(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => return Vec::new(),
         };
         let mut shapes = Vec::new();
         for (name, keyword) in keywords {
@@ -107,7 +107,9 @@ impl Expansion<'_> {
                 "maximum" => Some(json!({"type": "number", "exclusiveMinimum": keyword})),
                 "exclusiveMinimum" => Some(json!({"type": "number", "maximum": keyword})),
                 "exclusiveMaximum" => Some(json!({"type": "number", "minimum": keyword})),
-                "minLength" => number().and_then(|n| n.checked_sub(1)).map(|n| json!({"type": "string", "maxLength": n})),
+                "minLength" => {
+                    number().and_then(|n| n.checked_sub(1)).map(|n| json!({"type": "string", "maxLength": n}))
+                }
                 "maxLength" => number().map(|n| json!({"type": "string", "minLength": n + 1})),
                 "minItems" => number().and_then(|n| n.checked_sub(1)).map(|n| json!({"type": "array", "maxItems": n})),
                 "maxItems" => number().map(|n| json!({"type": "array", "minItems": n + 1})),

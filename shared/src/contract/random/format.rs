@@ -54,9 +54,25 @@ mod tests {
     fn every_format_of_the_standard_is_met() {
         let mut rng = rand::rngs::SmallRng::seed_from_u64(1);
         for format in [
-            "uuid", "date", "time", "date-time", "duration", "email", "idn-email", "hostname", "idn-hostname", "ipv4",
-            "ipv6", "uri", "uri-reference", "iri", "iri-reference", "uri-template", "json-pointer",
-            "relative-json-pointer", "regex",
+            "uuid",
+            "date",
+            "time",
+            "date-time",
+            "duration",
+            "email",
+            "idn-email",
+            "hostname",
+            "idn-hostname",
+            "ipv4",
+            "ipv6",
+            "uri",
+            "uri-reference",
+            "iri",
+            "iri-reference",
+            "uri-template",
+            "json-pointer",
+            "relative-json-pointer",
+            "regex",
         ] {
             let schema = json!({"format": format});
             let validator = jsonschema::options().should_validate_formats(true).build(&schema);

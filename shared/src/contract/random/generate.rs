@@ -100,10 +100,11 @@ impl Generator {
         let names: BTreeSet<String> = named.chain(&shape.required).cloned().collect();
         let mut members = Vec::with_capacity(names.len());
         for name in names {
-            match self.member(&shape, &name) {
-                Value::Bool(false) if shape.required.contains(&name) => return None,
-                Value::Bool(false) => {}
-                schema => members.push((name, self.schema(schema))),
+            let schema = self.member(&shape, &name);
+            if schema != Value::Bool(false) {
+                members.push((name, self.schema(schema)));
+            } else if shape.required.contains(&name) {
+                return None;
             }
         }
         let prefixes = shape.elements.iter().map(|elements| elements.prefix.len()).max().unwrap_or(0);
@@ -133,7 +134,7 @@ impl Generator {
             let fit: Vec<&Value> = allowed.iter().filter(|value| shape.may_be(value)).collect();
             return fit.choose(rng).map(|value| (*value).clone());
         }
-        let weight = |types: &Types| self::weight(shape, *types, depth);
+        let weight = |types: &Types| weight(shape, *types, depth);
         let mut kinds: Vec<Types> = Types::EACH.into_iter().filter(|types| weight(types) > 0).collect();
         while let Ok(kind) = kinds.choose_weighted(rng, weight).copied() {
             for _ in 0..TRIES {

@@ -216,7 +216,8 @@ mod tests {
         let cents = shape(&json!({"multipleOf": 0.01, "minimum": 0.29, "maximum": 0.295}));
         assert_eq!(fraction(&cents, &mut rng).map(|number| number.to_string()), Some("0.29".to_owned()));
         let both = Shape::read(&serde_json::Map::new());
-        let both = both.both(&shape(&json!({"multipleOf": 0.3}))).and_then(|s| s.both(&shape(&json!({"multipleOf": 0.2}))));
+        let both =
+            both.both(&shape(&json!({"multipleOf": 0.3}))).and_then(|s| s.both(&shape(&json!({"multipleOf": 0.2}))));
         assert_eq!(both.and_then(|shape| common(&shape.multiples)).map(|c| c.to_string()), Some("0.6".to_owned()));
     }
 }

@@ -146,8 +146,6 @@ pub(super) struct Range {
 }
 
 impl Range {
-    const ANY: Self = Self { min: 0, max: usize::MAX };
-
     fn both(self, other: Self) -> Self {
         Self { min: self.min.max(other.min), max: self.max.min(other.max) }
     }
@@ -165,7 +163,11 @@ impl Shape {
         let size = |name: &str| {
             let number = keywords.get(name).and_then(Value::as_f64);
             // Saturates, as it should.
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes are whole, not negative")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "sizes are whole, not negative"
+            )]
             number.map(|number| number as usize)
         };
         let range = |min, max| Range { min: size(min).unwrap_or(0), max: size(max).unwrap_or(usize::MAX) };
@@ -179,10 +181,7 @@ impl Shape {
         let names = |value: &Value| -> Vec<String> {
             value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
         };
-        let allowed = match keywords.get("const") {
-            Some(only) => Some(vec![only.clone()]),
-            None => None,
-        };
+        let allowed = keywords.get("const").map(|only| vec![only.clone()]);
         let allowed = match (allowed, list("enum")) {
             (Some(only), Some(values)) => {
                 Some(only.into_iter().filter(|only| values.iter().any(|v| same(v, only))).collect())
@@ -312,8 +311,14 @@ fn spoken_of(keywords: &Map<String, Value>) -> Types {
             "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => Types::named("number"),
             "minLength" | "maxLength" | "pattern" | "format" => Types::STRING,
             "items" | "prefixItems" | "minItems" | "maxItems" | "uniqueItems" | "contains" => Types::ARRAY,
-            "properties" | "required" | "patternProperties" | "additionalProperties" | "minProperties"
-            | "maxProperties" | "propertyNames" | "dependentRequired" => Types::OBJECT,
+            "properties"
+            | "required"
+            | "patternProperties"
+            | "additionalProperties"
+            | "minProperties"
+            | "maxProperties"
+            | "propertyNames"
+            | "dependentRequired" => Types::OBJECT,
             _ => Types(0),
         })
     })

@@ -13,16 +13,50 @@ use super::shape::{Range, Shape};
 
 /// What free texts are made of: whatever a program has stumbled over before, as far as PostgreSQL stores it.
 const WORDS: &[&str] = &[
-    "Zürich", "São Paulo", "naïve", "O'Brien", "\"quoted\"", "日本", "Ελλάδα", "Москва", "العربية", "🌍", "👩‍👩‍👧", "e\u{301}",
-    "back\\slash", "100%", "<b>bold</b>", "null", "a,b;c", "tab\tbed", "two\nlines", "--", "$1", "{}", "ß", "İstanbul",
-    "northern", "Light", "WATER", "seven", "Holland", "garden", "O", "x", "1e400", "\u{feff}mark", "'; drop table",
-    "nbsp\u{a0}", "rtl\u{200f}",
+    "Zürich",
+    "São Paulo",
+    "naïve",
+    "O'Brien",
+    "\"quoted\"",
+    "日本",
+    "Ελλάδα",
+    "Москва",
+    "العربية",
+    "🌍",
+    "👩‍👩‍👧",
+    "e\u{301}",
+    "back\\slash",
+    "100%",
+    "<b>bold</b>",
+    "null",
+    "a,b;c",
+    "tab\tbed",
+    "two\nlines",
+    "--",
+    "$1",
+    "{}",
+    "ß",
+    "İstanbul",
+    "northern",
+    "Light",
+    "WATER",
+    "seven",
+    "Holland",
+    "garden",
+    "O",
+    "x",
+    "1e400",
+    "\u{feff}mark",
+    "'; drop table",
+    "nbsp\u{a0}",
+    "rtl\u{200f}",
 ];
 /// The length of a free text where its schema does not ask for more, in characters.
 const USUAL_LENGTH: usize = 32;
-const TRIES: usize = 64;
-/// How often an unbounded repetition in a pattern is repeated, at most: the first that is long enough serves.
-const REPEATS: [u32; 3] = [6, 40, 300];
+const TRIES: usize = 256;
+/// How often an unbounded repetition in a pattern is repeated, at most. Those that can be long enough take turns.
+const REPEATS: [u32; 6] = [6, 12, 25, 50, 100, 300];
+const TURN: usize = 16;
 
 /// Makes texts; keeps what patterns compile to.
 #[derive(Debug, Default)]
@@ -50,7 +84,7 @@ impl Texts {
         for attempt in 0..TRIES {
             let text = match (shape.formats.first(), patterns.choose(rng)) {
                 (Some(format), None) => format::text(format, now_ms, rng).unwrap_or_else(|| untidy(shape.length, rng)),
-                (Some(format), Some(_)) if attempt % 2 == 0 => format::text(format, now_ms, rng)?,
+                (Some(format), Some(_)) if attempt.is_multiple_of(2) => format::text(format, now_ms, rng)?,
                 (_, Some(pattern)) => pattern.text(shape.length, attempt, rng),
                 (None, None) => untidy(shape.length, rng),
             };
@@ -102,9 +136,11 @@ impl Pattern {
 
     fn text(&self, length: Range, attempt: usize, rng: &mut dyn Rng) -> String {
         // A pattern that is not tied to its ends mostly lets a free text through.
-        let sample = self.samples.get(attempt / 8 % self.samples.len().max(1));
+        let can_do = |sample: &&rand_regex::Regex| !self.ends || sample.capacity() >= length.min;
+        let samples: Vec<&rand_regex::Regex> = self.samples.iter().filter(can_do).collect();
+        let sample = samples.get(attempt / TURN % samples.len().max(1)).copied();
         match sample {
-            Some(sample) if self.ends || attempt % 4 != 0 => {
+            Some(sample) if self.ends || !attempt.is_multiple_of(4) => {
                 let text: Result<String, _> = rng.sample(sample);
                 let mut text = text.unwrap_or_default();
                 let missing = length.min.saturating_sub(text.chars().count());

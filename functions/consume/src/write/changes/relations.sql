@@ -1,0 +1,44 @@
+-- The relations named $2 in schema $1, a row per column, in the order of the columns; and the other types that own
+-- such a name: a table would need it for its row type.
+select c.relname::text as name,
+       c.relkind = 'r' as ordinary,
+       not c.relispartition and c.reloftype = 0 as extensible,
+       pg_has_role(c.relowner, 'usage') and has_schema_privilege(n.oid, 'create') as owned,
+       c.relhastriggers as triggers,
+       a.attname::text as column_name,
+       format_type(a.atttypid, a.atttypmod) as shown,
+       not a.attnotnull as nullable,
+       a.attgenerated <> '' as generated,
+       a.attidentity = 'a' as identity,
+       tn.nspname::text as type_schema,
+       t.typname::text as type_name,
+       t.oid <> a.atttypid as type_array,
+       t.typtype = 'e' as type_enumeration,
+       exists (
+           select
+           from pg_index i
+           join pg_class ic on ic.oid = i.indexrelid
+           join pg_am m on m.oid = ic.relam
+           where i.indrelid = c.oid and i.indisvalid and i.indpred is null and m.amname in ('btree', 'hash')
+             and (i.indkey[0] = a.attnum
+                  or i.indkey[0] = 0
+                     and pg_get_indexdef(i.indexrelid, 1, false)
+                         in (format('"left"(%I, 128)', a.attname), format('"left"((%I)::text, 128)', a.attname)))
+       ) as indexed
+from pg_namespace n
+join pg_class c on c.relnamespace = n.oid and c.relname = any ($2::text[]::name[])
+left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and c.relkind = 'r'
+left join pg_type own on own.oid = a.atttypid
+left join pg_type element on element.oid = own.typelem and element.typarray = own.oid
+left join pg_type t on t.oid = coalesce(element.oid, own.oid)
+left join pg_namespace tn on tn.oid = t.typnamespace
+where n.nspname = $1
+union all
+select t.typname::text, false, false, false, false, null, null, null, null, null, null, null, null, null, null
+from pg_namespace n
+join pg_type t on t.typnamespace = n.oid and t.typname = any ($2::text[]::name[])
+where n.nspname = $1 and t.typrelid = 0
+  -- The name of an array type yields to a table.
+  and not exists (select from pg_type element where element.typarray = t.oid)
+  and not exists (select from pg_class c where c.relnamespace = n.oid and c.relname = t.typname)
+order by name

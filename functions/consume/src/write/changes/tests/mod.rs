@@ -1,0 +1,97 @@
+//! Against a real PostgreSQL.
+
+mod evolution;
+mod hostile;
+mod random_histories;
+mod rows;
+mod values;
+
+use serde_json::{Value, json};
+use shared::contract::Changes;
+use shared::testing::TestDatabase;
+use sqlx::Connection as _;
+
+use super::{Applied, Failure, write};
+
+pub(super) fn rules() -> Changes {
+    Changes { schema: "landing".to_owned(), tables: None, evolve: true }
+}
+
+/// Applies the sets in a transaction of their own.
+pub(super) async fn try_apply(database: &TestDatabase, rules: &Changes, sets: &[Value]) -> Result<Applied, Failure> {
+    let mut connection = database.pool.acquire().await?;
+    let mut transaction = connection.begin().await?;
+    let applied = write(&mut transaction, rules, &sets.iter().collect::<Vec<_>>()).await?;
+    transaction.commit().await?;
+    Ok(applied)
+}
+
+/// Applies the sets, all of which are right; answers how many rows were not there.
+pub(super) async fn apply(database: &TestDatabase, sets: &[Value]) -> u64 {
+    let applied = try_apply(database, &rules(), sets).await.expect("applied");
+    assert_eq!(applied.rejected, []);
+    applied.skipped_rows
+}
+
+pub(super) async fn sql(database: &TestDatabase, statements: &str) {
+    sqlx::raw_sql(statements).execute(&database.pool).await.expect(statements);
+}
+
+/// A column: its name, type and value.
+pub(super) type Cell<'a> = (&'a str, &'a str, Value);
+
+/// Both formats of one change, each with the row before as far as it is named.
+pub(super) fn both(table: &str, new: Option<&[Cell<'_>]>, old: Option<&[Cell<'_>]>) -> [Value; 2] {
+    [format_1(table, new, old), format_2(table, new, old)]
+}
+
+/// As wal2json would, it leaves NULLs out of the row before.
+pub(super) fn format_1(table: &str, new: Option<&[Cell<'_>]>, old: Option<&[Cell<'_>]>) -> Value {
+    json!({ "change": [change_1(table, new, old)] })
+}
+
+pub(super) fn change_1(table: &str, new: Option<&[Cell<'_>]>, old: Option<&[Cell<'_>]>) -> Value {
+    let kind = match (new, old) {
+        (Some(_), None) => "insert",
+        (Some(_), Some(_)) => "update",
+        (None, _) => "delete",
+    };
+    let mut change = json!({"kind": kind, "schema": "public", "table": table});
+    if let Some(new) = new {
+        change["columnnames"] = new.iter().map(|cell| json!(cell.0)).collect();
+        change["columntypes"] = new.iter().map(|cell| json!(cell.1)).collect();
+        change["columnvalues"] = new.iter().map(|cell| cell.2.clone()).collect();
+    }
+    if let Some(old) = old {
+        let old: Vec<_> = old.iter().filter(|cell| !cell.2.is_null()).collect();
+        change["oldkeys"] = json!({
+            "keynames": old.iter().map(|cell| cell.0).collect::<Vec<_>>(),
+            "keytypes": old.iter().map(|cell| cell.1).collect::<Vec<_>>(),
+            "keyvalues": old.iter().map(|cell| &cell.2).collect::<Vec<_>>(),
+        });
+    }
+    change
+}
+
+pub(super) fn format_2(table: &str, new: Option<&[Cell<'_>]>, old: Option<&[Cell<'_>]>) -> Value {
+    let action = match (new, old) {
+        (Some(_), None) => "I",
+        (Some(_), Some(_)) => "U",
+        (None, _) => "D",
+    };
+    let cell = |(name, ty, value): &Cell<'_>| json!({"name": name, "type": ty, "value": value});
+    let mut change = json!({"action": action, "schema": "public", "table": table});
+    if let Some(new) = new {
+        change["columns"] = new.iter().map(cell).collect();
+    }
+    if let Some(old) = old {
+        change["identity"] = old.iter().map(cell).collect();
+    }
+    change
+}
+
+/// A row of integer columns `a`, `b`, …, null where there is none.
+pub(super) fn row<const N: usize>(values: [Option<i64>; N]) -> [Cell<'static>; N] {
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+    std::array::from_fn(|index| (NAMES[index], "integer", json!(values[index])))
+}

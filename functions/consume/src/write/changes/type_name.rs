@@ -1,0 +1,325 @@
+//! Types as change sets give them: `character varying(30)`, `VARCHAR(30)`, `_int4`, `timestamp(3) with time zone`.
+//!
+//! They come from strangers. A given text is either one of the spellings below, of which SQL sees only our own words
+//! and numbers, or a name to look up, which PostgreSQL sees only as a bound value ([`Parsed::Other`]).
+
+use super::types::{Type, own};
+
+/// What a given text turns out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Parsed {
+    /// A type of PostgreSQL's own.
+    Own(Given),
+    /// A type that may have been made in the database: an enum, a domain, an extension's.
+    Other(Other),
+}
+
+/// A given type that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Given {
+    /// What a new column gets.
+    pub(super) ty: Type,
+    /// wal2json takes the quotes off `"char"`, which leaves the SQL name of `character(1)`: both may be meant. A new
+    /// column becomes the latter, which refuses a longer text where the former would cut it.
+    pub(super) or: Option<Type>,
+}
+
+impl Given {
+    pub(super) fn is(&self, ty: &Type) -> bool {
+        self.ty == *ty || self.or.as_ref() == Some(ty)
+    }
+}
+
+/// A type to look up.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Other {
+    pub(super) schema: Option<String>,
+    pub(super) name: String,
+    /// In the form of SQL: `('Point',4326)`, or empty.
+    pub(super) modifiers: String,
+    pub(super) array: bool,
+}
+
+/// Longer than any type's text that PostgreSQL prints: schema, name, quotes, modifiers.
+const LONGEST_BYTES: usize = 512;
+const NAME_BYTES: usize = 63;
+
+/// Reads a type's text. `None`: it cannot be a type.
+pub(super) fn parse(text: &str) -> Option<Parsed> {
+    if text.len() > LONGEST_BYTES || text.contains('\0') {
+        return None;
+    }
+    let (text, array) = without_array(text.trim());
+    let sql_name = text.strip_prefix("pg_catalog.").unwrap_or(text);
+    own_type(sql_name, array)
+        .map(Parsed::Own)
+        // The catalogue's name of an array type.
+        .or_else(|| own_type(sql_name.strip_prefix('_')?, true).map(Parsed::Own))
+        .or_else(|| other_type(text, array).map(Parsed::Other))
+}
+
+/// PostgreSQL keeps neither the number of dimensions nor their lengths.
+fn without_array(mut text: &str) -> (&str, bool) {
+    let mut array = false;
+    while let Some((element, length)) = text.strip_suffix(']').and_then(|text| text.rsplit_once('[')) {
+        if !length.trim().bytes().all(|byte| byte.is_ascii_digit()) {
+            break;
+        }
+        (text, array) = (element.trim_end(), true);
+    }
+    (text, array)
+}
+
+fn own_type(text: &str, array: bool) -> Option<Given> {
+    let (words, modifiers) = words_and_modifiers(text)?;
+    let modifiers = modifiers.as_deref();
+    let type_of = |name: &str, modifiers: &str| Type::own(name, modifiers, array);
+    let plain = |name: &str| modifiers.is_none().then(|| type_of(name, ""))?;
+    let with = |name: &str, default: &str| match modifiers {
+        None => type_of(name, default),
+        Some([length]) => type_of(name, &format!("({length})")),
+        Some(_) => None,
+    };
+    // More than microseconds is less: PostgreSQL warns, and takes 6.
+    let time = |name: &str| match modifiers {
+        None => type_of(name, ""),
+        Some([precision]) if *precision >= 0 => type_of(name, &format!("({})", precision.min(&6))),
+        Some(_) => None,
+    };
+    let ty = match words.as_str() {
+        "int" | "integer" => plain("int4"),
+        "smallint" => plain("int2"),
+        "bigint" => plain("int8"),
+        "real" => plain("float4"),
+        "double precision" => plain("float8"),
+        "float" => match modifiers {
+            None | Some([25..=53]) => type_of("float8", ""),
+            Some([1..=24]) => type_of("float4", ""),
+            Some(_) => None,
+        },
+        "numeric" | "decimal" | "dec" => match modifiers {
+            None => type_of("numeric", ""),
+            Some([precision]) => type_of("numeric", &format!("({precision},0)")),
+            Some([precision, scale]) => type_of("numeric", &format!("({precision},{scale})")),
+            Some(_) => None,
+        },
+        "boolean" => plain("bool"),
+        "character varying"
+        | "char varying"
+        | "nchar varying"
+        | "national character varying"
+        | "national char varying"
+        | "varchar" => with("varchar", ""),
+        "character" | "char" | "nchar" | "national character" | "national char" => with("bpchar", "(1)"),
+        "bpchar" => with("bpchar", ""),
+        "bit" => with("bit", "(1)"),
+        "bit varying" | "varbit" => with("varbit", ""),
+        "time" | "time without time zone" => time("time"),
+        "time with time zone" | "timetz" => time("timetz"),
+        "timestamp" | "timestamp without time zone" => time("timestamp"),
+        "timestamp with time zone" | "timestamptz" => time("timestamptz"),
+        interval if interval == "interval" || interval.starts_with("interval ") => {
+            interval_type(interval.trim_start_matches("interval"), modifiers, array)
+        }
+        // A name that the catalogue has and SQL takes as it is, such as text, uuid or int4.
+        name => own(name).and_then(|_| plain(name)),
+    }?;
+    let or = if words == "char" && modifiers.is_none() { type_of("char", "") } else { None };
+    Some(Given { ty, or })
+}
+
+fn interval_type(fields: &str, modifiers: Option<&[i32]>, array: bool) -> Option<Type> {
+    let known = [
+        "",
+        " year",
+        " month",
+        " day",
+        " hour",
+        " minute",
+        " second",
+        " year to month",
+        " day to hour",
+        " day to minute",
+        " day to second",
+        " hour to minute",
+        " hour to second",
+        " minute to second",
+    ];
+    let precise = fields.is_empty() || fields.ends_with("second");
+    match modifiers {
+        _ if !known.contains(&fields) => None,
+        None => Type::own("interval", fields, array),
+        Some([precision]) if precise && *precision >= 0 => {
+            Type::own("interval", &format!("{fields}({})", precision.min(&6)), array)
+        }
+        Some(_) => None,
+    }
+}
+
+/// `timestamp (3) with  time zone` as its words, lower-case with one space between, and the numbers in its brackets.
+fn words_and_modifiers(text: &str) -> Option<(String, Option<Vec<i32>>)> {
+    let (head, modifiers, tail) = match text.split_once('(') {
+        None => (text, None, ""),
+        Some((head, rest)) => {
+            let (modifiers, tail) = rest.split_once(')')?;
+            let numbers: Option<Vec<i32>> = modifiers.split(',').map(|number| number.trim().parse().ok()).collect();
+            (head, Some(numbers?), tail)
+        }
+    };
+    let words: Vec<&str> = head.split_ascii_whitespace().chain(tail.split_ascii_whitespace()).collect();
+    let word = |word: &&str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    (!words.is_empty() && words.iter().all(word)).then(|| (words.join(" ").to_ascii_lowercase(), modifiers))
+}
+
+/// `mood`, `public.mood`, `public."My mood"`, `geometry(Point,4326)`; and, since wal2json takes the quotes off a name
+/// that begins with one, any other text as the name itself.
+fn other_type(text: &str, array: bool) -> Option<Other> {
+    let fits = |name: &str| !name.is_empty() && name.len() <= NAME_BYTES;
+    let named = || {
+        let (first, rest) = identifier(text)?;
+        let (schema, name, rest) = match rest.strip_prefix('.') {
+            None => (None, first, rest),
+            Some(rest) => identifier(rest).map(|(name, rest)| (Some(first), name, rest))?,
+        };
+        let modifiers = match rest.trim() {
+            "" => String::new(),
+            rest => other_modifiers(rest.strip_prefix('(')?.strip_suffix(')')?)?,
+        };
+        Some(Other { schema, name, modifiers, array })
+    };
+    let literal = || Some(Other { schema: None, name: text.to_owned(), modifiers: String::new(), array });
+    named().or_else(literal).filter(|other| fits(&other.name) && other.schema.as_deref().is_none_or(fits))
+}
+
+/// An identifier, quoted or plain, and what follows it.
+fn identifier(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').unwrap_or(text.len());
+        return (end > 0).then(|| (text[..end].to_owned(), &text[end..]));
+    };
+    let mut name = String::new();
+    let mut rest = quoted;
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        name.push_str(part);
+        match after.strip_prefix('"') {
+            Some(after) => {
+                name.push('"');
+                rest = after;
+            }
+            None => return Some((name, after)),
+        }
+    }
+}
+
+/// Numbers, and words as literals, so that none of them is a keyword.
+fn other_modifiers(list: &str) -> Option<String> {
+    let modifier = |text: &str| match text.trim().parse::<i32>() {
+        Ok(number) => Some(number.to_string()),
+        Err(_) => {
+            let word = text.trim();
+            let plain = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            plain.then(|| format!("'{word}'"))
+        }
+    };
+    let modifiers: Option<Vec<String>> = list.split(',').map(modifier).collect();
+    Some(format!("({})", modifiers?.join(",")))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sql(text: &str) -> Option<String> {
+        match parse(text)? {
+            Parsed::Own(given) => Some(given.ty.sql()),
+            Parsed::Other(_) => None,
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_type_are_one_type() {
+        for spellings in [
+            &["integer", "INT", "int4", "pg_catalog.int4", " Integer "][..],
+            &["character varying(30)", "VARCHAR(30)", "varchar ( 30 )", "Character  Varying(30)"],
+            &["numeric(10)", "decimal(10,0)", "DEC(10, 0)"],
+            &["timestamp(3) with time zone", "TIMESTAMPTZ(3)", "timestamp (3) with time  zone"],
+            &["timestamp(6)", "timestamp(9) without time zone"],
+            &["character", "character(1)", "CHAR(1)", "char"],
+            &["double precision", "float8", "FLOAT", "float(53)"],
+            &["integer[]", "_int4", "int4[3][3]", "int [ ]"],
+            &["bit", "bit(1)"],
+            &["interval day to second(2)", "INTERVAL DAY TO SECOND (2)"],
+        ] {
+            let first = sql(spellings[0]).expect("known");
+            for spelling in spellings {
+                assert_eq!(sql(spelling).as_ref(), Some(&first), "{spelling}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_type_becomes_sql_of_our_own_words() {
+        for (given, expected) in [
+            ("int2", r#""pg_catalog"."int2""#),
+            ("varchar(30)[]", r#""pg_catalog"."varchar"(30)[]"#),
+            ("numeric(5,-2)", r#""pg_catalog"."numeric"(5,-2)"#),
+            ("bit varying(5)", r#""pg_catalog"."varbit"(5)"#),
+            ("interval(3)", "interval(3)"),
+            ("interval year to month", "interval year to month"),
+            ("jsonb", r#""pg_catalog"."jsonb""#),
+            ("time with time zone", r#""pg_catalog"."timetz""#),
+        ] {
+            assert_eq!(sql(given).as_deref(), Some(expected), "{given}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_type_of_postgresqls_own_is_a_name_to_look_up() {
+        let other = |schema: Option<&str>, name: &str, modifiers: &str, array| {
+            Some(Parsed::Other(Other {
+                schema: schema.map(str::to_owned),
+                name: name.to_owned(),
+                modifiers: modifiers.to_owned(),
+                array,
+            }))
+        };
+        assert_eq!(parse("mood"), other(None, "mood", "", false));
+        assert_eq!(parse("public.mood[]"), other(Some("public"), "mood", "", true));
+        assert_eq!(parse(r#"public."My ""mood""."#), other(None, r#"public."My ""mood""."#, "", false));
+        assert_eq!(parse(r#"public."My ""mood""""#), other(Some("public"), r#"My "mood""#, "", false));
+        assert_eq!(parse("My mood"), other(None, "My mood", "", false));
+        assert_eq!(parse("geometry(Point,4326)"), other(None, "geometry", "('Point',4326)", false));
+        assert_eq!(parse("int4(3)"), other(None, "int4", "(3)", false));
+        assert_eq!(parse("integer; drop table x"), other(None, "integer; drop table x", "", false));
+        assert_eq!(parse("geometry('x')"), other(None, "geometry('x')", "", false));
+        assert_eq!(parse("timestamp(3) with"), other(None, "timestamp(3) with", "", false));
+    }
+
+    #[test]
+    fn what_cannot_be_a_type_is_refused() {
+        for text in ["", "  ", "[]", "a\0", &"x".repeat(64), &"(".repeat(9999)] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_whatever_reaches_sql_but_words_and_numbers(
+            text in r#"(int|varchar|interval|numeric|time|_|"|'|;|--|\(|\)|,|[0-9-]| |\[|\]|\.|day|second|é){0,12}"#
+        ) {
+            let written = match parse(&text) {
+                Some(Parsed::Own(given)) => given.ty.sql(),
+                Some(Parsed::Other(other)) => other.modifiers.replace('\'', ""),
+                None => String::new(),
+            };
+            prop_assert!(
+                written.bytes().all(|byte| byte.is_ascii_alphanumeric() || br#"_"(),.[] -"#.contains(&byte)),
+                "{written}"
+            );
+            prop_assert!(!written.contains("--"), "{written}");
+        }
+    }
+}

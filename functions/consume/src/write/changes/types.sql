@@ -1,0 +1,26 @@
+-- The types named $2 in the schemas $1 (null: not said). One that is not where it was in the source is looked for in
+-- schema $3, as its table would be.
+select w.position,
+       tn.nspname::text as type_schema,
+       t.typname::text as type_name,
+       t.oid <> found.oid as type_array,
+       t.typtype = 'e' as type_enumeration,
+       t.typmodin <> 0 as takes_modifiers,
+       -- Neither a pseudo-type nor, since a table can not be part of itself, a row type.
+       t.typisdefined
+           and coalesce(base.typtype, t.typtype) in ('b', 'e', 'r', 'm') as storable
+from unnest($1::text[], $2::text[]) with ordinality as w (schema, name, position)
+cross join lateral (
+    select candidate.*
+    from pg_type candidate
+    join pg_namespace n on n.oid = candidate.typnamespace
+    where candidate.typname in (w.name::name, lower(w.name)::name)
+      and (n.nspname = w.schema or n.nspname = $3 or w.schema is null and pg_type_is_visible(candidate.oid))
+    order by candidate.typname = w.name desc,
+             coalesce(n.nspname = w.schema, pg_type_is_visible(candidate.oid)) desc
+    limit 1
+) as found
+left join pg_type element on element.oid = found.typelem and element.typarray = found.oid
+join pg_type t on t.oid = coalesce(element.oid, found.oid)
+left join pg_type base on t.typtype = 'd' and base.oid = t.typbasetype
+join pg_namespace tn on tn.oid = t.typnamespace

@@ -1,0 +1,216 @@
+//! What PostgreSQL should hold: each record applied once, one by one, in plain maps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::log::{Entry, Event};
+
+/// A record's place: topic, partition, offset, incarnation.
+pub(crate) type Place = (&'static str, i32, i64, i32);
+
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    applied: BTreeSet<u64>,
+    pub(crate) routes: Vec<i64>,
+    pub(crate) user_events: BTreeMap<u128, String>,
+    pub(crate) gauges: BTreeMap<i64, i64>,
+    pub(crate) landed: BTreeMap<i64, i64>,
+    pub(crate) continents: BTreeMap<String, i64>,
+    pub(crate) countries: BTreeMap<String, (String, i64)>,
+    pub(crate) cities: BTreeMap<(String, String), i64>,
+    ids: BTreeMap<String, Value>,
+    pub(crate) dead: BTreeSet<(Place, &'static str)>,
+    pub(crate) duplicates: BTreeSet<Place>,
+    /// In the order of arrival.
+    pub(crate) waiting: Vec<(Place, Event, String)>,
+}
+
+/// What became of one record.
+enum Fate {
+    Written,
+    Duplicate,
+    Rejected(&'static str),
+    Waiting(String),
+}
+
+impl Expected {
+    /// Applies a batch: what has been applied is left out; parents come before children, and children that wait for
+    /// a parent follow once all of the parent's stream is applied.
+    pub(crate) fn apply(&mut self, batch: &[Entry]) {
+        let mut fresh: Vec<&Entry> = batch.iter().filter(|entry| self.applied.insert(entry.number)).collect();
+        fresh.sort_by_key(|entry| (generation(&entry.event), entry.place));
+        for generation_ in 0..3 {
+            let before = self.parents(generation_);
+            for entry in fresh.iter().filter(|entry| generation(&entry.event) == generation_) {
+                self.settle(entry.place, &entry.event, entry.id.as_deref());
+            }
+            self.release(generation_, &before);
+        }
+    }
+
+    fn parents(&self, generation: usize) -> BTreeSet<String> {
+        match generation {
+            0 => self.continents.keys().cloned().collect(),
+            1 => self.countries.keys().cloned().collect(),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    fn release(&mut self, generation_: usize, before: &BTreeSet<String>) {
+        let created: BTreeSet<String> = self.parents(generation_).difference(before).cloned().collect();
+        let is_released = |(_, event, parent): &(Place, Event, String)| {
+            generation(event) == generation_ + 1 && created.contains(parent)
+        };
+        let (mut released, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(is_released);
+        self.waiting = waiting;
+        let before = self.parents(generation_ + 1);
+        released
+            .sort_by_key(|((topic, partition, offset, incarnation), _, _)| (*topic, *incarnation, *partition, *offset));
+        let is_empty = released.is_empty();
+        for (place, event, _) in released {
+            self.settle(place, &event, None);
+        }
+        if !is_empty {
+            self.release(generation_ + 1, &before);
+        }
+    }
+
+    fn settle(&mut self, place: Place, event: &Event, id: Option<&str>) {
+        let fate = match (id, event) {
+            (Some(id), Event::Route(_)) => {
+                let payload = event.json();
+                match self.ids.get(id) {
+                    Some(earlier) if *earlier == payload => Fate::Duplicate,
+                    Some(_) => Fate::Rejected("idempotency_conflict"),
+                    None => {
+                        self.ids.insert(id.to_owned(), payload);
+                        self.write(event)
+                    }
+                }
+            }
+            _ => self.write(event),
+        };
+        match fate {
+            Fate::Written => {}
+            Fate::Duplicate => {
+                self.duplicates.insert(place);
+            }
+            Fate::Rejected(code) => {
+                self.dead.insert((place, code));
+            }
+            Fate::Waiting(parent) => self.waiting.push((place, event.clone(), parent)),
+        }
+    }
+
+    fn write(&mut self, event: &Event) -> Fate {
+        match event {
+            Event::NotJson => Fate::Rejected("not_json"),
+            Event::Violation => Fate::Rejected("contract_violation"),
+            Event::Tombstone => Fate::Written,
+            Event::Route(13) => Fate::Rejected("23514"),
+            Event::Route(user) => {
+                self.routes.push(*user);
+                Fate::Written
+            }
+            Event::UserEvent(id, city) => match self.user_events.contains_key(id) {
+                true => Fate::Duplicate,
+                false => {
+                    self.user_events.insert(*id, city.clone());
+                    Fate::Written
+                }
+            },
+            Event::Gauge(5, _) => Fate::Rejected("23514"),
+            Event::Gauge(id, value) => {
+                self.gauges.insert(*id, *value);
+                Fate::Written
+            }
+            Event::Changes { insert, update, delete, is_wrong } => {
+                if *is_wrong {
+                    return Fate::Rejected("type_mismatch");
+                }
+                insert.iter().for_each(|(id, value)| {
+                    self.landed.insert(*id, *value);
+                });
+                if let Some((id, value)) = update
+                    && let Some(row) = self.landed.get_mut(id)
+                {
+                    *row = *value;
+                }
+                if let Some(id) = delete {
+                    self.landed.remove(id);
+                }
+                Fate::Written
+            }
+            Event::Continent(op, name, population) => {
+                let has_children = self.countries.values().any(|(continent, _)| continent == name);
+                command(&mut self.continents, op, name.clone(), *population, has_children)
+            }
+            Event::Country(op, name, continent, population) => {
+                if let Some(parent) = self.queue(event) {
+                    return Fate::Waiting(parent);
+                }
+                let exists = self.countries.contains_key(name);
+                if !self.continents.contains_key(continent) && (*op == "create" && !exists || *op == "update" && exists)
+                {
+                    return Fate::Waiting(continent.clone());
+                }
+                let has_children = self.cities.keys().any(|(country, _)| country == name);
+                match command(&mut self.countries, op, name.clone(), (continent.clone(), 0), has_children) {
+                    Fate::Written => {
+                        if let Some(row) = self.countries.get_mut(name) {
+                            *row = (continent.clone(), *population);
+                        }
+                        Fate::Written
+                    }
+                    other => other,
+                }
+            }
+            Event::City(op, name, country, population) => {
+                if let Some(parent) = self.queue(event) {
+                    return Fate::Waiting(parent);
+                }
+                let key = (country.clone(), name.clone());
+                if *op == "create" && !self.countries.contains_key(country) {
+                    return Fate::Waiting(country.clone());
+                }
+                command(&mut self.cities, op, key, *population, false)
+            }
+        }
+    }
+
+    /// The parent for which others that are about the same entity wait.
+    fn queue(&self, event: &Event) -> Option<String> {
+        let same = |other: &Event| match (event, other) {
+            (Event::Country(_, a, ..), Event::Country(_, b, ..)) => a == b,
+            (Event::City(_, a, ca, _), Event::City(_, b, cb, _)) => (a, ca) == (b, cb),
+            _ => false,
+        };
+        self.waiting.iter().find(|(_, other, _)| same(other)).map(|(_, _, parent)| parent.clone())
+    }
+}
+
+fn command<K: Ord, V>(table: &mut BTreeMap<K, V>, op: &str, key: K, value: V, has_children: bool) -> Fate {
+    match (op, table.contains_key(&key)) {
+        ("create", true) => Fate::Rejected("already_exists"),
+        ("update" | "delete", false) => Fate::Rejected("not_found"),
+        ("delete", true) if has_children => Fate::Rejected("has_children"),
+        ("delete", true) => {
+            table.remove(&key);
+            Fate::Written
+        }
+        _ => {
+            table.insert(key, value);
+            Fate::Written
+        }
+    }
+}
+
+fn generation(event: &Event) -> usize {
+    match event {
+        Event::Country(..) => 1,
+        Event::City(..) => 2,
+        _ => 0,
+    }
+}
