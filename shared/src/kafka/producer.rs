@@ -70,6 +70,8 @@ impl Producer {
             .client_config()
             .set("acks", "all")
             .set("enable.idempotence", "true")
+            // Before the message's own timeout: a topic that is not there is told from a broker that does not answer.
+            .set("topic.metadata.propagation.max.ms", "5000")
             .set("linger.ms", "0")
             .set("message.timeout.ms", SEND_TIMEOUT.as_millis().to_string())
             .set("message.max.bytes", "1048588")

@@ -8,3 +8,4 @@ mod faults;
 mod model;
 mod seventh_stream;
 mod support;
+mod wal2json_source;

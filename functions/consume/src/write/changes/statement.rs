@@ -60,7 +60,8 @@ fn insert(table: &str, relation: &Relation, columns: &[usize]) -> String {
 ///
 /// Among the rows that match, those come first whose columns that are left out are NULL: format 1 leaves NULLs out of
 /// the row before. If there is none of them, what is left out was no part of the key: then the row that matches is
-/// meant, if it is the only one or they are all equal; otherwise none.
+/// meant, if it is the only one or they are all equal; otherwise none. Of equal values, the one that is written alike
+/// comes first: 1.0 and 1 are one number.
 ///
 /// Nothing is done, and the run is to be applied one by one, when two given rows mean the same row (their texts
 /// differ, their values do not), or when an update that stands for several could have met several rows.
@@ -68,13 +69,18 @@ fn matching(table: &str, relation: &Relation, shape: &Shape, change: &str) -> St
     let new: Vec<String> = (0..shape.new.len()).map(|n| format!("s{n}")).collect();
     let mut old = Vec::new();
     let mut conditions = Vec::new();
+    let mut same_texts = vec!["true".to_owned()];
     for (n, &OldColumn { column, null }) in shape.old.iter().enumerate() {
         let column = &relation.columns[column];
         if null {
             conditions.push(format!("t.{} is null", quoted(&column.name)));
         } else {
             old.push(format!("o{n}, "));
-            conditions.extend(equal(column, &format!("old.o{n}")));
+            let value = cast(column, &format!("old.o{n}"));
+            conditions.extend(equal(column, &value));
+            if column.ty.has_several_texts() {
+                same_texts.push(format!("t.{}::text = ({value})::text", quoted(&column.name)));
+            }
         }
     }
     let left_out: Vec<String> = relation
@@ -114,12 +120,12 @@ fn matching(table: &str, relation: &Relation, shape: &Shape, change: &str) -> St
         "with {new_rows}old as materialized (
              select * from unnest({parameters}${weight}::integer[]) with ordinality as old ({names}weight, n)
          ), candidates as materialized (
-             select old.n, old.weight, t.ctid as at, {preferred} as preferred,
+             select old.n, old.weight, t.ctid as at, {preferred} as preferred, {same_texts} as same_texts,
                     count(*) over (partition by old.n) as matches
              from old join only {table} as t on {conditions}
          ), chosen as materialized (
              select * from (
-                 select distinct on (n) * from candidates order by n, preferred desc, at
+                 select distinct on (n) * from candidates order by n, preferred desc, same_texts desc, at
              ) as c where {certain}
          ), clash as materialized (
              select 1 from chosen group by at having count(*) > 1
@@ -131,19 +137,20 @@ fn matching(table: &str, relation: &Relation, shape: &Shape, change: &str) -> St
          select coalesce(sum(weight), 0)::bigint, exists (select from clash) from changed",
         names = old.concat(),
         conditions = conditions.join(" and "),
+        same_texts = same_texts.join(" and "),
     )
 }
 
 /// That the column has this value.
 fn equal(column: &Column, value: &str) -> Vec<String> {
-    let (name, value) = (quoted(&column.name), cast(column, value));
+    let name = quoted(&column.name);
     if !column.ty.has_equality() {
         return vec![format!("t.{name}::text = ({value})::text")];
     }
     let mut conditions = vec![format!("t.{name} = {value}")];
     if column.ty.index_part() == Some(IndexPart::Prefix) {
         // What our own index knows of it.
-        conditions.push(format!("{} = {}", prefix(&format!("t.{name}")), prefix(&value)));
+        conditions.push(format!("{} = {}", prefix(&format!("t.{name}")), prefix(value)));
     }
     conditions
 }

@@ -157,6 +157,15 @@ impl Type {
         self.enumeration || self.properties().is_some_and(|own| own.equality)
     }
 
+    /// Whether values that are equal may be written differently, such as 1 and 1.0.
+    pub(super) fn has_several_texts(&self) -> bool {
+        match self.name.as_str() {
+            "numeric" => self.is_own() && self.modifiers.is_empty(),
+            "float4" | "float8" | "interval" | "jsonb" | "nummultirange" | "numrange" => self.is_own(),
+            _ => false,
+        }
+    }
+
     /// Whether a value that it does not take is known to be told by SQLSTATE class 22.
     pub(super) fn tells_wrong_values(&self) -> bool {
         self.enumeration || self.is_own()

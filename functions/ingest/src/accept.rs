@@ -1,0 +1,159 @@
+//! From a checked batch to receipts: one send, and what the broker says to each event.
+
+use std::time::Instant;
+
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use shared::contract::Contract;
+use shared::kafka::{Acknowledged, Outgoing, SendError};
+
+use crate::Ingest;
+use crate::body::Posted;
+use crate::check::{Checked, EventError, Rules, Verdict, check};
+use crate::entities::Operation;
+use crate::error::Error;
+use crate::idempotency::IdempotencyKey;
+use crate::json_answer::json;
+use crate::prefer::Prefer;
+use crate::receipts::Receipt;
+use crate::wait::{Settled, wait};
+
+/// How a caller wants its events to be taken.
+#[derive(Debug)]
+pub(crate) struct Demand {
+    arrived: Instant,
+    prefer: Prefer,
+    idempotency_key: Option<IdempotencyKey>,
+}
+
+impl Demand {
+    /// What the request's headers say of it.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Error> {
+        let (prefer, idempotency_key) = (Prefer::of(headers), IdempotencyKey::of(headers)?);
+        Ok(Self { arrived: Instant::now(), prefer, idempotency_key })
+    }
+}
+
+/// Accepted events.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    status: StatusCode,
+    prefer: Prefer,
+    receipts: Vec<Receipt>,
+    errors: Option<Vec<EventError>>,
+}
+
+/// Checks the events, sends them, and waits for what becomes of them, if that is asked for.
+pub(crate) async fn accept(
+    ingest: &Ingest,
+    contract: &Contract,
+    posted: &Posted,
+    operation: Option<Operation>,
+    demand: Demand,
+) -> Result<Accepted, Error> {
+    let Demand { arrived, prefer, idempotency_key } = demand;
+    let is_lenient = prefer.is_lenient();
+    let rules = Rules { contract, operation, idempotency_key: idempotency_key.as_ref(), is_lenient };
+    let Verdict { valid, errors } = check(posted, rules)?;
+    let errors = is_lenient.then_some(errors);
+    let mut receipts = send(ingest, contract, &valid, is_lenient).await?;
+    let settled = match prefer.wait {
+        Some(duration) => wait(ingest, &contract.topic, &mut receipts, arrived + duration).await,
+        None => Settled::NotYet,
+    };
+    match settled {
+        Settled::Rejected => Err(Error::Rejected { receipts, errors }),
+        Settled::Written => Ok(Accepted { status: StatusCode::OK, prefer, receipts, errors }),
+        Settled::NotYet => Ok(Accepted { status: StatusCode::ACCEPTED, prefer, receipts, errors }),
+    }
+}
+
+/// Sends all events at once. Receipts are in their order, and name an event's index where others were left out.
+async fn send(
+    ingest: &Ingest,
+    contract: &Contract,
+    events: &[Checked],
+    with_index: bool,
+) -> Result<Vec<Receipt>, Error> {
+    let records: Vec<Outgoing<'_>> = events
+        .iter()
+        .map(|event| Outgoing {
+            topic: &contract.topic,
+            key: event.key.as_deref().map(str::as_bytes),
+            value: &event.text,
+            // `sluice-user`, once users are known, joins the headers here.
+            headers: &event.headers,
+        })
+        .collect();
+    let answers = ingest.producer.send(&records).await;
+    let failure = first_failure(&contract.topic, &answers);
+    let receipts = events.iter().zip(&answers).filter_map(|(event, answer)| {
+        let index = (with_index || failure.is_some()).then_some(event.index);
+        answer.as_ref().ok().map(|acknowledged| Receipt::new(index, &contract.topic, acknowledged))
+    });
+    let receipts: Vec<Receipt> = receipts.collect();
+    match failure {
+        None => Ok(receipts),
+        Some(Failure::Unacknowledged) => Err(Error::Unacknowledged { receipts }),
+        Some(Failure::TooLarge) => Err(Error::RecordTooLarge { receipts }),
+    }
+}
+
+/// Why a batch, or a part of it, was not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The broker did not do its part: it may be tried again.
+    Unacknowledged,
+    /// The broker takes no record of this size.
+    TooLarge,
+}
+
+/// What is answered when not all records were acknowledged, if so; the cause goes into the log.
+pub(crate) fn first_failure(topic: &str, answers: &[Result<Acknowledged, SendError>]) -> Option<Failure> {
+    let failures: Vec<&SendError> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    let is_too_large = |error: &&&SendError| matches!(error, SendError::TooLarge);
+    let cause = failures.iter().find(|error| !is_too_large(error)).or(failures.first())?;
+    let (failed, sent) = (failures.len(), answers.len());
+    match cause {
+        SendError::UnknownTopic => {
+            tracing::error!(topic, "the topic does not exist: `cargo local topics` creates it");
+            Some(Failure::Unacknowledged)
+        }
+        SendError::Unacknowledged(error) => {
+            tracing::warn!(topic, failed, sent, %error, "the broker has not acknowledged");
+            Some(Failure::Unacknowledged)
+        }
+        SendError::TooLarge => {
+            tracing::error!(topic, failed, sent, "the broker takes smaller records only: see max.message.bytes");
+            Some(Failure::TooLarge)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    accepted: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipts: Option<&'a [Receipt]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [EventError]>,
+}
+
+impl IntoResponse for Accepted {
+    fn into_response(self) -> Response {
+        let receipts = (!self.prefer.is_minimal()).then_some(self.receipts.as_slice());
+        let body = Body { accepted: self.receipts.len(), receipts, errors: self.errors.as_deref() };
+        let mut response = json(self.status, &body);
+        if let Some(applied) = self.prefer.applied() {
+            response.headers_mut().insert("preference-applied", applied);
+        }
+        if let [receipt] = self.receipts.as_slice()
+            && let Ok(location) = HeaderValue::from_str(receipt.href())
+        {
+            response.headers_mut().insert(LOCATION, location);
+        }
+        response
+    }
+}

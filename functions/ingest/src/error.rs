@@ -1,0 +1,266 @@
+//! What a request is answered with when it is not answered as asked.
+
+use std::borrow::Cow;
+
+use axum::http::header::{ACCEPT_ENCODING, ALLOW};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use shared::contract::NotJson;
+use shared::problem::Problem;
+
+use crate::check::EventError;
+use crate::receipts::Receipt;
+
+/// After how long a caller may try again what the broker or the database did not do.
+const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// Why a request fails.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// `400`: an event, or the batch, is not JSON.
+    #[error("not JSON: {0}")]
+    NotJson(NotJson),
+    /// `400`: a header, a parameter or the body's encoding is wrong.
+    #[error("malformed: {0}")]
+    Malformed(Cow<'static, str>),
+    /// `404`: there is no such thing.
+    #[error("not found: {0}")]
+    NotFound(Cow<'static, str>),
+    /// `405`: the route has other methods.
+    #[error("method not allowed")]
+    MethodNotAllowed {
+        /// Those that it has.
+        allow: &'static str,
+    },
+    /// `409`: the dead letter cannot be put back on its topic.
+    #[error("not replayable: {0}")]
+    NotReplayable(&'static str),
+    /// `413`: one of the limits.
+    #[error("too large: {0}")]
+    TooLarge(&'static str),
+    /// `415`: a media type that the route does not take.
+    #[error("unsupported media type")]
+    MediaType {
+        /// Those that it takes.
+        accepted: &'static str,
+    },
+    /// `415`: a content coding that is not taken.
+    #[error("unsupported content coding")]
+    Coding,
+    /// `422`: events that break the contract.
+    #[error("{} contract violations", .0.len())]
+    Violations(Vec<EventError>),
+    /// `422`: a batch without an event.
+    #[error("empty batch")]
+    Empty,
+    /// `422`: events were accepted and then rejected when they were to be written.
+    #[error("rejected events")]
+    Rejected {
+        /// All of the batch's.
+        receipts: Vec<Receipt>,
+        /// What a lenient batch left out.
+        errors: Option<Vec<EventError>>,
+    },
+    /// `503`: the broker has not acknowledged all events in time.
+    #[error("the broker has not acknowledged")]
+    Unacknowledged {
+        /// What it did acknowledge.
+        receipts: Vec<Receipt>,
+    },
+    /// `413`: the broker takes smaller records only.
+    #[error("the broker takes smaller records only")]
+    RecordTooLarge {
+        /// What it did acknowledge.
+        receipts: Vec<Receipt>,
+    },
+    /// `503`: broker or database do not answer.
+    #[error("unhealthy: {0}")]
+    Unhealthy(&'static str),
+    /// `503` or `500`: the database does not do its part.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+impl Error {
+    /// `400`.
+    pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::Malformed(detail.into())
+    }
+
+    /// `404`.
+    pub(crate) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::NotFound(detail.into())
+    }
+
+    /// The problem as the caller sees it.
+    pub(crate) fn problem(&self) -> Problem {
+        match self {
+            Self::NotJson(error) => {
+                Problem::new(StatusCode::BAD_REQUEST, "not-json", "The body is not JSON", error.detail.clone())
+                    .with("line", error.line)
+                    .with("column", error.column)
+            }
+            Self::Malformed(detail) => {
+                Problem::new(StatusCode::BAD_REQUEST, "malformed", "The request is malformed", detail.as_ref())
+            }
+            Self::NotFound(detail) => Problem::not_found(detail.as_ref()),
+            Self::MethodNotAllowed { allow } => method_not_allowed(&format!("This route takes {allow}.")),
+            Self::NotReplayable(detail) => {
+                Problem::new(StatusCode::CONFLICT, "not-replayable", "The dead letter is not replayed", *detail)
+            }
+            Self::TooLarge(detail) => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large", *detail)
+            }
+            Self::RecordTooLarge { receipts } => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "The request is too large",
+                "The broker takes smaller events only. receipts lists those that it took.",
+            )
+            .with("receipts", listed(receipts)),
+            Self::MediaType { accepted } => Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "media-type",
+                "The media type is not supported",
+                format!("Content-Type should be one of {accepted}, in UTF-8."),
+            ),
+            Self::Coding => Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "content-encoding",
+                "The content coding is not supported",
+                "Content-Encoding should be gzip, zstd or identity.",
+            ),
+            Self::Violations(errors) => Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "contract",
+                "The contract is violated",
+                "Nothing was sent. errors lists what breaks the contract, by the event's index and a JSON pointer.",
+            )
+            .with("errors", listed(errors)),
+            Self::Empty => Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "empty",
+                "The batch is empty",
+                "A batch holds at least one event.",
+            ),
+            Self::Rejected { receipts, errors } => rejected(receipts, errors.as_deref()),
+            Self::Unacknowledged { receipts } => {
+                Problem::unavailable("broker", RETRY_AFTER_SECONDS).with("receipts", listed(receipts))
+            }
+            Self::Unhealthy(what) => Problem::unavailable(what, RETRY_AFTER_SECONDS),
+            Self::Database(error) => match database_fate(error) {
+                DatabaseFate::Parameter => Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    "malformed",
+                    "The request is malformed",
+                    "A parameter does not fit its column's type.",
+                ),
+                DatabaseFate::Unavailable => Problem::unavailable("database", RETRY_AFTER_SECONDS),
+                DatabaseFate::Fault => Problem::internal(),
+            },
+        }
+    }
+
+    fn log(&self) {
+        match self {
+            Self::Database(error) => match database_fate(error) {
+                // What PostgreSQL says of it repeats the value.
+                DatabaseFate::Parameter => tracing::debug!("a parameter does not fit its column's type"),
+                DatabaseFate::Unavailable => tracing::warn!(%error, "the database does not do its part"),
+                DatabaseFate::Fault => tracing::error!(%error, "the database refuses: has it been migrated?"),
+            },
+            Self::Unhealthy(what) => tracing::warn!(what, "no answer"),
+            Self::Rejected { .. }
+            | Self::Unacknowledged { .. }
+            | Self::RecordTooLarge { .. }
+            | Self::NotJson(_)
+            | Self::Malformed(_)
+            | Self::NotFound(_)
+            | Self::MethodNotAllowed { .. }
+            | Self::NotReplayable(_)
+            | Self::TooLarge(_)
+            | Self::MediaType { .. }
+            | Self::Coding
+            | Self::Violations(_)
+            | Self::Empty => {}
+        }
+    }
+}
+
+/// `405`.
+pub(crate) fn method_not_allowed(detail: &str) -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed", detail)
+}
+
+fn rejected(receipts: &[Receipt], errors: Option<&[EventError]>) -> Problem {
+    let problem = Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "rejected",
+        "Events were rejected",
+        "At least one event was accepted but could not be written. receipts has each event's status and reason.",
+    )
+    .with("accepted", receipts.len())
+    .with("receipts", listed(receipts));
+    match errors {
+        Some(errors) => problem.with("errors", listed(errors)),
+        None => problem,
+    }
+}
+
+fn listed(items: &[impl serde::Serialize]) -> Value {
+    serde_json::to_value(items).unwrap_or_default()
+}
+
+enum DatabaseFate {
+    Parameter,
+    Unavailable,
+    Fault,
+}
+
+/// Whose fault it is, by SQLSTATE class (PostgreSQL, appendix A).
+fn database_fate(error: &sqlx::Error) -> DatabaseFate {
+    match error {
+        sqlx::Error::Database(error) => match error.code().as_deref().and_then(|code| code.get(..2)) {
+            // Data exception: in what we read, only a parameter can cause it.
+            Some("22") => DatabaseFate::Parameter,
+            // Connection, rollback, resources, operator intervention.
+            Some("08" | "25" | "40" | "53" | "55" | "57" | "58") => DatabaseFate::Unavailable,
+            _ => DatabaseFate::Fault,
+        },
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::BeginFailed
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => DatabaseFate::Unavailable,
+        sqlx::Error::Configuration(_)
+        | sqlx::Error::InvalidArgument(_)
+        | sqlx::Error::RowNotFound
+        | sqlx::Error::TypeNotFound { .. }
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::AnyDriverError(_)
+        | sqlx::Error::Migrate(_)
+        | sqlx::Error::InvalidSavePointStatement
+        | _ => DatabaseFate::Fault,
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        self.log();
+        let mut response = self.problem().into_response();
+        if let Self::MethodNotAllowed { allow } = self {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        } else if matches!(self, Self::Coding) {
+            // RFC 9110, section 15.5.16.
+            response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
+        }
+        response
+    }
+}

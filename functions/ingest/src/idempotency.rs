@@ -1,0 +1,76 @@
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): under which key an event lands at most once.
+
+use axum::http::HeaderMap;
+
+use crate::error::Error;
+use crate::prefer::unquoted;
+
+/// A caller's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// The request's key: 1 to 255 visible ASCII characters, bare or as a structured field's string, quoted.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, Error> {
+        const MOST_CHARACTERS: usize = 255;
+        let mut values = headers.get_all("idempotency-key").iter();
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        let key = value.to_str().map(|text| unquoted(text.trim())).unwrap_or_default();
+        let is_legal = (1..=MOST_CHARACTERS).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_legal && values.next().is_none() {
+            Ok(Some(Self(key)))
+        } else {
+            Err(Error::malformed("Idempotency-Key should be given once and hold 1 to 255 visible ASCII characters"))
+        }
+    }
+
+    /// The key of one event: of a batch, with the event's index in it.
+    pub(crate) fn of_event(&self, index: usize, is_batch: bool) -> String {
+        if is_batch { format!("{}/{index}", self.0) } else { self.0.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn key(value: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert("idempotency-key", HeaderValue::from_bytes(value.as_bytes()).ok()?);
+        IdempotencyKey::of(&headers).ok()?.map(|key| key.0)
+    }
+
+    #[test]
+    fn a_key_is_the_same_bare_or_quoted() {
+        assert_eq!(key("8e03978e-40d5"), Some("8e03978e-40d5".to_owned()));
+        assert_eq!(key("\"8e03978e-40d5\""), Some("8e03978e-40d5".to_owned()));
+        assert_eq!(key(r#""a\"b""#), Some("a\"b".to_owned()));
+        assert_eq!(IdempotencyKey::of(&HeaderMap::new()).ok(), Some(None));
+    }
+
+    #[test]
+    fn a_key_is_1_to_255_visible_characters() {
+        assert!(key(&"k".repeat(255)).is_some());
+        for refused in ["", "\"\"", "a b", "naïve", &"k".repeat(256)] {
+            assert_eq!(key(refused), None, "{refused}");
+        }
+    }
+
+    #[test]
+    fn two_keys_are_refused() {
+        let mut headers = HeaderMap::new();
+        headers.append("idempotency-key", HeaderValue::from_static("a"));
+        headers.append("idempotency-key", HeaderValue::from_static("a"));
+        assert!(IdempotencyKey::of(&headers).is_err());
+    }
+
+    #[test]
+    fn an_event_of_a_batch_has_its_index_in_its_key() {
+        let key = IdempotencyKey("k".to_owned());
+        assert_eq!(key.of_event(0, false), "k");
+        assert_eq!(key.of_event(3, true), "k/3");
+    }
+}

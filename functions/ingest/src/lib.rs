@@ -1,0 +1,61 @@
+//! HTTP in: checks events against their contracts, hands them to Kafka, and tells what became of them.
+//!
+//! An event's way: [`routes`] → [`body`] (what was posted, event by event) → [`check`] (each against the contract) →
+//! [`accept`] (one send, receipts) → [`wait`] (if asked to).
+
+mod accept;
+mod body;
+mod check;
+mod database;
+mod dead_letters;
+mod edge;
+mod entities;
+mod error;
+mod health;
+mod idempotency;
+mod json_answer;
+mod openapi;
+mod partitions;
+mod prefer;
+mod query;
+mod receipts;
+mod routes;
+mod streams;
+mod wait;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use shared::clock::Clock;
+use shared::contract::Registry;
+use shared::kafka::Producer;
+use sqlx::PgPool;
+
+use crate::partitions::Partitions;
+pub use crate::routes::router;
+
+/// What the function works with.
+pub struct Ingest {
+    pool: PgPool,
+    registry: Arc<Registry>,
+    producer: Producer,
+    clock: Clock,
+    wait_for_parent: Duration,
+    partitions: Partitions,
+    openapi: OnceLock<Bytes>,
+}
+
+impl Ingest {
+    /// `wait_for_parent`: how long an event waits for its parent before it is rejected.
+    pub fn new(
+        pool: PgPool,
+        registry: Arc<Registry>,
+        producer: Producer,
+        clock: Clock,
+        wait_for_parent: Duration,
+    ) -> Self {
+        let partitions = Partitions::default();
+        Self { pool, registry, producer, clock, wait_for_parent, partitions, openapi: OnceLock::new() }
+    }
+}

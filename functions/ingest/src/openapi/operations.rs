@@ -1,0 +1,197 @@
+//! What can be done, by path and method.
+
+use serde_json::{Map, Value, json};
+use shared::contract::{Contract, Entity};
+
+use super::{schema, schemas};
+use crate::entities::parameter;
+
+/// The paths that do not depend on the contracts.
+pub(super) fn fixed() -> Map<String, Value> {
+    let id = || path_parameter("id", json!({"type": "integer", "minimum": 1}));
+    let number = || json!({"type": "integer", "minimum": 0});
+    let topic = json!({"name": "topic", "in": "query", "schema": {"type": "string"}});
+    let mut replay = operation("dead letters", "replayDeadLetter", "Puts a dead letter back on its topic", &[id()]);
+    replay["responses"] = json!({
+        "202": shared_response("Accepted"),
+        "default": shared_response("Problem"),
+        "503": shared_response("Unavailable")
+    });
+    let paths = [
+        (
+            "/receipts/{topic}/{partition}/{offset}",
+            json!({"get": with_ok(
+                operation("events", "getReceipt", "What became of an event", &[
+                    path_parameter("topic", json!({"type": "string"})),
+                    path_parameter("partition", number()),
+                    path_parameter("offset", number()),
+                ]),
+                schema("Fate"),
+            )}),
+        ),
+        (
+            "/dead-letters",
+            json!({"get": with_ok(
+                operation("dead letters", "listDeadLetters", "Events that could not be written", &paged(vec![topic])),
+                list_of(schema("DeadLetter")),
+            )}),
+        ),
+        (
+            "/dead-letters/{id}",
+            json!({"get": with_ok(
+                operation("dead letters", "getDeadLetter", "One dead letter", &[id()]),
+                schema("DeadLetter"),
+            )}),
+        ),
+        ("/dead-letters/{id}/replay", json!({ "post": replay })),
+        (
+            "/streams",
+            json!({"get": with_ok(
+                operation("events", "listStreams", "The streams and their contracts", &paged(vec![])),
+                list_of(schema("Stream")),
+            )}),
+        ),
+        (
+            "/streams/{stream}",
+            json!({"get": with_ok(
+                operation("events", "getStream", "One stream and its contract", &[
+                    path_parameter("stream", json!({"type": "string"})),
+                ]),
+                schema("Stream"),
+            )}),
+        ),
+        (
+            "/health",
+            json!({"get": with_ok(
+                operation("service", "getHealth", "Whether broker and database answer", &[]),
+                schema("Health"),
+            )}),
+        ),
+        (
+            "/openapi.json",
+            json!({"get": with_ok(
+                operation("service", "getOpenApi", "This document", &[]),
+                json!({"type": "object"}),
+            )}),
+        ),
+    ];
+    paths.into_iter().map(|(path, item)| (path.to_owned(), item)).collect()
+}
+
+/// `POST /events/{stream}`.
+pub(super) fn post_events(contract: &Contract) -> Value {
+    let event = schema(&contract.stream);
+    let batch = |event: &Value| json!({"type": "array", "minItems": 1, "maxItems": 10000, "items": event});
+    let cloud_event = json!({
+        "type": "object",
+        "required": ["specversion", "id", "source", "type"],
+        "properties": {
+            "specversion": {"const": "1.0"},
+            "id": {"type": "string", "minLength": 1},
+            "source": {"type": "string", "minLength": 1, "format": "uri-reference"},
+            "type": {"type": "string", "minLength": 1},
+            "datacontenttype": {"type": "string"},
+            "data": event,
+            "data_base64": {"type": "string", "contentEncoding": "base64"}
+        },
+        "oneOf": [{"required": ["data"]}, {"required": ["data_base64"]}]
+    });
+    let body = json!({
+        "application/json": {"schema": {"anyOf": [event, batch(&event)]}},
+        "application/x-ndjson": {"schema": {"type": "string", "description": "An event per line."}},
+        "application/cloudevents+json": {"schema": cloud_event},
+        "application/cloudevents-batch+json": {"schema": batch(&cloud_event)}
+    });
+    command(contract, "post", &format!("Events of the stream {}", contract.stream), "events", body)
+}
+
+/// `/{stream}` of an entity.
+pub(super) fn entity(contract: &Contract, entity: &Entity) -> Value {
+    let stream = &contract.stream;
+    let body = || {
+        json!({
+            "application/json": {"schema": schema(stream)},
+            "application/x-www-form-urlencoded": {"schema": schema(stream)}
+        })
+    };
+    let key = entity.key.iter().map(|index| {
+        let name = parameter(&entity.landing.columns[*index]);
+        json!({"name": name, "in": "query", "required": true, "schema": {"type": "string"}})
+    });
+    json!({
+        "get": with_ok(
+            operation("entities", &format!("get.{stream}"), &format!("One {stream}"), &key.collect::<Vec<_>>()),
+            schema(&schemas::row_name(contract)),
+        ),
+        "post": command(contract, "create", &format!("Creates a {stream}"), "entities", body()),
+        "put": command(contract, "update", &format!("Updates a {stream}"), "entities", body()),
+        "delete": command(contract, "delete", &format!("Deletes a {stream}"), "entities", body())
+    })
+}
+
+/// `/{table}` of an entity.
+pub(super) fn table(contract: &Contract, entity: &Entity) -> Value {
+    let parent = entity.parent.as_ref().map(|parent| {
+        let name = parameter(&entity.landing.columns[parent.column]);
+        json!({"name": name, "in": "query", "schema": {"type": "string"}})
+    });
+    let table = &entity.landing.table.name;
+    json!({"get": with_ok(
+        operation("entities", &format!("list.{table}"), &format!("All {table}"), &paged(parent.into_iter().collect())),
+        list_of(schema(&schemas::row_name(contract))),
+    )})
+}
+
+fn command(contract: &Contract, verb: &str, summary: &str, tag: &str, body: Value) -> Value {
+    let parameters = ["Prefer", "IdempotencyKey", "ContentEncoding"].map(shared_parameter);
+    let mut command = operation(tag, &format!("{verb}.{}", contract.stream), summary, &parameters);
+    if let Some(description) = contract.document.get("description") {
+        command["description"] = description.clone();
+    }
+    command["requestBody"] = json!({"required": true, "content": body});
+    command["responses"] = json!({
+        "200": shared_response("Written"),
+        "202": shared_response("Accepted"),
+        "default": shared_response("Problem"),
+        "503": shared_response("Unavailable")
+    });
+    command
+}
+
+fn operation(tag: &str, id: &str, summary: &str, parameters: &[Value]) -> Value {
+    json!({"operationId": id, "tags": [tag], "summary": summary, "parameters": parameters})
+}
+
+fn with_ok(mut operation: Value, schema: Value) -> Value {
+    operation["responses"] = json!({
+        "200": {"description": "As asked.", "content": {"application/json": {"schema": schema}}},
+        "default": shared_response("Problem"),
+        "503": shared_response("Unavailable")
+    });
+    operation
+}
+
+fn list_of(item: Value) -> Value {
+    json!({
+        "type": "object",
+        "required": ["items", "next"],
+        "properties": {"items": {"type": "array", "items": item}, "next": {"type": ["string", "null"]}}
+    })
+}
+
+fn paged(mut parameters: Vec<Value>) -> Vec<Value> {
+    parameters.extend(["After", "Limit"].map(shared_parameter));
+    parameters
+}
+
+fn path_parameter(name: &str, schema: Value) -> Value {
+    json!({"name": name, "in": "path", "required": true, "schema": schema})
+}
+
+fn shared_parameter(name: &str) -> Value {
+    json!({"$ref": format!("#/components/parameters/{name}")})
+}
+
+fn shared_response(name: &str) -> Value {
+    json!({"$ref": format!("#/components/responses/{name}")})
+}

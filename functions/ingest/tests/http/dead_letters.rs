@@ -1,0 +1,153 @@
+use axum::body::Body;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Function, NOW_MS};
+
+async fn replay(function: &Function, id: i64) -> crate::support::Answer {
+    function.send("POST", &format!("/dead-letters/{id}/replay"), &[], Body::empty()).await
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_shown_with_all_that_is_known_of_it() {
+    let function = Function::start().await;
+    let headers = json!([{"name": "ce_id", "value": "7"}]);
+    let id = function.reject("city", 2, 41, b"{ \"name\": 1.50 }", &headers).await;
+    let expected = json!({
+        "id": id, "topic": function.topic("city"), "partition": 2, "offset": 41, "timestamp": NOW_MS,
+        "key": "the key", "headers": headers, "reason": "it exists already", "error_code": "already_exists",
+        "status": "open", "payload": {"name": serde_json::from_str::<Value>("1.50").unwrap()},
+    });
+    assert_eq!(function.get(&format!("/dead-letters/{id}")).await.body, expected);
+    assert_eq!(function.get("/dead-letters").await.body, json!({"items": [expected], "next": null}));
+    for missing in ["/dead-letters/0", "/dead-letters/999999", "/dead-letters/one"] {
+        assert_eq!(function.get(missing).await.status, StatusCode::NOT_FOUND, "{missing}");
+    }
+    function.end().await;
+}
+
+#[tokio::test]
+async fn a_payload_is_shown_whatever_it_is() {
+    let function = Function::start().await;
+    for (payload, shown) in [
+        (&b"{\"a\":1,\"a\":2}"[..], json!({"payload": "{\"a\":1,\"a\":2}"})),
+        (b"no \"json\"\n", json!({"payload": "no \"json\"\n"})),
+        (b"", json!({"payload": ""})),
+        (b"\xff\xfe", json!({"payload": null, "payload_base64": "//4="})),
+        (b"[1]", json!({"payload": [1]})),
+    ] {
+        let id = function.reject("city", 0, i64::from(payload.len() as u32), payload, &json!([])).await;
+        let letter = function.get(&format!("/dead-letters/{id}")).await.body;
+        for (name, value) in shown.as_object().unwrap() {
+            assert_eq!(letter[name], *value, "{shown}");
+        }
+    }
+    function.end().await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_page_by_page_and_by_topic() {
+    let function = Function::start().await;
+    for offset in 0..25 {
+        function.reject("city", 0, offset, b"{}", &json!([])).await;
+        function.reject("country", 0, offset, b"{}", &json!([])).await;
+    }
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/dead-letters?topic={}&limit=10{after}", function.topic("city"));
+        let page = function.get(&path).await.body;
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 10);
+        found.extend(items.iter().map(|item| item["offset"].as_i64().unwrap()));
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, (0..25).collect::<Vec<i64>>());
+    assert_eq!(function.get("/dead-letters").await.body["items"].as_array().unwrap().len(), 50);
+    assert_eq!(function.get("/dead-letters?topic=none").await.body, json!({"items": [], "next": null}));
+    for malformed in ["after=x", "limit=0", "limit=x", "topic=%00"] {
+        let answer = function.get(&format!("/dead-letters?{malformed}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{malformed}");
+    }
+    function.end().await;
+}
+
+#[tokio::test]
+async fn a_page_of_large_dead_letters_fits_into_an_answer_of_lambda() {
+    let function = Function::start().await;
+    let payload = serde_json::to_vec(&"x".repeat(900_000)).unwrap();
+    for offset in 0..5 {
+        function.reject("city", 0, offset, &payload, &json!([])).await;
+    }
+    let (mut pages, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = function.get(&format!("/dead-letters{after}")).await.body;
+        pages.push(page["items"].as_array().unwrap().len());
+        match page["next"].as_str() {
+            Some(next) => after = format!("?after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(pages, [2, 2, 1]);
+    function.end().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_put_back_once_however_often_it_is_asked_for() {
+    let function = Function::start().await;
+    let headers = json!([{"name": "a", "bytes": [255]}, {"name": "b"}, {"name": "ce_id", "value": "7"}]);
+    let id = function.reject("city", 2, 41, b"{ }", &headers).await;
+    let answers = futures::future::join_all((0..5).map(|_| replay(&function, id))).await;
+    let accepted: Vec<_> = answers.iter().filter(|answer| answer.status == StatusCode::ACCEPTED).collect();
+    assert_eq!(accepted.len(), 1, "{answers:?}");
+    let refused = answers.iter().filter(|answer| answer.status == StatusCode::CONFLICT).count();
+    assert_eq!(refused, 4, "{answers:?}");
+
+    let records = function.records("city").await;
+    assert_eq!(records.len(), 1);
+    assert_eq!((records[0].key.as_deref(), records[0].value.as_str()), (Some("the key"), "{ }"));
+    let expected =
+        [("a", "\u{fffd}"), ("b", "(null)"), ("ce_id", "7"), ("idempotency-key", &format!("dead-letter-{id}"))];
+    assert_eq!(records[0].headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    let receipt = &accepted[0].body["receipts"][0];
+    assert_eq!(
+        (receipt["partition"].as_i64(), receipt["offset"].as_i64()),
+        (Some(records[0].partition.into()), Some(0))
+    );
+    assert_eq!(accepted[0].header("location"), receipt["href"].as_str().unwrap());
+    assert_eq!(function.get(&format!("/dead-letters/{id}")).await.body["status"], "replayed");
+    function.end().await;
+}
+
+#[tokio::test]
+async fn a_replay_whose_commit_was_lost_is_repeated_under_the_same_id() {
+    let function = Function::start().await;
+    let plain = function.reject("city", 0, 1, b"{}", &json!([])).await;
+    let keyed = json!([{"name": "idempotency-key", "value": "k"}]);
+    let keyed = function.reject("city", 0, 2, b"{}", &keyed).await;
+    let cloud = json!([{"name": "ce_id", "value": "7"}, {"name": "ce_source", "value": "/s"}]);
+    let cloud = function.reject("city", 0, 3, b"{}", &cloud).await;
+    for id in [plain, keyed, cloud] {
+        assert_eq!(replay(&function, id).await.status, StatusCode::ACCEPTED);
+        sqlx::query("update sluice.dead_letters set status = 'open'").execute(&function.pool).await.unwrap();
+        assert_eq!(replay(&function, id).await.status, StatusCode::ACCEPTED);
+    }
+    let records = function.records("city").await;
+    let ids: Vec<_> = records.iter().map(|record| record.headers.get("idempotency-key").map(String::as_str)).collect();
+    let given = format!("dead-letter-{plain}");
+    assert_eq!(ids, [Some(given.as_str()), Some(&given), Some("k"), Some("k"), None, None]);
+    assert_eq!(records[4].headers, records[5].headers);
+    function.end().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_of_a_topic_that_no_stream_has_stays() {
+    let function = Function::start().await;
+    let id = function.reject("gone", 0, 1, b"{}", &json!([])).await;
+    assert_eq!(replay(&function, id).await.status, StatusCode::CONFLICT);
+    assert_eq!(replay(&function, id + 1).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(function.get(&format!("/dead-letters/{id}")).await.body["status"], "open");
+    function.end().await;
+}

@@ -1,0 +1,170 @@
+# shellcheck shell=bash
+# What the machine needs beside a Rust toolchain. Sourced by `up` and `test`; says what it installs, and installs
+# nothing where nothing is lacking.
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+complain() {
+  echo "error: $*" >&2
+  exit 1
+}
+
+# Where the newest PostgreSQL's programs are, or nothing. The `local` crate looks in the same places.
+postgresql_programs() {
+  local folder newest=''
+  while IFS= read -r folder; do
+    if [ -x "$folder/initdb" ] && [ -x "$folder/postgres" ]; then newest=$folder; fi
+  done < <(
+    for folder in /usr/lib/postgresql/*/bin /opt/homebrew/opt/postgresql@*/bin /usr/local/opt/postgresql@*/bin; do
+      echo "$folder"
+    done | sort -V
+  )
+  if [ -z "$newest" ] && has initdb && has postgres; then newest=$(dirname "$(command -v initdb)"); fi
+  echo "$newest"
+}
+
+# Apache Kafka 4 needs Java 17.
+has_java() {
+  local java=java version
+  if [ -n "${JAVA_HOME:-}" ] && [ -x "$JAVA_HOME/bin/java" ]; then java=$JAVA_HOME/bin/java; fi
+  # On macOS there is a `java` that only says that there is none.
+  version=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || return 1
+  [ "${version:-0}" -ge 17 ]
+}
+
+need_rust() {
+  has cargo || complain "cargo is not installed: get the Rust toolchain from https://rustup.rs"
+}
+
+# --- Debian, Ubuntu --------------------------------------------------------------------------------------------------
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then
+    "$@"
+  elif has sudo; then
+    sudo "$@"
+  else
+    complain "this needs root, and sudo is not installed: $*"
+  fi
+}
+
+apt_updated=''
+apt_update() {
+  if [ -z "$apt_updated" ]; then
+    as_root apt-get update -qq </dev/null
+    apt_updated=yes
+  fi
+}
+
+# apt_install PACKAGE…
+apt_install() {
+  echo "installing with apt-get: $*"
+  apt_update
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 "$@" </dev/null >/dev/null
+}
+
+# The first of the packages that this release has.
+apt_first_of() {
+  local package
+  for package in "$@"; do
+    if apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+      echo "$package"
+      return
+    fi
+  done
+  complain "apt-get knows none of: $*"
+}
+
+# Debian's package creates a cluster of its own and starts it; ours is private, so it is told not to. Its setting is
+# put back afterwards.
+apt_install_postgresql() {
+  local setting=/etc/postgresql-common/createcluster.conf
+  if [ -e "$setting" ]; then
+    apt_install "$@"
+    return
+  fi
+  as_root mkdir -p "$(dirname "$setting")"
+  echo 'create_main_cluster = false' | as_root tee "$setting" >/dev/null
+  apt_install "$@"
+  if [ -e "$setting.dpkg-dist" ]; then as_root mv "$setting.dpkg-dist" "$setting"; fi
+}
+
+apt_servers() {
+  local packages=()
+  { has cc && has c++ && has make; } || packages+=(build-essential)
+  has pkg-config || packages+=(pkg-config)
+  [ -e /usr/include/zlib.h ] || packages+=(zlib1g-dev)
+  has curl || packages+=(curl)
+  if ! has_java; then
+    apt_update
+    packages+=("$(apt_first_of openjdk-17-jre-headless openjdk-21-jre-headless default-jre-headless)")
+  fi
+  has mvn || packages+=(maven)
+  if [ "${#packages[@]}" -gt 0 ]; then apt_install "${packages[@]}"; fi
+  if [ -z "$(postgresql_programs)" ]; then apt_install_postgresql postgresql; fi
+}
+
+apt_checks() {
+  local programs version packages=()
+  programs=$(postgresql_programs)
+  version=$(basename "$(dirname "$programs")")
+  [ -e "$(dirname "$programs")/lib/wal2json.so" ] || packages+=("postgresql-$version-wal2json")
+  has docker-compose || packages+=(docker-compose)
+  if ! has cfn-lint; then
+    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || packages+=(python3 python3-venv)
+  fi
+  if [ "${#packages[@]}" -gt 0 ]; then apt_install "${packages[@]}"; fi
+}
+
+# --- macOS -----------------------------------------------------------------------------------------------------------
+
+brew_install() {
+  echo "installing with brew: $*"
+  brew install --quiet "$@" </dev/null
+}
+
+brew_servers() {
+  local packages=()
+  xcode-select -p >/dev/null 2>&1 || complain "the compiler is not installed: run xcode-select --install"
+  has pkg-config || packages+=(pkgconf)
+  [ -n "$(postgresql_programs)" ] || packages+=(postgresql@17)
+  has mvn || packages+=(maven)
+  has_java || packages+=(openjdk)
+  if [ "${#packages[@]}" -gt 0 ]; then brew_install "${packages[@]}"; fi
+  # Homebrew does not put its Java where `java` is looked for.
+  if ! has_java; then
+    JAVA_HOME=$(brew --prefix openjdk)/libexec/openjdk.jdk/Contents/Home
+    export JAVA_HOME
+  fi
+}
+
+brew_checks() {
+  has docker-compose || brew_install docker-compose
+  has python3 || brew_install python
+}
+
+# --- both ------------------------------------------------------------------------------------------------------------
+
+# What the servers and the build need.
+install_for_servers() {
+  need_rust
+  if has apt-get; then
+    apt_servers
+  elif has brew; then
+    brew_servers
+  else
+    has_java || complain "Java 17 or newer is not installed"
+    has mvn || complain "mvn (Maven) is not installed"
+    [ -n "$(postgresql_programs)" ] || complain "PostgreSQL (initdb and postgres) is not installed"
+  fi
+}
+
+# What the checks need beyond that.
+install_for_checks() {
+  if has apt-get; then
+    apt_checks
+  elif has brew; then
+    brew_checks
+  fi
+}

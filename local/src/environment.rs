@@ -1,0 +1,125 @@
+//! Variables: the process's, and those of a file given with `--env-file`.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use shared::kafka::KafkaSettings;
+use shared::settings::{self, Settings, SettingsError};
+
+/// Why a file of variables cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    /// It cannot be read.
+    #[error("{}: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is not `NAME=value`.
+    #[error("{}: line {line} should be NAME=value", .path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+}
+
+/// Where settings are read from.
+#[derive(Debug, Default)]
+pub struct Environment {
+    file: HashMap<String, String>,
+}
+
+impl Environment {
+    /// The process's variables and, where they are not set, the file's.
+    ///
+    /// A line of the file is `NAME=value`, perhaps after `export`; the value may be quoted. Empty lines and those
+    /// that begin with `#` mean nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a line in it is something else.
+    pub fn with_file(path: Option<&Path>) -> Result<Self, EnvironmentError> {
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| EnvironmentError::Unreadable { path: path.to_owned(), source })?;
+        let variables = text
+            .lines()
+            .enumerate()
+            .map(|(index, line)| (index + 1, line.trim()))
+            .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+            .map(|(number, line)| {
+                variable(line).ok_or_else(|| EnvironmentError::Line { path: path.to_owned(), line: number })
+            });
+        Ok(Self { file: variables.collect::<Result<_, _>>()? })
+    }
+
+    /// A variable's value; none if it is empty.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let value = std::env::var(name).ok().or_else(|| self.file.get(name).cloned());
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// Settings for these servers; the environment says the rest.
+    ///
+    /// # Errors
+    /// A variable is malformed.
+    pub fn settings_for(&self, bootstrap_servers: &str, database_url: &str) -> Result<Settings, SettingsError> {
+        Settings::read(|name| match name {
+            "KAFKA_BOOTSTRAP_SERVERS" => Some(bootstrap_servers.to_owned()),
+            "DATABASE_URL" => Some(database_url.to_owned()),
+            _ => self.variable(name),
+        })
+    }
+
+    /// How the Kafka is reached that the environment points at.
+    ///
+    /// # Errors
+    /// A variable is missing or malformed.
+    pub fn kafka(&self) -> Result<KafkaSettings, SettingsError> {
+        settings::kafka(|name| self.variable(name))
+    }
+
+    /// The address of the database that the environment points at.
+    ///
+    /// # Errors
+    /// It is missing or malformed.
+    pub fn database_url(&self) -> Result<String, SettingsError> {
+        settings::database_url(|name| self.variable(name))
+    }
+
+    /// The folder of contracts, if not the built-in ones.
+    pub fn contracts_dir(&self) -> Option<PathBuf> {
+        self.variable("CONTRACTS_DIR").map(PathBuf::from)
+    }
+}
+
+fn variable(line: &str) -> Option<(String, String)> {
+    let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
+    let name = name.trim();
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let value = value.trim();
+    let unquoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+    is_name.then(|| (name.to_owned(), unquoted.unwrap_or(value).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_name_and_a_value_that_may_be_quoted() {
+        let read = |line| variable(line).map(|(name, value)| format!("{name}|{value}"));
+        assert_eq!(read("A=b").as_deref(), Some("A|b"));
+        assert_eq!(read("export A = 'b c' ").as_deref(), Some("A|b c"));
+        assert_eq!(read(r#"URL="postgres://u:p@h/d?a=b""#).as_deref(), Some("URL|postgres://u:p@h/d?a=b"));
+        assert_eq!(read("A=").as_deref(), Some("A|"));
+        assert_eq!(read("A"), None);
+        assert_eq!(read("A B=c"), None);
+    }
+}

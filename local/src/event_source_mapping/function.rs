@@ -1,0 +1,154 @@
+//! What a mapping invokes.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use consume::Consume;
+use reqwest::Url;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Why an invocation failed. Its batch is delivered again.
+#[derive(Debug, thiserror::Error)]
+pub enum FunctionError {
+    /// The function says so.
+    #[error("{0}")]
+    Failed(String),
+    /// The function broke down.
+    #[error("the function panicked")]
+    Panicked,
+    /// The function could not be reached, or gave no answer.
+    #[error("no answer from {url}: {source}")]
+    Unreachable {
+        /// Where it was expected.
+        url: Url,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// Whoever answers is not a function.
+    #[error("{url} answered {status}: {body}")]
+    Status {
+        /// Who answered.
+        url: Url,
+        /// How.
+        status: reqwest::StatusCode,
+        /// The beginning of what it said.
+        body: String,
+    },
+}
+
+/// The answer to come.
+pub type Invocation<'a> = Pin<Box<dyn Future<Output = Result<(), FunctionError>> + Send + 'a>>;
+
+/// A function that takes the event of a Kafka event source.
+pub trait Function: Send + Sync {
+    /// Invokes it with the event's JSON. Dropping the future gives the invocation up.
+    fn invoke(&self, payload: Bytes) -> Invocation<'_>;
+}
+
+/// `consume` in this process.
+pub struct InProcess(pub Arc<Consume>);
+
+impl Function for InProcess {
+    fn invoke(&self, payload: Bytes) -> Invocation<'_> {
+        let consume = Arc::clone(&self.0);
+        // A task of its own: it may run on another core than the mapping, and a panic in it is an invocation that
+        // failed, as it is on Lambda.
+        let task = AbortOnDropHandle::new(tokio::spawn(async move { consume.invoke(&payload).await }));
+        Box::pin(async move {
+            match task.await {
+                Ok(Ok(_summary)) => Ok(()),
+                Ok(Err(error)) => Err(FunctionError::Failed(error.to_string())),
+                Err(_panicked) => Err(FunctionError::Panicked),
+            }
+        })
+    }
+}
+
+/// A function behind Lambda's Invoke API, as `cargo lambda watch` and `local/up` serve it.
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
+#[derive(Debug)]
+pub struct OverHttp {
+    client: reqwest::Client,
+    url: Url,
+}
+
+/// Above the 14 minutes that a function with a Kafka source may take.
+const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
+
+impl OverHttp {
+    /// The function `name` at `endpoint`.
+    ///
+    /// # Errors
+    /// The endpoint cannot take a path, or the HTTP client cannot be set up.
+    pub fn new(endpoint: &Url, name: &str) -> Result<Self, EndpointError> {
+        let mut url = endpoint.clone();
+        url.path_segments_mut().map_err(|()| EndpointError::NotABase(endpoint.clone()))?.pop_if_empty().extend([
+            "2015-03-31",
+            "functions",
+            name,
+            "invocations",
+        ]);
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(LONGEST_INVOCATION)
+            .build()
+            .map_err(EndpointError::Client)?;
+        Ok(Self { client, url })
+    }
+
+    async fn post(&self, payload: Bytes) -> Result<(), FunctionError> {
+        let unreachable = |source| FunctionError::Unreachable { url: self.url.clone(), source };
+        let answer = self
+            .client
+            .post(self.url.clone())
+            .header("content-type", "application/json")
+            .body(payload)
+            .send()
+            .await
+            .map_err(unreachable)?;
+        let status = answer.status();
+        let is_error = answer.headers().contains_key("x-amz-function-error");
+        let body = answer.bytes().await.map_err(unreachable)?;
+        let error = serde_json::from_slice::<ErrorAnswer>(&body).ok();
+        match error {
+            Some(ErrorAnswer { error_type, error_message }) => {
+                Err(FunctionError::Failed(format!("{error_type}: {error_message}")))
+            }
+            None if is_error || !status.is_success() => Err(FunctionError::Status {
+                url: self.url.clone(),
+                status,
+                body: String::from_utf8_lossy(&body).chars().take(200).collect(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Function for OverHttp {
+    fn invoke(&self, payload: Bytes) -> Invocation<'_> {
+        Box::pin(self.post(payload))
+    }
+}
+
+/// Why an address is not one that functions can be invoked at.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// Such as `mailto:`.
+    #[error("{0} is not an address with a path, such as http://127.0.0.1:9000")]
+    NotABase(Url),
+    /// The HTTP client could not be set up.
+    #[error("the HTTP client could not be set up: {0}")]
+    Client(#[source] reqwest::Error),
+}
+
+/// What the Runtime API makes of a handler's error.
+#[derive(Debug, serde::Deserialize)]
+struct ErrorAnswer {
+    #[serde(rename = "errorType")]
+    error_type: String,
+    #[serde(rename = "errorMessage", default)]
+    error_message: String,
+}

@@ -1,0 +1,7 @@
+//! `cargo local`: Sluice on one machine.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    local::command::run()
+}

@@ -1,0 +1,61 @@
+//! `cargo local poll`: the event source mappings alone.
+
+use std::sync::Arc;
+
+use clap::Args;
+use futures::future::join_all;
+use reqwest::Url;
+use shared::contract::Registry;
+
+use crate::CommandError;
+use crate::environment::Environment;
+use crate::event_source_mapping::function::{Function, OverHttp};
+use crate::event_source_mapping::{EventSourceMapping, configuration};
+use crate::interrupts::Interrupts;
+use crate::terminal::say;
+
+/// Reads Kafka and invokes `consume` over HTTP, on Lambda's rules, as template.yaml configures it.
+#[derive(Debug, Args)]
+pub(crate) struct Poll {
+    /// Where the function is served, as by `cargo lambda watch`.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
+    endpoint: Url,
+}
+
+impl Poll {
+    pub(crate) async fn run(self) -> Result<(), CommandError> {
+        let mut interrupts = Interrupts::listen().map_err(CommandError::Signals)?;
+        let environment = Environment::default();
+        let kafka = environment.kafka()?;
+        let registry = Registry::load(environment.contracts_dir().as_deref())?;
+        let configurations = configuration::of_registry(&configuration::template_path(), &registry)?;
+        let function: Arc<dyn Function> = Arc::new(OverHttp::new(&self.endpoint, "consume")?);
+        let mut mappings = Vec::with_capacity(configurations.len());
+        for configuration in configurations {
+            say(format_args!(
+                "{} as group {}, batches of {} records or {} ms",
+                configuration.topics.join(", "),
+                configuration.group,
+                configuration.batch_size,
+                configuration.window.as_millis()
+            ));
+            mappings.push(EventSourceMapping::start(configuration, &kafka, Arc::clone(&function))?);
+        }
+        interrupts.next().await;
+        stop(mappings, &mut interrupts).await;
+        Ok(())
+    }
+}
+
+/// Drains the mappings side by side; at a signal, without waiting for the invocations that run.
+pub(crate) async fn stop(mappings: Vec<EventSourceMapping>, interrupts: &mut Interrupts) {
+    let hurriers: Vec<_> = mappings.iter().map(EventSourceMapping::hurrier).collect();
+    let stopping = join_all(mappings.into_iter().map(EventSourceMapping::stop));
+    tokio::pin!(stopping);
+    tokio::select! {
+        _ = &mut stopping => return,
+        () = interrupts.next() => {}
+    }
+    hurriers.iter().for_each(tokio_util::sync::CancellationToken::cancel);
+    stopping.await;
+}

@@ -1,0 +1,226 @@
+//! Receipts, followed to the end.
+//!
+//! A partition is applied in order. So of its pending events only the first is asked about until it is decided; then
+//! the ones behind it are, many at once. Whatever the backlog, an event costs about one request.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::answer::{Fate, Status};
+use super::gateway::Patience;
+
+/// Receipts asked about at once.
+const LOOKS: usize = 32;
+/// Of the events that wait for their parents, so many are asked about until one of them has moved.
+const SAMPLE: usize = 256;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where an event lies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+}
+
+/// What is to be done next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Ask about this event.
+    Look(Place),
+    /// Nothing before this time, unless an answer comes in.
+    Rest(Instant),
+    /// Nothing before an answer comes in.
+    Answers,
+    /// Nothing at all: all is decided, or what is left does not move.
+    Done,
+}
+
+/// Keeps book of what is to be asked about.
+#[derive(Debug)]
+pub(super) struct Follower {
+    patience: Patience,
+    partitions: BTreeMap<(Arc<str>, i32), Partition>,
+    waiting: BTreeSet<Place>,
+    round: Round,
+    looks: BTreeSet<Place>,
+    moved: Instant,
+}
+
+#[derive(Debug)]
+struct Partition {
+    pending: BTreeSet<i64>,
+    looks: usize,
+    /// The first one was decided when last asked about: those behind it are likely to be too.
+    is_open: bool,
+    pause: Duration,
+    not_before: Instant,
+}
+
+/// A turn of asking about events that wait.
+#[derive(Debug)]
+struct Round {
+    left: VecDeque<Place>,
+    not_before: Instant,
+    /// All are asked about, not a sample.
+    is_sweep: bool,
+    /// If none has moved now, that is the end.
+    is_last: bool,
+}
+
+impl Follower {
+    pub(super) fn new(patience: Patience, now: Instant) -> Self {
+        let round = Round { left: VecDeque::new(), not_before: now, is_sweep: false, is_last: false };
+        let (partitions, waiting) = (BTreeMap::new(), BTreeSet::new());
+        Self { patience, partitions, waiting, round, looks: BTreeSet::new(), moved: now }
+    }
+
+    /// Takes on an event that is pending or waits for its parent.
+    pub(super) fn follow(&mut self, place: Place, status: Status, now: Instant) {
+        self.moved = now;
+        if status == Status::Waiting {
+            self.waiting.insert(place);
+            return;
+        }
+        let partition = self.partitions.entry((place.topic, place.partition)).or_insert_with(|| Partition {
+            pending: BTreeSet::new(),
+            looks: 0,
+            is_open: false,
+            pause: FIRST_PAUSE,
+            not_before: now,
+        });
+        partition.pending.insert(place.offset);
+    }
+
+    /// What to do. `is_final`: no events will be added.
+    pub(super) fn step(&mut self, now: Instant, is_final: bool) -> Step {
+        if self.looks.len() >= LOOKS {
+            return Step::Answers;
+        }
+        if let Some(place) = self.next_pending(now) {
+            return self.look(place);
+        }
+        let idle_since = self.moved;
+        let has_pending = self.partitions.values().any(|partition| !partition.pending.is_empty());
+        if self.round.left.is_empty() && self.looks.is_empty() {
+            let is_stuck = is_final && !has_pending && now >= idle_since + self.patience.waiting_for;
+            if is_stuck && self.round.is_last {
+                return Step::Done;
+            }
+            if now >= self.round.not_before {
+                self.begin_round(is_stuck);
+                self.round.is_last = is_stuck;
+            }
+        }
+        while let Some(place) = self.round.left.pop_front() {
+            if self.waiting.contains(&place) {
+                return self.look(place);
+            }
+        }
+        match (!self.looks.is_empty(), has_pending) {
+            (true, false) => Step::Answers,
+            (false, false) if self.waiting.is_empty() => Step::Done,
+            (false, true) if is_final && now >= idle_since + self.patience.pending_for => Step::Done,
+            _ => Step::Rest(self.next_time(now, has_pending)),
+        }
+    }
+
+    fn look(&mut self, place: Place) -> Step {
+        self.looks.insert(place.clone());
+        Step::Look(place)
+    }
+
+    fn next_pending(&mut self, now: Instant) -> Option<Place> {
+        let ready = self.partitions.iter_mut().find(|(_, partition)| {
+            !partition.pending.is_empty() && (partition.is_open || partition.looks == 0 && now >= partition.not_before)
+        });
+        let ((topic, number), partition) = ready?;
+        partition.looks += 1;
+        let offset = partition.pending.pop_first()?;
+        Some(Place { topic: Arc::clone(topic), partition: *number, offset })
+    }
+
+    fn begin_round(&mut self, is_sweep: bool) {
+        let step = if is_sweep { 1 } else { self.waiting.len().div_ceil(SAMPLE).max(1) };
+        self.round.is_sweep = is_sweep;
+        self.round.left = self.waiting.iter().step_by(step).cloned().collect();
+    }
+
+    fn next_time(&self, now: Instant, has_pending: bool) -> Instant {
+        let idle = self.partitions.values().filter(|partition| !partition.pending.is_empty() && partition.looks == 0);
+        let pending = idle.map(|partition| partition.not_before).min();
+        let round = (!self.waiting.is_empty() && self.round.left.is_empty()).then_some(self.round.not_before);
+        let give_up = has_pending.then_some(self.moved + self.patience.pending_for);
+        pending.into_iter().chain(round).chain(give_up).filter(|time| *time > now).min().unwrap_or(now + LONGEST_PAUSE)
+    }
+
+    /// Notes an answer about a place that [`Step::Look`] named. Returns whether the event is decided by it, that is no
+    /// longer followed. An error leaves things as they are.
+    pub(super) fn answered(&mut self, place: &Place, fate: Result<&Fate, &str>, now: Instant) -> bool {
+        self.looks.remove(place);
+        let status = fate.map(|fate| fate.status);
+        if self.waiting.contains(place) {
+            let is_decided = !matches!(status, Err(_) | Ok(Status::Waiting | Status::Pending));
+            if is_decided {
+                self.waiting.remove(place);
+                self.moved = now;
+                self.round.is_last = false;
+                if !self.round.is_sweep {
+                    // Others will have moved too: they shared the parent, or the wait.
+                    self.begin_round(true);
+                }
+            } else if self.round.left.is_empty() {
+                self.round.not_before = now + self.patience.look_every;
+            }
+            return is_decided;
+        }
+        let Some(partition) = self.partitions.get_mut(&(Arc::clone(&place.topic), place.partition)) else {
+            return false;
+        };
+        partition.looks -= 1;
+        partition.is_open = !matches!(status, Err(_) | Ok(Status::Pending));
+        if partition.is_open {
+            self.moved = now;
+            partition.pause = FIRST_PAUSE;
+        } else {
+            partition.pending.insert(place.offset);
+            partition.not_before = now + partition.pause;
+            partition.pause = (partition.pause * 2).min(LONGEST_PAUSE);
+        }
+        if status == Ok(Status::Waiting) {
+            self.waiting.insert(place.clone());
+        }
+        partition.is_open && status != Ok(Status::Waiting)
+    }
+
+    /// How many wait for their parents.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many are pending, but for those that are asked about just now.
+    pub(super) fn backlog(&self) -> usize {
+        self.partitions.values().map(|partition| partition.pending.len()).sum()
+    }
+
+    /// Those that are still pending.
+    pub(super) fn pending(&self) -> Vec<Place> {
+        let asked = self.looks.iter().filter(|place| !self.waiting.contains(place)).cloned();
+        let others = self.partitions.iter().flat_map(|((topic, partition), state)| {
+            let place = |offset: &i64| Place { topic: Arc::clone(topic), partition: *partition, offset: *offset };
+            state.pending.iter().map(place)
+        });
+        asked.chain(others).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! Apache Kafka: one node in KRaft mode, broker and controller in one process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use tokio::process::Command;
+use tokio::time::Instant;
+
+use super::data_folder::{DataFolder, Subfolder, fresh_folder};
+use super::process::{Log, ServerProcess, StopSignal, output};
+use super::{ServerError, kafka_jars, port};
+
+const NAME: &str = "Apache Kafka";
+const START_PATIENCE: Duration = Duration::from_secs(60);
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A private Apache Kafka.
+#[derive(Debug)]
+pub struct Kafka {
+    folder: Subfolder,
+    jars: PathBuf,
+    ports: Ports,
+    process: Option<ServerProcess>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    broker: u16,
+    controller: u16,
+}
+
+impl Ports {
+    fn free() -> Result<Self, ServerError> {
+        let free = || port::free().ok_or(ServerError::NoFreePort { name: NAME });
+        let broker = free()?;
+        let mut controller = free()?;
+        while controller == broker {
+            controller = free()?;
+        }
+        Ok(Self { broker, controller })
+    }
+}
+
+impl Kafka {
+    /// Starts it on free ports with its files in `data`, and waits until it answers. A folder that was used before is
+    /// used again, with the topics in it.
+    ///
+    /// # Errors
+    /// Java or Maven is missing, or it does not come up: the log's last lines say why.
+    pub async fn start(data: &DataFolder) -> Result<Self, ServerError> {
+        let folder = data.subfolder("kafka");
+        fs::create_dir_all(&folder.path).map_err(|source| ServerError::Folder { path: folder.path.clone(), source })?;
+        let mut kafka = Self { folder, jars: kafka_jars::folder().await?, ports: Ports::free()?, process: None };
+        kafka.format().await?;
+        // Between our look and its own, somebody else may take a port.
+        for _ in 0..2 {
+            match kafka.launch().await {
+                Err(ServerError::PortTaken { .. }) => kafka.ports = Ports::free()?,
+                launched => return launched.map(|()| kafka),
+            }
+        }
+        kafka.launch().await.map(|()| kafka)
+    }
+
+    /// `host:port`, as `KAFKA_BOOTSTRAP_SERVERS` wants it.
+    pub fn bootstrap_servers(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.broker)
+    }
+
+    /// Answers when it has ended although nobody stopped it.
+    pub async fn died(&self) -> ServerError {
+        match &self.process {
+            Some(process) => process.died().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops it in good order.
+    pub async fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.stop(STOP_PATIENCE).await;
+        }
+    }
+
+    /// `kill -9`, for fault tests.
+    pub async fn kill9(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill9().await;
+        }
+    }
+
+    /// Starts it again, after [`Kafka::stop`] or [`Kafka::kill9`], with the same files and the same ports.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn restart(&mut self) -> Result<(), ServerError> {
+        self.stop().await;
+        self.launch().await
+    }
+
+    async fn launch(&mut self) -> Result<(), ServerError> {
+        self.write_configuration(&self.storage())?;
+        let log = Log::in_folder(&self.folder);
+        let log_start = log.end();
+        let mut command = self.java();
+        command
+            .args(["-Xms128m", "-Xmx512m", "-XX:+ExitOnOutOfMemoryError"])
+            .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"])
+            .args(["-Dorg.slf4j.simpleLogger.showDateTime=true"])
+            .args(["-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX"])
+            .arg("kafka.Kafka")
+            .arg(self.configuration());
+        let process = ServerProcess::spawn(NAME, command, log.clone(), StopSignal::Terminate, &self.folder)
+            .map_err(java_missing)?;
+
+        let deadline = Instant::now() + START_PATIENCE;
+        tokio::select! {
+            ready = answers(self.bootstrap_servers(), deadline) => {
+                if ready {
+                    self.process = Some(process);
+                    Ok(())
+                } else {
+                    process.kill9().await;
+                    Err(ServerError::NotReady { name: NAME, patience: START_PATIENCE, log: log.tail() })
+                }
+            }
+            died = process.died() => {
+                process.kill9().await;
+                if log.since(log_start).contains("Address already in use") {
+                    Err(ServerError::PortTaken { name: NAME, port: self.ports.broker })
+                } else {
+                    Err(died)
+                }
+            }
+        }
+    }
+
+    /// Gives the storage its cluster id, unless it has one.
+    async fn format(&self) -> Result<(), ServerError> {
+        let storage = self.storage();
+        if storage.exists() {
+            return Ok(());
+        }
+        // Made beside its place and moved there whole: an interrupted start leaves nothing half done.
+        let fresh = fresh_folder(&storage)?;
+        self.write_configuration(&fresh)?;
+        let mut command = self.java();
+        command
+            .args(["-Xmx128m", "-XX:TieredStopAtLevel=1"])
+            .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"])
+            .args(["kafka.tools.StorageTool", "format", "--cluster-id"])
+            .arg(cluster_id())
+            .arg("--config")
+            .arg(self.configuration());
+        let output = output(command).await.map_err(|source| java_missing(ServerError::Spawn { name: NAME, source }))?;
+        if output.status.success() {
+            return fs::rename(&fresh, &storage).map_err(|source| ServerError::Folder { path: storage, source });
+        }
+        let said = [output.stdout, output.stderr].concat();
+        Err(ServerError::Format(String::from_utf8_lossy(&said).trim().to_owned()))
+    }
+
+    fn java(&self) -> Command {
+        let java = std::env::var_os("JAVA_HOME")
+            .map(|home| Path::new(&home).join("bin/java"))
+            .filter(|java| java.exists())
+            .unwrap_or_else(|| PathBuf::from("java"));
+        let mut command = Command::new(java);
+        command.current_dir(&self.folder.path).arg("-cp").arg(self.jars.join("*"));
+        command
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.folder.path.join("server.properties")
+    }
+
+    fn storage(&self) -> PathBuf {
+        self.folder.path.join("storage")
+    }
+
+    fn write_configuration(&self, storage: &Path) -> Result<(), ServerError> {
+        let Ports { broker, controller } = self.ports;
+        let storage = storage.display();
+        let text = format!(
+            "process.roles=broker,controller\n\
+             node.id=1\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\n\
+             listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{broker}\n\
+             controller.listener.names=CONTROLLER\n\
+             inter.broker.listener.name=PLAINTEXT\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             log.dirs={storage}\n\
+             {SETTINGS}"
+        );
+        let path = self.configuration();
+        fs::write(&path, text).map_err(|source| ServerError::Folder { path, source })
+    }
+}
+
+/// What one node needs, and what lets it be small and quick. When a record is flushed is left as Kafka ships it.
+const SETTINGS: &str = "\
+auto.create.topics.enable=false
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=8
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.cleaner.dedupe.buffer.size=16777216
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+";
+
+/// Whether the broker answers with its metadata before the deadline.
+async fn answers(bootstrap_servers: String, deadline: Instant) -> bool {
+    const TURN: Duration = Duration::from_millis(500);
+    let client: Result<BaseConsumer, _> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap_servers)
+        .set("reconnect.backoff.ms", "20")
+        .set("reconnect.backoff.max.ms", "100")
+        // That nobody listens yet is what we expect to see.
+        .set("log_level", "0")
+        .create();
+    let Ok(client) = client.map(std::sync::Arc::new) else {
+        return false;
+    };
+    while Instant::now() < deadline {
+        let client = std::sync::Arc::clone(&client);
+        let turn = tokio::task::spawn_blocking(move || client.fetch_metadata(None, TURN));
+        if matches!(turn.await, Ok(Ok(metadata)) if !metadata.brokers().is_empty()) {
+            return true;
+        }
+    }
+    false
+}
+
+fn java_missing(error: ServerError) -> ServerError {
+    let is_missing =
+        matches!(&error, ServerError::Spawn { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
+    if is_missing { ServerError::NotInstalled { what: "java (17 or newer)" } } else { error }
+}
+
+/// 16 random bytes in URL-safe base64, as Kafka writes its ids.
+fn cluster_id() -> String {
+    base64_simd::URL_SAFE_NO_PAD.encode_to_string(rand::random::<[u8; 16]>())
+}

@@ -1,0 +1,170 @@
+//! The broker and the database that were asked for, running.
+
+use std::future::pending;
+use std::str::FromStr;
+
+use super::{Compose, DataFolder, Kafka, Postgres, PostgresOptions, ServerError, Service};
+
+/// Which Kafka to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BrokerChoice {
+    /// A private one, as a child process.
+    Embedded,
+    /// One in a container.
+    Docker,
+    /// One that exists, at `host:port`.
+    Existing(String),
+}
+
+impl FromStr for BrokerChoice {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "embedded" => Ok(Self::Embedded),
+            "docker" => Ok(Self::Docker),
+            servers if servers.split(',').all(is_host_and_port) => Ok(Self::Existing(servers.to_owned())),
+            _ => Err("it should be embedded, docker or HOST:PORT"),
+        }
+    }
+}
+
+fn is_host_and_port(server: &str) -> bool {
+    server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+/// Which PostgreSQL to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseChoice {
+    /// A private one, as a child process.
+    Embedded,
+    /// One in a container.
+    Docker,
+    /// One that exists, at `postgres://…`.
+    Existing(String),
+}
+
+impl FromStr for DatabaseChoice {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "embedded" => Ok(Self::Embedded),
+            "docker" => Ok(Self::Docker),
+            url if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                Ok(Self::Existing(url.to_owned()))
+            }
+            _ => Err("it should be embedded, docker or postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
+        }
+    }
+}
+
+/// The servers, and what of them is ours to stop.
+#[derive(Debug)]
+pub struct RunningServers {
+    /// As `KAFKA_BOOTSTRAP_SERVERS` wants it.
+    pub bootstrap_servers: String,
+    /// As `DATABASE_URL` wants it.
+    pub database_url: String,
+    kafka: Option<Kafka>,
+    postgres: Option<Postgres>,
+    compose: Option<Compose>,
+}
+
+impl RunningServers {
+    /// Starts what has to be started, side by side, with its files in `data`. Dropping the future stops what it has
+    /// started: [`super::all_let_go_have_ended`] waits for that.
+    ///
+    /// # Errors
+    /// A server does not come up. What did is stopped.
+    pub async fn start(
+        broker: &BrokerChoice,
+        database: &DatabaseChoice,
+        data: &DataFolder,
+        options: PostgresOptions,
+    ) -> Result<Self, ServerError> {
+        let mut services = Vec::new();
+        if *broker == BrokerChoice::Docker {
+            services.push(Service::Kafka);
+        }
+        if *database == DatabaseChoice::Docker {
+            services.push(Service::Postgres);
+        }
+        let (kafka, postgres, compose) = tokio::try_join!(
+            async {
+                match broker {
+                    BrokerChoice::Embedded => Kafka::start(data).await.map(Some),
+                    BrokerChoice::Docker | BrokerChoice::Existing(_) => Ok(None),
+                }
+            },
+            async {
+                match database {
+                    DatabaseChoice::Embedded => Postgres::start(data, options).await.map(Some),
+                    DatabaseChoice::Docker | DatabaseChoice::Existing(_) => Ok(None),
+                }
+            },
+            async {
+                if services.is_empty() {
+                    return Ok(None);
+                }
+                Compose::start(&services, !data.is_temporary()).await.map(Some)
+            },
+        )?;
+        let bootstrap_servers = match broker {
+            BrokerChoice::Existing(servers) => servers.clone(),
+            BrokerChoice::Embedded | BrokerChoice::Docker => {
+                let in_container = compose.as_ref().and_then(|compose| compose.address(Service::Kafka));
+                kafka.as_ref().map(Kafka::bootstrap_servers).or(in_container).unwrap_or_default()
+            }
+        };
+        let database_url = match database {
+            DatabaseChoice::Existing(url) => url.clone(),
+            DatabaseChoice::Embedded | DatabaseChoice::Docker => {
+                let in_container = compose.as_ref().and_then(Compose::database_url);
+                postgres.as_ref().map(Postgres::database_url).or(in_container).unwrap_or_default()
+            }
+        };
+        Ok(Self { bootstrap_servers, database_url, kafka, postgres, compose })
+    }
+
+    /// Answers when a child process has ended although nobody stopped it.
+    pub async fn died(&self) -> ServerError {
+        let kafka = async {
+            match &self.kafka {
+                Some(kafka) => kafka.died().await,
+                None => pending().await,
+            }
+        };
+        let postgres = async {
+            match &self.postgres {
+                Some(postgres) => postgres.died().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            died = kafka => died,
+            died = postgres => died,
+        }
+    }
+
+    /// Stops what was started, side by side.
+    pub async fn stop(mut self) {
+        tokio::join!(
+            async {
+                if let Some(kafka) = &mut self.kafka {
+                    kafka.stop().await;
+                }
+            },
+            async {
+                if let Some(postgres) = &mut self.postgres {
+                    postgres.stop().await;
+                }
+            },
+            async {
+                if let Some(compose) = &self.compose {
+                    compose.stop().await;
+                }
+            },
+        );
+    }
+}

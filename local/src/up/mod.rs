@@ -1,0 +1,188 @@
+//! `cargo local up`: everything, until Ctrl-C.
+
+mod announcement;
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use futures::future::Either;
+use shared::clock::Clock;
+use shared::contract::Registry;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::environment::Environment;
+use crate::event_source_mapping::{EventSourceMapping, configuration};
+use crate::gateway::Gateway;
+use crate::interrupts::Interrupts;
+use crate::servers::{self, BrokerChoice, DataFolder, DatabaseChoice, PostgresOptions, RunningServers, ServerError};
+use crate::terminal::say;
+use crate::{CommandError, poll, schema};
+
+/// How long requests may take to end once we stop. `Prefer: wait` waits for 25 s at most.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Starts Apache Kafka, PostgreSQL and the functions, and runs until Ctrl-C.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Which Kafka to use: embedded, docker or HOST:PORT.
+    #[arg(long, value_name = "BROKER", default_value = "embedded")]
+    broker: BrokerChoice,
+    /// Which PostgreSQL to use: embedded, docker or a postgres:// address.
+    #[arg(long, value_name = "DATABASE", default_value = "embedded")]
+    database: DatabaseChoice,
+    /// Where to serve, on 127.0.0.1.
+    #[arg(long, default_value_t = 9000)]
+    port: u16,
+    /// Keep the servers' state in this folder [default: a temporary one, removed at the end].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Variables that the environment does not set, as NAME=value lines.
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+}
+
+impl Up {
+    pub(crate) async fn run(self) -> Result<ExitCode, CommandError> {
+        let mut interrupts = Interrupts::listen().map_err(CommandError::Signals)?;
+        let environment = Environment::with_file(self.env_file.as_deref())?;
+        let registry = Arc::new(Registry::load(environment.contracts_dir().as_deref())?);
+        let listener = listen(self.port).await?;
+        let data = match &self.data {
+            Some(folder) => DataFolder::kept(folder),
+            None => DataFolder::temporary(),
+        }
+        .map_err(CommandError::Data)?;
+
+        let outcome = self.run_in(&data, listener, &environment, registry, &mut interrupts).await;
+        servers::all_let_go_have_ended().await;
+        data.remove().await;
+        outcome
+    }
+
+    async fn run_in(
+        &self,
+        data: &DataFolder,
+        listener: TcpListener,
+        environment: &Environment,
+        registry: Arc<Registry>,
+        interrupts: &mut Interrupts,
+    ) -> Result<ExitCode, CommandError> {
+        let servers = tokio::select! {
+            started = self.start_servers(data) => started?,
+            () = interrupts.next() => return Err(CommandError::Interrupted),
+        };
+        let running = tokio::select! {
+            died = servers.died() => Err(died.into()),
+            running = Running::start(&servers, listener, environment, registry) => running,
+            () = interrupts.next() => Err(CommandError::Interrupted),
+        };
+        let outcome = match running {
+            Ok(mut running) => {
+                announcement::announce(running.port, &servers);
+                let ended = running.until(interrupts, &servers).await;
+                running.stop(interrupts, ended.is_ok()).await;
+                ended
+            }
+            Err(error) => Err(error),
+        };
+        say("stopping the servers");
+        tokio::select! {
+            () = servers.stop() => {}
+            () = interrupts.next() => {}
+        }
+        outcome.map(|()| ExitCode::SUCCESS)
+    }
+
+    async fn start_servers(&self, data: &DataFolder) -> Result<RunningServers, ServerError> {
+        let begun = Instant::now();
+        say("starting Apache Kafka and PostgreSQL");
+        let options = PostgresOptions::default();
+        let servers = RunningServers::start(&self.broker, &self.database, data, options).await?;
+        say(format_args!("they answer after {:.1} s", begun.elapsed().as_secs_f64()));
+        Ok(servers)
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener, CommandError> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| {
+        CommandError::Listen(if error.kind() == std::io::ErrorKind::AddrInUse {
+            format!("port {port} is taken: stop what listens there, or choose another with --port")
+        } else {
+            format!("port {port} cannot be listened on: {error}")
+        })
+    })
+}
+
+/// What serves and reads, beside the servers.
+struct Running {
+    port: u16,
+    gateway: Gateway,
+    mappings: Vec<EventSourceMapping>,
+    stop_accepting: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Running {
+    async fn start(
+        servers: &RunningServers,
+        listener: TcpListener,
+        environment: &Environment,
+        registry: Arc<Registry>,
+    ) -> Result<Self, CommandError> {
+        let settings = environment.settings_for(&servers.bootstrap_servers, &servers.database_url)?;
+        schema::migrate(&settings.database_url, settings.contracts_dir.as_deref()).await?;
+        schema::create_topics(&settings.kafka, &registry).await?;
+
+        let configurations = configuration::of_registry(&configuration::template_path(), &registry)?;
+        let gateway = Gateway::new(settings, registry, Clock::system())?;
+        let mappings = configurations
+            .into_iter()
+            .map(|configuration| gateway.start_mapping(configuration))
+            .collect::<Result<_, _>>()?;
+        let stop_accepting = CancellationToken::new();
+        let port = listener.local_addr().map_err(CommandError::Serve)?.port();
+        let server =
+            axum::serve(listener, gateway.router()).with_graceful_shutdown(stop_accepting.clone().cancelled_owned());
+        let serving = tokio::spawn(server.into_future());
+        Ok(Self { port, gateway, mappings, stop_accepting, serving })
+    }
+
+    /// Ends well at a signal, and badly when something broke.
+    async fn until(&mut self, interrupts: &mut Interrupts, servers: &RunningServers) -> Result<(), CommandError> {
+        tokio::select! {
+            () = interrupts.next() => Ok(()),
+            died = servers.died() => Err(died.into()),
+            served = &mut self.serving => {
+                let ended = served.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+                Err(CommandError::Serve(ended.err().unwrap_or_else(|| std::io::Error::other("it ended"))))
+            }
+        }
+    }
+
+    /// Stops accepting, lets requests and batches finish, in this order: a request may wait for its batch.
+    async fn stop(self, interrupts: &mut Interrupts, is_orderly: bool) {
+        say("stopping; again Ctrl-C to hurry");
+        self.stop_accepting.cancel();
+        let abort = self.serving.abort_handle();
+        if is_orderly {
+            let requests = tokio::time::timeout(REQUEST_PATIENCE, self.serving);
+            tokio::pin!(requests);
+            if let Either::Right(_) = futures::future::select(requests, Box::pin(interrupts.next())).await {
+                tracing::warn!("requests that still ran were cut off");
+            }
+        }
+        abort.abort();
+        if !is_orderly {
+            // What the batches wait for is gone.
+            self.mappings.iter().for_each(|mapping| mapping.hurrier().cancel());
+        }
+        poll::stop(self.mappings, interrupts).await;
+        self.gateway.close().await;
+    }
+}

@@ -1,0 +1,57 @@
+//! The whole path in one process: an event posted over HTTP is in PostgreSQL.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
+
+mod support;
+
+use serde_json::json;
+use support::gateway::plan;
+use support::kafka::{committed, settings};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_posted_with_wait_is_in_the_table_when_the_answer_comes_and_its_receipt_says_so() {
+    let mut gateway = plan().start().await;
+
+    let event = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}"#;
+    let (status, body) = gateway.post("/events/route", &[("prefer", "wait=20")], event).await;
+
+    assert_eq!((status, &body["receipts"][0]["status"]), (200, &json!("written")), "{body}");
+    let row: (i64, f64, f64) = sqlx::query_as("select user_id, latitude, longitude from public.routes_table")
+        .fetch_one(&gateway.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(row, (5, 52.3676, 4.9041));
+    let (status, receipt) = gateway.get(body["receipts"][0]["href"].as_str().unwrap()).await;
+    assert_eq!((status, &receipt["status"]), (200, &json!("written")));
+
+    gateway.stop_consuming().await;
+    let contract = gateway.registry.stream("route").unwrap();
+    let group = gateway.group("route");
+    let next_offsets = committed(&settings(), &group, &contract.topic, contract.partitions).await;
+    assert_eq!(next_offsets.into_iter().flatten().sum::<i64>(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_invoke_api_answers_as_lambda_does() {
+    let gateway = plan().without_consuming().start().await;
+    let path = "/2015-03-31/functions/consume/invocations";
+
+    let (status, body) = gateway.post("/2015-03-31/functions/none/invocations", &[], "{}").await;
+    assert_eq!((status, &body["Type"]), (404, &json!("User")));
+
+    let (status, body) = gateway.post(path, &[], "{}").await;
+    assert_eq!((status, &body["errorType"]), (200, &json!("ConsumeError")), "{body}");
+
+    let topic = gateway.topic("continent");
+    let value = base64_simd::STANDARD.encode_to_string(br#"{"name":"Europe"}"#);
+    let event = json!({
+        "eventSource": "SelfManagedKafka",
+        "bootstrapServers": "b:9092",
+        "records": { format!("{topic}-0"): [
+            { "topic": topic, "partition": 0, "offset": 0, "timestamp": 1, "timestampType": "CREATE_TIME",
+              "value": value, "headers": [] },
+        ] },
+    });
+    let (status, body) = gateway.post(path, &[], event.to_string()).await;
+    assert_eq!((status, &body["written"]), (200, &json!(1)), "{body}");
+}

@@ -1,0 +1,195 @@
+//! A gateway of one's own: `ingest` on a free port and `consume` behind event source mappings, in this process, with
+//! a database and topics that nobody else has.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use local::event_source_mapping::EventSourceMapping;
+use local::event_source_mapping::configuration::MappingConfiguration;
+use local::gateway::Gateway;
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use shared::contract::Registry;
+use shared::kafka::topics;
+use shared::settings::{Settings, WAIT_FOR_PARENT};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::database::TestDatabase;
+use super::kafka;
+
+/// What a gateway is to be.
+pub struct Plan {
+    contracts: TempDir,
+    suffix: String,
+    clock: Clock,
+    wait_for_parent: Duration,
+    batch_size: usize,
+    window: Duration,
+    consumes: bool,
+}
+
+/// A gateway with the contracts that ship.
+pub fn plan() -> Plan {
+    let contracts = tempfile::tempdir().unwrap();
+    std::fs::create_dir(contracts.path().join("migrations")).unwrap();
+    let mut plan = Plan {
+        contracts,
+        suffix: super::unique(""),
+        clock: Clock::system(),
+        wait_for_parent: WAIT_FOR_PARENT,
+        batch_size: 10_000,
+        window: Duration::from_millis(20),
+        consumes: true,
+    };
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/contracts");
+    for entry in std::fs::read_dir(shipped).unwrap() {
+        let path = entry.unwrap().path();
+        let contract = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        plan = plan.contract(path.file_stem().unwrap().to_str().unwrap(), contract);
+    }
+    plan
+}
+
+impl Plan {
+    /// Adds a stream, or puts another contract in the place of one that ships. Its topic gets a name that nobody else
+    /// has: [`TestGateway::topic`].
+    pub fn contract(self, stream: &str, mut contract: Value) -> Self {
+        let topic = &mut contract["x-sluice"]["topic"];
+        *topic = json!(format!("{}{}", topic.as_str().unwrap(), self.suffix));
+        std::fs::write(self.contracts.path().join(format!("{stream}.json")), contract.to_string()).unwrap();
+        self
+    }
+
+    /// Adds a migration, named `<version>_<description>`.
+    pub fn migration(self, name: &str, sql: &str) -> Self {
+        std::fs::write(self.contracts.path().join(format!("migrations/{name}.sql")), sql).unwrap();
+        self
+    }
+
+    /// What time it is for the functions.
+    pub fn clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// How long a row waits for its parent.
+    pub fn wait_for_parent(self, wait_for_parent: Duration) -> Self {
+        Self { wait_for_parent, ..self }
+    }
+
+    /// How batches are made: 10,000 records or 20 ms, unless a test says otherwise.
+    pub fn batches(self, batch_size: usize, window: Duration) -> Self {
+        Self { batch_size, window, ..self }
+    }
+
+    /// Nothing reads the topics before [`TestGateway::consume`].
+    pub fn without_consuming(self) -> Self {
+        Self { consumes: false, ..self }
+    }
+
+    /// Starts it.
+    pub async fn start(self) -> TestGateway {
+        let database = TestDatabase::create().await;
+        shared::database::migrate(&database.pool, Some(self.contracts.path())).await.unwrap();
+        let registry = Arc::new(Registry::load(Some(self.contracts.path())).unwrap());
+        let kafka = kafka::settings();
+        topics::ensure(&kafka, &registry).await.unwrap();
+        let settings = Settings {
+            database_url: database.url.clone(),
+            kafka,
+            contracts_dir: Some(self.contracts.path().to_owned()),
+            wait_for_parent: self.wait_for_parent,
+        };
+        let gateway = Gateway::new(settings, Arc::clone(&registry), self.clock.clone()).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(axum::serve(listener, gateway.router()).into_future());
+        let mut running = TestGateway {
+            url,
+            http: reqwest::Client::new(),
+            registry,
+            mappings: Vec::new(),
+            gateway,
+            _serving: AbortOnDropHandle::new(serving),
+            database,
+            plan: self,
+        };
+        if running.plan.consumes {
+            running.consume();
+        }
+        running
+    }
+}
+
+/// A running gateway. Dropped, it stops; its database is dropped with it.
+pub struct TestGateway {
+    /// Its address, without a slash at the end.
+    pub url: String,
+    /// A client for it.
+    pub http: reqwest::Client,
+    /// Its contracts.
+    pub registry: Arc<Registry>,
+    mappings: Vec<EventSourceMapping>,
+    gateway: Gateway,
+    _serving: AbortOnDropHandle<std::io::Result<()>>,
+    // After what uses it.
+    /// Its database.
+    pub database: TestDatabase,
+    plan: Plan,
+}
+
+impl TestGateway {
+    /// The topic of a stream.
+    pub fn topic(&self, stream: &str) -> &str {
+        &self.registry.stream(stream).unwrap().topic
+    }
+
+    /// The consumer group of a stream's mapping.
+    pub fn group(&self, stream: &str) -> String {
+        self.mapping(self.topic(stream)).group
+    }
+
+    /// Begins to read every topic, again after [`TestGateway::stop_consuming`].
+    pub fn consume(&mut self) {
+        let start =
+            |topic: &str| self.gateway.start_mapping(self.mapping(topic)).expect("librdkafka takes our settings");
+        let started: Vec<_> = self.registry.contracts().map(|contract| start(&contract.topic)).collect();
+        self.mappings.extend(started);
+    }
+
+    /// Drains: what is in flight is finished and committed, nothing further is read.
+    pub async fn stop_consuming(&mut self) {
+        join_all(self.mappings.drain(..).map(EventSourceMapping::stop)).await;
+    }
+
+    /// Posts JSON and answers with status and body.
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> (u16, Value) {
+        let request = self.http.post(format!("{}{path}", self.url)).header("content-type", "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        answer(request.body(body)).await
+    }
+
+    /// Reads a path and answers with status and body.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        answer(self.http.get(format!("{}{path}", self.url))).await
+    }
+
+    fn mapping(&self, topic: &str) -> MappingConfiguration {
+        MappingConfiguration {
+            batch_size: self.plan.batch_size,
+            window: self.plan.window,
+            ..MappingConfiguration::of_topic(topic)
+        }
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let answer = request.send().await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.bytes().await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}

@@ -1,0 +1,116 @@
+//! Topics of one's own, in the cluster that `KAFKA_BOOTSTRAP_SERVERS` names.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use rdkafka::TopicPartitionList;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use shared::kafka::KafkaSettings;
+
+/// The cluster.
+pub fn settings() -> KafkaSettings {
+    KafkaSettings { bootstrap_servers: super::from_with_servers("KAFKA_BOOTSTRAP_SERVERS") }
+}
+
+/// A topic's name that nobody else has.
+pub fn topic_name(prefix: &str) -> String {
+    super::unique(prefix)
+}
+
+/// Creates a topic.
+pub async fn create_topic(kafka: &KafkaSettings, topic: &str, partitions: i32) {
+    let admin: AdminClient<DefaultClientContext> = kafka.client_config().create().unwrap();
+    let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    let answers = admin.create_topics(&[topic], &AdminOptions::new()).await.unwrap();
+    for answer in answers {
+        answer.unwrap();
+    }
+}
+
+/// Deletes a topic.
+pub async fn delete_topic(kafka: &KafkaSettings, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = kafka.client_config().create().unwrap();
+    for answer in admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap() {
+        answer.unwrap();
+    }
+}
+
+/// A record to produce.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    pub partition: i32,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub timestamp_ms: Option<i64>,
+}
+
+impl Record {
+    /// A record with this value, in partition 0.
+    pub fn of(value: impl Into<Vec<u8>>) -> Self {
+        Self { value: Some(value.into()), ..Self::default() }
+    }
+
+    /// The same in another partition.
+    pub fn in_partition(self, partition: i32) -> Self {
+        Self { partition, ..self }
+    }
+}
+
+/// Produces records in order and answers with their offsets.
+pub async fn produce(kafka: &KafkaSettings, topic: &str, records: &[Record]) -> Vec<i64> {
+    let producer: FutureProducer = kafka
+        .client_config()
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "5")
+        .set("queue.buffering.max.messages", "2000000")
+        .set("queue.buffering.max.kbytes", "1048576")
+        .set("message.max.bytes", "1048588")
+        .set("message.timeout.ms", "60000")
+        .create()
+        .unwrap();
+    let reports = records.iter().map(|record| {
+        let mut outgoing = FutureRecord::<[u8], [u8]>::to(topic).partition(record.partition);
+        outgoing.key = record.key.as_deref();
+        outgoing.payload = record.value.as_deref();
+        outgoing.timestamp = record.timestamp_ms;
+        if !record.headers.is_empty() {
+            outgoing.headers = Some(record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+                headers.insert(Header { key, value: value.as_ref() })
+            }));
+        }
+        producer.send_result(outgoing).map_err(|(error, _)| error).unwrap()
+    });
+    join_all(reports).await.into_iter().map(|report| report.unwrap().unwrap().offset).collect()
+}
+
+/// The offsets that a group has committed for a topic's partitions; none where it has none.
+pub async fn committed(kafka: &KafkaSettings, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
+    let consumer: BaseConsumer = kafka.client_config().set("group.id", group).create().unwrap();
+    let topic = topic.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_range(&topic, 0, partitions - 1);
+        let answer = consumer.committed_offsets(asked, Duration::from_secs(10)).unwrap();
+        answer.elements().iter().map(|element| element.offset().to_raw().filter(|offset| *offset >= 0)).collect()
+    })
+    .await
+    .unwrap()
+}
+
+/// How many members a group has.
+pub async fn members(kafka: &KafkaSettings, group: &str) -> usize {
+    let client: BaseConsumer = kafka.client_config().create().unwrap();
+    let group = group.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let groups = client.fetch_group_list(Some(&group), Duration::from_secs(10)).unwrap();
+        groups.groups().iter().map(|group| group.members().len()).sum()
+    })
+    .await
+    .unwrap()
+}
