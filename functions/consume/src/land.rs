@@ -6,7 +6,7 @@ mod partitions;
 mod settle;
 
 use serde::Serialize;
-use shared::contract::Contract;
+use shared::contract::{Contract, Registry};
 use shared::dead_letter::Rejection;
 use shared::watermark;
 use sqlx::{Connection as _, PgConnection, PgPool};
@@ -15,9 +15,10 @@ use self::partitions::Partition;
 use crate::batch::Batch;
 use crate::candidate::Candidate;
 use crate::check::{Event, Rows};
+use crate::fate::Fate;
 use crate::resume::{applied_after, resume};
 use crate::write::entity::waiting;
-use crate::write::{Context, WriteError};
+use crate::write::{Attempt, Context, WriteError};
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -61,9 +62,19 @@ pub(crate) use partitions::check;
 ///
 /// # Errors
 /// The world's or the operator's fault: nothing of the batch was written, it is to be delivered again.
-pub(crate) async fn land(pool: &PgPool, context: &Context<'_>, checked: &Checked<'_>) -> Result<Summary, WriteError> {
+pub(crate) async fn land(
+    pool: &PgPool,
+    registry: &Registry,
+    now_ms: i64,
+    checked: &Checked<'_>,
+) -> Result<Summary, WriteError> {
     let mut connection = pool.acquire().await?;
-    let landed = transaction(&mut connection, context, checked).await;
+    let whole = Context { registry, now_ms, attempt: Attempt::Whole };
+    let mut landed = transaction(&mut connection, &whole, checked).await;
+    if matches!(&landed, Err(error) if matches!(error.fate(), Fate::Reject(_))) {
+        let isolating = Context { attempt: Attempt::Isolating, ..whole };
+        landed = transaction(&mut connection, &isolating, checked).await;
+    }
     if landed.is_err() {
         // Whatever is wrong may be wrong with this connection: to a server that has become a standby, or with
         // statements prepared for a table that has changed. The next batch opens another.

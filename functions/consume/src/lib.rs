@@ -26,7 +26,6 @@ use self::batch::Batch;
 pub use self::batch::NotABatch;
 use self::fate::Fate;
 pub use self::land::Summary;
-use self::write::Context;
 pub use self::write::WriteError;
 
 /// Why a batch did not land. Nothing of it was written; the event source mapping delivers it again.
@@ -74,8 +73,8 @@ impl Consume {
         let batch = Batch::decode(payload)?;
         let checked = land::check(&self.registry, &batch).map_err(ConsumeError::UnknownTopic)?;
         self.sweep().await.map_err(failed)?;
-        let context = Context { registry: &self.registry, now_ms: self.clock.now_ms() };
-        let summary = land::land(&self.pool, &context, &checked).await.map_err(failed)?;
+        let landed = land::land(&self.pool, &self.registry, self.clock.now_ms(), &checked).await;
+        let summary = landed.map_err(failed)?;
         tracing::info!(
             records = summary.records,
             written = summary.written,

@@ -34,6 +34,7 @@ impl Bench {
             let error = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
                 .args(["run", "--release", "--package", "local", "--"])
                 .args(std::env::args_os().skip(1))
+                .env("RUST_LOG", std::env::var_os("RUST_LOG").unwrap_or_else(|| "warn".into()))
                 .exec();
             return Err(CommandError::Command { program: "cargo".into(), source: error });
         }

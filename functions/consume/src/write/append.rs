@@ -5,10 +5,10 @@ use std::collections::HashSet;
 
 use shared::contract::{Column, Landing, quoted};
 use sqlx::postgres::PgRow;
-use sqlx::{Executor as _, PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _};
 
 use super::rows::{COPY_HEADER, COPY_TRAILER, Cell, Cells, cells};
-use super::{Exceptions, WriteError};
+use super::{Attempt, Exceptions, WriteError};
 use crate::candidate::Candidate;
 
 /// From how many rows on COPY is faster than arrays, its extra turns included (docs/ARCHITECTURE.md has the figures).
@@ -16,6 +16,7 @@ const COPY_FROM_ROWS: usize = 500;
 
 pub(super) async fn write(
     connection: &mut PgConnection,
+    attempt: Attempt,
     stream: &str,
     landing: &Landing,
     dedupe: Option<usize>,
@@ -30,7 +31,9 @@ pub(super) async fn write(
         return Ok(Exceptions::default());
     };
     let (first, mut duplicates) = first_of_each_id(id, slice);
-    if first.len() >= COPY_FROM_ROWS && copy_unless_there(connection, stream, landing, &first, slice).await? {
+    // At the second attempt an id is likely to be there already, and COPY would fail on it again.
+    if first.len() >= COPY_FROM_ROWS && attempt == Attempt::Whole {
+        copy(connection, stream, landing, first.iter().map(|&index| &slice[index])).await?;
         return Ok(Exceptions { duplicates, ..Exceptions::default() });
     }
     let inserted = insert_missing(connection, landing, id, &first, slice).await?;
@@ -54,29 +57,6 @@ fn id_cell<'a>(id: usize, candidate: &Candidate<'a>) -> Cell<'a> {
 
 fn value(cell: Cell<'_>) -> &[u8] {
     cell.get(4..).unwrap_or_default()
-}
-
-/// Copies under a savepoint. False: an id is there already, and nothing was copied.
-async fn copy_unless_there(
-    connection: &mut PgConnection,
-    stream: &str,
-    landing: &Landing,
-    first: &[usize],
-    slice: &[Candidate<'_>],
-) -> Result<bool, WriteError> {
-    const UNIQUE_VIOLATION: &str = "23505";
-    connection.execute("savepoint copy").await?;
-    match copy(connection, stream, landing, first.iter().map(|&index| &slice[index])).await {
-        Ok(()) => {
-            connection.execute("release savepoint copy").await?;
-            Ok(true)
-        }
-        Err(WriteError::Sql(sqlx::Error::Database(error))) if error.code().as_deref() == Some(UNIQUE_VIOLATION) => {
-            connection.execute("rollback to savepoint copy; release savepoint copy").await?;
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 async fn copy<'s>(

@@ -1,23 +1,31 @@
 //! Bulk first, isolate on failure: a slice is written whole; if a row's fault fails it, it is split until the guilty
 //! rows stand alone. k guilty rows in n cost about k·log n statements.
+//!
+//! Most batches have no guilty row. The first attempt at a batch does without savepoints, each of which is two more
+//! turns to the database; a row's fault then fails all of it, and the second attempt isolates.
 
 use shared::contract::Contract;
 use sqlx::{Executor as _, PgConnection};
 
-use super::{Context, Exceptions, WriteError, write};
+use super::{Attempt, Context, Exceptions, WriteError, write};
 use crate::candidate::Candidate;
 use crate::fate::Fate;
 
 /// Writes records in order within the caller's transaction, all but those that cannot be written.
 ///
 /// # Errors
-/// The world's or the operator's fault: the whole transaction is to be rolled back.
+/// The world's or the operator's fault, and at the first attempt a row's: the whole transaction is to be rolled back.
 pub(crate) async fn isolate(
     connection: &mut PgConnection,
     context: &Context<'_>,
     contract: &Contract,
     records: &[Candidate<'_>],
 ) -> Result<Exceptions, WriteError> {
+    match context.attempt {
+        Attempt::Whole if records.is_empty() => return Ok(Exceptions::default()),
+        Attempt::Whole => return write(connection, context, contract, records).await,
+        Attempt::Isolating => {}
+    }
     let mut exceptions = Exceptions::default();
     // What is still to be written, the first on top.
     let mut slices = vec![0..records.len()];

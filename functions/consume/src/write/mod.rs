@@ -48,6 +48,16 @@ impl Exceptions {
 pub(crate) struct Context<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) now_ms: i64,
+    pub(crate) attempt: Attempt,
+}
+
+/// How a batch is gone about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// Without savepoints: a row's fault fails the batch.
+    Whole,
+    /// With a savepoint for each slice: a row's fault is isolated.
+    Isolating,
 }
 
 /// Why a slice could not be written.
@@ -107,7 +117,9 @@ async fn write(
     slice: &[Candidate<'_>],
 ) -> Result<Exceptions, WriteError> {
     match &contract.mode {
-        Mode::Append { landing, dedupe } => append::write(connection, &contract.stream, landing, *dedupe, slice).await,
+        Mode::Append { landing, dedupe } => {
+            append::write(connection, context.attempt, &contract.stream, landing, *dedupe, slice).await
+        }
         Mode::Upsert { landing, key } => upsert::write(connection, landing, key, slice).await,
         Mode::Entity(entity) => entity::write(connection, context, contract, entity, slice).await,
         Mode::Changes(rules) => {
