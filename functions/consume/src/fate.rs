@@ -25,8 +25,22 @@ pub(crate) fn of(error: &sqlx::Error) -> Fate {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => Fate::Retry,
-        // What is left says that the code or its configuration is wrong; a newer sqlx may add to it.
-        _ => Fate::Stop,
+        // These say that the code or its configuration is wrong. A newer sqlx may add others, which are not to lose
+        // anything either.
+        sqlx::Error::Configuration(_)
+        | sqlx::Error::InvalidArgument(_)
+        | sqlx::Error::RowNotFound
+        | sqlx::Error::TypeNotFound { .. }
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::AnyDriverError(_)
+        | sqlx::Error::Migrate(_)
+        | sqlx::Error::InvalidSavePointStatement
+        | sqlx::Error::BeginFailed
+        | _ => Fate::Stop,
     }
 }
 

@@ -165,7 +165,9 @@ impl Contract {
             [pointer] => match pointer.get(event)? {
                 Value::String(text) => Some(Cow::Borrowed(text)),
                 Value::Null => None,
-                other => Some(Cow::Owned(other.to_string())),
+                other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                    Some(Cow::Owned(other.to_string()))
+                }
             },
             several => Some(Cow::Owned(Value::Array(several.iter().map(value).collect()).to_string())),
         }

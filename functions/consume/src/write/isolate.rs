@@ -28,7 +28,8 @@ pub(crate) async fn isolate(
     }
     let mut exceptions = Exceptions::default();
     // What is still to be written, the first on top.
-    let mut slices = vec![0..records.len()];
+    let whole = 0..records.len();
+    let mut slices = vec![whole];
     while let Some(slice) = slices.pop() {
         if slice.is_empty() {
             continue;

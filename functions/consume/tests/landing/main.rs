@@ -1,6 +1,7 @@
 //! The landing against a real PostgreSQL: `DATABASE_URL` points at the server, each test has a database of its own.
 
 #![expect(clippy::expect_used, reason = "a test that meets what it does not expect has failed")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "the model is of the tests' own enums")]
 
 mod entities;
 mod exactly_once;

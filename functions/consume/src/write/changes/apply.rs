@@ -23,6 +23,10 @@ pub(super) async fn apply(
     let mut skipped_rows = 0;
     for run in runs {
         let shape = run.shape();
+        if shape.kind == Kind::Update && shape.new.is_empty() {
+            // Every column keeps its value.
+            continue;
+        }
         let relation = &relations[shape.relation];
         let table = Table { schema: schema.to_owned(), name: relation.name.clone() }.quoted();
         let statement = statement::of(&table, relation, shape);
@@ -71,8 +75,6 @@ async fn one(connection: &mut PgConnection, statement: &str, run: &Run<'_, '_>) 
         Kind::Truncate => {
             query.execute(connection).await?;
         }
-        // Every column that it names keeps its value.
-        Kind::Update if shape.new.is_empty() => {}
         Kind::Update | Kind::Delete => {
             let query = bind_old(bind_new(query, run), run);
             let weights: Vec<i32> = run.given.iter().map(|(_, weight)| *weight).collect();

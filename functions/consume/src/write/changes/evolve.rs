@@ -66,7 +66,9 @@ fn indexes(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
         let (relation, old) = (&plan.relations[step.shape.relation], &step.shape.old);
         let indexed = &mut indexed[step.shape.relation];
         let whole_row = old.len() == relation.columns.len();
-        if old.is_empty() || whole_row || !relation.owned || old.iter().any(|old| indexed[old.column]) {
+        // A table with foreign keys or triggers has an operator who sees to its indexes.
+        let ours = relation.owned && !relation.triggers;
+        if old.is_empty() || whole_row || !ours || old.iter().any(|old| indexed[old.column]) {
             continue;
         }
         let table = quoted_name(rules, relation);

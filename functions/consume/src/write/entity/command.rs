@@ -45,7 +45,9 @@ impl<'a> Command<'a> {
             parent: entity.parent.as_ref().and_then(|parent| match columns[parent.column].from.get(event)? {
                 Value::Null => None,
                 Value::String(text) => Some(text.clone()),
-                other => Some(other.to_string()),
+                other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                    Some(other.to_string())
+                }
             }),
             cells,
             given: columns.iter().map(|column| column.from.get(event).is_some()).collect(),

@@ -114,7 +114,7 @@ impl Expected {
                 self.routes.push(*user);
                 Fate::Written
             }
-            Event::UserEvent(id, city) => match self.user_events.contains_key(id) {
+            Event::Activity(id, city) => match self.user_events.contains_key(id) {
                 true => Fate::Duplicate,
                 false => {
                     self.user_events.insert(*id, city.clone());

@@ -10,7 +10,7 @@ use crate::support::{NOW_MS, Record};
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
     Route(i64),
-    UserEvent(u128, String),
+    Activity(u128, String),
     Gauge(i64, i64),
     Changes { insert: Vec<(i64, i64)>, update: Option<(i64, i64)>, delete: Option<i64>, is_wrong: bool },
     Continent(&'static str, String, i64),
@@ -96,9 +96,7 @@ impl Source {
         let population = random.random_range(0..100);
         match topic {
             "routes" => Event::Route(random.random_range(0..20)),
-            "user-events" => {
-                Event::UserEvent(random.random_range(0..30), format!("City {}", random.random_range(0..3)))
-            }
+            "user-events" => Event::Activity(random.random_range(0..30), format!("City {}", random.random_range(0..3))),
             "gauges" => Event::Gauge(random.random_range(0..6), random.random_range(0..20)),
             "changes" => {
                 let id = |random: &mut StdRng| random.random_range(0..60);
@@ -141,7 +139,7 @@ impl Event {
     pub(crate) fn json(&self) -> Value {
         match self {
             Self::Route(user) => json!({"userID": user, "timestamp": 1, "coordinates": [1, 2]}),
-            Self::UserEvent(id, city) => crate::support::user_event(*id, city),
+            Self::Activity(id, city) => crate::support::user_event(*id, city),
             Self::Gauge(id, value) => json!({"id": id, "value": value}),
             Self::Changes { insert, update, delete, is_wrong } => changes(insert, *update, *delete, *is_wrong),
             Self::Continent(op, name, population) => json!({"op": op, "name": name, "population": population}),

@@ -99,7 +99,7 @@ async fn a_key_that_rows_are_looked_up_by_gets_an_index_once() {
     let long = "x".repeat(100_000);
     let row: &[Cell<'_>] = &[
         ("a", "integer", json!(1)),
-        ("t", "text", json!(long)),
+        ("T \"x", "text", json!(long)),
         ("v", "varchar(900)", json!("v")),
         ("n", "numeric", json!(1)),
         ("j", "jsonb", json!("{}")),
@@ -108,11 +108,11 @@ async fn a_key_that_rows_are_looked_up_by_gets_an_index_once() {
         |names: &[&str]| -> Vec<Cell<'_>> { row.iter().filter(|cell| names.contains(&cell.0)).cloned().collect() };
     for (table, names, expected) in [
         ("t1", &["a"][..], &["btree (a)"][..]),
-        ("t2", &["t"], &[r#"btree ("left"(t, 128))"#]),
+        ("t2", &["T \"x"], &[r#"btree ("left"("T ""x", 128))"#]),
         ("t3", &["a", "v", "j"], &[r#"btree (a, "left"((v)::text, 128))"#]),
         ("t4", &["n"], &["hash (n)"]),
         ("t5", &["j"], &[]),
-        ("t6", &["a", "t", "v", "n", "j"], &[]),
+        ("t6", &["a", "T \"x", "v", "n", "j"], &[]),
     ] {
         let database = TestDatabase::create().await;
         let key = key(names);
@@ -165,19 +165,21 @@ async fn an_operators_own_table_is_written_with_its_types_and_defaults() {
 #[tokio::test]
 async fn a_table_that_only_its_owner_may_alter_is_still_written() {
     let database = TestDatabase::create().await;
-    sql(
-        &database,
-        "create table landing.t (a int, b int);
-         do $$ begin create role changes_writer; exception when duplicate_object then null; end $$;
-         grant usage, create on schema landing to changes_writer;
-         grant select, insert, update, delete on landing.t to changes_writer;",
-    )
-    .await;
     let mut connection = database.pool.acquire().await.expect("connected");
+    // Rolled back, for a role belongs to the whole server.
     let mut transaction = connection.begin().await.expect("begun");
-    sqlx::query("set local role changes_writer").execute(&mut *transaction).await.expect("set");
+    sqlx::raw_sql(
+        "create table landing.t (a int, b int);
+         create role writer_of_changes;
+         grant usage, create on schema landing to writer_of_changes;
+         grant select, insert, update, delete on landing.t to writer_of_changes;
+         set local role writer_of_changes",
+    )
+    .execute(&mut *transaction)
+    .await
+    .expect("prepared");
     let key = [("a", "integer", json!(1))];
     let sets = [format_2("t", Some(&row([Some(1), Some(1)])), None), format_2("t", None, Some(&key))];
     let applied = write(&mut transaction, &rules(), &sets.iter().collect::<Vec<_>>()).await.expect("written");
-    assert_eq!(applied.skipped_rows, 0);
+    assert_eq!((applied.rejected.len(), applied.skipped_rows), (0, 0));
 }

@@ -72,9 +72,9 @@ impl History {
             (8..15, Some(at)) => {
                 let old = self.rows[at].clone();
                 let mut new = old.clone();
-                for column in 0..COLUMNS.len() {
+                for (column, value) in new.iter_mut().enumerate() {
                     if self.random.random_range(0..3) == 0 {
-                        new[column] = self.value(column);
+                        *value = self.value(column);
                     }
                 }
                 if self.key_is_free(&new, Some(at)) {
@@ -122,7 +122,7 @@ fn printed(rows: &[Row]) -> Vec<String> {
     let text = |value: &Value| match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => format!("'{text}'"),
-        other => other.to_string(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     };
     let mut rows: Vec<String> = rows.iter().map(|row| row.each_ref().map(text).join("|")).collect();
     rows.sort();

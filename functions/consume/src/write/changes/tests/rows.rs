@@ -164,6 +164,22 @@ async fn two_texts_of_one_value_do_not_take_the_same_row() {
 }
 
 #[tokio::test]
+async fn two_spellings_of_one_key_are_changed_one_after_the_other() {
+    let database = TestDatabase::create().await;
+    let change = |a: &str, new: Option<i64>| {
+        let key = [("a", "integer", json!(a))];
+        let new = new.map(|b| [("b", "integer", json!(b))]);
+        format_2("t", new.as_ref().map(|new| &new[..]), Some(&key))
+    };
+    let insert = |a| format_2("t", Some(&row([Some(a), Some(0)])), None);
+    apply(&database, &[insert(1), insert(2), insert(2)]).await;
+    let updates = [change("1", Some(5)), change("01", Some(6)), change("+1", Some(7))];
+    assert_eq!(apply(&database, &updates).await, 0);
+    assert_eq!(apply(&database, &[change("2", None), change("02", None), change("002", None)]).await, 1);
+    assert_eq!(database.json("select a, b from landing.t").await, json!([{"a": 1, "b": 7}]));
+}
+
+#[tokio::test]
 async fn a_set_whose_rows_trade_a_unique_value_is_not_refused_for_our_order() {
     let database = TestDatabase::create().await;
     sql(&database, "create table landing.t (a int, b int unique, c int)").await;
