@@ -68,10 +68,12 @@ apt_install() {
 apt_first_of() {
   local package
   for package in "$@"; do
-    if apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [0-9]'; then
-      echo "$package"
-      return
-    fi
+    case $(apt-cache policy "$package") in
+      *'Candidate: '[0-9]*)
+        echo "$package"
+        return
+        ;;
+    esac
   done
   complain "apt-get knows none of: $*"
 }
@@ -91,14 +93,15 @@ apt_install_postgresql() {
 }
 
 apt_servers() {
-  local packages=()
+  local java packages=()
   { has cc && has c++ && has make; } || packages+=(build-essential)
   has pkg-config || packages+=(pkg-config)
   [ -e /usr/include/zlib.h ] || packages+=(zlib1g-dev)
   has curl || packages+=(curl)
   if ! has_java; then
     apt_update
-    packages+=("$(apt_first_of openjdk-17-jre-headless openjdk-21-jre-headless default-jre-headless)")
+    java=$(apt_first_of openjdk-17-jre-headless openjdk-21-jre-headless default-jre-headless)
+    packages+=("$java")
   fi
   has mvn || packages+=(maven)
   if [ "${#packages[@]}" -gt 0 ]; then apt_install "${packages[@]}"; fi

@@ -12,82 +12,12 @@ use axum::body::Bytes;
 use base64_simd::STANDARD;
 use local::event_source_mapping::EventSourceMapping;
 use local::event_source_mapping::configuration::MappingConfiguration;
-use local::event_source_mapping::function::{Function, FunctionError, Invocation, OverHttp};
-use serde_json::{Value, json};
+use local::event_source_mapping::function::{Function, OverHttp};
+use serde_json::json;
 use support::kafka::{Record, committed, create_topic, members, produce, settings, topic_name};
-use tokio::sync::watch;
+use support::recorder::{PATIENCE, Recorder, first_seen, offsets, records, records_of};
 
-/// What a test waits for comes within this, or never.
-const PATIENCE: Duration = Duration::from_secs(30);
 const LONG_WINDOW: Duration = Duration::from_secs(300);
-
-/// Writes down every invocation, and answers as it is told.
-struct Recorder {
-    log: watch::Sender<Vec<Value>>,
-    /// Answers a batch once, or for the number of its invocation, from 0.
-    fails: Box<dyn Fn(usize) -> bool + Send + Sync>,
-    /// How many invocations may end.
-    may_end: watch::Receiver<usize>,
-}
-
-impl Recorder {
-    fn new() -> Arc<Self> {
-        Self::failing(|_| false)
-    }
-
-    fn failing(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> Arc<Self> {
-        let (_, may_end) = watch::channel(usize::MAX);
-        Arc::new(Self { log: watch::channel(Vec::new()).0, fails: Box::new(fails), may_end })
-    }
-
-    /// One whose invocations end only as `may_end` grows.
-    fn held() -> (Arc<Self>, watch::Sender<usize>) {
-        let (release, may_end) = watch::channel(0);
-        (Arc::new(Self { log: watch::channel(Vec::new()).0, fails: Box::new(|_| false), may_end }), release)
-    }
-
-    /// Waits until there are as many invocations, and returns all that there are.
-    async fn invocations(&self, at_least: usize) -> Vec<Value> {
-        let mut log = self.log.subscribe();
-        let found = tokio::time::timeout(PATIENCE, log.wait_for(|log| log.len() >= at_least)).await;
-        match found {
-            Ok(log) => log.unwrap().clone(),
-            Err(_) => panic!("{} invocations instead of {at_least}", self.log.borrow().len()),
-        }
-    }
-
-    /// Waits until as many different records were seen.
-    async fn has_seen(&self, records: usize) {
-        let mut log = self.log.subscribe();
-        let all = log.wait_for(|log| log.iter().map(|event| offsets(event).len()).sum::<usize>() >= records);
-        tokio::time::timeout(PATIENCE, all).await.unwrap().unwrap();
-    }
-}
-
-impl Function for Recorder {
-    fn invoke(&self, payload: Bytes) -> Invocation<'_> {
-        let event: Value = serde_json::from_slice(&payload).unwrap();
-        let mut number = 0;
-        self.log.send_modify(|log| {
-            number = log.len();
-            log.push(event);
-        });
-        Box::pin(async move {
-            let mut may_end = self.may_end.clone();
-            // The sender is gone: nothing holds invocations.
-            let _ended = may_end.wait_for(|count| *count > number).await;
-            if (self.fails)(number) { Err(FunctionError::Failed("as told".to_owned())) } else { Ok(()) }
-        })
-    }
-}
-
-fn records(event: &Value) -> &Vec<Value> {
-    event["records"].as_object().unwrap().values().next().unwrap().as_array().unwrap()
-}
-
-fn offsets(event: &Value) -> Vec<i64> {
-    records(event).iter().map(|record| record["offset"].as_i64().unwrap()).collect()
-}
 
 fn mapping(topic: &str, batch_size: usize, window: Duration) -> MappingConfiguration {
     MappingConfiguration { batch_size, window, ..MappingConfiguration::of_topic(topic) }
@@ -299,10 +229,6 @@ async fn partitions_run_side_by_side_with_one_batch_in_flight_each() {
     assert_eq!(by_partition, BTreeMap::from([(0, (0..20).collect()), (1, (0..20).collect())]));
 }
 
-fn records_of(event: &Value) -> (i64, Vec<i64>) {
-    (records(event)[0]["partition"].as_i64().unwrap(), offsets(event))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_waits_for_the_invocation_that_runs_and_commits_it() {
     let topic = topic_with(1, &numbered(6)).await;
@@ -368,21 +294,6 @@ async fn a_second_member_takes_partitions_over_and_no_record_is_left_out_or_out_
     second.stop().await;
     assert_eq!(seen, complete());
     assert_eq!(committed(&settings(), &configuration.group, &topic, 4).await, [Some(EACH); 4]);
-}
-
-/// Each partition's offsets, the first time that they were delivered to anybody.
-fn first_seen(recorders: &[&Arc<Recorder>]) -> BTreeMap<i64, Vec<i64>> {
-    let mut seen: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-    for event in recorders.iter().flat_map(|recorder| recorder.log.borrow().clone()) {
-        let (partition, offsets) = records_of(&event);
-        let seen = seen.entry(partition).or_default();
-        for offset in offsets {
-            if !seen.contains(&offset) {
-                seen.push(offset);
-            }
-        }
-    }
-    seen
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! HTTP in: checks events against their contracts, hands them to Kafka, and tells what became of them.
 //!
-//! An event's way: [`routes`] → [`body`] (what was posted, event by event) → [`check`] (each against the contract) →
-//! [`accept`] (one send, receipts) → [`wait`] (if asked to).
+//! An event's way: `routes` → `body` (what was posted, event by event) → `accept`, which has every event checked by
+//! `check`, sends them at once and hands out receipts → `wait`, if that is asked for.
 
 mod accept;
 mod body;

@@ -1,5 +1,6 @@
 //! The function `ingest` on AWS Lambda.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use lambda_http::http::Uri;
@@ -16,12 +17,25 @@ use shared::settings::Settings;
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
     shared::telemetry::start();
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Error> {
     let settings = Settings::from_env()?;
     let registry = Arc::new(Registry::load(settings.contracts_dir.as_deref())?);
     let producer = Producer::new(&settings.kafka)?;
     let pool = shared::database::connect(&settings.database_url, DATABASE_CONNECTIONS)?;
+    // Connects while the runtime starts. Where it fails, the first request that needs it tells.
+    let connecting = pool.clone();
+    tokio::spawn(async move { connecting.acquire().await.map(drop) });
     let ingest = ingest::Ingest::new(pool, registry, producer, Clock::system(), settings.wait_for_parent);
     let router = ingest::router(Arc::new(ingest));
     lambda_http::run(MapRequestLayer::new(without_stage).layer(router)).await
@@ -41,4 +55,26 @@ fn without_stage(mut request: Request) -> Request {
         *request.uri_mut() = uri;
     }
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
+
+    use super::*;
+
+    fn path(stage: &str, path: &str) -> String {
+        let mut context = ApiGatewayV2httpRequestContext::default();
+        context.stage = Some(stage.to_owned());
+        let mut request = Request::default().with_request_context(RequestContext::ApiGatewayV2(context));
+        *request.uri_mut() = Uri::try_from(path).unwrap_or_default();
+        without_stage(request).uri().to_string()
+    }
+
+    #[test]
+    fn a_named_stage_is_no_part_of_the_path() {
+        assert_eq!(path("prod", "https://x.org/prod/events/city?a=/prod/"), "/events/city?a=/prod/");
+        assert_eq!(path("prod", "/product/city"), "/product/city");
+        assert_eq!(path("$default", "/events/city"), "/events/city");
+    }
 }

@@ -80,16 +80,18 @@ impl Kafka {
 
     /// Stops it in good order.
     pub async fn stop(&mut self) {
-        if let Some(process) = self.process.take() {
+        if let Some(process) = &mut self.process {
             process.stop(STOP_PATIENCE).await;
         }
+        self.process = None;
     }
 
-    /// `kill -9`, for fault tests.
+    /// `kill -9`.
     pub async fn kill9(&mut self) {
-        if let Some(process) = self.process.take() {
+        if let Some(process) = &mut self.process {
             process.kill9().await;
         }
+        self.process = None;
     }
 
     /// Starts it again, after [`Kafka::stop`] or [`Kafka::kill9`], with the same files and the same ports.
@@ -113,7 +115,7 @@ impl Kafka {
             .args(["-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX"])
             .arg("kafka.Kafka")
             .arg(self.configuration());
-        let process = ServerProcess::spawn(NAME, command, log.clone(), StopSignal::Terminate, &self.folder)
+        let mut process = ServerProcess::spawn(NAME, command, log.clone(), StopSignal::Terminate, &self.folder)
             .map_err(java_missing)?;
 
         let deadline = Instant::now() + START_PATIENCE;

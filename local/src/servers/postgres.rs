@@ -94,16 +94,18 @@ impl Postgres {
 
     /// Stops it in good order; clients are disconnected.
     pub async fn stop(&mut self) {
-        if let Some(process) = self.process.take() {
+        if let Some(process) = &mut self.process {
             process.stop(STOP_PATIENCE).await;
         }
+        self.process = None;
     }
 
-    /// `kill -9` of the postmaster, for fault tests.
+    /// `kill -9` of the postmaster.
     pub async fn kill9(&mut self) {
-        if let Some(process) = self.process.take() {
+        if let Some(process) = &mut self.process {
             process.kill9().await;
         }
+        self.process = None;
     }
 
     /// Starts it again, after [`Postgres::stop`] or [`Postgres::kill9`], with the same files and the same port.
@@ -120,7 +122,8 @@ impl Postgres {
         let log = Log::in_folder(&self.folder);
         loop {
             let log_start = log.end();
-            let process = ServerProcess::spawn(NAME, self.server(), log.clone(), StopSignal::Interrupt, &self.folder)?;
+            let mut process =
+                ServerProcess::spawn(NAME, self.server(), log.clone(), StopSignal::Interrupt, &self.folder)?;
             let died = tokio::select! {
                 ready = tokio::time::timeout_at(deadline, self.answers()) => {
                     return match ready {

@@ -59,13 +59,19 @@ impl StopSignal {
 /// A running child process.
 #[derive(Debug)]
 pub(super) struct ServerProcess {
+    process: Process,
+    /// None once the process has ended.
+    guard: Option<Guard>,
+}
+
+/// A child process that a task waits for.
+#[derive(Debug, Clone)]
+struct Process {
     name: &'static str,
     pid: Pid,
     stop_signal: StopSignal,
     log: Log,
     exited: watch::Receiver<Option<ExitStatus>>,
-    /// None once the process has ended.
-    guard: Option<Guard>,
 }
 
 /// Processes that were let go of and are being stopped.
@@ -107,11 +113,54 @@ impl ServerProcess {
                 exit.send_replace(Some(status));
             }
         });
-        Ok(Self { name, pid, stop_signal, log, exited, guard: Some(guard) })
+        let process = Process { name, pid, stop_signal, log, exited };
+        Ok(Self { process, guard: Some(guard) })
     }
 
-    /// Answers once the process has ended.
-    pub(super) async fn exited(&self) -> ExitStatus {
+    /// Answers, with what the log says, once the process has ended.
+    pub(super) async fn died(&self) -> ServerError {
+        let status = self.process.exited().await;
+        ServerError::Died { name: self.process.name, status, log: self.process.log.tail() }
+    }
+
+    /// Asks the process to stop, and kills it if it has not done so within `patience`. May be given up, and followed
+    /// by [`ServerProcess::kill9`].
+    pub(super) async fn stop(&mut self, patience: Duration) {
+        self.process.end(self.process.stop_signal.signal(), patience).await;
+        self.dismiss_guard().await;
+    }
+
+    /// `kill -9`: the process gets no chance to do anything.
+    pub(super) async fn kill9(&mut self) {
+        self.process.end(Signal::KILL, LET_GO_PATIENCE).await;
+        self.dismiss_guard().await;
+    }
+
+    async fn dismiss_guard(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.dismiss().await;
+        }
+    }
+}
+
+impl Drop for ServerProcess {
+    /// Whoever waited for the server to come up was cancelled. Without a runtime, the guard stops it.
+    fn drop(&mut self) {
+        if let Some(guard) = self.guard.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let process = self.process.clone();
+            let ending = async move {
+                process.end(process.stop_signal.signal(), LET_GO_PATIENCE).await;
+                guard.dismiss().await;
+            };
+            LET_GO.spawn_on(ending, &runtime);
+        }
+    }
+}
+
+impl Process {
+    async fn exited(&self) -> ExitStatus {
         let mut exited = self.exited.clone();
         let status = exited.wait_for(Option::is_some).await.ok().and_then(|status| *status);
         match status {
@@ -121,31 +170,12 @@ impl ServerProcess {
         }
     }
 
-    /// Answers, with what the log says, once the process has ended.
-    pub(super) async fn died(&self) -> ServerError {
-        let status = self.exited().await;
-        ServerError::Died { name: self.name, status, log: self.log.tail() }
-    }
-
-    /// Asks the process to stop, and kills it if it has not done so within `patience`.
-    pub(super) async fn stop(mut self, patience: Duration) {
-        self.end(self.stop_signal.signal(), patience).await;
-    }
-
-    /// `kill -9`: the process gets no chance to do anything.
-    pub(super) async fn kill9(mut self) {
-        self.end(Signal::KILL, LET_GO_PATIENCE).await;
-    }
-
-    async fn end(&mut self, signal: Signal, patience: Duration) {
+    async fn end(&self, signal: Signal, patience: Duration) {
         self.signal(signal);
         if tokio::time::timeout(patience, self.exited()).await.is_err() {
             tracing::warn!("{} did not stop within {patience:?} and is killed", self.name);
             self.signal(Signal::KILL);
             self.exited().await;
-        }
-        if let Some(guard) = self.guard.take() {
-            guard.dismiss().await;
         }
     }
 
@@ -154,26 +184,6 @@ impl ServerProcess {
         if self.exited.borrow().is_none() {
             // It may have ended this very moment: then there is nothing to do.
             let _gone = kill_process(self.pid, signal);
-        }
-    }
-}
-
-impl Drop for ServerProcess {
-    /// Whoever waited for the server to come up was cancelled. Without a runtime, the guard stops it.
-    fn drop(&mut self) {
-        let Some(guard) = self.guard.take() else {
-            return;
-        };
-        if let Ok(runtime) = Handle::try_current() {
-            let mut process = Self {
-                name: self.name,
-                pid: self.pid,
-                stop_signal: self.stop_signal,
-                log: self.log.clone(),
-                exited: self.exited.clone(),
-                guard: Some(guard),
-            };
-            LET_GO.spawn_on(async move { process.end(process.stop_signal.signal(), LET_GO_PATIENCE).await }, &runtime);
         }
     }
 }

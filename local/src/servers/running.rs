@@ -147,8 +147,8 @@ impl RunningServers {
         }
     }
 
-    /// Stops what was started, side by side.
-    pub async fn stop(mut self) {
+    /// Stops what was started, side by side. May be given up, and followed by [`RunningServers::kill`].
+    pub async fn stop(&mut self) {
         tokio::join!(
             async {
                 if let Some(kafka) = &mut self.kafka {
@@ -166,5 +166,15 @@ impl RunningServers {
                 }
             },
         );
+    }
+
+    /// Ends the child processes at once.
+    pub async fn kill(&mut self) {
+        if let Some(kafka) = &mut self.kafka {
+            kafka.kill9().await;
+        }
+        if let Some(postgres) = &mut self.postgres {
+            postgres.kill9().await;
+        }
     }
 }

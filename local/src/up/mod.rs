@@ -73,7 +73,7 @@ impl Up {
         registry: Arc<Registry>,
         interrupts: &mut Interrupts,
     ) -> Result<ExitCode, CommandError> {
-        let servers = tokio::select! {
+        let mut servers = tokio::select! {
             started = self.start_servers(data) => started?,
             () = interrupts.next() => return Err(CommandError::Interrupted),
         };
@@ -92,9 +92,12 @@ impl Up {
             Err(error) => Err(error),
         };
         say("stopping the servers");
-        tokio::select! {
-            () = servers.stop() => {}
-            () = interrupts.next() => {}
+        let is_hurried = tokio::select! {
+            () = servers.stop() => false,
+            () = interrupts.next() => true,
+        };
+        if is_hurried {
+            servers.kill().await;
         }
         outcome.map(|()| ExitCode::SUCCESS)
     }

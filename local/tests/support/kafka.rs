@@ -114,3 +114,28 @@ pub async fn members(kafka: &KafkaSettings, group: &str) -> usize {
     .await
     .unwrap()
 }
+
+/// The partitions of a topic; none if it is not there.
+pub async fn partitions(kafka: &KafkaSettings, topic: &str) -> Vec<i32> {
+    let client: BaseConsumer = kafka.client_config().create().unwrap();
+    let topic = topic.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let metadata = client.fetch_metadata(Some(&topic), Duration::from_secs(10)).unwrap();
+        metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id()).collect()
+    })
+    .await
+    .unwrap()
+}
+
+/// Sets a consumer group without members back to the start of a topic.
+pub async fn set_back(kafka: &KafkaSettings, group: &str, topic: &str, partitions: i32) {
+    let consumer: BaseConsumer = kafka.client_config().set("group.id", group).create().unwrap();
+    let mut offsets = TopicPartitionList::new();
+    for partition in 0..partitions {
+        offsets.add_partition_offset(topic, partition, rdkafka::Offset::Offset(0)).unwrap();
+    }
+    tokio::task::spawn_blocking(move || consumer.commit(&offsets, rdkafka::consumer::CommitMode::Sync))
+        .await
+        .unwrap()
+        .unwrap();
+}

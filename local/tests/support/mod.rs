@@ -13,6 +13,7 @@
 pub mod database;
 pub mod gateway;
 pub mod kafka;
+pub mod recorder;
 
 /// A variable that `cargo local with-servers` sets.
 fn from_with_servers(name: &str) -> String {

@@ -259,5 +259,4 @@ fn step<'d>(relation: usize, kind: Kind, new: Vec<usize>) -> Step<'d> {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

@@ -1,0 +1,80 @@
+//! The event source mapping while its broker goes away and comes back.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use local::event_source_mapping::EventSourceMapping;
+use local::event_source_mapping::configuration::MappingConfiguration;
+use local::event_source_mapping::function::Function;
+use local::servers::{DataFolder, Kafka};
+use shared::kafka::KafkaSettings;
+use support::kafka::{Record, committed, create_topic, delete_topic, produce, settings, topic_name};
+use support::recorder::{PATIENCE, Recorder, first_seen, offsets};
+
+fn mapping(topic: &str) -> MappingConfiguration {
+    MappingConfiguration { window: Duration::from_millis(20), ..MappingConfiguration::of_topic(topic) }
+}
+
+fn start(topic: &str, kafka: &KafkaSettings, recorder: &Arc<Recorder>) -> EventSourceMapping {
+    let function: Arc<dyn Function> = Arc::clone(recorder) as _;
+    EventSourceMapping::start(mapping(topic), kafka, function).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_when_a_killed_broker_is_back_and_stops_though_the_broker_is_gone() {
+    let data = DataFolder::temporary().unwrap();
+    let mut kafka = Kafka::start(&data).await.unwrap();
+    let settings = KafkaSettings { bootstrap_servers: kafka.bootstrap_servers() };
+    let topic = topic_name("outage");
+    create_topic(&settings, &topic, 1).await;
+    let recorder = Recorder::new();
+    let mapping = start(&topic, &settings, &recorder);
+    produce(&settings, &topic, &[Record::of("before")]).await;
+    recorder.has_seen(1).await;
+
+    for round in 1..=2 {
+        kafka.kill9().await;
+        kafka.restart().await.unwrap();
+        produce(&settings, &topic, &[Record::of(format!("after {round}"))]).await;
+        recorder.has_seen(1 + round).await;
+    }
+    assert_eq!(first_seen(&[&recorder]).into_values().collect::<Vec<_>>(), [[0, 1, 2]]);
+
+    kafka.kill9().await;
+    tokio::time::timeout(PATIENCE, mapping.stop()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_a_topic_that_was_deleted_and_created_again_are_delivered_from_the_first_on() {
+    let topic = topic_name("recreated");
+    create_topic(&settings(), &topic, 1).await;
+    let recorder = Recorder::new();
+    let mapping = start(&topic, &settings(), &recorder);
+    produce(&settings(), &topic, &[Record::of("a"), Record::of("b"), Record::of("c")]).await;
+    recorder.has_seen(3).await;
+
+    delete_topic(&settings(), &topic).await;
+    create_again(&topic).await;
+    produce(&settings(), &topic, &[Record::of("d")]).await;
+    recorder.has_seen(4).await;
+    mapping.stop().await;
+
+    let last = recorder.log.borrow().last().map(offsets);
+    assert_eq!(last, Some(vec![0]));
+    assert_eq!(committed(&settings(), &format!("sluice-{topic}"), &topic, 1).await, [Some(1)]);
+}
+
+/// The broker answers a deletion before it is done with it.
+async fn create_again(topic: &str) {
+    let deleted = async {
+        while !support::kafka::partitions(&settings(), topic).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, deleted).await.unwrap();
+    create_topic(&settings(), topic, 1).await;
+}

@@ -1,0 +1,284 @@
+//! What has to hold at the end, checked by SQL against what every client knows.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+use std::time::Duration;
+
+use shared::receipt::{self, Status};
+use sqlx::PgPool;
+use tokio::time::Instant;
+
+use super::kills::PATIENCE;
+use super::sender::{Known, Place};
+use super::workload::entities::{self, Entity, Outcome, Stream};
+use super::workload::{Client, Kind, routes, user_events};
+use super::world::World;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// Acknowledged events that are neither in their table nor in the dead letters.
+    pub(crate) lost: Vec<String>,
+    /// Events that are in their table more than once.
+    pub(crate) twice: Vec<String>,
+    /// Whatever else is not as it should be.
+    pub(crate) wrong: Vec<String>,
+    /// Events whose outcome their client never learned.
+    pub(crate) unknown: u64,
+    /// Of those, how many were written.
+    pub(crate) unknown_written: u64,
+    pub(crate) written: u64,
+    pub(crate) duplicates: i64,
+    pub(crate) rejected: u64,
+    /// Copies of rejected events that were rejected, too.
+    pub(crate) rejected_again: u64,
+}
+
+/// Waits until everything is applied and nothing waits.
+pub(crate) async fn everything_is_applied(world: &World) {
+    let ends = world.log_ends().await;
+    let mut seen = BTreeMap::new();
+    let mut since = Instant::now();
+    loop {
+        let watermarks = watermarks(&world.pool).await;
+        if watermarks == ends && waiting(&world.pool).await == 0 {
+            return;
+        }
+        if watermarks != seen {
+            (seen, since) = (watermarks, Instant::now());
+        }
+        let waiting = waiting(&world.pool).await;
+        assert!(
+            since.elapsed() < PATIENCE,
+            "nothing is applied any more: {waiting} waiting, watermarks {seen:?}, logs end at {ends:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn watermarks(pool: &PgPool) -> BTreeMap<(String, i32), i64> {
+    const SELECT: &str = r#"select topic, "partition", next_offset from sluice.watermarks where next_offset > 0"#;
+    let rows: Vec<(String, i32, i64)> = sqlx::query_as(SELECT).fetch_all(pool).await.unwrap();
+    rows.into_iter().map(|(topic, partition, next)| ((topic, partition), next)).collect()
+}
+
+async fn waiting(pool: &PgPool) -> i64 {
+    scalar(pool, "select count(*) from sluice.waiting").await
+}
+
+async fn scalar(pool: &PgPool, query: &str) -> i64 {
+    sqlx::query_scalar(query).fetch_one(pool).await.unwrap()
+}
+
+/// Checks everything.
+pub(crate) async fn check(pool: &PgPool, clients: &[Client], known: &[Vec<Known>]) -> Findings {
+    let mut findings = Findings::default();
+    let mut check = Check { pool, clients, known, findings: &mut findings };
+    check.routes().await;
+    check.user_events().await;
+    check.entities().await;
+    check.receipts().await;
+    check.ledger().await;
+    findings
+}
+
+struct Check<'a> {
+    pool: &'a PgPool,
+    clients: &'a [Client],
+    known: &'a [Vec<Known>],
+    findings: &'a mut Findings,
+}
+
+impl Check<'_> {
+    async fn routes(&mut self) {
+        const SELECT: &str = r#"
+            select user_id, (extract(epoch from "timestamp") * 1000000)::bigint, latitude, longitude
+            from public.routes_table"#;
+        let rows: Vec<routes::Row> = sqlx::query_as(SELECT).fetch_all(self.pool).await.unwrap();
+        let make = |client: &Client, sequence| routes::Route::new(client, sequence).row();
+        self.rows(rows, routes::told, make, |kind| matches!(kind, Kind::Routes));
+    }
+
+    async fn user_events(&mut self) {
+        const SELECT: &str = "
+            select id, city, state, country, post_code, to_char(datetime, 'YYYY-MM-DD HH24:MI:SS.US')
+            from public.user_events";
+        let rows: Vec<user_events::Row> = sqlx::query_as(SELECT).fetch_all(self.pool).await.unwrap();
+        let make = |client: &Client, sequence| user_events::UserEvent::new(client, sequence).row();
+        self.rows(rows, user_events::told, make, |kind| matches!(kind, Kind::UserEvents));
+    }
+
+    /// Every row was sent, as it is; what was acknowledged is there once, what was not at most once.
+    fn rows<R: PartialEq + Debug>(
+        &mut self,
+        rows: Vec<R>,
+        told: impl Fn(&R) -> Option<(u32, u64)>,
+        make: impl Fn(&Client, u64) -> R,
+        is_kind: impl Fn(&Kind) -> bool,
+    ) {
+        let mut times: HashMap<(u32, u64), u64> = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            let event = told(row).filter(|(number, sequence)| {
+                let client = self.clients.get(*number as usize).filter(|client| is_kind(&client.kind));
+                client.is_some_and(|client| *sequence < client.events && make(client, *sequence) == *row)
+            });
+            match event {
+                Some(event) => *times.entry(event).or_default() += 1,
+                None => self.findings.wrong.push(format!("a row that nobody sent: {row:?}")),
+            }
+        }
+        self.findings.written += rows.len() as u64;
+        for (client, known) in self.clients.iter().zip(self.known).filter(|(client, _)| is_kind(&client.kind)) {
+            for (sequence, known) in (0..).zip(known) {
+                let times = times.get(&(client.number, sequence)).copied().unwrap_or_default();
+                let event = || client.event(sequence);
+                if times > 1 {
+                    self.findings.twice.push(format!("{times} times: {}", event()));
+                }
+                match known {
+                    Known::Acknowledged(_) if times == 0 => self.findings.lost.push(event()),
+                    Known::Acknowledged(_) => {}
+                    Known::Nothing => {
+                        self.findings.unknown += 1;
+                        self.findings.unknown_written += times.min(1);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Entities are what their client's commands come to in their order; what is against the rules is rejected.
+    async fn entities(&mut self) {
+        const SELECT: &str = "
+            select 'continent', name, null as country, null as parent, population, area, null::float8, null::float8
+            from public.continents
+            union all
+            select 'country', name, null, continent, population, area, null, null from public.countries
+            union all
+            select 'city', name, country, country, population, area, latitude, longitude from public.cities";
+        type Row = (String, String, Option<String>, Option<String>, i64, f64, Option<f64>, Option<f64>);
+        let rows: Vec<Row> = sqlx::query_as(SELECT).fetch_all(self.pool).await.unwrap();
+        let mut there = BTreeMap::new();
+        for (stream, name, country, parent, population, area, latitude, longitude) in rows {
+            let stream = [Stream::Continent, Stream::Country, Stream::City].into_iter().find(|s| s.name() == stream);
+            let entity = Entity { parent, population, area, latitude, longitude };
+            there.insert((stream.unwrap(), name, country), entity);
+        }
+        let letters = self.dead_letters().await;
+        for client in self.clients {
+            let Kind::Entities(script) = &client.kind else { continue };
+            let Outcome { entities, rejected } = script.outcome();
+            self.findings.written += client.events - rejected.len() as u64;
+            self.findings.rejected += rejected.len() as u64;
+            for (key, expected) in entities {
+                match there.remove(&key) {
+                    Some(found) if found == expected => {}
+                    Some(found) => {
+                        self.findings.wrong.push(format!("{key:?} is {found:?} and should be {expected:?}"));
+                    }
+                    None => self.findings.lost.push(format!("{key:?} {expected:?}")),
+                }
+            }
+            for sequence in 0..client.events {
+                let code = letters.get(&(client.number, sequence)).map(String::as_str);
+                if code != rejected.get(&sequence).copied() {
+                    let expected = rejected.get(&sequence);
+                    self.findings.wrong.push(format!(
+                        "the dead letter is {code:?} and should be {expected:?}: {}",
+                        client.event(sequence)
+                    ));
+                }
+            }
+        }
+        self.findings.wrong.extend(there.into_iter().map(|entity| format!("it should not be there: {entity:?}")));
+    }
+
+    /// The error code of each event that is rejected. One that is sent again is decided anew, and rejected again.
+    async fn dead_letters(&mut self) -> BTreeMap<(u32, u64), String> {
+        const SELECT: &str = "
+            select error_code, (convert_from(payload, 'UTF8')::jsonb -> 'population')::bigint, topic
+            from sluice.dead_letters";
+        let rows: Vec<(String, Option<i64>, String)> = sqlx::query_as(SELECT).fetch_all(self.pool).await.unwrap();
+        let mut letters = BTreeMap::new();
+        for (code, population, topic) in rows {
+            match population.and_then(entities::told) {
+                Some(event) => match letters.insert(event, code.clone()) {
+                    Some(before) if before == code => self.findings.rejected_again += 1,
+                    Some(before) => self.findings.wrong.push(format!("{event:?} is rejected: {before}, {code}")),
+                    None => {}
+                },
+                None => self.findings.wrong.push(format!("a dead letter on {topic}: {code}")),
+            }
+        }
+        letters
+    }
+
+    /// Of an event's receipts, one at most says that it was written; the others that they repeat it.
+    async fn receipts(&mut self) {
+        let mut events: BTreeMap<&str, Vec<(usize, Place)>> = BTreeMap::new();
+        let mut statuses: Vec<Vec<Status>> = Vec::new();
+        for (client, known) in self.clients.iter().zip(self.known) {
+            for (sequence, known) in (0..).zip(known) {
+                let Known::Acknowledged(places) = known else { continue };
+                let (stream, _) = client.stream(sequence);
+                events.entry(stream).or_default().extend(places.iter().map(|place| (statuses.len(), *place)));
+                statuses.push(Vec::new());
+            }
+        }
+        for (stream, receipts) in events {
+            let topic = match stream {
+                "route" => "routes",
+                "user-event" => "user-events",
+                entity => entity,
+            };
+            for receipts in receipts.chunks(10_000) {
+                let places: Vec<Place> = receipts.iter().map(|(_, place)| *place).collect();
+                let outcomes = receipt::look_up(self.pool, topic, &places).await.unwrap();
+                for ((event, _), outcome) in receipts.iter().zip(outcomes) {
+                    statuses[*event].push(outcome.status());
+                }
+            }
+        }
+        for statuses in statuses {
+            let count = |status| statuses.iter().filter(|found| **found == status).count();
+            let is_settled = count(Status::Pending) + count(Status::Waiting) == 0;
+            if !is_settled || count(Status::Written) > 1 {
+                self.findings.wrong.push(format!("an event's receipts say {statuses:?}"));
+            }
+        }
+    }
+
+    /// Every record went one way, and no partition seemed to start anew.
+    async fn ledger(&mut self) {
+        const ODD: &str = "select count(*) from sluice.watermarks where incarnation <> 1 or skipped_offsets <> 0";
+        const RECORDS: &str = "select coalesce(sum(next_offset), 0)::bigint from sluice.watermarks";
+        const LETTERS: &str = "select count(*) from sluice.dead_letters";
+        let odd = scalar(self.pool, ODD).await;
+        if odd > 0 {
+            self.findings.wrong.push(format!("{odd} partitions seem to have started anew or to have gaps"));
+        }
+        self.findings.duplicates = scalar(self.pool, "select count(*) from sluice.duplicates").await;
+        let records = scalar(self.pool, RECORDS).await;
+        let decided = self.findings.duplicates + scalar(self.pool, LETTERS).await;
+        let written = self.findings.written;
+        if i64::try_from(written).unwrap() != records - decided {
+            self.findings.wrong.push(format!(
+                "of {records} records, {decided} are duplicates or dead letters, but {written} were written"
+            ));
+        }
+    }
+}
+
+/// A checksum of every table.
+pub(crate) async fn checksums(pool: &PgPool) -> BTreeMap<String, String> {
+    const TABLES: &str = "
+        select format('%I.%I', schemaname, tablename) from pg_catalog.pg_tables
+        where schemaname in ('sluice', 'public', 'landing')";
+    let tables: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(pool).await.unwrap();
+    let mut checksums = BTreeMap::new();
+    for table in tables {
+        let select = format!("select coalesce(md5(string_agg(t::text, chr(10) order by t::text)), '') from {table} t");
+        checksums.insert(table, sqlx::query_scalar(&select).fetch_one(pool).await.unwrap());
+    }
+    checksums
+}

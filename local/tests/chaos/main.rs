@@ -1,0 +1,74 @@
+//! The acceptance run: `kill -9` of `consume` 50 times and of Apache Kafka and PostgreSQL 5 times each while 100,000
+//! events are sent; nothing is lost, nothing is there twice.
+//!
+//! `SLUICE_SEED` repeats a run's random choices, `SLUICE_EVENTS` sets the number of events.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
+
+mod binary;
+mod check;
+mod kills;
+mod lambda;
+mod report;
+mod sandbox;
+mod sender;
+#[path = "../support/mod.rs"]
+mod support;
+mod workload;
+mod world;
+
+use std::time::Instant;
+
+use futures::future::join_all;
+
+use self::check::{check, checksums, everything_is_applied};
+use self::kills::{KILLS, Killer};
+use self::report::{Report, say};
+use self::sender::{Gateway, send_all};
+use self::world::World;
+
+const EVENTS: u64 = 100_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_and_nothing_is_there_twice_whoever_is_killed() {
+    let seed = number_from("SLUICE_SEED").unwrap_or_else(rand::random);
+    let events = number_from("SLUICE_EVENTS").unwrap_or(EVENTS);
+    say(&format!("SLUICE_SEED={seed} SLUICE_EVENTS={events}"));
+    let mut world = World::start(seed).await;
+    let clients = workload::clients(seed, events);
+    let gateway = Gateway::new(world.url.clone(), seed, (events / (3 * KILLS)).max(1));
+    let begun = Instant::now();
+
+    let World { lambda, kafka, postgres, .. } = &mut world;
+    let killer = Killer { lambda, kafka, postgres, gateway: &gateway, events, seed };
+    let sending = join_all(clients.iter().map(|client| send_all(&gateway, client)));
+    let (killed, known) = tokio::join!(killer.run(), sending);
+    let sending_seconds = begun.elapsed().as_secs_f64();
+    everything_is_applied(&world).await;
+    let seconds = begun.elapsed().as_secs_f64();
+    let findings = check(&world.pool, &clients, &known).await;
+
+    let tally = world.lambda.tally().borrow().clone();
+    let before = checksums(&world.pool).await;
+    world.deliver_everything_again().await;
+    let after = checksums(&world.pool).await;
+    let tally_again = world.lambda.tally().borrow().clone();
+
+    let counts = *gateway.counts().borrow();
+    say(&Report { events, counts, killed, findings: &findings, tally: &tally, sending_seconds, seconds }.to_string());
+    assert!(findings.lost.is_empty(), "lost: {}", report::some_of(&findings.lost));
+    assert!(findings.twice.is_empty(), "twice: {}", report::some_of(&findings.twice));
+    assert!(findings.wrong.is_empty(), "wrong: {}", report::some_of(&findings.wrong));
+    assert_eq!(before, after, "what is delivered again changes nothing");
+    assert_eq!(tally_again.applied, tally.applied, "what is delivered again is not applied");
+    let delivered_again = tally_again.replayed - tally.replayed;
+    assert!(delivered_again >= tally.applied, "all {} records were delivered again: {delivered_again}", tally.applied);
+    let logs: Vec<_> = world.lambda.logs().cloned().collect();
+    world.stop().await;
+    drop(logs);
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} should hold a number")))
+}

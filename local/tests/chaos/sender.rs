@@ -1,0 +1,217 @@
+//! Clients of the gateway: each posts its batches one after the other, under an `Idempotency-Key`, again until they
+//! are acknowledged. Some go away without waiting for the answer, some never come back.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use super::workload::{Client, Kind, hash};
+
+/// What a client knows of an event that it has sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It was sent, and never acknowledged.
+    Nothing,
+    /// It was acknowledged: its receipts.
+    Acknowledged(Vec<Place>),
+}
+
+/// Partition and offset.
+pub(crate) type Place = (i32, i64);
+
+/// Where everything is posted to, and how fast: events are numbered as they are about to be sent, and those may be
+/// sent whose number is allowed.
+pub(crate) struct Gateway {
+    pub(crate) url: String,
+    pub(crate) seed: u64,
+    pub(crate) most_in_batch: u64,
+    claimed: AtomicU64,
+    allowed: watch::Sender<u64>,
+    counts: watch::Sender<Counts>,
+}
+
+/// How often what happened.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) batches: u64,
+    pub(crate) acknowledged: u64,
+    /// Answers 503.
+    pub(crate) refused: u64,
+    /// Requests whose client went away before the answer.
+    pub(crate) left: u64,
+    /// Batches that were given up although events of theirs were not acknowledged.
+    pub(crate) given_up: u64,
+    /// Batches that were sent again although they had been acknowledged.
+    pub(crate) repeated: u64,
+}
+
+impl Gateway {
+    pub(crate) fn new(url: String, seed: u64, most_in_batch: u64) -> Self {
+        let (allowed, counts) = (watch::Sender::new(0), watch::Sender::default());
+        Self { url, seed, most_in_batch, claimed: AtomicU64::new(0), allowed, counts }
+    }
+
+    /// Allows the events up to this number.
+    pub(crate) fn allow(&self, events: u64) {
+        self.allowed.send_replace(events);
+    }
+
+    pub(crate) fn counts(&self) -> watch::Receiver<Counts> {
+        self.counts.subscribe()
+    }
+
+    fn count(&self, count: impl FnOnce(&mut Counts)) {
+        self.counts.send_modify(count);
+    }
+
+    async fn may_send(&self, events: u64) {
+        let first = self.claimed.fetch_add(events, Ordering::Relaxed);
+        let mut allowed = self.allowed.subscribe();
+        allowed.wait_for(|allowed| *allowed > first).await.expect("we hold the sender ourselves");
+    }
+}
+
+/// How an attempt to send a batch ended.
+enum Attempt {
+    Accepted(Vec<Receipt>),
+    /// Acknowledged in part.
+    Refused(Vec<Receipt>),
+    Left,
+}
+
+#[derive(Deserialize)]
+struct Receipt {
+    index: Option<usize>,
+    partition: i32,
+    offset: i64,
+}
+
+/// The answer's body, a problem's too.
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    receipts: Vec<Receipt>,
+}
+
+/// Sends all of a client's events. Answers what it knows of each then.
+pub(crate) async fn send_all(gateway: &Gateway, client: &Client) -> Vec<Known> {
+    let mut sender = Sender {
+        gateway,
+        http: reqwest::Client::new(),
+        random: StdRng::seed_from_u64(hash(&(gateway.seed, client.number, "sender"))),
+        client,
+        known: Vec::new(),
+    };
+    while (sender.known.len() as u64) < client.events {
+        sender.send_next().await;
+    }
+    sender.known
+}
+
+struct Sender<'a> {
+    gateway: &'a Gateway,
+    client: &'a Client,
+    http: reqwest::Client,
+    random: StdRng,
+    known: Vec<Known>,
+}
+
+impl Sender<'_> {
+    async fn send_next(&mut self) {
+        let first = self.known.len() as u64;
+        let (stream, until) = self.client.stream(first);
+        // Mostly small batches, some single events, some as large as they may be.
+        let most = match self.random.random_range(0..10) {
+            0 => 1,
+            1..6 => self.gateway.most_in_batch.div_ceil(4),
+            _ => self.gateway.most_in_batch,
+        };
+        let length = self.random.random_range(1..=most).min(until - first);
+        self.gateway.may_send(length).await;
+
+        let lines: Vec<String> = (first..first + length).map(|sequence| self.client.event(sequence)).collect();
+        let body = lines.join("\n");
+        let key = format!("client-{}-batch-{first}", self.client.number);
+        self.known.resize((first + length) as usize, Known::Nothing);
+        self.gateway.count(|counts| counts.batches += 1);
+        loop {
+            let left_after = self.random.random_bool(0.05).then(|| self.random.random_range(0..20));
+            let attempt = self.post(stream, &key, body.clone(), left_after.map(Duration::from_millis)).await;
+            self.note(first, &attempt);
+            if matches!(attempt, Attempt::Accepted(_)) {
+                break;
+            }
+            // The order of commands is known only to one who does not give up.
+            if !matches!(self.client.kind, Kind::Entities(_)) && self.random.random_bool(0.2) {
+                self.gateway.count(|counts| counts.given_up += 1);
+                return;
+            }
+            let pause = self.random.random_range(1..100);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        if self.random.random_bool(0.05) {
+            // A user event's own id makes it a duplicate under any key.
+            let another = matches!(self.client.kind, Kind::UserEvents) && self.random.random_bool(0.5);
+            let key = if another { format!("{key}-again") } else { key };
+            self.gateway.count(|counts| counts.repeated += 1);
+            let attempt = self.post(stream, &key, body, None).await;
+            self.note(first, &attempt);
+        }
+    }
+
+    /// What receipts there are.
+    fn note(&mut self, first: u64, attempt: &Attempt) {
+        let (Attempt::Accepted(receipts) | Attempt::Refused(receipts)) = attempt else { return };
+        let mut newly = 0;
+        for (position, receipt) in receipts.iter().enumerate() {
+            let known = &mut self.known[first as usize + receipt.index.unwrap_or(position)];
+            let place = (receipt.partition, receipt.offset);
+            match known {
+                Known::Acknowledged(places) => places.push(place),
+                Known::Nothing => {
+                    *known = Known::Acknowledged(vec![place]);
+                    newly += 1;
+                }
+            }
+        }
+        self.gateway.count(|counts| counts.acknowledged += newly);
+    }
+
+    async fn post(&self, stream: &str, key: &str, body: String, left_after: Option<Duration>) -> Attempt {
+        let events = body.lines().count();
+        let request = self
+            .http
+            .post(format!("{}/events/{stream}", self.gateway.url))
+            .header("content-type", "application/x-ndjson")
+            .header("idempotency-key", key)
+            .body(body);
+        let answered = async {
+            let answer = request.send().await.expect("the gateway itself is not killed");
+            (answer.status().as_u16(), answer.bytes().await.expect("the gateway itself is not killed"))
+        };
+        let answered = match left_after {
+            Some(patience) => tokio::time::timeout(patience, answered).await.ok(),
+            None => Some(answered.await),
+        };
+        let Some((status, body)) = answered else {
+            self.gateway.count(|counts| counts.left += 1);
+            return Attempt::Left;
+        };
+        let receipts = serde_json::from_slice::<Body>(&body).map(|body| body.receipts).unwrap_or_default();
+        match status {
+            202 => {
+                assert_eq!(receipts.len(), events, "a receipt for each event");
+                Attempt::Accepted(receipts)
+            }
+            503 => {
+                self.gateway.count(|counts| counts.refused += 1);
+                Attempt::Refused(receipts)
+            }
+            _ => panic!("{stream} was answered {status}: {}", String::from_utf8_lossy(&body)),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What is sent: events that carry their client, their sequence number and a hash of what they say in their own
+//! fields. An event is made from the seed, the client and the sequence number alone, so that it can be made again to
+//! be compared with its row.
+
+pub(crate) mod entities;
+pub(crate) mod routes;
+pub(crate) mod user_events;
+
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+
+use self::entities::Script;
+
+/// One who sends events of a kind, one batch after the other.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) number: u32,
+    pub(crate) seed: u64,
+    pub(crate) kind: Kind,
+    pub(crate) events: u64,
+}
+
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Routes,
+    UserEvents,
+    Entities(Script),
+}
+
+/// Half of the events are routes, three in ten are user events, two in ten are commands about entities.
+pub(crate) fn clients(seed: u64, events: u64) -> Vec<Client> {
+    const SENDERS: [(u32, u64); 3] = [(4, 50), (3, 30), (2, 20)];
+    let mut clients: Vec<Client> = Vec::new();
+    for (kind, (senders, percent)) in SENDERS.into_iter().enumerate() {
+        for _ in 0..senders {
+            let number = u32::try_from(clients.len()).unwrap();
+            let events = events * percent / 100 / u64::from(senders);
+            let kind = match kind {
+                0 => Kind::Routes,
+                1 => Kind::UserEvents,
+                _ => Kind::Entities(Script::write(seed, number, events)),
+            };
+            clients.push(Client { number, seed, kind, events });
+        }
+    }
+    // What the divisions left.
+    let left = events - clients.iter().map(|client| client.events).sum::<u64>();
+    clients[0].events += left;
+    clients
+}
+
+impl Client {
+    /// The stream of an event, and the sequence number up to which events of this stream follow.
+    pub(crate) fn stream(&self, sequence: u64) -> (&'static str, u64) {
+        match &self.kind {
+            Kind::Routes => ("route", self.events),
+            Kind::UserEvents => ("user-event", self.events),
+            Kind::Entities(script) => script.stream(sequence),
+        }
+    }
+
+    /// The event's JSON.
+    pub(crate) fn event(&self, sequence: u64) -> String {
+        match &self.kind {
+            Kind::Routes => routes::Route::new(self, sequence).json(),
+            Kind::UserEvents => user_events::UserEvent::new(self, sequence).json(),
+            Kind::Entities(script) => script.commands[usize::try_from(sequence).unwrap()].json().to_string(),
+        }
+    }
+
+    /// A number that is random, but the same for the same event.
+    fn random(&self, sequence: u64, of_what: &str) -> u64 {
+        hash(&(self.seed, self.number, sequence, of_what))
+    }
+}
+
+pub(crate) fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Millionths as a decimal number.
+fn decimal(millionths: i64) -> String {
+    let sign = if millionths < 0 { "-" } else { "" };
+    let digits = millionths.unsigned_abs();
+    format!("{sign}{}.{:06}", digits / 1_000_000, digits % 1_000_000)
+}
+
+/// Millionths as they are in a column of type double precision.
+fn double(millionths: i64) -> f64 {
+    decimal(millionths).parse().unwrap()
+}

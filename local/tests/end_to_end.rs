@@ -1,0 +1,183 @@
+//! From HTTP to the table: the examples that ship, change sets, and a stream that a contract and a migration make.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::gateway::{TestGateway, plan};
+use support::kafka::{committed, set_back, settings};
+
+fn example(stream: &str) -> Vec<Value> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../examples/geonames/{stream}.ndjson"));
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Posts events as NDJSON, as many at once as a request takes.
+async fn load(gateway: &TestGateway, stream: &str, events: &[Value]) {
+    for batch in events.chunks(10_000) {
+        let body: Vec<String> = batch.iter().map(Value::to_string).collect();
+        let headers = [("content-type", "application/x-ndjson"), ("prefer", "return=minimal")];
+        let request = gateway.http.post(format!("{}/events/{stream}", gateway.url));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let answer = request.body(body.join("\n")).send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+    }
+}
+
+/// Waits until the mapping of every one of these streams has committed all that its topic holds.
+async fn all_is_committed(gateway: &TestGateway, streams: &[(&str, usize)]) {
+    for (stream, events) in streams {
+        let contract = gateway.registry.stream(stream).unwrap();
+        let events = i64::try_from(*events).unwrap();
+        loop {
+            let group = gateway.group(stream);
+            let offsets = committed(&settings(), &group, &contract.topic, contract.partitions).await;
+            if offsets.into_iter().flatten().sum::<i64>() == events {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// The rows of every table, the ledger's included, as one text each.
+async fn everything(gateway: &TestGateway) -> BTreeMap<&'static str, String> {
+    const TABLES: [&str; 8] = [
+        "public.continents",
+        "public.countries",
+        "public.cities",
+        "sluice.watermarks",
+        "sluice.dead_letters",
+        "sluice.waiting",
+        "sluice.duplicates",
+        "sluice.event_ids",
+    ];
+    let mut rows = BTreeMap::new();
+    for table in TABLES {
+        let select = format!("select coalesce(string_agg(t::text, E'\\n' order by t::text), '') from {table} t");
+        rows.insert(table, sqlx::query_scalar(&select).fetch_one(&gateway.database.pool).await.unwrap());
+    }
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_geonames_load_lands_whole_children_first_and_a_replay_from_the_start_changes_nothing() {
+    let mut gateway = plan().start().await;
+    let streams = [("city", "cities"), ("country", "countries"), ("continent", "continents")];
+    let files = streams.map(|(stream, file)| (stream, example(file)));
+    for (stream, events) in &files {
+        load(&gateway, stream, events).await;
+    }
+    let counts = files.each_ref().map(|(stream, events)| (*stream, events.len()));
+    all_is_committed(&gateway, &counts).await;
+
+    for (table, rows) in
+        [("public.continents", 7), ("public.countries", 252), ("public.cities", 32_966), ("sluice.waiting", 0)]
+    {
+        assert_eq!(gateway.database.count(&format!("select count(*) from {table}")).await, rows, "{table}");
+    }
+    let letters = gateway.database.json("select reason, status, count(*) from sluice.dead_letters group by 1, 2").await;
+    assert_eq!(letters, json!([{"reason": "already exists", "status": "open", "count": 1_040}]));
+
+    // Value by value: the first event of a key is the row.
+    let columns = ["name", "continent", "country", "population", "area", "latitude", "longitude"];
+    for ((stream, events), table) in files.iter().zip(["cities", "countries", "continents"]) {
+        let key = |row: &Value| (row["country"].to_string(), row["name"].to_string());
+        let mut expected: BTreeMap<_, Value> = BTreeMap::new();
+        for event in events {
+            expected.entry(key(event)).or_insert_with(|| event.clone());
+        }
+        let found = gateway.database.json(&format!("select * from public.{table}")).await;
+        let found = found.as_array().unwrap();
+        assert_eq!(found.len(), expected.len());
+        for row in found {
+            let event = &expected[&key(row)];
+            for column in columns {
+                let (row, event) = (&row[column], event.get(column).unwrap_or(&Value::Null));
+                let equal = row == event || row.as_f64().is_some_and(|number| Some(number) == event.as_f64());
+                assert!(equal, "{stream} {column}: {row} is not {event}");
+            }
+        }
+    }
+
+    let before = everything(&gateway).await;
+    gateway.stop_consuming().await;
+    for (stream, _) in &counts {
+        let contract = gateway.registry.stream(stream).unwrap();
+        set_back(&settings(), &gateway.group(stream), &contract.topic, contract.partitions).await;
+    }
+    gateway.consume();
+    all_is_committed(&gateway, &counts).await;
+    assert!(everything(&gateway).await == before, "a replay from the start changes nothing, anywhere");
+}
+
+fn gatekeeper(type_of_b: &str) -> Value {
+    let insert = |a: i64, b: &str| {
+        json!({"kind": "insert", "schema": "public", "table": "mytable", "columnnames": ["a", "b", "c"],
+               "columntypes": ["INTEGER", type_of_b, "TEXT"], "columnvalues": [a, b, format!("2018-03-27 11:58:28.98841{a}")]})
+    };
+    let delete = |a: i64| {
+        json!({"kind": "delete", "schema": "public", "table": "mytable", "oldkeys": {
+            "keynames": ["a", "c"], "keytypes": ["INTEGER", "TEXT"],
+            "keyvalues": [a, format!("2018-03-27 11:58:28.98841{a}")]}})
+    };
+    let mut change = vec![insert(1, "Backup and Restore"), insert(2, "Tuning"), insert(3, "Replication")];
+    change.extend([delete(1), delete(3)]);
+    json!({ "change": change })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_set_leaves_what_its_source_has_and_one_with_a_wrong_type_leaves_nothing() {
+    let gateway = plan().start().await;
+    let (status, body) =
+        gateway.post("/events/changes", &[("prefer", "wait=20")], gatekeeper("TEXT").to_string()).await;
+    assert_eq!(status, 200, "{body}");
+    let rows = gateway.database.json("select * from landing.mytable").await;
+    assert_eq!(rows, json!([{"a": 2, "b": "Tuning", "c": "2018-03-27 11:58:28.988412"}]));
+
+    // One of the set's types is not the column's; and the same on a table that is not there yet.
+    for prepare in ["truncate landing.mytable", "drop table landing.mytable"] {
+        sqlx::query(prepare).execute(&gateway.database.pool).await.unwrap();
+        let mut set = gatekeeper("TEXT");
+        set["change"][2]["columntypes"][0] = json!("TEXT");
+        let (status, body) = gateway.post("/events/changes", &[("prefer", "wait=20")], set.to_string()).await;
+        assert_eq!((status, &body["receipts"][0]["status"]), (422, &json!("rejected")), "{body}");
+        let rows = "select case when to_regclass('landing.mytable') is null then 0
+                    else (xpath('/row/n/text()', query_to_xml('select count(*) as n from landing.mytable', true, true, '')))[1]::text::bigint end";
+        assert_eq!(gateway.database.count(rows).await, 0);
+    }
+    let letters = gateway.database.json("select error_code from sluice.dead_letters").await;
+    assert_eq!(letters, json!([{"error_code": "type_mismatch"}, {"error_code": "type_mismatch"}]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seventh_stream_works_from_http_to_its_table_with_a_contract_and_a_migration() {
+    let contract = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["number", "total"],
+        "properties": {"number": {"type": "string", "minLength": 1}, "total": {"type": "number"}},
+        "x-sluice": {
+            "topic": "orders", "partitions": 2, "key": ["/number"], "mode": "upsert", "table": "public.orders",
+            "columns": {"number": {"from": "/number", "type": "text"}, "total": {"from": "/total", "type": "numeric"}}
+        }
+    });
+    let table = "create table public.orders (number text primary key, total numeric not null)";
+    let gateway = plan().contract("order", contract).migration("1000_orders", table).start().await;
+    let events =
+        r#"[{"number":"a","total":1.10},{"number":"b","total":12345678901234567890.5},{"number":"a","total":2.00}]"#;
+    let (status, body) = gateway.post("/events/order", &[("prefer", "wait=20")], events).await;
+    assert_eq!(status, 200, "{body}");
+    let rows = gateway.database.json("select number, total::text from public.orders order by number").await;
+    assert_eq!(rows, json!([{"number": "a", "total": "2.00"}, {"number": "b", "total": "12345678901234567890.5"}]));
+    let (status, body) = gateway.post("/events/order", &[], r#"{"number":"","total":"1"}"#).await;
+    assert_eq!((status, body["errors"].as_array().map(Vec::len)), (422, Some(2)), "{body}");
+    let (_, openapi) = gateway.get("/openapi.json").await;
+    assert!(openapi.to_string().contains("/events/order"), "the stream is documented");
+}
