@@ -33,7 +33,7 @@ impl WithServers {
         let outcome = match started {
             None => Err(CommandError::Interrupted),
             Some(Err(error)) => Err(error.into()),
-            Some(Ok(mut servers)) => {
+            Some(Ok(servers)) => {
                 let outcome = self.beside(&servers, &mut interrupts).await;
                 servers.stop().await;
                 outcome

@@ -147,8 +147,28 @@ impl RunningServers {
         }
     }
 
-    /// Stops what was started, side by side. May be given up, and followed by [`RunningServers::kill`].
-    pub async fn stop(&mut self) {
+    /// Stops what was started, side by side.
+    pub async fn stop(self) {
+        self.stop_or_kill(pending()).await;
+    }
+
+    /// Stops what was started, side by side; once `hurry` answers, kills what has not ended by then.
+    pub async fn stop_or_kill(mut self, hurry: impl Future<Output = ()>) {
+        let is_hurried = tokio::select! {
+            () = self.end() => false,
+            () = hurry => true,
+        };
+        if is_hurried {
+            if let Some(kafka) = &mut self.kafka {
+                kafka.kill9().await;
+            }
+            if let Some(postgres) = &mut self.postgres {
+                postgres.kill9().await;
+            }
+        }
+    }
+
+    async fn end(&mut self) {
         tokio::join!(
             async {
                 if let Some(kafka) = &mut self.kafka {
@@ -166,15 +186,5 @@ impl RunningServers {
                 }
             },
         );
-    }
-
-    /// Ends the child processes at once.
-    pub async fn kill(&mut self) {
-        if let Some(kafka) = &mut self.kafka {
-            kafka.kill9().await;
-        }
-        if let Some(postgres) = &mut self.postgres {
-            postgres.kill9().await;
-        }
     }
 }

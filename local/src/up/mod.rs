@@ -73,7 +73,7 @@ impl Up {
         registry: Arc<Registry>,
         interrupts: &mut Interrupts,
     ) -> Result<ExitCode, CommandError> {
-        let mut servers = tokio::select! {
+        let servers = tokio::select! {
             started = self.start_servers(data) => started?,
             () = interrupts.next() => return Err(CommandError::Interrupted),
         };
@@ -92,13 +92,7 @@ impl Up {
             Err(error) => Err(error),
         };
         say("stopping the servers");
-        let is_hurried = tokio::select! {
-            () = servers.stop() => false,
-            () = interrupts.next() => true,
-        };
-        if is_hurried {
-            servers.kill().await;
-        }
+        servers.stop_or_kill(interrupts.next()).await;
         outcome.map(|()| ExitCode::SUCCESS)
     }
 

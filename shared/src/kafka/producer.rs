@@ -1,11 +1,13 @@
 //! The producer: nothing is acknowledged to a caller before every in-sync replica has it.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::future::join_all;
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
 
 use super::KafkaSettings;
 
@@ -55,9 +57,20 @@ pub enum SendError {
 }
 
 /// An idempotent producer with acks=all. Clones share the connection.
+///
+/// A client that has failed is replaced by a new one: after a fatal error librdkafka sends nothing any more, and a
+/// client whose every connection died with its function or its broker has been seen not to find back.
 #[derive(Clone)]
 pub struct Producer {
+    config: ClientConfig,
+    current: Arc<RwLock<Numbered>>,
+}
+
+/// A client, and how many there were before it.
+#[derive(Clone)]
+struct Numbered {
     client: FutureProducer,
+    number: u64,
 }
 
 impl Producer {
@@ -66,8 +79,8 @@ impl Producer {
     /// # Errors
     /// A setting that librdkafka refuses.
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
-        let client = settings
-            .client_config()
+        let mut config = settings.client_config();
+        config
             .set("acks", "all")
             .set("enable.idempotence", "true")
             // Before the message's own timeout: a topic that is not there is told from a broker that does not answer.
@@ -78,17 +91,18 @@ impl Producer {
             // Java's default partitioner, so that others who produce to the topics agree on a key's partition.
             .set("partitioner", "murmur2_random")
             .set("queue.buffering.max.messages", "100000")
-            .set("queue.buffering.max.kbytes", "131072")
-            .create()?;
-        Ok(Self { client })
+            .set("queue.buffering.max.kbytes", "131072");
+        let first = Numbered { client: config.create()?, number: 0 };
+        Ok(Self { config, current: Arc::new(RwLock::new(first)) })
     }
 
     /// Sends records and waits for every report: when this returns, none of them is in flight.
     ///
     /// Answers, in the records' order, where each lies or why it does not.
     pub async fn send(&self, records: &[Outgoing<'_>]) -> Vec<Result<Acknowledged, SendError>> {
-        let reports: Vec<_> = records.iter().map(|record| self.enqueue(record)).collect();
-        join_all(reports.into_iter().map(async |report| match report {
+        let used = self.current();
+        let reports: Vec<_> = records.iter().map(|record| enqueue(&used.client, record)).collect();
+        let answers = join_all(reports.into_iter().map(async |report| match report {
             Err(error) => Err(error),
             Ok(report) => match report.await {
                 Ok(Ok(delivery)) => Ok(Acknowledged {
@@ -101,31 +115,61 @@ impl Producer {
                 Err(_canceled) => Err(send_error(KafkaError::Canceled)),
             },
         }))
-        .await
+        .await;
+        let has_failed = !answers.is_empty() && answers.iter().all(has_timed_out);
+        if has_failed || used.client.client().fatal_error().is_some() {
+            self.replace(used);
+        }
+        answers
     }
 
     /// Whether the broker answers within `timeout`. Blocks: call it on a blocking thread.
     pub fn answers(&self, timeout: Duration) -> bool {
-        self.client.client().fetch_metadata(None, timeout).is_ok()
+        self.current().client.client().fetch_metadata(None, timeout).is_ok()
     }
 
     /// How many partitions a topic has; none when the cluster does not say so within `timeout`. Blocks: call it on a
     /// blocking thread.
     pub fn partitions(&self, topic: &str, timeout: Duration) -> Option<i32> {
-        let metadata = self.client.client().fetch_metadata(Some(topic), timeout).ok()?;
+        let metadata = self.current().client.client().fetch_metadata(Some(topic), timeout).ok()?;
         let topic = metadata.topics().first().filter(|topic| topic.error().is_none())?;
         i32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0)
     }
 
-    fn enqueue(&self, record: &Outgoing<'_>) -> Result<rdkafka::producer::DeliveryFuture, SendError> {
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for (name, value) in record.headers {
-            headers = headers.insert(Header { key: name, value: value.as_deref() });
-        }
-        let mut outgoing = FutureRecord::<[u8], [u8]>::to(record.topic).payload(record.value).headers(headers);
-        outgoing.key = record.key;
-        self.client.send_result(outgoing).map_err(|(error, _record)| send_error(error))
+    fn current(&self) -> Numbered {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Has the next send use a new client, unless one of the sends beside this has seen to it already.
+    fn replace(&self, failed: Numbered) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.number == failed.number {
+            match self.config.create() {
+                Ok(client) => *current = Numbered { client, number: failed.number + 1 },
+                Err(error) => tracing::error!(%error, "the Kafka client cannot be replaced"),
+            }
+        }
+        drop(current);
+        // The last to let go of a client waits for its threads to end.
+        tokio::task::spawn_blocking(move || drop(failed));
+    }
+}
+
+fn has_timed_out(answer: &Result<Acknowledged, SendError>) -> bool {
+    match answer {
+        Err(SendError::Unacknowledged(error)) => error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut),
+        Ok(_) | Err(SendError::TooLarge | SendError::UnknownTopic) => false,
+    }
+}
+
+fn enqueue(client: &FutureProducer, record: &Outgoing<'_>) -> Result<DeliveryFuture, SendError> {
+    let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+    for (name, value) in record.headers {
+        headers = headers.insert(Header { key: name, value: value.as_deref() });
+    }
+    let mut outgoing = FutureRecord::<[u8], [u8]>::to(record.topic).payload(record.value).headers(headers);
+    outgoing.key = record.key;
+    client.send_result(outgoing).map_err(|(error, _record)| send_error(error))
 }
 
 fn send_error(error: KafkaError) -> SendError {

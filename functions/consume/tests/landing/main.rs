@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that meets what it does not expect has failed")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "the model is of the tests' own enums")]
 
+mod change_sets;
 mod entities;
 mod exactly_once;
 mod faults;

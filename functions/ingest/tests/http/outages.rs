@@ -4,8 +4,10 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use serde_json::json;
 use shared::kafka::{Outgoing, SendError};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Function, Lacking};
+use crate::support::{Function, Lacking, from_environment};
 
 const ROUTE: &str = r#"{"userID": 5, "timestamp": 1557258853.563, "coordinates": [52.3676, 4.9041]}"#;
 
@@ -30,6 +32,26 @@ async fn without_a_broker_nothing_is_acknowledged_and_the_answer_comes_in_time()
         assert_eq!(answer.body["detail"], "The broker did not answer in time. Try again.");
     }
     assert_eq!(function.get(&format!("/dead-letters/{letter}")).await.body["status"], "open");
+}
+
+#[tokio::test]
+async fn a_broker_that_comes_back_is_used_again() {
+    let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+    let function = Function::start_with_broker_at(&address.to_string()).await;
+    assert_eq!(function.post("/events/route", &[], ROUTE).await.status, StatusCode::SERVICE_UNAVAILABLE);
+
+    let listener = TcpListener::bind(address).await.unwrap();
+    let forwarding = tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut broker = TcpStream::connect(from_environment("KAFKA_BOOTSTRAP_SERVERS")).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut broker).await });
+        }
+    });
+    assert_eq!(function.post("/events/route", &[], ROUTE).await.status, StatusCode::ACCEPTED);
+    forwarding.abort();
+    function.end().await;
 }
 
 #[tokio::test]

@@ -31,9 +31,13 @@ pub(crate) const WAIT_FOR_PARENT: Duration = Duration::from_secs(3_600);
 /// A port at which nobody listens: the system hands it out to nobody either.
 pub(crate) const NOBODY: &str = "127.0.0.1:1";
 
-fn from_environment(name: &str) -> String {
+pub(crate) fn from_environment(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run ./local/test, or cargo local with-servers -- cargo test"))
+}
+
+fn cluster() -> KafkaSettings {
+    KafkaSettings { bootstrap_servers: from_environment("KAFKA_BOOTSTRAP_SERVERS") }
 }
 
 /// The function under test.
@@ -42,7 +46,6 @@ pub(crate) struct Function {
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
     pub(crate) producer: Producer,
-    kafka: KafkaSettings,
     suffix: String,
     database: Option<OwnDatabase>,
 }
@@ -85,6 +88,16 @@ impl Function {
     }
 
     pub(crate) async fn start_lacking(lacking: Lacking) -> Self {
+        let broker = if lacking.broker { NOBODY.to_owned() } else { from_environment("KAFKA_BOOTSTRAP_SERVERS") };
+        Self::start_at(lacking, &broker).await
+    }
+
+    /// One that is told another address of the broker than it has.
+    pub(crate) async fn start_with_broker_at(address: &str) -> Self {
+        Self::start_at(Lacking::default(), address).await
+    }
+
+    async fn start_at(lacking: Lacking, broker: &str) -> Self {
         let suffix = format!("-{}", uuid::Uuid::new_v4().simple());
         let registry = Arc::new(contracts(&suffix));
         let (url, database) = if lacking.database {
@@ -97,16 +110,14 @@ impl Function {
         if database.is_some() {
             shared::database::migrate(&pool, None).await.unwrap();
         }
-        let bootstrap_servers =
-            if lacking.broker { NOBODY.to_owned() } else { from_environment("KAFKA_BOOTSTRAP_SERVERS") };
-        let kafka = KafkaSettings { bootstrap_servers };
+        let kafka = KafkaSettings { bootstrap_servers: broker.to_owned() };
         if !lacking.broker && !lacking.topics {
-            shared::kafka::topics::ensure(&kafka, &registry).await.unwrap();
+            shared::kafka::topics::ensure(&cluster(), &registry).await.unwrap();
         }
         let producer = Producer::new(&kafka).unwrap();
         let clock = Clock::fixed(NOW_MS);
         let ingest = Ingest::new(pool.clone(), registry, producer.clone(), clock.clone(), WAIT_FOR_PARENT);
-        Self { router: ingest::router(Arc::new(ingest)), pool, clock, producer, kafka, suffix, database }
+        Self { router: ingest::router(Arc::new(ingest)), pool, clock, producer, suffix, database }
     }
 
     /// The topic that a built-in contract's topic is in this test.
@@ -142,7 +153,7 @@ impl Function {
 
     /// Has the broker take records of at most so many bytes.
     pub(crate) async fn limit_records(&self, topic: &str, bytes: usize) {
-        let admin: AdminClient<DefaultClientContext> = self.kafka.client_config().create().unwrap();
+        let admin: AdminClient<DefaultClientContext> = cluster().client_config().create().unwrap();
         let topic = self.topic(topic);
         let bytes = bytes.to_string();
         let config = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("max.message.bytes", &bytes);
@@ -151,7 +162,7 @@ impl Function {
 
     /// All records of a topic, by partition and offset.
     pub(crate) async fn records(&self, topic: &str) -> Vec<Record> {
-        let (topic, kafka) = (self.topic(topic), self.kafka.clone());
+        let (topic, kafka) = (self.topic(topic), cluster());
         tokio::task::spawn_blocking(move || read_topic(&kafka, &topic)).await.unwrap()
     }
 
@@ -231,7 +242,7 @@ impl Function {
     /// Drops what the test had for itself.
     pub(crate) async fn end(self) {
         let registry = contracts(&self.suffix);
-        let admin: AdminClient<DefaultClientContext> = self.kafka.client_config().create().unwrap();
+        let admin: AdminClient<DefaultClientContext> = cluster().client_config().create().unwrap();
         let topics: Vec<&str> = registry.contracts().map(|contract| contract.topic.as_str()).collect();
         admin.delete_topics(&topics, &AdminOptions::new()).await.unwrap();
         self.pool.close().await;
