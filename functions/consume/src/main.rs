@@ -1,5 +1,6 @@
-//! The `consume` function under Lambda's runtime.
+//! The function `consume` on AWS Lambda.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use consume::{Consume, Summary};
@@ -11,8 +12,18 @@ use shared::settings::Settings;
 use shared::{database, telemetry};
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
     telemetry::start();
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Error> {
     let settings = Settings::from_env()?;
     let registry = Arc::new(Registry::load(settings.contracts_dir.as_deref())?);
     // A sandbox has one invocation at a time.

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::Progress;
 use super::batch::{Envelope, Source};
 use super::configuration::MappingConfiguration;
 use super::function::Function;
@@ -43,14 +44,14 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Starts the thread. What it returns turns true once the group has been left.
+    /// Starts the thread, and tells how far it has come.
     pub(super) fn join(
         configuration: MappingConfiguration,
         kafka: &KafkaSettings,
         function: Arc<dyn Function>,
         stop: CancellationToken,
         hurry: CancellationToken,
-    ) -> KafkaResult<watch::Receiver<bool>> {
+    ) -> KafkaResult<watch::Receiver<Progress>> {
         let group = configuration.group.clone();
         let topics = configuration.topics.clone();
         let member = Self {
@@ -86,20 +87,22 @@ impl Member {
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics)?;
 
-        let (left, has_left) = watch::channel(false);
+        let (report, progress) = watch::channel(Progress::Reading);
         std::thread::Builder::new()
             .name(group)
             .spawn(move || {
                 while !stop.is_cancelled() {
                     serve(&consumer);
                 }
-                consumer.context().finish_all(&consumer);
+                let achieved = consumer.context().finish_all();
+                report.send_replace(Progress::Drained);
+                commit(&achieved, &consumer);
                 // Closes it, which leaves the group.
                 drop(consumer);
-                left.send_replace(true);
+                report.send_replace(Progress::Left);
             })
             .map_err(|error| KafkaError::ClientCreation(format!("no thread for it: {error}")))?;
-        Ok(has_left)
+        Ok(progress)
     }
 
     fn partitions(&self) -> MutexGuard<'_, HashMap<(String, i32), Partition>> {
@@ -133,9 +136,8 @@ impl Member {
     }
 
     /// Lets every partition finish, however long it takes, unless it is hurried.
-    fn finish_all(&self, consumer: &GroupConsumer) {
-        let partitions = self.partitions().drain().map(|(_, partition)| partition).collect();
-        finish(partitions, None, consumer);
+    fn finish_all(&self) -> TopicPartitionList {
+        finish(self.partitions().drain().map(|(_, partition)| partition).collect(), None)
     }
 }
 
@@ -156,8 +158,8 @@ fn serve(consumer: &GroupConsumer) {
     }
 }
 
-/// Tells the partitions to finish, waits for them, and commits what they achieved.
-fn finish(partitions: Vec<Partition>, patience: Option<Duration>, consumer: &GroupConsumer) {
+/// Tells the partitions to finish, waits for them, and returns what they achieved.
+fn finish(partitions: Vec<Partition>, patience: Option<Duration>) -> TopicPartitionList {
     let deadline = patience.map(|patience| Instant::now() + patience);
     for partition in &partitions {
         partition.stop();
@@ -169,8 +171,13 @@ fn finish(partitions: Vec<Partition>, patience: Option<Duration>, consumer: &Gro
             let _added = achieved.add_partition_offset(&partition.topic, partition.number, Offset::Offset(next_offset));
         }
     }
+    achieved
+}
+
+/// Waits for the broker's answer, unlike the commits before: nothing comes after it that would make up for it.
+fn commit(achieved: &TopicPartitionList, consumer: &GroupConsumer) {
     if achieved.count() > 0
-        && let Err(error) = consumer.commit(&achieved, CommitMode::Sync)
+        && let Err(error) = consumer.commit(achieved, CommitMode::Sync)
     {
         tracing::warn!("offsets were not committed, their batches will be delivered again: {error}");
     }
@@ -210,7 +217,7 @@ impl ConsumerContext for Member {
                     .filter_map(|element| running.remove(&(element.topic().to_owned(), element.partition())))
                     .collect();
                 drop(running);
-                finish(revoked, Some(REVOKE_PATIENCE), consumer);
+                commit(&finish(revoked, Some(REVOKE_PATIENCE)), consumer);
             }
             Rebalance::Error(error) => {
                 tracing::warn!(group = self.configuration.group, "rebalancing: {error}");

@@ -16,6 +16,7 @@ mod outage;
 mod partition;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use shared::kafka::KafkaSettings;
@@ -26,6 +27,21 @@ use self::configuration::MappingConfiguration;
 use self::function::Function;
 use self::group::Member;
 
+/// How long a broker may take to answer the last commit and the goodbye.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
+const HURRIED_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How far a mapping has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Progress {
+    /// It reads.
+    Reading,
+    /// Nothing is in flight, and nothing further begins.
+    Drained,
+    /// It has left the group.
+    Left,
+}
+
 /// A running mapping: a member of its consumer group.
 ///
 /// Dropping it stops it without waiting.
@@ -34,7 +50,7 @@ pub struct EventSourceMapping {
     group: String,
     stop: CancellationToken,
     hurry: CancellationToken,
-    left: watch::Receiver<bool>,
+    progress: watch::Receiver<Progress>,
 }
 
 impl EventSourceMapping {
@@ -53,26 +69,26 @@ impl EventSourceMapping {
         let group = configuration.group.clone();
         let stop = CancellationToken::new();
         let hurry = CancellationToken::new();
-        let left = Member::join(configuration, kafka, function, stop.clone(), hurry.clone())?;
-        Ok(Self { group, stop, hurry, left })
+        let progress = Member::join(configuration, kafka, function, stop.clone(), hurry.clone())?;
+        Ok(Self { group, stop, hurry, progress })
     }
 
     /// Drains: takes no further records, lets the invocations that run finish, commits their offsets, leaves the
-    /// group.
+    /// group. Where the broker is gone, neither commits nor leaves: what was not committed is delivered again.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        self.has_left().await;
+        // However long the invocations take, unless they are hurried.
+        let is_drained = self.progress.wait_for(|progress| *progress >= Progress::Drained).await.is_ok();
+        let patience = if self.hurry.is_cancelled() { HURRIED_PATIENCE } else { LEAVE_PATIENCE };
+        let left = tokio::time::timeout(patience, self.progress.wait_for(|progress| *progress == Progress::Left)).await;
+        if !is_drained || !matches!(left, Ok(Ok(_))) {
+            tracing::warn!(group = self.group, "the broker does not answer, so the group was not left");
+        }
     }
 
     /// Makes [`EventSourceMapping::stop`] not wait for invocations; their batches will be delivered again.
     pub fn hurrier(&self) -> CancellationToken {
         self.hurry.clone()
-    }
-
-    async fn has_left(&mut self) {
-        if self.left.wait_for(|left| *left).await.is_err() {
-            tracing::warn!("the consumer of group {} ended without leaving it", self.group);
-        }
     }
 }
 
