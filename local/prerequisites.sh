@@ -89,7 +89,10 @@ apt_install_postgresql() {
   as_root mkdir -p "$(dirname "$setting")"
   echo 'create_main_cluster = false' | as_root tee "$setting" >/dev/null
   apt_install "$@"
-  if [ -e "$setting.dpkg-dist" ]; then as_root mv "$setting.dpkg-dist" "$setting"; fi
+  local dist
+  for dist in "$setting.ucf-dist" "$setting.dpkg-dist"; do
+    if [ -e "$dist" ]; then as_root mv "$dist" "$setting"; fi
+  done
 }
 
 apt_servers() {

@@ -1,8 +1,8 @@
 //! Kafka in, PostgreSQL out: writes batches of records exactly once.
 //!
-//! One batch's way: [`batch`] decodes the event, [`check`] holds its records against their contracts, [`land`] is the
-//! one transaction in which [`resume`] drops what was applied, [`write`] writes the rest as the contract's mode says
-//! and [`fate`] decides whose fault an error is.
+//! One batch's way: `batch` decodes the event, `check` holds its records against their contracts, `land` is the
+//! one transaction in which `resume` drops what was applied, `write` writes the rest as the contract's mode says
+//! and `fate` decides whose fault an error is.
 
 mod batch;
 mod candidate;

@@ -203,7 +203,9 @@ impl Kafka {
     }
 }
 
-/// What one node needs, and what lets it be small and quick. When a record is flushed is left as Kafka ships it.
+/// What one node needs, and what lets it be small and quick: after a `kill -9` the controller takes the broker back
+/// only when its session is over, which by default is after nine seconds. When a record is flushed is left as Kafka
+/// ships it.
 const SETTINGS: &str = "\
 auto.create.topics.enable=false
 default.replication.factor=1
@@ -214,6 +216,8 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.cleaner.dedupe.buffer.size=16777216

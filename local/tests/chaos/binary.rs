@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Builds it and says where it is. Of the whole workspace, as `cargo test --workspace` builds it: then there is
-/// nothing to do.
+/// Builds it and says where it is. With the features that it has in `cargo test --workspace`, which has built it by
+/// then.
 pub(crate) fn of_consume() -> PathBuf {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--workspace", "--bin", "consume", "--message-format", "json-render-diagnostics"]);
+    command.args(["build", "--quiet", "--workspace", "--features", "shared/testing", "--bin", "consume"]);
+    command.args(["--message-format", "json-render-diagnostics"]);
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }

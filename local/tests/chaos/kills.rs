@@ -57,7 +57,6 @@ impl Killer<'_> {
             VICTIMS.into_iter().flat_map(|(victim, times)| std::iter::repeat_n(victim, times)).collect();
         victims.shuffle(&mut random);
         let mut killed = Killed::default();
-        let begun = std::time::Instant::now();
         for (number, victim) in (0..).zip(victims) {
             self.allow(number, 1);
             self.progress(number, victim).await;
@@ -82,7 +81,6 @@ impl Killer<'_> {
                 }
             }
             self.allow(number, 3);
-            eprintln!("{number} {victim:?} {:.1}", begun.elapsed().as_secs_f64());
         }
         self.gateway.allow(u64::MAX);
         killed

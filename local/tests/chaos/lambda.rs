@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,11 +105,6 @@ impl Lambda {
         let ((), index, _) = select_all(busy.iter().map(|sandbox| Box::pin(sandbox.is_busy()))).await;
         tokio::time::sleep(delay).await;
         busy[index].kill().await
-    }
-
-    /// Where the sandboxes' logs are.
-    pub(crate) fn logs(&self) -> impl Iterator<Item = &PathBuf> {
-        self.sandboxes.iter().map(|sandbox| &sandbox.log)
     }
 
     /// Stops all sandboxes; fails if one of them ever ended although nobody killed it.

@@ -35,7 +35,6 @@ pub(crate) struct Plan {
 }
 
 pub(crate) struct Sandbox {
-    pub(crate) log: PathBuf,
     busy: watch::Receiver<bool>,
     kills: mpsc::Sender<oneshot::Sender<bool>>,
     supervisor: JoinHandle<()>,
@@ -46,8 +45,8 @@ impl Sandbox {
         let log = plan.folder.join(format!("consume-{number}.log"));
         let (kills, to_kill) = mpsc::channel(1);
         let (busy, is_busy) = watch::channel(false);
-        let supervisor = tokio::spawn(supervise(plan, log.clone(), service, to_kill, busy));
-        Self { log, busy: is_busy, kills, supervisor }
+        let supervisor = tokio::spawn(supervise(plan, log, service, to_kill, busy));
+        Self { busy: is_busy, kills, supervisor }
     }
 
     /// Waits until an invocation runs in it.
@@ -136,7 +135,7 @@ impl Slot {
     fn begin(&self, id: &str, answer: oneshot::Sender<Answer>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.is_dead {
-            exited(answer, id, "before it took the invocation");
+            exited(answer, "before it took the invocation");
             return false;
         }
         state.running = Some((id.to_owned(), answer));
@@ -165,15 +164,15 @@ impl Slot {
         let running = state.running.take();
         self.busy.send_replace(false);
         let was_busy = running.is_some();
-        if let Some((id, answer)) = running {
-            exited(answer, &id, &status.to_string());
+        if let Some((_, answer)) = running {
+            exited(answer, &status.to_string());
         }
         was_busy
     }
 }
 
 /// As Lambda says it.
-fn exited(answer: oneshot::Sender<Answer>, _id: &str, how: &str) {
+fn exited(answer: oneshot::Sender<Answer>, how: &str) {
     let error =
         json!({ "errorType": "Runtime.ExitError", "errorMessage": format!("Runtime exited with error: {how}") });
     let _gone = answer.send(Answer::Error(error.to_string().into()));
