@@ -98,10 +98,17 @@ impl Up {
 
     async fn start_servers(&self, data: &DataFolder) -> Result<RunningServers, ServerError> {
         let begun = Instant::now();
-        say("starting Apache Kafka and PostgreSQL");
+        let kafka = (!matches!(self.broker, BrokerChoice::Existing(_))).then_some("Apache Kafka");
+        let postgres = (!matches!(self.database, DatabaseChoice::Existing(_))).then_some("PostgreSQL");
+        let ours: Vec<&str> = [kafka, postgres].into_iter().flatten().collect();
+        if !ours.is_empty() {
+            say(format_args!("starting {}", ours.join(" and ")));
+        }
         let options = PostgresOptions::default();
         let servers = RunningServers::start(&self.broker, &self.database, data, options).await?;
-        say(format_args!("they answer after {:.1} s", begun.elapsed().as_secs_f64()));
+        if !ours.is_empty() {
+            say(format_args!("ready after {:.1} s", begun.elapsed().as_secs_f64()));
+        }
         Ok(servers)
     }
 }
