@@ -255,7 +255,24 @@ fn java_missing(error: ServerError) -> ServerError {
     if is_missing { ServerError::NotInstalled { what: "java (17 or newer)" } } else { error }
 }
 
-/// 16 random bytes in URL-safe base64, as Kafka writes its ids.
+/// 16 random bytes in URL-safe base64, as Kafka writes its ids. As those that Kafka makes, it does not begin with a
+/// hyphen: it would be taken for an option.
 fn cluster_id() -> String {
-    base64_simd::URL_SAFE_NO_PAD.encode_to_string(rand::random::<[u8; 16]>())
+    loop {
+        let id = base64_simd::URL_SAFE_NO_PAD.encode_to_string(rand::random::<[u8; 16]>());
+        if !id.starts_with('-') {
+            return id;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_id_is_not_taken_for_an_option() {
+        // One in 64 would begin with a hyphen.
+        assert!((0..2_000).all(|_| !cluster_id().starts_with('-')));
+    }
 }

@@ -13,6 +13,7 @@ use ingest::Ingest;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
@@ -263,6 +264,20 @@ fn contracts(suffix: &str) -> Registry {
     Registry::load(Some(folder.path())).unwrap()
 }
 
+/// A partition's first and next offset. Right after its creation a partition has no leader for a moment.
+fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let begun = std::time::Instant::now();
+    loop {
+        match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition)) if begun.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            watermarks => return watermarks.unwrap(),
+        }
+    }
+}
+
 fn read_topic(kafka: &KafkaSettings, topic: &str) -> Vec<Record> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let consumer: BaseConsumer = kafka.client_config().set("group.id", topic).create().unwrap();
@@ -270,7 +285,7 @@ fn read_topic(kafka: &KafkaSettings, topic: &str) -> Vec<Record> {
     let mut assignment = TopicPartitionList::new();
     let mut expected = 0;
     for partition in metadata.topics()[0].partitions() {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), PATIENCE).unwrap();
+        let (low, high) = watermarks(&consumer, topic, partition.id());
         expected += usize::try_from(high - low).unwrap();
         assignment.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
     }
