@@ -11,6 +11,7 @@ use shared::database::DatabaseError;
 use shared::kafka::topics::TopicError;
 use shared::settings::SettingsError;
 
+use crate::admin::Admin;
 use crate::bench::Bench;
 use crate::environment::EnvironmentError;
 use crate::event_source_mapping::configuration::ConfigurationError;
@@ -38,6 +39,7 @@ enum Command {
     Send(SendArgs),
     Migrate(Migrate),
     Topics(Topics),
+    Admin(Admin),
     WithServers(WithServers),
     Bench(Bench),
 }
@@ -98,6 +100,12 @@ pub enum CommandError {
     /// The template is wrong.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
+    /// The password cannot be read.
+    #[error("the password cannot be read: {0}")]
+    Password(#[source] io::Error),
+    /// No admin was made.
+    #[error("{0}")]
+    Admin(String),
     /// A benchmark went wrong.
     #[error("{0}")]
     Bench(String),
@@ -131,6 +139,7 @@ async fn run_command(command: Command) -> Result<ExitCode, CommandError> {
         Command::Poll(poll) => poll.run().await.map(|()| ExitCode::SUCCESS),
         Command::Migrate(migrate) => migrate.run().await.map(|()| ExitCode::SUCCESS),
         Command::Topics(topics) => topics.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Admin(admin) => admin.run().await.map(|()| ExitCode::SUCCESS),
         Command::WithServers(with_servers) => with_servers.run().await,
         Command::Bench(bench) => bench.run().await,
     }

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use shared::identity::IdentitySettings;
 use shared::kafka::KafkaSettings;
 use shared::settings::{self, Settings, SettingsError};
+use users::UsersSettings;
 
 /// Why a file of variables cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +79,29 @@ impl Environment {
         })
     }
 
+    /// Who users are, for a gateway on this machine: unless the environment says otherwise, tokens are valid as long as
+    /// it runs.
+    ///
+    /// # Errors
+    /// A variable is malformed.
+    pub fn identity(&self) -> Result<IdentitySettings, SettingsError> {
+        IdentitySettings::read(|name| match name {
+            "TOKEN_KEY" => Some(self.variable(name).unwrap_or_else(random_key)),
+            _ => self.variable(name),
+        })
+    }
+
+    /// How users register: unless the environment says otherwise, with common passwords too.
+    ///
+    /// # Errors
+    /// A variable is malformed.
+    pub fn users(&self) -> Result<UsersSettings, SettingsError> {
+        UsersSettings::read(|name| match name {
+            "PASSWORD_BLOCKLIST" => Some(self.variable(name).unwrap_or_else(|| "off".to_owned())),
+            _ => self.variable(name),
+        })
+    }
+
     /// How the Kafka is reached that the environment points at.
     ///
     /// # Errors
@@ -97,6 +122,11 @@ impl Environment {
     pub fn contracts_dir(&self) -> Option<PathBuf> {
         self.variable("CONTRACTS_DIR").map(PathBuf::from)
     }
+}
+
+fn random_key() -> String {
+    let bytes: [u8; 32] = rand::random();
+    base64_simd::STANDARD.encode_to_string(bytes)
 }
 
 fn variable(line: &str) -> Option<(String, String)> {

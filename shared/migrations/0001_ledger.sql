@@ -57,32 +57,39 @@ create table sluice.waiting (
     headers             jsonb   not null,
     record_timestamp_ms bigint  not null,
     since_ms            bigint  not null,
-    -- The id under which it was recorded in event_ids, which is given up if the event is rejected after all.
+    -- The id under which it was recorded in event_ids, where its rejection is noted if it comes to that.
     event_id            uuid,
     primary key (topic, "partition", "offset", incarnation)
 );
 create index on sluice.waiting (parent_stream, parent_key);
 create index on sluice.waiting (stream, entity_key);
 create index on sluice.waiting (since_ms);
+create index on sluice.waiting (stream, event_id) where event_id is not null;
 
 -- Ids under which an event lands at most once: an Idempotency-Key, a CloudEvents source and id. Hashed with the
--- sender's name, so that keys of different users never meet. Only events that carry one have a row here.
+-- sender's name, so that keys of different users never meet. Only events that carry one have a row here. A rejected
+-- event keeps its id and why it was rejected, so that its repeats are answered alike.
 create table sluice.event_ids (
     stream       text   not null,
     id_hash      uuid   not null,
     payload_hash bigint not null,
     seen_at_ms   bigint not null,
+    error_code   text,
+    reason       text,
+    check ((error_code is null) = (reason is null)),
     primary key (stream, id_hash)
 );
-create index on sluice.event_ids (seen_at_ms);
+create index on sluice.event_ids (seen_at_ms) where error_code is null;
 
--- Events that repeated one that had landed already.
+-- Events that repeated an earlier one, and share its fate: that of their id in event_ids, if they carried one.
 create table sluice.duplicates (
     topic       text    not null,
     "partition" integer not null,
     "offset"    bigint  not null,
     incarnation integer not null,
     seen_at_ms  bigint  not null,
+    stream      text    not null,
+    id_hash     uuid,
     primary key (topic, "partition", "offset", incarnation)
 );
 create index on sluice.duplicates (seen_at_ms);

@@ -13,18 +13,25 @@ pub const CLOUD_EVENT_ID: &str = "ce_id";
 /// The header of a CloudEvent's `source`.
 pub const CLOUD_EVENT_SOURCE: &str = "ce_source";
 
+/// The header of a dead letter that was put back on its topic: the dead letter's number.
+pub const REPLAY: &str = "sluice-replay";
+
 /// How long an id is remembered at least.
 pub const REMEMBERED_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
 /// The id of an event, from its record's headers: of its sender and its `Idempotency-Key` or, without one, its
-/// CloudEvents `source` and `id` (CloudEvents 1.0, section 3.1.1: unique together). None: the event has no id.
+/// CloudEvents `source` and `id` (CloudEvents 1.0, section 3.1.1: unique together), or else of the dead letter that was
+/// put back. None: the event has no id.
 ///
 /// `header` answers the first value of a header of that name.
 pub fn of<'h>(header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Uuid> {
     let user = header(USER).unwrap_or_default();
-    match header(IDEMPOTENCY_KEY) {
-        Some(key) => Some(hash(&[b"key", user, key])),
-        None => Some(hash(&[b"cloud-event", user, header(CLOUD_EVENT_SOURCE)?, header(CLOUD_EVENT_ID)?])),
+    if let Some(key) = header(IDEMPOTENCY_KEY) {
+        Some(hash(&[b"key", user, key]))
+    } else if let (Some(source), Some(id)) = (header(CLOUD_EVENT_SOURCE), header(CLOUD_EVENT_ID)) {
+        Some(hash(&[b"cloud-event", user, source, id]))
+    } else {
+        Some(hash(&[b"dead-letter", header(REPLAY)?]))
     }
 }
 
@@ -63,6 +70,8 @@ mod tests {
         assert_eq!(base, id(&[("idempotency-key", "a"), ("sluice-user", "ann"), ("ce_id", "1"), ("ce_source", "x")]));
         assert_ne!(id(&[("ce_id", "1"), ("ce_source", "x")]), id(&[("ce_id", "x"), ("ce_source", "1")]));
         assert_eq!(id(&[("ce_id", "1")]), None);
+        assert_eq!(base, id(&[("idempotency-key", "a"), ("sluice-user", "ann"), ("sluice-replay", "1")]));
+        assert_ne!(id(&[("sluice-replay", "1")]), id(&[("sluice-replay", "2")]));
     }
 
     #[test]

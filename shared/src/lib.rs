@@ -5,7 +5,8 @@
 //! - [`database`]: the pool and the migrations
 //! - [`watermark`], [`dead_letter`], [`receipt`]: the ledger of what became of every event
 //! - [`event_id`]: under which an event lands at most once
-//! - [`problem`]: errors as HTTP users see them (RFC 9457)
+//! - [`http`]: what the functions that answer HTTP have in common
+//! - [`identity`]: users: who a caller is, what they may do, and who is blocked
 //! - [`settings`], [`clock`], [`telemetry`]: what a function is started with
 
 pub mod clock;
@@ -13,8 +14,9 @@ pub mod contract;
 pub mod database;
 pub mod dead_letter;
 pub mod event_id;
+pub mod http;
+pub mod identity;
 pub mod kafka;
-pub mod problem;
 pub mod receipt;
 pub mod settings;
 pub mod telemetry;

@@ -19,7 +19,7 @@ pub enum Outcome {
     Written,
     /// It repeats an event that has landed already.
     Duplicate,
-    /// It is in the dead letters.
+    /// It is in the dead letters, or repeats an event that is.
     Rejected(Rejection),
 }
 
@@ -35,7 +35,7 @@ pub enum Status {
     Written,
     /// It repeats an event that has landed already.
     Duplicate,
-    /// It is in the dead letters.
+    /// It is in the dead letters, or repeats an event that is.
     Rejected,
 }
 
@@ -97,7 +97,8 @@ async fn look(
     const SELECT: &str = r#"
         select coalesce(r."offset" < w.next_offset and coalesce(r.time_ms <= w.max_timestamp_ms, true), false)
                    as applied,
-               d.reason, d.error_code, q.since_ms, u.topic is not null as duplicate
+               coalesce(d.reason, u.reason) as reason, coalesce(d.error_code, u.error_code) as error_code,
+               coalesce(q.since_ms, u.since_ms) as since_ms, u.topic is not null as duplicate
         from unnest($2::integer[], $3::bigint[], $4::bigint[])
              with ordinality as r ("partition", "offset", time_ms, position)
         left join sluice.watermarks w on w.topic = $1 and w."partition" = r."partition"
@@ -114,7 +115,9 @@ async fn look(
             order by x.incarnation desc limit 1
         ) q on true
         left join lateral (
-            select topic from sluice.duplicates x
+            select x.topic, i.reason, i.error_code, first.since_ms from sluice.duplicates x
+            left join sluice.event_ids i on i.stream = x.stream and i.id_hash = x.id_hash
+            left join sluice.waiting first on first.stream = x.stream and first.event_id = x.id_hash
             where x.topic = $1 and x."partition" = r."partition" and x."offset" = r."offset"
                   and (x.incarnation = w.incarnation or r."offset" < w.first_offset)
             order by x.incarnation desc limit 1
@@ -145,9 +148,12 @@ async fn look(
         .await
 }
 
+/// The error code of an event whose parent did not come in time.
+pub const PARENT_MISSING: &str = "parent_missing";
+
 /// Rejects the events that have waited for their parent since before `before_ms`. Returns how many.
 ///
-/// Their ids are given up: sent again, they are new.
+/// Sent again under the same id, they are tried anew: the parent may have come.
 ///
 /// # Errors
 /// What PostgreSQL answers.
@@ -155,14 +161,17 @@ pub async fn reject_expired(executor: impl PgExecutor<'_>, before_ms: i64) -> Re
     const REJECT: &str = r#"
         with expired as (
             delete from sluice.waiting where since_ms < $1 returning *
-        ), forgotten as (
-            delete from sluice.event_ids i using expired e where i.stream = e.stream and i.id_hash = e.event_id
+        ), rejected as (
+            select *, 'the ' || parent_stream || ' it belongs to did not come in time' as reason, $2 as error_code
+            from expired
+        ), noted as (
+            update sluice.event_ids i set error_code = r.error_code, reason = r.reason
+            from rejected r where i.stream = r.stream and i.id_hash = r.event_id
         )
         insert into sluice.dead_letters
             (topic, "partition", "offset", incarnation, key, payload, headers, record_timestamp_ms, reason, error_code)
-        select topic, "partition", "offset", incarnation, key, payload, headers, record_timestamp_ms,
-               'the ' || parent_stream || ' it belongs to did not come in time', 'parent_missing'
-        from expired
+        select topic, "partition", "offset", incarnation, key, payload, headers, record_timestamp_ms, reason, error_code
+        from rejected
         order by topic, "partition", "offset""#;
-    Ok(sqlx::query(REJECT).bind(before_ms).execute(executor).await?.rows_affected())
+    Ok(sqlx::query(REJECT).bind(before_ms).bind(PARENT_MISSING).execute(executor).await?.rows_affected())
 }

@@ -42,15 +42,12 @@ pub struct Settings {
 /// How long a row waits for its parent unless told otherwise.
 pub const WAIT_FOR_PARENT: Duration = Duration::from_secs(3_600);
 
-impl Settings {
-    /// Reads the process's environment.
-    ///
-    /// # Errors
-    /// The first variable that is missing or malformed.
-    pub fn from_env() -> Result<Self, SettingsError> {
-        Self::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-    }
+/// A variable of the process's environment; an empty one counts as not set.
+pub fn from_env(name: &'static str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
 
+impl Settings {
     /// Reads variables from wherever `variable` finds them.
     ///
     /// # Errors
@@ -102,7 +99,8 @@ fn bootstrap_servers(variable: impl Fn(&'static str) -> Option<String>) -> Resul
     }
 }
 
-fn seconds(
+/// Reads a number of seconds.
+pub(crate) fn seconds(
     variable: impl Fn(&'static str) -> Option<String>,
     name: &'static str,
     default: Duration,
@@ -113,6 +111,22 @@ fn seconds(
             .parse()
             .map(Duration::from_secs)
             .map_err(|_| SettingsError::Malformed { name, expected: "a whole number of seconds" }),
+    }
+}
+
+/// Reads a number from 1.
+pub(crate) fn number(
+    variable: impl Fn(&'static str) -> Option<String>,
+    name: &'static str,
+    default: usize,
+) -> Result<usize, SettingsError> {
+    match variable(name) {
+        None => Ok(default),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|number| *number > 0)
+            .ok_or(SettingsError::Malformed { name, expected: "a whole number from 1" }),
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Event {
 pub(crate) struct EventId {
     pub(crate) id: Uuid,
     pub(crate) payload_hash: i64,
+    /// Whether it is a dead letter that was put back: it may claim the id of an event that was rejected.
+    pub(crate) is_replay: bool,
 }
 
 /// Encoded rows, one after the other, as COPY's binary format has them.
@@ -44,7 +46,11 @@ impl Rows {
     ) -> Result<Event, Rejection> {
         let start = self.0.len();
         let event = self.append(contract, payload).inspect_err(|_| self.0.truncate(start))?;
-        let id = event_id::of(header).map(|id| EventId { id, payload_hash: event_id::payload_hash(&event) });
+        let id = event_id::of(&header).map(|id| EventId {
+            id,
+            payload_hash: event_id::payload_hash(&event),
+            is_replay: header(event_id::REPLAY).is_some(),
+        });
         let document = match contract.mode {
             Mode::Append { .. } | Mode::Upsert { .. } => Value::Null,
             Mode::Entity(_) | Mode::Changes(_) => event,

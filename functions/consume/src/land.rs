@@ -218,6 +218,6 @@ async fn land_released(
     }
     settle::bury(connection, &violations).await?;
     summary.rejected += violations.len();
-    let settled = settle::settle_released(connection, context, contract, &candidates).await?;
+    let settled = settle::settle_claimed(connection, context, contract, &candidates).await?;
     Ok(settled.add_to(summary))
 }

@@ -52,17 +52,21 @@ pub struct Consume {
     registry: Arc<Registry>,
     clock: Clock,
     wait_for_parent: Duration,
-    swept_ms: AtomicI64,
+    expired_ms: AtomicI64,
+    forgot_ms: AtomicI64,
 }
 
-/// How often what has waited too long or is remembered too long is looked for.
-const SWEEP_EVERY_MS: i64 = 1_000;
+/// How often what has waited too long is looked for.
+const EXPIRE_EVERY_MS: i64 = 1_000;
+/// How often what is remembered too long is looked for.
+const FORGET_EVERY_MS: i64 = 3_600_000;
 
 impl Consume {
     /// A function that writes to `pool` what the contracts of `registry` say; rows wait for their parents for
     /// `wait_for_parent`.
     pub fn new(pool: PgPool, registry: Arc<Registry>, clock: Clock, wait_for_parent: Duration) -> Self {
-        Self { pool, registry, clock, wait_for_parent, swept_ms: AtomicI64::new(i64::MIN) }
+        let [expired_ms, forgot_ms] = [AtomicI64::new(i64::MIN), AtomicI64::new(i64::MIN)];
+        Self { pool, registry, clock, wait_for_parent, expired_ms, forgot_ms }
     }
 
     /// Writes a batch, given as the JSON of Lambda's Kafka event.
@@ -95,17 +99,36 @@ impl Consume {
     /// Rejects what has waited too long for its parent and forgets ids that were remembered long enough.
     async fn sweep(&self) -> Result<(), WriteError> {
         let now_ms = self.clock.now_ms();
-        let swept_ms = self.swept_ms.load(Ordering::Relaxed);
-        if now_ms.saturating_sub(swept_ms) < SWEEP_EVERY_MS
-            || self.swept_ms.compare_exchange(swept_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_err()
-        {
+        let expires = is_due(&self.expired_ms, now_ms, EXPIRE_EVERY_MS);
+        let forgets = is_due(&self.forgot_ms, now_ms, FORGET_EVERY_MS);
+        if !expires && !forgets {
             return Ok(());
         }
         let wait_ms = i64::try_from(self.wait_for_parent.as_millis()).unwrap_or(i64::MAX);
-        receipt::reject_expired(&self.pool, now_ms.saturating_sub(wait_ms)).await?;
-        once::forget(&self.pool, now_ms - event_id::REMEMBERED_MS).await?;
-        Ok(())
+        let mut connection = self.pool.acquire().await?;
+        let swept = async {
+            if expires {
+                receipt::reject_expired(&mut *connection, now_ms.saturating_sub(wait_ms)).await?;
+            }
+            if forgets {
+                once::forget(&mut connection, now_ms - event_id::REMEMBERED_MS).await?;
+            }
+            Ok(())
+        };
+        let swept: Result<(), sqlx::Error> = swept.await;
+        if swept.is_err() {
+            // It may lead to a server that has become a standby.
+            connection.close_on_drop();
+        }
+        Ok(swept?)
     }
+}
+
+/// Whether what was last done at `last_ms` is to be done again; if so, it counts as done.
+fn is_due(last_ms: &AtomicI64, now_ms: i64, every_ms: i64) -> bool {
+    let last = last_ms.load(Ordering::Relaxed);
+    now_ms.saturating_sub(last) >= every_ms
+        && last_ms.compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
 fn failed(error: WriteError) -> ConsumeError {

@@ -8,7 +8,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use shared::clock::Clock;
 use shared::contract::Registry;
-use shared::settings::Settings;
+use shared::settings::{Settings, from_env};
 use shared::{database, telemetry};
 
 #[tokio::main]
@@ -24,7 +24,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Error> {
-    let settings = Settings::from_env()?;
+    let settings = Settings::read(from_env)?;
     let registry = Arc::new(Registry::load(settings.contracts_dir.as_deref())?);
     // A sandbox has one invocation at a time.
     let pool = database::connect(&settings.database_url, 1)?;

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use shared::contract::Contract;
+use shared::identity::Caller;
 use shared::kafka::{Acknowledged, Outgoing, SendError};
 
 use crate::Ingest;
@@ -15,24 +16,26 @@ use crate::check::{Checked, EventError, Rules, Verdict, check};
 use crate::entities::Operation;
 use crate::error::Error;
 use crate::idempotency::IdempotencyKey;
-use crate::json_answer::json;
 use crate::prefer::Prefer;
 use crate::receipts::Receipt;
 use crate::wait::{Settled, wait};
+use shared::http::answer::json;
 
 /// How a caller wants its events to be taken.
 #[derive(Debug)]
-pub(crate) struct Demand {
+pub(crate) struct Demand<'c> {
+    user: &'c str,
     arrived: Instant,
     prefer: Prefer,
     idempotency_key: Option<IdempotencyKey>,
 }
 
-impl Demand {
-    /// What the request's headers say of it.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Error> {
+impl<'c> Demand<'c> {
+    /// What the request's headers say of it. The caller may post to the stream.
+    pub(crate) fn of(caller: &'c Caller, contract: &Contract, headers: &HeaderMap) -> Result<Self, Error> {
+        caller.may_post(&contract.roles)?;
         let (prefer, idempotency_key) = (Prefer::of(headers), IdempotencyKey::of(headers)?);
-        Ok(Self { arrived: Instant::now(), prefer, idempotency_key })
+        Ok(Self { user: &caller.name, arrived: Instant::now(), prefer, idempotency_key })
     }
 }
 
@@ -45,17 +48,17 @@ pub(crate) struct Accepted {
     errors: Option<Vec<EventError>>,
 }
 
-/// Checks the events, sends them, and waits for what becomes of them, if that is asked for.
+/// Checks the caller's events, sends them, and waits for what becomes of them, if that is asked for.
 pub(crate) async fn accept(
     ingest: &Ingest,
     contract: &Contract,
     posted: &Posted,
     operation: Option<Operation>,
-    demand: Demand,
+    demand: Demand<'_>,
 ) -> Result<Accepted, Error> {
-    let Demand { arrived, prefer, idempotency_key } = demand;
+    let Demand { user, arrived, prefer, idempotency_key } = demand;
     let is_lenient = prefer.is_lenient();
-    let rules = Rules { contract, operation, idempotency_key: idempotency_key.as_ref(), is_lenient };
+    let rules = Rules { contract, operation, user, idempotency_key: idempotency_key.as_ref(), is_lenient };
     let Verdict { valid, errors } = check(posted, rules)?;
     let errors = is_lenient.then_some(errors);
     let mut receipts = send(ingest, contract, &valid, is_lenient).await?;
@@ -83,7 +86,6 @@ async fn send(
             topic: &contract.topic,
             key: event.key.as_deref().map(str::as_bytes),
             value: &event.text,
-            // `sluice-user`, once users are known, joins the headers here.
             headers: &event.headers,
         })
         .collect();

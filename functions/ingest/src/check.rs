@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 use shared::contract::{Contract, NotJson, VIOLATIONS_LISTED, Violation};
-use shared::event_id::IDEMPOTENCY_KEY;
+use shared::event_id;
 use shared::kafka::RecordHeader;
 
 use crate::body::{Event, Posted, Unreadable};
@@ -91,6 +91,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) contract: &'a Contract,
     /// What the events do, where the route says so.
     pub(crate) operation: Option<Operation>,
+    /// Who sends them.
+    pub(crate) user: &'a str,
     /// Under which key they land at most once.
     pub(crate) idempotency_key: Option<&'a IdempotencyKey>,
     /// Whether the valid events are taken although others are not.
@@ -160,9 +162,10 @@ fn check_event(
         errors.push(at(pointer, format!("makes a record key of more than {KEY_BYTES} bytes")));
     }
     let key = key.map(std::borrow::Cow::into_owned);
+    event.headers.push((event_id::USER.to_owned(), Some(rules.user.as_bytes().to_vec())));
     if let Some(idempotency_key) = rules.idempotency_key {
         let key = idempotency_key.of_event(index, is_batch);
-        event.headers.push((IDEMPOTENCY_KEY.to_owned(), Some(key.into_bytes())));
+        event.headers.push((event_id::IDEMPOTENCY_KEY.to_owned(), Some(key.into_bytes())));
     }
     if event.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum::<usize>()
         > HEADERS_BYTES

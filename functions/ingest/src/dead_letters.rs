@@ -9,16 +9,16 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::contract::json as contract_json;
 use shared::dead_letter::{self, DeadLetter};
-use shared::event_id::{CLOUD_EVENT_ID, CLOUD_EVENT_SOURCE, IDEMPOTENCY_KEY};
+use shared::event_id;
 use shared::kafka::{Outgoing, RecordHeader};
 
 use crate::Ingest;
 use crate::accept::{Failure, first_failure};
-use crate::database::in_time;
 use crate::error::Error;
-use crate::json_answer::{List, json};
-use crate::query::Fields;
 use crate::receipts::Receipt;
+use shared::http::answer::{List, json};
+use shared::http::database::in_time;
+use shared::http::fields::Fields;
 
 /// The payloads in one answer, in bytes, which must leave room in Lambda's 6 MiB.
 const PAGE_BYTES: i64 = 2 * 1_024 * 1_024;
@@ -100,7 +100,8 @@ pub(crate) async fn find(ingest: &Ingest, id: &str) -> Result<Item, Error> {
 /// Puts a dead letter back on its topic: once, however often it is asked for.
 ///
 /// Should the function die after the send and before the commit, the letter is still open, and a repeat sends it
-/// again - under the same id, so that it lands once.
+/// again - under the same id, so that it lands once. The header that says so also lets it claim the id under which it
+/// was rejected.
 pub(crate) async fn replay(ingest: &Ingest, id: &str) -> Result<Replayed, Error> {
     let id: i64 = id.parse().map_err(|_| absent())?;
     let mut transaction = in_time(ingest.pool.begin()).await?;
@@ -111,7 +112,7 @@ pub(crate) async fn replay(ingest: &Ingest, id: &str) -> Result<Replayed, Error>
     if ingest.registry.topic(&letter.topic).is_none() {
         return Err(Error::NotReplayable("No stream has its topic any more."));
     }
-    let headers = with_id(&letter);
+    let headers = as_replay(&letter);
     let record =
         Outgoing { topic: &letter.topic, key: letter.key.as_deref(), value: &letter.payload, headers: &headers };
     let answers = ingest.producer.send(&[record]).await;
@@ -126,13 +127,11 @@ pub(crate) async fn replay(ingest: &Ingest, id: &str) -> Result<Replayed, Error>
     }
 }
 
-/// The record's headers, with an id under which it lands once.
-fn with_id(letter: &DeadLetter) -> Vec<RecordHeader> {
+/// The record's headers and the one that makes it a replay, unless it was one already.
+fn as_replay(letter: &DeadLetter) -> Vec<RecordHeader> {
     let mut headers = dead_letter::headers_from_json(&letter.headers);
-    let has = |name| headers.iter().any(|(header, value)| header == name && value.is_some());
-    let has_id = has(IDEMPOTENCY_KEY) || (has(CLOUD_EVENT_ID) && has(CLOUD_EVENT_SOURCE));
-    if !has_id {
-        headers.push((IDEMPOTENCY_KEY.to_owned(), Some(format!("dead-letter-{}", letter.id).into_bytes())));
+    if !headers.iter().any(|(header, _)| header == event_id::REPLAY) {
+        headers.push((event_id::REPLAY.to_owned(), Some(letter.id.to_string().into_bytes())));
     }
     headers
 }

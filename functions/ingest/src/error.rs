@@ -7,13 +7,13 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use shared::contract::NotJson;
-use shared::problem::Problem;
+use shared::http::database;
+use shared::http::fields;
+use shared::http::problem::Problem;
+use shared::identity::Denied;
 
 use crate::check::EventError;
 use crate::receipts::Receipt;
-
-/// After how long a caller may try again what the broker or the database did not do.
-const RETRY_AFTER_SECONDS: u32 = 2;
 
 /// Why a request fails.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,9 @@ pub(crate) enum Error {
     /// `503`: broker or database do not answer.
     #[error("unhealthy: {0}")]
     Unhealthy(&'static str),
+    /// `401` or `403`: the caller may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// `503` or `500`: the database does not do its part.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
@@ -101,11 +104,9 @@ impl Error {
                     .with("line", error.line)
                     .with("column", error.column)
             }
-            Self::Malformed(detail) => {
-                Problem::new(StatusCode::BAD_REQUEST, "malformed", "The request is malformed", detail.as_ref())
-            }
+            Self::Malformed(detail) => Problem::malformed(detail.as_ref()),
             Self::NotFound(detail) => Problem::not_found(detail.as_ref()),
-            Self::MethodNotAllowed { allow } => method_not_allowed(&format!("This route takes {allow}.")),
+            Self::MethodNotAllowed { allow } => Problem::method_not_allowed(format!("This route takes {allow}.")),
             Self::NotReplayable(detail) => {
                 Problem::new(StatusCode::CONFLICT, "not-replayable", "The dead letter is not replayed", *detail)
             }
@@ -145,31 +146,17 @@ impl Error {
                 "A batch holds at least one event.",
             ),
             Self::Rejected { receipts, errors } => rejected(receipts, errors.as_deref()),
-            Self::Unacknowledged { receipts } => {
-                Problem::unavailable("broker", RETRY_AFTER_SECONDS).with("receipts", listed(receipts))
-            }
-            Self::Unhealthy(what) => Problem::unavailable(what, RETRY_AFTER_SECONDS),
-            Self::Database(error) => match database_fate(error) {
-                DatabaseFate::Parameter => Problem::new(
-                    StatusCode::BAD_REQUEST,
-                    "malformed",
-                    "The request is malformed",
-                    "A parameter does not fit its column's type.",
-                ),
-                DatabaseFate::Unavailable => Problem::unavailable("database", RETRY_AFTER_SECONDS),
-                DatabaseFate::Fault => Problem::internal(),
-            },
+            Self::Unacknowledged { receipts } => Problem::unavailable("broker").with("receipts", listed(receipts)),
+            Self::Unhealthy(what) => Problem::unavailable(what),
+            Self::Denied(denied) => denied.problem(),
+            Self::Database(error) => database::problem(error),
         }
     }
 
     fn log(&self) {
         match self {
-            Self::Database(error) => match database_fate(error) {
-                // What PostgreSQL says of it repeats the value.
-                DatabaseFate::Parameter => tracing::debug!("a parameter does not fit its column's type"),
-                DatabaseFate::Unavailable => tracing::warn!(%error, "the database does not do its part"),
-                DatabaseFate::Fault => tracing::error!(%error, "the database refuses: has it been migrated?"),
-            },
+            Self::Denied(denied) => denied.log(),
+            Self::Database(error) => database::log(error),
             Self::Unhealthy(what) => tracing::warn!(what, "no answer"),
             Self::Rejected { .. }
             | Self::Unacknowledged { .. }
@@ -186,11 +173,6 @@ impl Error {
             | Self::Empty => {}
         }
     }
-}
-
-/// `405`.
-pub(crate) fn method_not_allowed(detail: &str) -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed", detail)
 }
 
 fn rejected(receipts: &[Receipt], errors: Option<&[EventError]>) -> Problem {
@@ -212,42 +194,9 @@ fn listed(items: &[impl serde::Serialize]) -> Value {
     serde_json::to_value(items).unwrap_or_default()
 }
 
-enum DatabaseFate {
-    Parameter,
-    Unavailable,
-    Fault,
-}
-
-/// Whose fault it is, by SQLSTATE class (PostgreSQL, appendix A).
-fn database_fate(error: &sqlx::Error) -> DatabaseFate {
-    match error {
-        sqlx::Error::Database(error) => match error.code().as_deref().and_then(|code| code.get(..2)) {
-            // Data exception: in what we read, only a parameter can cause it.
-            Some("22") => DatabaseFate::Parameter,
-            // Connection, rollback, resources, operator intervention.
-            Some("08" | "25" | "40" | "53" | "55" | "57" | "58") => DatabaseFate::Unavailable,
-            _ => DatabaseFate::Fault,
-        },
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::BeginFailed
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => DatabaseFate::Unavailable,
-        sqlx::Error::Configuration(_)
-        | sqlx::Error::InvalidArgument(_)
-        | sqlx::Error::RowNotFound
-        | sqlx::Error::TypeNotFound { .. }
-        | sqlx::Error::ColumnIndexOutOfBounds { .. }
-        | sqlx::Error::ColumnNotFound(_)
-        | sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::Encode(_)
-        | sqlx::Error::Decode(_)
-        | sqlx::Error::AnyDriverError(_)
-        | sqlx::Error::Migrate(_)
-        | sqlx::Error::InvalidSavePointStatement
-        | _ => DatabaseFate::Fault,
+impl From<fields::Malformed> for Error {
+    fn from(fields::Malformed(detail): fields::Malformed) -> Self {
+        Self::Malformed(detail)
     }
 }
 

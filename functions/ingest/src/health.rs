@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::Ingest;
 use crate::error::Error;
-use crate::json_answer;
+use shared::http::answer;
 
 /// How long they have.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ pub(crate) struct Healthy;
 
 impl IntoResponse for Healthy {
     fn into_response(self) -> Response {
-        json_answer::json(StatusCode::OK, &json!({"status": "ok", "broker": "ok", "database": "ok"}))
+        answer::json(StatusCode::OK, &json!({"status": "ok", "broker": "ok", "database": "ok"}))
     }
 }
 

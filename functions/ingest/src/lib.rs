@@ -6,18 +6,14 @@
 mod accept;
 mod body;
 mod check;
-mod database;
 mod dead_letters;
-mod edge;
 mod entities;
 mod error;
 mod health;
 mod idempotency;
-mod json_answer;
 mod openapi;
 mod partitions;
 mod prefer;
-mod query;
 mod receipts;
 mod routes;
 mod streams;
@@ -33,7 +29,7 @@ use shared::kafka::Producer;
 use sqlx::PgPool;
 
 use crate::partitions::Partitions;
-pub use crate::routes::router;
+pub use crate::routes::{routes, routes_for_anyone};
 
 /// What the function works with.
 pub struct Ingest {

@@ -3,15 +3,14 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lambda_http::http::Uri;
-use lambda_http::request::RequestContext;
-use lambda_http::tower::Layer as _;
-use lambda_http::tower::util::MapRequestLayer;
-use lambda_http::{Error, Request, RequestExt as _};
+use lambda_http::Error;
 use shared::clock::Clock;
 use shared::contract::Registry;
+use shared::database;
+use shared::http::lambda;
+use shared::identity::{Identity, IdentitySettings, Relay};
 use shared::kafka::Producer;
-use shared::settings::Settings;
+use shared::settings::{Settings, from_env};
 
 /// One request at a time on Lambda: a replay holds one connection, `/health` or a lookup another.
 const DATABASE_CONNECTIONS: u32 = 2;
@@ -29,52 +28,17 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Error> {
-    let settings = Settings::from_env()?;
+    let settings = Settings::read(from_env)?;
+    let identity = IdentitySettings::read(from_env)?;
     let registry = Arc::new(Registry::load(settings.contracts_dir.as_deref())?);
     let producer = Producer::new(&settings.kafka)?;
-    let pool = shared::database::connect(&settings.database_url, DATABASE_CONNECTIONS)?;
+    let pool = database::connect(&settings.database_url, DATABASE_CONNECTIONS)?;
     // Connects while the runtime starts. Where it fails, the first request that needs it tells.
     let connecting = pool.clone();
     tokio::spawn(async move { connecting.acquire().await.map(drop) });
-    let ingest = ingest::Ingest::new(pool, registry, producer, Clock::system(), settings.wait_for_parent);
-    let router = ingest::router(Arc::new(ingest));
-    lambda_http::run(MapRequestLayer::new(without_stage).layer(router)).await
-}
-
-/// Takes away the name of a stage, which stands before the path of all but `$default`.
-fn without_stage(mut request: Request) -> Request {
-    let stage = match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV2(context)) => context.stage.as_deref(),
-        _ => None,
-    };
-    let prefix = stage.map(|stage| format!("/{stage}")).unwrap_or_default();
-    let path_and_query = request.uri().path_and_query().map(|rest| rest.as_str()).unwrap_or_default();
-    if let Some(rest) = path_and_query.strip_prefix(&prefix).filter(|rest| rest.starts_with('/'))
-        && let Ok(uri) = rest.parse::<Uri>()
-    {
-        *request.uri_mut() = uri;
-    }
-    request
-}
-
-#[cfg(test)]
-mod tests {
-    use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
-
-    use super::*;
-
-    fn path(stage: &str, path: &str) -> String {
-        let mut context = ApiGatewayV2httpRequestContext::default();
-        context.stage = Some(stage.to_owned());
-        let mut request = Request::default().with_request_context(RequestContext::ApiGatewayV2(context));
-        *request.uri_mut() = Uri::try_from(path).unwrap_or_default();
-        without_stage(request).uri().to_string()
-    }
-
-    #[test]
-    fn a_named_stage_is_no_part_of_the_path() {
-        assert_eq!(path("prod", "https://x.org/prod/events/city?a=/prod/"), "/events/city?a=/prod/");
-        assert_eq!(path("prod", "/product/city"), "/product/city");
-        assert_eq!(path("$default", "/events/city"), "/events/city");
-    }
+    let clock = Clock::system();
+    let relay = Relay::of(&registry, &pool, &producer);
+    let identity = Identity::new(pool.clone(), clock.clone(), &identity, relay);
+    let ingest = ingest::Ingest::new(pool, registry, producer, clock, settings.wait_for_parent);
+    lambda::run(ingest::routes(Arc::new(ingest), identity)).await
 }

@@ -7,9 +7,9 @@ use shared::kafka::Acknowledged;
 use shared::receipt::{self, Outcome, Status};
 
 use crate::Ingest;
-use crate::database::in_time;
 use crate::error::Error;
-use crate::json_answer::json;
+use shared::http::answer::json;
+use shared::http::database::in_time;
 
 /// Where an accepted event lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -8,8 +8,8 @@ use shared::contract::Contract;
 
 use crate::Ingest;
 use crate::error::Error;
-use crate::json_answer::{List, json};
-use crate::query::Fields;
+use shared::http::answer::{List, json};
+use shared::http::fields::Fields;
 
 /// A stream as it is shown.
 #[derive(Debug, Serialize)]

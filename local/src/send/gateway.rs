@@ -9,6 +9,8 @@ use reqwest::{RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::credentials::Credentials;
+
 use super::answer::{Answer, Decision, Fate, Meaning, Status};
 use super::batch::Batch;
 
@@ -47,28 +49,6 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// for their parents is answered only when its time is up: then less is asked for.
 const FIRST_WAIT_SECONDS: u64 = 2;
 const LONGEST_WAIT_SECONDS: u64 = 8;
-
-/// Name and password, for HTTP Basic.
-#[derive(Clone)]
-pub(super) struct Credentials {
-    name: String,
-    password: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl std::str::FromStr for Credentials {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, password) = text.split_once(':').ok_or("should be NAME:PASSWORD")?;
-        Ok(Self { name: name.to_owned(), password: password.to_owned() })
-    }
-}
 
 /// Why the gateway cannot be used.
 #[derive(Debug, thiserror::Error)]

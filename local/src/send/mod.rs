@@ -27,12 +27,13 @@ use shared::clock::Clock;
 use shared::contract::random::RandomEvents;
 use shared::contract::{Contract, ContractError, Mode, Registry};
 
+use crate::credentials::Credentials;
 use crate::environment::Environment;
 use crate::interrupts::Interrupts;
 use crate::terminal::{complain, say};
 
 use batch::Lanes;
-use gateway::{Credentials, Gateway, GatewayError, Patience};
+use gateway::{Gateway, GatewayError, Patience};
 use progress::Progress;
 use run::{Plan, Stop};
 use source::{Lines, Random, Source};

@@ -1,11 +1,15 @@
 //! What a newcomer is told once everything runs.
 
+use crate::credentials::Credentials;
 use crate::servers::RunningServers;
 use crate::terminal::say;
 
 /// Prints the addresses, and commands that work as they are printed.
-pub(super) fn announce(port: u16, servers: &RunningServers) {
+pub(super) fn announce(port: u16, servers: &RunningServers, admin: &Credentials) {
     let RunningServers { database_url, bootstrap_servers, .. } = servers;
+    let Credentials { name, password } = admin;
+    let user = format!("-u '{}'", format!("{name}:{password}").replace('\'', r"'\''"));
+    let ann = r#"'{"user":"ann","pass":"correct horse battery"}'"#;
     let address = format!("http://127.0.0.1:{port}");
     let json = "-H 'content-type: application/json'";
     let wait = "-H 'prefer: wait=10'";
@@ -14,15 +18,19 @@ pub(super) fn announce(port: u16, servers: &RunningServers) {
     say(format_args!(
         "\
 Sluice is ready at {address}
+Log in as {name} with the password {password}
 DATABASE_URL={database_url}
 KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}
 
 Post an event and wait until it is written; then post another one and read its receipt:
-  curl -s {address}/events/route {json} {wait} -d {event}
-  curl -s {address}$(curl -s {address}/events/route {json} {wait} -d {event} | grep -o '/receipts/[^\"]*')
+  curl -s {user} {address}/events/route {json} {wait} -d {event}
+  curl -s {user} {address}$(curl -s {user} {address}/events/route {json} {wait} -d {event} | grep -o '/receipts/[^\"]*')
 Create a continent and list them:
-  curl -s {address}/continent {json} {wait} -d {continent}
-  curl -s {address}/continents
+  curl -s {user} {address}/continent {json} {wait} -d {continent}
+  curl -s {user} {address}/continents
+Register a user and get a token, which is quicker than a password:
+  curl -s {address}/register {json} -d {ann}
+  curl -s {address}/login {json} -d {ann}
 Look into the database:
   psql '{database_url}' -c 'select * from routes_table'
 

@@ -16,6 +16,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin;
+use crate::credentials::Credentials;
 use crate::environment::Environment;
 use crate::event_source_mapping::{EventSourceMapping, configuration};
 use crate::gateway::Gateway;
@@ -42,6 +44,9 @@ pub(crate) struct Up {
     /// Keep the servers' state in this folder [default: a temporary one, removed at the end].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// An admin's name and password [default: demo, with a random password].
+    #[arg(long, value_name = "NAME:PASSWORD")]
+    admin: Option<Credentials>,
     /// Variables that the environment does not set, as NAME=value lines.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
@@ -73,18 +78,19 @@ impl Up {
         registry: Arc<Registry>,
         interrupts: &mut Interrupts,
     ) -> Result<ExitCode, CommandError> {
+        let admin = self.admin.clone().unwrap_or_else(Credentials::demo);
         let servers = tokio::select! {
             started = self.start_servers(data) => started?,
             () = interrupts.next() => return Err(CommandError::Interrupted),
         };
         let running = tokio::select! {
             died = servers.died() => Err(died.into()),
-            running = Running::start(&servers, listener, environment, registry) => running,
+            running = Running::start(&servers, listener, environment, registry, &admin) => running,
             () = interrupts.next() => Err(CommandError::Interrupted),
         };
         let outcome = match running {
             Ok(mut running) => {
-                announcement::announce(running.port, &servers);
+                announcement::announce(running.port, &servers, &admin);
                 let ended = running.until(interrupts, &servers).await;
                 running.stop(interrupts, ended.is_ok()).await;
                 ended
@@ -138,13 +144,16 @@ impl Running {
         listener: TcpListener,
         environment: &Environment,
         registry: Arc<Registry>,
+        admin: &Credentials,
     ) -> Result<Self, CommandError> {
         let settings = environment.settings_for(&servers.bootstrap_servers, &servers.database_url)?;
+        let (identity, users) = (environment.identity()?, environment.users()?);
         schema::migrate(&settings.database_url, settings.contracts_dir.as_deref()).await?;
         schema::create_topics(&settings.kafka, &registry).await?;
+        admin::make(&settings.database_url, &admin.name, &admin.password, users.blocklist).await?;
 
         let configurations = configuration::of_registry(&configuration::template_path(), &registry)?;
-        let gateway = Gateway::new(settings, registry, Clock::system())?;
+        let gateway = Gateway::new(settings, &identity, users, registry, Clock::system())?;
         let mappings = configurations
             .into_iter()
             .map(|configuration| gateway.start_mapping(configuration))
@@ -152,7 +161,7 @@ impl Running {
         let stop_accepting = CancellationToken::new();
         let port = listener.local_addr().map_err(CommandError::Serve)?.port();
         let server =
-            axum::serve(listener, gateway.router()).with_graceful_shutdown(stop_accepting.clone().cancelled_owned());
+            axum::serve(listener, gateway.service()).with_graceful_shutdown(stop_accepting.clone().cancelled_owned());
         let serving = tokio::spawn(server.into_future());
         Ok(Self { port, gateway, mappings, stop_accepting, serving })
     }

@@ -17,6 +17,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use shared::clock::Clock;
 use shared::contract::Registry;
+use shared::http::edge::serve;
 use shared::kafka::{KafkaSettings, Producer, topics};
 use shared::settings::WAIT_FOR_PARENT;
 use sqlx::PgPool;
@@ -72,7 +73,7 @@ impl World {
         let ingest = Ingest::new(pool.clone(), Arc::clone(&registry), producer, Clock::system(), WAIT_FOR_PARENT);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = axum::serve(listener, ingest::router(Arc::new(ingest))).into_future();
+        let serving = axum::serve(listener, serve(ingest::routes_for_anyone(Arc::new(ingest)))).into_future();
         let mut world = Self {
             kafka,
             postgres,

@@ -10,14 +10,20 @@ use futures::future::join_all;
 use local::event_source_mapping::EventSourceMapping;
 use local::event_source_mapping::configuration::MappingConfiguration;
 use local::gateway::Gateway;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::contract::Registry;
-use shared::kafka::topics;
+use shared::identity::lockout::Rule;
+use shared::identity::name::UserName;
+use shared::identity::password::{Blocklist, Password};
+use shared::identity::{IdentitySettings, TokenKeys, make_admin};
+use shared::kafka::{KafkaSettings, topics};
 use shared::settings::{Settings, WAIT_FOR_PARENT};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
+use users::{Registration, UsersSettings};
 
 use super::database::TestDatabase;
 use super::kafka;
@@ -31,6 +37,19 @@ pub struct Plan {
     batch_size: usize,
     window: Duration,
     consumes: bool,
+    lockout: Rule,
+    cluster: KafkaSettings,
+}
+
+/// The admin that every gateway has.
+pub const ADMIN: (&str, &str) = ("Admin", "the admin's password");
+
+/// A client that sends these Basic credentials.
+pub fn client_of((name, password): (&str, &str)) -> reqwest::Client {
+    let credentials = base64_simd::STANDARD.encode_to_string(format!("{name}:{password}"));
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, format!("Basic {credentials}").parse().unwrap());
+    reqwest::Client::builder().default_headers(headers).build().unwrap()
 }
 
 /// A gateway with the contracts that ship.
@@ -45,6 +64,8 @@ pub fn plan() -> Plan {
         batch_size: 10_000,
         window: Duration::from_millis(20),
         consumes: true,
+        lockout: Rule { after: 5, window_ms: 60_000, for_ms: 900_000 },
+        cluster: kafka::settings(),
     };
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/contracts");
     for entry in std::fs::read_dir(shipped).unwrap() {
@@ -91,12 +112,27 @@ impl Plan {
         Self { consumes: false, ..self }
     }
 
+    /// How much guessing is borne: five failures within a minute, unless a test says otherwise.
+    pub fn lockout(self, lockout: Rule) -> Self {
+        Self { lockout, ..self }
+    }
+
+    /// Uses another cluster than the one that all tests share.
+    pub fn cluster(self, cluster: KafkaSettings) -> Self {
+        Self { cluster, ..self }
+    }
+
+    /// The folder of its contracts.
+    pub fn contracts(&self) -> &Path {
+        self.contracts.path()
+    }
+
     /// Starts it.
     pub async fn start(self) -> TestGateway {
         let database = TestDatabase::create().await;
         shared::database::migrate(&database.pool, Some(self.contracts.path())).await.unwrap();
         let registry = Arc::new(Registry::load(Some(self.contracts.path())).unwrap());
-        let kafka = kafka::settings();
+        let kafka = self.cluster.clone();
         topics::ensure(&kafka, &registry).await.unwrap();
         let settings = Settings {
             database_url: database.url.clone(),
@@ -104,13 +140,21 @@ impl Plan {
             contracts_dir: Some(self.contracts.path().to_owned()),
             wait_for_parent: self.wait_for_parent,
         };
-        let gateway = Gateway::new(settings, Arc::clone(&registry), self.clock.clone()).unwrap();
+        let identity = IdentitySettings {
+            token_keys: TokenKeys::parse(&"5a".repeat(32)).unwrap(),
+            token_for: Duration::from_secs(3_600),
+            lockout: self.lockout,
+        };
+        let users = UsersSettings { registration: Registration::Open, blocklist: Blocklist::Off };
+        let gateway = Gateway::new(settings, &identity, users, Arc::clone(&registry), self.clock.clone()).unwrap();
+        let admin = UserName::parse(ADMIN.0).unwrap();
+        make_admin(&database.pool, &admin, Password::given(ADMIN.1)).await.unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = tokio::spawn(axum::serve(listener, gateway.router()).into_future());
+        let serving = tokio::spawn(axum::serve(listener, gateway.service()).into_future());
         let mut running = TestGateway {
             url,
-            http: reqwest::Client::new(),
+            http: client_of(ADMIN),
             registry,
             mappings: Vec::new(),
             gateway,
@@ -129,7 +173,7 @@ impl Plan {
 pub struct TestGateway {
     /// Its address, without a slash at the end.
     pub url: String,
-    /// A client for it.
+    /// A client for it, which is an admin's.
     pub http: reqwest::Client,
     /// Its contracts.
     pub registry: Arc<Registry>,

@@ -7,7 +7,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Headers, Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use shared::kafka::KafkaSettings;
 
@@ -138,4 +138,33 @@ pub async fn set_back(kafka: &KafkaSettings, group: &str, topic: &str, partition
         .await
         .unwrap()
         .unwrap();
+}
+
+/// The values of all records that a topic has now.
+pub async fn values(kafka: &KafkaSettings, topic: &str) -> Vec<Vec<u8>> {
+    let partitions = partitions(kafka, topic).await;
+    let consumer: BaseConsumer = kafka.client_config().set("group.id", "nobody").create().unwrap();
+    let topic = topic.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let mut values = Vec::new();
+        for partition in partitions {
+            let (low, high) = consumer.fetch_watermarks(&topic, partition, Duration::from_secs(10)).unwrap();
+            let mut assigned = TopicPartitionList::new();
+            assigned.add_partition_offset(&topic, partition, rdkafka::Offset::Offset(low)).unwrap();
+            consumer.assign(&assigned).unwrap();
+            let mut next = low;
+            while next < high {
+                let record = consumer.poll(Duration::from_secs(10)).expect("a record").unwrap();
+                next = record.offset() + 1;
+                values.push(record.payload().unwrap_or_default().to_vec());
+                values.push(record.key().unwrap_or_default().to_vec());
+                for header in record.headers().into_iter().flat_map(Headers::iter) {
+                    values.push(header.value.unwrap_or_default().to_vec());
+                }
+            }
+        }
+        values
+    })
+    .await
+    .unwrap()
 }

@@ -13,6 +13,7 @@
 pub mod database;
 pub mod gateway;
 pub mod kafka;
+pub mod process;
 pub mod recorder;
 
 /// A variable that `cargo local with-servers` sets.

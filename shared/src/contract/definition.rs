@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::column::{Column, ColumnType};
 use super::pointer::{self, Pointer};
 use super::{Changes, Entity, Landing, Mode, Parent, Table};
+use crate::identity::Role;
 
 /// What is wrong with a contract, and where in its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,12 @@ pub(super) struct Definition {
     #[serde(default)]
     tables: Vec<String>,
     evolve: Option<bool>,
+    #[serde(default = "any_user")]
+    pub(super) roles: Vec<Role>,
+}
+
+fn any_user() -> Vec<Role> {
+    vec![Role::User]
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -23,6 +23,8 @@ use memchr::memmem;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::identity::Role;
+
 /// A stream's contract, compiled.
 #[derive(Debug)]
 pub struct Contract {
@@ -34,6 +36,8 @@ pub struct Contract {
     pub partitions: i32,
     /// What of an event decides its partition; with none, any partition will do.
     pub key: Vec<Pointer>,
+    /// Who may post its events; empty: nobody, over HTTP.
+    pub roles: Vec<Role>,
     /// How its events land.
     pub mode: Mode,
     /// The whole file.

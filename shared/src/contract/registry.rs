@@ -184,6 +184,7 @@ pub(super) fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
         topic: definition.topic,
         partitions: definition.partitions.into(),
         key: definition.key,
+        roles: definition.roles,
         mode,
         document,
         validator,
@@ -224,7 +225,7 @@ mod tests {
     fn the_built_in_contracts_are_right() {
         let streams = Registry::load(None)
             .map(|registry| registry.contracts().map(|contract| contract.stream.clone()).collect::<Vec<_>>());
-        let expected = ["changes", "city", "continent", "country", "route", "user-event"];
+        let expected = ["changes", "city", "continent", "country", "login", "route", "user-event"];
         assert_eq!(streams.map_err(|error| error.to_string()), Ok(expected.map(str::to_owned).to_vec()));
     }
 

@@ -1,7 +1,5 @@
 //! What becomes of a stream's new records: written, a duplicate, waiting, or a dead letter.
 
-use std::collections::HashMap;
-
 use shared::contract::Contract;
 use shared::dead_letter::{self, Rejection};
 use sqlx::PgConnection;
@@ -54,85 +52,54 @@ pub(super) async fn settle(
     contract: &Contract,
     candidates: &[Candidate<'_>],
 ) -> Result<Settled, WriteError> {
-    let ids: Vec<(usize, EventId)> =
-        candidates.iter().enumerate().filter_map(|(index, candidate)| Some((index, candidate.id?))).collect();
-    if ids.is_empty() {
-        let exceptions = isolate(connection, context, contract, candidates).await?;
-        return write_off(connection, candidates, exceptions, context.now_ms).await;
-    }
-
-    let claimed: Vec<EventId> = ids.iter().map(|(_, id)| *id).collect();
-    let claims = once::claim(connection, &contract.stream, &claimed, context.now_ms).await?;
-    let claims: HashMap<usize, Claim> = ids.iter().map(|(index, _)| *index).zip(claims).collect();
-    let new: Vec<usize> =
-        (0..candidates.len()).filter(|index| claims.get(index).is_none_or(|claim| *claim == Claim::First)).collect();
-    let slice: Vec<Candidate<'_>> = new.iter().map(|&index| candidates[index]).collect();
-    let mut exceptions = isolate(connection, context, contract, &slice).await?;
-
-    exceptions.rejected.iter_mut().for_each(|(index, _)| *index = new[*index]);
-    exceptions.duplicates.iter_mut().for_each(|index| *index = new[*index]);
-    let rejected: HashMap<usize, Rejection> = exceptions.rejected.iter().cloned().collect();
-    for (&index, &claim) in &claims {
-        match claim {
-            Claim::First => {}
-            // What repeats an event of this batch that was rejected has its fate.
-            Claim::Repeat(Some(first)) => match rejected.get(&ids[first].0) {
-                Some(rejection) => exceptions.rejected.push((index, rejection.clone())),
-                None => exceptions.duplicates.push(index),
-            },
-            Claim::Repeat(None) => exceptions.duplicates.push(index),
-            Claim::Conflict => exceptions.rejected.push((
-                index,
-                Rejection {
-                    code: "idempotency_conflict".to_owned(),
-                    reason: "another payload came under the same id".to_owned(),
-                },
-            )),
+    let ids: Vec<EventId> = candidates.iter().filter_map(|candidate| candidate.id).collect();
+    let mut claims = once::claim(connection, &contract.stream, &ids, context.now_ms).await?.into_iter();
+    let mut first = Vec::with_capacity(candidates.len());
+    let mut repeats = Vec::new();
+    let mut conflicts = Vec::new();
+    for candidate in candidates {
+        match candidate.id.and_then(|_| claims.next()) {
+            None | Some(Claim::First) => first.push(*candidate),
+            Some(Claim::Repeat) => repeats.push(candidate),
+            Some(Claim::Conflict) => conflicts.push(*candidate),
         }
     }
-    let given_up: Vec<Uuid> = rejected.keys().filter_map(|&index| Some(candidates[index].id?.id)).collect();
-    once::give_up(connection, &contract.stream, &given_up).await?;
-    write_off(connection, candidates, exceptions, context.now_ms).await
+    let mut settled = settle_claimed(connection, context, contract, &first).await?;
+    let conflict = Rejection {
+        code: "idempotency_conflict".to_owned(),
+        reason: "another payload came under the same id".to_owned(),
+    };
+    let violations: Vec<Violation<'_>> = conflicts.iter().map(|candidate| (*candidate, &conflict)).collect();
+    bury(connection, &violations).await?;
+    once::note_duplicates(connection, &contract.stream, &repeats, context.now_ms).await?;
+    settled.rejected += violations.len();
+    settled.duplicates += repeats.len();
+    Ok(settled)
 }
 
-/// Settles records that had been waiting: their ids are claimed already.
-pub(super) async fn settle_released(
+/// Settles records whose ids are claimed, if they carry any: what is new, and what had been waiting.
+pub(super) async fn settle_claimed(
     connection: &mut PgConnection,
     context: &Context<'_>,
     contract: &Contract,
     candidates: &[Candidate<'_>],
 ) -> Result<Settled, WriteError> {
-    let exceptions = isolate(connection, context, contract, candidates).await?;
-    let rejected = exceptions.rejected.iter();
-    let given_up: Vec<Uuid> = rejected.filter_map(|(index, _)| Some(candidates[*index].id?.id)).collect();
-    once::give_up(connection, &contract.stream, &given_up).await?;
-    write_off(connection, candidates, exceptions, context.now_ms).await
-}
-
-/// Notes what was not plainly written.
-async fn write_off(
-    connection: &mut PgConnection,
-    candidates: &[Candidate<'_>],
-    exceptions: Exceptions,
-    now_ms: i64,
-) -> Result<Settled, WriteError> {
+    let Exceptions { rejected, duplicates, waiting, skipped_rows, created } =
+        isolate(connection, context, contract, candidates).await?;
     let violations: Vec<Violation<'_>> =
-        exceptions.rejected.iter().map(|(index, rejection)| (candidates[*index], rejection)).collect();
+        rejected.iter().map(|(index, rejection)| (candidates[*index], rejection)).collect();
     bury(connection, &violations).await?;
-    let duplicates: Vec<(&str, i32, i64, i32)> = exceptions
-        .duplicates
-        .iter()
-        .map(|&index| &candidates[index])
-        .map(|candidate| (candidate.topic, candidate.partition, candidate.offset, candidate.incarnation))
-        .collect();
-    once::note_duplicates(connection, &duplicates, now_ms).await?;
-    let exceptional = violations.len() + duplicates.len() + exceptions.waiting;
+    let ids: Vec<(Uuid, &Rejection)> =
+        violations.iter().filter_map(|(candidate, rejection)| Some((candidate.id?.id, *rejection))).collect();
+    once::note_rejections(connection, &contract.stream, &ids).await?;
+    let repeats: Vec<&Candidate<'_>> = duplicates.iter().map(|&index| &candidates[index]).collect();
+    once::note_duplicates(connection, &contract.stream, &repeats, context.now_ms).await?;
     Ok(Settled {
-        written: candidates.len() - exceptional,
-        duplicates: duplicates.len(),
-        waiting: exceptions.waiting,
+        written: candidates.len() - violations.len() - repeats.len() - waiting,
+        duplicates: repeats.len(),
+        waiting,
         rejected: violations.len(),
-        skipped_rows: exceptions.skipped_rows,
-        created: exceptions.created,
+        skipped_rows,
+        created,
     })
 }

@@ -123,7 +123,8 @@ async fn what_waits_for_longer_than_an_hour_is_rejected_and_may_be_sent_again() 
     function.clock.advance(1_001);
     function.land(&records("routes", [])).await;
     assert_eq!(function.outcomes("city", 0..1).await, ["rejected: parent_missing"]);
-    assert_eq!(function.land(&[keyed(1)]).await.waiting, 1);
+    assert_eq!(function.land(&[keyed(1), keyed(2)]).await.waiting, 1);
+    assert_eq!(function.outcomes("city", 0..3).await, ["rejected: parent_missing", "waiting", "waiting"]);
 }
 
 #[tokio::test]

@@ -144,17 +144,96 @@ async fn an_event_with_an_idempotency_key_lands_once_and_its_repeats_say_so() {
     assert_eq!(positions(&function).await, 3);
 }
 
+/// A record with headers.
+fn with_headers(topic: &str, offset: i64, event: &serde_json::Value, headers: &[(&str, &str)]) -> Record {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Record { headers, ..record(topic, offset, event) }
+}
+
 #[tokio::test]
-async fn an_id_of_a_rejected_event_is_free_again() {
+async fn a_batch_that_is_sent_again_ends_as_it_did() {
     let function = Function::new().await;
-    let keyed = |offset, event| Record {
-        headers: vec![("idempotency-key".to_owned(), "k".to_owned())],
-        ..record("continent", offset, &event)
-    };
+    let create = json!({"name": "Atlantis"});
     let delete = json!({"op": "delete", "name": "Atlantis"});
-    function.land(&[keyed(0, delete.clone()), keyed(1, delete)]).await;
-    function.land(&[keyed(2, json!({"name": "Atlantis"}))]).await;
-    assert_eq!(function.outcomes("continent", 0..3).await, ["rejected: not_found", "rejected: not_found", "written"]);
+    let batch = |offset: i64| -> Vec<Record> {
+        [&create, &create, &delete]
+            .iter()
+            .zip(0..)
+            .map(|(event, index)| {
+                with_headers("continent", offset + index, event, &[("idempotency-key", &format!("k/{index}"))])
+            })
+            .collect()
+    };
+    let once = ["written", "rejected: already_exists", "written"];
+    let again = ["duplicate", "rejected: already_exists", "duplicate"];
+    function.land(&batch(0)).await;
+    let summary = function.land(&batch(3)).await;
+    assert_eq!((summary.duplicates, summary.rejected), (3, 0));
+    assert_eq!(function.outcomes("continent", 0..6).await, [once, again].concat());
+    assert_eq!(function.database.count("select count(*) from public.continents").await, 0);
+    assert_eq!(function.database.count("select count(*) from sluice.dead_letters").await, 1);
+    // Not even when other ids are forgotten does the receipt of a rejected event's repeat say anything else.
+    function.clock.advance(8 * 24 * 3_600 * 1_000);
+    function.land(&batch(6)).await;
+    assert_eq!(function.outcomes("continent", 4..5).await, ["rejected: already_exists"]);
+}
+
+#[tokio::test]
+async fn a_rejected_event_and_its_repeat_in_one_batch_make_one_dead_letter() {
+    let function = Function::new().await;
+    let delete = json!({"op": "delete", "name": "Atlantis"});
+    let keyed = |offset, event| with_headers("continent", offset, event, &[("idempotency-key", "k")]);
+    let summary = function.land(&[keyed(0, &delete), keyed(1, &delete), keyed(2, &json!({"name": "Atlantis"}))]).await;
+    assert_eq!((summary.rejected, summary.duplicates), (2, 1));
+    let outcomes = function.outcomes("continent", 0..3).await;
+    assert_eq!(outcomes, ["rejected: not_found", "rejected: not_found", "rejected: idempotency_conflict"]);
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_is_put_back_is_decided_anew_and_lands_once() {
+    let function = Function::new().await;
+    let delete = json!({"op": "delete", "name": "Atlantis"});
+    let send = |offset, headers: &[(&str, &str)]| with_headers("continent", offset, &delete, headers);
+    let keyed = ("idempotency-key", "k");
+    let replay = ("sluice-replay", "1");
+    function.land(&[send(0, &[keyed]), send(1, &[])]).await;
+    // Nothing has changed: it is rejected again, and is a dead letter again.
+    function.land(&[send(2, &[keyed, replay])]).await;
+    function.land(&[record("continent", 3, &json!({"name": "Atlantis"}))]).await;
+    // Sent twice, as by a function that died before it could note the first: it lands once. A plain repeat between the
+    // two opens nothing.
+    function.land(&[send(4, &[keyed]), send(5, &[keyed, replay]), send(6, &[keyed, replay])]).await;
+    function.land(&[send(7, &[("sluice-replay", "2")]), send(8, &[("sluice-replay", "2")])]).await;
+    assert_eq!(
+        function.outcomes("continent", 0..9).await,
+        [
+            "rejected: not_found",
+            "rejected: not_found",
+            "rejected: not_found",
+            "written",
+            "duplicate",
+            "written",
+            "duplicate",
+            "rejected: not_found",
+            "rejected: not_found"
+        ]
+    );
+    assert_eq!(function.database.count("select count(*) from sluice.dead_letters").await, 4);
+}
+
+#[tokio::test]
+async fn a_repeat_of_what_waits_for_its_parent_is_said_to_wait() {
+    let function = Function::new().await;
+    let keyed = |offset| {
+        let city = json!({"name": "Muscat", "country": "Oman"});
+        with_headers("city", offset, &city, &[("idempotency-key", "k")])
+    };
+    function.land(&[keyed(0)]).await;
+    function.land(&[keyed(1)]).await;
+    assert_eq!(function.outcomes("city", 0..2).await, ["waiting", "waiting"]);
+    function.land(&[record("continent", 0, &json!({"name": "Asia"}))]).await;
+    function.land(&[record("country", 0, &json!({"name": "Oman", "continent": "Asia"}))]).await;
+    assert_eq!(function.outcomes("city", 0..2).await, ["written", "duplicate"]);
 }
 
 #[tokio::test]
@@ -168,7 +247,7 @@ async fn ids_are_forgotten_after_seven_days() {
     function.land(&[keyed(0)]).await;
     function.clock.advance(7 * DAY_MS - 1);
     function.land(&[keyed(1)]).await;
-    function.clock.advance(2_000);
+    function.clock.advance(3_600_000);
     function.land(&[keyed(2)]).await;
     assert_eq!(function.outcomes("routes", 0..3).await[..1], ["written"]);
     assert_eq!(positions(&function).await, 2);

@@ -12,7 +12,7 @@ use shared::kafka::RecordHeader;
 use super::{Event, media_type};
 use crate::check::EventError;
 use crate::prefer::unquoted;
-use crate::query::percent_decode;
+use shared::http::fields::percent_decode;
 
 const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
 const JSON: &str = "application/json";

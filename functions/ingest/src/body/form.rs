@@ -5,7 +5,7 @@ use shared::contract::Contract;
 
 use super::{Envelope, Posted};
 use crate::error::Error;
-use crate::query::Fields;
+use shared::http::fields::Fields;
 
 /// The event that a form's fields make.
 pub(super) fn event(fields: Fields, contract: &Contract) -> Result<Posted, Error> {

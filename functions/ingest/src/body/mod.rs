@@ -17,8 +17,8 @@ use shared::kafka::RecordHeader;
 
 use crate::check::EventError;
 use crate::error::Error;
-use crate::query::Fields;
 use media_type::MediaType;
+use shared::http::fields::Fields;
 
 /// The largest body, decoded, in bytes: what Lambda takes as a request.
 pub(crate) const BODY_BYTES: usize = 6 * 1_024 * 1_024;

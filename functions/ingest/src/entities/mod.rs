@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 use shared::contract::{Column, Contract, Entity, Mode};
 
 use crate::Ingest;
-use crate::database::in_time;
 use crate::error::Error;
-use crate::json_answer::List;
-use crate::query::Fields;
 pub(crate) use operation::Operation;
+use shared::http::answer::List;
+use shared::http::database::in_time;
+use shared::http::fields::Fields;
 
 /// What a name means as a route.
 #[derive(Debug, Clone, Copy)]

@@ -108,8 +108,7 @@ async fn a_dead_letter_is_put_back_once_however_often_it_is_asked_for() {
     let records = function.records("city").await;
     assert_eq!(records.len(), 1);
     assert_eq!((records[0].key.as_deref(), records[0].value.as_str()), (Some("the key"), "{ }"));
-    let expected =
-        [("a", "\u{fffd}"), ("b", "(null)"), ("ce_id", "7"), ("idempotency-key", &format!("dead-letter-{id}"))];
+    let expected = [("a", "\u{fffd}"), ("b", "(null)"), ("ce_id", "7"), ("sluice-replay", &id.to_string())];
     assert_eq!(records[0].headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     let receipt = &accepted[0].body["receipts"][0];
     assert_eq!(
@@ -135,9 +134,13 @@ async fn a_replay_whose_commit_was_lost_is_repeated_under_the_same_id() {
         assert_eq!(replay(&function, id).await.status, StatusCode::ACCEPTED);
     }
     let records = function.records("city").await;
-    let ids: Vec<_> = records.iter().map(|record| record.headers.get("idempotency-key").map(String::as_str)).collect();
-    let given = format!("dead-letter-{plain}");
-    assert_eq!(ids, [Some(given.as_str()), Some(&given), Some("k"), Some("k"), None, None]);
+    let headers = |name| records.iter().map(move |record| record.headers.get(name).cloned()).collect::<Vec<_>>();
+    let replays = [plain, plain, keyed, keyed, cloud, cloud].map(|id| Some(id.to_string()));
+    assert_eq!(headers("sluice-replay"), replays);
+    assert_eq!(
+        headers("idempotency-key"),
+        [None, None, Some("k"), Some("k"), None, None].map(|id| id.map(str::to_owned))
+    );
     assert_eq!(records[4].headers, records[5].headers);
     function.end().await;
 }

@@ -28,7 +28,7 @@ async fn one_event_is_acknowledged_and_on_its_topic_byte_by_byte() {
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].value, ROUTE);
     assert_eq!(records[0].key.as_deref(), Some("5"));
-    assert!(records[0].headers.is_empty());
+    assert_eq!(records[0].headers, [("sluice-user".to_owned(), "anyone".to_owned())].into());
     function.end().await;
 }
 
@@ -162,6 +162,7 @@ async fn a_cloud_event_is_its_data_with_the_attributes_as_headers() {
         ("ce_time", "2019-05-07T19:54:13Z"),
         ("ce_type", "moved"),
         ("content-type", "application/json"),
+        ("sluice-user", "anyone"),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     for record in records {

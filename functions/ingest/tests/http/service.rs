@@ -50,7 +50,7 @@ async fn streams_are_listed_with_their_contracts() {
     let function = alone().await;
     let list = function.get("/streams").await.body;
     let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| item["stream"].as_str().unwrap()).collect();
-    assert_eq!(names, ["changes", "city", "continent", "country", "route", "user-event"]);
+    assert_eq!(names, ["changes", "city", "continent", "country", "login", "route", "user-event"]);
     assert_eq!(list["next"], json!(null));
     let page = function.get("/streams?after=city&limit=2").await.body;
     assert_eq!((&page["items"][1]["stream"], &page["next"]), (&json!("country"), &json!("country")));

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::contract::Registry;
 use shared::dead_letter::{NewDeadLetter, Rejection};
+use shared::http::edge::serve;
 use shared::kafka::{KafkaSettings, Producer};
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
@@ -118,7 +119,7 @@ impl Function {
         let producer = Producer::new(&kafka).unwrap();
         let clock = Clock::fixed(NOW_MS);
         let ingest = Ingest::new(pool.clone(), registry, producer.clone(), clock.clone(), WAIT_FOR_PARENT);
-        Self { router: ingest::router(Arc::new(ingest)), pool, clock, producer, suffix, database }
+        Self { router: serve(ingest::routes_for_anyone(Arc::new(ingest))), pool, clock, producer, suffix, database }
     }
 
     /// The topic that a built-in contract's topic is in this test.
@@ -231,7 +232,7 @@ impl Function {
 
     /// Notes that an event repeats another.
     pub(crate) async fn repeat(&self, topic: &str, partition: i32, offset: i64) {
-        sqlx::query(r#"insert into sluice.duplicates (topic, "partition", "offset", incarnation, seen_at_ms) values ($1, $2, $3, 1, 0)"#)
+        sqlx::query(r#"insert into sluice.duplicates (topic, "partition", "offset", incarnation, seen_at_ms, stream) values ($1, $2, $3, 1, 0, 'route')"#)
             .bind(self.topic(topic))
             .bind(partition)
             .bind(offset)

@@ -205,11 +205,7 @@ impl Writer {
     }
 
     fn any(&mut self, stream: Stream) {
-        let sort = match self.random.random_range(0..100) {
-            0..5 => Sort::Unknown,
-            5..30 => Sort::Lasting,
-            _ => Sort::Passing,
-        };
+        let sort = if self.random.random_bool(0.25) { Sort::Lasting } else { Sort::Passing };
         let most = match (stream, sort) {
             (Stream::Continent, Sort::Lasting) => CONTINENTS,
             (Stream::Country, Sort::Lasting) => COUNTRIES,
@@ -221,11 +217,13 @@ impl Writer {
         let operation = match (sort, self.existing.contains(&key), self.random.random_range(0..100)) {
             // A parent that is created late leaves its children waiting.
             (Sort::Lasting, false, 10..) if stream != Stream::City => return,
-            (Sort::Lasting | Sort::Passing, false, _) => Operation::Create,
-            (Sort::Lasting, true, 0..10) => Operation::Create,
-            (Sort::Passing, true, 0..30) => Operation::Delete,
-            (Sort::Unknown, _, 0..50) => Operation::Delete,
-            (_, _, _) => Operation::Update,
+            // Against the rules, and rejected.
+            (Sort::Passing, false, 0..5) => Operation::Delete,
+            (Sort::Passing, false, 5..10) => Operation::Update,
+            (_, true, 0..10) => Operation::Create,
+            (_, false, _) => Operation::Create,
+            (Sort::Passing, true, 10..40) => Operation::Delete,
+            (_, true, _) => Operation::Update,
         };
         self.command(operation, key);
     }
@@ -255,16 +253,13 @@ impl Writer {
     }
 }
 
-/// What becomes of an entity. A command that is against the rules is so whenever it is looked at: what is rejected
-/// gives its id up, so that a repeat of it is decided anew.
+/// What becomes of an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {
-    /// Is created, and stays: may have children, and another create is rejected.
+    /// Is created, and stays: may have children.
     Lasting,
     /// Comes and goes.
     Passing,
-    /// Never comes: updates and deletes are rejected.
-    Unknown,
 }
 
 impl Sort {
@@ -272,7 +267,6 @@ impl Sort {
         match self {
             Self::Lasting => "",
             Self::Passing => ", passing",
-            Self::Unknown => ", unknown",
         }
     }
 }

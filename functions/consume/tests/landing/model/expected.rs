@@ -19,11 +19,31 @@ pub(crate) struct Expected {
     pub(crate) continents: BTreeMap<String, i64>,
     pub(crate) countries: BTreeMap<String, (String, i64)>,
     pub(crate) cities: BTreeMap<(String, String), i64>,
-    ids: BTreeMap<String, Value>,
+    ids: BTreeMap<Id, Held>,
+    /// Those that a dead letter that was put back may claim: it was rejected before its batch was looked at.
+    openable: BTreeSet<Id>,
     pub(crate) dead: BTreeSet<(Place, &'static str)>,
-    pub(crate) duplicates: BTreeSet<Place>,
+    duplicates: BTreeMap<Place, Option<Id>>,
     /// In the order of arrival.
-    pub(crate) waiting: Vec<(Place, Event, String)>,
+    pub(crate) waiting: Vec<Waiter>,
+}
+
+/// A topic and a key.
+type Id = (&'static str, String);
+
+/// What holds an id.
+#[derive(Debug)]
+struct Held {
+    payload: Value,
+    rejected: Option<&'static str>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) place: Place,
+    pub(crate) parent: String,
+    event: Event,
+    id: Option<Id>,
 }
 
 /// What became of one record.
@@ -42,8 +62,10 @@ impl Expected {
         fresh.sort_by_key(|entry| (generation(&entry.event), entry.place));
         for generation_ in 0..3 {
             let before = self.parents(generation_);
+            self.openable =
+                self.ids.iter().filter(|(_, held)| held.rejected.is_some()).map(|(id, _)| id.clone()).collect();
             for entry in fresh.iter().filter(|entry| generation(&entry.event) == generation_) {
-                self.settle(entry.place, &entry.event, entry.id.as_deref());
+                self.settle(entry);
             }
             self.release(generation_, &before);
         }
@@ -59,49 +81,68 @@ impl Expected {
 
     fn release(&mut self, generation_: usize, before: &BTreeSet<String>) {
         let created: BTreeSet<String> = self.parents(generation_).difference(before).cloned().collect();
-        let is_released = |(_, event, parent): &(Place, Event, String)| {
-            generation(event) == generation_ + 1 && created.contains(parent)
-        };
+        let is_released =
+            |waiter: &Waiter| generation(&waiter.event) == generation_ + 1 && created.contains(&waiter.parent);
         let (mut released, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.waiting).into_iter().partition(is_released);
         self.waiting = waiting;
         let before = self.parents(generation_ + 1);
-        released
-            .sort_by_key(|((topic, partition, offset, incarnation), _, _)| (*topic, *incarnation, *partition, *offset));
+        released.sort_by_key(|waiter| {
+            let (topic, partition, offset, incarnation) = waiter.place;
+            (topic, incarnation, partition, offset)
+        });
         let is_empty = released.is_empty();
-        for (place, event, _) in released {
-            self.settle(place, &event, None);
+        for Waiter { place, event, id, .. } in released {
+            let fate = self.write(&event);
+            self.note(place, &event, id, fate);
         }
         if !is_empty {
             self.release(generation_ + 1, &before);
         }
     }
 
-    fn settle(&mut self, place: Place, event: &Event, id: Option<&str>) {
-        let fate = match (id, event) {
-            (Some(id), Event::Route(_)) => {
-                let payload = event.json();
-                match self.ids.get(id) {
-                    Some(earlier) if *earlier == payload => Fate::Duplicate,
-                    Some(_) => Fate::Rejected("idempotency_conflict"),
-                    None => {
-                        self.ids.insert(id.to_owned(), payload);
-                        self.write(event)
-                    }
+    fn settle(&mut self, entry: &Entry) {
+        let (place, event) = (entry.place, &entry.event);
+        // What breaks its contract is rejected without a look at its id.
+        let is_valid = !matches!(event, Event::NotJson | Event::Violation | Event::Tombstone);
+        let id = entry.id.as_ref().filter(|_| is_valid).map(|id| (place.0, id.clone()));
+        if let Some(id) = &id {
+            let payload = event.json();
+            match self.ids.get_mut(id) {
+                None => drop(self.ids.insert(id.clone(), Held { payload, rejected: None })),
+                Some(held) if held.payload != payload => {
+                    self.dead.insert((place, "idempotency_conflict"));
+                    return;
+                }
+                Some(held) if entry.is_replay && self.openable.remove(id) => held.rejected = None,
+                Some(_) => {
+                    self.duplicates.insert(place, Some(id.clone()));
+                    return;
                 }
             }
-            _ => self.write(event),
-        };
+        }
+        let fate = self.write(event);
+        self.note(place, event, id, fate);
+    }
+
+    fn note(&mut self, place: Place, event: &Event, id: Option<Id>, fate: Fate) {
         match fate {
             Fate::Written => {}
-            Fate::Duplicate => {
-                self.duplicates.insert(place);
-            }
+            Fate::Duplicate => drop(self.duplicates.insert(place, id)),
             Fate::Rejected(code) => {
                 self.dead.insert((place, code));
+                if let Some(held) = id.and_then(|id| self.ids.get_mut(&id)) {
+                    held.rejected = Some(code);
+                }
             }
-            Fate::Waiting(parent) => self.waiting.push((place, event.clone(), parent)),
+            Fate::Waiting(parent) => self.waiting.push(Waiter { place, parent, event: event.clone(), id }),
         }
+    }
+
+    /// Records that repeat others, with the code of the rejection that they share.
+    pub(crate) fn duplicates(&self) -> impl Iterator<Item = (Place, Option<&'static str>)> {
+        let rejected = |id: &Option<Id>| self.ids.get(id.as_ref()?)?.rejected;
+        self.duplicates.iter().map(move |(place, id)| (*place, rejected(id)))
     }
 
     fn write(&mut self, event: &Event) -> Fate {
@@ -187,7 +228,7 @@ impl Expected {
             (Event::City(_, a, ca, _), Event::City(_, b, cb, _)) => (a, ca) == (b, cb),
             _ => false,
         };
-        self.waiting.iter().find(|(_, other, _)| same(other)).map(|(_, _, parent)| parent.clone())
+        self.waiting.iter().find(|waiter| same(&waiter.event)).map(|waiter| waiter.parent.clone())
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) place: Place,
     pub(crate) timestamp_ms: i64,
     pub(crate) id: Option<String>,
+    /// Whether it is a dead letter that was put back.
+    pub(crate) is_replay: bool,
     pub(crate) event: Event,
 }
 
@@ -73,15 +75,32 @@ impl Source {
     pub(crate) fn append(&mut self, log: &mut Log) {
         self.number += 1;
         self.now_ms += 1;
-        let event = self.event(log.topic, log.partition);
-        let is_keyed = matches!(event, Event::Route(user) if user != 13) && self.random.random_bool(0.3);
+        let (event, id) = match self.earlier(log) {
+            Some(earlier) => earlier,
+            None => {
+                let event = self.event(log.topic, log.partition);
+                let key = format!("key-{}", self.random.random_range(0..4));
+                (event, self.random.random_bool(0.3).then_some(key))
+            }
+        };
         log.entries.push(Entry {
             number: self.number,
             place: (log.topic, log.partition, log.entries.len() as i64, log.incarnation),
             timestamp_ms: self.now_ms + log.skew_ms,
-            id: is_keyed.then(|| format!("key-{}", self.random.random_range(0..4))),
+            is_replay: id.is_some() && self.random.random_bool(0.2),
+            id,
             event,
         });
+    }
+
+    /// Sometimes an event with an id that was sent before.
+    fn earlier(&mut self, log: &Log) -> Option<(Event, Option<String>)> {
+        let keyed: Vec<&Entry> = log.entries.iter().filter(|entry| entry.id.is_some()).collect();
+        if keyed.is_empty() || !self.random.random_bool(0.2) {
+            return None;
+        }
+        let entry = keyed[self.random.random_range(0..keyed.len())];
+        Some((entry.event.clone(), entry.id.clone()))
     }
 
     fn event(&mut self, topic: &str, partition: i32) -> Event {
@@ -193,7 +212,12 @@ impl Entry {
                 Event::NotJson => Some(b"{\"".to_vec()),
                 other => Some(other.json().to_string().into_bytes()),
             },
-            headers: self.id.iter().map(|id| ("idempotency-key".to_owned(), id.clone())).collect(),
+            headers: self
+                .id
+                .iter()
+                .map(|id| ("idempotency-key".to_owned(), id.clone()))
+                .chain(self.is_replay.then(|| ("sluice-replay".to_owned(), "1".to_owned())))
+                .collect(),
         }
     }
 }

@@ -225,9 +225,9 @@ async fn compare(function: &Function, expected: &Expected, seed: u64) {
     let place =
         |(topic, partition, offset, incarnation): expected::Place| json!([topic, partition, offset, incarnation]);
     let dead: Vec<_> = expected.dead.iter().map(|(at, code)| json!([place(*at), code])).collect();
-    let duplicates: Vec<_> = expected.duplicates.iter().map(|at| place(*at)).collect();
+    let duplicates: Vec<_> = expected.duplicates().map(|(at, code)| json!([place(at), code])).collect();
     let mut waiting: Vec<_> =
-        expected.waiting.iter().map(|(at, _, parent)| (*at, json!([place(*at), parent]))).collect();
+        expected.waiting.iter().map(|waiter| (waiter.place, json!([place(waiter.place), waiter.parent]))).collect();
     waiting.sort_by_key(|(at, _)| *at);
     let user_events = expected.user_events.iter();
     let checks: [(&str, &str, Value); 10] = [
@@ -265,8 +265,8 @@ async fn compare(function: &Function, expected: &Expected, seed: u64) {
         ),
         (
             "duplicates",
-            r#"select json_build_array(topic, "partition", "offset", incarnation)
-               from sluice.duplicates order by topic, "partition", "offset", incarnation"#,
+            r#"select json_build_array(json_build_array(topic, "partition", "offset", incarnation), error_code)
+               from sluice.duplicates left join sluice.event_ids using (stream, id_hash) order by topic, "partition", "offset", incarnation"#,
             json!(duplicates),
         ),
         (

@@ -1,18 +1,23 @@
 //! Query strings and forms: percent-encoded fields, and the paging that lists share.
 
-use crate::error::Error;
+use std::borrow::Cow;
+
+/// A query string or form that cannot be read: what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(pub Cow<'static, str>);
 
 /// Fields in the order they were given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Fields(Vec<(String, String)>);
+pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
     /// Reads `application/x-www-form-urlencoded` text (WHATWG URL, section 5.1), strictly: what is not UTF-8 is
     /// refused instead of replaced.
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, Error> {
+    pub fn parse(text: &[u8]) -> Result<Self, Malformed> {
         let decode = |text: &[u8]| {
             let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-            String::from_utf8(percent_decode(&spaced)).map_err(|_| Error::malformed("a field is not UTF-8"))
+            String::from_utf8(percent_decode(&spaced)).map_err(|_| Malformed("a field is not UTF-8".into()))
         };
         let field = |field: &[u8]| {
             let end = field.iter().position(|byte| *byte == b'=').unwrap_or(field.len());
@@ -22,49 +27,49 @@ impl Fields {
     }
 
     /// The fields of a query string.
-    pub(crate) fn of_query(query: Option<&str>) -> Result<Self, Error> {
+    pub fn of_query(query: Option<&str>) -> Result<Self, Malformed> {
         Self::parse(query.unwrap_or_default().as_bytes())
     }
 
     /// The value of a field that may be given once.
-    pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, Error> {
+    pub fn get(&self, name: &str) -> Result<Option<&str>, Malformed> {
         let mut values = self.0.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str());
         let value = values.next();
         if values.next().is_some() {
-            return Err(Error::malformed(format!("{name} is given twice")));
+            return Err(Malformed(format!("{name} is given twice").into()));
         }
         if value.is_some_and(|value| value.contains('\0')) {
-            return Err(Error::malformed(format!("{name} contains U+0000")));
+            return Err(Malformed(format!("{name} contains U+0000").into()));
         }
         Ok(value)
     }
 
     /// The value of a field that must be given once.
-    pub(crate) fn require(&self, name: &str) -> Result<&str, Error> {
-        self.get(name)?.ok_or_else(|| Error::malformed(format!("the query lacks {name}")))
+    pub fn require(&self, name: &str) -> Result<&str, Malformed> {
+        self.get(name)?.ok_or_else(|| Malformed(format!("the query lacks {name}").into()))
     }
 
     /// How many items a list is asked for: `limit`, 100 unless told, at most 1,000.
-    pub(crate) fn limit(&self) -> Result<u16, Error> {
+    pub fn limit(&self) -> Result<u16, Malformed> {
         const DEFAULT: u16 = 100;
         const MOST: u16 = 1_000;
         match self.get("limit")? {
             None => Ok(DEFAULT),
             Some(text) => match text.parse::<u64>() {
                 Ok(limit) if limit > 0 => Ok(u16::try_from(limit).unwrap_or(MOST).min(MOST)),
-                _ => Err(Error::malformed("limit should be a number from 1 to 1000")),
+                _ => Err(Malformed("limit should be a number from 1 to 1000".into())),
             },
         }
     }
 
     /// The fields as they were given.
-    pub(crate) fn into_inner(self) -> Vec<(String, String)> {
+    pub fn into_inner(self) -> Vec<(String, String)> {
         self.0
     }
 }
 
 /// Replaces `%41` by `A`. A `%` that begins no such triple stands for itself.
-pub(crate) fn percent_decode(text: &[u8]) -> Vec<u8> {
+pub fn percent_decode(text: &[u8]) -> Vec<u8> {
     let hex = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -5,6 +5,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+/// After how long a caller may try again what the broker or the database did not do.
+const RETRY_AFTER_SECONDS: u32 = 2;
+
 /// A problem with a stable code. What it says is for the caller: never a cause from within.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -33,14 +36,14 @@ impl Problem {
     }
 
     /// `503` with `Retry-After`, when `what` (the broker, the database) does not answer.
-    pub fn unavailable(what: &'static str, retry_after_seconds: u32) -> Self {
+    pub fn unavailable(what: &'static str) -> Self {
         let mut problem = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
             "Temporarily unavailable",
             format!("The {what} did not answer in time. Try again."),
         );
-        problem.retry_after_seconds = Some(retry_after_seconds);
+        problem.retry_after_seconds = Some(RETRY_AFTER_SECONDS);
         problem
     }
 
@@ -49,10 +52,27 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
     }
 
+    /// `405`: what the route takes instead.
+    pub fn method_not_allowed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed", detail)
+    }
+
+    /// `400`: the request, its query or a header cannot be read.
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", "The request is malformed", detail)
+    }
+
     /// Adds a member to the problem's fields.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// With `Retry-After` (RFC 9110, section 10.2.3).
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
         self
     }
 

@@ -1,14 +1,14 @@
 //! Answers in JSON.
 
+use super::problem::Problem;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
-use shared::problem::Problem;
 
 /// An answer of this status with `body` as JSON.
-pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(text) => written(status, text.into()),
         Err(error) => {
@@ -19,7 +19,7 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 }
 
 /// An answer of this status whose body is JSON already.
-pub(crate) fn written(status: StatusCode, text: Bytes) -> Response {
+pub fn written(status: StatusCode, text: Bytes) -> Response {
     let mut response = (status, text).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -27,11 +27,11 @@ pub(crate) fn written(status: StatusCode, text: Bytes) -> Response {
 
 /// A list's answer.
 #[derive(Debug, Serialize)]
-pub(crate) struct List<T> {
+pub struct List<T> {
     /// What is listed.
-    pub(crate) items: Vec<T>,
+    pub items: Vec<T>,
     /// The cursor that `?after=` takes for what follows; none: nothing does.
-    pub(crate) next: Option<String>,
+    pub next: Option<String>,
 }
 
 impl<T: Serialize> IntoResponse for List<T> {

@@ -1,0 +1,69 @@
+//! Users and blocks, as admins see and end them.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+use shared::http::answer::{self, List};
+use shared::http::database::in_time;
+use shared::http::fields::Fields;
+use shared::identity::account::{self, Listed};
+use shared::identity::{Caller, Role, lockout, name};
+
+use crate::Users;
+use crate::error::Error;
+
+/// A user as lists show it.
+#[derive(Debug, Serialize)]
+struct Item {
+    user: String,
+    role: Role,
+    created: String,
+    blocked_until: Option<String>,
+}
+
+impl Item {
+    fn new(listed: Listed, now_ms: i64) -> Self {
+        let time = |ms: i64| Timestamp::from_millisecond(ms).unwrap_or_default().to_string();
+        Self {
+            user: listed.name,
+            role: listed.role,
+            created: time(listed.created_ms),
+            blocked_until: listed.blocked_until_ms.filter(|until_ms| *until_ms > now_ms).map(time),
+        }
+    }
+}
+
+/// Lists users by name.
+pub(crate) async fn users(users: &Users, query: &Fields) -> Result<Response, Error> {
+    let (after, limit) = (query.get("after")?.unwrap_or_default(), query.limit()?);
+    let mut found: Vec<Listed> = in_time(account::list(&users.pool, after, i64::from(limit) + 1)).await?;
+    let has_more = found.len() > usize::from(limit);
+    found.truncate(limit.into());
+    let next = found.last().filter(|_| has_more).map(|last| last.key.clone());
+    let now_ms = users.clock.now_ms();
+    let items: Vec<Item> = found.into_iter().map(|listed| Item::new(listed, now_ms)).collect();
+    Ok(List { items, next }.into_response())
+}
+
+/// Deletes a user: an admin any, others themselves.
+pub(crate) async fn delete_user(users: &Users, caller: &Caller, user: &str) -> Result<StatusCode, Error> {
+    if caller.key != name::key(user) {
+        caller.must_be_admin()?;
+    }
+    let was_there = users.identity.delete(user).await?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(Error::NotFound("There is no such user.")) }
+}
+
+/// Lists who is blocked.
+pub(crate) async fn blocked(users: &Users) -> Result<Response, Error> {
+    let names = in_time(lockout::blocked(&users.pool, users.clock.now_ms())).await?;
+    Ok(answer::json(StatusCode::OK, &json!({ "users-blocked": names })))
+}
+
+/// Lifts a block.
+pub(crate) async fn lift_block(users: &Users, user: &str) -> Result<StatusCode, Error> {
+    let was_there = users.identity.lift_block(user).await?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(Error::NotFound("Nobody of this name is blocked.")) }
+}

@@ -1,0 +1,150 @@
+//! What the tests share: the function on a database of its own, and who asks it.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use axum::routing::get;
+use axum::{Router, middleware};
+use base64_simd::STANDARD;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use shared::http::edge::serve;
+use shared::identity::lockout::Rule;
+use shared::identity::name::UserName;
+use shared::identity::password::{Blocklist, Password};
+use shared::identity::{Caller, Identity, IdentitySettings, TokenKeys, authenticated, make_admin};
+use shared::testing::TestDatabase;
+use sqlx::PgPool;
+use tower::ServiceExt as _;
+use users::{Registration, Users, UsersSettings};
+
+pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
+pub(crate) const ADMIN: &str = "Basic YWRtaW46YWRtaW4ncyBwYXNzd29yZA==";
+
+/// The function and its database.
+pub(crate) struct Function {
+    pub(crate) database: TestDatabase,
+    pub(crate) clock: Clock,
+    routes: Router,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+pub(crate) fn settings() -> UsersSettings {
+    UsersSettings { registration: Registration::Open, blocklist: Blocklist::Off }
+}
+
+impl Function {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(settings()).await
+    }
+
+    /// With an admin, whose credentials are [`ADMIN`].
+    pub(crate) async fn start_with(settings: UsersSettings) -> Self {
+        let database = TestDatabase::create().await;
+        shared::database::migrate(&database.pool, None).await.unwrap();
+        let name = UserName::parse("admin").unwrap();
+        make_admin(&database.pool, &name, Password::given("admin's password")).await.unwrap();
+        let clock = Clock::fixed(NOW_MS);
+        let routes = routes(&database.pool, &clock, settings);
+        Self { database, clock, routes }
+    }
+
+    /// Another process on the same database.
+    pub(crate) fn another(&self) -> Router {
+        routes(&self.database.pool, &self.clock, settings())
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, authorization: &str, body: &Value) -> Answer {
+        send(&self.routes, method, path, authorization, body).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, "", &body).await
+    }
+
+    pub(crate) async fn get(&self, path: &str, authorization: &str) -> Answer {
+        self.send("GET", path, authorization, &Value::Null).await
+    }
+
+    /// Posts a form.
+    pub(crate) async fn post_form(&self, path: &str, body: &str) -> Answer {
+        let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
+        answer(&self.routes, request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    /// Registers a user with the password `test1234`.
+    pub(crate) async fn register(&self, name: &str) {
+        let answer = self.post("/register", json!({"user": name, "pass": "test1234"})).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    }
+
+    pub(crate) async fn log_in(&self, name: &str, password: &str) -> Answer {
+        self.post("/login", json!({"user": name, "pass": password})).await
+    }
+
+    /// A `Bearer` header of a user with the password `test1234`.
+    pub(crate) async fn token(&self, name: &str) -> String {
+        let answer = self.log_in(name, "test1234").await;
+        format!("Bearer {}", answer.body["token"].as_str().unwrap())
+    }
+
+    /// Who the gateway thinks asks.
+    pub(crate) async fn who(&self, authorization: &str) -> Answer {
+        self.get("/who", authorization).await
+    }
+}
+
+pub(crate) fn identity(pool: &PgPool, clock: &Clock) -> Identity {
+    let settings = IdentitySettings {
+        token_keys: TokenKeys::parse(&"5a".repeat(32)).unwrap(),
+        token_for: Duration::from_secs(3_600),
+        lockout: Rule { after: 5, window_ms: 60_000, for_ms: 900_000 },
+    };
+    Identity::new(pool.clone(), clock.clone(), &settings, None)
+}
+
+/// The function's routes, and one that any function could have: it says who asks.
+fn routes(pool: &PgPool, clock: &Clock, settings: UsersSettings) -> Router {
+    let identity = identity(pool, clock);
+    let who = Router::new()
+        .route("/who", get(async |caller: Caller| caller.name))
+        .route_layer(middleware::from_fn_with_state(identity.clone(), authenticated));
+    let users = Users::new(identity, pool.clone(), clock.clone(), settings);
+    serve(users::routes(users).merge(who))
+}
+
+pub(crate) async fn send(routes: &Router, method: &str, path: &str, authorization: &str, body: &Value) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    if !authorization.is_empty() {
+        request = request.header("authorization", authorization);
+    }
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    answer(routes, request.header("content-type", "application/json").body(body).unwrap()).await
+}
+
+async fn answer(routes: &Router, request: Request<Body>) -> Answer {
+    let response = routes.clone().oneshot(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let body = serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body)));
+    Answer { status: head.status, headers: head.headers, body }
+}
+
+pub(crate) fn basic(name: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode_to_string(format!("{name}:{password}")))
+}

@@ -1,0 +1,14 @@
+//! What all functions that answer HTTP have in common.
+//!
+//! - [`edge`]: the outermost layer: a request's id, its line in the log, failures as problems
+//! - [`problem`]: errors as HTTP users see them (RFC 9457)
+//! - [`answer`], [`fields`]: answers in JSON and lists; query strings and forms
+//! - [`lambda`]: routes behind API Gateway
+//! - [`database`]: how long the database has to answer, and what is answered when it does not
+
+pub mod answer;
+pub mod database;
+pub mod edge;
+pub mod fields;
+pub mod lambda;
+pub mod problem;

@@ -1,0 +1,155 @@
+//! Login attempts on their way to the topic `login`. They are committed to an outbox together with what they led to,
+//! and sent from there: a broker that does not answer delays them, and never a login.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::contract::Registry;
+use crate::event_id::IDEMPOTENCY_KEY;
+use crate::kafka::{Outgoing, Producer, RecordHeader};
+
+/// On which way a password came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// `POST /login`.
+    Login,
+    /// Basic credentials.
+    Basic,
+}
+
+/// What an attempt came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Outcome {
+    Success,
+    Failure,
+    Blocked,
+}
+
+/// An attempt, as the contract `login` has it.
+#[derive(Debug, Serialize)]
+pub(super) struct Attempt<'a> {
+    pub(super) user: &'a str,
+    pub(super) at: String,
+    pub(super) outcome: Outcome,
+    pub(super) via: Via,
+    pub(super) source_ip: Option<&'a str>,
+    pub(super) request_id: &'a str,
+}
+
+/// Puts an attempt into the outbox.
+pub(super) async fn record(connection: &mut PgConnection, attempt: &Attempt<'_>) -> Result<(), sqlx::Error> {
+    let text = serde_json::to_string(attempt).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sqlx::query("insert into sluice.login_outbox (id, attempt) values ($1, $2)")
+        .bind(Uuid::new_v4())
+        .bind(text)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Sends what is in the outbox.
+#[derive(Clone)]
+pub struct Relay(Arc<Inner>);
+
+struct Inner {
+    pool: PgPool,
+    producer: Producer,
+    topic: String,
+    /// Taken by the one that sends; after a failure, not before then.
+    not_before: Mutex<Instant>,
+}
+
+/// How long a request waits for its attempt to be sent.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// How long the broker is left alone after a failure.
+const PAUSE: Duration = Duration::from_secs(5);
+const AT_ONCE: i64 = 500;
+
+impl Relay {
+    /// Sends from `pool` to the topic of the stream `login`; none if there is no such stream.
+    pub fn of(registry: &Registry, pool: &PgPool, producer: &Producer) -> Option<Self> {
+        let topic = registry.stream("login")?.topic.clone();
+        let (pool, producer) = (pool.clone(), producer.clone());
+        Some(Self(Arc::new(Inner { pool, producer, topic, not_before: Mutex::new(Instant::now()) })))
+    }
+
+    /// Sends what is in the outbox, and waits a moment for it: on Lambda, nothing runs between requests. What is not
+    /// acknowledged meanwhile stays in the outbox, and is sent with the next. An attempt that is sent twice lands once.
+    pub async fn send(&self) {
+        let inner = Arc::clone(&self.0);
+        let _sent_or_late = tokio::time::timeout(PATIENCE, tokio::spawn(async move { inner.drain().await })).await;
+    }
+
+    /// Sends what others have left in the outbox, again and again.
+    pub async fn send_forever(self) {
+        const EVERY: Duration = Duration::from_secs(1);
+        loop {
+            self.send().await;
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+}
+
+impl Inner {
+    async fn drain(&self) {
+        let mut not_before = self.not_before.lock().await;
+        if Instant::now() < *not_before {
+            return;
+        }
+        loop {
+            match self.drain_some().await {
+                Ok(Drained::All) => return,
+                Ok(Drained::Some) => {}
+                Ok(Drained::Unacknowledged) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "login attempts cannot be read from their outbox");
+                    break;
+                }
+            }
+        }
+        *not_before = Instant::now() + PAUSE;
+    }
+
+    async fn drain_some(&self) -> Result<Drained, sqlx::Error> {
+        const SELECT: &str = "select id, attempt from sluice.login_outbox order by number limit $1";
+        let found: Vec<(Uuid, String)> = sqlx::query_as(SELECT).bind(AT_ONCE).fetch_all(&self.pool).await?;
+        if found.is_empty() {
+            return Ok(Drained::All);
+        }
+        let headers: Vec<[RecordHeader; 1]> =
+            found.iter().map(|(id, _)| [(IDEMPOTENCY_KEY.to_owned(), Some(id.to_string().into_bytes()))]).collect();
+        let records: Vec<Outgoing<'_>> = found
+            .iter()
+            .zip(&headers)
+            .map(|((_, attempt), headers)| Outgoing {
+                topic: &self.topic,
+                key: None,
+                value: attempt.as_bytes(),
+                headers,
+            })
+            .collect();
+        let answers = self.producer.send(&records).await;
+        let sent: Vec<Uuid> =
+            found.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|((id, _), _)| *id).collect();
+        sqlx::query("delete from sluice.login_outbox where id = any($1)").bind(&sent).execute(&self.pool).await?;
+        if let Some(error) = answers.iter().find_map(|answer| answer.as_ref().err()) {
+            tracing::warn!(left = found.len() - sent.len(), %error, "login attempts stay in their outbox");
+            return Ok(Drained::Unacknowledged);
+        }
+        let is_all = i64::try_from(found.len()).is_ok_and(|found| found < AT_ONCE);
+        Ok(if is_all { Drained::All } else { Drained::Some })
+    }
+}
+
+enum Drained {
+    All,
+    Some,
+    Unacknowledged,
+}

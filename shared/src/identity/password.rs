@@ -1,0 +1,305 @@
+//! Passwords: what is taken for one, and the slow hash that is kept of it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use argon2::password_hash::phc::{self, Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::Denied;
+use super::name::{self, UserName};
+
+/// A password as someone gave it. It is never shown, whole or in part.
+#[derive(Clone)]
+pub struct Password(String);
+
+/// Why a password is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WrongPassword {
+    /// It is too short or too long.
+    #[error("should have 8 to 256 characters")]
+    Length,
+    /// It is the user's name.
+    #[error("must not be the user name")]
+    IsName,
+    /// It is in lists of common and breached passwords, or nearly so.
+    #[error("is too common: it would be guessed at once")]
+    Common,
+}
+
+/// Whether common and breached passwords are refused: `PASSWORD_BLOCKLIST`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocklist {
+    /// They are.
+    Common,
+    /// They are not.
+    Off,
+}
+
+impl Password {
+    /// A password to compare. Composed (NFC, as RFC 8265 has it), so that it is the same from every keyboard.
+    pub fn given(text: &str) -> Self {
+        Self(text.nfc().collect())
+    }
+
+    /// A password that `name` may have from now on.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn new(text: &str, name: &UserName, blocklist: Blocklist) -> Result<Self, WrongPassword> {
+        // What zxcvbn finds in fewer guesses: its lists of passwords from breaches, and what is made from them, from
+        // words and from names by the usual tricks.
+        const FEWEST_GUESSES_LOG10: f64 = 6.0;
+        let password = Self::given(text);
+        if !(8..=256).contains(&password.0.chars().count()) {
+            Err(WrongPassword::Length)
+        } else if name::key(&password.0) == name.key() {
+            Err(WrongPassword::IsName)
+        } else if blocklist == Blocklist::Common
+            && zxcvbn::zxcvbn(&password.0, &[name.shown()]).guesses_log10() < FEWEST_GUESSES_LOG10
+        {
+            Err(WrongPassword::Common)
+        } else {
+            Ok(password)
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Password(…)")
+    }
+}
+
+/// Hashes passwords with argon2id (RFC 9106) at 19 MiB, two passes, one lane (OWASP's Password Storage Cheat Sheet):
+/// a few at a time, so that a flood of logins takes neither the memory nor the processors.
+///
+/// Each permit has its memory, which it keeps: 19 MiB that are given back and taken anew for every hash end up in so
+/// many pieces that the process grows without end (<https://github.com/RustCrypto/password-hashes/issues/526>).
+#[derive(Clone)]
+pub(super) struct Hasher {
+    permits: Arc<Semaphore>,
+    memory: Arc<Mutex<Vec<Memory>>>,
+}
+
+type Memory = Vec<Block>;
+
+/// How long one waits for its turn. API Gateway gives a request up after 30 s.
+const QUEUE: Duration = Duration::from_secs(15);
+
+/// Too many passwords are being compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords are being compared")]
+pub struct Busy;
+
+/// A turn at hashing.
+pub(super) struct Turn {
+    permit: OwnedSemaphorePermit,
+    memory: Arc<Mutex<Vec<Memory>>>,
+}
+
+/// What comparing a password with a hash came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// It is another.
+    Differs,
+    /// It is the one.
+    Same {
+        /// A new hash, if the old one was made with less effort than is usual now.
+        rehashed: Option<String>,
+    },
+}
+
+impl Hasher {
+    /// A hasher that hashes `at_once` passwords at once.
+    pub(super) fn new(at_once: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(at_once)), memory: Arc::default() }
+    }
+
+    /// The hash to keep of a password, as a PHC string.
+    ///
+    /// # Errors
+    /// The turn did not come in time, or the system has no random bytes or no memory.
+    pub(super) async fn hash(&self, password: Password) -> Result<String, Denied> {
+        let turn = self.turn().await?;
+        Ok(turn.run(move |memory| hash(password.bytes(), memory)).await?)
+    }
+
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// It did not come in time.
+    pub(super) async fn turn(&self) -> Result<Turn, Busy> {
+        match tokio::time::timeout(QUEUE, Arc::clone(&self.permits).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(Turn { permit, memory: Arc::clone(&self.memory) }),
+            Ok(Err(_)) | Err(_) => Err(Busy),
+        }
+    }
+}
+
+impl Turn {
+    /// Compares a password with a stored hash. Without one, the work is the same and the password differs: who waits
+    /// for the answer cannot tell whether there is such a user.
+    ///
+    /// # Errors
+    /// The stored hash is none, or the system has no random bytes or no memory.
+    pub(super) async fn compare(self, password: Password, stored: Option<String>) -> Result<Compared, Unhashable> {
+        self.run(move |memory| compare(&password, stored.as_deref(), memory)).await
+    }
+
+    async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&mut Memory) -> Result<T, Unhashable> + Send + 'static,
+    ) -> Result<T, Unhashable> {
+        // The permit travels with the work: a caller that goes away leaves it running, and its memory in use.
+        let Self { permit, memory } = self;
+        let run = tokio::task::spawn_blocking(move || {
+            let lock = || memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut mine = lock().pop().unwrap_or_default();
+            let done = work(&mut mine);
+            lock().push(mine);
+            drop(permit);
+            done
+        });
+        run.await.map_err(|error| Unhashable(error.to_string()))?
+    }
+}
+
+/// Hashing failed: the cause, without the password.
+#[derive(Debug, thiserror::Error)]
+#[error("a password cannot be hashed: {0}")]
+pub struct Unhashable(String);
+
+impl From<argon2::password_hash::Error> for Unhashable {
+    fn from(error: argon2::password_hash::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<argon2::Error> for Unhashable {
+    fn from(error: argon2::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<phc::Error> for Unhashable {
+    fn from(error: phc::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What is compared where there is no hash. Its output is of no password.
+const NOBODYS_SALT: [u8; 16] = [0; 16];
+
+fn hash(password: &[u8], memory: &mut Memory) -> Result<String, Unhashable> {
+    let salt = Salt::generate();
+    let params = Params::DEFAULT;
+    let made = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params)?,
+        hash: Some(output(password, &salt, params, memory)?),
+        salt: Some(salt),
+    };
+    Ok(made.to_string())
+}
+
+fn output(password: &[u8], salt: &[u8], params: Params, memory: &mut Memory) -> Result<Output, Unhashable> {
+    memory.resize(params.block_count(), Block::new());
+    let mut bytes = [0; Params::DEFAULT_OUTPUT_LEN];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into_with_memory(password, salt, &mut bytes, memory.as_mut_slice())?;
+    Ok(Output::new(&bytes)?)
+}
+
+fn compare(password: &Password, stored: Option<&str>, memory: &mut Memory) -> Result<Compared, Unhashable> {
+    let Some(stored) = stored else {
+        output(password.bytes(), &NOBODYS_SALT, Params::DEFAULT, memory)?;
+        return Ok(Compared::Differs);
+    };
+    let stored = PasswordHash::new(stored)?;
+    let (Some(salt), Some(expected)) = (&stored.salt, &stored.hash) else {
+        return Err(Unhashable("a stored hash has no salt or no output".to_owned()));
+    };
+    let params = Params::try_from(&stored)?;
+    let is_weaker = params.m_cost() < Params::DEFAULT.m_cost() || params.t_cost() < Params::DEFAULT.t_cost();
+    // Outputs are compared in constant time.
+    if output(password.bytes(), salt, params, memory)? != *expected {
+        return Ok(Compared::Differs);
+    }
+    let rehashed = if is_weaker { Some(hash(password.bytes(), memory)?) } else { None };
+    Ok(Compared::Same { rehashed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(password: &str, blocklist: Blocklist) -> Option<WrongPassword> {
+        let name = UserName::parse("baltimore").ok()?;
+        Password::new(password, &name, blocklist).err()
+    }
+
+    #[test]
+    fn a_password_has_8_to_256_characters_and_is_not_the_name() {
+        assert_eq!(refused("1234567", Blocklist::Off), Some(WrongPassword::Length));
+        assert_eq!(refused(&"é".repeat(257), Blocklist::Off), Some(WrongPassword::Length));
+        assert_eq!(refused(&"é".repeat(256), Blocklist::Off), None);
+        assert_eq!(refused("Baltimore", Blocklist::Off), Some(WrongPassword::IsName));
+        assert_eq!(refused("test1234", Blocklist::Off), None);
+    }
+
+    #[test]
+    fn common_passwords_are_refused_where_that_is_asked_for() {
+        for common in ["password", "Password1", "qwertyuiop", "12345678", "iloveyou1", "baltimore1", "trustno1"] {
+            assert_eq!(refused(common, Blocklist::Common), Some(WrongPassword::Common), "{common}");
+        }
+        for uncommon in ["correct horse battery staple", "kV9#qLw2pZ", "Übermorgen-um-vier"] {
+            assert_eq!(refused(uncommon, Blocklist::Common), None, "{uncommon}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_is_the_same_from_every_keyboard_and_no_other() -> Result<(), Denied> {
+        let hasher = Hasher::new(1);
+        let stored = hasher.hash(Password::given("gar\u{e7}on-8")).await?;
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        let same = hasher.turn().await?.compare(Password::given("garc\u{327}on-8"), Some(stored.clone())).await?;
+        assert_eq!(same, Compared::Same { rehashed: None });
+        let other = hasher.turn().await?.compare(Password::given("garcon-8"), Some(stored)).await?;
+        assert_eq!(other, Compared::Differs);
+        let nobodys = hasher.turn().await?.compare(Password::given("garcon-8"), None).await?;
+        assert_eq!(nobodys, Compared::Differs);
+        Ok(())
+    }
+
+    #[test]
+    fn a_hash_of_less_effort_is_made_anew() -> Result<(), Unhashable> {
+        use argon2::PasswordHasher as _;
+        let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8_192, 1, 1, None)?);
+        let stored = weak.hash_password(b"test1234")?.to_string();
+        let mut memory = Memory::new();
+        let given = Password::given("test1234");
+        let Compared::Same { rehashed: Some(anew) } = compare(&given, Some(&stored), &mut memory)? else {
+            return Err(Unhashable("it is not made anew".to_owned()));
+        };
+        assert_eq!(compare(&given, Some(&anew), &mut memory)?, Compared::Same { rehashed: None });
+        assert_eq!(compare(&given, Some(&stored.replace("t=1", "t=2")), &mut memory)?, Compared::Differs);
+        // The library's own way agrees, although the memory was used before.
+        use argon2::PasswordVerifier as _;
+        Argon2::default().verify_password(b"test1234", anew.as_str())?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        assert_eq!(format!("{:?}", Password::given("test1234")), "Password(…)");
+    }
+}

@@ -1,0 +1,194 @@
+//! Tokens: who has one need not send a password.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64_simd::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use super::account::Account;
+use crate::clock::Clock;
+
+/// What signs and verifies tokens: JSON Web Tokens (RFC 7519) under HMAC with SHA-256, and under nothing else.
+#[derive(Clone)]
+pub struct Tokens {
+    signs: EncodingKey,
+    verify: Vec<DecodingKey>,
+    validation: Validation,
+    valid_for_seconds: i64,
+}
+
+/// `TOKEN_KEY`: one or more keys. The first signs, all verify.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenKeys(Vec<Vec<u8>>);
+
+/// The fewest bytes of a key: as many as the hash has (RFC 7518, section 3.2).
+const FEWEST_BYTES: usize = 32;
+
+impl TokenKeys {
+    /// Reads keys in hex or base64, separated by commas; none if one of them is neither, or too short.
+    pub fn parse(text: &str) -> Option<Self> {
+        let keys: Option<Vec<_>> = text.split(',').map(|key| decode(key.trim())).collect();
+        keys.filter(|keys| keys.iter().all(|key| key.len() >= FEWEST_BYTES)).map(Self)
+    }
+}
+
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hex {
+        return (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect();
+    }
+    let unpadded = text.trim_end_matches('=');
+    STANDARD.decode_to_vec(text).or_else(|_| URL_SAFE_NO_PAD.decode_to_vec(unpadded)).ok()
+}
+
+impl fmt::Debug for TokenKeys {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "TokenKeys({} of them)", self.0.len())
+    }
+}
+
+/// What a token says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Claims {
+    /// Whose it is: the name as it is compared.
+    pub(super) sub: String,
+    /// The account's number: a name may be registered again.
+    pub(super) uid: i64,
+    /// The password's generation.
+    #[serde(rename = "gen")]
+    pub(super) generation: i32,
+    aud: String,
+    iat: i64,
+    exp: i64,
+}
+
+const AUDIENCE: &str = "sluice";
+
+impl Tokens {
+    /// With these keys; a token is valid for `valid_for`.
+    pub fn new(keys: &TokenKeys, valid_for: Duration) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_required_spec_claims(&["exp", "aud", "sub"]);
+        // Held against the gateway's own clock, below.
+        validation.validate_exp = false;
+        let signing = keys.0.first().map(Vec::as_slice).unwrap_or_default();
+        Self {
+            signs: EncodingKey::from_secret(signing),
+            verify: keys.0.iter().map(|key| DecodingKey::from_secret(key)).collect(),
+            validation,
+            valid_for_seconds: i64::try_from(valid_for.as_secs()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// For how many seconds a token is valid.
+    pub fn valid_for_seconds(&self) -> i64 {
+        self.valid_for_seconds
+    }
+
+    /// A token for an account.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn give(&self, account: &Account, clock: &Clock) -> Result<String, jsonwebtoken::errors::Error> {
+        let now_seconds = clock.now_ms() / 1_000;
+        let claims = Claims {
+            sub: account.key.clone(),
+            uid: account.id,
+            generation: account.generation,
+            aud: AUDIENCE.to_owned(),
+            iat: now_seconds,
+            exp: now_seconds.saturating_add(self.valid_for_seconds),
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signs)
+    }
+
+    /// What a token says, if one of the keys has signed it and it is still valid.
+    pub(super) fn read(&self, token: &str, clock: &Clock) -> Option<Claims> {
+        let read = |key| jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok();
+        let claims = self.verify.iter().find_map(read)?.claims;
+        (clock.now_ms() / 1_000 < claims.exp).then_some(claims)
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Tokens({} keys)", self.verify.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Role;
+
+    const A: &str = "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1";
+    const B: &str = "QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=";
+
+    fn tokens(keys: &str) -> Tokens {
+        let keys = TokenKeys::parse(keys);
+        assert!(keys.is_some());
+        Tokens::new(&keys.unwrap_or(TokenKeys(Vec::new())), Duration::from_secs(3_600))
+    }
+
+    fn account() -> Account {
+        Account {
+            id: 7,
+            name: "Ann".to_owned(),
+            key: "ann".to_owned(),
+            role: Role::User,
+            password_hash: String::new(),
+            generation: 3,
+            blocked_until_ms: None,
+        }
+    }
+
+    #[test]
+    fn a_key_has_32_bytes_in_hex_or_base64() {
+        assert_eq!(TokenKeys::parse(A), Some(TokenKeys(vec![vec![0xa1; 32]])));
+        assert_eq!(TokenKeys::parse(B), Some(TokenKeys(vec![vec![0x42; 32]])));
+        assert_eq!(TokenKeys::parse(&format!("{A}, {B}")).map(|keys| keys.0.len()), Some(2));
+        for refused in ["", &A[..62], "not base64 at all, nor hex, but it is long enough for both", &format!("{A},")] {
+            assert_eq!(TokenKeys::parse(refused), None, "{refused}");
+        }
+        assert_eq!(TokenKeys::parse(A).map(|keys| format!("{keys:?}")), Some("TokenKeys(1 of them)".to_owned()));
+    }
+
+    #[test]
+    fn a_token_is_valid_until_it_expires_and_under_its_keys_only() {
+        let clock = Clock::fixed(1_700_000_000_000);
+        let token = tokens(A).give(&account(), &clock).unwrap_or_default();
+        let reads =
+            |keys: &str| tokens(keys).read(&token, &clock).map(|claims| (claims.sub, claims.uid, claims.generation));
+        assert_eq!(reads(A), Some(("ann".to_owned(), 7, 3)));
+        assert_eq!(reads(&format!("{B},{A}")), Some(("ann".to_owned(), 7, 3)));
+        assert_eq!(reads(B), None);
+        clock.advance(3_599_999);
+        assert!(reads(A).is_some());
+        clock.advance(1);
+        assert!(reads(A).is_none());
+    }
+
+    #[test]
+    fn a_token_of_another_algorithm_or_audience_is_none() {
+        let clock = Clock::fixed(1_700_000_000_000);
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode_to_string(text);
+        let claims = |aud: &str| serde_json::json!({"sub": "ann", "uid": 7, "gen": 3, "aud": aud, "iat": 1_700_000_000, "exp": 1_800_000_000});
+        let unsigned = |alg: &str| {
+            let header = format!("{{\"alg\":\"{alg}\",\"typ\":\"JWT\"}}");
+            format!("{}.{}.", encode(&header), encode(&claims(AUDIENCE).to_string()))
+        };
+        for alg in ["none", "None", "HS256", "RS256"] {
+            assert!(tokens(A).read(&unsigned(alg), &clock).is_none(), "{alg}");
+        }
+        let signed = |alg, aud| {
+            jsonwebtoken::encode(&Header::new(alg), &claims(aud), &EncodingKey::from_secret(&[0xa1; 32]))
+                .unwrap_or_default()
+        };
+        assert!(tokens(A).read(&signed(Algorithm::HS256, AUDIENCE), &clock).is_some());
+        assert!(tokens(A).read(&signed(Algorithm::HS512, AUDIENCE), &clock).is_none());
+        assert!(tokens(A).read(&signed(Algorithm::HS256, "other"), &clock).is_none());
+    }
+}
