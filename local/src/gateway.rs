@@ -79,10 +79,9 @@ impl Gateway {
             .route("/2015-03-31/functions/{name}/invocations", post(invoke))
             .layer(DefaultBodyLimit::max(MOST_PAYLOAD_BYTES))
             .with_state(Arc::clone(&self.consume));
-        let routes = ingest::routes(Arc::clone(&self.ingest), self.identity.clone())
-            .merge(users::routes(self.users.clone()))
-            .merge(functions);
-        serve(routes).layer(from_fn(with_peer)).into_make_service_with_connect_info()
+        let routes =
+            ingest::routes(Arc::clone(&self.ingest), self.identity.clone()).merge(users::routes(self.users.clone()));
+        serve(routes).merge(functions).layer(from_fn(with_peer)).into_make_service_with_connect_info()
     }
 
     /// Starts a mapping that invokes `consume`.

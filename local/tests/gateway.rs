@@ -4,7 +4,10 @@
 
 mod support;
 
-use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::{Value, json};
 use support::gateway::plan;
 use support::kafka::{committed, settings};
 
@@ -54,4 +57,52 @@ async fn the_invoke_api_answers_as_lambda_does() {
     });
     let (status, body) = gateway.post(path, &[], event.to_string()).await;
     assert_eq!((status, &body["written"]), (200, &json!(1)), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_template_the_document_and_the_router_have_the_same_routes() {
+    let gateway = plan().without_consuming().start().await;
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml")).unwrap();
+    let template: serde_norway::Value = serde_norway::from_str(&text).unwrap();
+    let functions = template["Resources"].as_mapping().unwrap().values();
+    let events = functions.filter_map(|resource| resource["Properties"]["Events"].as_mapping());
+    let in_template: BTreeSet<(String, String)> = events
+        .flat_map(|events| events.values())
+        .filter_map(|event| {
+            let properties = &event["Properties"];
+            let method = properties["Method"].as_str()?.to_ascii_lowercase();
+            Some((method, properties["Path"].as_str()?.to_owned()))
+        })
+        .collect();
+
+    let (_, document) = gateway.get("/openapi.json").await;
+    let in_document: BTreeSet<(String, String)> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |method| (method.clone(), path.clone())))
+        .map(|(method, path)| {
+            let is_known = in_template.contains(&(method.clone(), path.clone()));
+            let path = match path.strip_prefix("/events/") {
+                Some(_) => "/events/{stream}".to_owned(),
+                None if is_known => path,
+                None => "/{entity}".to_owned(),
+            };
+            (method, path)
+        })
+        .collect();
+    assert_eq!(in_document, in_template);
+
+    for (method, path) in in_template {
+        let path = path.replace("{stream}", "city").replace("{entity}", "city");
+        let path = path.replace("{topic}", gateway.topic("city")).replace(['{', '}'], "");
+        let request = gateway.http.request(method.to_uppercase().parse().unwrap(), format!("{}{path}", gateway.url));
+        // Refused before it does anything.
+        let answer =
+            request.header("content-encoding", "none").header("content-type", "text/plain").send().await.unwrap();
+        let status = answer.status();
+        let problem: Value = answer.json().await.unwrap_or_default();
+        let is_routed = problem["detail"] != "There is no such route." && status != 405;
+        assert!(is_routed, "{method} {path}: {status} {problem}");
+    }
 }

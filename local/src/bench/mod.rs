@@ -1,14 +1,15 @@
-//! `cargo local bench`: events a second from Kafka to committed rows, beside `psql \copy` of the same rows in the same
+//! `cargo local bench`: what it costs to ask a request who it is, and events a second from Kafka to committed rows, beside `psql \copy` of the same rows in the same
 //! run, on a fresh Apache Kafka and PostgreSQL.
 
 mod measure;
+mod requests;
 mod workload;
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use self::measure::Bench as Measure;
 use self::workload::WORKLOADS;
@@ -16,13 +17,24 @@ use crate::CommandError;
 use crate::servers::{self, BrokerChoice, DataFolder, DatabaseChoice, PostgresOptions, RunningServers};
 use crate::terminal::{complain, say};
 
-/// Measures rates from Kafka to committed rows at batches of 100, 1,000 and 10,000, beside psql's \copy of the same
-/// rows.
+/// Measures requests with and without credentials, and rates from Kafka to committed rows at batches of 100, 1,000 and
+/// 10,000, beside psql's \copy of the same rows.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// How many events each figure is measured with.
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     events: u64,
+    /// Measures this only.
+    #[arg(value_enum)]
+    only: Option<Only>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Only {
+    /// Requests with and without credentials.
+    Requests,
+    /// From Kafka to committed rows.
+    Landing,
 }
 
 const BATCH_SIZES: [usize; 3] = [100, 1_000, 10_000];
@@ -56,6 +68,16 @@ impl Bench {
     }
 
     async fn measure(&self, servers: &RunningServers, folder: &Path) -> Result<(), CommandError> {
+        if self.only != Some(Only::Landing) {
+            requests::measure(servers).await?;
+        }
+        if self.only != Some(Only::Requests) {
+            self.measure_landing(servers, folder).await?;
+        }
+        Ok(())
+    }
+
+    async fn measure_landing(&self, servers: &RunningServers, folder: &Path) -> Result<(), CommandError> {
         say(format_args!("{} events each; events a second, and how many of psql's \\copy that is", self.events));
         say("");
         say("| mode | events | batches of 100 | of 1,000 | of 10,000 | `\\copy` |");

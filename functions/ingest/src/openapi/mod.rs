@@ -2,6 +2,7 @@
 
 mod operations;
 mod schemas;
+mod users;
 
 use serde_json::{Map, Value, json};
 use shared::contract::{Contract, Entity, Mode, Registry};
@@ -9,7 +10,8 @@ use shared::contract::{Contract, Entity, Mode, Registry};
 /// The whole document.
 pub(crate) fn document(registry: &Registry) -> Value {
     let mut paths = operations::fixed();
-    for contract in registry.contracts() {
+    paths.extend(users::paths());
+    for contract in registry.contracts().filter(|contract| !contract.roles.is_empty()) {
         paths.insert(format!("/events/{}", contract.stream), json!({"post": operations::post_events(contract)}));
     }
     for (contract, entity) in entities(registry) {
@@ -31,12 +33,17 @@ pub(crate) fn document(registry: &Registry) -> Value {
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"}
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": "events"}, {"name": "entities"}, {"name": "dead letters"}, {"name": "service"}],
+        "tags": [{"name": "events"}, {"name": "entities"}, {"name": "dead letters"}, {"name": "users"}, {"name": "service"}],
+        "security": [{"basic": []}, {"bearer": []}],
         "paths": paths,
         "components": {
             "schemas": components(registry),
             "parameters": schemas::parameters(),
-            "responses": schemas::responses()
+            "responses": schemas::responses(),
+            "securitySchemes": {
+                "basic": {"type": "http", "scheme": "basic"},
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            }
         }
     })
 }

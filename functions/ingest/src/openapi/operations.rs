@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use shared::contract::{Contract, Entity};
 
+use super::users::open;
 use super::{schema, schemas};
 use crate::entities::parameter;
 
@@ -63,14 +64,14 @@ pub(super) fn fixed() -> Map<String, Value> {
         (
             "/health",
             json!({"get": with_ok(
-                operation("service", "getHealth", "Whether broker and database answer", &[]),
+                open(operation("service", "getHealth", "Whether broker and database answer", &[])),
                 schema("Health"),
             )}),
         ),
         (
             "/openapi.json",
             json!({"get": with_ok(
-                operation("service", "getOpenApi", "This document", &[]),
+                open(operation("service", "getOpenApi", "This document", &[])),
                 json!({"type": "object"}),
             )}),
         ),
@@ -158,11 +159,11 @@ fn command(contract: &Contract, verb: &str, summary: &str, tag: &str, body: Valu
     command
 }
 
-fn operation(tag: &str, id: &str, summary: &str, parameters: &[Value]) -> Value {
+pub(super) fn operation(tag: &str, id: &str, summary: &str, parameters: &[Value]) -> Value {
     json!({"operationId": id, "tags": [tag], "summary": summary, "parameters": parameters})
 }
 
-fn with_ok(mut operation: Value, schema: Value) -> Value {
+pub(super) fn with_ok(mut operation: Value, schema: Value) -> Value {
     operation["responses"] = json!({
         "200": {"description": "As asked.", "content": {"application/json": {"schema": schema}}},
         "default": shared_response("Problem"),
@@ -171,7 +172,7 @@ fn with_ok(mut operation: Value, schema: Value) -> Value {
     operation
 }
 
-fn list_of(item: Value) -> Value {
+pub(super) fn list_of(item: Value) -> Value {
     json!({
         "type": "object",
         "required": ["items", "next"],
@@ -179,12 +180,12 @@ fn list_of(item: Value) -> Value {
     })
 }
 
-fn paged(mut parameters: Vec<Value>) -> Vec<Value> {
+pub(super) fn paged(mut parameters: Vec<Value>) -> Vec<Value> {
     parameters.extend(["After", "Limit"].map(shared_parameter));
     parameters
 }
 
-fn path_parameter(name: &str, schema: Value) -> Value {
+pub(super) fn path_parameter(name: &str, schema: Value) -> Value {
     json!({"name": name, "in": "path", "required": true, "schema": schema})
 }
 
@@ -192,6 +193,6 @@ fn shared_parameter(name: &str) -> Value {
     json!({"$ref": format!("#/components/parameters/{name}")})
 }
 
-fn shared_response(name: &str) -> Value {
+pub(super) fn shared_response(name: &str) -> Value {
     json!({"$ref": format!("#/components/responses/{name}")})
 }

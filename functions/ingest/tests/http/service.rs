@@ -1,6 +1,3 @@
-use std::collections::BTreeSet;
-use std::path::Path;
-
 use axum::body::Body;
 use axum::http::StatusCode;
 use serde_json::json;
@@ -60,47 +57,4 @@ async fn streams_are_listed_with_their_contracts() {
     assert_eq!(city["contract"]["x-sluice"]["parent"]["stream"], "country");
     assert_eq!(city, list["items"][1]);
     assert_eq!(function.get("/streams/none").await.status, StatusCode::NOT_FOUND);
-}
-
-#[tokio::test]
-async fn the_template_the_document_and_the_router_have_the_same_routes() {
-    let function = alone().await;
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml")).unwrap();
-    let template: serde_norway::Value = serde_norway::from_str(&text).unwrap();
-    let events = template["Resources"]["IngestFunction"]["Properties"]["Events"].as_mapping().unwrap();
-    let in_template: BTreeSet<(String, String)> = events
-        .values()
-        .filter_map(|event| {
-            let properties = &event["Properties"];
-            let method = properties["Method"].as_str()?.to_ascii_lowercase();
-            Some((method, properties["Path"].as_str()?.to_owned()))
-        })
-        .collect();
-
-    let document = function.get("/openapi.json").await.body;
-    let in_document: BTreeSet<(String, String)> = document["paths"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |method| (method.clone(), path.clone())))
-        .map(|(method, path)| {
-            let is_known = in_template.contains(&(method.clone(), path.clone()));
-            let path = match path.strip_prefix("/events/") {
-                Some(_) => "/events/{stream}".to_owned(),
-                None if is_known => path,
-                None => "/{entity}".to_owned(),
-            };
-            (method, path)
-        })
-        .collect();
-    assert_eq!(in_document, in_template);
-
-    for (method, path) in in_template {
-        let path = path.replace("{stream}", "city").replace("{entity}", "city");
-        let path = path.replace("{topic}", &function.topic("city")).replace(['{', '}'], "");
-        // Reads that need the database, and questions to the broker, are answered elsewhere.
-        let answer = function.send(&method.to_uppercase(), &path, &[("content-encoding", "none")], Body::empty()).await;
-        let is_routed = answer.body["detail"] != "There is no such route." && answer.status != 405;
-        assert!(is_routed, "{method} {path}: {answer:?}");
-    }
 }
