@@ -68,11 +68,12 @@ impl Bench {
     }
 
     async fn measure(&self, servers: &RunningServers, folder: &Path) -> Result<(), CommandError> {
-        if self.only != Some(Only::Landing) {
-            requests::measure(servers).await?;
-        }
         if self.only != Some(Only::Requests) {
             self.measure_landing(servers, folder).await?;
+        }
+        // Afterwards, as its events share a topic with theirs.
+        if self.only != Some(Only::Landing) {
+            requests::measure(servers).await?;
         }
         Ok(())
     }

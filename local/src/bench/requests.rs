@@ -88,7 +88,6 @@ pub(super) async fn measure(servers: &RunningServers) -> Result<(), CommandError
         let (rate, share) = (way.requests as f64 / seconds, way.requests as f64 / ways[0].requests as f64);
         say(format_args!("| {} | {rate:.0} | {share:.2} |", way.name));
     }
-    say("");
     pool.close().await;
     Ok(())
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::problem::Problem;
 
-/// Where a request comes from. Every request behind [`edge`] carries it.
+/// Where a request comes from. Every request behind [`serve`] carries it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The caller's address, as API Gateway or the socket has it: a header that says so could be the caller's own.
@@ -31,7 +31,7 @@ pub struct Origin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
-/// Routes as a service: with an answer where there is none, and [`edge`] around all.
+/// Routes as a service: with an answer where there is none, and the edge around all.
 pub fn serve(routes: Router) -> Router {
     routes.fallback(no_route).layer(from_fn(edge))
 }
