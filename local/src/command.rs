@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -16,7 +17,10 @@ use crate::bench::Bench;
 use crate::environment::EnvironmentError;
 use crate::event_source_mapping::configuration::ConfigurationError;
 use crate::event_source_mapping::function::EndpointError;
+use crate::event_source_mapping::function::FunctionError;
+use crate::invoke::Invoke;
 use crate::poll::Poll;
+use crate::scheduler::ScheduleError;
 use crate::schema::{Migrate, Topics};
 use crate::send::{self, SendArgs};
 use crate::servers::ServerError;
@@ -36,6 +40,7 @@ struct CommandLine {
 enum Command {
     Up(Up),
     Poll(Poll),
+    Invoke(Invoke),
     Send(SendArgs),
     Migrate(Migrate),
     Topics(Topics),
@@ -100,6 +105,26 @@ pub enum CommandError {
     /// The template is wrong.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
+    /// A schedule is wrong.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// The way of mail cannot be used.
+    #[error(transparent)]
+    Mail(#[from] report::MailError),
+    /// The mail sink does not start.
+    #[error("the mail sink does not start: {0}")]
+    MailSink(#[source] io::Error),
+    /// The event of `invoke` cannot be read.
+    #[error("{}: {source}", .path.display())]
+    Event {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The function failed.
+    #[error("{0}")]
+    Invocation(#[source] FunctionError),
     /// The password cannot be read.
     #[error("the password cannot be read: {0}")]
     Password(#[source] io::Error),
@@ -137,6 +162,7 @@ async fn run_command(command: Command) -> Result<ExitCode, CommandError> {
         Command::Up(up) => up.run().await,
         Command::Send(args) => Ok(send::run(args).await),
         Command::Poll(poll) => poll.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Invoke(invoke) => invoke.run().await.map(|()| ExitCode::SUCCESS),
         Command::Migrate(migrate) => migrate.run().await.map(|()| ExitCode::SUCCESS),
         Command::Topics(topics) => topics.run().await.map(|()| ExitCode::SUCCESS),
         Command::Admin(admin) => admin.run().await.map(|()| ExitCode::SUCCESS),

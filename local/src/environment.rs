@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use report::ReportSettings;
 use shared::identity::IdentitySettings;
 use shared::kafka::KafkaSettings;
 use shared::settings::{self, Settings, SettingsError};
@@ -98,6 +99,20 @@ impl Environment {
     pub fn users(&self) -> Result<UsersSettings, SettingsError> {
         UsersSettings::read(|name| match name {
             "PASSWORD_BLOCKLIST" => Some(self.variable(name).unwrap_or_else(|| "off".to_owned())),
+            _ => self.variable(name),
+        })
+    }
+
+    /// How reports are mailed: through the SMTP server at `smtp_url`, if one is given. Where that is this machine's sink,
+    /// somebody gets them, whatever the environment says.
+    ///
+    /// # Errors
+    /// A variable is missing or malformed.
+    pub fn reports(&self, smtp_url: Option<&str>, is_sink: bool) -> Result<ReportSettings, SettingsError> {
+        ReportSettings::read(|name| match name {
+            "SMTP_URL" => smtp_url.map(str::to_owned),
+            "REPORT_TO" if is_sink => Some(self.variable(name).unwrap_or_else(|| "reports@localhost".to_owned())),
+            "REPORT_FROM" if is_sink => Some(self.variable(name).unwrap_or_else(|| "sluice@localhost".to_owned())),
             _ => self.variable(name),
         })
     }

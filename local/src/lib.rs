@@ -4,6 +4,8 @@
 //! - [`servers`]: Apache Kafka and PostgreSQL, as child processes or in containers
 //! - [`event_source_mapping`]: what hands batches of records to `consume`, as Lambda does
 //! - [`gateway`]: all functions in this process, behind one router
+//! - [`scheduler`]: what invokes functions at the times that the template says
+//! - [`mail_sink`]: takes the mails that they send
 //! - [`send`]: random or given events through the HTTP API, and what became of each
 
 mod admin;
@@ -14,7 +16,11 @@ pub mod environment;
 pub mod event_source_mapping;
 pub mod gateway;
 pub mod interrupts;
+mod invoke;
+mod invoke_api;
+pub mod mail_sink;
 mod poll;
+pub mod scheduler;
 mod schema;
 pub mod send;
 pub mod servers;

@@ -54,6 +54,12 @@ pub(crate) enum Error {
     /// `422`: a batch without an event.
     #[error("empty batch")]
     Empty,
+    /// `422`: as many random events are not made.
+    #[error("not a number of events")]
+    Number,
+    /// `500`: no random event was found that keeps the contract.
+    #[error("no random events")]
+    NoEvents,
     /// `422`: events were accepted and then rejected when they were to be written.
     #[error("rejected events")]
     Rejected {
@@ -145,6 +151,13 @@ impl Error {
                 "The batch is empty",
                 "A batch holds at least one event.",
             ),
+            Self::Number => Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "number",
+                "Not a number of events",
+                "The number of events should be from 1 to 10,000.",
+            ),
+            Self::NoEvents => Problem::internal(),
             Self::Rejected { receipts, errors } => rejected(receipts, errors.as_deref()),
             Self::Unacknowledged { receipts } => Problem::unavailable("broker").with("receipts", listed(receipts)),
             Self::Unhealthy(what) => Problem::unavailable(what),
@@ -170,6 +183,8 @@ impl Error {
             | Self::MediaType { .. }
             | Self::Coding
             | Self::Violations(_)
+            | Self::Number
+            | Self::NoEvents
             | Self::Empty => {}
         }
     }

@@ -17,6 +17,7 @@ mod prefer;
 mod receipts;
 mod routes;
 mod streams;
+mod submit;
 mod wait;
 
 use std::sync::{Arc, OnceLock};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::health::{self, Healthy};
 use crate::receipts::{self, Fate};
 use crate::streams::Stream;
-use crate::{Ingest, body, openapi, streams};
+use crate::{Ingest, body, openapi, streams, submit};
 use shared::http::answer::{List, json, written};
 use shared::http::fields::Fields;
 
@@ -36,6 +36,7 @@ pub fn routes_for_anyone(ingest: Arc<Ingest>) -> Router {
 fn guarded() -> Router<Arc<Ingest>> {
     Router::new()
         .route("/events/{stream}", post(post_events))
+        .route("/submit/{n}", get(submit_events).post(submit_events))
         .route("/receipts/{topic}/{partition}/{offset}", get(get_receipt))
         .route("/dead-letters", get(get_dead_letters))
         .route("/dead-letters/{id}", get(get_dead_letter))
@@ -63,6 +64,18 @@ async fn post_events(
     let demand = Demand::of(&caller, contract, &head.headers)?;
     let posted = body::read(&head.headers, body).await?;
     accept(&ingest, contract, &posted, None, demand).await
+}
+
+async fn submit_events(
+    State(ingest): App,
+    caller: Caller,
+    Path(number): Path<String>,
+    headers: HeaderMap,
+) -> Result<Accepted, Error> {
+    let contract = submit::contract(&ingest)?;
+    let demand = Demand::of(&caller, contract, &headers)?;
+    let drawn = submit::draw(&ingest, &number).await?;
+    accept(&ingest, contract, &drawn, None, demand).await
 }
 
 async fn get_receipt(

@@ -39,8 +39,8 @@ pub enum FunctionError {
     },
 }
 
-/// The answer to come.
-pub type Invocation<'a> = Pin<Box<dyn Future<Output = Result<(), FunctionError>> + Send + 'a>>;
+/// The answer to come: JSON, or nothing.
+pub type Invocation<'a> = Pin<Box<dyn Future<Output = Result<Bytes, FunctionError>> + Send + 'a>>;
 
 /// A function that takes the event of a Kafka event source.
 pub trait Function: Send + Sync {
@@ -59,7 +59,9 @@ impl Function for InProcess {
         let task = AbortOnDropHandle::new(tokio::spawn(async move { consume.invoke(&payload).await }));
         Box::pin(async move {
             match task.await {
-                Ok(Ok(_summary)) => Ok(()),
+                Ok(Ok(summary)) => serde_json::to_vec(&summary)
+                    .map(Bytes::from)
+                    .map_err(|error| FunctionError::Failed(error.to_string())),
                 Ok(Err(error)) => Err(FunctionError::Failed(error.to_string())),
                 Err(_panicked) => Err(FunctionError::Panicked),
             }
@@ -99,7 +101,7 @@ impl OverHttp {
         Ok(Self { client, url })
     }
 
-    async fn post(&self, payload: Bytes) -> Result<(), FunctionError> {
+    async fn post(&self, payload: Bytes) -> Result<Bytes, FunctionError> {
         let unreachable = |source| FunctionError::Unreachable { url: self.url.clone(), source };
         let answer = self
             .client
@@ -122,7 +124,7 @@ impl OverHttp {
                 status,
                 body: String::from_utf8_lossy(&body).chars().take(200).collect(),
             }),
-            None => Ok(()),
+            None => Ok(body),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What a newcomer is told once everything runs.
 
+use super::Mail;
 use crate::credentials::Credentials;
 use crate::servers::RunningServers;
 use crate::terminal::say;
 
 /// Prints the addresses, and commands that work as they are printed.
-pub(super) fn announce(port: u16, servers: &RunningServers, admin: &Credentials) {
+pub(super) fn announce(port: u16, servers: &RunningServers, admin: &Credentials, mail: &Mail) {
     let RunningServers { database_url, bootstrap_servers, .. } = servers;
     let Credentials { name, password } = admin;
     let user = format!("-u '{}'", format!("{name}:{password}").replace('\'', r"'\''"));
@@ -14,6 +15,10 @@ pub(super) fn announce(port: u16, servers: &RunningServers, admin: &Credentials)
     let json = "-H 'content-type: application/json'";
     let wait = "-H 'prefer: wait=10'";
     let event = r#"'{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}'"#;
+    let mails = match mail {
+        Mail::Server(_) => "Mails go to the SMTP server that was given".to_owned(),
+        Mail::Sink(sink) => format!("Mails are kept as files in {}", sink.folder.display()),
+    };
     let continent = r#"'{"name":"Europe","population":741000000,"area":10180000}'"#;
     say(format_args!(
         "\
@@ -21,6 +26,7 @@ Sluice is ready at {address}
 Log in as {name} with the password {password}
 DATABASE_URL={database_url}
 KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}
+{mails}
 
 Post an event and wait until it is written; then post another one and read its receipt:
   curl -s {user} {address}/events/route {json} {wait} -d {event}
@@ -28,6 +34,10 @@ Post an event and wait until it is written; then post another one and read its r
 Create a continent and list them:
   curl -s {user} {address}/continent {json} {wait} -d {continent}
   curl -s {user} {address}/continents
+Send ten random user events; count them by city, as JSON and, at the same address in a browser, as a page; mail it now:
+  curl -s {user} {address}/submit/10 {wait}
+  curl -s {user} {address}/report
+  cargo local invoke report --endpoint {address}
 Register a user and get a token, which is quicker than a password:
   curl -s {address}/register {json} -d {ann}
   curl -s {address}/login {json} -d {ann}

@@ -22,6 +22,8 @@ use crate::environment::Environment;
 use crate::event_source_mapping::{EventSourceMapping, configuration};
 use crate::gateway::Gateway;
 use crate::interrupts::Interrupts;
+use crate::mail_sink::MailSink;
+use crate::scheduler::{self, Scheduler};
 use crate::servers::{self, BrokerChoice, DataFolder, DatabaseChoice, PostgresOptions, RunningServers, ServerError};
 use crate::terminal::say;
 use crate::{CommandError, poll, schema};
@@ -47,6 +49,10 @@ pub(crate) struct Up {
     /// An admin's name and password [default: demo, with a random password].
     #[arg(long, value_name = "NAME:PASSWORD")]
     admin: Option<Credentials>,
+    /// The SMTP server that mails go to, as in smtps://user:password@host [default: SMTP_URL, else an embedded sink that
+    /// keeps mails as files in the data folder].
+    #[arg(long, value_name = "URL")]
+    smtp: Option<String>,
     /// Variables that the environment does not set, as NAME=value lines.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
@@ -83,14 +89,18 @@ impl Up {
             started = self.start_servers(data) => started?,
             () = interrupts.next() => return Err(CommandError::Interrupted),
         };
+        let starting = async {
+            let mail = self.mail(data, environment).await?;
+            Running::start(&servers, listener, environment, registry, &admin, mail).await
+        };
         let running = tokio::select! {
             died = servers.died() => Err(died.into()),
-            running = Running::start(&servers, listener, environment, registry, &admin) => running,
+            running = starting => running,
             () = interrupts.next() => Err(CommandError::Interrupted),
         };
         let outcome = match running {
             Ok(mut running) => {
-                announcement::announce(running.port, &servers, &admin);
+                announcement::announce(running.port, &servers, &admin, &running.mail);
                 let ended = running.until(interrupts, &servers).await;
                 running.stop(interrupts, ended.is_ok()).await;
                 ended
@@ -100,6 +110,13 @@ impl Up {
         say("stopping the servers");
         servers.stop_or_kill(interrupts.next()).await;
         outcome.map(|()| ExitCode::SUCCESS)
+    }
+
+    async fn mail(&self, data: &DataFolder, environment: &Environment) -> Result<Mail, CommandError> {
+        match self.smtp.clone().or_else(|| environment.variable("SMTP_URL")) {
+            Some(url) => Ok(Mail::Server(url)),
+            None => MailSink::start(&data.path().join("mail")).await.map(Mail::Sink).map_err(CommandError::MailSink),
+        }
     }
 
     async fn start_servers(&self, data: &DataFolder) -> Result<RunningServers, ServerError> {
@@ -129,10 +146,18 @@ async fn listen(port: u16) -> Result<TcpListener, CommandError> {
     })
 }
 
+/// Where mails go.
+enum Mail {
+    Server(String),
+    Sink(MailSink),
+}
+
 /// What serves and reads, beside the servers.
 struct Running {
     port: u16,
     gateway: Gateway,
+    mail: Mail,
+    scheduler: Scheduler,
     mappings: Vec<EventSourceMapping>,
     stop_accepting: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
@@ -145,15 +170,21 @@ impl Running {
         environment: &Environment,
         registry: Arc<Registry>,
         admin: &Credentials,
+        mail: Mail,
     ) -> Result<Self, CommandError> {
         let settings = environment.settings_for(&servers.bootstrap_servers, &servers.database_url)?;
         let (identity, users) = (environment.identity()?, environment.users()?);
+        let report = match &mail {
+            Mail::Server(url) => environment.reports(Some(url), false),
+            Mail::Sink(sink) => environment.reports(Some(&sink.url), true),
+        }?;
         schema::migrate(&settings.database_url, settings.contracts_dir.as_deref()).await?;
         schema::create_topics(&settings.kafka, &registry).await?;
         admin::make(&settings.database_url, &admin.name, &admin.password, users.blocklist).await?;
 
         let configurations = configuration::of_registry(&configuration::template_path(), &registry)?;
-        let gateway = Gateway::new(settings, &identity, users, registry, Clock::system())?;
+        let schedules = scheduler::of_template(&configuration::template_path())?;
+        let gateway = Gateway::new(settings, &identity, users, &report, registry, Clock::system())?;
         let mappings = configurations
             .into_iter()
             .map(|configuration| gateway.start_mapping(configuration))
@@ -163,7 +194,10 @@ impl Running {
         let server =
             axum::serve(listener, gateway.service()).with_graceful_shutdown(stop_accepting.clone().cancelled_owned());
         let serving = tokio::spawn(server.into_future());
-        Ok(Self { port, gateway, mappings, stop_accepting, serving })
+        let endpoint =
+            format!("http://127.0.0.1:{port}").parse().map_err(|_| CommandError::Listen("no address".into()))?;
+        let scheduler = Scheduler::start(schedules, &endpoint, &Clock::system())?;
+        Ok(Self { port, gateway, mail, scheduler, mappings, stop_accepting, serving })
     }
 
     /// Ends well at a signal, and badly when something broke.
@@ -181,6 +215,7 @@ impl Running {
     /// Stops accepting, lets requests and batches finish, in this order: a request may wait for its batch.
     async fn stop(self, interrupts: &mut Interrupts, is_orderly: bool) {
         say("stopping; again Ctrl-C to hurry");
+        drop(self.scheduler);
         self.stop_accepting.cancel();
         let abort = self.serving.abort_handle();
         if is_orderly {

@@ -10,6 +10,7 @@ use futures::future::join_all;
 use local::event_source_mapping::EventSourceMapping;
 use local::event_source_mapping::configuration::MappingConfiguration;
 use local::gateway::Gateway;
+use report::ReportSettings;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 use shared::clock::Clock;
@@ -38,6 +39,7 @@ pub struct Plan {
     window: Duration,
     consumes: bool,
     lockout: Rule,
+    report: ReportSettings,
     cluster: KafkaSettings,
 }
 
@@ -65,6 +67,7 @@ pub fn plan() -> Plan {
         window: Duration::from_millis(20),
         consumes: true,
         lockout: Rule { after: 5, window_ms: 60_000, for_ms: 900_000 },
+        report: ReportSettings { mail: None },
         cluster: kafka::settings(),
     };
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/contracts");
@@ -117,6 +120,17 @@ impl Plan {
         Self { lockout, ..self }
     }
 
+    /// Reports are mailed through this server.
+    pub fn mailing(self, smtp_url: &str) -> Self {
+        let report = ReportSettings::read(|name| match name {
+            "REPORT_TO" => Some("ann@example.com, Bob <bob@example.com>".to_owned()),
+            "REPORT_FROM" => Some("sluice@example.com".to_owned()),
+            "SMTP_URL" => Some(smtp_url.to_owned()),
+            _ => None,
+        });
+        Self { report: report.unwrap(), ..self }
+    }
+
     /// Uses another cluster than the one that all tests share.
     pub fn cluster(self, cluster: KafkaSettings) -> Self {
         Self { cluster, ..self }
@@ -146,7 +160,8 @@ impl Plan {
             lockout: self.lockout,
         };
         let users = UsersSettings { registration: Registration::Open, blocklist: Blocklist::Off };
-        let gateway = Gateway::new(settings, &identity, users, Arc::clone(&registry), self.clock.clone()).unwrap();
+        let gateway =
+            Gateway::new(settings, &identity, users, &self.report, Arc::clone(&registry), self.clock.clone()).unwrap();
         let admin = UserName::parse(ADMIN.0).unwrap();
         make_admin(&database.pool, &admin, Password::given(ADMIN.1)).await.unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

@@ -2,10 +2,11 @@
 
 use axum::Router;
 use lambda_http::http::Uri;
-use lambda_http::request::RequestContext;
-use lambda_http::tower::Layer as _;
-use lambda_http::tower::util::MapRequestLayer;
-use lambda_http::{Error, Request, RequestExt as _};
+use lambda_http::request::{LambdaRequest, RequestContext};
+use lambda_http::tower::util::{MapRequest, MapRequestLayer};
+use lambda_http::tower::{Layer as _, Service as _};
+use lambda_http::{Adapter, Context, Error, LambdaEvent, Request, RequestExt as _};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::edge::serve;
 
@@ -15,6 +16,28 @@ use super::edge::serve;
 /// The runtime API does not do its part.
 pub async fn run(routes: Router) -> Result<(), Error> {
     lambda_http::run(MapRequestLayer::new(without_stage).layer(serve(routes))).await
+}
+
+/// Routes as a function that other events invoke, too.
+#[derive(Clone)]
+pub struct HttpFunction(MapRequest<Router, fn(Request) -> Request>);
+
+impl HttpFunction {
+    /// A function that answers API Gateway's events with these routes.
+    pub fn new(routes: Router) -> Self {
+        Self(MapRequestLayer::new(without_stage as fn(Request) -> Request).layer(serve(routes)))
+    }
+
+    /// Answers an event of API Gateway (payload format 2.0) in the form that it expects.
+    ///
+    /// # Errors
+    /// The event is none of API Gateway's.
+    pub async fn invoke(&self, event: &str, context: Context) -> Result<Box<RawValue>, serde_json::Error> {
+        let payload: LambdaRequest = serde_json::from_str(event)?;
+        let answering = Adapter::from(self.0.clone()).call(LambdaEvent { payload, context });
+        let Ok(response) = answering.await;
+        to_raw_value(&response)
+    }
 }
 
 /// Takes away the name of a stage, which stands before the path of all but `$default`.

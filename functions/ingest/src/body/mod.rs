@@ -123,6 +123,17 @@ impl Posted {
         Ok(Self { body, places, is_batch, envelope })
     }
 
+    /// A batch of events, each as its JSON text.
+    pub(crate) fn batch(events: &[String]) -> Self {
+        let mut body = Vec::with_capacity(events.iter().map(String::len).sum());
+        let places = events.iter().map(|event| {
+            let start = body.len();
+            body.extend_from_slice(event.as_bytes());
+            start..body.len()
+        });
+        Self { places: places.collect(), body: body.into(), is_batch: true, envelope: Envelope::None }
+    }
+
     /// How many events there are.
     pub(crate) fn len(&self) -> usize {
         self.places.len()

@@ -33,7 +33,7 @@ pub(crate) fn document(registry: &Registry) -> Value {
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"}
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": "events"}, {"name": "entities"}, {"name": "dead letters"}, {"name": "users"}, {"name": "service"}],
+        "tags": [{"name": "events"}, {"name": "entities"}, {"name": "dead letters"}, {"name": "reports"}, {"name": "users"}, {"name": "service"}],
         "security": [{"basic": []}, {"bearer": []}],
         "paths": paths,
         "components": {

@@ -30,6 +30,8 @@ pub(super) fn fixed() -> Map<String, Value> {
                 schema("Fate"),
             )}),
         ),
+        ("/submit/{n}", json!({"get": submit("getSubmit"), "post": submit("submit")})),
+        ("/report", json!({"get": report()})),
         (
             "/dead-letters",
             json!({"get": with_ok(
@@ -77,6 +79,35 @@ pub(super) fn fixed() -> Map<String, Value> {
         ),
     ];
     paths.into_iter().map(|(path, item)| (path.to_owned(), item)).collect()
+}
+
+fn submit(id: &str) -> Value {
+    let number = path_parameter("n", json!({"type": "integer", "minimum": 1, "maximum": 10000}));
+    let parameters = [number, shared_parameter("Prefer"), shared_parameter("IdempotencyKey")];
+    let mut submit = operation("events", id, "Sends random user events", &parameters);
+    submit["responses"] = accepted();
+    submit
+}
+
+/// The function `report` answers it.
+fn report() -> Value {
+    let time = |name: &str, description: &str| json!({"name": name, "in": "query", "description": description, "schema": {"type": "string", "format": "date-time"}});
+    let parameters = [
+        json!({"name": "by", "in": "query", "schema": {"enum": ["city", "country", "hour"], "default": "city"}}),
+        time("from", "Events before this time are left out."),
+        time("to", "Events from this time on are left out."),
+    ];
+    let stats = json!({
+        "type": "object",
+        "required": ["timestamp", "stats"],
+        "properties": {
+            "timestamp": {"type": "string", "format": "date-time"},
+            "stats": {"type": "object", "additionalProperties": {"type": "integer"}}
+        }
+    });
+    let mut report = with_ok(operation("reports", "getReport", "User events, counted", &parameters), stats);
+    report["responses"]["200"]["content"]["text/html"] = json!({"schema": {"type": "string"}});
+    report
 }
 
 /// `POST /events/{stream}`.
@@ -150,13 +181,17 @@ fn command(contract: &Contract, verb: &str, summary: &str, tag: &str, body: Valu
         command["description"] = description.clone();
     }
     command["requestBody"] = json!({"required": true, "content": body});
-    command["responses"] = json!({
+    command["responses"] = accepted();
+    command
+}
+
+fn accepted() -> Value {
+    json!({
         "200": shared_response("Written"),
         "202": shared_response("Accepted"),
         "default": shared_response("Problem"),
         "503": shared_response("Unavailable")
-    });
-    command
+    })
 }
 
 pub(super) fn operation(tag: &str, id: &str, summary: &str, parameters: &[Value]) -> Value {

@@ -1,0 +1,70 @@
+//! What invokes the function: API Gateway for a report, EventBridge for the hourly mail.
+
+use jiff::Timestamp;
+use lambda_runtime::{Context, Diagnostic};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::{RawValue, to_raw_value};
+use shared::http::lambda::HttpFunction;
+use shared::identity::Identity;
+
+use crate::schedule::ScheduleError;
+use crate::{Reports, routes};
+
+/// Why an invocation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum InvocationError {
+    /// The event is neither API Gateway's nor a schedule's.
+    #[error("the event is neither API Gateway's nor a schedule's: {0}")]
+    Event(#[from] serde_json::Error),
+    /// The report was not sent; the next run tries again.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+}
+
+impl From<InvocationError> for Diagnostic {
+    fn from(error: InvocationError) -> Self {
+        let error_type = match &error {
+            InvocationError::Event(_) => "Event",
+            InvocationError::Schedule(ScheduleError::Database(_)) => "Database",
+            InvocationError::Schedule(ScheduleError::Mail(_)) => "Mail",
+        };
+        Self { error_type: format!("Report.{error_type}"), error_message: error.to_string() }
+    }
+}
+
+/// What we read of an event. Only API Gateway's has a request context.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>,
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    request_context: Option<IgnoredAny>,
+    time: Option<Timestamp>,
+}
+
+/// The function, whoever invokes it.
+#[derive(Clone)]
+pub struct Function {
+    reports: Reports,
+    http: HttpFunction,
+}
+
+impl Function {
+    /// A function that answers for `reports` those whom `identity` knows.
+    pub fn new(reports: Reports, identity: Identity) -> Self {
+        Self { http: HttpFunction::new(routes(reports.clone(), identity)), reports }
+    }
+
+    /// Answers an event, given as JSON: a request, or the schedule's, at which the report of its hour is mailed.
+    ///
+    /// # Errors
+    /// The event is something else, or the report was not sent.
+    pub async fn invoke(&self, event: &str, context: Context) -> Result<Box<RawValue>, InvocationError> {
+        let Event { request_context, time } = serde_json::from_str(event)?;
+        if request_context.is_some() {
+            return Ok(self.http.invoke(event, context).await?);
+        }
+        Ok(to_raw_value(&self.reports.run(time).await?)?)
+    }
+}

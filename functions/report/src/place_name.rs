@@ -1,0 +1,135 @@
+//! What counts as one city, and how it is written: people type the same name in many ways.
+
+use std::borrow::Cow;
+
+use icu_casemap::TitlecaseMapper;
+use icu_casemap::options::TitlecaseOptions;
+use icu_locale_core::LanguageIdentifier;
+use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
+use unicode_segmentation::UnicodeSegmentation as _;
+
+/// A name in Unicode NFC, without white space at its ends and with one space for each run of it within.
+pub(crate) fn clean(name: &str) -> String {
+    let composed: Cow<'_, str> = match is_nfc_quick(name.chars()) {
+        IsNormalized::Yes => name.into(),
+        IsNormalized::No | IsNormalized::Maybe => name.nfc().collect::<String>().into(),
+    };
+    let mut words = composed.split_whitespace();
+    let mut cleaned = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        cleaned.push(' ');
+        cleaned.push_str(word);
+    }
+    cleaned
+}
+
+/// What clean names that are the same but for their case have in common (Unicode 16, D145: canonical caseless match).
+pub(crate) fn key(cleaned: &str) -> String {
+    if cleaned.is_ascii() {
+        return cleaned.to_ascii_lowercase();
+    }
+    let decomposed: String = cleaned.nfd().collect();
+    caseless::default_case_fold_str(&decomposed).nfc().collect()
+}
+
+/// How a city is written whose clean spellings, with how often each came, are these: in the most frequent one that is
+/// neither all lower nor all upper case, else in title case. Of equally frequent ones it is the first by code points.
+pub(crate) fn shown<'s>(spellings: impl Iterator<Item = (&'s str, i64)>) -> String {
+    let mut spellings: Vec<(&str, i64)> = spellings.collect();
+    spellings.sort_by(|(a, a_events), (b, b_events)| b_events.cmp(a_events).then_with(|| a.cmp(b)));
+    let is_mixed = |name: &str| name != name.to_lowercase() && name != name.to_uppercase();
+    match spellings.iter().find(|(name, _)| is_mixed(name)) {
+        Some((name, _)) => (*name).to_owned(),
+        None => title_case(spellings.first().map_or("", |(name, _)| name)),
+    }
+}
+
+/// Unicode 16, section 3.13, toTitlecase, by the words of UAX #29.
+fn title_case(name: &str) -> String {
+    let mapper = TitlecaseMapper::new();
+    let word =
+        |word| mapper.titlecase_segment_to_string(word, &LanguageIdentifier::UNKNOWN, TitlecaseOptions::default());
+    name.split_word_bounds().map(word).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn same(a: &str, b: &str) -> bool {
+        key(&clean(a)) == key(&clean(b))
+    }
+
+    fn shown_of(spellings: &[(&str, i64)]) -> String {
+        let cleaned: Vec<(String, i64)> = spellings.iter().map(|(name, events)| (clean(name), *events)).collect();
+        shown(cleaned.iter().map(|(name, events)| (name.as_str(), *events)))
+    }
+
+    #[test]
+    fn spellings_that_differ_in_case_or_white_space_are_one_city() {
+        assert!(same("baltimore", "Baltimore "));
+        assert!(same("São Paulo", "SÃO PAULO"));
+        assert!(same("Den Haag", "\u{a0}den\u{a0}\u{2003} HAAG\n"));
+        assert!(same("Straße", "STRASSE"));
+        assert!(same("Αθήνα", "ΑΘΉΝΑ"));
+        assert!(!same("Den Haag", "DenHaag"));
+        assert!(!same("Łódź", "Lodz"));
+    }
+
+    #[test]
+    fn accents_are_the_same_however_they_were_typed() {
+        assert!(same("Sa\u{303}o Paulo", "São Paulo"));
+        assert!(same("QUE\u{301}BEC", "québec"));
+        assert!(same("Ha\u{300} No\u{302}\u{323}i", "Hà Nội"));
+        assert_eq!(clean("Zu\u{308}rich"), "Zürich");
+        assert!(same("İstanbul", "I\u{307}STANBUL"));
+        // The dot is the letter's own: I and İ are two letters to those who live there.
+        assert!(!same("İstanbul", "Istanbul"));
+    }
+
+    #[test]
+    fn the_most_frequent_spelling_of_mixed_case_is_shown() {
+        assert_eq!(shown_of(&[("mcallen", 9), ("McAllen", 2), ("Mcallen", 1), ("MCALLEN", 9)]), "McAllen");
+        assert_eq!(shown_of(&[("Baltimore ", 1), ("baltimore", 5)]), "Baltimore");
+        assert_eq!(shown_of(&[("B b", 1), ("b B", 1)]), "B b");
+    }
+
+    #[test]
+    fn names_all_in_lower_or_upper_case_are_shown_in_title_case() {
+        for (name, shown) in [
+            ("baltimore", "Baltimore"),
+            ("SÃO PAULO", "São Paulo"),
+            ("winston-salem", "Winston-Salem"),
+            ("coeur d'alene", "Coeur D'alene"),
+            ("'s-hertogenbosch", "'S-Hertogenbosch"),
+            ("ŁÓDŹ", "Łódź"),
+            ("ΑΘΉΝΑΣ", "Αθήνας"),
+            ("ǆakovo", "ǅakovo"),
+            ("İSTANBUL", "İstanbul"),
+            ("東京", "東京"),
+            ("القاهرة", "القاهرة"),
+            ("1770", "1770"),
+            ("", ""),
+        ] {
+            assert_eq!(shown_of(&[(name, 1)]), shown);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cleaning_twice_is_cleaning_once(name in "\\PC{0,12}[ \u{a0}e\u{301}İßǆ]{0,4}\\PC{0,4}") {
+            let once = clean(&name);
+            prop_assert_eq!(clean(&once), once.clone());
+            prop_assert_eq!(key(&once), key(&clean(&key(&once))));
+        }
+
+        #[test]
+        fn a_city_is_shown_as_one_of_its_own_spellings_would_be_found(name in "\\PC{1,12}") {
+            let cleaned = clean(&name);
+            let shown = shown(std::iter::once((cleaned.as_str(), 1)));
+            prop_assert_eq!(key(&clean(&shown)), key(&cleaned));
+        }
+    }
+}

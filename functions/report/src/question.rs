@@ -1,0 +1,180 @@
+//! What a report is asked for: counts by what, of which time.
+
+use jiff::Unit;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+use serde::Serialize;
+use shared::http::fields::{Fields, Malformed};
+
+/// What events are counted by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum By {
+    /// The city's name.
+    #[default]
+    City,
+    /// The country's name.
+    Country,
+    /// The hour.
+    Hour,
+}
+
+impl By {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::City, Self::Country, Self::Hour];
+
+    /// As `?by=` has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::City => "city",
+            Self::Country => "country",
+            Self::Hour => "hour",
+        }
+    }
+}
+
+/// A question that `GET /report` answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Question {
+    /// What events are counted by.
+    pub(crate) by: By,
+    /// Events before this time are left out. Times are the events' own, which have no zone.
+    pub(crate) from: Option<DateTime>,
+    /// Events from this time on are left out.
+    pub(crate) to: Option<DateTime>,
+}
+
+impl Question {
+    /// What a query asks: `by`, `from` and `to`.
+    ///
+    /// # Errors
+    /// A field is given twice, or is not what it should be.
+    pub(crate) fn of(query: &Fields) -> Result<Self, Malformed> {
+        let by = match query.get("by")? {
+            None => By::default(),
+            Some(name) => By::ALL
+                .into_iter()
+                .find(|by| by.name() == name)
+                .ok_or(Malformed("by should be city, country or hour".into()))?,
+        };
+        let time = |name: &'static str| match query.get(name)? {
+            None | Some("") => Ok(None),
+            Some(text) => parse(text).map(Some).ok_or_else(|| {
+                Malformed(format!("{name} should be a date or a time such as 2019-05-07T19:54:13.563").into())
+            }),
+        };
+        Ok(Self { by, from: time("from")?, to: time("to")? })
+    }
+
+    /// The whole hours or days of the range, and its two ends.
+    pub(crate) fn parts(&self) -> Parts {
+        let unit = if self.by == By::Hour { Unit::Hour } else { Unit::Day };
+        let (from, to) = (self.from.unwrap_or(DateTime::MIN), self.to.unwrap_or(DateTime::MAX));
+        let first = self.from.map_or(from, |from| ceil(from, unit));
+        let last = self.to.map_or(to, |to| floor(to, unit));
+        if first > last {
+            // Not even one hour or day is in it as a whole.
+            let to = to.max(from);
+            return Parts { head: (from, to), whole: (to, to), tail: (to, to) };
+        }
+        Parts { head: (from, first), whole: (first, last), tail: (last, to) }
+    }
+}
+
+/// Parts of a time range, in order, one beginning where the other ends; each from its first time until before its
+/// second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parts {
+    pub(crate) head: (DateTime, DateTime),
+    /// From a whole hour or day to another.
+    pub(crate) whole: (DateTime, DateTime),
+    pub(crate) tail: (DateTime, DateTime),
+}
+
+/// A date, a time without a zone as events have it, or one with an offset, which is taken to UTC. To the microsecond,
+/// as PostgreSQL has it.
+fn parse(text: &str) -> Option<DateTime> {
+    // A `+` that nobody escaped reads as a blank.
+    let escaped = text.rsplit_once(' ').map(|(time, offset)| format!("{time}+{offset}"));
+    let instant = |text: &str| text.parse::<Timestamp>().ok();
+    let time = if let Some(at) = instant(text).or_else(|| escaped.as_deref().and_then(instant)) {
+        at.to_zoned(TimeZone::UTC).datetime()
+    } else if let Ok(time) = text.parse::<DateTime>() {
+        time
+    } else {
+        text.parse::<Date>().ok()?.to_datetime(jiff::civil::Time::midnight())
+    };
+    time.round(Unit::Microsecond).ok()
+}
+
+fn floor(time: DateTime, unit: Unit) -> DateTime {
+    let hour = if unit == Unit::Hour { time.hour() } else { 0 };
+    time.date().at(hour, 0, 0, 0)
+}
+
+fn ceil(time: DateTime, unit: Unit) -> DateTime {
+    let floor = floor(time, unit);
+    if floor == time {
+        return time;
+    }
+    let step = if unit == Unit::Hour { 1.hour() } else { 1.day() };
+    floor.checked_add(step).unwrap_or(DateTime::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(query: &str) -> Result<Question, String> {
+        Fields::of_query(Some(query)).and_then(|query| Question::of(&query)).map_err(|error| error.to_string())
+    }
+
+    fn from(text: &str) -> Option<String> {
+        question(&format!("from={text}")).ok().and_then(|question| question.from).map(|time| time.to_string())
+    }
+
+    #[test]
+    fn cities_of_all_times_are_counted_unless_told() {
+        assert_eq!(question(""), Ok(Question { by: By::City, from: None, to: None }));
+        assert_eq!(question("by=hour&from=&to=").map(|question| question.by), Ok(By::Hour));
+        assert!(question("by=planet").is_err());
+        assert!(question("by=city&by=hour").is_err());
+    }
+
+    #[test]
+    fn a_time_is_a_date_or_has_a_zone_or_has_none() {
+        assert_eq!(from("2019-05-07").as_deref(), Some("2019-05-07T00:00:00"));
+        assert_eq!(from("2019-05-07T19:54").as_deref(), Some("2019-05-07T19:54:00"));
+        assert_eq!(from("2019-05-07%2019:54:13.563").as_deref(), Some("2019-05-07T19:54:13.563"));
+        assert_eq!(from("2019-05-07T19:54:13Z").as_deref(), Some("2019-05-07T19:54:13"));
+        assert_eq!(from("2019-05-07T19:54:13%2B02:00").as_deref(), Some("2019-05-07T17:54:13"));
+        assert_eq!(from("2019-05-07T19:54:13+02:00").as_deref(), Some("2019-05-07T17:54:13"));
+        assert_eq!(from("yesterday"), None);
+        assert!(question("from=yesterday").is_err_and(|error| error.contains("from should be")));
+    }
+
+    #[test]
+    fn a_range_is_cut_into_whole_days_and_its_ends() {
+        let parts = |query: &str| {
+            let Parts { head, whole, tail } = question(query).unwrap().parts();
+            [head.0, whole.0, whole.1, tail.1].map(|time| time.to_string()).join(" ")
+        };
+        assert_eq!(
+            parts("from=2019-05-07T19:00&to=2019-05-10T01:00"),
+            "2019-05-07T19:00:00 2019-05-08T00:00:00 2019-05-10T00:00:00 2019-05-10T01:00:00"
+        );
+        assert_eq!(
+            parts("by=hour&from=2019-05-07T19:30&to=2019-05-07T21:00"),
+            "2019-05-07T19:30:00 2019-05-07T20:00:00 2019-05-07T21:00:00 2019-05-07T21:00:00"
+        );
+        assert_eq!(
+            parts("from=2019-05-07T19:00&to=2019-05-07T20:00"),
+            "2019-05-07T19:00:00 2019-05-07T20:00:00 2019-05-07T20:00:00 2019-05-07T20:00:00"
+        );
+        assert_eq!(
+            parts("from=2019-05-07&to=2019-05-06"),
+            "2019-05-07T00:00:00 2019-05-07T00:00:00 2019-05-07T00:00:00 2019-05-07T00:00:00"
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! What the environment says of the hourly mail.
+
+use lettre::Tokio1Executor;
+use lettre::message::{Mailbox, Mailboxes};
+use lettre::transport::smtp::AsyncSmtpTransport;
+use shared::settings::SettingsError;
+
+/// How reports are mailed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportSettings {
+    /// To whom and how; to nobody: reports are written into the log.
+    pub mail: Option<MailSettings>,
+}
+
+/// To whom reports are mailed, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailSettings {
+    /// `REPORT_TO`.
+    pub to: Mailboxes,
+    /// `REPORT_FROM`.
+    pub from: Mailbox,
+    /// `SMTP_URL`, if it is set.
+    pub transport: MailTransport,
+}
+
+/// How mail goes out.
+#[derive(Clone, PartialEq, Eq)]
+pub enum MailTransport {
+    /// Through the SMTP server at this address.
+    Smtp(String),
+    /// Through Amazon SES.
+    Ses,
+}
+
+/// An SMTP address may hold a password.
+impl std::fmt::Debug for MailTransport {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Smtp(_) => "Smtp(…)",
+            Self::Ses => "Ses",
+        })
+    }
+}
+
+impl ReportSettings {
+    /// Reads `REPORT_TO`, `REPORT_FROM` and `SMTP_URL` from wherever `variable` finds them.
+    ///
+    /// # Errors
+    /// The first variable that is missing or malformed.
+    pub fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, SettingsError> {
+        let Some(to) = variable("REPORT_TO") else {
+            return Ok(Self { mail: None });
+        };
+        let to: Mailboxes = to.parse().map_err(|_| SettingsError::Malformed {
+            name: "REPORT_TO",
+            expected: "mail addresses such as ann@example.com, bob@example.com",
+        })?;
+        const FROM: &str = "the mail address that reports come from, such as sluice@example.com";
+        let from = variable("REPORT_FROM").ok_or(SettingsError::Missing { name: "REPORT_FROM", expected: FROM })?;
+        let from = from.parse().map_err(|_| SettingsError::Malformed { name: "REPORT_FROM", expected: FROM })?;
+        let transport = match variable("SMTP_URL") {
+            None => MailTransport::Ses,
+            Some(url) if is_smtp(&url) => MailTransport::Smtp(url),
+            Some(_) => {
+                return Err(SettingsError::Malformed {
+                    name: "SMTP_URL",
+                    expected: "an address such as smtps://user:password@host or smtp://user:password@host:587?tls=required",
+                });
+            }
+        };
+        Ok(Self { mail: Some(MailSettings { to, from, transport }) })
+    }
+}
+
+/// Whether mail can be sent there, and a password never goes over a line that anybody can read.
+fn is_smtp(url: &str) -> bool {
+    let is_safe = url.starts_with("smtps://") || url.ends_with("?tls=required") || !url.contains('@');
+    is_safe && AsyncSmtpTransport::<Tokio1Executor>::from_url(url).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(to: &str, from: &str, smtp_url: &str) -> Result<ReportSettings, SettingsError> {
+        ReportSettings::read(|name| {
+            let value = match name {
+                "REPORT_TO" => to,
+                "REPORT_FROM" => from,
+                "SMTP_URL" => smtp_url,
+                _ => "",
+            };
+            Some(value.to_owned()).filter(|value| !value.is_empty())
+        })
+    }
+
+    fn transport(smtp_url: &str) -> Option<MailTransport> {
+        read("a@example.com", "b@example.com", smtp_url).ok()?.mail.map(|mail| mail.transport)
+    }
+
+    #[test]
+    fn without_recipients_nothing_else_is_asked_for() {
+        assert_eq!(read("", "", "nonsense").unwrap(), ReportSettings { mail: None });
+    }
+
+    #[test]
+    fn several_may_get_the_report() {
+        let mail = read("ann@example.com, Bob <bob@example.com>", "s@example.com", "").unwrap().mail.unwrap();
+        assert_eq!(mail.to.iter().count(), 2);
+        assert_eq!(mail.transport, MailTransport::Ses);
+    }
+
+    #[test]
+    fn a_malformed_variable_is_named() {
+        for (to, from, url, name) in [
+            ("ann", "s@example.com", "", "REPORT_TO"),
+            ("ann@example.com", "", "", "REPORT_FROM"),
+            ("ann@example.com", "sluice", "", "REPORT_FROM"),
+            ("ann@example.com", "s@example.com", "http://host", "SMTP_URL"),
+        ] {
+            let error = read(to, from, url).unwrap_err().to_string();
+            assert!(error.starts_with(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_needs_a_line_that_nobody_can_read() {
+        let smtp = |url: &str| Some(MailTransport::Smtp(url.to_owned()));
+        for url in ["smtps://u:p@host", "smtp://u:p@host:587?tls=required", "smtp://127.0.0.1:2525"] {
+            assert_eq!(transport(url), smtp(url));
+        }
+        for url in ["smtp://u:p@host", "smtp://u:p@host?tls=opportunistic"] {
+            assert_eq!(transport(url), None);
+        }
+    }
+}

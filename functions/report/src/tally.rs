@@ -1,0 +1,93 @@
+//! Counts as they are reported: what is one city is one entry.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+
+use crate::place_name;
+use crate::question::{By, Question};
+use crate::summary::Counted;
+
+/// A report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Tally {
+    /// When the events were counted.
+    pub(crate) timestamp: Timestamp,
+    /// The question.
+    #[serde(skip)]
+    pub(crate) question: Question,
+    /// How many events each city, country or hour has.
+    pub(crate) stats: Stats,
+}
+
+/// Names and how many events each has: places by how many, hours by time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Stats(pub(crate) Vec<(String, i64)>);
+
+impl Tally {
+    /// What was counted at `now_ms` to answer `question`.
+    pub(crate) fn new(question: Question, counted: Vec<Counted>, now_ms: i64) -> Self {
+        let stats = match question.by {
+            By::City | By::Country => places(&counted),
+            By::Hour => hours(counted),
+        };
+        Self { timestamp: Timestamp::from_millisecond(now_ms).unwrap_or_default(), question, stats }
+    }
+
+    /// All events.
+    pub(crate) fn events(&self) -> i64 {
+        self.stats.0.iter().map(|(_, events)| events).sum()
+    }
+}
+
+fn hours(counted: Vec<Counted>) -> Stats {
+    let mut hours: Vec<(String, i64)> = counted.into_iter().map(|counted| (counted.name, counted.events)).collect();
+    hours.sort();
+    Stats(hours)
+}
+
+fn places(counted: &[Counted]) -> Stats {
+    let mut places: HashMap<String, HashMap<String, i64>> = HashMap::new();
+    for Counted { name, events } in counted {
+        let cleaned = place_name::clean(name);
+        *places.entry(place_name::key(&cleaned)).or_default().entry(cleaned).or_default() += events;
+    }
+    let mut places: Vec<(String, i64)> = places
+        .into_values()
+        .map(|spellings| {
+            let events = spellings.values().sum();
+            (place_name::shown(spellings.iter().map(|(name, events)| (name.as_str(), *events))), events)
+        })
+        .collect();
+    places.sort_by(|(a, a_events), (b, b_events)| b_events.cmp(a_events).then_with(|| a.cmp(b)));
+    Stats(places)
+}
+
+impl Serialize for Stats {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, events) in &self.0 {
+            map.serialize_entry(name, events)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_a_city_are_counted_as_one_and_the_largest_comes_first() {
+        let counted = [("baltimore", 2), ("Baltimore ", 1), ("BALTIMORE", 4), ("McAllen", 9), ("  ", 1)];
+        let counted = counted.map(|(name, events)| Counted { name: name.to_owned(), events }).to_vec();
+        let tally = Tally::new(Question::default(), counted, 1_557_258_853_563);
+        assert_eq!(tally.events(), 17);
+        assert_eq!(
+            serde_json::to_string(&tally).unwrap(),
+            r#"{"timestamp":"2019-05-07T19:54:13.563Z","stats":{"McAllen":9,"Baltimore":7,"":1}}"#
+        );
+    }
+}

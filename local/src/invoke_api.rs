@@ -1,0 +1,73 @@
+//! Lambda's Invoke API for the functions in this process.
+//! <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use consume::Consume;
+use lambda_runtime::{Context, Diagnostic};
+use report::Function as Report;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+use shared::http::lambda::HttpFunction;
+
+/// Lambda's quota of a payload, and some room for what a request has beside it.
+const MOST_PAYLOAD_BYTES: usize = 7 * 1024 * 1024;
+
+/// All functions.
+#[derive(Clone)]
+pub(crate) struct Functions {
+    pub(crate) consume: Arc<Consume>,
+    pub(crate) ingest: HttpFunction,
+    pub(crate) users: HttpFunction,
+    pub(crate) report: Report,
+}
+
+/// The API's one route that we serve.
+pub(crate) fn routes(functions: Functions) -> Router {
+    Router::new()
+        .route("/2015-03-31/functions/{name}/invocations", post(invoke))
+        .layer(DefaultBodyLimit::max(MOST_PAYLOAD_BYTES))
+        .with_state(functions)
+}
+
+async fn invoke(State(functions): State<Functions>, Path(name): Path<String>, payload: Bytes) -> Response {
+    let context = Context::default();
+    let answer = match (name.as_str(), std::str::from_utf8(&payload)) {
+        ("consume", _) => consumed(&functions.consume, &payload).await,
+        ("ingest", Ok(event)) => functions.ingest.invoke(event, context).await.map_err(not_an_event),
+        ("users", Ok(event)) => functions.users.invoke(event, context).await.map_err(not_an_event),
+        ("report", Ok(event)) => functions.report.invoke(event, context).await.map_err(Diagnostic::from),
+        ("ingest" | "users" | "report", Err(error)) => Err(not_an_event(error)),
+        (name, _) => {
+            let answer = json!({ "Type": "User", "Message": format!("Function not found: {name}") });
+            return (StatusCode::NOT_FOUND, Json(answer)).into_response();
+        }
+    };
+    match answer {
+        Ok(answer) => ([(CONTENT_TYPE, "application/json")], Box::<str>::from(answer).into_string()).into_response(),
+        Err(Diagnostic { error_type, error_message }) => {
+            let mut response = Json(json!({ "errorType": error_type, "errorMessage": error_message })).into_response();
+            response.headers_mut().insert("x-amz-function-error", HeaderValue::from_static("Unhandled"));
+            response
+        }
+    }
+}
+
+async fn consumed(consume: &Consume, payload: &[u8]) -> Result<Box<RawValue>, Diagnostic> {
+    let summary = consume
+        .invoke(payload)
+        .await
+        .map_err(|error| Diagnostic { error_type: "ConsumeError".to_owned(), error_message: error.to_string() })?;
+    to_raw_value(&summary).map_err(not_an_event)
+}
+
+fn not_an_event(error: impl std::fmt::Display) -> Diagnostic {
+    Diagnostic { error_type: "Event".to_owned(), error_message: error.to_string() }
+}
