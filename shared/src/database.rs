@@ -2,16 +2,19 @@
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::str::FromStr;
 use std::time::Duration;
 
 use include_dir::{Dir, include_dir};
-use sqlx::Executor as _;
 use sqlx::error::BoxDynError;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationSource, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Executor as _, Postgres};
+use tokio::time::timeout;
 
 static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
 
@@ -33,6 +36,10 @@ pub enum DatabaseError {
         source: MigrateError,
     },
 }
+
+/// How long a connection from the pool has to show that it is alive. One that was cut without a word while the function
+/// was frozen does not answer, and is to leave time for another.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A pool that connects when it is first used.
 ///
@@ -58,9 +65,21 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, DatabaseError>
         // gives its connection back with the transaction open.
         .test_before_acquire(false)
         .before_acquire(|connection, _| {
-            Box::pin(async move { connection.execute("begin; rollback").await.map(|_| true) })
+            Box::pin(async move {
+                match timeout(ANSWERS_WITHIN, connection.execute("begin; rollback")).await {
+                    Ok(answer) => answer.map(|_| true),
+                    Err(_late) => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
+                }
+            })
         })
         .connect_lazy_with(options))
+}
+
+/// Ends a connection, and the transaction that may be open on it, before the caller goes on. A server that does not
+/// read has the socket closed in its face.
+pub async fn end(connection: PoolConnection<Postgres>) {
+    const PATIENCE: Duration = Duration::from_millis(250);
+    let _closed_either_way = timeout(PATIENCE, connection.close()).await;
 }
 
 /// Applies the built-in migrations, then those in `<contracts_dir>/migrations` if that folder is there.

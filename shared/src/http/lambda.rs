@@ -1,20 +1,41 @@
 //! Routes behind API Gateway, on Lambda.
 
+use std::time::{Duration, Instant, SystemTime};
+
 use axum::Router;
+use axum::http::Extensions;
+use axum::response::Response;
 use lambda_http::http::Uri;
 use lambda_http::request::RequestContext;
 use lambda_http::tower::Layer as _;
-use lambda_http::tower::util::MapRequestLayer;
-use lambda_http::{Error, Request, RequestExt as _};
+use lambda_http::tower::util::{MapRequestLayer, MapResponseLayer};
+use lambda_http::{Context, Error, Request, RequestExt as _};
 
 use super::edge::serve;
+use crate::metrics::{Metrics, embed};
 
-/// Answers API Gateway's requests with these routes, one at a time, until Lambda ends the process.
+/// What an invocation keeps of its time, to write its answer.
+const RESERVE: Duration = Duration::from_millis(500);
+
+/// Answers API Gateway's requests with these routes, one at a time, until Lambda ends the process. What each has
+/// counted in `metrics` goes to CloudWatch.
 ///
 /// # Errors
 /// The runtime API does not do its part.
-pub async fn run(routes: Router) -> Result<(), Error> {
-    lambda_http::run(MapRequestLayer::new(without_stage).layer(serve(routes))).await
+pub async fn run(routes: Router, metrics: Metrics) -> Result<(), Error> {
+    let counted = MapResponseLayer::new(move |response: Response| {
+        embed(&metrics);
+        response
+    });
+    lambda_http::run(MapRequestLayer::new(without_stage).layer(counted.layer(serve(routes)))).await
+}
+
+/// Until when a request is to be dealt with, so that it can be answered before Lambda ends its invocation; none where
+/// no Lambda ends it.
+pub fn deadline(extensions: &Extensions) -> Option<Instant> {
+    let context = extensions.get::<Context>()?;
+    let left = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+    Some(Instant::now() + left.saturating_sub(RESERVE))
 }
 
 /// Takes away the name of a stage, which stands before the path of all but `$default`.

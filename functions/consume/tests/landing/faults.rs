@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::Executor as _;
 
-use crate::support::{Function, Record, record, records, route, user_event};
+use crate::support::{BUDGET, Function, Record, record, records, route, user_event};
 
 #[tokio::test]
 async fn a_poison_record_becomes_a_dead_letter_and_the_others_land() {
@@ -122,8 +122,9 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
     while function.deliver(&records("routes", [])).await.is_ok() && failures == 0 {
         let fresh = shared::database::connect(&function.database.url, 1).expect("an address");
         let registry = std::sync::Arc::new(shared::contract::Registry::load(None).expect("contracts"));
-        let reader = consume::Consume::new(fresh, registry, function.clock.clone(), std::time::Duration::from_secs(1));
-        let error = reader.invoke(&crate::support::event(&batch)).await.expect_err("it is read-only");
+        let (wait, metrics) = (std::time::Duration::from_secs(1), function.metrics.clone());
+        let reader = consume::Consume::new(fresh, registry, function.clock.clone(), wait, metrics);
+        let error = reader.invoke(&crate::support::event(&batch), BUDGET).await.expect_err("it is read-only");
         assert!(error.to_string().starts_with("the batch did not land and is to be delivered again"), "{error}");
         failures += 1;
     }
