@@ -4,6 +4,7 @@
 //! - [`servers`]: Apache Kafka and PostgreSQL, as child processes or in containers
 //! - [`event_source_mapping`]: what hands batches of records to `consume`, as Lambda does
 //! - [`gateway`]: all functions in this process, behind one router
+//! - [`lambda`]: Lambda as a function's process sees it, for tests and benchmarks of the real binaries
 //! - [`send`]: random or given events through the HTTP API, and what became of each
 
 mod admin;
@@ -14,6 +15,7 @@ pub mod environment;
 pub mod event_source_mapping;
 pub mod gateway;
 pub mod interrupts;
+pub mod lambda;
 mod poll;
 mod schema;
 pub mod send;

@@ -43,7 +43,7 @@ async fn the_invoke_api_answers_as_lambda_does() {
     assert_eq!((status, &body["Type"]), (404, &json!("User")));
 
     let (status, body) = gateway.post(path, &[], "{}").await;
-    assert_eq!((status, &body["errorType"]), (200, &json!("ConsumeError")), "{body}");
+    assert_eq!((status, &body["errorType"]), (200, &json!("Sluice.NotABatch")), "{body}");
 
     let topic = gateway.topic("continent");
     let value = base64_simd::STANDARD.encode_to_string(br#"{"name":"Europe"}"#);
