@@ -122,6 +122,12 @@ impl Lambda {
         &self.sandboxes
     }
 
+    /// Waits until a process of it has ended although nobody ended it, and says how.
+    pub async fn ended(&mut self) -> LambdaError {
+        let endings = self.sandboxes.iter_mut().map(|sandbox| Box::pin(sandbox.ended()));
+        futures::future::select_all(endings).await.0
+    }
+
     /// Ends all sandboxes.
     ///
     /// # Errors

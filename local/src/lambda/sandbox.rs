@@ -77,8 +77,8 @@ impl Sandbox {
     }
 
     /// Waits until its process has ended although nobody ended it, and says how.
-    pub async fn ended(self) -> LambdaError {
-        match self.supervisor.await {
+    pub async fn ended(&mut self) -> LambdaError {
+        match (&mut self.supervisor).await {
             Ok(Err(error)) => error,
             // Nobody stops it, as we hold it.
             Ok(Ok(())) | Err(_) => std::future::pending().await,

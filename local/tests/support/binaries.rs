@@ -1,15 +1,15 @@
 //! The functions' real binaries.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const FUNCTIONS: [&str; 3] = ["consume", "ingest", "users"];
 
-/// The folder that they are in: `SLUICE_BINARIES`, such as `target/release`, or where they are built now - with the
+/// The folder that they are in: `SLUICE_BINARIES`, such as `target/release` in the workspace, or where they are built now - with the
 /// features that they have in `cargo test --workspace`, which has built them by then.
 pub async fn folder() -> PathBuf {
     match std::env::var_os("SLUICE_BINARIES") {
-        Some(folder) => PathBuf::from(folder),
+        Some(folder) => Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder),
         None => tokio::task::spawn_blocking(build).await.unwrap(),
     }
 }
