@@ -16,6 +16,7 @@ use crate::bench::Bench;
 use crate::environment::EnvironmentError;
 use crate::event_source_mapping::configuration::ConfigurationError;
 use crate::event_source_mapping::function::EndpointError;
+use crate::lambda::LambdaError;
 use crate::poll::Poll;
 use crate::schema::{Migrate, Topics};
 use crate::send::{self, SendArgs};
@@ -106,6 +107,9 @@ pub enum CommandError {
     /// No admin was made.
     #[error("{0}")]
     Admin(String),
+    /// A function's binary cannot be built or run.
+    #[error(transparent)]
+    Lambda(#[from] LambdaError),
     /// A benchmark went wrong.
     #[error("{0}")]
     Bench(String),

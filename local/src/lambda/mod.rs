@@ -3,6 +3,7 @@
 //!
 //! For tests and benchmarks of the real binaries; `up` runs the functions in its own process.
 
+mod build;
 mod runtime_api;
 mod sandbox;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+pub use self::build::build;
 pub use self::sandbox::Sandbox;
 
 /// A function and how it is run.
