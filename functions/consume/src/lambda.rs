@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
+use shared::database;
 use shared::metrics::{Metrics, embed};
 
 use crate::{Consume, ConsumeError};
@@ -25,6 +26,8 @@ pub async fn run(consume: &Consume, metrics: &Metrics) -> Result<(), Error> {
             tracing::info!(error_type = error.name(), elapsed_ms, "did not land");
         }
         embed(metrics);
+        // The process may be frozen as soon as it has answered.
+        database::settle(&consume.pool).await;
         landed.map_err(Diagnostic::from)
     }))
     .await

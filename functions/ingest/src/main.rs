@@ -41,6 +41,7 @@ async fn run() -> Result<(), Error> {
     let relay = Relay::of(&registry, &pool, &producer);
     let identity = Identity::new(pool.clone(), clock.clone(), &identity, relay);
     let metrics = Metrics::default();
-    let ingest = ingest::Ingest::new(pool, registry, producer, clock, settings.wait_for_parent, metrics.clone());
-    lambda::run(ingest::routes(Arc::new(ingest), identity), metrics).await
+    let ingest =
+        ingest::Ingest::new(pool.clone(), registry, producer, clock, settings.wait_for_parent, metrics.clone());
+    lambda::run(ingest::routes(Arc::new(ingest), identity), pool, metrics).await
 }

@@ -42,5 +42,6 @@ async fn run() -> Result<(), Error> {
     let clock = Clock::system();
     let relay = Relay::of(&registry, &pool, &producer);
     let identity = Identity::new(pool.clone(), clock.clone(), &identity, relay);
-    lambda::run(users::routes(Users::new(identity, pool, clock, users)), Metrics::default()).await
+    let users = Users::new(identity, pool.clone(), clock, users);
+    lambda::run(users::routes(users), pool, Metrics::default()).await
 }

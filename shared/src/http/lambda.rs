@@ -3,31 +3,40 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
+use axum::extract::Request as AxumRequest;
 use axum::http::Extensions;
-use axum::response::Response;
+use axum::middleware::{Next, from_fn};
 use lambda_http::http::Uri;
 use lambda_http::request::RequestContext;
 use lambda_http::tower::Layer as _;
-use lambda_http::tower::util::{MapRequestLayer, MapResponseLayer};
+use lambda_http::tower::util::MapRequestLayer;
 use lambda_http::{Context, Error, Request, RequestExt as _};
+use sqlx::PgPool;
 
 use super::edge::serve;
+use crate::database;
 use crate::metrics::{Metrics, embed};
 
 /// What an invocation keeps of its time, to write its answer.
 const RESERVE: Duration = Duration::from_millis(500);
 
 /// Answers API Gateway's requests with these routes, one at a time, until Lambda ends the process. What each has
-/// counted in `metrics` goes to CloudWatch.
+/// counted in `metrics` goes to CloudWatch, and nothing is in flight on the connections of `pool` any more.
 ///
 /// # Errors
 /// The runtime API does not do its part.
-pub async fn run(routes: Router, metrics: Metrics) -> Result<(), Error> {
-    let counted = MapResponseLayer::new(move |response: Response| {
-        embed(&metrics);
-        response
+pub async fn run(routes: Router, pool: PgPool, metrics: Metrics) -> Result<(), Error> {
+    let to_the_end = from_fn(move |request: AxumRequest, next: Next| {
+        let (pool, metrics) = (pool.clone(), metrics.clone());
+        async move {
+            let response = next.run(request).await;
+            embed(&metrics);
+            // The process may be frozen as soon as it has answered.
+            database::settle(&pool).await;
+            response
+        }
     });
-    lambda_http::run(MapRequestLayer::new(without_stage).layer(counted.layer(serve(routes)))).await
+    lambda_http::run(MapRequestLayer::new(without_stage).layer(serve(routes).layer(to_the_end))).await
 }
 
 /// Until when a request is to be dealt with, so that it can be answered before Lambda ends its invocation; none where
