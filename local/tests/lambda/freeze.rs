@@ -27,7 +27,7 @@ async fn the_first_request_after_a_thaw_works_though_broker_and_database_were_ki
     let frozen = Instant::now();
     tokio::join!(kafka.kill9(), postgres.kill9());
     let (broker, database) = tokio::join!(kafka.restart(), postgres.restart());
-    (broker.unwrap(), database.unwrap());
+    broker.and(database).unwrap();
     tokio::time::sleep_until((frozen + freeze()).into()).await;
 
     let thawed = Instant::now();

@@ -130,7 +130,7 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
     let mut failures = 0;
     while function.deliver(&records("routes", [])).await.is_ok() && failures == 0 {
         let fresh = shared::database::connect(&function.database.url, 1).expect("an address");
-        let registry = std::sync::Arc::new(shared::contract::Registry::load(None).expect("contracts"));
+        let registry = Arc::new(shared::contract::Registry::load(None).expect("contracts"));
         let (wait, metrics) = (Duration::from_secs(1), function.metrics.clone());
         let reader = consume::Consume::new(fresh, registry, function.clock.clone(), wait, metrics);
         let error = reader.invoke(&crate::support::event(&batch), BUDGET).await.expect_err("it is read-only");
