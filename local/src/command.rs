@@ -19,6 +19,7 @@ use crate::event_source_mapping::configuration::ConfigurationError;
 use crate::event_source_mapping::function::EndpointError;
 use crate::event_source_mapping::function::FunctionError;
 use crate::invoke::Invoke;
+use crate::lambda::LambdaError;
 use crate::poll::Poll;
 use crate::scheduler::ScheduleError;
 use crate::schema::{Migrate, Topics};
@@ -131,6 +132,9 @@ pub enum CommandError {
     /// No admin was made.
     #[error("{0}")]
     Admin(String),
+    /// A function's binary cannot be built or run.
+    #[error(transparent)]
+    Lambda(#[from] LambdaError),
     /// A benchmark went wrong.
     #[error("{0}")]
     Bench(String),

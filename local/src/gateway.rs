@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use consume::Consume;
 use ingest::Ingest;
 use report::{ReportSettings, Reports};
@@ -18,6 +20,7 @@ use shared::http::edge::{Peer, serve};
 use shared::http::lambda::HttpFunction;
 use shared::identity::{Identity, IdentitySettings, Relay};
 use shared::kafka::Producer;
+use shared::metrics::Metrics;
 use shared::settings::Settings;
 use sqlx::PgPool;
 use tokio_util::task::AbortOnDropHandle;
@@ -42,6 +45,7 @@ pub struct Gateway {
     users: Users,
     reports: Reports,
     consume: Arc<Consume>,
+    metrics: Metrics,
 }
 
 impl Gateway {
@@ -65,12 +69,13 @@ impl Gateway {
         let identity = Identity::new(pool.clone(), clock.clone(), identity, relay);
         let users = Users::new(identity.clone(), pool.clone(), clock.clone(), users);
         let reports = Reports::new(pool.clone(), clock.clone(), report)?;
-        let ingest = Arc::new(Ingest::new(pool.clone(), Arc::clone(&registry), producer, clock.clone(), wait));
-        let consume = Arc::new(Consume::new(pool.clone(), registry, clock, wait));
-        Ok(Self { settings, pool, ingest, identity, relaying, users, reports, consume })
+        let metrics = Metrics::default();
+        let ingest = Ingest::new(pool.clone(), Arc::clone(&registry), producer, clock.clone(), wait, metrics.clone());
+        let consume = Arc::new(Consume::new(pool.clone(), registry, clock, wait, metrics.clone()));
+        Ok(Self { settings, pool, ingest: Arc::new(ingest), identity, relaying, users, reports, consume, metrics })
     }
 
-    /// The routes of the HTTP API, and Lambda's Invoke API: to be served on loopback only, as whoever can invoke
+    /// The routes of the HTTP API, `/metrics`, and Lambda's Invoke API: to be served on loopback only, as whoever can invoke
     /// `consume` can write anything.
     pub fn service(&self) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
         let ingest = ingest::routes(Arc::clone(&self.ingest), self.identity.clone());
@@ -82,7 +87,8 @@ impl Gateway {
             report: report::Function::new(self.reports.clone(), self.identity.clone()),
         };
         let reports = report::routes(self.reports.clone(), self.identity.clone());
-        serve(ingest.merge(users).merge(reports))
+        let metrics = Router::new().route("/metrics", get(metrics)).with_state(self.metrics.clone());
+        serve(ingest.merge(users).merge(reports).merge(metrics))
             .merge(invoke_api::routes(functions))
             .layer(from_fn(with_peer))
             .into_make_service_with_connect_info()
@@ -107,4 +113,9 @@ impl Gateway {
 async fn with_peer(ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(Peer(address.ip()));
     next.run(request).await
+}
+
+/// What was counted since the process began.
+async fn metrics(State(metrics): State<Metrics>) -> Response {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.prometheus()).into_response()
 }

@@ -17,6 +17,8 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use shared::http::lambda::HttpFunction;
 
+use crate::event_source_mapping::function::CONSUME_TIMEOUT;
+
 /// Lambda's quota of a payload, and some room for what a request has beside it.
 const MOST_PAYLOAD_BYTES: usize = 7 * 1024 * 1024;
 
@@ -61,13 +63,10 @@ async fn invoke(State(functions): State<Functions>, Path(name): Path<String>, pa
 }
 
 async fn consumed(consume: &Consume, payload: &[u8]) -> Result<Box<RawValue>, Diagnostic> {
-    let summary = consume
-        .invoke(payload)
-        .await
-        .map_err(|error| Diagnostic { error_type: "ConsumeError".to_owned(), error_message: error.to_string() })?;
+    let summary = consume.invoke(payload, CONSUME_TIMEOUT).await?;
     to_raw_value(&summary).map_err(not_an_event)
 }
 
 fn not_an_event(error: impl std::fmt::Display) -> Diagnostic {
-    Diagnostic { error_type: "Event".to_owned(), error_message: error.to_string() }
+    Diagnostic { error_type: "Sluice.NotAnEvent".to_owned(), error_message: error.to_string() }
 }

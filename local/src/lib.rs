@@ -6,6 +6,7 @@
 //! - [`gateway`]: all functions in this process, behind one router
 //! - [`scheduler`]: what invokes functions at the times that the template says
 //! - [`mail_sink`]: takes the mails that they send
+//! - [`lambda`]: Lambda as a function's process sees it, for tests and benchmarks of the real binaries
 //! - [`send`]: random or given events through the HTTP API, and what became of each
 
 mod admin;
@@ -19,6 +20,7 @@ pub mod interrupts;
 mod invoke;
 mod invoke_api;
 pub mod mail_sink;
+pub mod lambda;
 mod poll;
 pub mod scheduler;
 mod schema;

@@ -35,6 +35,23 @@ async fn an_event_posted_with_wait_is_in_the_table_when_the_answer_comes_and_its
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_all_functions_have_counted_is_open_to_prometheus() {
+    let gateway = plan().start().await;
+    let event = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}"#;
+    gateway.post("/events/route", &[("prefer", "wait=20")], event).await;
+    let answer = reqwest::get(format!("{}/metrics", gateway.url)).await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let told = answer.text().await.unwrap();
+    for line in [
+        r#"sluice_accepted_total{stream="route"} 1"#,
+        r#"sluice_written_total{stream="route"} 1"#,
+        r#"sluice_lag_ms_count{stream="route"} 1"#,
+    ] {
+        assert!(told.lines().any(|have| have == line), "{line} is not in\n{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_invoke_api_answers_as_lambda_does() {
     let gateway = plan().without_consuming().start().await;
     let path = "/2015-03-31/functions/consume/invocations";
@@ -43,7 +60,7 @@ async fn the_invoke_api_answers_as_lambda_does() {
     assert_eq!((status, &body["Type"]), (404, &json!("User")));
 
     let (status, body) = gateway.post(path, &[], "{}").await;
-    assert_eq!((status, &body["errorType"]), (200, &json!("ConsumeError")), "{body}");
+    assert_eq!((status, &body["errorType"]), (200, &json!("Sluice.NotABatch")), "{body}");
 
     let topic = gateway.topic("continent");
     let value = base64_simd::STANDARD.encode_to_string(br#"{"name":"Europe"}"#);

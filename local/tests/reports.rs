@@ -117,7 +117,7 @@ async fn a_mail_that_nobody_takes_fails_the_run_and_the_next_one_sends_it() {
     let gateway = plan().without_consuming().mailing(&format!("smtp://{address}")).start().await;
 
     let (_, answer) = fire(&gateway, "2026-11-21T16:00:00Z").await;
-    assert_eq!(answer["errorType"], "Report.Mail", "{answer}");
+    assert_eq!(answer["errorType"], "Sluice.Mail", "{answer}");
     assert!(answer["errorMessage"].as_str().unwrap().starts_with("the report was not sent: SMTP_URL: "), "{answer}");
 
     let _sink = MailSink::serve_on(TcpListener::bind(address).await.unwrap(), folder.path()).unwrap();
@@ -134,7 +134,7 @@ async fn a_report_for_nobody_is_logged() {
         assert_eq!((status, answer), (200, json!({"report": "logged"})));
     }
     let (_, answer) = gateway.post(REPORT, &[], r#"{"time": "soon"}"#).await;
-    assert_eq!(answer["errorType"], "Report.Event", "{answer}");
+    assert_eq!(answer["errorType"], "Sluice.NotAnEvent", "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,16 +2,20 @@
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use include_dir::{Dir, include_dir};
-use sqlx::Executor as _;
 use sqlx::error::BoxDynError;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationSource, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Connection as _, Executor as _, Postgres};
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
 
 static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
 
@@ -33,6 +37,11 @@ pub enum DatabaseError {
         source: MigrateError,
     },
 }
+
+/// How long a connection has to show that it is alive, when it is taken from the pool and when it is given back. One
+/// that was cut without a word, while the function was frozen or by a server that is gone, does not answer, and is to
+/// leave time and room for another: sqlx's own test of what is given back waits for as long as TCP tries.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A pool that connects when it is first used.
 ///
@@ -58,9 +67,32 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, DatabaseError>
         // gives its connection back with the transaction open.
         .test_before_acquire(false)
         .before_acquire(|connection, _| {
-            Box::pin(async move { connection.execute("begin; rollback").await.map(|_| true) })
+            Box::pin(async move { in_time(connection.execute("begin; rollback")).await.map(|_| true) })
         })
+        .after_release(|connection, _| Box::pin(async move { in_time(connection.ping()).await.map(|()| true) }))
         .connect_lazy_with(options))
+}
+
+async fn in_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    timeout(ANSWERS_WITHIN, answer).await.unwrap_or_else(|_late| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
+}
+
+/// Waits until every connection is back in the pool: a function that is frozen while one is tested on its way would
+/// find the test unanswered when it is thawed.
+pub async fn settle(pool: &PgPool) {
+    const PATIENCE: Duration = Duration::from_millis(100);
+    const SOON: Duration = Duration::from_millis(2);
+    let begun = Instant::now();
+    while pool.num_idle() < usize::try_from(pool.size()).unwrap_or(usize::MAX) && begun.elapsed() < PATIENCE {
+        if begun.elapsed() < SOON { yield_now().await } else { sleep(Duration::from_millis(1)).await }
+    }
+}
+
+/// Ends a connection, and the transaction that may be open on it, before the caller goes on. A server that does not
+/// read has the socket closed in its face.
+pub async fn end(connection: PoolConnection<Postgres>) {
+    const PATIENCE: Duration = Duration::from_millis(250);
+    let _closed_either_way = timeout(PATIENCE, connection.close()).await;
 }
 
 /// Applies the built-in migrations, then those in `<contracts_dir>/migrations` if that folder is there.

@@ -7,7 +7,7 @@
 //! - [`event_id`]: under which an event lands at most once
 //! - [`http`]: what the functions that answer HTTP have in common
 //! - [`identity`]: users: who a caller is, what they may do, and who is blocked
-//! - [`settings`], [`clock`], [`telemetry`]: what a function is started with
+//! - [`settings`], [`clock`], [`telemetry`], [`metrics`]: what a function is started with
 
 pub mod clock;
 pub mod contract;
@@ -17,6 +17,7 @@ pub mod event_id;
 pub mod http;
 pub mod identity;
 pub mod kafka;
+pub mod metrics;
 pub mod receipt;
 pub mod settings;
 pub mod telemetry;

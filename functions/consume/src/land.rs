@@ -4,12 +4,12 @@
 mod locks;
 mod partitions;
 mod settle;
+mod summary;
 
-use serde::Serialize;
 use shared::contract::{Contract, Registry};
 use shared::dead_letter::Rejection;
 use shared::watermark;
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection};
 
 use self::partitions::Partition;
 use crate::batch::Batch;
@@ -20,34 +20,6 @@ use crate::resume::{applied_after, resume};
 use crate::write::entity::waiting;
 use crate::write::{Attempt, Context, WriteError};
 
-/// What became of a batch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Summary {
-    /// Records that the batch had.
-    pub records: usize,
-    /// Records that had been applied before.
-    pub replayed: usize,
-    /// Events that were written, those that had been waiting included.
-    pub written: usize,
-    /// Events that repeated one that had landed.
-    pub duplicates: usize,
-    /// Events that wait for their parent.
-    pub waiting: usize,
-    /// Events that had been waiting and whose parent came.
-    pub released: usize,
-    /// Events that became dead letters.
-    pub rejected: usize,
-    /// Records without a value.
-    pub tombstones: usize,
-    /// Partitions whose offsets have started anew.
-    pub incarnations: usize,
-    /// Offsets that never came although later ones did.
-    pub skipped_offsets: i64,
-    /// Changes of rows that were not there.
-    pub skipped_rows: u64,
-}
-
 /// The batch's records with what their contracts say of them, by partition.
 #[derive(Debug)]
 pub(crate) struct Checked<'b> {
@@ -57,45 +29,45 @@ pub(crate) struct Checked<'b> {
 }
 
 pub(crate) use partitions::check;
+pub(crate) use summary::Landed;
+pub use summary::Summary;
 
 /// Lands a batch.
 ///
 /// # Errors
 /// The world's or the operator's fault: nothing of the batch was written, it is to be delivered again.
 pub(crate) async fn land(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     registry: &Registry,
     now_ms: i64,
     checked: &Checked<'_>,
-) -> Result<Summary, WriteError> {
-    let mut connection = pool.acquire().await?;
+) -> Result<Landed, WriteError> {
     let whole = Context { registry, now_ms, attempt: Attempt::Whole };
-    let mut landed = transaction(&mut connection, &whole, checked).await;
-    if matches!(&landed, Err(error) if matches!(error.fate(), Fate::Reject(_))) {
-        let isolating = Context { attempt: Attempt::Isolating, ..whole };
-        landed = transaction(&mut connection, &isolating, checked).await;
+    match transaction(connection, &whole, checked).await {
+        Err(error) if matches!(error.fate(), Fate::Reject(_)) => {
+            let isolating = Context { attempt: Attempt::Isolating, ..whole };
+            transaction(connection, &isolating, checked).await
+        }
+        landed => landed,
     }
-    if landed.is_err() {
-        // Whatever is wrong may be wrong with this connection: to a server that has become a standby, or with
-        // statements prepared for a table that has changed. The next batch opens another.
-        connection.close_on_drop();
-    }
-    landed
 }
 
 async fn transaction(
     connection: &mut PgConnection,
     context: &Context<'_>,
     checked: &Checked<'_>,
-) -> Result<Summary, WriteError> {
+) -> Result<Landed, WriteError> {
     let mut transaction = connection.begin().await?;
     let keys: Vec<(String, i32)> = checked.partitions.iter().map(|p| (p.topic.to_owned(), p.partition)).collect();
     let mut watermarks = watermark::lock(&mut transaction, &keys).await?;
-    let mut summary = Summary { records: checked.batch.records.len(), ..Summary::default() };
+    let mut landed = Landed::default();
 
     let mut fresh = Vec::with_capacity(checked.partitions.len());
     for (partition, watermark) in checked.partitions.iter().zip(&mut watermarks) {
         let resume = resume(watermark.applied.as_ref(), &partition.traces);
+        let stream = &partition.contract.stream;
+        let summary = landed.of(stream);
+        summary.records += partition.records.len();
         if resume.new_incarnation {
             watermark.incarnation += 1;
             summary.incarnations += 1;
@@ -117,12 +89,16 @@ async fn transaction(
         watermark.skipped_offsets += resume.skipped_offsets;
         summary.skipped_offsets += resume.skipped_offsets;
         summary.replayed += resume.from;
+        if let Some(oldest_ms) = partition.traces[resume.from..].iter().map(|trace| trace.timestamp_ms).min() {
+            landed.note_time(stream, oldest_ms);
+        }
         watermark.applied = applied_after(watermark.applied.as_ref(), resume, &partition.traces);
         fresh.push((partition, resume.from, watermark.incarnation));
     }
-    if summary.replayed == summary.records {
+    let Summary { replayed, records, .. } = landed.summary();
+    if replayed == records {
         transaction.rollback().await?;
-        return Ok(summary);
+        return Ok(landed);
     }
     // Parents before children: those that come in one batch need not wait.
     fresh.sort_by_key(|(partition, _, _)| {
@@ -131,16 +107,17 @@ async fn transaction(
     locks::lock(&mut transaction, context.registry, &fresh).await?;
     for group in fresh.chunk_by(|(a, _, _), (b, _, _)| a.contract.stream == b.contract.stream) {
         let contract = &group[0].0.contract;
-        let (candidates, violations) = sort_out(checked, group, &mut summary);
+        let summary = landed.of(&contract.stream);
+        let (candidates, violations) = sort_out(checked, group, summary);
         settle::bury(&mut transaction, &violations).await?;
         summary.rejected += violations.len();
         let settled = settle::settle(&mut transaction, context, contract, &candidates).await?;
-        let created = settled.add_to(&mut summary);
-        release(&mut transaction, context, contract, created, &mut summary).await?;
+        let created = settled.add_to(summary);
+        release(&mut transaction, context, contract, created, &mut landed).await?;
     }
     watermark::advance(&mut transaction, &watermarks).await?;
     transaction.commit().await?;
-    Ok(summary)
+    Ok(landed)
 }
 
 /// A rejected record and why.
@@ -177,7 +154,7 @@ async fn release(
     context: &Context<'_>,
     contract: &Contract,
     created: Vec<String>,
-    summary: &mut Summary,
+    landed: &mut Landed,
 ) -> Result<(), WriteError> {
     let mut parents = vec![(contract.stream.clone(), created)];
     while let Some((stream, keys)) = parents.pop() {
@@ -189,6 +166,7 @@ async fn release(
             if released.is_empty() {
                 continue;
             }
+            let summary = landed.of(&child.stream);
             summary.released += released.len();
             let created = land_released(connection, context, child, &released, summary).await?;
             parents.push((child.stream.clone(), created));

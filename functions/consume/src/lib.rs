@@ -2,12 +2,13 @@
 //!
 //! One batch's way: `batch` decodes the event, `check` holds its records against their contracts, `land` is the
 //! one transaction in which `resume` drops what was applied, `write` writes the rest as the contract's mode says
-//! and `fate` decides whose fault an error is.
+//! and `fate` decides whose fault an error is. `lambda` is how Lambda invokes it.
 
 mod batch;
 mod candidate;
 mod check;
 mod fate;
+pub mod lambda;
 mod land;
 mod once;
 mod resume;
@@ -15,17 +16,20 @@ mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shared::clock::Clock;
 use shared::contract::Registry;
-use shared::{event_id, receipt};
-use sqlx::PgPool;
+use shared::metrics::Metrics;
+use shared::{database, event_id, receipt};
+use sqlx::{PgConnection, PgPool};
+use tokio::time::timeout_at;
 
 use self::batch::Batch;
 pub use self::batch::NotABatch;
 use self::fate::Fate;
 pub use self::land::Summary;
+use self::land::{Checked, Landed};
 pub use self::write::WriteError;
 
 /// Why a batch did not land. Nothing of it was written; the event source mapping delivers it again.
@@ -43,6 +47,22 @@ pub enum ConsumeError {
     /// The operator must act: a drifted schema, a missing grant.
     #[error("the batch cannot land until this is mended: {0}")]
     Stop(#[source] WriteError),
+    /// The invocation would not have ended in time.
+    #[error("the batch did not land within the invocation's time and is to be delivered again")]
+    Deadline,
+}
+
+impl ConsumeError {
+    /// Its name, which stays as it is: alarms and dashboards know it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NotABatch(_) => "Sluice.NotABatch",
+            Self::UnknownTopic(_) => "Sluice.UnknownTopic",
+            Self::Retry(_) => "Sluice.Retry",
+            Self::Stop(_) => "Sluice.Stop",
+            Self::Deadline => "Sluice.Deadline",
+        }
+    }
 }
 
 /// The function.
@@ -52,6 +72,7 @@ pub struct Consume {
     registry: Arc<Registry>,
     clock: Clock,
     wait_for_parent: Duration,
+    metrics: Metrics,
     expired_ms: AtomicI64,
     forgot_ms: AtomicI64,
 }
@@ -63,22 +84,30 @@ const FORGET_EVERY_MS: i64 = 3_600_000;
 
 impl Consume {
     /// A function that writes to `pool` what the contracts of `registry` say; rows wait for their parents for
-    /// `wait_for_parent`.
-    pub fn new(pool: PgPool, registry: Arc<Registry>, clock: Clock, wait_for_parent: Duration) -> Self {
+    /// `wait_for_parent`. What became of events is counted in `metrics`.
+    pub fn new(
+        pool: PgPool,
+        registry: Arc<Registry>,
+        clock: Clock,
+        wait_for_parent: Duration,
+        metrics: Metrics,
+    ) -> Self {
         let [expired_ms, forgot_ms] = [AtomicI64::new(i64::MIN), AtomicI64::new(i64::MIN)];
-        Self { pool, registry, clock, wait_for_parent, expired_ms, forgot_ms }
+        Self { pool, registry, clock, wait_for_parent, metrics, expired_ms, forgot_ms }
     }
 
-    /// Writes a batch, given as the JSON of Lambda's Kafka event.
+    /// Writes a batch, given as the JSON of Lambda's Kafka event, within `budget`.
     ///
     /// # Errors
     /// The batch is to be delivered again; nothing of it was written.
-    pub async fn invoke(&self, payload: &[u8]) -> Result<Summary, ConsumeError> {
+    pub async fn invoke(&self, payload: &[u8], budget: Duration) -> Result<Summary, ConsumeError> {
+        let begun = Instant::now();
         let batch = Batch::decode(payload)?;
         let checked = land::check(&self.registry, &batch).map_err(ConsumeError::UnknownTopic)?;
-        self.sweep().await.map_err(failed)?;
-        let landed = land::land(&self.pool, &self.registry, self.clock.now_ms(), &checked).await;
-        let summary = landed.map_err(failed)?;
+        let landed = self.land(&checked, begun + budget).await?;
+        let committed_ms = self.clock.now_ms();
+        landed.count(&self.metrics, committed_ms);
+        let summary = landed.summary();
         tracing::info!(
             records = summary.records,
             written = summary.written,
@@ -91,36 +120,45 @@ impl Consume {
             incarnations = summary.incarnations,
             skipped_offsets = summary.skipped_offsets,
             skipped_rows = summary.skipped_rows,
+            lag_ms = landed.lag_ms(committed_ms),
+            elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "landed"
         );
         Ok(summary)
     }
 
-    /// Rejects what has waited too long for its parent and forgets ids that were remembered long enough.
-    async fn sweep(&self) -> Result<(), WriteError> {
-        let now_ms = self.clock.now_ms();
-        let expires = is_due(&self.expired_ms, now_ms, EXPIRE_EVERY_MS);
-        let forgets = is_due(&self.forgot_ms, now_ms, FORGET_EVERY_MS);
-        if !expires && !forgets {
-            return Ok(());
-        }
-        let wait_ms = i64::try_from(self.wait_for_parent.as_millis()).unwrap_or(i64::MAX);
-        let mut connection = self.pool.acquire().await?;
-        let swept = async {
-            if expires {
-                receipt::reject_expired(&mut *connection, now_ms.saturating_sub(wait_ms)).await?;
-            }
-            if forgets {
-                once::forget(&mut connection, now_ms - event_id::REMEMBERED_MS).await?;
-            }
-            Ok(())
+    async fn land(&self, checked: &Checked<'_>, deadline: Instant) -> Result<Landed, ConsumeError> {
+        let deadline = deadline.into();
+        let acquired = timeout_at(deadline, self.pool.acquire()).await.map_err(|_| ConsumeError::Deadline)?;
+        let mut connection = acquired.map_err(|error| failed(error.into()))?;
+        let landed = timeout_at(deadline, async {
+            self.sweep(&mut connection).await?;
+            land::land(&mut connection, &self.registry, self.clock.now_ms(), checked).await
+        });
+        let landed = match landed.await {
+            Ok(landed) => landed.map_err(failed),
+            Err(_late) => Err(ConsumeError::Deadline),
         };
-        let swept: Result<(), sqlx::Error> = swept.await;
-        if swept.is_err() {
-            // It may lead to a server that has become a standby.
-            connection.close_on_drop();
+        if landed.is_err() {
+            // Whatever is wrong may be wrong with this connection: to a server that has become a standby, or with
+            // statements prepared for a table that has changed. The next batch opens another. It ends here and now,
+            // as a function may be frozen once it has answered, and its transaction must not hold up the next try.
+            database::end(connection).await;
         }
-        Ok(swept?)
+        landed
+    }
+
+    /// Rejects what has waited too long for its parent and forgets ids that were remembered long enough.
+    async fn sweep(&self, connection: &mut PgConnection) -> Result<(), WriteError> {
+        let now_ms = self.clock.now_ms();
+        if is_due(&self.expired_ms, now_ms, EXPIRE_EVERY_MS) {
+            let wait_ms = i64::try_from(self.wait_for_parent.as_millis()).unwrap_or(i64::MAX);
+            receipt::reject_expired(&mut *connection, now_ms.saturating_sub(wait_ms)).await?;
+        }
+        if is_due(&self.forgot_ms, now_ms, FORGET_EVERY_MS) {
+            once::forget(connection, now_ms - event_id::REMEMBERED_MS).await?;
+        }
+        Ok(())
     }
 }
 

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use consume::{Consume, Summary};
-use lambda_runtime::{Error, LambdaEvent, service_fn};
-use serde_json::value::RawValue;
+use consume::{Consume, lambda};
+use lambda_runtime::Error;
 use shared::clock::Clock;
 use shared::contract::Registry;
+use shared::metrics::Metrics;
 use shared::settings::{Settings, from_env};
 use shared::{database, telemetry};
 
@@ -28,10 +28,7 @@ async fn run() -> Result<(), Error> {
     let registry = Arc::new(Registry::load(settings.contracts_dir.as_deref())?);
     // A sandbox has one invocation at a time.
     let pool = database::connect(&settings.database_url, 1)?;
-    let consume = Consume::new(pool, registry, Clock::system(), settings.wait_for_parent);
-    lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| invoke(&consume, event))).await
-}
-
-async fn invoke(consume: &Consume, event: LambdaEvent<Box<RawValue>>) -> Result<Summary, Error> {
-    Ok(consume.invoke(event.payload.get().as_bytes()).await?)
+    let metrics = Metrics::default();
+    let consume = Consume::new(pool, registry, Clock::system(), settings.wait_for_parent, metrics.clone());
+    lambda::run(&consume, &metrics).await
 }

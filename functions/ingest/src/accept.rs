@@ -3,12 +3,15 @@
 use std::time::Instant;
 
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use shared::contract::Contract;
+use shared::http::lambda;
 use shared::identity::Caller;
-use shared::kafka::{Acknowledged, Outgoing, SendError};
+use shared::kafka::{Acknowledged, Outgoing, SEND_TIMEOUT, SendError};
+use shared::metrics::Counter;
 
 use crate::Ingest;
 use crate::body::Posted;
@@ -26,16 +29,18 @@ use shared::http::answer::json;
 pub(crate) struct Demand<'c> {
     user: &'c str,
     arrived: Instant,
+    deadline: Option<Instant>,
     prefer: Prefer,
     idempotency_key: Option<IdempotencyKey>,
 }
 
 impl<'c> Demand<'c> {
-    /// What the request's headers say of it. The caller may post to the stream.
-    pub(crate) fn of(caller: &'c Caller, contract: &Contract, headers: &HeaderMap) -> Result<Self, Error> {
+    /// What the request says of it. The caller may post to the stream.
+    pub(crate) fn of(caller: &'c Caller, contract: &Contract, request: &Parts) -> Result<Self, Error> {
         caller.may_post(&contract.roles)?;
-        let (prefer, idempotency_key) = (Prefer::of(headers), IdempotencyKey::of(headers)?);
-        Ok(Self { user: &caller.name, arrived: Instant::now(), prefer, idempotency_key })
+        let (prefer, idempotency_key) = (Prefer::of(&request.headers), IdempotencyKey::of(&request.headers)?);
+        let deadline = lambda::deadline(&request.extensions);
+        Ok(Self { user: &caller.name, arrived: Instant::now(), deadline, prefer, idempotency_key })
     }
 }
 
@@ -56,14 +61,26 @@ pub(crate) async fn accept(
     operation: Option<Operation>,
     demand: Demand<'_>,
 ) -> Result<Accepted, Error> {
-    let Demand { user, arrived, prefer, idempotency_key } = demand;
+    let Demand { user, arrived, deadline, prefer, idempotency_key } = demand;
     let is_lenient = prefer.is_lenient();
     let rules = Rules { contract, operation, user, idempotency_key: idempotency_key.as_ref(), is_lenient };
-    let Verdict { valid, errors } = check(posted, rules)?;
+    let count = |counter, n: usize| ingest.metrics.count(counter, Some(&contract.stream), n as u64);
+    let verdict = check(posted, rules).inspect_err(|error| count(Counter::Invalid, error.invalid_events()));
+    let Verdict { valid, errors } = verdict?;
+    count(Counter::Invalid, EventError::events(&errors));
+    // A send is not given up once it has begun, as nobody would know then whether it arrives.
+    if deadline.is_some_and(|deadline| Instant::now() + SEND_TIMEOUT > deadline) {
+        tracing::error!("too little is left of the invocation's time to send anything: see the function's timeout");
+        count(Counter::Unacknowledged, valid.len());
+        return Err(Error::Unacknowledged { receipts: Vec::new() });
+    }
     let errors = is_lenient.then_some(errors);
     let mut receipts = send(ingest, contract, &valid, is_lenient).await?;
     let settled = match prefer.wait {
-        Some(duration) => wait(ingest, &contract.topic, &mut receipts, arrived + duration).await,
+        Some(duration) => {
+            let until = deadline.map_or(arrived + duration, |deadline| deadline.min(arrived + duration));
+            wait(ingest, &contract.topic, &mut receipts, until).await
+        }
         None => Settled::NotYet,
     };
     match settled {
@@ -96,9 +113,14 @@ async fn send(
         answer.as_ref().ok().map(|acknowledged| Receipt::new(index, &contract.topic, acknowledged))
     });
     let receipts: Vec<Receipt> = receipts.collect();
+    let count = |counter, n: usize| ingest.metrics.count(counter, Some(&contract.stream), n as u64);
+    count(Counter::Accepted, receipts.len());
     match failure {
         None => Ok(receipts),
-        Some(Failure::Unacknowledged) => Err(Error::Unacknowledged { receipts }),
+        Some(Failure::Unacknowledged) => {
+            count(Counter::Unacknowledged, events.len() - receipts.len());
+            Err(Error::Unacknowledged { receipts })
+        }
         Some(Failure::TooLarge) => Err(Error::RecordTooLarge { receipts }),
     }
 }

@@ -48,6 +48,11 @@ impl EventError {
         Self { index, pointer: shortened(pointer.into()), detail: shortened(detail.into()), header: None, place: None }
     }
 
+    /// How many events these are the errors of.
+    pub(crate) fn events(errors: &[Self]) -> usize {
+        errors.chunk_by(|a, b| a.index == b.index).count()
+    }
+
     fn not_json(index: usize, error: NotJson) -> Self {
         let place = Some(Place { line: error.line, column: error.column });
         Self { place, ..Self::new(index, "", format!("is not JSON: {}", error.detail)) }

@@ -11,6 +11,7 @@ use shared::contract::json as contract_json;
 use shared::dead_letter::{self, DeadLetter};
 use shared::event_id;
 use shared::kafka::{Outgoing, RecordHeader};
+use shared::metrics::Counter;
 
 use crate::Ingest;
 use crate::accept::{Failure, first_failure};
@@ -109,15 +110,16 @@ pub(crate) async fn replay(ingest: &Ingest, id: &str) -> Result<Replayed, Error>
     if letter.status != "open" {
         return Err(Error::NotReplayable("It was put back on its topic before."));
     }
-    if ingest.registry.topic(&letter.topic).is_none() {
+    let Some(contract) = ingest.registry.topic(&letter.topic) else {
         return Err(Error::NotReplayable("No stream has its topic any more."));
-    }
+    };
     let headers = as_replay(&letter);
     let record =
         Outgoing { topic: &letter.topic, key: letter.key.as_deref(), value: &letter.payload, headers: &headers };
     let answers = ingest.producer.send(&[record]).await;
     match (first_failure(&letter.topic, &answers), answers.first()) {
         (None, Some(Ok(acknowledged))) => {
+            ingest.metrics.count(Counter::Accepted, Some(&contract.stream), 1);
             in_time(dead_letter::mark_replayed(&mut transaction, id)).await?;
             in_time(transaction.commit()).await?;
             Ok(Replayed(Receipt::new(None, &letter.topic, acknowledged)))

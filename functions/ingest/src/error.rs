@@ -102,6 +102,28 @@ impl Error {
         Self::NotFound(detail.into())
     }
 
+    /// How many events it is about that break their contract.
+    pub(crate) fn invalid_events(&self) -> usize {
+        match self {
+            Self::Violations(errors) => EventError::events(errors),
+            Self::NotJson(_) => 1,
+            Self::Malformed(_)
+            | Self::NotFound(_)
+            | Self::MethodNotAllowed { .. }
+            | Self::NotReplayable(_)
+            | Self::TooLarge(_)
+            | Self::MediaType { .. }
+            | Self::Coding
+            | Self::Empty
+            | Self::Rejected { .. }
+            | Self::Unacknowledged { .. }
+            | Self::RecordTooLarge { .. }
+            | Self::Unhealthy(_)
+            | Self::Denied(_)
+            | Self::Database(_) => 0,
+        }
+    }
+
     /// The problem as the caller sees it.
     pub(crate) fn problem(&self) -> Problem {
         match self {

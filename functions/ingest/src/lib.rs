@@ -27,6 +27,7 @@ use bytes::Bytes;
 use shared::clock::Clock;
 use shared::contract::Registry;
 use shared::kafka::Producer;
+use shared::metrics::Metrics;
 use sqlx::PgPool;
 
 use crate::partitions::Partitions;
@@ -39,20 +40,23 @@ pub struct Ingest {
     producer: Producer,
     clock: Clock,
     wait_for_parent: Duration,
+    metrics: Metrics,
     partitions: Partitions,
     openapi: OnceLock<Bytes>,
 }
 
 impl Ingest {
-    /// `wait_for_parent`: how long an event waits for its parent before it is rejected.
+    /// `wait_for_parent`: how long an event waits for its parent before it is rejected; `metrics`: where events are
+    /// counted.
     pub fn new(
         pool: PgPool,
         registry: Arc<Registry>,
         producer: Producer,
         clock: Clock,
         wait_for_parent: Duration,
+        metrics: Metrics,
     ) -> Self {
         let partitions = Partitions::default();
-        Self { pool, registry, producer, clock, wait_for_parent, partitions, openapi: OnceLock::new() }
+        Self { pool, registry, producer, clock, wait_for_parent, metrics, partitions, openapi: OnceLock::new() }
     }
 }

@@ -10,6 +10,7 @@ use shared::database;
 use shared::http::lambda;
 use shared::identity::{Identity, IdentitySettings, Relay};
 use shared::kafka::Producer;
+use shared::metrics::Metrics;
 use shared::settings::{Settings, from_env};
 
 /// One request at a time on Lambda: a replay holds one connection, `/health` or a lookup another.
@@ -39,6 +40,8 @@ async fn run() -> Result<(), Error> {
     let clock = Clock::system();
     let relay = Relay::of(&registry, &pool, &producer);
     let identity = Identity::new(pool.clone(), clock.clone(), &identity, relay);
-    let ingest = ingest::Ingest::new(pool, registry, producer, clock, settings.wait_for_parent);
-    lambda::run(ingest::routes(Arc::new(ingest), identity)).await
+    let metrics = Metrics::default();
+    let ingest =
+        ingest::Ingest::new(pool.clone(), registry, producer, clock, settings.wait_for_parent, metrics.clone());
+    lambda::run(ingest::routes(Arc::new(ingest), identity), pool, metrics).await
 }

@@ -61,7 +61,7 @@ async fn post_events(
 ) -> Result<Accepted, Error> {
     let contract = streams::contract(&ingest, &stream)?;
     let (head, body) = request.into_parts();
-    let demand = Demand::of(&caller, contract, &head.headers)?;
+    let demand = Demand::of(&caller, contract, &head)?;
     let posted = body::read(&head.headers, body).await?;
     accept(&ingest, contract, &posted, None, demand).await
 }
@@ -146,7 +146,7 @@ async fn command_entity(
     request: Request,
 ) -> Result<Accepted, Error> {
     let (head, body) = request.into_parts();
-    let demand = Demand::of(caller, contract, &head.headers)?;
+    let demand = Demand::of(caller, contract, &head)?;
     let query = head.uri.query().filter(|_| operation == Operation::Delete);
     let posted = body::read_entity(&head.headers, query, body, contract).await?;
     accept(ingest, contract, &posted, Some(operation), demand).await

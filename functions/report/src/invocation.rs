@@ -25,11 +25,11 @@ pub enum InvocationError {
 impl From<InvocationError> for Diagnostic {
     fn from(error: InvocationError) -> Self {
         let error_type = match &error {
-            InvocationError::Event(_) => "Event",
-            InvocationError::Schedule(ScheduleError::Database(_)) => "Database",
-            InvocationError::Schedule(ScheduleError::Mail(_)) => "Mail",
+            InvocationError::Event(_) => "Sluice.NotAnEvent",
+            InvocationError::Schedule(ScheduleError::Database(_)) => "Sluice.Database",
+            InvocationError::Schedule(ScheduleError::Mail(_)) => "Sluice.Mail",
         };
-        Self { error_type: format!("Report.{error_type}"), error_message: error.to_string() }
+        Self { error_type: error_type.to_owned(), error_message: error.to_string() }
     }
 }
 

@@ -41,10 +41,13 @@ async fn run() -> Result<(), Error> {
     let clock = Clock::system();
     let relay = Relay::of(&registry, &pool, &producer);
     let identity = Identity::new(pool.clone(), clock.clone(), &identity, relay);
-    let reports = Reports::new(pool, clock, &report)?;
+    let reports = Reports::new(pool.clone(), clock, &report)?;
     let function = Function::new(reports, identity);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        function.invoke(event.payload.get(), event.context).await
+        let answer = function.invoke(event.payload.get(), event.context).await;
+        // The process may be frozen as soon as it has answered.
+        database::settle(&pool).await;
+        answer
     }))
     .await
 }

@@ -10,6 +10,7 @@ use shared::database;
 use shared::http::lambda;
 use shared::identity::{Identity, IdentitySettings, Relay};
 use shared::kafka::Producer;
+use shared::metrics::Metrics;
 use shared::settings::{Settings, from_env};
 use users::{Users, UsersSettings};
 
@@ -41,5 +42,6 @@ async fn run() -> Result<(), Error> {
     let clock = Clock::system();
     let relay = Relay::of(&registry, &pool, &producer);
     let identity = Identity::new(pool.clone(), clock.clone(), &identity, relay);
-    lambda::run(users::routes(Users::new(identity, pool, clock, users))).await
+    let users = Users::new(identity, pool.clone(), clock, users);
+    lambda::run(users::routes(users), pool, Metrics::default()).await
 }

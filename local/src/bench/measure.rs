@@ -13,6 +13,7 @@ use shared::clock::Clock;
 use shared::contract::Registry;
 use shared::database;
 use shared::kafka::{KafkaSettings, Outgoing, Producer};
+use shared::metrics::Metrics;
 use sqlx::Executor as _;
 use tokio::process::Command;
 
@@ -97,8 +98,8 @@ impl<'b> Bench<'b> {
     pub(super) async fn land(&self, batch_size: usize) -> Result<f64, CommandError> {
         let url = self.fresh_database().await?;
         let pool = database::connect(&url, 4)?;
-        let consume =
-            Consume::new(pool.clone(), Arc::clone(&self.registry), Clock::system(), Duration::from_secs(3_600));
+        let (registry, wait) = (Arc::clone(&self.registry), Duration::from_secs(3_600));
+        let consume = Consume::new(pool.clone(), registry, Clock::system(), wait, Metrics::default());
         let function = Arc::new(Timed { function: InProcess(Arc::new(consume)), span: Mutex::new(None) });
         let mut configuration = MappingConfiguration::of_topic(self.workload.topic);
         configuration.group = format!("bench-{}-{batch_size}", self.workload.topic);

@@ -1,6 +1,8 @@
-//! `cargo local bench`: what it costs to ask a request who it is, and events a second from Kafka to committed rows, beside `psql \copy` of the same rows in the same
-//! run, on a fresh Apache Kafka and PostgreSQL.
+//! `cargo local bench`, on a fresh Apache Kafka and PostgreSQL: events a second from Kafka to committed rows, beside
+//! `psql \copy` of the same rows in the same run; what it costs to ask a request who it is; how long functions take to
+//! start.
 
+mod cold_start;
 mod measure;
 mod requests;
 mod workload;
@@ -17,8 +19,8 @@ use crate::CommandError;
 use crate::servers::{self, BrokerChoice, DataFolder, DatabaseChoice, PostgresOptions, RunningServers};
 use crate::terminal::{complain, say};
 
-/// Measures requests with and without credentials, and rates from Kafka to committed rows at batches of 100, 1,000 and
-/// 10,000, beside psql's \copy of the same rows.
+/// Measures rates from Kafka to committed rows at batches of 100, 1,000 and 10,000, beside psql's \copy of the same
+/// rows; requests with and without credentials; and how long functions take to start.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// How many events each figure is measured with.
@@ -35,6 +37,8 @@ enum Only {
     Requests,
     /// From Kafka to committed rows.
     Landing,
+    /// From the start of a function's process to its first answer.
+    ColdStart,
 }
 
 const BATCH_SIZES: [usize; 3] = [100, 1_000, 10_000];
@@ -68,12 +72,16 @@ impl Bench {
     }
 
     async fn measure(&self, servers: &RunningServers, folder: &Path) -> Result<(), CommandError> {
-        if self.only != Some(Only::Requests) {
+        let wants = |what| self.only.is_none_or(|only| only == what);
+        if wants(Only::Landing) {
             self.measure_landing(servers, folder).await?;
         }
-        // Afterwards, as its events share a topic with theirs.
-        if self.only != Some(Only::Landing) {
+        // Afterwards, as their events share a topic with its.
+        if wants(Only::Requests) {
             requests::measure(servers).await?;
+        }
+        if wants(Only::ColdStart) {
+            cold_start::measure(servers, folder).await?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use shared::identity::name::UserName;
 use shared::identity::password::Password;
 use shared::identity::{Identity, make_admin};
 use shared::kafka::{KafkaSettings, Producer, topics};
+use shared::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -59,7 +60,8 @@ pub(super) async fn measure(servers: &RunningServers) -> Result<(), CommandError
     let ingest = || -> Result<Arc<Ingest>, CommandError> {
         let producer = Producer::new(&kafka)?;
         let wait = Duration::from_secs(3_600);
-        Ok(Arc::new(Ingest::new(pool.clone(), Arc::clone(&registry), producer, Clock::system(), wait)))
+        let metrics = Metrics::default();
+        Ok(Arc::new(Ingest::new(pool.clone(), Arc::clone(&registry), producer, Clock::system(), wait, metrics)))
     };
     let mut ways = [
         Way::serve("nobody is asked", ingest::routes_for_anyone(ingest()?), None).await?,

@@ -48,6 +48,9 @@ pub trait Function: Send + Sync {
     fn invoke(&self, payload: Bytes) -> Invocation<'_>;
 }
 
+/// How long an invocation of `consume` may take, as template.yaml has it.
+pub const CONSUME_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// `consume` in this process.
 pub struct InProcess(pub Arc<Consume>);
 
@@ -56,7 +59,7 @@ impl Function for InProcess {
         let consume = Arc::clone(&self.0);
         // A task of its own: it may run on another core than the mapping, and a panic in it is an invocation that
         // failed, as it is on Lambda.
-        let task = AbortOnDropHandle::new(tokio::spawn(async move { consume.invoke(&payload).await }));
+        let task = AbortOnDropHandle::new(tokio::spawn(async move { consume.invoke(&payload, CONSUME_TIMEOUT).await }));
         Box::pin(async move {
             match task.await {
                 Ok(Ok(summary)) => serde_json::to_vec(&summary)

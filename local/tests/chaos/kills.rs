@@ -9,7 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::lambda::Lambda;
+use super::lambda::Consume;
 use super::sender::Gateway;
 use super::workload::hash;
 
@@ -40,7 +40,7 @@ pub(crate) struct Killed {
 
 /// What can be killed.
 pub(crate) struct Killer<'a> {
-    pub(crate) lambda: &'a Lambda,
+    pub(crate) lambda: &'a Consume,
     pub(crate) kafka: &'a mut Kafka,
     pub(crate) postgres: &'a mut Postgres,
     pub(crate) gateway: &'a Gateway,

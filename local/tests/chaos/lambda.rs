@@ -1,5 +1,4 @@
-//! What Lambda does for `consume`: takes invocations, hands each to a sandbox that is free, and answers for one that
-//! died.
+//! What Lambda does for `consume`: the Invoke API before sandboxes that are killed.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,28 +11,15 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures::future::select_all;
+use local::lambda::{Answer, Invoker, Lambda, Plan, Sandbox};
 use reqwest::Url;
 use serde::Deserialize;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
-
-use super::sandbox::{self, Sandbox};
 
 /// Lambda's quota of a payload, and some room.
 const MOST_PAYLOAD_BYTES: usize = 7 * 1024 * 1024;
-
-/// An invocation on its way to a sandbox.
-pub(crate) struct Invocation {
-    pub(crate) payload: Bytes,
-    pub(crate) answer: oneshot::Sender<Answer>,
-}
-
-/// How an invocation ended: as the function answered, or with an error.
-pub(crate) enum Answer {
-    Response(Bytes),
-    Error(Bytes),
-}
 
 /// What came of all invocations.
 #[derive(Debug, Clone, Default)]
@@ -53,36 +39,24 @@ impl Tally {
     }
 }
 
-/// What sandboxes share.
-pub(crate) struct Service {
-    waiting: mpsc::UnboundedSender<Invocation>,
-    taken: Mutex<mpsc::UnboundedReceiver<Invocation>>,
+/// What the Invoke API needs.
+struct Service {
+    consume: Invoker,
     tally: watch::Sender<Tally>,
 }
 
-impl Service {
-    /// The next invocation, once there is one.
-    pub(crate) async fn next(&self) -> Invocation {
-        self.taken.lock().await.recv().await.expect("we hold a sender ourselves")
-    }
-}
-
-/// The function, running in several sandboxes.
-pub(crate) struct Lambda {
+/// The function, running in several sandboxes, behind the Invoke API.
+pub(crate) struct Consume {
     pub(crate) url: Url,
     service: Arc<Service>,
-    sandboxes: Vec<Sandbox>,
+    lambda: Lambda,
     _serving: AbortOnDropHandle<std::io::Result<()>>,
 }
 
-impl Lambda {
-    /// Starts as many sandboxes as processes of `plan.binary`.
-    pub(crate) async fn start(plan: sandbox::Plan, sandboxes: usize) -> Self {
-        let (waiting, taken) = mpsc::unbounded_channel();
-        let service = Arc::new(Service { waiting, taken: Mutex::new(taken), tally: watch::Sender::default() });
-        let plan = Arc::new(plan);
-        let sandboxes =
-            (0..sandboxes).map(|number| Sandbox::start(number, Arc::clone(&plan), Arc::clone(&service))).collect();
+impl Consume {
+    pub(crate) async fn start(plan: Plan, sandboxes: usize) -> Self {
+        let lambda = Lambda::start(plan, sandboxes).await.unwrap();
+        let service = Arc::new(Service { consume: lambda.invoker(), tally: watch::Sender::default() });
         let router = Router::new()
             .route("/2015-03-31/functions/consume/invocations", post(invoke))
             .layer(DefaultBodyLimit::max(MOST_PAYLOAD_BYTES))
@@ -90,7 +64,7 @@ impl Lambda {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let serving = AbortOnDropHandle::new(tokio::spawn(axum::serve(listener, router).into_future()));
-        Self { url, service, sandboxes, _serving: serving }
+        Self { url, service, lambda, _serving: serving }
     }
 
     pub(crate) fn tally(&self) -> watch::Receiver<Tally> {
@@ -100,8 +74,9 @@ impl Lambda {
     /// Waits until an invocation runs, then some more, then kills the sandbox that it ran in. Answers whether that was
     /// in the midst of an invocation. `pick` decides between sandboxes that are busy at once.
     pub(crate) async fn kill_one(&self, delay: Duration, pick: usize) -> bool {
-        let first = pick % self.sandboxes.len();
-        let busy: Vec<&Sandbox> = self.sandboxes[first..].iter().chain(&self.sandboxes[..first]).collect();
+        let sandboxes = self.lambda.sandboxes();
+        let first = pick % sandboxes.len();
+        let busy: Vec<&Sandbox> = sandboxes[first..].iter().chain(&sandboxes[..first]).collect();
         let ((), index, _) = select_all(busy.iter().map(|sandbox| Box::pin(sandbox.is_busy()))).await;
         tokio::time::sleep(delay).await;
         busy[index].kill().await
@@ -109,17 +84,13 @@ impl Lambda {
 
     /// Stops all sandboxes; fails if one of them ever ended although nobody killed it.
     pub(crate) async fn stop(self) {
-        for sandbox in self.sandboxes {
-            sandbox.stop().await;
-        }
+        self.lambda.stop().await.unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
 async fn invoke(State(service): State<Arc<Service>>, payload: Bytes) -> Response {
-    let (answer, answered) = oneshot::channel();
-    service.waiting.send(Invocation { payload, answer }).unwrap_or_else(|_| panic!("we hold the receiver"));
-    match answered.await.expect("a sandbox answers for every invocation that it takes") {
+    match service.consume.invoke(payload).await {
         Answer::Response(body) => {
             service.tally.send_modify(|tally| tally.note_success(&body));
             body.into_response()

@@ -5,12 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
 
-mod binary;
 mod check;
 mod kills;
 mod lambda;
 mod report;
-mod sandbox;
 mod sender;
 #[path = "../support/mod.rs"]
 mod support;

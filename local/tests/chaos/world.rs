@@ -10,7 +10,8 @@ use futures::future::join_all;
 use ingest::Ingest;
 use local::event_source_mapping::EventSourceMapping;
 use local::event_source_mapping::configuration::MappingConfiguration;
-use local::event_source_mapping::function::OverHttp;
+use local::event_source_mapping::function::{CONSUME_TIMEOUT, OverHttp};
+use local::lambda::Plan;
 use local::servers::{DataFolder, Kafka, Postgres, PostgresOptions};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -19,14 +20,14 @@ use shared::clock::Clock;
 use shared::contract::Registry;
 use shared::http::edge::serve;
 use shared::kafka::{KafkaSettings, Producer, topics};
+use shared::metrics::Metrics;
 use shared::settings::WAIT_FOR_PARENT;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::binary;
-use super::lambda::Lambda;
-use super::sandbox::Plan;
+use super::lambda::Consume;
+use super::support::binaries;
 use super::workload::hash;
 
 const SANDBOXES: usize = 4;
@@ -35,7 +36,7 @@ const SANDBOXES: usize = 4;
 pub(crate) struct World {
     pub(crate) kafka: Kafka,
     pub(crate) postgres: Postgres,
-    pub(crate) lambda: Lambda,
+    pub(crate) lambda: Consume,
     /// Where events are posted to.
     pub(crate) url: String,
     pub(crate) pool: PgPool,
@@ -51,12 +52,9 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn start(seed: u64) -> Self {
         let data = DataFolder::temporary().unwrap();
-        let (binary, kafka, postgres) = tokio::join!(
-            tokio::task::spawn_blocking(binary::of_consume),
-            Kafka::start(&data),
-            Postgres::start(&data, PostgresOptions::default()),
-        );
-        let (binary, kafka, postgres) = (binary.unwrap(), kafka.unwrap(), postgres.unwrap());
+        let (binaries, kafka, postgres) =
+            tokio::join!(binaries::folder(), Kafka::start(&data), Postgres::start(&data, PostgresOptions::default()),);
+        let (binary, kafka, postgres) = (binaries.join("consume"), kafka.unwrap(), postgres.unwrap());
         let settings = KafkaSettings { bootstrap_servers: kafka.bootstrap_servers() };
         let registry = Arc::new(Registry::load(None).unwrap());
         let pool = shared::database::connect(&postgres.database_url(), 4).unwrap();
@@ -66,11 +64,21 @@ impl World {
         let environment = vec![
             ("DATABASE_URL", postgres.database_url()),
             ("KAFKA_BOOTSTRAP_SERVERS", settings.bootstrap_servers.clone()),
+            ("RUST_LOG", "warn".to_owned()),
         ];
-        let lambda = Lambda::start(Plan { binary, environment, folder: data.path().to_owned() }, SANDBOXES).await;
+        let plan = Plan {
+            name: "consume",
+            binary,
+            environment,
+            timeout: CONSUME_TIMEOUT,
+            freezes: false,
+            folder: data.path().to_owned(),
+        };
+        let lambda = Consume::start(plan, SANDBOXES).await;
 
         let producer = Producer::new(&settings).unwrap();
-        let ingest = Ingest::new(pool.clone(), Arc::clone(&registry), producer, Clock::system(), WAIT_FOR_PARENT);
+        let (clock, metrics) = (Clock::system(), Metrics::default());
+        let ingest = Ingest::new(pool.clone(), Arc::clone(&registry), producer, clock, WAIT_FOR_PARENT, metrics);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = axum::serve(listener, serve(ingest::routes_for_anyone(Arc::new(ingest)))).into_future();

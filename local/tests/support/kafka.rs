@@ -1,5 +1,6 @@
 //! Topics of one's own, in the cluster that `KAFKA_BOOTSTRAP_SERVERS` names.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -147,20 +148,24 @@ pub async fn values(kafka: &KafkaSettings, topic: &str) -> Vec<Vec<u8>> {
     let topic = topic.to_owned();
     tokio::task::spawn_blocking(move || {
         let mut values = Vec::new();
+        let (mut assigned, mut missing) = (TopicPartitionList::new(), BTreeMap::new());
         for partition in partitions {
             let (low, high) = consumer.fetch_watermarks(&topic, partition, Duration::from_secs(10)).unwrap();
-            let mut assigned = TopicPartitionList::new();
-            assigned.add_partition_offset(&topic, partition, rdkafka::Offset::Offset(low)).unwrap();
-            consumer.assign(&assigned).unwrap();
-            let mut next = low;
-            while next < high {
-                let record = consumer.poll(Duration::from_secs(10)).expect("a record").unwrap();
-                next = record.offset() + 1;
-                values.push(record.payload().unwrap_or_default().to_vec());
-                values.push(record.key().unwrap_or_default().to_vec());
-                for header in record.headers().into_iter().flat_map(Headers::iter) {
-                    values.push(header.value.unwrap_or_default().to_vec());
-                }
+            if low < high {
+                assigned.add_partition_offset(&topic, partition, rdkafka::Offset::Offset(low)).unwrap();
+                missing.insert(partition, high);
+            }
+        }
+        consumer.assign(&assigned).unwrap();
+        while !missing.is_empty() {
+            let record = consumer.poll(Duration::from_secs(30)).expect("a record").unwrap();
+            if missing.get(&record.partition()) == Some(&(record.offset() + 1)) {
+                missing.remove(&record.partition());
+            }
+            values.push(record.payload().unwrap_or_default().to_vec());
+            values.push(record.key().unwrap_or_default().to_vec());
+            for header in record.headers().into_iter().flat_map(Headers::iter) {
+                values.push(header.value.unwrap_or_default().to_vec());
             }
         }
         values

@@ -10,6 +10,7 @@
     reason = "a test ends where its ground gives way"
 )]
 
+pub mod binaries;
 pub mod database;
 pub mod gateway;
 pub mod kafka;

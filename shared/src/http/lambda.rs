@@ -1,21 +1,51 @@
 //! Routes behind API Gateway, on Lambda.
 
+use std::time::{Duration, Instant, SystemTime};
+
 use axum::Router;
+use axum::extract::Request as AxumRequest;
+use axum::http::Extensions;
+use axum::middleware::{Next, from_fn};
 use lambda_http::http::Uri;
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::tower::util::{MapRequest, MapRequestLayer};
 use lambda_http::tower::{Layer as _, Service as _};
 use lambda_http::{Adapter, Context, Error, LambdaEvent, Request, RequestExt as _};
 use serde_json::value::{RawValue, to_raw_value};
+use sqlx::PgPool;
 
 use super::edge::serve;
+use crate::database;
+use crate::metrics::{Metrics, embed};
 
-/// Answers API Gateway's requests with these routes, one at a time, until Lambda ends the process.
+/// What an invocation keeps of its time, to write its answer.
+const RESERVE: Duration = Duration::from_millis(500);
+
+/// Answers API Gateway's requests with these routes, one at a time, until Lambda ends the process. What each has
+/// counted in `metrics` goes to CloudWatch, and nothing is in flight on the connections of `pool` any more.
 ///
 /// # Errors
 /// The runtime API does not do its part.
-pub async fn run(routes: Router) -> Result<(), Error> {
-    lambda_http::run(MapRequestLayer::new(without_stage).layer(serve(routes))).await
+pub async fn run(routes: Router, pool: PgPool, metrics: Metrics) -> Result<(), Error> {
+    let to_the_end = from_fn(move |request: AxumRequest, next: Next| {
+        let (pool, metrics) = (pool.clone(), metrics.clone());
+        async move {
+            let response = next.run(request).await;
+            embed(&metrics);
+            // The process may be frozen as soon as it has answered.
+            database::settle(&pool).await;
+            response
+        }
+    });
+    lambda_http::run(MapRequestLayer::new(without_stage).layer(serve(routes).layer(to_the_end))).await
+}
+
+/// Until when a request is to be dealt with, so that it can be answered before Lambda ends its invocation; none where
+/// no Lambda ends it. `cargo lambda watch` tells a time in 1970.
+pub fn deadline(extensions: &Extensions) -> Option<Instant> {
+    let context = extensions.get::<Context>()?;
+    let left = context.deadline().duration_since(SystemTime::now()).ok()?;
+    Some(Instant::now() + left.saturating_sub(RESERVE))
 }
 
 /// Routes as a function that other events invoke, too.

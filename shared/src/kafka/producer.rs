@@ -1,5 +1,6 @@
 //! The producer: nothing is acknowledged to a caller before every in-sync replica has it.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
 
 use super::KafkaSettings;
+use crate::clock::Clock;
 
 /// How long librdkafka tries to deliver a record before it gives it up. The wait for its report is not bounded
 /// otherwise, so a send that was reported as failed cannot arrive later.
@@ -59,12 +61,18 @@ pub enum SendError {
 /// An idempotent producer with acks=all. Clones share the connection.
 ///
 /// A client that has failed is replaced by a new one: after a fatal error librdkafka sends nothing any more, and a
-/// client whose every connection died with its function or its broker has been seen not to find back.
+/// client whose every connection died with its function or its broker has been seen not to find back. So is one that
+/// nobody has used for long: its function was frozen, and whoever sits between may have cut its connections without a
+/// word, which costs the first send [`KafkaSettings::client_config`]'s socket timeout to find out.
 #[derive(Clone)]
 pub struct Producer {
     config: ClientConfig,
     current: Arc<RwLock<Numbered>>,
+    last_used_ms: Arc<AtomicI64>,
 }
+
+/// As `connections.max.idle.ms`, which librdkafka measures by a clock that may stand still in a frozen function.
+const IDLE_MS: i64 = 180_000;
 
 /// A client, and how many there were before it.
 #[derive(Clone)]
@@ -93,7 +101,8 @@ impl Producer {
             .set("queue.buffering.max.messages", "100000")
             .set("queue.buffering.max.kbytes", "131072");
         let first = Numbered { client: config.create()?, number: 0 };
-        Ok(Self { config, current: Arc::new(RwLock::new(first)) })
+        let last_used_ms = Arc::new(AtomicI64::new(Clock::system().now_ms()));
+        Ok(Self { config, current: Arc::new(RwLock::new(first)), last_used_ms })
     }
 
     /// Sends records and waits for every report: when this returns, none of them is in flight.
@@ -136,7 +145,16 @@ impl Producer {
         i32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0)
     }
 
+    /// The client to use now.
     fn current(&self) -> Numbered {
+        let now_ms = Clock::system().now_ms();
+        if is_stale(self.last_used_ms.swap(now_ms, Ordering::Relaxed), now_ms) {
+            self.replace(self.any());
+        }
+        self.any()
+    }
+
+    fn any(&self) -> Numbered {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -153,6 +171,11 @@ impl Producer {
         // The last to let go of a client waits for its threads to end.
         tokio::task::spawn_blocking(move || drop(failed));
     }
+}
+
+/// Whether a client that was last used then is not to be trusted any more. A clock that was set back says nothing.
+fn is_stale(last_used_ms: i64, now_ms: i64) -> bool {
+    now_ms.saturating_sub(last_used_ms) > IDLE_MS
 }
 
 fn has_timed_out(answer: &Result<Acknowledged, SendError>) -> bool {
@@ -181,5 +204,22 @@ fn send_error(error: KafkaError) -> SendError {
             | RDKafkaErrorCode::UnknownPartition,
         ) => SendError::UnknownTopic,
         _ => SendError::Unacknowledged(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_nobody_used_for_long_is_replaced_by_one_that_is_used_then() -> Result<(), KafkaError> {
+        let producer = Producer::new(&KafkaSettings { bootstrap_servers: "127.0.0.1:1".to_owned() })?;
+        assert_eq!(producer.current().number, 0);
+        producer.last_used_ms.fetch_sub(IDLE_MS + 1, Ordering::Relaxed);
+        assert_eq!([producer.current().number, producer.current().number], [1, 1]);
+        // As if the clock had been set back.
+        producer.last_used_ms.fetch_add(10 * IDLE_MS, Ordering::Relaxed);
+        assert_eq!(producer.current().number, 1);
+        Ok(())
     }
 }

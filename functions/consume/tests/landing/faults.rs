@@ -1,9 +1,18 @@
 //! Whose fault it is decides: the row's becomes a dead letter, the operator's and the world's fail the batch.
 
-use serde_json::json;
-use sqlx::Executor as _;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::support::{Function, Record, record, records, route, user_event};
+use serde_json::json;
+use shared::testing::TestDatabase;
+use sqlx::Executor as _;
+use sqlx::postgres::PgConnectOptions;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+use crate::support::{BUDGET, Function, Record, record, records, route, user_event};
 
 #[tokio::test]
 async fn a_poison_record_becomes_a_dead_letter_and_the_others_land() {
@@ -121,9 +130,10 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
     let mut failures = 0;
     while function.deliver(&records("routes", [])).await.is_ok() && failures == 0 {
         let fresh = shared::database::connect(&function.database.url, 1).expect("an address");
-        let registry = std::sync::Arc::new(shared::contract::Registry::load(None).expect("contracts"));
-        let reader = consume::Consume::new(fresh, registry, function.clock.clone(), std::time::Duration::from_secs(1));
-        let error = reader.invoke(&crate::support::event(&batch)).await.expect_err("it is read-only");
+        let registry = Arc::new(shared::contract::Registry::load(None).expect("contracts"));
+        let (wait, metrics) = (Duration::from_secs(1), function.metrics.clone());
+        let reader = consume::Consume::new(fresh, registry, function.clock.clone(), wait, metrics);
+        let error = reader.invoke(&crate::support::event(&batch), BUDGET).await.expect_err("it is read-only");
         assert!(error.to_string().starts_with("the batch did not land and is to be delivered again"), "{error}");
         failures += 1;
     }
@@ -141,7 +151,7 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
             }
         }
     };
-    let written = tokio::time::timeout(std::time::Duration::from_secs(30), written).await;
+    let written = tokio::time::timeout(Duration::from_secs(30), written).await;
     assert_eq!(written.expect("it lands"), 1);
     assert_eq!(function.database.count("select count(*) from sluice.dead_letters").await, 0);
 }
@@ -180,9 +190,40 @@ async fn a_frozen_transaction_holds_its_retry_up_no_longer_than_its_lock_lasts()
     let mut zombie = function.database.pool.begin().await.expect("a transaction");
     (*zombie).execute("set local idle_in_transaction_session_timeout = '300ms'").await.expect("it is set");
     (*zombie).execute("select * from sluice.watermarks for update").await.expect("it locks");
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let summary = function.land(&[record("routes", 1, &route(2, 1.0))]).await;
     assert_eq!(summary.written, 1);
-    assert!(started.elapsed() >= std::time::Duration::from_millis(200), "it waited for the lock");
+    assert!(started.elapsed() >= Duration::from_millis(200), "it waited for the lock");
     drop(zombie);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_cut_without_a_word_leaves_time_for_another() {
+    let database = TestDatabase::create().await;
+    let server = PgConnectOptions::from_str(&database.url).expect("an address");
+    let server = format!("{}:{}", server.get_host(), server.get_port());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let between = listener.local_addr().expect("an address").to_string();
+    let cut = Arc::new(Notify::new());
+    let cutting = Arc::clone(&cut);
+    let to = server.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (cut, mut server) = (Arc::clone(&cutting), TcpStream::connect(&to).await.expect("PostgreSQL"));
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ended = copy_bidirectional(&mut client, &mut server) => {}
+                    // Both ends stay open, and nothing comes through.
+                    () = cut.notified() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    let pool = shared::database::connect(&database.url.replace(&server, &between), 1).expect("an address");
+    pool.execute("select 1").await.expect("it answers");
+
+    cut.notify_waiters();
+    let asked = Instant::now();
+    pool.execute("select 1").await.expect("another connection answers");
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "the model is of the tests' own enums")]
 
 mod change_sets;
+mod counts;
 mod entities;
 mod exactly_once;
 mod faults;

@@ -9,6 +9,7 @@ use consume::{Consume, ConsumeError, Summary};
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::contract::Registry;
+use shared::metrics::Metrics;
 use shared::testing::TestDatabase;
 
 /// The function and its database.
@@ -16,9 +17,13 @@ pub(crate) struct Function {
     pub(crate) consume: Consume,
     pub(crate) database: TestDatabase,
     pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
 }
 
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
+
+/// As template.yaml has it.
+pub(crate) const BUDGET: Duration = Duration::from_secs(300);
 
 impl Function {
     /// With the built-in contracts.
@@ -31,12 +36,13 @@ impl Function {
         shared::database::migrate(&database.pool, contracts_dir).await.expect("migrations apply");
         let clock = Clock::fixed(NOW_MS);
         let registry = Arc::new(Registry::load(contracts_dir).expect("the contracts are right"));
-        let consume = Consume::new(database.pool.clone(), registry, clock.clone(), Duration::from_secs(3_600));
-        Self { consume, database, clock }
+        let (wait, metrics) = (Duration::from_secs(3_600), Metrics::default());
+        let consume = Consume::new(database.pool.clone(), registry, clock.clone(), wait, metrics.clone());
+        Self { consume, database, clock, metrics }
     }
 
     pub(crate) async fn deliver(&self, records: &[Record]) -> Result<Summary, ConsumeError> {
-        self.consume.invoke(&event(records)).await
+        self.consume.invoke(&event(records), BUDGET).await
     }
 
     pub(crate) async fn land(&self, records: &[Record]) -> Summary {

@@ -7,6 +7,7 @@
     reason = "a test ends where its ground gives way"
 )]
 
+mod counts;
 mod dead_letters;
 mod entities;
 mod events;

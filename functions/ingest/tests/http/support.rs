@@ -22,6 +22,7 @@ use shared::contract::Registry;
 use shared::dead_letter::{NewDeadLetter, Rejection};
 use shared::http::edge::serve;
 use shared::kafka::{KafkaSettings, Producer};
+use shared::metrics::Metrics;
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tower::ServiceExt as _;
@@ -48,6 +49,7 @@ pub(crate) struct Function {
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
     pub(crate) producer: Producer,
+    pub(crate) metrics: Metrics,
     suffix: String,
     database: Option<OwnDatabase>,
 }
@@ -118,8 +120,11 @@ impl Function {
         }
         let producer = Producer::new(&kafka).unwrap();
         let clock = Clock::fixed(NOW_MS);
-        let ingest = Ingest::new(pool.clone(), registry, producer.clone(), clock.clone(), WAIT_FOR_PARENT);
-        Self { router: serve(ingest::routes_for_anyone(Arc::new(ingest))), pool, clock, producer, suffix, database }
+        let metrics = Metrics::default();
+        let ingest =
+            Ingest::new(pool.clone(), registry, producer.clone(), clock.clone(), WAIT_FOR_PARENT, metrics.clone());
+        let router = serve(ingest::routes_for_anyone(Arc::new(ingest)));
+        Self { router, pool, clock, producer, metrics, suffix, database }
     }
 
     /// The topic that a built-in contract's topic is in this test.

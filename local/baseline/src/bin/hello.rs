@@ -1,0 +1,8 @@
+//! The least that answers API Gateway.
+
+use lambda_http::{Error, Request, run, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    run(service_fn(async |_: Request| Ok::<_, Error>("hello"))).await
+}

@@ -1,0 +1,159 @@
+//! The Runtime API, which a function's process asks for its next invocation and gives its answers to.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+
+use super::{Answer, Invocation, Plan, Queue};
+
+/// A process, as its Runtime API knows it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    plan: Arc<Plan>,
+    process: Mutex<Process>,
+    /// When the invocation that runs is to end; none while none runs.
+    pub(super) ends: watch::Sender<Option<Instant>>,
+    /// When the process first asked for an invocation.
+    pub(super) ready: watch::Sender<Option<Instant>>,
+}
+
+#[derive(Debug, Default)]
+struct Process {
+    id: Option<Pid>,
+    is_dead: bool,
+    running: Option<(String, oneshot::Sender<Answer>)>,
+}
+
+impl Slot {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        ends: watch::Sender<Option<Instant>>,
+        ready: watch::Sender<Option<Instant>>,
+    ) -> Self {
+        Self { plan, process: Mutex::default(), ends, ready }
+    }
+
+    /// Says which process it is.
+    pub(super) fn belongs_to(&self, id: Option<Pid>) {
+        self.process().id = id;
+    }
+
+    /// Answers for a process that is no more. Says whether it had an invocation.
+    pub(super) fn die(&self, answer: Answer) -> bool {
+        let mut process = self.process();
+        process.is_dead = true;
+        let running = process.running.take();
+        self.ends.send_replace(None);
+        let was_busy = running.is_some();
+        if let Some((_, to)) = running {
+            let _gone = to.send(answer);
+        }
+        was_busy
+    }
+
+    /// Gives the process an invocation, unless it is dead: a connection may outlive it.
+    fn begin(&self, id: &str, answer: oneshot::Sender<Answer>) -> bool {
+        let mut process = self.process();
+        if process.is_dead {
+            let _gone = answer.send(Answer::exited("before it took the invocation"));
+            return false;
+        }
+        process.running = Some((id.to_owned(), answer));
+        self.ends.send_replace(Some(Instant::now() + self.plan.timeout));
+        true
+    }
+
+    /// Answers the invocation, if the process has it.
+    fn end(&self, id: &str, answer: Answer) -> StatusCode {
+        match self.process().running.take_if(|(running, _)| running == id) {
+            Some((_, to)) => {
+                self.ends.send_replace(None);
+                // Whoever invoked it may have gone.
+                let _gone = to.send(answer);
+                StatusCode::ACCEPTED
+            }
+            None => StatusCode::GONE,
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process();
+        if let Some(id) = process.id.filter(|_| self.plan.freezes && !process.is_dead) {
+            // It may have ended just now.
+            let _gone = kill_process(id, signal);
+        }
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answer {
+    /// As Lambda says that a process ended.
+    pub(super) fn exited(how: &str) -> Self {
+        Self::error("Runtime.ExitError", &format!("Runtime exited with error: {how}"))
+    }
+
+    /// As Lambda says that an invocation took too long.
+    pub(super) fn timed_out(after: Duration) -> Self {
+        Self::error("Sandbox.Timedout", &format!("Task timed out after {:.2} seconds", after.as_secs_f64()))
+    }
+
+    fn error(error_type: &str, message: &str) -> Self {
+        Self::Error(json!({ "errorType": error_type, "errorMessage": message }).to_string().into())
+    }
+}
+
+type Api = State<(Arc<Queue>, Arc<Slot>)>;
+
+/// The Runtime API of one process.
+pub(super) fn routes(queue: Arc<Queue>, slot: Arc<Slot>) -> Router {
+    Router::new()
+        .route("/2018-06-01/runtime/invocation/next", get(next))
+        .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+        .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+        .route("/2018-06-01/runtime/init/error", post(async || StatusCode::ACCEPTED))
+        .layer(DefaultBodyLimit::disable())
+        .with_state((queue, slot))
+}
+
+async fn next(State((queue, slot)): Api) -> Response {
+    slot.ready.send_if_modified(|ready| ready.is_none().then(|| *ready = Some(Instant::now())).is_some());
+    slot.signal(Signal::STOP);
+    let Invocation { payload, answer } = queue.next().await;
+    slot.signal(Signal::CONT);
+    let id = Uuid::new_v4().to_string();
+    if !slot.begin(&id, answer) {
+        return StatusCode::GONE.into_response();
+    }
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + slot.plan.timeout;
+    let arn = format!("arn:aws:lambda:local:000000000000:function:{}", slot.plan.name);
+    let headers = [
+        ("content-type", "application/json".to_owned()),
+        ("lambda-runtime-aws-request-id", id),
+        ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
+        ("lambda-runtime-invoked-function-arn", arn),
+    ];
+    (headers, payload).into_response()
+}
+
+async fn response(State((_, slot)): Api, Path(id): Path<String>, body: Bytes) -> StatusCode {
+    slot.end(&id, Answer::Response(body))
+}
+
+async fn error(State((_, slot)): Api, Path(id): Path<String>, body: Bytes) -> StatusCode {
+    slot.end(&id, Answer::Error(body))
+}

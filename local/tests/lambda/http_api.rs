@@ -1,0 +1,50 @@
+//! API Gateway's events to `ingest` and `users`.
+
+use serde_json::json;
+
+use super::function::{Function, Ingest, TIMEOUT, environment, position, request};
+use super::support::database::TestDatabase;
+use super::support::gateway::{ADMIN, plan};
+use super::support::kafka;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_over_api_gateway_is_answered_told_in_one_line_and_counted() {
+    let (database, kafka) = (TestDatabase::create().await, kafka::settings());
+    let ingest = Ingest::start((&database.pool, &database.url), &kafka, TIMEOUT).await;
+    let function = &ingest.function;
+
+    for (number, stage) in (1..).zip(["$default", "prod"]) {
+        let answer = function.invoke(&request(stage, "/events/route", &[], &position(number))).await.unwrap();
+        assert_eq!(answer["statusCode"], 202, "{answer}");
+        assert_eq!(answer["headers"]["content-type"], "application/json", "{answer}");
+        // The example's id of the request.
+        assert_eq!(answer["headers"]["x-request-id"], "JKJaXmPLvHcESHA=", "{answer}");
+    }
+    let (status, body) = function.post("/events/route", &[], r#"[{"userID":"a secret"},{"userID":2}]"#).await;
+    assert_eq!((status, &body["status"]), (422, &json!(422)));
+    let (status, _) = function.post("/none/of/these", &[], "{}").await;
+    assert_eq!(status, 404);
+
+    let statuses: Vec<_> = function.said("answered").iter().map(|line| line["status"].clone()).collect();
+    assert_eq!(statuses, [202, 202, 422, 404]);
+    assert_eq!(function.lines().len(), 4 + function.metrics().len(), "a line each, and the metrics");
+    let counted = |what: &str, n: u64| json!({"function": "ingest", "stream": "route", what: n});
+    assert_eq!(function.metrics(), [counted("accepted", 1), counted("accepted", 1), counted("invalid", 2)]);
+    let log = function.lambda.sandboxes()[0].log();
+    for secret in ["52.3676", "a secret", ADMIN.1, "authorization"] {
+        assert!(!log.contains(secret), "{secret} is in the log: {log}");
+    }
+    assert_eq!(ingest.users(&kafka).await, [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_registers_and_logs_in_over_api_gateway() {
+    let (database, plan) = (TestDatabase::create().await, plan());
+    let environment = environment(&database.url, &kafka::settings(), plan.contracts());
+    let function = Function::start("users", environment, TIMEOUT).await;
+    let ann = r#"{"user":"ann","pass":"correct horse"}"#;
+    assert_eq!(function.post("/register", &[], ann).await.0, 201);
+    let (status, body) = function.post("/login", &[], ann).await;
+    assert_eq!((status, &body["success"]), (200, &json!(true)), "{body}");
+    assert_eq!(function.said("answered").len(), 2);
+}
