@@ -30,6 +30,7 @@ use crate::CommandError;
 use crate::event_source_mapping::EventSourceMapping;
 use crate::event_source_mapping::configuration::MappingConfiguration;
 use crate::event_source_mapping::function::InProcess;
+use crate::invoker::no_web_page;
 
 /// Connections for HTTP requests, and as many for batches.
 const CONNECTIONS: u32 = 16;
@@ -78,6 +79,7 @@ impl Gateway {
         let functions = Router::new()
             .route("/2015-03-31/functions/{name}/invocations", post(invoke))
             .layer(DefaultBodyLimit::max(MOST_PAYLOAD_BYTES))
+            .route_layer(from_fn(no_web_page))
             .with_state(Arc::clone(&self.consume));
         let routes =
             ingest::routes(Arc::clone(&self.ingest), self.identity.clone()).merge(users::routes(self.users.clone()));

@@ -14,6 +14,7 @@ pub mod environment;
 pub mod event_source_mapping;
 pub mod gateway;
 pub mod interrupts;
+mod invoker;
 mod poll;
 mod schema;
 pub mod send;
