@@ -77,6 +77,40 @@ async fn the_invoke_api_answers_as_lambda_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_web_page_invokes_a_function() {
+    let gateway = plan().without_consuming().start().await;
+    let port = gateway.url.rsplit_once(':').unwrap().1.to_owned();
+    let invoke = async |headers: &[(&str, &str)]| {
+        let request = reqwest::Client::new().post(format!("{}/2015-03-31/functions/consume/invocations", gateway.url));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        // What a page may send to another origin without asking first.
+        let answer = request.header("content-type", "text/plain").body("{}").send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    for headers in [
+        [("origin", "https://example.com")],
+        [("origin", "null")],
+        [("origin", &gateway.url)],
+        [("sec-fetch-site", "cross-site")],
+        [("sec-fetch-site", "none")],
+        [("host", "example.com")],
+        [("host", "localhost.example.com")],
+        [("host", "127.0.0.1.example.com:9000")],
+        [("host", "127.0.0.1@example.com")],
+        [("host", "")],
+    ] {
+        let (status, body) = invoke(&headers).await;
+        assert_eq!((status, &body["Type"]), (403, &json!("User")), "{headers:?} {body}");
+    }
+    for host in ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"] {
+        for host in [host.to_owned(), format!("{host}:{port}")] {
+            let (status, body) = invoke(&[("host", &host)]).await;
+            assert_eq!((status, &body["errorType"]), (200, &json!("ConsumeError")), "{host} {body}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_template_the_document_and_the_router_have_the_same_routes() {
     let gateway = plan().without_consuming().start().await;
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml")).unwrap();

@@ -26,9 +26,10 @@ impl IdempotencyKey {
         }
     }
 
-    /// The key of one event: of a batch, with the event's index in it.
+    /// The key of one event: of a batch, with the event's index in it, after a blank, which no caller's key holds: the
+    /// two cannot meet.
     pub(crate) fn of_event(&self, index: usize, is_batch: bool) -> String {
-        if is_batch { format!("{}/{index}", self.0) } else { self.0.clone() }
+        if is_batch { format!("{} {index}", self.0) } else { self.0.clone() }
     }
 }
 
@@ -68,9 +69,13 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_a_batch_has_its_index_in_its_key() {
-        let key = IdempotencyKey("k".to_owned());
-        assert_eq!(key.of_event(0, false), "k");
-        assert_eq!(key.of_event(3, true), "k/3");
+    fn no_event_of_a_batch_has_the_key_of_another_request() {
+        let of_batch = IdempotencyKey("k".to_owned()).of_event(3, true);
+        assert_eq!(IdempotencyKey("k".to_owned()).of_event(0, false), "k");
+        assert_ne!(of_batch, IdempotencyKey("k".to_owned()).of_event(4, true));
+        // What a caller could choose as a key, a batch's event never has.
+        assert_eq!(key(&of_batch), None);
+        assert_eq!(key(&format!("\"{of_batch}\"")), None);
+        assert_ne!(of_batch, IdempotencyKey("k/3".to_owned()).of_event(0, false));
     }
 }

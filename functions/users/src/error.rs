@@ -46,6 +46,9 @@ pub(crate) enum Error {
     /// `415`: the body is neither JSON nor a form.
     #[error("unsupported media type")]
     MediaType,
+    /// `415`: the body is coded.
+    #[error("unsupported content coding")]
+    Coding,
     /// `422`: values that are refused.
     #[error("{} fields are refused", .0.len())]
     Refused(Vec<FieldError>),
@@ -91,6 +94,12 @@ impl IntoResponse for Error {
                 "The media type is not supported",
                 "Content-Type should be one of application/json, application/x-www-form-urlencoded, in UTF-8.",
             ),
+            Self::Coding => Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "content-encoding",
+                "The content coding is not supported",
+                "This route takes no Content-Encoding.",
+            ),
             Self::Refused(errors) => Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "refused",
@@ -102,7 +111,7 @@ impl IntoResponse for Error {
                 StatusCode::FORBIDDEN,
                 "wrong-password",
                 "The old password is wrong",
-                "old should be the present password. It counts as a failed attempt.",
+                "old should be the present password. A wrong one counts as a failed attempt.",
             )
             .with("error", "Wrong password"),
             Self::Denied(denied) => return denied.into_response(),

@@ -1,11 +1,11 @@
 //! What users post: a few texts, as JSON or as a form.
 
-use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use serde_json::Value;
 use shared::contract::json;
+use shared::http::body::{Coding, Unreceived, essence, is_utf8, receive};
 use shared::http::fields::{Fields, Malformed};
 
 use crate::error::{Error, FieldError};
@@ -21,7 +21,13 @@ pub(crate) struct Posted(Vec<(String, Value)>);
 pub(crate) async fn read(request: Request) -> Result<Posted, Error> {
     let (head, body) = request.into_parts();
     let is_form = is_form(&head.headers)?;
-    let body = to_bytes(body, MOST_BYTES).await.map_err(|_| Error::TooLarge)?;
+    if Coding::of(&head.headers) != Some(Coding::Identity) {
+        return Err(Error::Coding);
+    }
+    let body = receive(body, MOST_BYTES).await.map_err(|unreceived| match unreceived {
+        Unreceived::TooLarge => Error::TooLarge,
+        Unreceived::CutShort => Error::Malformed(Malformed("The body ended before its end.".into())),
+    })?;
     if is_form {
         let fields = Fields::parse(&body)?.into_inner();
         return Ok(Posted(fields.into_iter().map(|(name, text)| (name, Value::String(text))).collect()));
@@ -36,9 +42,14 @@ pub(crate) async fn read(request: Request) -> Result<Posted, Error> {
 
 /// Whether the body is a form; else it is JSON, which clients often send under no type or a form's.
 fn is_form(headers: &HeaderMap) -> Result<bool, Error> {
-    let text = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default()).unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match essence.as_str() {
+    let media_type = match headers.get(CONTENT_TYPE) {
+        Some(value) => value.to_str().map_err(|_| Error::MediaType)?,
+        None => "",
+    };
+    if !is_utf8(media_type) {
+        return Err(Error::MediaType);
+    }
+    match essence(media_type).as_str() {
         "" | "application/json" => Ok(false),
         "application/x-www-form-urlencoded" => Ok(true),
         other if other.starts_with("application/") && other.ends_with("+json") => Ok(false),

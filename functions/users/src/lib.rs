@@ -9,6 +9,7 @@ mod registration;
 mod routes;
 mod session;
 mod settings;
+mod whose;
 
 use shared::clock::Clock;
 use shared::identity::Identity;

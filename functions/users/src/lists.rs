@@ -9,10 +9,12 @@ use shared::http::answer::{self, List};
 use shared::http::database::in_time;
 use shared::http::fields::Fields;
 use shared::identity::account::{self, Listed};
-use shared::identity::{Caller, Role, lockout, name};
+use shared::identity::name::UserName;
+use shared::identity::{Caller, Role, lockout};
 
 use crate::Users;
 use crate::error::Error;
+use crate::whose::{NO_SUCH_USER, Whose};
 
 /// A user as lists show it.
 #[derive(Debug, Serialize)]
@@ -49,11 +51,9 @@ pub(crate) async fn users(users: &Users, query: &Fields) -> Result<Response, Err
 
 /// Deletes a user: an admin any, others themselves.
 pub(crate) async fn delete_user(users: &Users, caller: &Caller, user: &str) -> Result<StatusCode, Error> {
-    if caller.key != name::key(user) {
-        caller.must_be_admin()?;
-    }
-    let was_there = users.identity.delete(user).await?;
-    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(Error::NotFound("There is no such user.")) }
+    let Whose { name, is_own } = Whose::of(caller, user)?;
+    let was_there = users.identity.delete(&name, is_own.then_some(caller.id)).await?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(NO_SUCH_USER) }
 }
 
 /// Lists who is blocked.
@@ -64,6 +64,8 @@ pub(crate) async fn blocked(users: &Users) -> Result<Response, Error> {
 
 /// Lifts a block.
 pub(crate) async fn lift_block(users: &Users, user: &str) -> Result<StatusCode, Error> {
-    let was_there = users.identity.lift_block(user).await?;
-    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(Error::NotFound("Nobody of this name is blocked.")) }
+    const NOT_BLOCKED: Error = Error::NotFound("Nobody of this name is blocked.");
+    let name = UserName::parse(user).map_err(|_| NOT_BLOCKED)?;
+    let was_there = users.identity.lift_block(&name).await?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(NOT_BLOCKED) }
 }

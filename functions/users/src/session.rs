@@ -6,6 +6,8 @@ use axum::response::Response;
 use serde_json::json;
 use shared::http::answer;
 use shared::http::edge::Origin;
+use shared::identity::Denied;
+use shared::identity::name::UserName;
 use shared::identity::password::Password;
 
 use crate::Users;
@@ -21,6 +23,7 @@ pub(crate) async fn log_in(users: &Users, posted: &Posted, origin: &Origin) -> R
     if !errors.is_empty() {
         return Err(Error::Refused(errors));
     }
+    let name = UserName::parse(&name).map_err(|_| Denied::WrongPassword)?;
     let (token, expires_in) = users.identity.log_in(&name, Password::given(&password), origin).await?;
     let body = json!({"success": true, "token": token, "token_type": "Bearer", "expires_in": expires_in});
     let mut response = answer::json(StatusCode::OK, &body);

@@ -54,7 +54,7 @@ pub(super) async fn measure(servers: &RunningServers) -> Result<(), CommandError
     make_admin(&pool, &name, Password::given(PASSWORD)).await.map_err(|error| failed(&error))?;
 
     let identity = Identity::new(pool.clone(), Clock::system(), &Environment::default().identity()?, None);
-    let logged_in = identity.log_in(USER, Password::given(PASSWORD), &Origin::default()).await;
+    let logged_in = identity.log_in(&name, Password::given(PASSWORD), &Origin::default()).await;
     let (token, _) = logged_in.map_err(|error| failed(&error))?;
     let basic = base64_simd::STANDARD.encode_to_string(format!("{USER}:{PASSWORD}"));
     let ingest = || -> Result<Arc<Ingest>, CommandError> {

@@ -8,9 +8,13 @@ use crate::terminal::say;
 /// Prints the addresses, and commands that work as they are printed.
 pub(super) fn announce(port: u16, servers: &RunningServers, admin: &Credentials, mail: &Mail) {
     let RunningServers { database_url, bootstrap_servers, .. } = servers;
+    say(text(port, database_url, bootstrap_servers, admin));
+}
+
+fn text(port: u16, database_url: &str, bootstrap_servers: &str, admin: &Credentials) -> String {
     let Credentials { name, password } = admin;
     let user = format!("-u '{}'", format!("{name}:{password}").replace('\'', r"'\''"));
-    let ann = r#"'{"user":"ann","pass":"correct horse battery"}'"#;
+    let ann = r#"'{"user": "ann", "pass": "test1234"}'"#;
     let address = format!("http://127.0.0.1:{port}");
     let json = "-H 'content-type: application/json'";
     let wait = "-H 'prefer: wait=10'";
@@ -20,7 +24,7 @@ pub(super) fn announce(port: u16, servers: &RunningServers, admin: &Credentials,
         Mail::Sink(sink) => format!("Mails are kept as files in {}", sink.folder.display()),
     };
     let continent = r#"'{"name":"Europe","population":741000000,"area":10180000}'"#;
-    say(format_args!(
+    format!(
         "\
 Sluice is ready at {address}
 Log in as {name} with the password {password}
@@ -45,5 +49,23 @@ Look into the database:
   psql '{database_url}' -c 'select * from routes_table'
 
 Ctrl-C stops everything."
-    ));
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ann_has_the_same_password_here_and_in_the_readme() {
+        let admin = Credentials { name: "demo".to_owned(), password: "secret".to_owned() };
+        let printed = text(9000, "postgres://here", "here:9092", &admin);
+        let readme = include_str!("../../../README.md");
+        for text in [&printed, readme] {
+            let anns: Vec<&str> = text.lines().filter(|line| line.contains(r#"{"user": "ann""#)).collect();
+            assert!(!anns.is_empty(), "{text}");
+            assert!(anns.iter().all(|line| line.contains(r#"{"user": "ann", "pass": "test1234"}"#)), "{anns:?}");
+        }
+        assert!(readme.contains("--user ann:test1234"));
+    }
 }

@@ -1,7 +1,6 @@
 //! JSON as Sluice reads it: RFC 8259, and each name at most once in an object (RFC 7493, section 2.3), since two
 //! readers could else see two different events. Numbers keep their digits.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -32,7 +31,8 @@ pub fn parse(text: &[u8]) -> Result<Value, NotJson> {
 pub fn not_json(error: &serde_json::Error) -> NotJson {
     let text = error.to_string();
     let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail);
-    NotJson { line: error.line(), column: error.column(), detail: detail.to_owned() }
+    // At a line's beginning, and in an empty text, serde_json has read no column yet.
+    NotJson { line: error.line().max(1), column: error.column().max(1), detail: detail.to_owned() }
 }
 
 struct Strict(Value);
@@ -42,9 +42,6 @@ impl<'de> Deserialize<'de> for Strict {
         deserializer.deserialize_any(StrictVisitor).map(Self)
     }
 }
-
-/// Under which name `serde_json` hands a number of arbitrary precision to a visitor.
-const NUMBER: &str = "$serde_json::private::Number";
 
 struct StrictVisitor;
 
@@ -93,14 +90,14 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
-        while let Some(name) = members.next_key_seed(Name)? {
-            if object.is_empty() && name == NUMBER {
+        while let Some(key) = members.next_key_seed(KeySeed)? {
+            let Key::Name(name) = key else {
                 let digits: String = members.next_value()?;
                 let number: Number = digits.parse().map_err(A::Error::custom)?;
                 return Ok(Value::Number(number));
-            }
+            };
             let Strict(value) = members.next_value()?;
-            if object.insert(name.into_owned(), value).is_some() {
+            if object.insert(name, value).is_some() {
                 return Err(A::Error::custom("an object names the same member twice"));
             }
         }
@@ -108,39 +105,46 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
-/// Reads a member's name without copying it where it stands unescaped in the text.
-struct Name;
+/// What a visitor of a map is handed first.
+enum Key {
+    /// A member's name: the map is an object.
+    Name(String),
+    /// The name under which `serde_json` hands over a number that keeps its digits, as if it were a map.
+    Number,
+}
 
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Cow<'de, str>;
+/// Tells the two apart whatever a member is named: a member's name is asked whether it is there, and says so
+/// (`visit_some`); `serde_json`'s own comes as a plain text, whatever it is asked.
+struct KeySeed;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
+impl<'de> DeserializeSeed<'de> for KeySeed {
+    type Value = Key;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+        deserializer.deserialize_option(self)
     }
 }
 
-impl<'de> Visitor<'de> for Name {
-    type Value = Cow<'de, str>;
+impl<'de> Visitor<'de> for KeySeed {
+    type Value = Key;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a member's name")
     }
 
-    fn visit_borrowed_str<E: de::Error>(self, value: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(value))
+    fn visit_some<D: Deserializer<'de>>(self, name: D) -> Result<Key, D::Error> {
+        String::deserialize(name).map(Key::Name)
     }
 
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(value.to_owned()))
-    }
-
-    fn visit_string<E: de::Error>(self, value: String) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(value))
+    fn visit_str<E: de::Error>(self, _token: &str) -> Result<Key, E> {
+        Ok(Key::Number)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -148,6 +152,32 @@ mod tests {
         for digits in ["1e+400", "0.1000", "123456789012345678901234567890.5", "-0", "9007199254740993"] {
             let value = parse(format!("{{\"a\":[{digits}]}}").as_bytes());
             assert_eq!(value.map(|v| v["a"][0].to_string()), Ok(digits.to_owned()));
+        }
+    }
+
+    #[test]
+    fn an_object_whose_member_is_named_as_a_number_is_within_is_the_object_that_it_is() {
+        for name in ["$serde_json::private::Number", "$serde_json::private::RawValue"] {
+            for spelling in [name.to_owned(), name.replace('$', "\\u0024"), name.replace(':', "\\u003A")] {
+                for value in [json!("7"), json!("x"), json!(7), json!(null), json!({"a": 1.5}), json!(["7"])] {
+                    let expected = Value::Object(Map::from_iter([(name.to_owned(), value.clone())]));
+                    let text = format!("{{\"{spelling}\":{value}}}");
+                    assert_eq!(parse(text.as_bytes()), Ok(expected.clone()), "{text}");
+                    let nested = parse(format!("{{\"a\":[1,{text}],\"b\":{text}}}").as_bytes());
+                    assert_eq!(nested, Ok(json!({"a": [1, expected], "b": expected})), "{text}");
+                    assert!(parse(format!("{{\"{spelling}\":7,\"{name}\":7}}").as_bytes()).is_err(), "{text}");
+                    let beside = parse(format!("{{\"{spelling}\":{value},\"b\":2}}").as_bytes());
+                    assert_eq!(beside.map(|object| object["b"].clone()), Ok(json!(2)), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lines_and_columns_count_from_1() {
+        for (text, line, column) in [("", 1, 1), (" ", 1, 1), ("{\n", 2, 1), ("{\n\n", 3, 1), ("x", 1, 1)] {
+            let place = parse(text.as_bytes()).map_err(|error| (error.line, error.column));
+            assert_eq!(place.err(), Some((line, column)), "{text:?}");
         }
     }
 

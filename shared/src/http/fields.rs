@@ -53,11 +53,14 @@ impl Fields {
     pub fn limit(&self) -> Result<u16, Malformed> {
         const DEFAULT: u16 = 100;
         const MOST: u16 = 1_000;
+        let wrong = || Malformed("limit should be a number from 1 to 1000".into());
         match self.get("limit")? {
             None => Ok(DEFAULT),
-            Some(text) => match text.parse::<u64>() {
-                Ok(limit) if limit > 0 => Ok(u16::try_from(limit).unwrap_or(MOST).min(MOST)),
-                _ => Err(Malformed("limit should be a number from 1 to 1000".into())),
+            Some(text) if text.is_empty() || text.bytes().any(|byte| !byte.is_ascii_digit()) => Err(wrong()),
+            // Digits that are no u16 are too many of them.
+            Some(text) => match text.parse().unwrap_or(MOST) {
+                0 => Err(wrong()),
+                limit => Ok(limit.min(MOST)),
             },
         }
     }
@@ -118,6 +121,10 @@ mod tests {
         assert_eq!(limit(""), Some(100));
         assert_eq!(limit("limit=7"), Some(7));
         assert_eq!(limit("limit=1000000"), Some(1_000));
+        assert_eq!(limit(&format!("limit={}", "9".repeat(100))), Some(1_000));
+        assert_eq!(limit("limit=007"), Some(7));
+        assert_eq!(limit("limit="), None);
+        assert_eq!(limit("limit=%2B7"), None);
         assert_eq!(limit("limit=0"), None);
         assert_eq!(limit("limit=-1"), None);
         assert_eq!(limit("limit=many"), None);

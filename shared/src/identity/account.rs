@@ -1,5 +1,7 @@
 //! Accounts: the users' rows.
 
+use std::sync::Arc;
+
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
 
@@ -40,23 +42,38 @@ pub struct Listed {
     pub blocked_until_ms: Option<i64>,
 }
 
-/// The account of a name.
-pub(super) async fn find(executor: impl PgExecutor<'_>, key: &str) -> Result<Option<Account>, sqlx::Error> {
+/// What is under a name, be it anybody's or not.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Whose it is.
+    pub(super) account: Option<Arc<Account>>,
+    /// Until when the name is blocked, or was.
+    pub(super) blocked_until_ms: Option<i64>,
+}
+
+/// What is under a name: by one statement, so that the time it takes does not tell whether there is such a user.
+pub(super) async fn find(executor: impl PgExecutor<'_>, key: &str) -> Result<Found, sqlx::Error> {
     const SELECT: &str = "
         select u.id, u.name, u.name_key, u.role, u.password_hash, u.generation, b.blocked_until_ms
-        from sluice.users u left join sluice.blocks b using (name_key) where name_key = $1";
+        from (values ($1)) as n (name_key) left join sluice.users u using (name_key)
+             left join sluice.blocks b using (name_key)";
     let read = |row: PgRow| {
-        Ok(Account {
-            id: row.try_get("id")?,
+        let blocked_until_ms = row.try_get("blocked_until_ms")?;
+        let Some(id) = row.try_get("id")? else {
+            return Ok(Found { account: None, blocked_until_ms });
+        };
+        let account = Account {
+            id,
             name: row.try_get("name")?,
             key: row.try_get("name_key")?,
             role: Role::named(row.try_get("role")?),
             password_hash: row.try_get("password_hash")?,
             generation: row.try_get("generation")?,
-            blocked_until_ms: row.try_get("blocked_until_ms")?,
-        })
+            blocked_until_ms,
+        };
+        Ok(Found { account: Some(Arc::new(account)), blocked_until_ms })
     };
-    sqlx::query(SELECT).bind(key).try_map(read).fetch_optional(executor).await
+    sqlx::query(SELECT).bind(key).try_map(read).fetch_one(executor).await
 }
 
 /// Adds an account. Answers whether the name was free.
@@ -106,16 +123,26 @@ pub async fn list(pool: &PgPool, after: &str, limit: i64) -> Result<Vec<Listed>,
     sqlx::query(SELECT).bind(after).bind(limit).try_map(read).fetch_all(pool).await
 }
 
-/// Deletes an account. Answers whether there was one.
-pub(super) async fn delete(pool: &PgPool, key: &str) -> Result<bool, sqlx::Error> {
-    let query = sqlx::query("delete from sluice.users where name_key = $1");
-    Ok(query.bind(key).execute(pool).await?.rows_affected() > 0)
+/// Deletes an account of this name, the one of this number if there is one given. Answers whether it was there.
+pub(super) async fn delete(pool: &PgPool, key: &str, id: Option<i64>) -> Result<bool, sqlx::Error> {
+    let query = sqlx::query("delete from sluice.users where name_key = $1 and id = coalesce($2, id)");
+    Ok(query.bind(key).bind(id).execute(pool).await?.rows_affected() > 0)
 }
 
-/// Changes a password: all that was given out under the old one is void. Answers whether there is such a user.
-pub(super) async fn set_password(pool: &PgPool, key: &str, hash: &str) -> Result<bool, sqlx::Error> {
-    const UPDATE: &str = "update sluice.users set password_hash = $2, generation = generation + 1 where name_key = $1";
-    Ok(sqlx::query(UPDATE).bind(key).bind(hash).execute(pool).await?.rows_affected() > 0)
+/// Changes the password of an account of this name: all that was given out under the old one is void. If `checked` is
+/// given, only of that very account and while its password is still the one that was checked. Answers whether it was.
+pub(super) async fn set_password(
+    pool: &PgPool,
+    key: &str,
+    checked: Option<&Account>,
+    hash: &str,
+) -> Result<bool, sqlx::Error> {
+    const UPDATE: &str = "
+        update sluice.users set password_hash = $4, generation = generation + 1
+        where name_key = $1 and id = coalesce($2, id) and generation = coalesce($3, generation)";
+    let (id, generation) = (checked.map(|account| account.id), checked.map(|account| account.generation));
+    let query = sqlx::query(UPDATE).bind(key).bind(id).bind(generation).bind(hash);
+    Ok(query.execute(pool).await?.rows_affected() > 0)
 }
 
 /// Replaces the hash of a password that has not changed meanwhile.

@@ -36,6 +36,8 @@ impl Role {
 /// The user whom a request comes from. As a handler's parameter it is there behind [`super::authenticated`] only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
+    /// The account's number, which no other account ever has.
+    pub id: i64,
     /// The name as it was registered.
     pub name: String,
     /// The name as it is compared.
@@ -90,7 +92,7 @@ impl<S: Sync> FromRequestParts<S> for Admin {
 
 /// Lets everyone in as an admin, where nobody is asked for a name: for measuring what asking costs, and for tests of other things.
 pub async fn anyone(mut request: Request, next: Next) -> Response {
-    let caller = Caller { name: "anyone".to_owned(), key: "anyone".to_owned(), role: Role::Admin };
+    let caller = Caller { id: 0, name: "anyone".to_owned(), key: "anyone".to_owned(), role: Role::Admin };
     request.extensions_mut().insert(caller);
     next.run(request).await
 }

@@ -9,7 +9,7 @@ use super::account::{self, Account};
 use super::attempt::{self, Attempt, Outcome};
 use super::denied::Denied;
 use super::lockout::{self, Admission};
-use super::name;
+use super::name::UserName;
 use super::password::{Compared, Password};
 use super::{Identity, Inner, Via};
 use crate::http::database::in_time;
@@ -17,8 +17,7 @@ use crate::http::edge::Origin;
 
 /// A password that is to be checked.
 struct Checked {
-    name: String,
-    key: String,
+    name: UserName,
     /// None: the attempt is counted and not told.
     via: Option<Via>,
     origin: Origin,
@@ -26,7 +25,7 @@ struct Checked {
 
 /// What may be compared, and since when it is counted.
 struct Admitted {
-    account: Option<Account>,
+    account: Option<Arc<Account>>,
     at_ms: i64,
 }
 
@@ -37,16 +36,12 @@ impl Identity {
     /// The password is wrong, the name is blocked, or something does not do its part in time.
     pub(super) async fn check(
         &self,
-        name: &str,
+        name: &UserName,
         password: Password,
         via: Option<Via>,
         origin: &Origin,
     ) -> Result<Arc<Account>, Denied> {
-        if name.is_empty() || name.chars().count() > name::MOST_CHARACTERS || name.chars().any(char::is_control) {
-            // Nobody has such a name, and everybody may know.
-            return Err(Denied::WrongPassword);
-        }
-        let checked = Checked { name: name.to_owned(), key: name::key(name), via, origin: origin.clone() };
+        let checked = Checked { name: name.clone(), via, origin: origin.clone() };
         let inner = Arc::clone(&self.0);
         // By itself: a caller who hangs up does not keep an attempt from being counted.
         let check = tokio::spawn(async move { inner.check(checked, password).await });
@@ -57,7 +52,7 @@ impl Identity {
 impl Inner {
     async fn check(&self, checked: Checked, password: Password) -> Result<Arc<Account>, Denied> {
         // An answer for the blocked that takes no turn from others.
-        let until_ms = in_time(lockout::blocked_until(&self.pool, &checked.key, self.clock.now_ms())).await?;
+        let until_ms = in_time(lockout::blocked_until(&self.pool, checked.name.key(), self.clock.now_ms())).await?;
         if let Some(until_ms) = until_ms {
             let mut connection = in_time(self.pool.acquire()).await?;
             in_time(self.tell(&mut connection, &checked, None, Outcome::Blocked)).await?;
@@ -96,12 +91,12 @@ impl Inner {
     async fn admit(&self, checked: &Checked) -> Result<Result<Admitted, Admission>, sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
         let now_ms = self.clock.now_ms();
-        let mut count = lockout::lock(&mut transaction, &checked.key, &checked.name, now_ms).await?;
-        let account = account::find(&mut *transaction, &checked.key).await?;
+        let mut count = lockout::lock(&mut transaction, &checked.name, now_ms).await?;
+        let account = account::find(&mut *transaction, checked.name.key()).await?.account;
         let admission = count.admit(self.lockout, now_ms);
-        lockout::store(&mut transaction, &checked.key, &count).await?;
+        lockout::store(&mut transaction, checked.name.key(), &count).await?;
         if matches!(admission, Admission::Blocked { .. }) {
-            self.tell(&mut transaction, checked, account.as_ref(), Outcome::Blocked).await?;
+            self.tell(&mut transaction, checked, account.as_deref(), Outcome::Blocked).await?;
         }
         transaction.commit().await?;
         match admission {
@@ -119,28 +114,28 @@ impl Inner {
     ) -> Result<Arc<Account>, Denied> {
         let mut transaction = self.pool.begin().await?;
         let now_ms = self.clock.now_ms();
-        let mut count = lockout::lock(&mut transaction, &checked.key, &checked.name, now_ms).await?;
+        let mut count = lockout::lock(&mut transaction, &checked.name, now_ms).await?;
         let checked_account = match (compared, account) {
             (Compared::Same { rehashed }, Some(mut account)) => {
                 count.succeed(at_ms);
                 self.tell(&mut transaction, checked, Some(&account), Outcome::Success).await?;
                 if let Some(hash) = rehashed {
                     account::rehash(&mut transaction, &account, &hash).await?;
-                    account.password_hash = hash;
+                    Arc::make_mut(&mut account).password_hash = hash;
                 }
-                Ok(Arc::new(account))
+                Ok(account)
             }
             (Compared::Same { .. } | Compared::Differs, account) => {
                 count.fail(self.lockout, at_ms, now_ms);
-                self.tell(&mut transaction, checked, account.as_ref(), Outcome::Failure).await?;
+                self.tell(&mut transaction, checked, account.as_deref(), Outcome::Failure).await?;
                 lockout::forget(&mut transaction, self.lockout, now_ms).await?;
                 Err(Denied::WrongPassword)
             }
         };
-        lockout::store(&mut transaction, &checked.key, &count).await?;
+        lockout::store(&mut transaction, checked.name.key(), &count).await?;
         transaction.commit().await?;
         // It may be blocked now, or have another hash.
-        self.known.forget(&checked.key);
+        self.known.forget(checked.name.key());
         checked_account
     }
 
@@ -156,7 +151,7 @@ impl Inner {
         };
         let at = jiff::Timestamp::from_millisecond(self.clock.now_ms()).unwrap_or_default().to_string();
         let attempt = Attempt {
-            user: account.map_or(&checked.name, |account| &account.name),
+            user: account.map_or(checked.name.shown(), |account| &account.name),
             at,
             outcome,
             via,

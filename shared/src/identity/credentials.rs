@@ -5,13 +5,14 @@ use axum::http::header::AUTHORIZATION;
 use base64_simd::STANDARD;
 
 use super::Denied;
+use super::name::UserName;
 use super::password::Password;
 
 /// What a request carries.
 #[derive(Debug)]
 pub(super) enum Credentials {
     /// A name and a password (RFC 7617).
-    Basic { name: String, password: Password },
+    Basic { name: UserName, password: Password },
     /// A token (RFC 6750).
     Bearer(String),
 }
@@ -23,22 +24,27 @@ impl Credentials {
         let (Some(value), None) = (values.next(), values.next()) else {
             return Err(Denied::Missing);
         };
-        let (scheme, rest) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Denied::Missing)?;
-        let rest = rest.trim();
-        if scheme.eq_ignore_ascii_case("bearer") {
-            Ok(Self::Bearer(rest.to_owned()))
-        } else if scheme.eq_ignore_ascii_case("basic") {
-            basic(rest).ok_or(Denied::Missing)
+        let bytes = value.as_bytes();
+        let (scheme, rest) = bytes.split_at(bytes.iter().position(|byte| *byte == b' ').ok_or(Denied::Missing)?);
+        let rest = rest.trim_ascii();
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            let token = std::str::from_utf8(rest).map_err(|_| Denied::InvalidToken)?;
+            Ok(Self::Bearer(token.to_owned()))
+        } else if scheme.eq_ignore_ascii_case(b"basic") {
+            let (name, password) = basic(rest).ok_or(Denied::Missing)?;
+            // Nobody has a name that is none, and everybody may know: it is neither looked up nor counted.
+            let name = UserName::parse(&name).map_err(|_| Denied::WrongPassword)?;
+            Ok(Self::Basic { name, password })
         } else {
             Err(Denied::Missing)
         }
     }
 }
 
-fn basic(encoded: &str) -> Option<Credentials> {
+fn basic(encoded: &[u8]) -> Option<(String, Password)> {
     let text = String::from_utf8(STANDARD.decode_to_vec(encoded).ok()?).ok()?;
     let (name, password) = text.split_once(':')?;
-    Some(Credentials::Basic { name: name.to_owned(), password: Password::given(password) })
+    Some((name.to_owned(), Password::given(password)))
 }
 
 #[cfg(test)]
@@ -61,7 +67,7 @@ mod tests {
         let Some(Credentials::Basic { name, password }) = found else {
             panic!("{found:?}");
         };
-        assert_eq!((name.as_str(), password.bytes()), ("ann", "a:b:c é".as_bytes()));
+        assert_eq!((name.shown(), password.bytes()), ("ann", "a:b:c é".as_bytes()));
     }
 
     #[test]

@@ -77,17 +77,25 @@ impl Known {
 
     /// Whether this password was right for the account, with the hash that it has.
     pub(super) fn is_verified(&self, account: &Account, password: &Password) -> bool {
-        self.verified.get(&self.digest(account, password)).is_some()
+        self.verified.get(&self.digest(&account.key, Some(account), password)).is_some()
     }
 
-    /// As [`Self::is_verified`]; if it is not known, and nobody else is finding it out, the guard to note it with.
-    pub(super) async fn verify(&self, account: &Account, password: &Password) -> Result<(), Guard<'_>> {
-        self.verified.get_value_or_guard_async(&self.digest(account, password)).await.map_err(Guard)
+    /// As [`Self::is_verified`]; if it is not known, and nobody else is finding it out, the guard to note it with. A
+    /// name without an account has its guards too, which are never noted: who asks cannot tell by waiting.
+    pub(super) async fn verify(
+        &self,
+        name_key: &str,
+        account: Option<&Account>,
+        password: &Password,
+    ) -> Result<(), Guard<'_>> {
+        self.verified.get_value_or_guard_async(&self.digest(name_key, account, password)).await.map_err(Guard)
     }
 
-    fn digest(&self, account: &Account, password: &Password) -> Digest {
+    fn digest(&self, name_key: &str, account: Option<&Account>, password: &Password) -> Digest {
         let mut hmac = Hmac::<Sha256>::new(&self.key.into());
-        for part in [&account.id.to_be_bytes()[..], account.password_hash.as_bytes(), password.bytes()] {
+        // No account has the number 0.
+        let (id, hash) = account.map_or((0, ""), |account| (account.id, account.password_hash.as_str()));
+        for part in [name_key.as_bytes(), &id.to_be_bytes(), hash.as_bytes(), password.bytes()] {
             hmac.update(&part.len().to_be_bytes());
             hmac.update(part);
         }

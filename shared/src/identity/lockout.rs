@@ -3,6 +3,8 @@
 
 use sqlx::{PgConnection, PgPool, Row as _};
 
+use super::name::UserName;
+
 /// How much guessing is borne.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
@@ -95,17 +97,12 @@ impl Count {
 }
 
 /// Locks what is counted of a name until the transaction ends.
-pub(super) async fn lock(
-    connection: &mut PgConnection,
-    name_key: &str,
-    name: &str,
-    now_ms: i64,
-) -> Result<Count, sqlx::Error> {
+pub(super) async fn lock(connection: &mut PgConnection, name: &UserName, now_ms: i64) -> Result<Count, sqlx::Error> {
     const UPSERT: &str = "
         insert into sluice.blocks as b (name_key, name, touched_at_ms) values ($1, $2, $3)
         on conflict (name_key) do update set touched_at_ms = greatest(b.touched_at_ms, excluded.touched_at_ms)
         returning failed_at_ms, checking_at_ms, blocked_until_ms";
-    let row = sqlx::query(UPSERT).bind(name_key).bind(name).bind(now_ms).fetch_one(connection).await?;
+    let row = sqlx::query(UPSERT).bind(name.key()).bind(name.shown()).bind(now_ms).fetch_one(connection).await?;
     Ok(Count {
         failed_at_ms: row.try_get("failed_at_ms")?,
         checking_at_ms: row.try_get("checking_at_ms")?,

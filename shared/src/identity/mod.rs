@@ -32,7 +32,7 @@ pub use self::denied::Denied;
 pub use self::settings::IdentitySettings;
 pub use self::token::{TokenKeys, Tokens};
 
-use self::account::Account;
+use self::account::{Account, Found};
 use self::credentials::Credentials;
 use self::known::Known;
 use self::name::UserName;
@@ -83,14 +83,14 @@ impl Identity {
             Credentials::Bearer(token) => self.bearer(&token).await?,
             Credentials::Basic { name, password } => self.basic(&name, password, origin).await?,
         };
-        Ok(Caller { name: account.name.clone(), key: account.key.clone(), role: account.role })
+        Ok(Caller { id: account.id, name: account.name.clone(), key: account.key.clone(), role: account.role })
     }
 
     /// A token for whoever knows the password, and for how many seconds it is valid.
     ///
     /// # Errors
     /// The password is wrong, or the name blocked.
-    pub async fn log_in(&self, name: &str, password: Password, origin: &Origin) -> Result<(String, i64), Denied> {
+    pub async fn log_in(&self, name: &UserName, password: Password, origin: &Origin) -> Result<(String, i64), Denied> {
         let account = self.check(name, password, Some(Via::Login), origin).await?;
         let token = self.0.tokens.give(&account, &self.0.clock).map_err(Denied::Token)?;
         Ok((token, self.0.tokens.valid_for_seconds()))
@@ -108,37 +108,47 @@ impl Identity {
         Ok(in_time(account::insert(&self.0.pool, name, &hash, Role::User)).await?)
     }
 
-    /// Changes a user's password. Tokens and credentials from before are void. Answers whether there is such a user.
-    ///
-    /// `old`: what a user who changes their own has to know.
+    /// Changes the caller's own password. Tokens and credentials from before are void.
     ///
     /// # Errors
-    /// The old password is wrong, which counts as a failed attempt, or the name is blocked.
+    /// `old` is wrong, which counts as a failed attempt, or another change made it wrong meanwhile; or the name is
+    /// blocked.
     pub async fn change_password(
         &self,
-        name: &str,
-        old: Option<Password>,
+        name: &UserName,
+        old: Password,
         new: Password,
         origin: &Origin,
-    ) -> Result<bool, Denied> {
-        if let Some(old) = old {
-            self.check(name, old, None, origin).await?;
-        }
-        let key = name::key(name);
-        let hash = self.0.hasher.hash(new).await?;
-        let is_there = in_time(account::set_password(&self.0.pool, &key, &hash)).await?;
-        self.0.known.forget(&key);
-        Ok(is_there)
+    ) -> Result<(), Denied> {
+        let checked = self.check(name, old, None, origin).await?;
+        let is_changed = self.set_password(name, Some(&checked), new).await?;
+        if is_changed { Ok(()) } else { Err(Denied::WrongPassword) }
     }
 
-    /// Deletes a user. Answers whether there was one.
+    /// Gives a user another password, whatever the old one is. Tokens and credentials from before are void. Answers
+    /// whether there is such a user.
+    ///
+    /// # Errors
+    /// The database, or hashing, does not do its part.
+    pub async fn reset_password(&self, name: &UserName, new: Password) -> Result<bool, Denied> {
+        self.set_password(name, None, new).await
+    }
+
+    async fn set_password(&self, name: &UserName, checked: Option<&Account>, new: Password) -> Result<bool, Denied> {
+        let hash = self.0.hasher.hash(new).await?;
+        let is_set = in_time(account::set_password(&self.0.pool, name.key(), checked, &hash)).await?;
+        self.0.known.forget(name.key());
+        Ok(is_set)
+    }
+
+    /// Deletes a user; if `id` is given, the one whose number it is: a name may have been registered anew. Answers
+    /// whether there was one.
     ///
     /// # Errors
     /// The database does not do its part.
-    pub async fn delete(&self, name: &str) -> Result<bool, Denied> {
-        let key = name::key(name);
-        let was_there = in_time(account::delete(&self.0.pool, &key)).await?;
-        self.0.known.forget(&key);
+    pub async fn delete(&self, name: &UserName, id: Option<i64>) -> Result<bool, Denied> {
+        let was_there = in_time(account::delete(&self.0.pool, name.key(), id)).await?;
+        self.0.known.forget(name.key());
         Ok(was_there)
     }
 
@@ -146,10 +156,9 @@ impl Identity {
     ///
     /// # Errors
     /// The database does not do its part.
-    pub async fn lift_block(&self, name: &str) -> Result<bool, Denied> {
-        let key = name::key(name);
-        let was_there = in_time(lockout::lift(&self.0.pool, &key, self.0.clock.now_ms())).await?;
-        self.0.known.forget(&key);
+    pub async fn lift_block(&self, name: &UserName) -> Result<bool, Denied> {
+        let was_there = in_time(lockout::lift(&self.0.pool, name.key(), self.0.clock.now_ms())).await?;
+        self.0.known.forget(name.key());
         Ok(was_there)
     }
 
@@ -160,28 +169,33 @@ impl Identity {
             return Ok(account);
         }
         // Not known, or known from before a change: a token may be younger than what is remembered.
-        let account = self.read(&claims.sub).await?;
+        let Found { account, .. } = self.read(&claims.sub).await?;
         account.filter(|account| is_whose(account)).ok_or(Denied::InvalidToken)
     }
 
-    async fn basic(&self, name: &str, password: Password, origin: &Origin) -> Result<Arc<Account>, Denied> {
-        let key = name::key(name);
-        let account = match self.0.known.account(&key) {
-            Some(account) if self.is_blocked(&account).is_none() && self.0.known.is_verified(&account, &password) => {
-                return Ok(account);
-            }
-            _ => self.read(&key).await?,
-        };
-        let Some(account) = account.filter(|account| self.is_blocked(account).is_none()) else {
+    async fn basic(&self, name: &UserName, password: Password, origin: &Origin) -> Result<Arc<Account>, Denied> {
+        let known = &self.0.known;
+        if let Some(account) = known.account(name.key())
+            && !self.is_blocked(account.blocked_until_ms)
+            && known.is_verified(&account, &password)
+        {
+            return Ok(account);
+        }
+        // From here on unknown names go the same way as users': else time would tell them apart.
+        let Found { account, blocked_until_ms } = self.read(name.key()).await?;
+        if self.is_blocked(blocked_until_ms) {
             return self.check(name, password, Some(Via::Basic), origin).await;
-        };
+        }
         // Of those who come at once with the same, one is checked.
-        match self.0.known.verify(&account, &password).await {
-            Ok(()) => Ok(account),
-            Err(guard) => {
+        match (known.verify(name.key(), account.as_deref(), &password).await, account) {
+            (Ok(()), Some(account)) => Ok(account),
+            (Ok(()), None) => Err(Denied::WrongPassword),
+            (Err(guard), account) => {
                 let checked = self.check(name, password.clone(), Some(Via::Basic), origin).await?;
-                guard.note();
-                if let Err(guard) = self.0.known.verify(&checked, &password).await {
+                if account.is_some() {
+                    guard.note();
+                }
+                if let Err(guard) = known.verify(name.key(), Some(&checked), &password).await {
                     guard.note();
                 }
                 Ok(checked)
@@ -189,18 +203,18 @@ impl Identity {
         }
     }
 
-    fn is_blocked(&self, account: &Account) -> Option<i64> {
-        account.blocked_until_ms.filter(|until_ms| *until_ms > self.0.clock.now_ms())
+    fn is_blocked(&self, until_ms: Option<i64>) -> bool {
+        until_ms.is_some_and(|until_ms| until_ms > self.0.clock.now_ms())
     }
 
-    /// Reads an account, and remembers it.
-    async fn read(&self, name_key: &str) -> Result<Option<Arc<Account>>, Denied> {
+    /// Reads what is under a name, and remembers the account.
+    async fn read(&self, name_key: &str) -> Result<Found, Denied> {
         let (before, read_at) = (self.0.known.before(), Instant::now());
-        let account = in_time(account::find(&self.0.pool, name_key)).await?.map(Arc::new);
-        if let Some(account) = &account {
+        let found = in_time(account::find(&self.0.pool, name_key)).await?;
+        if let Some(account) = &found.account {
             self.0.known.remember(before, read_at, account);
         }
-        Ok(account)
+        Ok(found)
     }
 }
 

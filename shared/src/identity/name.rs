@@ -1,9 +1,14 @@
-//! User names: shown as they were given, compared without regard to case and to how Unicode spells them.
+//! User names: shown as they were given, compared without regard to case, to how Unicode spells them and to what
+//! nobody sees.
+
+mod invisible;
 
 use caseless::Caseless as _;
 use unicode_normalization::UnicodeNormalization as _;
 
-/// A name that a user may have.
+use self::invisible::is_invisible;
+
+/// A name that a user may have. Who asks under a text that is none is nobody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserName {
     shown: String,
@@ -19,23 +24,30 @@ pub enum WrongName {
     /// Basic credentials could not carry it (RFC 7617, section 2), or nobody could read it.
     #[error("must not contain control characters or ':'")]
     Character,
+    /// It would look like another.
+    #[error("must not begin or end with white space")]
+    WhiteSpace,
 }
 
-/// The longest name, in characters.
-pub const MOST_CHARACTERS: usize = 64;
-
 impl UserName {
-    /// The name that `text` is.
+    /// The name that `text` is: composed (NFC), so that its length is the same from every keyboard.
     ///
     /// # Errors
     /// No user can have it.
     pub fn parse(text: &str) -> Result<Self, WrongName> {
-        if !(3..=MOST_CHARACTERS).contains(&text.chars().count()) {
+        const FEWEST_CHARACTERS: usize = 3;
+        const MOST_CHARACTERS: usize = 64;
+        let shown: String = text.nfc().collect();
+        let seen = || shown.chars().filter(|c| !is_invisible(*c));
+        let is_blank = |c: Option<char>| c.is_some_and(char::is_whitespace);
+        if seen().count() < FEWEST_CHARACTERS || shown.chars().count() > MOST_CHARACTERS {
             Err(WrongName::Length)
-        } else if text.chars().any(|c| c.is_control() || c == ':') {
+        } else if shown.chars().any(|c| c == ':' || is_control(c)) {
             Err(WrongName::Character)
+        } else if is_blank(seen().next()) || is_blank(seen().next_back()) {
+            Err(WrongName::WhiteSpace)
         } else {
-            Ok(Self { shown: text.to_owned(), key: key(text) })
+            Ok(Self { key: key(&shown), shown })
         }
     }
 
@@ -50,9 +62,18 @@ impl UserName {
     }
 }
 
-/// A text as it is compared: NFKC and case folding, until neither changes it any more (Unicode 15, section 3.13, D146).
-pub fn key(text: &str) -> String {
-    text.nfkd().default_case_fold().nfkd().default_case_fold().nfkc().collect()
+/// Control characters, those that end a line or a paragraph, and those that turn the direction of writing, by which a
+/// name could look like another (`Bidi_Control` in Unicode's PropList.txt).
+fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A text as it is compared: NFKC and case folding without what nobody sees, until none of it changes it any more
+/// (Unicode, section 3.13, `toNFKC_Casefold`).
+pub(super) fn key(text: &str) -> String {
+    let once = |text: &str| -> String { text.nfkd().default_case_fold().filter(|c| !is_invisible(*c)).collect() };
+    once(&once(text)).nfkc().collect()
 }
 
 #[cfg(test)]
@@ -61,13 +82,21 @@ mod tests {
 
     #[test]
     fn names_that_look_alike_are_one_name() {
-        for (a, b) in
-            [("Ann", "aNN"), ("Straße", "STRASSE"), ("caf\u{e9}", "cafe\u{301}"), ("ﬁne", "FINE"), ("Ｋim", "kim")]
-        {
+        for (a, b) in [
+            ("Ann", "aNN"),
+            ("Straße", "STRASSE"),
+            ("caf\u{e9}", "cafe\u{301}"),
+            ("ﬁne", "FINE"),
+            ("Ｋim", "kim"),
+            ("eve\u{200b}", "eve"),
+            ("e\u{ad}\u{34f}ve\u{fe0f}", "Eve"),
+            // In the order that what nobody sees had kept them from.
+            ("a\u{301}\u{34f}\u{323}", "a\u{323}\u{301}"),
+        ] {
             assert_eq!(key(a), key(b), "{a} {b}");
         }
         assert_ne!(key("ann"), key("anne"));
-        for text in ["ͅάδης", "İstanbul", "ǰan", "ﬃ", "㎒"] {
+        for text in ["ͅάδης", "İstanbul", "ǰan", "ﬃ", "㎒", "a\u{301}\u{34f}\u{323}", "\u{3164}x\u{ffa0}"] {
             assert_eq!(key(&key(text)), key(text), "{text}");
         }
     }
@@ -78,11 +107,26 @@ mod tests {
         assert_eq!(refused("ab"), Some(WrongName::Length));
         assert_eq!(refused(&"é".repeat(65)), Some(WrongName::Length));
         assert_eq!(refused(&"é".repeat(64)), None);
+        assert_eq!(refused(&"e\u{301}".repeat(64)), None);
+        assert_eq!(refused("e\u{301}e\u{301}"), Some(WrongName::Length));
+        assert_eq!(refused("a\u{200b}\u{200b}b"), Some(WrongName::Length));
         assert_eq!(refused("a:b"), Some(WrongName::Character));
         assert_eq!(refused("a\u{7f}b"), Some(WrongName::Character));
         assert_eq!(
             UserName::parse("Ann").map(|name| (name.shown().to_owned(), name.key().to_owned())),
             Ok(("Ann".to_owned(), "ann".to_owned()))
         );
+    }
+
+    #[test]
+    fn a_name_neither_begins_nor_ends_with_white_space_nor_turns_the_line() {
+        let refused = |text: &str| UserName::parse(text).err();
+        for text in [" ann", "ann ", "ann\u{a0}", "\u{3000}ann", "ann \u{200b}", "\u{2060}\u{2003}ann"] {
+            assert_eq!(refused(text), Some(WrongName::WhiteSpace), "{text:?}");
+        }
+        for c in "\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{0}\u{85}".chars() {
+            assert_eq!(refused(&format!("an{c}n")), Some(WrongName::Character), "{c:?}");
+        }
+        assert_eq!(refused("Jörg K"), None);
     }
 }

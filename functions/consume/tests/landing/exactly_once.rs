@@ -160,7 +160,7 @@ async fn a_batch_that_is_sent_again_ends_as_it_did() {
             .iter()
             .zip(0..)
             .map(|(event, index)| {
-                with_headers("continent", offset + index, event, &[("idempotency-key", &format!("k/{index}"))])
+                with_headers("continent", offset + index, event, &[("idempotency-key", &format!("k {index}"))])
             })
             .collect()
     };

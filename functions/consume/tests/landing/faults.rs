@@ -18,7 +18,7 @@ use crate::support::{BUDGET, Function, Record, record, records, route, user_even
 async fn a_poison_record_becomes_a_dead_letter_and_the_others_land() {
     let function = Function::new().await;
     let mut batch = records("routes", (0..1_000).map(|user| route(user, 1.0)));
-    let poison: [&[u8]; 8] = [
+    let poison: [&[u8]; 9] = [
         b"\xff\xfe",
         b"{",
         b"",
@@ -27,22 +27,23 @@ async fn a_poison_record_becomes_a_dead_letter_and_the_others_land() {
         br#"{"userID":1,"timestamp":1,"coordinates":[91,1]}"#,
         br#"{"userID":"1","timestamp":1,"coordinates":[1,1]}"#,
         br#"{"userID":1,"timestamp":1,"coordinates":[1,1],"more":1}"#,
+        br#"{"userID":{"\u0024serde_json::private::Number":"7"},"timestamp":1,"coordinates":[1,1]}"#,
     ];
     for (index, value) in poison.iter().enumerate() {
         batch[index * 100].value = Some(value.to_vec());
     }
-    batch[900].key = Some(b"\xff\x00".to_vec());
-    batch[900].value = Some(vec![b'['; 100_000]);
-    batch[900].headers = vec![("h".to_owned(), "v".to_owned())];
+    batch[950].key = Some(b"\xff\x00".to_vec());
+    batch[950].value = Some(vec![b'['; 100_000]);
+    batch[950].headers = vec![("h".to_owned(), "v".to_owned())];
     let summary = function.land(&batch).await;
-    assert_eq!((summary.written, summary.rejected), (991, 9));
-    assert_eq!(function.database.count("select count(*) from public.routes_table").await, 991);
+    assert_eq!((summary.written, summary.rejected), (990, 10));
+    assert_eq!(function.database.count("select count(*) from public.routes_table").await, 990);
     let letters = function
         .database
         .json(r#"select "offset", error_code, status from sluice.dead_letters order by "offset""#)
         .await;
-    let code = |offset| if offset < 400 || offset == 900 { "not_json" } else { "contract_violation" };
-    let expected: Vec<_> = [0, 100, 200, 300, 400, 500, 600, 700, 900]
+    let code = |offset| if offset < 400 || offset == 950 { "not_json" } else { "contract_violation" };
+    let expected: Vec<_> = [0, 100, 200, 300, 400, 500, 600, 700, 800, 950]
         .map(|offset| json!({"offset": offset, "error_code": code(offset), "status": "open"}))
         .to_vec();
     assert_eq!(letters, json!(expected));

@@ -2,6 +2,7 @@
 
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use shared::http::body::{essence, is_utf8};
 
 use super::cloud_event;
 use crate::error::Error;
@@ -53,17 +54,4 @@ pub(super) fn is_json(media_type: &str) -> bool {
         && essence
             .split_once('/')
             .is_some_and(|(_, subtype)| subtype == "json" || (subtype.ends_with("+json") && subtype.len() > 5))
-}
-
-fn essence(media_type: &str) -> String {
-    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-fn is_utf8(media_type: &str) -> bool {
-    media_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
-        !name.trim().eq_ignore_ascii_case("charset")
-            || ["utf-8", "utf8", "us-ascii"]
-                .iter()
-                .any(|charset| value.trim().trim_matches('"').eq_ignore_ascii_case(charset))
-    })
 }

@@ -110,7 +110,13 @@ impl Posted {
         let (places, is_batch, envelope) = match kind {
             MediaType::NdJson => (split::lines(&body)?, true, Envelope::None),
             MediaType::CloudEvent => (vec![split::trimmed(&body)], false, Envelope::Structured),
-            MediaType::CloudEventBatch => (split::elements(&body)?, true, Envelope::Structured),
+            MediaType::CloudEventBatch if split::is_array(&body) => {
+                (split::elements(&body)?, true, Envelope::Structured)
+            }
+            MediaType::CloudEventBatch => {
+                json::parse(&body).map_err(Error::NotJson)?;
+                return Err(Error::Violations(vec![EventError::new(0, "", "should be an array of CloudEvents")]));
+            }
             MediaType::CloudEventData => {
                 let (attributes, errors) = cloud_event::from_headers(headers);
                 (vec![split::trimmed(&body)], false, Envelope::Binary(attributes, errors))

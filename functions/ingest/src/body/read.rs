@@ -1,80 +1,31 @@
 //! The body's bytes: no more of them than the limit are kept, neither of what is sent nor of what it decodes to.
 
 use std::io::Read;
-use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
+use axum::body::Body;
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_ENCODING;
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt as _;
+use bytes::Bytes;
+use shared::http::body::{Coding, Unreceived, receive};
 
 use super::BODY_BYTES;
 use crate::error::Error;
 
 const TOO_LARGE: Error = Error::TooLarge("A body may have 6 MiB, decoded.");
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
-    Identity,
-    Gzip,
-    Zstd,
-}
-
 /// Reads the whole body, decoded.
 pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
-    let coding = coding(headers)?;
+    let coding = Coding::of(headers).ok_or(Error::Coding)?;
     // What does not compress grows by a few bytes for each 32 KiB.
     let limit = if coding == Coding::Identity { BODY_BYTES } else { BODY_BYTES + BODY_BYTES / 100 };
-    let sent = receive(body.into_data_stream(), limit).await?;
+    let sent = receive(body, limit).await.map_err(|unreceived| match unreceived {
+        Unreceived::TooLarge => TOO_LARGE,
+        Unreceived::CutShort => Error::malformed("The body ended before its end."),
+    })?;
     match coding {
         Coding::Identity => Ok(sent),
         Coding::Gzip => bounded(flate2::read::MultiGzDecoder::new(sent.as_ref())),
         Coding::Zstd => bounded(zstd_decoder(&sent)?),
     }
-}
-
-fn coding(headers: &HeaderMap) -> Result<Coding, Error> {
-    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
-    let coding = codings.next().map_or(Ok("identity"), |coding| coding.to_str()).map_err(|_| Error::Coding)?;
-    match coding.trim().to_ascii_lowercase().as_str() {
-        _ if codings.next().is_some() => Err(Error::Coding),
-        "" | "identity" => Ok(Coding::Identity),
-        "gzip" | "x-gzip" => Ok(Coding::Gzip),
-        "zstd" => Ok(Coding::Zstd),
-        _ => Err(Error::Coding),
-    }
-}
-
-async fn receive(mut chunks: BodyDataStream, limit: usize) -> Result<Bytes, Error> {
-    let mut received = BytesMut::new();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Error::malformed("The body ended before its end."))?;
-        if received.len() + chunk.len() > limit {
-            drain(chunks).await;
-            return Err(TOO_LARGE);
-        }
-        received.extend_from_slice(&chunk);
-    }
-    Ok(received.freeze())
-}
-
-/// Lets a caller that is still sending finish, within reason: a connection closed in its face would cost it the
-/// answer.
-async fn drain(mut chunks: BodyDataStream) {
-    const MOST_BYTES: usize = 64 * 1_024 * 1_024;
-    const PATIENCE: Duration = Duration::from_secs(5);
-    let drained = async {
-        let mut bytes = 0;
-        while let Some(Ok(chunk)) = chunks.next().await {
-            bytes += chunk.len();
-            if bytes > MOST_BYTES {
-                break;
-            }
-        }
-    };
-    // Too slow or too much: then the connection is closed after all.
-    let _in_time = tokio::time::timeout(PATIENCE, drained).await;
 }
 
 fn zstd_decoder(sent: &[u8]) -> Result<impl Read, Error> {

@@ -93,6 +93,43 @@ fn what_is_not_json_is_refused_with_its_line_and_column_in_the_body() {
 }
 
 #[test]
+fn a_batch_of_cloud_events_is_an_array() {
+    let batch = |body: &str| match of_type("application/cloudevents-batch+json", body.to_owned()) {
+        Err(error) => error.problem().body(""),
+        Ok(_) => json!("taken"),
+    };
+    let object = batch(&cloud_event("{}"));
+    assert_eq!((&object["status"], &object["type"]), (&json!(422), &json!("/problems/contract")));
+    assert_eq!(object["errors"][0]["detail"], json!("should be an array of CloudEvents"));
+    assert_eq!(batch("7")["status"], json!(422));
+    for (broken, line, column) in [("", 1, 1), ("{\n", 2, 1), ("[{}\n", 2, 1), ("nope", 1, 2)] {
+        let problem = batch(broken);
+        let place = (&problem["status"], &problem["line"], &problem["column"]);
+        assert_eq!(place, (&json!(400), &json!(line), &json!(column)), "{broken:?}");
+    }
+}
+
+#[test]
+fn an_object_that_is_named_as_a_number_is_within_stays_an_object() {
+    let seven = r#"{"\u0024serde_json::private::Number":"7"}"#;
+    let expected: Value =
+        Value::Object([("$serde_json::private::Number".to_owned(), json!("7"))].into_iter().collect());
+    for (content_type, body) in [
+        ("application/json", seven.to_owned()),
+        ("application/json", format!("[{seven}]")),
+        ("application/x-ndjson", seven.to_owned()),
+        ("application/cloudevents+json", cloud_event(seven)),
+        ("application/cloudevents-batch+json", format!("[{}]", cloud_event(seven))),
+    ] {
+        let event = of_type(content_type, body).ok().and_then(|posted| posted.event(0).ok());
+        assert_eq!(event.map(|event| event.value), Some(expected.clone()), "{content_type}");
+    }
+    assert_eq!(form("%24serde_json%3A%3Aprivate%3A%3ANumber=7", None), Ok(expected));
+    let attribute = cloud_event("{}").replacen('{', &format!("{{\"count\":{seven},"), 1);
+    assert_eq!(complaints(of_type("application/cloudevents+json", attribute)), ["/count"]);
+}
+
+#[test]
 fn a_body_of_6_mib_is_taken_and_one_byte_more_is_not() {
     let lines = |bytes: usize| {
         let line = format!("\"{}\"\n", "x".repeat(999_997));

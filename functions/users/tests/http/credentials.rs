@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
+use futures::future::join_all;
 use serde_json::{Value, json};
 use shared::http::edge::Origin;
 
@@ -124,4 +126,54 @@ async fn a_user_who_fails_to_know_the_old_password_counts_as_guessing() {
     let by_admin = json!({"new": "another password"});
     assert_eq!(function.send("PUT", "/users/ann/password", ADMIN, &by_admin).await.status, StatusCode::NO_CONTENT);
     assert_eq!(function.send("PUT", "/users/nobody/password", ADMIN, &by_admin).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn of_changes_at_once_that_know_the_same_old_password_one_is_made() {
+    let function = Function::start().await;
+    let another = function.another();
+    function.register("ann").await;
+    let token = &function.token("ann").await;
+    let change = async |number: usize| {
+        let change = json!({"old": "test1234", "new": format!("password number {number}")});
+        match number % 2 {
+            0 => function.send("PUT", "/users/ann/password", token, &change).await.status,
+            _ => send(&another, "PUT", "/users/ann/password", token, &change).await.status,
+        }
+    };
+    let statuses = join_all((0..4).map(change)).await;
+    let count = |status| statuses.iter().filter(|answered| **answered == status).count();
+    assert_eq!((count(StatusCode::NO_CONTENT), count(StatusCode::FORBIDDEN)), (1, 3), "{statuses:?}");
+    let made = statuses.iter().position(|answered| *answered == StatusCode::NO_CONTENT).unwrap();
+    assert_eq!(function.log_in("ann", &format!("password number {made}")).await.status, StatusCode::OK);
+    assert_eq!(function.database.count("select max(generation)::bigint from sluice.users").await, 2);
+}
+
+#[tokio::test]
+async fn a_deleted_users_credentials_neither_delete_nor_change_who_has_the_name_now() {
+    let function = Function::start().await;
+    let another = function.another();
+    function.register("ann").await;
+    let token = function.token("ann").await;
+    let ask = async |method: &str, path: &str, body: &Value| send(&another, method, path, &token, body).await.status;
+    assert_eq!(ask("GET", "/who", &Value::Null).await, StatusCode::OK);
+    assert_eq!(function.send("DELETE", "/users/ann", ADMIN, &Value::Null).await.status, StatusCode::NO_CONTENT);
+    function.register("ann").await;
+    // The other process still remembers who had the name before.
+    assert_eq!(ask("GET", "/who", &Value::Null).await, StatusCode::OK);
+    assert_eq!(ask("DELETE", "/users/ann", &Value::Null).await, StatusCode::NOT_FOUND);
+    let change = json!({"old": "test1234", "new": "another password"});
+    assert_ne!(ask("PUT", "/users/ann/password", &change).await, StatusCode::NO_CONTENT);
+    assert_eq!(function.log_in("ann", "test1234").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_bearer_token_that_is_not_text_gets_the_challenge_of_tokens() {
+    let function = Function::start().await;
+    for bytes in [&b"Bearer \xff\xfe"[..], b"bearer a.\xc3\xa9.c"] {
+        let request = Request::get("/who").header("authorization", HeaderValue::from_bytes(bytes).unwrap());
+        let answer = function.ask(request.body(Body::empty()).unwrap()).await;
+        let challenge = "Bearer error=\"invalid_token\"";
+        assert_eq!((answer.status, answer.header("www-authenticate")), (StatusCode::UNAUTHORIZED, challenge));
+    }
 }

@@ -1,7 +1,9 @@
 //! Guessing stops at five.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::http::StatusCode;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
 use crate::support::{ADMIN, Function, basic, send};
@@ -121,4 +123,31 @@ async fn names_that_nobody_tries_any_more_are_forgotten() {
     function.clock.advance(61_000);
     function.log_in("somebody", "guess-1234").await;
     assert_eq!(function.database.count("select count(*) from sluice.blocks").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_same_guess_at_once_one_at_a_time_is_compared_be_there_such_a_user_or_not() {
+    let function = Function::start().await;
+    function.register("known").await;
+    for name in ["known", "nobody"] {
+        let guess = basic(name, "wrong-password");
+        let guesses = join_all((0..5).map(|_| function.who(&guess)));
+        let is_done = AtomicBool::new(false);
+        let guessing = async {
+            let answers = guesses.await;
+            is_done.store(true, Ordering::SeqCst);
+            answers
+        };
+        let watching = async {
+            let at_once = "select coalesce(max(cardinality(checking_at_ms)), 0)::bigint from sluice.blocks";
+            let mut most = 0;
+            while !is_done.load(Ordering::SeqCst) {
+                most = most.max(function.database.count(at_once).await);
+            }
+            most
+        };
+        let (answers, most_at_once) = join(guessing, watching).await;
+        assert!(answers.iter().all(|answer| answer.status == StatusCode::UNAUTHORIZED), "{name}");
+        assert_eq!(most_at_once, 1, "{name}");
+    }
 }

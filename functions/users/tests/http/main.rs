@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
 
 mod accounts;
+mod bodies;
 mod credentials;
 mod lockout;
+mod names;
 mod registration;
 mod support;

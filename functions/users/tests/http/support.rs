@@ -84,7 +84,12 @@ impl Function {
     /// Posts a form.
     pub(crate) async fn post_form(&self, path: &str, body: &str) -> Answer {
         let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
-        answer(&self.routes, request.body(Body::from(body.to_owned())).unwrap()).await
+        self.ask(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    /// Sends a request as it is.
+    pub(crate) async fn ask(&self, request: Request<Body>) -> Answer {
+        answer(&self.routes, request).await
     }
 
     /// Registers a user with the password `test1234`.

@@ -1,12 +1,15 @@
 //! Lambda's Invoke API for the functions in this process.
 //! <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
 
+mod caller;
+
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -17,6 +20,7 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use shared::http::lambda::HttpFunction;
 
+use self::caller::no_web_page;
 use crate::event_source_mapping::function::CONSUME_TIMEOUT;
 
 /// Lambda's quota of a payload, and some room for what a request has beside it.
@@ -36,6 +40,7 @@ pub(crate) fn routes(functions: Functions) -> Router {
     Router::new()
         .route("/2015-03-31/functions/{name}/invocations", post(invoke))
         .layer(DefaultBodyLimit::max(MOST_PAYLOAD_BYTES))
+        .route_layer(from_fn(no_web_page))
         .with_state(functions)
 }
 

@@ -1,0 +1,102 @@
+//! Names: which are one, and which are nobody's.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN, Function, basic};
+
+#[tokio::test]
+async fn a_name_is_the_same_composed_and_decomposed_at_any_length() {
+    let function = Function::start().await;
+    // Decomposed, it has 80 characters.
+    let (composed, decomposed) = ("\u{e9}".repeat(40), "e\u{301}".repeat(40));
+    function.register(&decomposed).await;
+    assert_eq!(function.post("/register", json!({"user": composed, "pass": "test1234"})).await.status, 409);
+    for name in [&composed, &decomposed] {
+        let who = function.who(&basic(name, "test1234")).await;
+        assert_eq!((who.status, who.body), (StatusCode::OK, json!(composed)));
+        assert_eq!(function.log_in(name, "test1234").await.status, StatusCode::OK);
+    }
+    let token = function.token(&composed).await;
+    let path = format!("/users/{}", "e%CC%81".repeat(40));
+    let change = json!({"old": "test1234", "new": "another password"});
+    let changed = function.send("PUT", &format!("{path}/password"), &token, &change).await;
+    assert_eq!(changed.status, StatusCode::NO_CONTENT, "{changed:?}");
+    let authorization = basic(&decomposed, "another password");
+    assert_eq!(function.send("DELETE", &path, &authorization, &Value::Null).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn guesses_count_however_the_name_is_spelt() {
+    let function = Function::start().await;
+    let (composed, decomposed) = ("\u{e9}".repeat(40), "e\u{301}".repeat(40));
+    function.register(&composed).await;
+    let right = basic(&composed, "test1234");
+    assert_eq!(function.who(&right).await.status, StatusCode::OK);
+    for number in 0..5 {
+        let answer = function.who(&basic(&decomposed, &format!("guess number {number}"))).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(function.who(&right).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(function.who(&basic(&decomposed, "test1234")).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_can_have_is_nobodys() {
+    let function = Function::start().await;
+    let long = "a".repeat(65);
+    for (name, in_path) in [("ab\0c", "ab%00c"), ("ab", "ab"), (&long, &long), ("ann ", "ann%20")] {
+        let answer = function.who(&basic(name, "test1234")).await;
+        let challenge = "Basic realm=\"sluice\", charset=\"UTF-8\"";
+        assert_eq!(
+            (answer.status, answer.header("www-authenticate")),
+            (StatusCode::UNAUTHORIZED, challenge),
+            "{name:?}"
+        );
+        assert_eq!(function.log_in(name, "test1234").await.status, StatusCode::UNAUTHORIZED, "{name:?}");
+        let new = json!({"new": "another password"});
+        for (method, path) in [
+            ("DELETE", format!("/users/{in_path}")),
+            ("PUT", format!("/users/{in_path}/password")),
+            ("DELETE", format!("/blocked/{in_path}")),
+        ] {
+            assert_eq!(
+                function.send(method, &path, ADMIN, &new).await.status,
+                StatusCode::NOT_FOUND,
+                "{method} {path}"
+            );
+        }
+    }
+    // The admin's own: nobody else is counted.
+    assert_eq!(function.database.count("select count(*) from sluice.blocks where name <> 'admin'").await, 0);
+}
+
+#[tokio::test]
+async fn a_name_that_differs_in_what_nobody_sees_is_taken_or_refused() {
+    let function = Function::start().await;
+    function.register("eve").await;
+    let register = async |name: &str| {
+        let answer = function.post("/register", json!({"user": name, "pass": "test1234"})).await;
+        (answer.status.as_u16(), answer.body["errors"][0]["pointer"].as_str().unwrap_or_default().to_owned())
+    };
+    for taken in ["eve\u{200b}", "e\u{ad}ve", "E\u{2060}VE", "\u{feff}eve", "eve\u{fe0f}", "e\u{200d}v\u{200c}e"] {
+        assert_eq!(register(taken).await, (409, String::new()), "{taken:?}");
+    }
+    for refused in [
+        " eve",
+        "eve ",
+        "eve\u{a0}",
+        "\u{3000}eve",
+        "eve \u{200b}",
+        "e\u{2028}ve",
+        "e\u{2029}ve",
+        "e\u{202e}ve",
+        "eve\u{200f}",
+        "e\u{2066}v\u{2069}e",
+        "\u{200b}\u{200b}\u{200b}",
+        "e\u{200b}\u{200b}",
+    ] {
+        assert_eq!(register(refused).await, (422, "/user".to_owned()), "{refused:?}");
+    }
+    assert_eq!(register("eve \u{1f469}\u{200d}\u{1f4bb}").await.0, 201);
+}
