@@ -100,6 +100,9 @@ apt_servers() {
   { has cc && has c++ && has make; } || packages+=(build-essential)
   has pkg-config || packages+=(pkg-config)
   [ -e /usr/include/zlib.h ] || packages+=(zlib1g-dev)
+  [ -e /usr/include/openssl/ssl.h ] || packages+=(libssl-dev)
+  # There librdkafka is built as it is for Lambda.
+  if [ "$(uname -m)" = aarch64 ] && ! has cmake; then packages+=(cmake); fi
   has curl || packages+=(curl)
   if ! has_java; then
     apt_update
@@ -134,6 +137,7 @@ brew_servers() {
   local packages=()
   xcode-select -p >/dev/null 2>&1 || complain "the compiler is not installed: run xcode-select --install"
   has pkg-config || packages+=(pkgconf)
+  [ -d "$(brew --prefix openssl@3 2>/dev/null)/include" ] || packages+=(openssl@3)
   [ -n "$(postgresql_programs)" ] || packages+=(postgresql@17)
   has mvn || packages+=(maven)
   has_java || packages+=(openjdk)

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _};
 
 use clap::Args;
-use shared::database;
+use shared::database::{self, DatabaseSource};
 use shared::identity::make_admin;
 use shared::identity::name::UserName;
 use shared::identity::password::{Blocklist, Password};
@@ -23,14 +23,14 @@ pub(crate) struct Admin {
 impl Admin {
     pub(crate) async fn run(self) -> Result<(), CommandError> {
         let environment = Environment::default();
-        let (database_url, users) = (environment.database_url()?, environment.users()?);
+        let (database, users) = (environment.database()?, environment.users()?);
         let password = if io::stdin().is_terminal() {
             rpassword::prompt_password(format!("Password for {}: ", self.name))
         } else {
             io::stdin().lock().lines().next().unwrap_or_else(|| Ok(String::new()))
         }
         .map_err(CommandError::Password)?;
-        make(&database_url, &self.name, &password, users.blocklist).await?;
+        make(&database, &self.name, &password, users.blocklist).await?;
         say(format_args!("{} is an admin", self.name));
         Ok(())
     }
@@ -38,7 +38,7 @@ impl Admin {
 
 /// Makes a user of the database an admin.
 pub(crate) async fn make(
-    database_url: &str,
+    database: &DatabaseSource,
     name: &str,
     password: &str,
     blocklist: Blocklist,
@@ -46,7 +46,7 @@ pub(crate) async fn make(
     let refused = |what, error: String| CommandError::Admin(format!("the admin's {what} {error}"));
     let name = UserName::parse(name).map_err(|error| refused("name", error.to_string()))?;
     let password = Password::new(password, &name, blocklist).map_err(|error| refused("password", error.to_string()))?;
-    let pool = database::connect(database_url, 1)?;
+    let pool = database::connect_to(database, 1).await?;
     let made = make_admin(&pool, &name, password).await;
     pool.close().await;
     made.map_err(|error| CommandError::Admin(format!("no admin was made: {error}")))

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use rdkafka::error::KafkaError;
+use shared::aws::LookUpError;
 use shared::contract::ContractError;
 use shared::database::DatabaseError;
 use shared::kafka::topics::TopicError;
@@ -94,6 +95,9 @@ pub enum CommandError {
     /// A variable is wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// What the environment names was not found at AWS.
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
     /// A contract is wrong.
     #[error(transparent)]
     Contract(#[from] ContractError),

@@ -5,9 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use report::ReportSettings;
+use shared::database::DatabaseSource;
 use shared::identity::IdentitySettings;
-use shared::kafka::KafkaSettings;
-use shared::settings::{self, Settings, SettingsError};
+use shared::kafka::KafkaSource;
+use shared::settings::{Settings, SettingsError};
 use users::UsersSettings;
 
 /// Why a file of variables cannot be used.
@@ -68,14 +69,26 @@ impl Environment {
         value.filter(|value| !value.is_empty())
     }
 
-    /// Settings for these servers; the environment says the rest.
+    /// Settings for this database; the environment says the rest, and how a database knows us that is not ours.
     ///
     /// # Errors
     /// A variable is malformed.
-    pub fn settings_for(&self, bootstrap_servers: &str, database_url: &str) -> Result<Settings, SettingsError> {
+    pub fn settings_for(&self, database_url: &str, is_ours: bool) -> Result<Settings, SettingsError> {
         Settings::read(|name| match name {
-            "KAFKA_BOOTSTRAP_SERVERS" => Some(bootstrap_servers.to_owned()),
             "DATABASE_URL" => Some(database_url.to_owned()),
+            "DATABASE_SECRET_ARN" | "DATABASE_AUTH" if is_ours => None,
+            _ => self.variable(name),
+        })
+    }
+
+    /// How these brokers are reached; the environment says how they know us, if they are not ours.
+    ///
+    /// # Errors
+    /// A variable is missing or malformed.
+    pub fn kafka_at(&self, bootstrap_servers: &str, is_ours: bool) -> Result<KafkaSource, SettingsError> {
+        KafkaSource::read(|name| match name {
+            "KAFKA_BOOTSTRAP_SERVERS" => Some(bootstrap_servers.to_owned()),
+            _ if is_ours => None,
             _ => self.variable(name),
         })
     }
@@ -121,16 +134,16 @@ impl Environment {
     ///
     /// # Errors
     /// A variable is missing or malformed.
-    pub fn kafka(&self) -> Result<KafkaSettings, SettingsError> {
-        settings::kafka(|name| self.variable(name))
+    pub fn kafka(&self) -> Result<KafkaSource, SettingsError> {
+        KafkaSource::read(|name| self.variable(name))
     }
 
-    /// The address of the database that the environment points at.
+    /// How the database is reached that the environment points at.
     ///
     /// # Errors
-    /// It is missing or malformed.
-    pub fn database_url(&self) -> Result<String, SettingsError> {
-        settings::database_url(|name| self.variable(name))
+    /// A variable is missing or malformed.
+    pub fn database(&self) -> Result<DatabaseSource, SettingsError> {
+        DatabaseSource::read(|name| self.variable(name))
     }
 
     /// The folder of contracts, if not the built-in ones.

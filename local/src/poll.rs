@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use futures::future::join_all;
 use reqwest::Url;
+use shared::aws::Aws;
 use shared::contract::Registry;
 
 use crate::CommandError;
@@ -26,7 +27,7 @@ impl Poll {
     pub(crate) async fn run(self) -> Result<(), CommandError> {
         let mut interrupts = Interrupts::listen().map_err(CommandError::Signals)?;
         let environment = Environment::default();
-        let kafka = environment.kafka()?;
+        let kafka = environment.kafka()?.look_up(&Aws::default()).await?;
         let registry = Registry::load(environment.contracts_dir().as_deref())?;
         let configurations = configuration::of_registry(&configuration::template_path(), &registry)?;
         let function: Arc<dyn Function> = Arc::new(OverHttp::new(&self.endpoint, "consume")?);

@@ -3,26 +3,27 @@
 use std::path::Path;
 
 use clap::Args;
+use shared::aws::Aws;
 use shared::contract::Registry;
-use shared::database;
+use shared::database::{self, DatabaseSource};
 use shared::kafka::{KafkaSettings, topics};
 
 use crate::CommandError;
 use crate::environment::Environment;
 use crate::terminal::say;
 
-/// Applies the migrations to the database that DATABASE_URL names.
+/// Applies the migrations to the database that the environment names.
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {}
 
 impl Migrate {
     pub(crate) async fn run(self) -> Result<(), CommandError> {
         let environment = Environment::default();
-        migrate(&environment.database_url()?, environment.contracts_dir().as_deref()).await
+        migrate(&environment.database()?, environment.contracts_dir().as_deref()).await
     }
 }
 
-/// Creates the contracts' topics in the cluster that KAFKA_BOOTSTRAP_SERVERS names, or checks those that are there.
+/// Creates the contracts' topics in the cluster that the environment names, or checks those that are there.
 #[derive(Debug, Args)]
 pub(crate) struct Topics {}
 
@@ -30,13 +31,13 @@ impl Topics {
     pub(crate) async fn run(self) -> Result<(), CommandError> {
         let environment = Environment::default();
         let registry = Registry::load(environment.contracts_dir().as_deref())?;
-        create_topics(&environment.kafka()?, &registry).await
+        create_topics(&environment.kafka()?.look_up(&Aws::default()).await?, &registry).await
     }
 }
 
 /// Applies the migrations and says which.
-pub(crate) async fn migrate(database_url: &str, contracts_dir: Option<&Path>) -> Result<(), CommandError> {
-    let pool = database::connect(database_url, 1)?;
+pub(crate) async fn migrate(database: &DatabaseSource, contracts_dir: Option<&Path>) -> Result<(), CommandError> {
+    let pool = database::connect_to(database, 1).await?;
     let applied = database::migrate(&pool, contracts_dir).await?;
     pool.close().await;
     for migration in &applied {

@@ -71,7 +71,7 @@ impl WithServers {
 
 async fn start(data: &DataFolder) -> Result<RunningServers, servers::ServerError> {
     let begun = std::time::Instant::now();
-    let options = PostgresOptions { logical_replication: true };
+    let options = PostgresOptions { logical_replication: true, ..PostgresOptions::default() };
     let servers = RunningServers::start(&BrokerChoice::Embedded, &DatabaseChoice::Embedded, data, options).await?;
     complain(format_args!("Apache Kafka and PostgreSQL are ready after {:.1} s", begun.elapsed().as_secs_f64()));
     Ok(servers)

@@ -28,7 +28,7 @@ fn start(topic: &str, kafka: &KafkaSettings, recorder: &Arc<Recorder>) -> EventS
 async fn it_goes_on_when_a_killed_broker_is_back_and_stops_though_the_broker_is_gone() {
     let data = DataFolder::temporary().unwrap();
     let mut kafka = Kafka::start(&data).await.unwrap();
-    let settings = KafkaSettings { bootstrap_servers: kafka.bootstrap_servers() };
+    let settings = KafkaSettings::plaintext(kafka.bootstrap_servers());
     let topic = topic_name("outage");
     create_topic(&settings, &topic, 1).await;
     let recorder = Recorder::new();

@@ -15,7 +15,7 @@ use support::kafka::{Record, create_topic, produce, topic_name};
 async fn kafka_keeps_its_records_through_kill_9_a_restart_and_another_start_on_the_same_folder() {
     let data = DataFolder::temporary().unwrap();
     let mut kafka = Kafka::start(&data).await.unwrap();
-    let settings = KafkaSettings { bootstrap_servers: kafka.bootstrap_servers() };
+    let settings = KafkaSettings::plaintext(kafka.bootstrap_servers());
     let topic = topic_name("kept");
     create_topic(&settings, &topic, 1).await;
     assert_eq!(produce(&settings, &topic, &[Record::of("a"), Record::of("b")]).await, [0, 1]);
@@ -27,7 +27,7 @@ async fn kafka_keeps_its_records_through_kill_9_a_restart_and_another_start_on_t
 
     kafka.stop().await;
     let mut another = Kafka::start(&data).await.unwrap();
-    let settings = KafkaSettings { bootstrap_servers: another.bootstrap_servers() };
+    let settings = KafkaSettings::plaintext(another.bootstrap_servers());
     assert_eq!(produce(&settings, &topic, &[Record::of("d")]).await, [3]);
     another.stop().await;
 }
@@ -35,7 +35,10 @@ async fn kafka_keeps_its_records_through_kill_9_a_restart_and_another_start_on_t
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_keeps_its_rows_through_kill_9_a_restart_and_another_start_on_the_same_folder() {
     let data = DataFolder::temporary().unwrap();
-    let mut postgres = Postgres::start(&data, PostgresOptions { logical_replication: true }).await.unwrap();
+    let mut postgres =
+        Postgres::start(&data, PostgresOptions { logical_replication: true, ..PostgresOptions::default() })
+            .await
+            .unwrap();
     let url = postgres.database_url();
     let mut connection = PgConnection::connect(&url).await.unwrap();
     connection.execute("create table kept as select 7 as number").await.unwrap();

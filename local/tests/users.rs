@@ -367,7 +367,7 @@ async fn a_flood_of_logins_takes_no_more_memory_than_its_permits_and_other_route
 async fn a_broker_outage_delays_the_attempts_and_never_a_login() {
     let data = DataFolder::temporary().unwrap();
     let mut kafka = Kafka::start(&data).await.unwrap();
-    let cluster = KafkaSettings { bootstrap_servers: kafka.bootstrap_servers() };
+    let cluster = KafkaSettings::plaintext(kafka.bootstrap_servers());
     let gateway = plan().cluster(cluster).start().await;
     let stranger = reqwest::Client::new();
     let log_in = async |pass: &str| {

@@ -28,9 +28,7 @@ impl Clock {
     /// Milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> i64 {
         match &self.0 {
-            Source::System => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+            Source::System => unix_ms(SystemTime::now()),
             Source::Fixed(ms) => ms.load(Ordering::SeqCst),
         }
     }
@@ -44,4 +42,9 @@ impl Clock {
             }
         }
     }
+}
+
+/// Milliseconds since the Unix epoch; 0 for what was before it.
+pub fn unix_ms(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,33 +1,50 @@
 //! PostgreSQL: the pool and the migrations.
+//!
+//! [`DatabaseSource`] is what variables say of how it is reached; [`Login`] keeps a pool's login valid.
+
+mod login;
+mod source;
+mod token;
 
 use std::borrow::Cow;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use include_dir::{Dir, include_dir};
 use sqlx::error::BoxDynError;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{Connection as _, Executor as _, Postgres};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
+
+pub use self::login::Login;
+pub use self::source::DatabaseSource;
+use crate::aws::{Aws, LookUpError};
+use crate::clock::Clock;
+use crate::settings::SettingsError;
 
 static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
 
 /// Why the database is not ready.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// The address cannot be read. It may hold a password, so it is not repeated.
-    #[error("DATABASE_URL is malformed: it should hold an address such as postgres://user:password@host:5432/database")]
-    Url,
-    /// The server does not answer, or refuses.
+    /// The address cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The login was not found at AWS.
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
+    /// The server does not answer.
     #[error("DATABASE_URL: the database does not answer: {0}")]
     Unreachable(#[source] sqlx::Error),
+    /// The server refuses us, or we it: its certificate, the name, the password.
+    #[error("DATABASE_URL: the connection is refused: {0}")]
+    Refused(#[source] sqlx::Error),
     /// A migration failed, or one that was applied has changed since.
     #[error("migrations{}: {source}", .folder.as_deref().map(|f| format!(" in {}", f.display())).unwrap_or_default())]
     Migration {
@@ -43,34 +60,64 @@ pub enum DatabaseError {
 /// leave time and room for another: sqlx's own test of what is given back waits for as long as TCP tries.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// A pool that connects when it is first used.
-///
-/// Every connection gives up a lock after 10 s and a transaction in which nothing happens after 30 s: a function
-/// that was frozen in the midst of one must not hold up the retry of its batch.
+impl DatabaseError {
+    /// Of a connection that was not opened.
+    fn of(error: sqlx::Error) -> Self {
+        let is_refusal = match &error {
+            // Authorisation, no such database, no such schema.
+            sqlx::Error::Database(error) => {
+                error.code().is_some_and(|code| ["28", "3D", "3F"].contains(&code.get(..2).unwrap_or_default()))
+            }
+            // No TLS to be had; and a certificate that is not to be trusted, which rustls wraps.
+            sqlx::Error::Tls(_) => true,
+            sqlx::Error::Io(error) => error.kind() == ErrorKind::InvalidData,
+            _ => false,
+        };
+        if is_refusal { Self::Refused(error) } else { Self::Unreachable(error) }
+    }
+
+    /// Whether it may be otherwise in a moment, without anybody doing anything.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::LookUp(error) => error.passes(),
+            Self::Settings(_) | Self::Refused(_) | Self::Migration { .. } => false,
+        }
+    }
+}
+
+/// A pool that connects when it is first used to the database that this address says how to reach.
 ///
 /// # Errors
 /// The address cannot be read.
+///
+/// # Panics
+/// Outside of a tokio runtime.
 pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, DatabaseError> {
-    let options =
-        PgConnectOptions::from_str(url).map_err(|_| DatabaseError::Url)?.application_name("sluice").options([
-            ("lock_timeout", "10s"),
-            ("idle_in_transaction_session_timeout", "30s"),
-            ("statement_timeout", "120s"),
-            ("timezone", "UTC"),
-            // A role named like a schema would else put that schema first.
-            ("search_path", "public"),
-        ]);
-    Ok(PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(Duration::from_secs(5))
-        // Tests the connection, and ends the transaction of a caller that was dropped while it began one: sqlx 0.8.6
-        // gives its connection back with the transaction open.
-        .test_before_acquire(false)
-        .before_acquire(|connection, _| {
-            Box::pin(async move { in_time(connection.execute("begin; rollback")).await.map(|_| true) })
-        })
-        .after_release(|connection, _| Box::pin(async move { in_time(connection.ping()).await.map(|()| true) }))
-        .connect_lazy_with(options))
+    let source = DatabaseSource::of_url(url)?;
+    Ok(Login::of_address(source, max_connections))
+}
+
+/// A pool for a command: its login is looked up now, and not renewed.
+///
+/// # Errors
+/// The login is not found at AWS.
+pub async fn connect_to(source: &DatabaseSource, max_connections: u32) -> Result<PgPool, DatabaseError> {
+    let (pool, _login) = Login::open(source, &Aws::default(), &Clock::system(), max_connections).await?;
+    Ok(pool)
+}
+
+/// Every connection gives up a lock after 10 s and a transaction in which nothing happens after 30 s: a function
+/// that was frozen in the midst of one must not hold up the retry of its batch.
+fn with_manners(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("sluice").options([
+        ("lock_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+        ("statement_timeout", "120s"),
+        ("timezone", "UTC"),
+        // A role named like a schema would else put that schema first.
+        ("search_path", "public"),
+    ])
 }
 
 async fn in_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
@@ -120,7 +167,7 @@ async fn run<'s>(
     // Two folders share the list of what was applied, so each finds the other's there.
     migrator.set_ignore_missing(true);
 
-    let mut connection = pool.acquire().await.map_err(DatabaseError::Unreachable)?;
+    let mut connection = pool.acquire().await.map_err(DatabaseError::of)?;
     connection.ensure_migrations_table().await.map_err(failed)?;
     let before: Vec<i64> = connection
         .list_applied_migrations()

@@ -7,8 +7,11 @@
 //! - [`event_id`]: under which an event lands at most once
 //! - [`http`]: what the functions that answer HTTP have in common
 //! - [`identity`]: users: who a caller is, what they may do, and who is blocked
-//! - [`settings`], [`clock`], [`telemetry`], [`metrics`]: what a function is started with
+//! - [`aws`]: what is looked up there
+//! - [`start`]: a function's start
+//! - [`settings`], [`pem`], [`clock`], [`telemetry`], [`metrics`]: what a function is started with
 
+pub mod aws;
 pub mod clock;
 pub mod contract;
 pub mod database;
@@ -18,8 +21,10 @@ pub mod http;
 pub mod identity;
 pub mod kafka;
 pub mod metrics;
+pub mod pem;
 pub mod receipt;
 pub mod settings;
+pub mod start;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::kafka::KafkaSettings;
+use crate::database::DatabaseSource;
 
 /// A variable that is missing or malformed: the start stops with this one line.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum SettingsError {
     /// The variable is not set.
     #[error("{name} is not set: it should hold {expected}")]
@@ -29,10 +29,8 @@ pub enum SettingsError {
 /// What every function needs to know.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `DATABASE_URL`: a `postgres://` address.
-    pub database_url: String,
-    /// How Kafka is reached.
-    pub kafka: KafkaSettings,
+    /// How the database is reached.
+    pub database: DatabaseSource,
     /// `CONTRACTS_DIR`: a folder of contracts instead of the built-in ones.
     pub contracts_dir: Option<PathBuf>,
     /// `WAIT_FOR_PARENT_SECONDS`: how long a row waits for its parent before it is rejected.
@@ -54,48 +52,10 @@ impl Settings {
     /// The first variable that is missing or malformed.
     pub fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, SettingsError> {
         Ok(Self {
-            database_url: database_url(&variable)?,
-            kafka: kafka(&variable)?,
+            database: DatabaseSource::read(&variable)?,
             contracts_dir: variable("CONTRACTS_DIR").map(PathBuf::from),
             wait_for_parent: seconds(&variable, "WAIT_FOR_PARENT_SECONDS", WAIT_FOR_PARENT)?,
         })
-    }
-}
-
-/// Reads only how Kafka is reached, for what needs no database.
-///
-/// # Errors
-/// The first variable that is missing or malformed.
-pub fn kafka(variable: impl Fn(&'static str) -> Option<String>) -> Result<KafkaSettings, SettingsError> {
-    Ok(KafkaSettings { bootstrap_servers: bootstrap_servers(variable)? })
-}
-
-/// Reads only the database's address, for what needs no Kafka.
-///
-/// # Errors
-/// It is missing or malformed.
-pub fn database_url(variable: impl Fn(&'static str) -> Option<String>) -> Result<String, SettingsError> {
-    const NAME: &str = "DATABASE_URL";
-    const EXPECTED: &str = "a PostgreSQL address such as postgres://user:password@host:5432/database";
-    let url = variable(NAME).ok_or(SettingsError::Missing { name: NAME, expected: EXPECTED })?;
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        Ok(url)
-    } else {
-        Err(SettingsError::Malformed { name: NAME, expected: EXPECTED })
-    }
-}
-
-fn bootstrap_servers(variable: impl Fn(&'static str) -> Option<String>) -> Result<String, SettingsError> {
-    const NAME: &str = "KAFKA_BOOTSTRAP_SERVERS";
-    const EXPECTED: &str = "broker addresses such as host1:9092,host2:9092";
-    let servers = variable(NAME).ok_or(SettingsError::Missing { name: NAME, expected: EXPECTED })?;
-    let is_address = |server: &str| {
-        server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-    };
-    if servers.split(',').all(|server| is_address(server.trim())) {
-        Ok(servers)
-    } else {
-        Err(SettingsError::Malformed { name: NAME, expected: EXPECTED })
     }
 }
 
@@ -138,31 +98,14 @@ mod tests {
         Settings::read(|name| match name {
             _ if name == changed => Some(value.to_owned()).filter(|value| !value.is_empty()),
             "DATABASE_URL" => Some("postgres://localhost/sluice".to_owned()),
-            "KAFKA_BOOTSTRAP_SERVERS" => Some("localhost:9092".to_owned()),
             _ => None,
         })
     }
 
     #[test]
-    fn a_missing_variable_is_named_with_what_it_should_hold() {
-        let error = with("DATABASE_URL", "").err().map(|error| error.to_string());
-        assert_eq!(
-            error.as_deref(),
-            Some(
-                "DATABASE_URL is not set: it should hold a PostgreSQL address such as \
-                 postgres://user:password@host:5432/database"
-            )
-        );
-    }
-
-    #[test]
     fn a_malformed_variable_is_named_without_its_value() {
-        for (name, value) in [
-            ("DATABASE_URL", "mysql://root:secret@localhost"),
-            ("KAFKA_BOOTSTRAP_SERVERS", "localhost"),
-            ("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092,:9093"),
-            ("WAIT_FOR_PARENT_SECONDS", "an hour"),
-        ] {
+        for (name, value) in [("DATABASE_URL", "mysql://root:secret@localhost"), ("WAIT_FOR_PARENT_SECONDS", "an hour")]
+        {
             let error = with(name, value).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.starts_with(&format!("{name} is malformed")), "{error}");
             assert!(!error.contains(value), "{error}");

@@ -149,6 +149,10 @@ pub(crate) fn first_failure(topic: &str, answers: &[Result<Acknowledged, SendErr
             tracing::warn!(topic, failed, sent, %error, "the broker has not acknowledged");
             Some(Failure::Unacknowledged)
         }
+        SendError::Unconnected(error) => {
+            tracing::error!(topic, "{error}");
+            Some(Failure::Unacknowledged)
+        }
         SendError::TooLarge => {
             tracing::error!(topic, failed, sent, "the broker takes smaller records only: see max.message.bytes");
             Some(Failure::TooLarge)

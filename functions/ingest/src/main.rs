@@ -4,14 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use lambda_http::Error;
-use shared::clock::Clock;
-use shared::contract::Registry;
-use shared::database;
 use shared::http::lambda;
+use shared::http::login::logged_in;
 use shared::identity::{Identity, IdentitySettings, Relay};
-use shared::kafka::Producer;
 use shared::metrics::Metrics;
-use shared::settings::{Settings, from_env};
+use shared::start::{HttpWorld, World};
 
 /// One request at a time on Lambda: a replay holds one connection, `/health` or a lookup another.
 const DATABASE_CONNECTIONS: u32 = 2;
@@ -29,19 +26,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Error> {
-    let settings = Settings::read(from_env)?;
-    let identity = IdentitySettings::read(from_env)?;
-    let registry = Arc::new(Registry::load(settings.contracts_dir.as_deref())?);
-    let producer = Producer::new(&settings.kafka)?;
-    let pool = database::connect(&settings.database_url, DATABASE_CONNECTIONS)?;
-    // Connects while the runtime starts. Where it fails, the first request that needs it tells.
-    let connecting = pool.clone();
-    tokio::spawn(async move { connecting.acquire().await.map(drop) });
-    let clock = Clock::system();
+    let HttpWorld { world, identity, producer } = HttpWorld::connect(DATABASE_CONNECTIONS).await?;
+    let World { registry, pool, login, clock, wait_for_parent } = world;
     let relay = Relay::of(&registry, &pool, &producer);
     let identity = Identity::new(pool.clone(), clock.clone(), &identity, relay);
     let metrics = Metrics::default();
-    let ingest =
-        ingest::Ingest::new(pool.clone(), registry, producer, clock, settings.wait_for_parent, metrics.clone());
-    lambda::run(ingest::routes(Arc::new(ingest), identity), pool, metrics).await
+    let ingest = ingest::Ingest::new(pool.clone(), registry, producer, clock, wait_for_parent, metrics.clone());
+    let routes = logged_in(ingest::routes(Arc::new(ingest), identity), login);
+    lambda::run(routes, pool, metrics).await
 }

@@ -1,15 +1,15 @@
 //! What invokes the function: API Gateway for a report, EventBridge for the hourly mail.
 
+use axum::Router;
 use jiff::Timestamp;
 use lambda_runtime::{Context, Diagnostic};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::{RawValue, to_raw_value};
 use shared::http::lambda::HttpFunction;
-use shared::identity::Identity;
 
+use crate::Reports;
 use crate::schedule::ScheduleError;
-use crate::{Reports, routes};
 
 /// Why an invocation failed.
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +51,9 @@ pub struct Function {
 }
 
 impl Function {
-    /// A function that answers for `reports` those whom `identity` knows.
-    pub fn new(reports: Reports, identity: Identity) -> Self {
-        Self { http: HttpFunction::new(routes(reports.clone(), identity)), reports }
+    /// A function that mails `reports` and answers requests with these `routes`.
+    pub fn new(reports: Reports, routes: Router) -> Self {
+        Self { http: HttpFunction::new(routes), reports }
     }
 
     /// Answers an event, given as JSON: a request, or the schedule's, at which the report of its hour is mailed.

@@ -80,7 +80,7 @@ pub(super) async fn measure(servers: &RunningServers, folder: &Path) -> Result<(
 
 /// Makes a user; answers a token.
 async fn log_in(servers: &RunningServers, token_key: &str) -> Result<String, CommandError> {
-    let kafka = KafkaSettings { bootstrap_servers: servers.bootstrap_servers.clone() };
+    let kafka = KafkaSettings::plaintext(servers.bootstrap_servers.clone());
     topics::ensure(&kafka, &Registry::load(None)?).await?;
     let pool = database::connect(&servers.database_url, 1)?;
     database::migrate(&pool, None).await?;

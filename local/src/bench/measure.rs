@@ -45,7 +45,7 @@ impl<'b> Bench<'b> {
         workload: &'b Workload,
         events: u64,
     ) -> Result<Self, CommandError> {
-        let kafka = KafkaSettings { bootstrap_servers: servers.bootstrap_servers.clone() };
+        let kafka = KafkaSettings::plaintext(servers.bootstrap_servers.clone());
         let contracts = folder.join("contracts");
         write_contracts(&contracts).map_err(CommandError::Data)?;
         let registry = Arc::new(Registry::load(Some(&contracts))?);

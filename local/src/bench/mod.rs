@@ -59,7 +59,7 @@ impl Bench {
             &BrokerChoice::Embedded,
             &DatabaseChoice::Embedded,
             &data,
-            PostgresOptions { logical_replication: false },
+            PostgresOptions::default(),
         )
         .await?;
         let outcome = tokio::select! {

@@ -44,7 +44,7 @@ struct Way {
 
 /// Measures and prints the rates.
 pub(super) async fn measure(servers: &RunningServers) -> Result<(), CommandError> {
-    let kafka = KafkaSettings { bootstrap_servers: servers.bootstrap_servers.clone() };
+    let kafka = KafkaSettings::plaintext(servers.bootstrap_servers.clone());
     let registry = Arc::new(Registry::load(None)?);
     topics::ensure(&kafka, &registry).await?;
     let pool = database::connect(&servers.database_url, 8)?;

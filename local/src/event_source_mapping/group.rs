@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use shared::kafka::KafkaSettings;
+use shared::kafka::{Context, KafkaSettings};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,7 @@ const REVOKE_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Member {
     configuration: MappingConfiguration,
     bootstrap_servers: String,
+    access: Context,
     function: Arc<dyn Function>,
     runtime: Handle,
     hurry: CancellationToken,
@@ -57,6 +58,7 @@ impl Member {
         let member = Self {
             configuration,
             bootstrap_servers: kafka.bootstrap_servers.clone(),
+            access: kafka.context(),
             function,
             runtime: Handle::current(),
             hurry,
@@ -184,6 +186,12 @@ fn commit(achieved: &TopicPartitionList, consumer: &GroupConsumer) {
 }
 
 impl ClientContext for Member {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.access.token()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // What matters comes as an error, too.
         tracing::debug!(group = self.configuration.group, ?level, facility, "{message}");
@@ -192,6 +200,7 @@ impl ClientContext for Member {
     fn error(&self, error: KafkaError, reason: &str) {
         let group = &self.configuration.group;
         tracing::debug!(group, "{error}: {reason}");
+        self.access.note(&error, reason);
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         if outage.is_worth_saying(Instant::now()) {
             tracing::warn!(group, "Kafka is not to be reached, and tried again: {error}: {reason}");

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::data_folder::{DataFolder, Subfolder, fresh_folder};
 use super::process::{Log, ServerProcess, StopSignal, output};
-use super::{ServerError, kafka_jars, port};
+use super::secure_listener::{ListenerAccess, SecureListener, ServerCertificate};
+use super::{ServerError, kafka_jars, port, secure_listener};
 
 const NAME: &str = "Apache Kafka";
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -23,6 +24,7 @@ pub struct Kafka {
     folder: Subfolder,
     jars: PathBuf,
     ports: Ports,
+    secure: Vec<SecureListener>,
     process: Option<ServerProcess>,
 }
 
@@ -51,9 +53,22 @@ impl Kafka {
     /// # Errors
     /// Java or Maven is missing, or it does not come up: the log's last lines say why.
     pub async fn start(data: &DataFolder) -> Result<Self, ServerError> {
+        Self::start_with(data, Vec::new()).await
+    }
+
+    /// The same with listeners beside the one that anybody may connect to.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn start_with(
+        data: &DataFolder,
+        listeners: Vec<(ListenerAccess, ServerCertificate)>,
+    ) -> Result<Self, ServerError> {
+        let secure = listeners.into_iter().map(SecureListener::on_free_port).collect::<Result<_, _>>()?;
         let folder = data.subfolder("kafka");
         fs::create_dir_all(&folder.path).map_err(|source| ServerError::Folder { path: folder.path.clone(), source })?;
-        let mut kafka = Self { folder, jars: kafka_jars::folder().await?, ports: Ports::free()?, process: None };
+        let (jars, ports) = (kafka_jars::folder().await?, Ports::free()?);
+        let mut kafka = Self { folder, jars, ports, secure, process: None };
         kafka.format().await?;
         // Between our look and its own, somebody else may take a port.
         for _ in 0..2 {
@@ -68,6 +83,11 @@ impl Kafka {
     /// `host:port`, as `KAFKA_BOOTSTRAP_SERVERS` wants it.
     pub fn bootstrap_servers(&self) -> String {
         format!("127.0.0.1:{}", self.ports.broker)
+    }
+
+    /// The addresses of the further listeners, in their order.
+    pub fn secure_bootstrap_servers(&self) -> Vec<String> {
+        self.secure.iter().map(|listener| format!("localhost:{}", listener.port)).collect()
     }
 
     /// Answers when it has ended although nobody stopped it.
@@ -157,6 +177,9 @@ impl Kafka {
             .arg(cluster_id())
             .arg("--config")
             .arg(self.configuration());
+        for user in self.secure.iter().filter_map(SecureListener::scram_user) {
+            command.args(["--add-scram", &user]);
+        }
         let output = output(command).await.map_err(|source| java_missing(ServerError::Spawn { name: NAME, source }))?;
         if output.status.success() {
             return fs::rename(&fresh, &storage).map_err(|source| ServerError::Folder { path: storage, source });
@@ -186,17 +209,18 @@ impl Kafka {
     fn write_configuration(&self, storage: &Path) -> Result<(), ServerError> {
         let Ports { broker, controller } = self.ports;
         let storage = storage.display();
+        let [listeners, protocols, secure] = secure_listener::lines(&self.secure);
         let text = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{broker}\n\
+             listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{broker}{listeners}\n\
              controller.listener.names=CONTROLLER\n\
              inter.broker.listener.name=PLAINTEXT\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
              log.dirs={storage}\n\
-             {SETTINGS}"
+             {secure}{SETTINGS}"
         );
         let path = self.configuration();
         fs::write(&path, text).map_err(|source| ServerError::Folder { path, source })

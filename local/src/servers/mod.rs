@@ -7,8 +7,10 @@ mod kafka;
 mod kafka_jars;
 mod port;
 mod postgres;
+mod postgres_programs;
 mod process;
 mod running;
+mod secure_listener;
 
 use std::io;
 use std::path::PathBuf;
@@ -21,6 +23,7 @@ pub use kafka::Kafka;
 pub use postgres::{Postgres, PostgresOptions};
 pub use process::{LogTail, all_let_go_have_ended};
 pub use running::{BrokerChoice, DatabaseChoice, RunningServers};
+pub use secure_listener::{ListenerAccess, ServerCertificate};
 
 /// Why a server is not there, or no more.
 #[derive(Debug, thiserror::Error)]

@@ -3,10 +3,10 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tokio::process::Command;
 use tokio::time::Instant;
@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use super::account::{self, Account};
 use super::data_folder::{DataFolder, Subfolder, fresh_folder};
 use super::process::{Log, ServerProcess, StopSignal, output};
-use super::{ServerError, port};
+use super::secure_listener::ServerCertificate;
+use super::{ServerError, port, postgres_programs};
 
 const NAME: &str = "PostgreSQL";
 // Not `sluice`: a role named like a schema would put that schema first in its search path.
@@ -24,10 +25,12 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a cluster may be asked for beyond the defaults.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PostgresOptions {
     /// `wal_level = logical`, so that a change source such as wal2json can read from it.
     pub logical_replication: bool,
+    /// It offers TLS with this certificate.
+    pub certificate: Option<ServerCertificate>,
 }
 
 /// A private PostgreSQL.
@@ -57,7 +60,7 @@ impl Postgres {
             chown(&folder.path, Some(account.uid), Some(account.gid)).map_err(in_folder)?;
         }
         let mut postgres = Self {
-            programs: programs()?,
+            programs: postgres_programs::folder()?,
             password: password(&folder, account.as_ref()).map_err(in_folder)?,
             folder,
             account,
@@ -65,6 +68,7 @@ impl Postgres {
             port: port::free().ok_or(ServerError::NoFreePort { name: NAME })?,
             process: None,
         };
+        postgres.write_certificate().map_err(|source| ServerError::Folder { path: data.path().to_owned(), source })?;
         postgres.create_cluster().await?;
         // Between our look and its own, somebody else may take the port.
         for _ in 0..2 {
@@ -169,6 +173,12 @@ impl Postgres {
         if self.options.logical_replication {
             command.args(["-c", "wal_level=logical"]);
         }
+        if self.options.certificate.is_some() {
+            let setting = |name: &str, file: &str| format!("{name}={}", self.folder.path.join(file).display());
+            command.args(["-c", "ssl=on"]);
+            command.args(["-c", &setting("ssl_cert_file", CERTIFICATE_FILE)]);
+            command.args(["-c", &setting("ssl_key_file", KEY_FILE)]);
+        }
         command
     }
 
@@ -179,6 +189,7 @@ impl Postgres {
             .port(self.port)
             .username(ROLE)
             .password(&self.password)
+            .ssl_mode(PgSslMode::Disable)
             .database("postgres");
         let mut turn = tokio::time::interval(Duration::from_millis(50));
         let mut connection = loop {
@@ -227,6 +238,14 @@ impl Postgres {
         Err(ServerError::Initdb(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
     }
 
+    fn write_certificate(&self) -> io::Result<()> {
+        if let Some(ServerCertificate { certificate, key, .. }) = &self.options.certificate {
+            write_private(&self.folder.path.join(CERTIFICATE_FILE), certificate, self.account.as_ref())?;
+            write_private(&self.folder.path.join(KEY_FILE), key, self.account.as_ref())?;
+        }
+        Ok(())
+    }
+
     fn cluster(&self) -> PathBuf {
         self.folder.path.join("cluster")
     }
@@ -242,6 +261,8 @@ impl Postgres {
 }
 
 const PASSWORD_FILE: &str = "password";
+const CERTIFICATE_FILE: &str = "server.crt";
+const KEY_FILE: &str = "server.key";
 
 /// The role's password: the one that is kept in the folder, or a new one.
 fn password(folder: &Subfolder, account: Option<&Account>) -> io::Result<String> {
@@ -252,36 +273,16 @@ fn password(folder: &Subfolder, account: Option<&Account>) -> io::Result<String>
         Err(error) => return Err(error),
     }
     let password = uuid::Uuid::new_v4().simple().to_string();
-    fs::write(&path, &password)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-    if let Some(account) = account {
-        chown(&path, Some(account.uid), Some(account.gid))?;
-    }
+    write_private(&path, &password, account)?;
     Ok(password)
 }
 
-/// The folder with `initdb` and `postgres`: Debian's newest, Homebrew's newest, or one of `PATH`.
-fn programs() -> Result<PathBuf, ServerError> {
-    let has_both = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("postgres").exists();
-    let versioned =
-        [("/usr/lib/postgresql", ""), ("/opt/homebrew/opt", "postgresql@"), ("/usr/local/opt", "postgresql@")];
-    let newest = versioned.iter().find_map(|(parent, prefix)| {
-        let mut found: Vec<(u32, PathBuf)> = fs::read_dir(parent)
-            .ok()?
-            .flatten()
-            .filter_map(|entry| {
-                let version = entry.file_name().to_str()?.strip_prefix(prefix)?.parse().ok()?;
-                Some((version, entry.path().join("bin")))
-            })
-            .filter(|(_, folder)| has_both(folder))
-            .collect();
-        found.sort();
-        found.pop().map(|(_, folder)| folder)
-    });
-    newest
-        .or_else(|| {
-            let path = std::env::var_os("PATH")?;
-            std::env::split_paths(&path).find(has_both)
-        })
-        .ok_or(ServerError::NotInstalled { what: "PostgreSQL (initdb and postgres)" })
+/// Writes what only the server may read.
+fn write_private(path: &Path, text: &str, account: Option<&Account>) -> io::Result<()> {
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    match account {
+        Some(account) => chown(path, Some(account.uid), Some(account.gid)),
+        None => Ok(()),
+    }
 }

@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use futures::future::Either;
+use shared::aws::Aws;
 use shared::clock::Clock;
 use shared::contract::Registry;
+use shared::kafka::KafkaSettings;
+use shared::settings::Settings;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -91,7 +94,8 @@ impl Up {
         };
         let starting = async {
             let mail = self.mail(data, environment).await?;
-            Running::start(&servers, listener, environment, registry, &admin, mail).await
+            let (settings, kafka) = self.settings(&servers, environment).await?;
+            Running::start(settings, kafka, listener, environment, registry, &admin, mail).await
         };
         let running = tokio::select! {
             died = servers.died() => Err(died.into()),
@@ -110,6 +114,19 @@ impl Up {
         say("stopping the servers");
         servers.stop_or_kill(interrupts.next()).await;
         outcome.map(|()| ExitCode::SUCCESS)
+    }
+
+    /// How the servers are reached; those that are ours as they are, others as the environment says.
+    async fn settings(
+        &self,
+        servers: &RunningServers,
+        environment: &Environment,
+    ) -> Result<(Settings, KafkaSettings), CommandError> {
+        let is_broker_ours = !matches!(self.broker, BrokerChoice::Existing(_));
+        let is_database_ours = !matches!(self.database, DatabaseChoice::Existing(_));
+        let settings = environment.settings_for(&servers.database_url, is_database_ours)?;
+        let kafka = environment.kafka_at(&servers.bootstrap_servers, is_broker_ours)?;
+        Ok((settings, kafka.look_up(&Aws::default()).await?))
     }
 
     async fn mail(&self, data: &DataFolder, environment: &Environment) -> Result<Mail, CommandError> {
@@ -165,26 +182,26 @@ struct Running {
 
 impl Running {
     async fn start(
-        servers: &RunningServers,
+        settings: Settings,
+        kafka: KafkaSettings,
         listener: TcpListener,
         environment: &Environment,
         registry: Arc<Registry>,
         admin: &Credentials,
         mail: Mail,
     ) -> Result<Self, CommandError> {
-        let settings = environment.settings_for(&servers.bootstrap_servers, &servers.database_url)?;
         let (identity, users) = (environment.identity()?, environment.users()?);
         let report = match &mail {
             Mail::Server(url) => environment.reports(Some(url), false),
             Mail::Sink(sink) => environment.reports(Some(&sink.url), true),
         }?;
-        schema::migrate(&settings.database_url, settings.contracts_dir.as_deref()).await?;
-        schema::create_topics(&settings.kafka, &registry).await?;
-        admin::make(&settings.database_url, &admin.name, &admin.password, users.blocklist).await?;
+        schema::migrate(&settings.database, settings.contracts_dir.as_deref()).await?;
+        schema::create_topics(&kafka, &registry).await?;
+        admin::make(&settings.database, &admin.name, &admin.password, users.blocklist).await?;
 
         let configurations = configuration::of_registry(&configuration::template_path(), &registry)?;
         let schedules = scheduler::of_template(&configuration::template_path())?;
-        let gateway = Gateway::new(settings, &identity, users, &report, registry, Clock::system())?;
+        let gateway = Gateway::new(settings, kafka, &identity, users, &report, registry, Clock::system()).await?;
         let mappings = configurations
             .into_iter()
             .map(|configuration| gateway.start_mapping(configuration))

@@ -55,7 +55,7 @@ impl World {
         let (binaries, kafka, postgres) =
             tokio::join!(binaries::folder(), Kafka::start(&data), Postgres::start(&data, PostgresOptions::default()),);
         let (binary, kafka, postgres) = (binaries.join("consume"), kafka.unwrap(), postgres.unwrap());
-        let settings = KafkaSettings { bootstrap_servers: kafka.bootstrap_servers() };
+        let settings = KafkaSettings::plaintext(kafka.bootstrap_servers());
         let registry = Arc::new(Registry::load(None).unwrap());
         let pool = shared::database::connect(&postgres.database_url(), 4).unwrap();
         shared::database::migrate(&pool, None).await.unwrap();

@@ -18,7 +18,7 @@ async fn the_first_request_after_a_thaw_works_though_broker_and_database_were_ki
     let data = DataFolder::temporary().unwrap();
     let (kafka, postgres) = tokio::join!(Kafka::start(&data), Postgres::start(&data, PostgresOptions::default()));
     let (mut kafka, mut postgres) = (kafka.unwrap(), postgres.unwrap());
-    let settings = KafkaSettings { bootstrap_servers: kafka.bootstrap_servers() };
+    let settings = KafkaSettings::plaintext(kafka.bootstrap_servers());
     let pool = shared::database::connect(&postgres.database_url(), 2).unwrap();
     shared::database::migrate(&pool, None).await.unwrap();
     let ingest = Ingest::start((&pool, &postgres.database_url()), &settings, TIMEOUT).await;

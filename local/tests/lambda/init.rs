@@ -14,7 +14,7 @@ async fn a_function_that_lacks_a_variable_ends_with_one_line_that_names_it() {
     let complete = environment("postgres://sluice@127.0.0.1:1/sluice", &kafka::settings(), contracts.contracts());
     for (name, lacking) in [
         ("consume", "DATABASE_URL"),
-        ("consume", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("ingest", "KAFKA_BOOTSTRAP_SERVERS"),
         ("ingest", "DATABASE_URL"),
         ("ingest", "TOKEN_KEY"),
         ("users", "TOKEN_KEY"),

@@ -19,7 +19,7 @@ async fn without_a_broker_an_event_is_answered_503_in_time_and_is_no_ghost_after
     let data = DataFolder::temporary().unwrap();
     let (kafka, database) = tokio::join!(Kafka::start(&data), TestDatabase::create());
     let mut kafka = kafka.unwrap();
-    let settings = KafkaSettings { bootstrap_servers: kafka.bootstrap_servers() };
+    let settings = KafkaSettings::plaintext(kafka.bootstrap_servers());
     let ingest = Ingest::start((&database.pool, &database.url), &settings, TIMEOUT).await;
     assert_eq!(ingest.function.post("/events/route", &[], &position(1)).await.0, 202);
 

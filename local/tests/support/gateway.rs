@@ -15,6 +15,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::contract::Registry;
+use shared::database::DatabaseSource;
 use shared::identity::lockout::Rule;
 use shared::identity::name::UserName;
 use shared::identity::password::{Blocklist, Password};
@@ -149,8 +150,7 @@ impl Plan {
         let kafka = self.cluster.clone();
         topics::ensure(&kafka, &registry).await.unwrap();
         let settings = Settings {
-            database_url: database.url.clone(),
-            kafka,
+            database: DatabaseSource::of_url(&database.url).unwrap(),
             contracts_dir: Some(self.contracts.path().to_owned()),
             wait_for_parent: self.wait_for_parent,
         };
@@ -161,7 +161,9 @@ impl Plan {
         };
         let users = UsersSettings { registration: Registration::Open, blocklist: Blocklist::Off };
         let gateway =
-            Gateway::new(settings, &identity, users, &self.report, Arc::clone(&registry), self.clock.clone()).unwrap();
+            Gateway::new(settings, kafka, &identity, users, &self.report, Arc::clone(&registry), self.clock.clone())
+                .await
+                .unwrap();
         let admin = UserName::parse(ADMIN.0).unwrap();
         make_admin(&database.pool, &admin, Password::given(ADMIN.1)).await.unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

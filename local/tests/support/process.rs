@@ -24,11 +24,28 @@ const PATIENCE: Duration = Duration::from_secs(60);
 impl UpProcess {
     /// Starts it on this database and the cluster that all tests share, with these contracts and further variables.
     pub async fn start(database_url: &str, contracts: &Path, variables: &[(&str, &str)]) -> Self {
+        let servers = super::from_with_servers("KAFKA_BOOTSTRAP_SERVERS");
+        Self::spawn(&servers, database_url, contracts, &[], variables).await
+    }
+
+    /// Starts it on this database and another cluster, with these contracts and further arguments.
+    pub async fn start_on(servers: &str, database_url: &str, contracts: &Path, arguments: &[&str]) -> Self {
+        Self::spawn(servers, database_url, contracts, arguments, &[]).await
+    }
+
+    async fn spawn(
+        servers: &str,
+        database_url: &str,
+        contracts: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let output = |name: &str| Stdio::from(File::create(folder.path().join(name)).unwrap());
         let child = Command::new(env!("CARGO_BIN_EXE_local"))
             .args(["up", "--port", "0", "--database", database_url])
-            .args(["--broker", &super::from_with_servers("KAFKA_BOOTSTRAP_SERVERS")])
+            .args(["--broker", servers])
+            .args(arguments)
             .args(["--admin", &format!("{}:{}", ADMIN.0, ADMIN.1)])
             .env("CONTRACTS_DIR", contracts)
             .envs(variables.iter().copied())

@@ -1,21 +1,22 @@
 //! The producer: nothing is acknowledged to a caller before every in-sync replica has it.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 
-use super::KafkaSettings;
-use crate::clock::Clock;
+use super::connection::{Connection, ProducerError};
+use super::{Context, KafkaSettings, KafkaSource};
+use crate::aws::Aws;
 
 /// How long librdkafka tries to deliver a record before it gives it up. The wait for its report is not bounded
 /// otherwise, so a send that was reported as failed cannot arrive later.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(8);
+
+const CONNECT_TURN: Duration = Duration::from_millis(500);
 
 /// A record's header: its name and its value, which may be missing.
 pub type RecordHeader = (String, Option<Vec<u8>>);
@@ -56,30 +57,20 @@ pub enum SendError {
     /// The topic is not there: `cargo local topics` creates it.
     #[error("the topic does not exist")]
     UnknownTopic,
+    /// There is no client to send with.
+    #[error(transparent)]
+    Unconnected(#[from] ProducerError),
 }
 
 /// An idempotent producer with acks=all. Clones share the connection.
 ///
 /// A client that has failed is replaced by a new one: after a fatal error librdkafka sends nothing any more, and a
-/// client whose every connection died with its function or its broker has been seen not to find back. So is one that
-/// nobody has used for long: its function was frozen, and whoever sits between may have cut its connections without a
-/// word, which costs the first send [`KafkaSettings::client_config`]'s socket timeout to find out.
+/// client whose every connection died with its function or its broker has been seen not to find back. What was looked
+/// up at AWS is then looked up again: brokers are replaced, passwords changed. Replaced is also one that nobody has used
+/// for long: its function was frozen, and whoever sits between may have cut its connections without a word, which costs
+/// the first send [`KafkaSettings::client_config`]'s socket timeout to find out.
 #[derive(Clone)]
-pub struct Producer {
-    config: ClientConfig,
-    current: Arc<RwLock<Numbered>>,
-    last_used_ms: Arc<AtomicI64>,
-}
-
-/// As `connections.max.idle.ms`, which librdkafka measures by a clock that may stand still in a frozen function.
-const IDLE_MS: i64 = 180_000;
-
-/// A client, and how many there were before it.
-#[derive(Clone)]
-struct Numbered {
-    client: FutureProducer,
-    number: u64,
-}
+pub struct Producer(Arc<Connection>);
 
 impl Producer {
     /// A producer; connects in the background.
@@ -87,30 +78,50 @@ impl Producer {
     /// # Errors
     /// A setting that librdkafka refuses.
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
-        let mut config = settings.client_config();
-        config
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            // Before the message's own timeout: a topic that is not there is told from a broker that does not answer.
-            .set("topic.metadata.propagation.max.ms", "5000")
-            .set("linger.ms", "0")
-            .set("message.timeout.ms", SEND_TIMEOUT.as_millis().to_string())
-            .set("message.max.bytes", "1048588")
-            // Java's default partitioner, so that others who produce to the topics agree on a key's partition.
-            .set("partitioner", "murmur2_random")
-            .set("queue.buffering.max.messages", "100000")
-            .set("queue.buffering.max.kbytes", "131072");
-        let first = Numbered { client: config.create()?, number: 0 };
-        let last_used_ms = Arc::new(AtomicI64::new(Clock::system().now_ms()));
-        Ok(Self { config, current: Arc::new(RwLock::new(first)), last_used_ms })
+        Ok(Self(Arc::new(Connection::of(settings)?)))
+    }
+
+    /// A producer whose cluster is looked up when it is first used, unless [`Producer::connect`] comes before that.
+    pub fn looked_up(source: KafkaSource, aws: Aws) -> Self {
+        Self(Arc::new(Connection::looked_up(source, aws)))
+    }
+
+    /// Looks up what has to be, connects, and waits until a broker answers, for `patience` at most.
+    ///
+    /// # Errors
+    /// It is not connected by then. What passes is tried again by whoever sends.
+    pub async fn connect(&self, patience: Duration) -> Result<(), ProducerError> {
+        let used = self.0.client().await?;
+        let context = used.client.context.clone();
+        let answers = async {
+            let deadline = tokio::time::Instant::now() + patience;
+            while tokio::time::Instant::now() < deadline {
+                // In turns: nobody can call off a question, and a process that wants to end waits for it.
+                let client = used.client.clone();
+                let turn = CONNECT_TURN.min(patience);
+                let answer = tokio::task::spawn_blocking(move || client.native().fetch_metadata(None, turn).is_ok());
+                if matches!(answer.await, Ok(true)) {
+                    return Ok(());
+                }
+            }
+            Err(ProducerError::Silent)
+        };
+        tokio::select! {
+            biased;
+            refusal = context.refused() => Err(ProducerError::Refused(refusal)),
+            answered = answers => answered,
+        }
     }
 
     /// Sends records and waits for every report: when this returns, none of them is in flight.
     ///
     /// Answers, in the records' order, where each lies or why it does not.
     pub async fn send(&self, records: &[Outgoing<'_>]) -> Vec<Result<Acknowledged, SendError>> {
-        let used = self.current();
-        let reports: Vec<_> = records.iter().map(|record| enqueue(&used.client, record)).collect();
+        let used = match self.0.client().await {
+            Ok(used) => used,
+            Err(error) => return records.iter().map(|_| Err(error.clone().into())).collect(),
+        };
+        let reports: Vec<_> = records.iter().map(|record| enqueue(&used.client.producer, record)).collect();
         let answers = join_all(reports.into_iter().map(async |report| match report {
             Err(error) => Err(error),
             Ok(report) => match report.await {
@@ -126,66 +137,34 @@ impl Producer {
         }))
         .await;
         let has_failed = !answers.is_empty() && answers.iter().all(has_timed_out);
-        if has_failed || used.client.client().fatal_error().is_some() {
-            self.replace(used);
+        if has_failed || used.client.native().fatal_error().is_some() {
+            self.0.replace(used);
         }
         answers
     }
 
     /// Whether the broker answers within `timeout`. Blocks: call it on a blocking thread.
     pub fn answers(&self, timeout: Duration) -> bool {
-        self.current().client.client().fetch_metadata(None, timeout).is_ok()
+        self.0.client_here().is_some_and(|used| used.client.native().fetch_metadata(None, timeout).is_ok())
     }
 
     /// How many partitions a topic has; none when the cluster does not say so within `timeout`. Blocks: call it on a
     /// blocking thread.
     pub fn partitions(&self, topic: &str, timeout: Duration) -> Option<i32> {
-        let metadata = self.current().client.client().fetch_metadata(Some(topic), timeout).ok()?;
+        let metadata = self.0.client_here()?.client.native().fetch_metadata(Some(topic), timeout).ok()?;
         let topic = metadata.topics().first().filter(|topic| topic.error().is_none())?;
         i32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0)
     }
-
-    /// The client to use now.
-    fn current(&self) -> Numbered {
-        let now_ms = Clock::system().now_ms();
-        if is_stale(self.last_used_ms.swap(now_ms, Ordering::Relaxed), now_ms) {
-            self.replace(self.any());
-        }
-        self.any()
-    }
-
-    fn any(&self) -> Numbered {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Has the next send use a new client, unless one of the sends beside this has seen to it already.
-    fn replace(&self, failed: Numbered) {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        if current.number == failed.number {
-            match self.config.create() {
-                Ok(client) => *current = Numbered { client, number: failed.number + 1 },
-                Err(error) => tracing::error!(%error, "the Kafka client cannot be replaced"),
-            }
-        }
-        drop(current);
-        // The last to let go of a client waits for its threads to end.
-        tokio::task::spawn_blocking(move || drop(failed));
-    }
-}
-
-/// Whether a client that was last used then is not to be trusted any more. A clock that was set back says nothing.
-fn is_stale(last_used_ms: i64, now_ms: i64) -> bool {
-    now_ms.saturating_sub(last_used_ms) > IDLE_MS
 }
 
 fn has_timed_out(answer: &Result<Acknowledged, SendError>) -> bool {
     match answer {
         Err(SendError::Unacknowledged(error)) => error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut),
-        Ok(_) | Err(SendError::TooLarge | SendError::UnknownTopic) => false,
+        Ok(_) | Err(SendError::TooLarge | SendError::UnknownTopic | SendError::Unconnected(_)) => false,
     }
 }
 
-fn enqueue(client: &FutureProducer, record: &Outgoing<'_>) -> Result<DeliveryFuture, SendError> {
+fn enqueue(client: &FutureProducer<Context>, record: &Outgoing<'_>) -> Result<DeliveryFuture, SendError> {
     let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
     for (name, value) in record.headers {
         headers = headers.insert(Header { key: name, value: value.as_deref() });
@@ -204,22 +183,5 @@ fn send_error(error: KafkaError) -> SendError {
             | RDKafkaErrorCode::UnknownPartition,
         ) => SendError::UnknownTopic,
         _ => SendError::Unacknowledged(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_client_that_nobody_used_for_long_is_replaced_by_one_that_is_used_then() -> Result<(), KafkaError> {
-        let producer = Producer::new(&KafkaSettings { bootstrap_servers: "127.0.0.1:1".to_owned() })?;
-        assert_eq!(producer.current().number, 0);
-        producer.last_used_ms.fetch_sub(IDLE_MS + 1, Ordering::Relaxed);
-        assert_eq!([producer.current().number, producer.current().number], [1, 1]);
-        // As if the clock had been set back.
-        producer.last_used_ms.fetch_add(10 * IDLE_MS, Ordering::Relaxed);
-        assert_eq!(producer.current().number, 1);
-        Ok(())
     }
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::KafkaSettings;
+use super::{KafkaSettings, Producer, ProducerError, admin};
 use crate::contract::Registry;
 
 /// Why the topics could not be made sure of.
@@ -15,6 +14,9 @@ pub enum TopicError {
     /// The cluster did not answer.
     #[error("KAFKA_BOOTSTRAP_SERVERS: no answer from the cluster: {0}")]
     Unreachable(#[source] KafkaError),
+    /// There is no connection.
+    #[error(transparent)]
+    Unconnected(#[from] ProducerError),
     /// The cluster refused to create a topic.
     #[error("the cluster refused to create topic {topic}: {code}")]
     Refused {
@@ -45,8 +47,9 @@ pub struct TopicState {
 /// The cluster does not answer, or refuses.
 pub async fn ensure(settings: &KafkaSettings, registry: &Registry) -> Result<Vec<TopicState>, TopicError> {
     const PATIENCE: Duration = Duration::from_secs(30);
-    let admin: AdminClient<DefaultClientContext> =
-        settings.client_config().create().map_err(TopicError::Unreachable)?;
+    // A refusal is told at once; rdkafka's client for the admin API would try again until its patience is over.
+    Producer::new(settings).map_err(ProducerError::Settings)?.connect(PATIENCE).await?;
+    let admin = admin::client(settings).await.map_err(TopicError::Unreachable)?;
     let wanted: Vec<NewTopic<'_>> = registry
         .contracts()
         // -1: the broker's default replication factor (KIP-464).

@@ -40,7 +40,7 @@ pub(crate) fn from_environment(name: &str) -> String {
 }
 
 fn cluster() -> KafkaSettings {
-    KafkaSettings { bootstrap_servers: from_environment("KAFKA_BOOTSTRAP_SERVERS") }
+    KafkaSettings::plaintext(from_environment("KAFKA_BOOTSTRAP_SERVERS"))
 }
 
 /// The function under test.
@@ -114,7 +114,7 @@ impl Function {
         if database.is_some() {
             shared::database::migrate(&pool, None).await.unwrap();
         }
-        let kafka = KafkaSettings { bootstrap_servers: broker.to_owned() };
+        let kafka = KafkaSettings::plaintext(broker.to_owned());
         if !lacking.broker && !lacking.topics {
             shared::kafka::topics::ensure(&cluster(), &registry).await.unwrap();
         }

@@ -1,0 +1,125 @@
+//! Listeners of Apache Kafka's that let nobody in unknown: for trying what a cluster elsewhere asks for.
+
+use super::{ServerError, port};
+
+/// A certificate with its key, and who signs those of clients. All in PEM.
+#[derive(Debug, Clone)]
+pub struct ServerCertificate {
+    /// The certificate, and those between it and its authority.
+    pub certificate: String,
+    /// Its key, in PKCS #8.
+    pub key: String,
+    /// The authority of the clients' certificates.
+    pub authority: String,
+}
+
+/// How a listener knows its clients. All are over TLS.
+#[derive(Debug, Clone)]
+pub enum ListenerAccess {
+    /// By a certificate.
+    Certificate,
+    /// By a name and a password (SCRAM-SHA-512).
+    Scram {
+        /// The name.
+        username: String,
+        /// The password.
+        password: String,
+    },
+    /// By tokens that nobody has signed (OAUTHBEARER), as Kafka takes them for trials; a connection has to show a new
+    /// one within this time.
+    UnsecuredTokens {
+        /// `connections.max.reauth.ms`
+        new_one_within_ms: u32,
+    },
+}
+
+/// A listener on a port of its own, at `localhost`.
+#[derive(Debug, Clone)]
+pub(super) struct SecureListener {
+    pub(super) port: u16,
+    access: ListenerAccess,
+    certificate: ServerCertificate,
+}
+
+/// What they add to `listeners`, to `listener.security.protocol.map`, and to the file.
+pub(super) fn lines(listeners: &[SecureListener]) -> [String; 3] {
+    let of_each = |line: &dyn Fn(&SecureListener) -> String| listeners.iter().map(line).collect();
+    [
+        of_each(&|listener| format!(",{}://localhost:{}", listener.name(), listener.port)),
+        of_each(&|listener| format!(",{}:{}", listener.name(), listener.protocol())),
+        of_each(&SecureListener::properties),
+    ]
+}
+
+impl SecureListener {
+    pub(super) fn on_free_port(
+        (access, certificate): (ListenerAccess, ServerCertificate),
+    ) -> Result<Self, ServerError> {
+        let port = port::free().ok_or(ServerError::NoFreePort { name: "Apache Kafka" })?;
+        Ok(Self { port, access, certificate })
+    }
+
+    fn name(&self) -> &'static str {
+        match self.access {
+            ListenerAccess::Certificate => "CERTIFICATE",
+            ListenerAccess::Scram { .. } => "SCRAM",
+            ListenerAccess::UnsecuredTokens { .. } => "TOKENS",
+        }
+    }
+
+    fn protocol(&self) -> &'static str {
+        match self.access {
+            ListenerAccess::Certificate => "SSL",
+            ListenerAccess::Scram { .. } | ListenerAccess::UnsecuredTokens { .. } => "SASL_SSL",
+        }
+    }
+
+    /// What `kafka-storage format --add-scram` wants to know.
+    pub(super) fn scram_user(&self) -> Option<String> {
+        match &self.access {
+            ListenerAccess::Scram { username, password } => {
+                Some(format!("SCRAM-SHA-512=[name={username},password={password}]"))
+            }
+            ListenerAccess::Certificate | ListenerAccess::UnsecuredTokens { .. } => None,
+        }
+    }
+
+    /// Its lines of `server.properties`.
+    fn properties(&self) -> String {
+        let ServerCertificate { certificate, key, authority } = &self.certificate;
+        let mut properties = vec![
+            ("ssl.keystore.type", "PEM".to_owned()),
+            ("ssl.keystore.certificate.chain", on_one_line(certificate)),
+            ("ssl.keystore.key", on_one_line(key)),
+            ("ssl.truststore.type", "PEM".to_owned()),
+            ("ssl.truststore.certificates", on_one_line(authority)),
+        ];
+        match &self.access {
+            ListenerAccess::Certificate => properties.push(("ssl.client.auth", "required".to_owned())),
+            ListenerAccess::Scram { .. } => properties.extend([
+                ("sasl.enabled.mechanisms", "SCRAM-SHA-512".to_owned()),
+                (
+                    "scram-sha-512.sasl.jaas.config",
+                    "org.apache.kafka.common.security.scram.ScramLoginModule required;".to_owned(),
+                ),
+            ]),
+            ListenerAccess::UnsecuredTokens { new_one_within_ms } => properties.extend([
+                ("sasl.enabled.mechanisms", "OAUTHBEARER".to_owned()),
+                (
+                    "oauthbearer.sasl.jaas.config",
+                    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+                     unsecuredLoginStringClaim_sub=\"broker\";"
+                        .to_owned(),
+                ),
+                ("oauthbearer.connections.max.reauth.ms", new_one_within_ms.to_string()),
+            ]),
+        }
+        let name = self.name().to_ascii_lowercase();
+        properties.into_iter().map(|(key, value)| format!("listener.name.{name}.{key}={value}\n")).collect()
+    }
+}
+
+/// As Java's properties write the end of a line.
+fn on_one_line(pem: &str) -> String {
+    pem.trim().replace("\r\n", "\n").replace('\n', "\\n")
+}

@@ -1,0 +1,114 @@
+//! AWS, as far as it is asked: a cluster's brokers and a secret, both of which a test can change.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+
+use aws_config::{BehaviorVersion, Region};
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use shared::aws::Aws;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+pub(crate) const CLUSTER: &str = "arn:aws:kafka:eu-central-1:123456789012:cluster/sluice/5f-2";
+pub(crate) const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:sluice-AbCdEf";
+
+/// What is answered now, and how often it was asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Answers {
+    /// Of `GetBootstrapBrokers`.
+    pub(crate) brokers: Value,
+    /// The secret's text.
+    pub(crate) secret: String,
+    /// Answers 500 to everything.
+    pub(crate) is_down: bool,
+    pub(crate) brokers_asked: usize,
+    pub(crate) secret_asked: usize,
+}
+
+/// A stub of two of AWS's services.
+pub(crate) struct StubAws {
+    /// Its address.
+    pub(crate) url: String,
+    answers: Arc<Mutex<Answers>>,
+    _serving: AbortOnDropHandle<std::io::Result<()>>,
+}
+
+impl StubAws {
+    pub(crate) async fn start() -> Self {
+        let answers = Arc::<Mutex<Answers>>::default();
+        // MSK's has a path for each question, Secrets Manager's one for all.
+        let router = Router::new()
+            .route("/v1/clusters/{arn}/bootstrap-brokers", get(brokers))
+            .route("/", post(secret))
+            .with_state(Arc::clone(&answers));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = AbortOnDropHandle::new(tokio::spawn(axum::serve(listener, router).into_future()));
+        Self { url, answers, _serving: serving }
+    }
+
+    /// Changes what is answered.
+    pub(crate) fn set(&self, change: impl FnOnce(&mut Answers)) {
+        change(&mut self.answers.lock().unwrap());
+    }
+
+    pub(crate) fn answers(&self) -> Answers {
+        self.answers.lock().unwrap().clone()
+    }
+
+    /// AWS as this stub is it, for clients in this process.
+    pub(crate) async fn client(&self) -> Aws {
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new("eu-central-1"))
+            .test_credentials()
+            .timeout_config(Aws::timeouts())
+            .endpoint_url(&self.url);
+        Aws::with(config.load().await)
+    }
+
+    /// The variables by which a process finds it.
+    pub(crate) fn variables(&self) -> [(&str, &str); 4] {
+        [
+            ("AWS_ENDPOINT_URL_KAFKA", &self.url),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.url),
+            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "a secret of a test's own"),
+        ]
+    }
+}
+
+type Api = State<Arc<Mutex<Answers>>>;
+
+/// <https://docs.aws.amazon.com/msk/1.0/apireference/clusters-clusterarn-bootstrap-brokers.html>
+async fn brokers(State(answers): Api, Path(arn): Path<String>) -> (StatusCode, Json<Value>) {
+    let mut answers = answers.lock().unwrap();
+    answers.brokers_asked += 1;
+    if answers.is_down {
+        return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({"message": "down"})));
+    }
+    if arn != CLUSTER {
+        return (StatusCode::NOT_FOUND, Json(json!({"message": "there is no such cluster"})));
+    }
+    (StatusCode::OK, Json(answers.brokers.clone()))
+}
+
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>
+async fn secret(State(answers): Api, headers: HeaderMap, question: Bytes) -> (StatusCode, Json<Value>) {
+    let question: Value = serde_json::from_slice(&question).unwrap();
+    let mut answers = answers.lock().unwrap();
+    answers.secret_asked += 1;
+    assert_eq!(headers["x-amz-target"], "secretsmanager.GetSecretValue");
+    if answers.is_down {
+        return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({"__type": "InternalServiceError"})));
+    }
+    if question["SecretId"] != SECRET {
+        let error = json!({"__type": "ResourceNotFoundException", "message": "there is no such secret"});
+        return (StatusCode::BAD_REQUEST, Json(error));
+    }
+    (StatusCode::OK, Json(json!({"ARN": SECRET, "Name": "sluice", "SecretString": answers.secret})))
+}

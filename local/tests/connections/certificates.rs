@@ -1,0 +1,151 @@
+//! Apache Kafka that asks for a client's certificate, and PostgreSQL over TLS.
+
+use std::path::Path;
+
+use local::servers::{DataFolder, Kafka, ListenerAccess, Postgres, PostgresOptions};
+use serde_json::json;
+use shared::testing::TestDatabase;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+
+use crate::authority::Authority;
+use crate::command::run;
+use crate::support::gateway::{ADMIN, client_of, plan};
+use crate::support::process::UpProcess;
+
+/// A broker and a database that have their certificates from one authority.
+struct World {
+    authority: Authority,
+    kafka: Kafka,
+    brokers: String,
+    postgres: Postgres,
+    files: tempfile::TempDir,
+    _data: DataFolder,
+}
+
+impl World {
+    async fn start() -> Self {
+        let authority = Authority::new();
+        let data = DataFolder::temporary().unwrap();
+        let listener = (ListenerAccess::Certificate, authority.for_server(&["localhost"]));
+        // Its name is its address: `localhost` is not.
+        let certificate = Some(authority.for_server(&["127.0.0.1"]));
+        let options = PostgresOptions { certificate, ..PostgresOptions::default() };
+        let (kafka, postgres) =
+            tokio::try_join!(Kafka::start_with(&data, vec![listener]), Postgres::start(&data, options)).unwrap();
+        let brokers = kafka.secure_bootstrap_servers().remove(0);
+        Self { authority, kafka, brokers, postgres, files: tempfile::tempdir().unwrap(), _data: data }
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    async fn stop(mut self) {
+        self.kafka.stop().await;
+        self.postgres.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_reaches_its_row_over_verified_tls_with_a_clients_certificate_from_an_env_file() {
+    let world = World::start().await;
+    let ca = world.file("ca.pem", &world.authority.certificate);
+    let (certificate, key) = world.authority.sign(&["sluice"]);
+    let key = world.file("client.key", &key);
+    let env_file = world.file(
+        "variables",
+        // One as a text, the others as paths.
+        &format!(
+            "KAFKA_AUTH=tls\nKAFKA_SSL_CA={ca}\nKAFKA_SSL_CERT=\"{}\"\nKAFKA_SSL_KEY={key}\n",
+            certificate.trim().replace('\n', "\\n")
+        ),
+    );
+    let url = format!("{}?sslmode=verify-full&sslrootcert={ca}", world.postgres.database_url());
+    let plan = plan();
+    let arguments = ["--env-file", &env_file];
+
+    let mut up = UpProcess::start_on(&world.brokers, &url, plan.contracts(), &arguments).await;
+    let event = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}"#;
+    let request = client_of(ADMIN).post(format!("{}/events/route", up.url)).header("prefer", "wait=20");
+    let answer = request.header("content-type", "application/json").body(event).send().await.unwrap();
+
+    assert_eq!(answer.status(), 200);
+    let mut connection = PgConnection::connect(&world.postgres.database_url()).await.unwrap();
+    let user: i64 =
+        sqlx::query_scalar("select user_id from public.routes_table").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(user, 5);
+    let unencrypted: i64 = sqlx::query_scalar(
+        "select count(*) from pg_stat_activity join pg_stat_ssl using (pid)
+         where application_name = 'sluice' and not ssl",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(unencrypted, 0, "every connection of ours is encrypted");
+    up.stop().await;
+    let (stdout, stderr) = (read(&up.log("stdout")), read(&up.log("stderr")));
+    assert!(!stdout.contains("PRIVATE KEY") && !stderr.contains("PRIVATE KEY"));
+
+    connections_that_are_refused_are_told_in_one_line(&world).await;
+    world.stop().await;
+}
+
+/// With the servers that are there by then.
+async fn connections_that_are_refused_are_told_in_one_line(world: &World) {
+    let stranger = Authority::new();
+    let (ours, strangers) = (&world.authority.certificate, &stranger.certificate);
+    let (certificate, key) = world.authority.sign(&["sluice"]);
+    let (unknown_certificate, unknown_key) = stranger.sign(&["sluice"]);
+    let topics = async |ca: &str, certificate: &str, key: &str| {
+        let servers = ("KAFKA_BOOTSTRAP_SERVERS", world.brokers.as_str());
+        let pem = [("KAFKA_SSL_CA", ca), ("KAFKA_SSL_CERT", certificate), ("KAFKA_SSL_KEY", key)];
+        run("topics", &[[("KAFKA_AUTH", "tls"), servers].as_slice(), &pem].concat()).await
+    };
+
+    let said = topics(ours, &certificate, &key).await;
+    assert!(said.is_well && said.stdout.contains("topic routes created, 4 partitions"), "{said:?}");
+    let wrong_ca = topics(strangers, &certificate, &key).await;
+    assert!(wrong_ca.error().contains("Kafka: the connection is refused: "), "{wrong_ca:?}");
+    assert!(wrong_ca.error().contains("certificate verify failed"), "{wrong_ca:?}");
+    let unknown = topics(ours, &unknown_certificate, &unknown_key).await;
+    assert!(unknown.error().contains("Kafka: the connection is refused: "), "{unknown:?}");
+
+    let url = world.postgres.database_url();
+    let by_name = url.replace("127.0.0.1", "localhost");
+    let (ours, strangers) = (world.file("ours.pem", ours), world.file("strangers.pem", strangers));
+    let migrate = async |url: &str, mode: &str, root: &str| {
+        let url = format!("{url}?sslmode={mode}&sslrootcert={root}");
+        run("migrate", &[("DATABASE_URL", &url)]).await
+    };
+    for (url, mode) in [(&url, "verify-full"), (&url, "require"), (&by_name, "verify-ca")] {
+        let said = migrate(url, mode, &ours).await;
+        assert!(said.is_well, "{mode}: {said:?}");
+    }
+    for (url, mode, root, why) in [
+        (&url, "verify-full", &strangers, "UnknownIssuer"),
+        (&url, "verify-ca", &strangers, "UnknownIssuer"),
+        (&by_name, "verify-full", &ours, "not valid for name"),
+    ] {
+        let said = migrate(url, mode, root).await;
+        assert!(said.error().contains("DATABASE_URL: the connection is refused: "), "{said:?}");
+        assert!(said.error().contains(why), "{said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_offers_no_tls_is_refused_where_it_is_asked_for() {
+    let database = TestDatabase::create().await;
+    let said = run("migrate", &[("DATABASE_URL", &format!("{}?sslmode=verify-full", database.url))]).await;
+    assert!(said.error().contains("DATABASE_URL: the connection is refused: "), "{said:?}");
+    assert!(said.error().contains("server does not support TLS"), "{said:?}");
+
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    connection.execute("select 1").await.unwrap();
+    assert_eq!(database.json("select 1 as one").await, json!([{"one": 1}]));
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}

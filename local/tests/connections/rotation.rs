@@ -1,0 +1,137 @@
+//! PostgreSQL whose password, which is a secret at AWS, changes while we live.
+
+use serde_json::json;
+use shared::clock::Clock;
+use shared::database::{DatabaseSource, Login};
+use shared::testing::TestDatabase;
+use sqlx::postgres::PgPool;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::aws::{SECRET, StubAws};
+
+/// A role of a test's own, whose password is the secret, on a database of its own.
+struct Rotating {
+    database: TestDatabase,
+    aws: StubAws,
+    role: String,
+    source: DatabaseSource,
+}
+
+impl Rotating {
+    async fn start() -> Self {
+        let database = TestDatabase::create().await;
+        let role = format!("role_{}", uuid::Uuid::new_v4().simple());
+        let aws = StubAws::start().await;
+        // The address says where the database is, the secret who we are.
+        let (_, place) = database.url.split_once('@').unwrap();
+        let url = format!("postgres://{place}");
+        let source = DatabaseSource::read(|name| match name {
+            "DATABASE_URL" => Some(url.clone()),
+            "DATABASE_SECRET_ARN" => Some(SECRET.to_owned()),
+            _ => None,
+        })
+        .unwrap();
+        let rotating = Self { database, aws, role, source };
+        rotating.run(&format!("create role {} login password 'first'", rotating.role)).await;
+        rotating.tell("first");
+        rotating
+    }
+
+    async fn run(&self, sql: &str) {
+        sqlx::query(sql).execute(&self.database.pool).await.unwrap();
+    }
+
+    fn tell(&self, password: &str) {
+        self.aws.set(|answers| answers.secret = json!({"username": self.role, "password": password}).to_string());
+    }
+
+    /// As a rotation does, whose old connections are ended, too.
+    async fn rotate(&self, password: &str) {
+        self.run(&format!("alter role {} password '{password}'", self.role)).await;
+        self.tell(password);
+        self.run(&format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{}'", self.role))
+            .await;
+    }
+
+    async fn open(&self, max_connections: u32) -> (PgPool, Login) {
+        let aws = self.aws.client().await;
+        Login::open(&self.source, &aws, &Clock::system(), max_connections).await.unwrap()
+    }
+
+    fn asked(&self) -> usize {
+        self.aws.answers().secret_asked
+    }
+
+    async fn stop(self, pool: PgPool) {
+        pool.close().await;
+        self.run(&format!("drop role {}", self.role)).await;
+    }
+}
+
+async fn who(pool: &PgPool) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar("select current_user::text").fetch_one(pool).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_rotation_that_ended_our_connections_the_next_question_is_answered_and_the_secret_read_once() {
+    let rotating = Rotating::start().await;
+    let (pool, _login) = rotating.open(2).await;
+    for _ in 0..3 {
+        assert_eq!(who(&pool).await.unwrap(), rotating.role);
+    }
+    assert_eq!(rotating.asked(), 1);
+
+    for (rotation, password) in [(1, "second"), (2, "third")] {
+        rotating.rotate(password).await;
+        assert_eq!(who(&pool).await.unwrap(), rotating.role, "rotation {rotation}");
+        assert_eq!(rotating.asked(), 1 + rotation);
+    }
+    // Connections that die without a rotation do not have the secret read.
+    rotating
+        .run(&format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{}'", rotating.role))
+        .await;
+    assert_eq!(who(&pool).await.unwrap(), rotating.role);
+    assert_eq!(rotating.asked(), 3);
+    rotating.stop(pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_rotation_with_no_connection_open_held_work_is_done_and_a_request_finds_the_new_password() {
+    let rotating = Rotating::start().await;
+    let (pool, login) = rotating.open(1).await;
+    rotating.rotate("second").await;
+
+    // A batch may be done twice, so it is tried again at once.
+    assert_eq!(login.hold(async || who(&pool).await).await.unwrap(), rotating.role);
+    assert_eq!(rotating.asked(), 2);
+    pool.close().await;
+
+    // A request is not; it fails, and the next one is answered.
+    let (pool, login) = rotating.open(1).await;
+    rotating.rotate("third").await;
+    let asked = pool.clone();
+    let question = axum::routing::get(async move || match who(&asked).await {
+        Ok(_) => axum::http::StatusCode::OK,
+        Err(_) => axum::http::StatusCode::SERVICE_UNAVAILABLE,
+    });
+    let routes = shared::http::login::logged_in(axum::Router::new().route("/", question), login);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let _serving = AbortOnDropHandle::new(tokio::spawn(axum::serve(listener, routes).into_future()));
+    let statuses = [reqwest::get(&url).await.unwrap().status(), reqwest::get(&url).await.unwrap().status()];
+    assert_eq!(statuses.map(|status| status.as_u16()), [503, 200]);
+    assert_eq!(rotating.asked(), 4);
+    rotating.stop(pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_starts_while_aws_is_away_has_its_secret_as_soon_as_it_is_back() {
+    let rotating = Rotating::start().await;
+    rotating.aws.set(|answers| answers.is_down = true);
+    let (pool, login) = rotating.open(1).await;
+    assert!(who(&pool).await.is_err());
+    rotating.aws.set(|answers| answers.is_down = false);
+    login.renew_if_due().await;
+    assert_eq!(who(&pool).await.unwrap(), rotating.role);
+    rotating.stop(pool).await;
+}

@@ -1,0 +1,166 @@
+//! Apache Kafka that asks for tokens, and signers that are slow, fail, or come back. The broker takes tokens that nobody
+//! has signed; what Amazon MSK's hold is tested where they are signed.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use local::event_source_mapping::EventSourceMapping;
+use local::event_source_mapping::configuration::MappingConfiguration;
+use local::servers::{DataFolder, Kafka, ListenerAccess};
+use serde_json::json;
+use shared::clock::Clock;
+use shared::contract::Registry;
+use shared::kafka::{
+    Access, BearerToken, IamTokens, KafkaSettings, Outgoing, Producer, ProducerError, Sign, TokenError, topics,
+};
+use shared::pem::{Kind, Pem};
+
+use crate::authority::Authority;
+use crate::support::recorder::Recorder;
+
+/// What the signer does when it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    /// It signs for this long.
+    Well(Duration),
+    Failing,
+    Hanging,
+}
+
+struct StubSigner {
+    mood: Mutex<Mood>,
+    asked: Mutex<Vec<Instant>>,
+}
+
+impl StubSigner {
+    fn new(mood: Mood) -> Arc<Self> {
+        Arc::new(Self { mood: Mutex::new(mood), asked: Mutex::default() })
+    }
+
+    fn becomes(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+impl Sign for StubSigner {
+    fn sign(&self) -> BoxFuture<'_, Result<BearerToken, TokenError>> {
+        self.asked.lock().unwrap().push(Instant::now());
+        let mood = *self.mood.lock().unwrap();
+        Box::pin(async move {
+            match mood {
+                Mood::Well(life) => Ok(unsecured(life)),
+                Mood::Failing => Err(TokenError::Unsigned("the source of credentials is away".to_owned())),
+                Mood::Hanging => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// A token that Kafka takes for trials: RFC 7519's unsecured form.
+fn unsecured(life: Duration) -> BearerToken {
+    let now_ms = Clock::system().now_ms();
+    let expires_ms = now_ms + i64::try_from(life.as_millis()).unwrap();
+    let part = |part: serde_json::Value| base64_simd::URL_SAFE_NO_PAD.encode_to_string(part.to_string());
+    let claims = json!({"sub": "sluice", "iat": now_ms / 1_000 - 60, "exp": expires_ms / 1_000 + 60});
+    BearerToken { text: format!("{}.{}.", part(json!({"alg": "none"})), part(claims)), expires_ms }
+}
+
+struct World {
+    kafka: Kafka,
+    brokers: String,
+    ca: Pem,
+    _data: DataFolder,
+}
+
+impl World {
+    async fn start() -> Self {
+        let authority = Authority::new();
+        let data = DataFolder::temporary().unwrap();
+        let access = ListenerAccess::UnsecuredTokens { new_one_within_ms: 60_000 };
+        let listener = (access, authority.for_server(&["localhost"]));
+        let kafka = Kafka::start_with(&data, vec![listener]).await.unwrap();
+        let brokers = kafka.secure_bootstrap_servers().remove(0);
+        let ca = Pem::read("KAFKA_SSL_CA", &authority.certificate, Kind::Certificates).unwrap();
+        Self { kafka, brokers, ca, _data: data }
+    }
+
+    fn settings(&self, signer: &Arc<StubSigner>) -> KafkaSettings {
+        let tokens = IamTokens::new(Arc::clone(signer) as _, Clock::system());
+        KafkaSettings {
+            bootstrap_servers: self.brokers.clone(),
+            access: Access::Iam { ca: Some(self.ca.clone()), tokens },
+        }
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_producer_and_mapping_are_known_by_tokens_which_are_renewed_before_they_expire() {
+    let mut world = World::start().await;
+    let registry = Registry::load(None).unwrap();
+    let signer = StubSigner::new(Mood::Well(HOUR));
+    let created = topics::ensure(&world.settings(&signer), &registry).await.unwrap();
+    assert!(created.iter().all(|topic| topic.created && topic.partitions == topic.wanted_partitions), "{created:?}");
+
+    // Four fifths of five seconds later, the next one is asked for; the connection shows it when it has to.
+    let short = StubSigner::new(Mood::Well(Duration::from_secs(5)));
+    let settings = world.settings(&short);
+    let producer = Producer::new(&settings).unwrap();
+    let recorder = Recorder::new();
+    let mapping = MappingConfiguration::of_topic("routes");
+    let mapping = EventSourceMapping::start(mapping, &settings, Arc::clone(&recorder) as _).unwrap();
+    let mut sent = 0;
+    while short.asked() < 6 {
+        let record = Outgoing { topic: "routes", key: None, value: b"{}", headers: &[] };
+        let answer = producer.send(&[record]).await.remove(0);
+        assert!(answer.is_ok(), "after {sent} records: {answer:?}");
+        sent += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    recorder.has_seen(sent).await;
+    mapping.stop().await;
+    world.kafka.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signer_that_fails_or_hangs_is_told_within_seconds_and_a_send_after_it_has_come_back_goes_through() {
+    const PATIENCE: Duration = Duration::from_secs(7);
+    let mut world = World::start().await;
+    let well = StubSigner::new(Mood::Well(HOUR));
+    topics::ensure(&world.settings(&well), &Registry::load(None).unwrap()).await.unwrap();
+
+    for (mood, why) in
+        [(Mood::Failing, "the source of credentials is away"), (Mood::Hanging, "did not come within 5 s")]
+    {
+        let signer = StubSigner::new(mood);
+        let producer = Producer::new(&world.settings(&signer)).unwrap();
+        let begun = Instant::now();
+        let refused = producer.connect(PATIENCE).await.unwrap_err();
+        assert!(matches!(&refused, ProducerError::Refused(reason) if reason.contains(why)), "{refused}");
+        assert!(begun.elapsed() < PATIENCE, "{mood:?}: {:?}", begun.elapsed());
+
+        // A request in the meantime is answered, and the one after it finds a new client, which asks for a token.
+        let send = async || {
+            let record = Outgoing { topic: "routes", key: None, value: b"{}", headers: &[] };
+            producer.send(&[record]).await.remove(0)
+        };
+        let begun = Instant::now();
+        assert!(send().await.is_err());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{mood:?}: {:?}", begun.elapsed());
+        signer.becomes(Mood::Well(HOUR));
+        let mut answer = send().await;
+        if answer.is_err() {
+            // The client that came after the failed one had asked before the signer came back.
+            answer = send().await;
+        }
+        assert!(answer.is_ok(), "{mood:?}: {answer:?}");
+    }
+    world.kafka.stop().await;
+}

@@ -1,0 +1,292 @@
+//! How the database is reached, as variables say it, and under what name.
+
+use std::fmt;
+use std::str::FromStr as _;
+
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use url::Url;
+
+use super::token;
+use crate::aws::{Aws, LookUpError, Secret, is_arn};
+use crate::pem::{Kind, Pem};
+use crate::settings::SettingsError;
+
+const URL: &str = "DATABASE_URL";
+const SECRET: &str = "DATABASE_SECRET_ARN";
+const AUTH: &str = "DATABASE_AUTH";
+const ADDRESS: &str = "a PostgreSQL address such as postgres://user:password@host:5432/database";
+
+/// Where the database is, and how it knows us, before anything is looked up.
+#[derive(Clone)]
+pub struct DatabaseSource {
+    options: PgConnectOptions,
+    has_address: bool,
+    login: Login,
+}
+
+#[derive(Clone)]
+enum Login {
+    /// As the address says.
+    Address,
+    /// The name and the password are a secret, which changes.
+    Secret { arn: String },
+    /// The password is a token that our IAM role signs.
+    Iam,
+}
+
+impl fmt::Debug for DatabaseSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The options hold the password.
+        write!(formatter, "DatabaseSource({}:{})", self.options.get_host(), self.options.get_port())
+    }
+}
+
+impl DatabaseSource {
+    /// Reads variables from wherever `variable` finds them: `DATABASE_URL`, `DATABASE_SECRET_ARN`, `DATABASE_AUTH`.
+    ///
+    /// # Errors
+    /// The first variable that is missing or malformed.
+    pub fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, SettingsError> {
+        let malformed = |name, expected| SettingsError::Malformed { name, expected };
+        let url = variable(URL);
+        let login = match (variable(AUTH).as_deref(), variable(SECRET)) {
+            (None, None) => Login::Address,
+            (None, Some(arn)) if is_arn(&arn, "secretsmanager", "secret:") => Login::Secret { arn },
+            (None, Some(_)) => return Err(malformed(SECRET, "the ARN of a secret with username and password")),
+            (Some("iam"), None) => Login::Iam,
+            (Some(_), _) => return Err(malformed(AUTH, "iam, and that without DATABASE_SECRET_ARN, or nothing")),
+        };
+        let (options, has_address) = match (&login, url) {
+            (_, Some(url)) => (parse(&url)?, true),
+            // A secret of RDS's says where the database is, too.
+            (Login::Secret { .. }, None) => (PgConnectOptions::new_without_pgpass(), false),
+            (Login::Address | Login::Iam, None) => {
+                return Err(SettingsError::Missing { name: URL, expected: ADDRESS });
+            }
+        };
+        if matches!(login, Login::Iam) && !is_encrypted(&verified(options.clone())) {
+            return Err(malformed(URL, "sslmode=verify-full, as DATABASE_AUTH=iam takes encrypted connections only"));
+        }
+        Ok(Self { options, has_address, login })
+    }
+
+    /// A database that this address alone says how to reach.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn of_url(url: &str) -> Result<Self, SettingsError> {
+        Ok(Self { options: parse(url)?, has_address: true, login: Login::Address })
+    }
+
+    /// Whether the login changes while we live.
+    pub(super) fn changes(&self) -> bool {
+        match self.login {
+            Login::Address => false,
+            Login::Secret { .. } | Login::Iam => true,
+        }
+    }
+
+    /// Whether the login has to be renewed before it is refused.
+    pub(super) fn expires(&self) -> bool {
+        match self.login {
+            Login::Address | Login::Secret { .. } => false,
+            Login::Iam => true,
+        }
+    }
+
+    /// What is known without a look-up. Where that is not enough, nobody listens there.
+    pub(super) fn known(&self) -> PgConnectOptions {
+        match self.login {
+            Login::Address => verified(self.options.clone()),
+            Login::Secret { .. } | Login::Iam => self.options.clone().host("127.0.0.1").port(1),
+        }
+    }
+
+    /// How to connect now, with the secret looked up or a token signed.
+    ///
+    /// # Errors
+    /// AWS does not answer, or what it answers does not serve.
+    pub(super) async fn look_up(&self, aws: &Aws, now_ms: i64) -> Result<PgConnectOptions, LookUpError> {
+        let options = match &self.login {
+            Login::Address => self.options.clone(),
+            Login::Secret { arn } => self.with_secret(&aws.secret(SECRET, arn).await?).ok_or(LookUpError::Unfit {
+                variable: SECRET,
+                expected: "a JSON object with username and password, and without DATABASE_URL with host, too",
+            })?,
+            Login::Iam => {
+                let password = token::sign(aws, &self.options, now_ms).await?;
+                self.options.clone().password(password.reveal())
+            }
+        };
+        Ok(verified(options))
+    }
+
+    /// The address wins where both say where the database is, the secret where both say who we are.
+    fn with_secret(&self, secret: &Secret) -> Option<PgConnectOptions> {
+        let members = secret.members()?;
+        let member = |name: &str| members.get(name).map(Secret::reveal);
+        let mut options = self.options.clone().username(member("username")?).password(member("password")?);
+        if !self.has_address {
+            options = options.host(member("host")?);
+            if let Some(port) = member("port") {
+                options = options.port(port.parse().ok()?);
+            }
+            if let Some(database) = member("dbname") {
+                options = options.database(database);
+            }
+        }
+        Some(options)
+    }
+}
+
+/// Reads an address. `sslrootcert` may be a path, as libpq has it, or the certificates themselves.
+fn parse(url: &str) -> Result<PgConnectOptions, SettingsError> {
+    let malformed = |expected| SettingsError::Malformed { name: URL, expected };
+    let parsed = Url::parse(url).map_err(|_unreadable| malformed(ADDRESS))?;
+    if !matches!(parsed.scheme(), "postgres" | "postgresql") {
+        return Err(malformed(ADDRESS));
+    }
+    let mut without_root = parsed.clone();
+    let mut root = None;
+    without_root.query_pairs_mut().clear();
+    for (name, value) in parsed.query_pairs() {
+        if matches!(&*name, "sslrootcert" | "ssl-root-cert" | "ssl-ca") {
+            root = Some(value.into_owned());
+        } else {
+            without_root.query_pairs_mut().append_pair(&name, &value);
+        }
+    }
+    let options = PgConnectOptions::from_str(without_root.as_str()).map_err(|_malformed| {
+        let is_mode = parsed.query_pairs().any(|(name, _)| name == "sslmode");
+        malformed(if is_mode { "sslmode=disable, verify-ca or verify-full, if any, and " } else { ADDRESS })
+    })?;
+    match root.as_deref() {
+        // As libpq has it: the authorities that everybody trusts.
+        None | Some("system") => Ok(options),
+        Some(value) => {
+            let pem = Pem::read(URL, value, Kind::Certificates)
+                .map_err(|_unreadable| malformed("as sslrootcert the path of a file with certificates in PEM"))?;
+            Ok(options.ssl_root_cert_from_pem(pem.text().as_bytes().to_vec()))
+        }
+    }
+}
+
+/// The same with a server that is verified, or on this machine. `prefer`, which is what an address says that says
+/// nothing, and `allow` would take any certificate, and none; `require` would take any.
+fn verified(options: PgConnectOptions) -> PgConnectOptions {
+    let mode = match options.get_ssl_mode() {
+        PgSslMode::Allow | PgSslMode::Prefer if is_here(&options) => PgSslMode::Disable,
+        PgSslMode::Allow | PgSslMode::Prefer | PgSslMode::Require => PgSslMode::VerifyFull,
+        mode @ (PgSslMode::Disable | PgSslMode::VerifyCa | PgSslMode::VerifyFull) => mode,
+    };
+    options.ssl_mode(mode)
+}
+
+fn is_encrypted(options: &PgConnectOptions) -> bool {
+    !matches!(options.get_ssl_mode(), PgSslMode::Disable)
+}
+
+/// Whether the server is on this machine.
+fn is_here(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    let address: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    options.get_socket().is_some() || host == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:sluice-AbCdEf";
+
+    fn read(variables: &[(&str, &str)]) -> Result<DatabaseSource, String> {
+        DatabaseSource::read(|name| {
+            variables.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned())
+        })
+        .map_err(|error| error.to_string())
+    }
+
+    fn mode(url: &str) -> Option<PgSslMode> {
+        read(&[(URL, url)]).ok().map(|source| source.known().get_ssl_mode())
+    }
+
+    #[test]
+    fn every_server_is_verified_unless_it_is_on_this_machine_or_the_address_says_otherwise() {
+        for (url, expected) in [
+            ("postgres://u:p@127.0.0.1:5432/d", PgSslMode::Disable),
+            ("postgres://u:p@localhost/d", PgSslMode::Disable),
+            ("postgres://u:p@[::1]/d", PgSslMode::Disable),
+            ("postgres://u:p@db.example.org/d", PgSslMode::VerifyFull),
+            ("postgres://u:p@db.example.org/d?sslmode=prefer", PgSslMode::VerifyFull),
+            ("postgres://u:p@db.example.org/d?sslmode=require", PgSslMode::VerifyFull),
+            ("postgres://u:p@localhost/d?sslmode=require", PgSslMode::VerifyFull),
+            ("postgres://u:p@db.example.org/d?sslmode=verify-ca", PgSslMode::VerifyCa),
+            ("postgres://u:p@db.example.org/d?sslmode=disable", PgSslMode::Disable),
+        ] {
+            let found = mode(url);
+            assert!(
+                matches!(found, Some(found) if format!("{found:?}") == format!("{expected:?}")),
+                "{url}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_malformed_is_named_with_what_it_should_hold_and_without_what_it_holds() {
+        let address = (URL, "postgres://u:hunter2@db.example.org/d");
+        for (variables, named) in [
+            (vec![], "DATABASE_URL is not set: it should hold a PostgreSQL address"),
+            (vec![(URL, "mysql://u:hunter2@h/d")], "DATABASE_URL is malformed: it should hold a PostgreSQL address"),
+            (vec![(URL, "postgres://u:hunter2@h:x/d")], "DATABASE_URL is malformed"),
+            (
+                vec![(URL, "postgres://u:hunter2@h/d?sslmode=maybe")],
+                "DATABASE_URL is malformed: it should hold sslmode=",
+            ),
+            (
+                vec![(URL, "postgres://u:hunter2@h/d?sslrootcert=/not/there")],
+                "DATABASE_URL is malformed: it should hold as",
+            ),
+            (vec![address, (AUTH, "password")], "DATABASE_AUTH is malformed: it should hold iam"),
+            (vec![address, (AUTH, "iam"), (SECRET, ARN)], "DATABASE_AUTH is malformed"),
+            (vec![(AUTH, "iam")], "DATABASE_URL is not set"),
+            (
+                vec![(AUTH, "iam"), (URL, "postgres://u@h/d?sslmode=disable")],
+                "DATABASE_URL is malformed: it should hold sslm",
+            ),
+            (vec![(SECRET, "hunter2")], "DATABASE_SECRET_ARN is malformed"),
+        ] {
+            let error = read(&variables).err().unwrap_or_default();
+            assert!(error.starts_with(named), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_says_who_we_are_and_where_the_database_is_unless_the_address_does() {
+        let secret = Secret::new(
+            r#"{"username":"rotated","password":"p","host":"rds.example.org","port":5433,"dbname":"events"}"#
+                .to_owned(),
+        );
+        let found = |variables: &[(&str, &str)]| {
+            let options = read(variables).ok()?.with_secret(&secret)?;
+            let database = options.get_database().map(str::to_owned);
+            Some((options.get_username().to_owned(), options.get_host().to_owned(), options.get_port(), database))
+        };
+        let name = || "rotated".to_owned();
+        assert_eq!(
+            found(&[(SECRET, ARN)]),
+            Some((name(), "rds.example.org".to_owned(), 5433, Some("events".to_owned())))
+        );
+        assert_eq!(
+            found(&[(SECRET, ARN), (URL, "postgres://proxy.example.org/d")]),
+            Some((name(), "proxy.example.org".to_owned(), 5432, Some("d".to_owned())))
+        );
+    }
+
+    #[test]
+    fn the_password_is_not_part_of_what_is_logged() {
+        let source = read(&[(URL, "postgres://u:hunter2@h/d")]);
+        assert!(!format!("{source:?}").contains("hunter2"));
+    }
+}

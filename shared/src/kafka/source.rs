@@ -1,0 +1,249 @@
+//! How Kafka is reached, as variables say it: what they name at AWS is looked up.
+
+use crate::aws::{Aws, Listener, LookUpError, Secret, Service, is_arn};
+use crate::pem::{Kind, Pem};
+use crate::settings::SettingsError;
+
+use super::token::IamTokens;
+use super::{Access, KafkaSettings};
+
+/// Brokers and how they know us, before anything is looked up.
+#[derive(Debug, Clone)]
+pub struct KafkaSource {
+    brokers: Brokers,
+    access: AccessSource,
+}
+
+#[derive(Debug, Clone)]
+enum Brokers {
+    /// `KAFKA_BOOTSTRAP_SERVERS`.
+    Servers(String),
+    /// `MSK_CLUSTER_ARN`.
+    MskCluster(String),
+}
+
+#[derive(Debug, Clone)]
+enum AccessSource {
+    Known(Access),
+    /// A SCRAM user whose name and password are a secret.
+    ScramSecret {
+        ca: Option<Pem>,
+        arn: String,
+    },
+    Iam {
+        ca: Option<Pem>,
+    },
+}
+
+const SERVERS: &str = "KAFKA_BOOTSTRAP_SERVERS";
+const CLUSTER: &str = "MSK_CLUSTER_ARN";
+const SECRET: &str = "KAFKA_SECRET_ARN";
+
+impl KafkaSource {
+    /// Reads variables from wherever `variable` finds them: `KAFKA_BOOTSTRAP_SERVERS` or `MSK_CLUSTER_ARN`, and
+    /// `KAFKA_AUTH` with what that needs.
+    ///
+    /// # Errors
+    /// The first variable that is missing or malformed.
+    pub fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, SettingsError> {
+        Ok(Self { brokers: brokers(&variable)?, access: access(&variable)? })
+    }
+
+    /// The settings, with what they name at AWS looked up.
+    ///
+    /// # Errors
+    /// AWS does not answer, or what it answers does not serve.
+    pub async fn look_up(&self, aws: &Aws) -> Result<KafkaSettings, LookUpError> {
+        let (bootstrap_servers, access) =
+            futures::try_join!(self.look_up_brokers(aws), self.access.look_up(aws, self))?;
+        Ok(KafkaSettings { bootstrap_servers, access })
+    }
+
+    async fn look_up_brokers(&self, aws: &Aws) -> Result<String, LookUpError> {
+        match &self.brokers {
+            Brokers::Servers(servers) => Ok(servers.clone()),
+            Brokers::MskCluster(arn) => aws.brokers(arn, self.access.listener()).await,
+        }
+    }
+}
+
+impl AccessSource {
+    fn listener(&self) -> Listener {
+        match self {
+            Self::Known(Access::Plaintext) => Listener::Plaintext,
+            Self::Known(Access::Tls { .. } | Access::Certificate { .. }) => Listener::Tls,
+            Self::Known(Access::Scram { .. }) | Self::ScramSecret { .. } => Listener::Scram,
+            Self::Known(Access::Iam { .. }) | Self::Iam { .. } => Listener::Iam,
+        }
+    }
+
+    async fn look_up(&self, aws: &Aws, source: &KafkaSource) -> Result<Access, LookUpError> {
+        match self {
+            Self::Known(access) => Ok(access.clone()),
+            Self::ScramSecret { ca, arn } => {
+                let secret = aws.secret(SECRET, arn).await?;
+                let mut members = secret.members().unwrap_or_default();
+                match (members.remove("username"), members.remove("password")) {
+                    (Some(username), Some(password)) => {
+                        Ok(Access::Scram { ca: ca.clone(), username: username.reveal().to_owned(), password })
+                    }
+                    _ => Err(LookUpError::Unfit {
+                        variable: SECRET,
+                        expected: "a JSON object with username and password",
+                    }),
+                }
+            }
+            Self::Iam { ca } => {
+                const VARIABLE: &str = "KAFKA_AUTH";
+                let region = match &source.brokers {
+                    Brokers::MskCluster(arn) => Some(crate::aws::region_of(arn)),
+                    Brokers::Servers(_) => aws.region().await,
+                };
+                let region = region.ok_or(LookUpError::Unfit {
+                    variable: VARIABLE,
+                    expected: "iam needs a region in AWS_REGION, such as eu-central-1",
+                })?;
+                let credentials = aws.credentials().await.ok_or_else(|| LookUpError::Refused {
+                    variable: VARIABLE,
+                    service: Service::Credentials,
+                    cause: "there are none".to_owned(),
+                })?;
+                Ok(Access::Iam { ca: ca.clone(), tokens: IamTokens::of_credentials(credentials, region) })
+            }
+        }
+    }
+}
+
+fn brokers(variable: impl Fn(&'static str) -> Option<String>) -> Result<Brokers, SettingsError> {
+    const EXPECTED: &str = "broker addresses such as host1:9092,host2:9092";
+    if let Some(servers) = variable(SERVERS) {
+        let is_address = |server: &str| {
+            server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        let is_right = servers.split(',').all(|server| is_address(server.trim()));
+        return is_right
+            .then_some(Brokers::Servers(servers))
+            .ok_or(SettingsError::Malformed { name: SERVERS, expected: EXPECTED });
+    }
+    let Some(arn) = variable(CLUSTER) else {
+        return Err(SettingsError::Missing {
+            name: SERVERS,
+            expected: "broker addresses such as host1:9092,host2:9092, unless MSK_CLUSTER_ARN names a cluster",
+        });
+    };
+    let expected = "the ARN of an Amazon MSK cluster, such as arn:aws:kafka:eu-central-1:123456789012:cluster/name/id";
+    is_arn(&arn, "kafka", "cluster/")
+        .then_some(Brokers::MskCluster(arn))
+        .ok_or(SettingsError::Malformed { name: CLUSTER, expected })
+}
+
+fn access(variable: impl Fn(&'static str) -> Option<String>) -> Result<AccessSource, SettingsError> {
+    let pem = |name, kind| variable(name).map(|value| Pem::read(name, &value, kind)).transpose();
+    let needed = |name, expected| variable(name).ok_or(SettingsError::Missing { name, expected });
+    let ca = pem("KAFKA_SSL_CA", Kind::Certificates)?;
+    match variable("KAFKA_AUTH").as_deref() {
+        None | Some("none") => Ok(AccessSource::Known(match ca {
+            Some(ca) => Access::Tls { ca },
+            None => Access::Plaintext,
+        })),
+        Some("tls") => {
+            let needed = |name, kind, expected| pem(name, kind)?.ok_or(SettingsError::Missing { name, expected });
+            Ok(AccessSource::Known(Access::Certificate {
+                ca,
+                certificate: needed(
+                    "KAFKA_SSL_CERT",
+                    Kind::Certificates,
+                    "the client's certificate in PEM, or the path of a file with it, as KAFKA_AUTH=tls needs it",
+                )?,
+                key: needed(
+                    "KAFKA_SSL_KEY",
+                    Kind::PrivateKey,
+                    "the client's private key in PEM, or the path of a file with it, as KAFKA_AUTH=tls needs it",
+                )?,
+            }))
+        }
+        Some("scram") => match variable(SECRET) {
+            Some(arn) if is_arn(&arn, "secretsmanager", "secret:") => Ok(AccessSource::ScramSecret { ca, arn }),
+            Some(_) => Err(SettingsError::Malformed {
+                name: SECRET,
+                expected: "the ARN of a secret with username and password",
+            }),
+            None => Ok(AccessSource::Known(Access::Scram {
+                ca,
+                username: needed(
+                    "KAFKA_SASL_USERNAME",
+                    "the name to log in with, as KAFKA_AUTH=scram needs it, unless KAFKA_SECRET_ARN names a secret",
+                )?,
+                password: Secret::new(needed(
+                    "KAFKA_SASL_PASSWORD",
+                    "the password to log in with, as KAFKA_AUTH=scram needs it, unless KAFKA_SECRET_ARN names a secret",
+                )?),
+            })),
+        },
+        Some("iam") => Ok(AccessSource::Iam { ca }),
+        Some(_) => Err(SettingsError::Malformed { name: "KAFKA_AUTH", expected: "none, tls, scram or iam" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<KafkaSource, String> {
+        KafkaSource::read(|name| {
+            variables.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned())
+        })
+        .map_err(|error| error.to_string())
+    }
+
+    const BROKERS: (&str, &str) = ("KAFKA_BOOTSTRAP_SERVERS", "b-1:9098,b-2:9098");
+    const ARN: (&str, &str) = ("MSK_CLUSTER_ARN", "arn:aws:kafka:eu-central-1:123456789012:cluster/sluice/5f");
+
+    #[test]
+    fn what_is_missing_or_malformed_is_named_with_what_it_should_hold_and_without_what_it_holds() {
+        let certificate = ("KAFKA_SSL_CERT", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----");
+        for (variables, named) in [
+            (vec![], "KAFKA_BOOTSTRAP_SERVERS is not set"),
+            (vec![("KAFKA_BOOTSTRAP_SERVERS", "host")], "KAFKA_BOOTSTRAP_SERVERS is malformed"),
+            (vec![("MSK_CLUSTER_ARN", "sluice")], "MSK_CLUSTER_ARN is malformed"),
+            (
+                vec![BROKERS, ("KAFKA_AUTH", "hunter2")],
+                "KAFKA_AUTH is malformed: it should hold none, tls, scram or iam",
+            ),
+            (vec![BROKERS, ("KAFKA_SSL_CA", "hunter2")], "KAFKA_SSL_CA is malformed"),
+            (vec![BROKERS, ("KAFKA_AUTH", "tls")], "KAFKA_SSL_CERT is not set"),
+            (vec![BROKERS, ("KAFKA_AUTH", "tls"), certificate], "KAFKA_SSL_KEY is not set"),
+            (vec![BROKERS, ("KAFKA_AUTH", "tls"), certificate, ("KAFKA_SSL_KEY", "hunter2")], "KAFKA_SSL_KEY is malf"),
+            (vec![BROKERS, ("KAFKA_AUTH", "scram")], "KAFKA_SASL_USERNAME is not set"),
+            (vec![BROKERS, ("KAFKA_AUTH", "scram"), ("KAFKA_SASL_USERNAME", "u")], "KAFKA_SASL_PASSWORD is not set"),
+            (vec![BROKERS, ("KAFKA_AUTH", "scram"), ("KAFKA_SECRET_ARN", "hunter2")], "KAFKA_SECRET_ARN is malformed"),
+        ] {
+            let error = read(&variables).err().unwrap_or_default();
+            assert!(error.starts_with(named), "{error}");
+            assert!(error.contains("it should hold") && !error.contains("hunter2"), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn each_way_of_being_known_has_its_own_listener() {
+        let password = ("KAFKA_SASL_PASSWORD", "p");
+        let authority = ("KAFKA_SSL_CA", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----");
+        for (variables, listener) in [
+            (vec![ARN], Listener::Plaintext),
+            (vec![ARN, ("KAFKA_AUTH", "none")], Listener::Plaintext),
+            (vec![ARN, authority], Listener::Tls),
+            (vec![ARN, ("KAFKA_AUTH", "scram"), ("KAFKA_SASL_USERNAME", "u"), password], Listener::Scram),
+            (vec![ARN, ("KAFKA_AUTH", "iam")], Listener::Iam),
+        ] {
+            assert_eq!(read(&variables).map(|source| source.access.listener()), Ok(listener), "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_part_of_what_is_logged() {
+        let password = ("KAFKA_SASL_PASSWORD", "hunter2");
+        let source = read(&[BROKERS, ("KAFKA_AUTH", "scram"), ("KAFKA_SASL_USERNAME", "u"), password]);
+        assert!(!format!("{source:?}").contains("hunter2"), "{source:?}");
+    }
+}
