@@ -74,7 +74,7 @@ impl Gateway {
         let background = relaying.into_iter().chain([renewing]).map(AbortOnDropHandle::new).collect();
         let identity = Identity::new(pool.clone(), clock.clone(), identity, relay);
         let users = Users::new(identity.clone(), pool.clone(), clock.clone(), users);
-        let reports = Reports::new(pool.clone(), clock.clone(), report)?;
+        let reports = Reports::new(pool.clone(), clock.clone(), report, &Aws::default())?;
         let metrics = Metrics::default();
         let ingest = Ingest::new(pool.clone(), Arc::clone(&registry), producer, clock.clone(), wait, metrics.clone());
         let consume = Arc::new(Consume::new(pool.clone(), registry, clock, wait, metrics.clone()));

@@ -19,6 +19,7 @@ mod tally;
 
 use std::sync::Arc;
 
+use shared::aws::Aws;
 use shared::clock::Clock;
 use sqlx::PgPool;
 
@@ -38,12 +39,12 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Reports on the events in `pool`, mailed as `settings` say.
+    /// Reports on the events in `pool`, mailed as `settings` say, if by SES then of `aws`.
     ///
     /// # Errors
     /// The way by which mail is to be sent cannot be used.
-    pub fn new(pool: PgPool, clock: Clock, settings: &ReportSettings) -> Result<Self, MailError> {
-        let post = settings.mail.as_ref().map(Post::new).transpose()?.map(Arc::new);
+    pub fn new(pool: PgPool, clock: Clock, settings: &ReportSettings, aws: &Aws) -> Result<Self, MailError> {
+        let post = settings.mail.as_ref().map(|mail| Post::new(mail, aws)).transpose()?.map(Arc::new);
         Ok(Self { pool, clock, post })
     }
 }

@@ -6,6 +6,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use report::{Function, ReportSettings, Reports};
 use serde_json::value::RawValue;
 use shared::http::login::logged_in;
+use shared::aws::Aws;
 use shared::identity::{Identity, IdentitySettings, Relay};
 use shared::settings::from_env;
 use shared::start::{HttpWorld, World};
@@ -32,7 +33,7 @@ async fn run() -> Result<(), Error> {
     let World { registry, pool, login, clock, .. } = world;
     let relay = Relay::of(&registry, &pool, &producer);
     let identity = Identity::new(pool.clone(), clock.clone(), &identity, relay);
-    let reports = Reports::new(pool.clone(), clock, &report)?;
+    let reports = Reports::new(pool.clone(), clock, &report, &Aws::default())?;
     let routes = logged_in(report::routes(reports.clone(), identity), login.clone());
     let function = Function::new(reports, routes);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {

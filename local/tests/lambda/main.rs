@@ -13,5 +13,6 @@ mod function;
 mod http_api;
 mod init;
 mod outages;
+mod report;
 #[path = "../support/mod.rs"]
 mod support;

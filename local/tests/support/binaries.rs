@@ -16,7 +16,7 @@ pub async fn folder() -> PathBuf {
 
 async fn build() -> PathBuf {
     let mut arguments = vec!["--workspace", "--features", "shared/testing"];
-    arguments.extend(["--bin", "consume", "--bin", "ingest", "--bin", "users"]);
+    arguments.extend(["--bin", "consume", "--bin", "ingest", "--bin", "report", "--bin", "users"]);
     if !cfg!(debug_assertions) {
         arguments.push("--release");
     }

@@ -50,7 +50,8 @@ impl Aws {
             .build()
     }
 
-    async fn config(&self) -> &SdkConfig {
+    /// What clients of AWS's services are made from.
+    pub async fn config(&self) -> &SdkConfig {
         let load = async || {
             aws_config::defaults(BehaviorVersion::latest())
                 // Not what the machine's metadata say: nobody answers for them on Lambda, nor on a laptop.

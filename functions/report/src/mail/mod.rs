@@ -1,13 +1,16 @@
 //! The mail: what it says, and how it goes out.
 
 mod message;
+mod ses;
 mod smtp;
 
 use lettre::message::{Mailbox, Mailboxes};
+use shared::aws::Aws;
 
 use crate::hour::Hour;
 use crate::settings::{MailSettings, MailTransport};
 use crate::tally::Tally;
+use ses::Ses;
 use smtp::Smtp;
 
 /// Why a mail was not sent.
@@ -19,6 +22,9 @@ pub enum MailError {
     /// The SMTP server cannot be reached, or does not take it.
     #[error("SMTP_URL: {0}")]
     Smtp(#[from] lettre::transport::smtp::Error),
+    /// Amazon SES cannot be reached, or does not take it.
+    #[error("Amazon SES: {0}")]
+    Ses(String),
     /// It took too long.
     #[error("it took too long")]
     Late,
@@ -35,14 +41,15 @@ pub(crate) struct Post {
 #[derive(Debug)]
 enum Carrier {
     Smtp(Smtp),
+    Ses(Ses),
 }
 
 impl Post {
     /// Opens no connection yet.
-    pub(crate) fn new(settings: &MailSettings) -> Result<Self, MailError> {
+    pub(crate) fn new(settings: &MailSettings, aws: &Aws) -> Result<Self, MailError> {
         let carrier = match &settings.transport {
             MailTransport::Smtp(url) => Carrier::Smtp(Smtp::new(url)?),
-            MailTransport::Ses => todo!(),
+            MailTransport::Ses => Carrier::Ses(Ses(aws.clone())),
         };
         Ok(Self { to: settings.to.clone(), from: settings.from.clone(), carrier })
     }
@@ -52,6 +59,7 @@ impl Post {
         let message = message::message(&self.from, &self.to, tally, hour)?;
         match &self.carrier {
             Carrier::Smtp(smtp) => smtp.send(message).await,
+            Carrier::Ses(ses) => ses.send(&message).await,
         }
     }
 }

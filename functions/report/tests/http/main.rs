@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use report::{ReportSettings, Reports};
 use serde_json::{Value, json};
+use shared::aws::Aws;
 use shared::clock::Clock;
 use shared::http::edge::serve;
 use shared::identity::lockout::Rule;
@@ -50,7 +51,7 @@ impl Function {
             lockout: Rule { after: 5, window_ms: 60_000, for_ms: 900_000 },
         };
         let identity = Identity::new(database.pool.clone(), clock.clone(), &settings, None);
-        let reports = Reports::new(database.pool.clone(), clock, &ReportSettings { mail: None }).unwrap();
+        let reports = Reports::new(database.pool.clone(), clock, &ReportSettings { mail: None }, &Aws::default()).unwrap();
         Self { database, routes: serve(report::routes(reports, identity)) }
     }
 
