@@ -115,6 +115,8 @@ impl Error {
             | Self::MediaType { .. }
             | Self::Coding
             | Self::Empty
+            | Self::Number
+            | Self::NoEvents
             | Self::Rejected { .. }
             | Self::Unacknowledged { .. }
             | Self::RecordTooLarge { .. }

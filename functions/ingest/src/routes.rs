@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -70,10 +70,11 @@ async fn submit_events(
     State(ingest): App,
     caller: Caller,
     Path(number): Path<String>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Accepted, Error> {
     let contract = submit::contract(&ingest)?;
-    let demand = Demand::of(&caller, contract, &headers)?;
+    let (head, _) = request.into_parts();
+    let demand = Demand::of(&caller, contract, &head)?;
     let drawn = submit::draw(&ingest, &number).await?;
     accept(&ingest, contract, &drawn, None, demand).await
 }

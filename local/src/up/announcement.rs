@@ -8,10 +8,10 @@ use crate::terminal::say;
 /// Prints the addresses, and commands that work as they are printed.
 pub(super) fn announce(port: u16, servers: &RunningServers, admin: &Credentials, mail: &Mail) {
     let RunningServers { database_url, bootstrap_servers, .. } = servers;
-    say(text(port, database_url, bootstrap_servers, admin));
+    say(text(port, database_url, bootstrap_servers, admin, mail));
 }
 
-fn text(port: u16, database_url: &str, bootstrap_servers: &str, admin: &Credentials) -> String {
+fn text(port: u16, database_url: &str, bootstrap_servers: &str, admin: &Credentials, mail: &Mail) -> String {
     let Credentials { name, password } = admin;
     let user = format!("-u '{}'", format!("{name}:{password}").replace('\'', r"'\''"));
     let ann = r#"'{"user": "ann", "pass": "test1234"}'"#;
@@ -59,7 +59,8 @@ mod tests {
     #[test]
     fn ann_has_the_same_password_here_and_in_the_readme() {
         let admin = Credentials { name: "demo".to_owned(), password: "secret".to_owned() };
-        let printed = text(9000, "postgres://here", "here:9092", &admin);
+        let mail = Mail::Server("smtp://here".to_owned());
+        let printed = text(9000, "postgres://here", "here:9092", &admin, &mail);
         let readme = include_str!("../../../README.md");
         for text in [&printed, readme] {
             let anns: Vec<&str> = text.lines().filter(|line| line.contains(r#"{"user": "ann""#)).collect();
