@@ -4,6 +4,9 @@
 //! one transaction in which `resume` drops what was applied, `write` writes the rest as the contract's mode says
 //! and `fate` decides whose fault an error is. `lambda` is how Lambda invokes it.
 
+// The one transaction is a future within futures, whose layout the compiler looks into.
+#![recursion_limit = "256"]
+
 mod batch;
 mod candidate;
 mod check;

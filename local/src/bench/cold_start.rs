@@ -89,7 +89,7 @@ async fn log_in(servers: &RunningServers, token_key: &str) -> Result<String, Com
     make_admin(&pool, &name, Password::given(PASSWORD)).await.map_err(|error| failed(&error))?;
     let settings = IdentitySettings::read(|name| (name == "TOKEN_KEY").then(|| token_key.to_owned()))?;
     let identity = Identity::new(pool, Clock::system(), &settings, None);
-    let logged_in = identity.log_in(USER, Password::given(PASSWORD), &Origin::default()).await;
+    let logged_in = identity.log_in(&name, Password::given(PASSWORD), &Origin::default()).await;
     Ok(logged_in.map_err(|error| failed(&error))?.0)
 }
 
