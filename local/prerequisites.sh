@@ -36,6 +36,47 @@ need_rust() {
   has cargo || complain "cargo is not installed: get the Rust toolchain from https://rustup.rs"
 }
 
+# Where cargo builds. Absolute, as cargo runs in another folder than programs that take paths as they were typed.
+set_target() {
+  target=${CARGO_TARGET_DIR:-$root/target}
+  case $target in /*) ;; *) target=$PWD/$target ;; esac
+  export CARGO_TARGET_DIR=$target
+  tools=$target/tools
+}
+
+# Python's way to bring programs, into a folder of ours.
+# python_install PROGRAM PACKAGE==VERSION
+python_install() {
+  local program=$1 package=$2
+  local installed=$tools/python/installed-$package
+  if [ -e "$installed" ]; then return; fi
+  if [ ! -x "$tools/python/bin/pip" ]; then
+    install_python
+    python3 -m venv "$tools/python"
+  fi
+  echo "installing with pip into $tools/python: $program"
+  "$tools/python/bin/pip" install --quiet --disable-pip-version-check "$package"
+  touch "$installed"
+}
+
+# `cargo lambda`, in the folder that it and we look in.
+install_cargo_lambda() {
+  if ! has cargo-lambda; then python_install cargo-lambda cargo-lambda==1.9.2; fi
+  PATH=$PATH:$tools/python/bin
+}
+
+# What `cargo lambda build` needs beyond that: compilers for both of Lambda's kinds of machine (zig, which is found as a
+# module of `python3`), and CMake, which librdkafka is built with.
+install_for_lambda_build() {
+  install_for_servers
+  install_cargo_lambda
+  if ! has zig; then
+    python_install zig ziglang==0.17.1
+    PATH=$tools/python/bin:$PATH
+  fi
+  has cmake || python_install cmake cmake==4.4.4
+}
+
 # --- Debian, Ubuntu --------------------------------------------------------------------------------------------------
 
 as_root() {
@@ -101,8 +142,6 @@ apt_servers() {
   has pkg-config || packages+=(pkg-config)
   [ -e /usr/include/zlib.h ] || packages+=(zlib1g-dev)
   [ -e /usr/include/openssl/ssl.h ] || packages+=(libssl-dev)
-  # There librdkafka is built as it is for Lambda.
-  if [ "$(uname -m)" = aarch64 ] && ! has cmake; then packages+=(cmake); fi
   has curl || packages+=(curl)
   if ! has_java; then
     apt_update
@@ -120,9 +159,6 @@ apt_checks() {
   version=$(basename "$(dirname "$programs")")
   [ -e "$(dirname "$programs")/lib/wal2json.so" ] || packages+=("postgresql-$version-wal2json")
   has docker-compose || packages+=(docker-compose)
-  if ! has cfn-lint; then
-    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || packages+=(python3 python3-venv)
-  fi
   if [ "${#packages[@]}" -gt 0 ]; then apt_install "${packages[@]}"; fi
 }
 
@@ -151,7 +187,6 @@ brew_servers() {
 
 brew_checks() {
   has docker-compose || brew_install docker-compose
-  has python3 || brew_install python
 }
 
 # --- both ------------------------------------------------------------------------------------------------------------
@@ -167,6 +202,18 @@ install_for_servers() {
     has_java || complain "Java 17 or newer is not installed"
     has mvn || complain "mvn (Maven) is not installed"
     [ -n "$(postgresql_programs)" ] || complain "PostgreSQL (initdb and postgres) is not installed"
+  fi
+}
+
+# What `python_install` needs.
+install_python() {
+  if python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then return; fi
+  if has apt-get; then
+    apt_install python3 python3-venv
+  elif has brew; then
+    brew_install python
+  else
+    complain "python3 is not installed, with its module venv"
   fi
 }
 

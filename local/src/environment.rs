@@ -122,12 +122,60 @@ impl Environment {
     /// # Errors
     /// A variable is missing or malformed.
     pub fn reports(&self, smtp_url: Option<&str>, is_sink: bool) -> Result<ReportSettings, SettingsError> {
-        ReportSettings::read(|name| match name {
+        ReportSettings::read(|name| self.of_reports(name, smtp_url, is_sink))
+    }
+
+    fn of_reports(&self, name: &str, smtp_url: Option<&str>, is_sink: bool) -> Option<String> {
+        match name {
             "SMTP_URL" => smtp_url.map(str::to_owned),
             "REPORT_TO" if is_sink => Some(self.variable(name).unwrap_or_else(|| "reports@localhost".to_owned())),
             "REPORT_FROM" if is_sink => Some(self.variable(name).unwrap_or_else(|| "sluice@localhost".to_owned())),
             _ => self.variable(name),
-        })
+        }
+    }
+
+    /// What the functions are told, beside the process's variables and their servers, where they run in processes of
+    /// their own: the file's variables, and what [`Environment::identity`], [`Environment::users`] and
+    /// [`Environment::reports`] assume.
+    pub fn of_functions(&self, smtp_url: Option<&str>, is_sink: bool) -> Vec<(String, String)> {
+        let from_file = self.file.iter().filter(|(name, _)| std::env::var_os(name).is_none());
+        let mut variables: Vec<_> = from_file.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut set = |name: &str, value: String| variables.push((name.to_owned(), value));
+        set("TOKEN_KEY", self.variable("TOKEN_KEY").unwrap_or_else(random_key));
+        set("PASSWORD_BLOCKLIST", self.variable("PASSWORD_BLOCKLIST").unwrap_or_else(|| "off".to_owned()));
+        for name in ["SMTP_URL", "REPORT_TO", "REPORT_FROM"] {
+            if let Some(value) = self.of_reports(name, smtp_url, is_sink) {
+                set(name, value);
+            }
+        }
+        // They run in another folder than this process.
+        if let Some(folder) = self.contracts_dir().and_then(|folder| std::path::absolute(folder).ok()) {
+            set("CONTRACTS_DIR", folder.display().to_string());
+        }
+        variables
+    }
+
+    /// As [`Environment::kafka_at`], for [`Environment::of_functions`]: an empty variable counts as none.
+    pub fn of_broker(&self, bootstrap_servers: &str, is_ours: bool) -> Vec<(String, String)> {
+        const ACCESS: [&str; 8] = [
+            "MSK_CLUSTER_ARN",
+            "KAFKA_AUTH",
+            "KAFKA_SSL_CA",
+            "KAFKA_SSL_CERT",
+            "KAFKA_SSL_KEY",
+            "KAFKA_SASL_USERNAME",
+            "KAFKA_SASL_PASSWORD",
+            "KAFKA_SECRET_ARN",
+        ];
+        let none = ACCESS.iter().filter(|_| is_ours).map(|name| ((*name).to_owned(), String::new()));
+        none.chain([("KAFKA_BOOTSTRAP_SERVERS".to_owned(), bootstrap_servers.to_owned())]).collect()
+    }
+
+    /// As [`Environment::settings_for`], for [`Environment::of_functions`]: an empty variable counts as none.
+    pub fn of_database(&self, database_url: &str, is_ours: bool) -> Vec<(String, String)> {
+        let access = ["DATABASE_SECRET_ARN", "DATABASE_AUTH"].into_iter().filter(|_| is_ours);
+        let none = access.map(|name| (name.to_owned(), String::new()));
+        none.chain([("DATABASE_URL".to_owned(), database_url.to_owned())]).collect()
     }
 
     /// How the Kafka is reached that the environment points at.

@@ -5,49 +5,15 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::gateway::{TestGateway, plan};
-use support::kafka::{committed, set_back, settings};
-
-fn example(stream: &str) -> Vec<Value> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../examples/geonames/{stream}.ndjson"));
-    let text = std::fs::read_to_string(file).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Posts events as NDJSON, as many at once as a request takes.
-async fn load(gateway: &TestGateway, stream: &str, events: &[Value]) {
-    for batch in events.chunks(10_000) {
-        let body: Vec<String> = batch.iter().map(Value::to_string).collect();
-        let headers = [("content-type", "application/x-ndjson"), ("prefer", "return=minimal")];
-        let request = gateway.http.post(format!("{}/events/{stream}", gateway.url));
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        let answer = request.body(body.join("\n")).send().await.unwrap();
-        assert_eq!(answer.status(), 202);
-    }
-}
-
-/// Waits until the mapping of every one of these streams has committed all that its topic holds.
-async fn all_is_committed(gateway: &TestGateway, streams: &[(&str, usize)]) {
-    for (stream, events) in streams {
-        let contract = gateway.registry.stream(stream).unwrap();
-        let events = i64::try_from(*events).unwrap();
-        loop {
-            let group = gateway.group(stream);
-            let offsets = committed(&settings(), &group, &contract.topic, contract.partitions).await;
-            if offsets.into_iter().flatten().sum::<i64>() == events {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
+use support::database::TestDatabase;
+use support::gateway::plan;
+use support::geonames::GeoNames;
+use support::kafka::{set_back, settings};
 
 /// The rows of every table, the ledger's included, as one text each.
-async fn everything(gateway: &TestGateway) -> BTreeMap<&'static str, String> {
+async fn everything(database: &TestDatabase) -> BTreeMap<&'static str, String> {
     const TABLES: [&str; 8] = [
         "public.continents",
         "public.countries",
@@ -61,7 +27,7 @@ async fn everything(gateway: &TestGateway) -> BTreeMap<&'static str, String> {
     let mut rows = BTreeMap::new();
     for table in TABLES {
         let select = format!("select coalesce(string_agg(t::text, E'\\n' order by t::text), '') from {table} t");
-        rows.insert(table, sqlx::query_scalar(&select).fetch_one(&gateway.database.pool).await.unwrap());
+        rows.insert(table, sqlx::query_scalar(&select).fetch_one(&database.pool).await.unwrap());
     }
     rows
 }
@@ -69,52 +35,19 @@ async fn everything(gateway: &TestGateway) -> BTreeMap<&'static str, String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_geonames_load_lands_whole_children_first_and_a_replay_from_the_start_changes_nothing() {
     let mut gateway = plan().start().await;
-    let streams = [("city", "cities"), ("country", "countries"), ("continent", "continents")];
-    let files = streams.map(|(stream, file)| (stream, example(file)));
-    for (stream, events) in &files {
-        load(&gateway, stream, events).await;
-    }
-    let counts = files.each_ref().map(|(stream, events)| (*stream, events.len()));
-    all_is_committed(&gateway, &counts).await;
+    let geonames = GeoNames::read();
+    geonames.load(&gateway.http, &gateway.url, &gateway.registry).await;
+    geonames.has_landed(&gateway.database).await;
 
-    for (table, rows) in
-        [("public.continents", 7), ("public.countries", 252), ("public.cities", 32_966), ("sluice.waiting", 0)]
-    {
-        assert_eq!(gateway.database.count(&format!("select count(*) from {table}")).await, rows, "{table}");
-    }
-    let letters = gateway.database.json("select reason, status, count(*) from sluice.dead_letters group by 1, 2").await;
-    assert_eq!(letters, json!([{"reason": "already exists", "status": "open", "count": 1_040}]));
-
-    // Value by value: the first event of a key is the row.
-    let columns = ["name", "continent", "country", "population", "area", "latitude", "longitude"];
-    for ((stream, events), table) in files.iter().zip(["cities", "countries", "continents"]) {
-        let key = |row: &Value| (row["country"].to_string(), row["name"].to_string());
-        let mut expected: BTreeMap<_, Value> = BTreeMap::new();
-        for event in events {
-            expected.entry(key(event)).or_insert_with(|| event.clone());
-        }
-        let found = gateway.database.json(&format!("select * from public.{table}")).await;
-        let found = found.as_array().unwrap();
-        assert_eq!(found.len(), expected.len());
-        for row in found {
-            let event = &expected[&key(row)];
-            for column in columns {
-                let (row, event) = (&row[column], event.get(column).unwrap_or(&Value::Null));
-                let equal = row == event || row.as_f64().is_some_and(|number| Some(number) == event.as_f64());
-                assert!(equal, "{stream} {column}: {row} is not {event}");
-            }
-        }
-    }
-
-    let before = everything(&gateway).await;
+    let before = everything(&gateway.database).await;
     gateway.stop_consuming().await;
-    for (stream, _) in &counts {
+    for stream in geonames.streams() {
         let contract = gateway.registry.stream(stream).unwrap();
         set_back(&settings(), &gateway.group(stream), &contract.topic, contract.partitions).await;
     }
     gateway.consume();
-    all_is_committed(&gateway, &counts).await;
-    assert!(everything(&gateway).await == before, "a replay from the start changes nothing, anywhere");
+    geonames.is_committed(&gateway.registry).await;
+    assert!(everything(&gateway.database).await == before, "a replay from the start changes nothing, anywhere");
 }
 
 fn gatekeeper(type_of_b: &str) -> Value {

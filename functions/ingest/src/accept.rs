@@ -102,7 +102,7 @@ async fn send(
         .map(|event| Outgoing {
             topic: &contract.topic,
             key: event.key.as_deref().map(str::as_bytes),
-            value: &event.text,
+            value: Some(&event.text),
             headers: &event.headers,
         })
         .collect();

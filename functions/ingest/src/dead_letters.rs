@@ -115,7 +115,7 @@ pub(crate) async fn replay(ingest: &Ingest, id: &str) -> Result<Replayed, Error>
     };
     let headers = as_replay(&letter);
     let record =
-        Outgoing { topic: &letter.topic, key: letter.key.as_deref(), value: &letter.payload, headers: &headers };
+        Outgoing { topic: &letter.topic, key: letter.key.as_deref(), value: Some(&letter.payload), headers: &headers };
     let answers = ingest.producer.send(&[record]).await;
     match (first_failure(&letter.topic, &answers), answers.first()) {
         (None, Some(Ok(acknowledged))) => {

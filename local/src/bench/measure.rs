@@ -83,7 +83,7 @@ impl<'b> Bench<'b> {
                 .map(|(event, key)| Outgoing {
                     topic: self.workload.topic,
                     key: key.as_deref().map(str::as_bytes),
-                    value: event.as_bytes(),
+                    value: Some(event.as_bytes()),
                     headers: &[],
                 })
                 .collect();

@@ -1,41 +1,16 @@
-//! The event's JSON, written record by record into one buffer.
+//! What one invocation is about: records of one partition or of several, and the event's JSON.
 
-use base64_simd::STANDARD;
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _, Timestamp};
+use std::sync::Arc;
 
-/// Lambda's quota of an invocation's payload: 6 MiB.
+use axum::body::Bytes;
+
+use super::segment::{Mark, Origin, Segment};
+
+/// Lambda's quota of an invocation's payload: 6 MiB, as JSON and with the records in base64.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub(super) const MOST_BYTES: usize = 6 * 1024 * 1024;
 
-const END: &[u8] = b"]}}";
-
-/// Where the records come from, as the event says it.
-#[derive(Debug, Clone)]
-pub(super) struct Envelope {
-    /// Everything before the first record.
-    start: Vec<u8>,
-    /// What every record begins with.
-    record_start: Vec<u8>,
-}
-
-impl Envelope {
-    pub(super) fn new(source: &Source, bootstrap_servers: &str, topic: &str, partition: i32) -> Self {
-        let servers = serde_json::Value::from(bootstrap_servers);
-        // A topic's name has letters, digits, dot, underscore and hyphen only.
-        let origin = match source {
-            Source::ManagedStreaming { cluster_arn } => {
-                let arn = serde_json::Value::from(cluster_arn.as_str());
-                format!(r#""eventSource":"aws:kafka","eventSourceArn":{arn}"#)
-            }
-            Source::SelfManaged => r#""eventSource":"SelfManagedKafka""#.to_owned(),
-        };
-        Self {
-            start: format!(r#"{{{origin},"bootstrapServers":{servers},"records":{{"{topic}-{partition}":["#)
-                .into_bytes(),
-            record_start: format!(r#"{{"topic":"{topic}","partition":{partition},"offset":"#).into_bytes(),
-        }
-    }
-}
+const END: &[u8] = b"}}";
 
 /// Which kind of cluster the event says that it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,187 +21,153 @@ pub(super) enum Source {
     SelfManaged,
 }
 
-/// A batch that is complete.
-#[derive(Debug)]
+/// What every event of a mapping begins with.
+#[derive(Debug, Clone)]
+pub(super) struct Envelope(Vec<u8>);
+
+impl Envelope {
+    pub(super) fn new(source: &Source, bootstrap_servers: &str) -> Self {
+        let servers = serde_json::Value::from(bootstrap_servers);
+        let origin = match source {
+            Source::ManagedStreaming { cluster_arn } => {
+                let arn = serde_json::Value::from(cluster_arn.as_str());
+                format!(r#""eventSource":"aws:kafka","eventSourceArn":{arn}"#)
+            }
+            Source::SelfManaged => r#""eventSource":"SelfManagedKafka""#.to_owned(),
+        };
+        Self(format!(r#"{{{origin},"bootstrapServers":{servers},"records":{{"#).into_bytes())
+    }
+
+    /// How many bytes are left for records.
+    pub(super) fn room(&self) -> usize {
+        MOST_BYTES - self.0.len() - END.len()
+    }
+}
+
+/// How many bytes a partition takes beside its records: `"name":[],`.
+pub(super) fn frame_bytes(segment: &Segment) -> usize {
+    segment.origin.name.len() + 6
+}
+
+/// Records, partition by partition. None of the segments is empty.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Batch {
-    /// The event.
-    pub(super) payload: Vec<u8>,
-    /// How many records are in it.
-    pub(super) records: usize,
-    /// What is committed once the function has succeeded: the offset after the last record's.
-    pub(super) next_offset: i64,
+    segments: Vec<Segment>,
 }
 
-/// A batch in the making.
-#[derive(Debug)]
-pub(super) struct BatchBuilder {
-    envelope: Envelope,
-    most_records: usize,
-    most_bytes: usize,
-    json: Vec<u8>,
-    records: usize,
-    next_offset: i64,
-    /// A record that did not fit any more: the next batch's first.
-    left_over: Option<LeftOver>,
-}
+impl Batch {
+    pub(super) fn add(&mut self, segment: Segment) {
+        if !segment.is_empty() {
+            self.segments.push(segment);
+        }
+    }
 
-#[derive(Debug)]
-struct LeftOver {
-    json: Vec<u8>,
-    next_offset: i64,
-}
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
 
-impl BatchBuilder {
-    pub(super) fn new(envelope: Envelope, most_records: usize, most_bytes: usize) -> Self {
-        let json = envelope.start.clone();
-        Self { envelope, most_records, most_bytes, json, records: 0, next_offset: 0, left_over: None }
+    /// How many records there are.
+    pub(super) fn len(&self) -> usize {
+        self.segments.iter().map(Segment::len).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.records == 0
+        self.segments.is_empty()
     }
 
-    /// Whether nothing may be added before [`BatchBuilder::take`].
-    pub(super) fn is_full(&self) -> bool {
-        self.records >= self.most_records || self.left_over.is_some()
-    }
-
-    /// Adds a record; or keeps it for the next batch if this one has no room for it, and is full then.
-    ///
-    /// A record that is too large for any batch is delivered alone, for the function to refuse.
-    pub(super) fn push(&mut self, message: &BorrowedMessage<'_>) {
-        let before = self.json.len();
-        if !self.is_empty() {
-            self.json.push(b',');
-        }
-        let start = self.json.len();
-        write_record(&mut self.json, &self.envelope.record_start, message);
-        let next_offset = message.offset() + 1;
-        if self.json.len() + END.len() > self.most_bytes && !self.is_empty() {
-            self.left_over = Some(LeftOver { json: self.json[start..].to_vec(), next_offset });
-            self.json.truncate(before);
-            return;
-        }
-        self.records += 1;
-        self.next_offset = next_offset;
-    }
-
-    /// The batch as it is; a record that was left over begins the next one.
-    pub(super) fn take(&mut self) -> Batch {
-        // The next batch is likely of about this one's size.
-        let mut next = Vec::with_capacity((self.json.len() + self.json.len() / 8).min(self.most_bytes));
-        next.extend_from_slice(&self.envelope.start);
-        let mut batch = Batch {
-            payload: std::mem::replace(&mut self.json, next),
-            records: std::mem::take(&mut self.records),
-            next_offset: self.next_offset,
-        };
-        batch.payload.extend_from_slice(END);
-        if let Some(left_over) = self.left_over.take() {
-            self.json.extend_from_slice(&left_over.json);
-            self.records = 1;
-            self.next_offset = left_over.next_offset;
-        }
-        batch
-    }
-}
-
-fn write_record(json: &mut Vec<u8>, start: &[u8], message: &BorrowedMessage<'_>) {
-    let (timestamp_ms, timestamp_type) = match message.timestamp() {
-        Timestamp::CreateTime(ms) => (ms, "CREATE_TIME"),
-        Timestamp::LogAppendTime(ms) => (ms, "LOG_APPEND_TIME"),
-        Timestamp::NotAvailable => (-1, "NO_TIMESTAMP_TYPE"),
-    };
-    json.extend_from_slice(start);
-    write_number(json, message.offset());
-    json.extend_from_slice(br#","timestamp":"#);
-    write_number(json, timestamp_ms);
-    json.extend_from_slice(br#","timestampType":""#);
-    json.extend_from_slice(timestamp_type.as_bytes());
-    json.extend_from_slice(br#"","key":"#);
-    write_base64(json, message.key());
-    json.extend_from_slice(br#","value":"#);
-    write_base64(json, message.payload());
-    json.extend_from_slice(br#","headers":["#);
-    if let Some(headers) = message.headers() {
-        write_headers(json, headers);
-    }
-    json.extend_from_slice(b"]}");
-}
-
-fn write_base64(json: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    match bytes {
-        Some(bytes) => {
-            json.push(b'"');
-            STANDARD.encode_append(bytes, json);
-            json.push(b'"');
-        }
-        None => json.extend_from_slice(b"null"),
-    }
-}
-
-/// Each header is an object of its own, as names may repeat, and its bytes are signed, as Java's are.
-fn write_headers(json: &mut Vec<u8>, headers: &BorrowedHeaders) {
-    for (index, header) in headers.iter().enumerate() {
-        if index > 0 {
-            json.push(b',');
-        }
-        json.push(b'{');
-        json.extend_from_slice(serde_json::Value::from(header.key).to_string().as_bytes());
-        json.push(b':');
-        match header.value {
-            Some(bytes) => {
-                json.push(b'[');
-                for (index, byte) in bytes.iter().enumerate() {
-                    if index > 0 {
-                        json.push(b',');
-                    }
-                    write_number(json, i64::from(byte.cast_signed()));
-                }
-                json.push(b']');
+    /// The event.
+    pub(super) fn payload(&self, envelope: &Envelope) -> Bytes {
+        let records: usize = self.segments.iter().map(|segment| segment.json().len() + frame_bytes(segment)).sum();
+        let mut json = Vec::with_capacity(envelope.0.len() + records + END.len());
+        json.extend_from_slice(&envelope.0);
+        for (index, segment) in self.segments.iter().enumerate() {
+            if index > 0 {
+                json.push(b',');
             }
-            // As Lambda has been seen to write it.
-            None => json.extend_from_slice(b"{}"),
+            json.push(b'"');
+            json.extend_from_slice(segment.origin.name.as_bytes());
+            json.extend_from_slice(b"\":[");
+            json.extend_from_slice(segment.json());
+            json.push(b']');
         }
-        json.push(b'}');
+        json.extend_from_slice(END);
+        json.into()
     }
-}
 
-/// As `write!` does, in a third of the time: headers have a number for each byte.
-fn write_number(json: &mut Vec<u8>, number: i64) {
-    // Of the magnitude of `i64::MIN`.
-    const MOST_DIGITS: usize = 19;
-    let mut digits = [0; MOST_DIGITS];
-    let mut start = MOST_DIGITS;
-    let mut rest = number.unsigned_abs();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
+    /// Splits it in two; the first half may have one record less.
+    pub(super) fn halves(self) -> (Self, Self) {
+        let mut room = self.len() / 2;
+        let [mut first, mut second] = [Self::default(), Self::default()];
+        for mut segment in self.segments {
+            let part = segment.take(room.min(segment.len()));
+            room -= part.len();
+            first.add(part);
+            second.add(segment);
         }
+        (first, second)
     }
-    if number < 0 {
-        json.push(b'-');
+
+    /// Takes the records away for which `is_taken` says so.
+    pub(super) fn extract(&mut self, is_taken: impl Fn(&Origin, &Mark) -> bool) -> Self {
+        let mut taken = Self::default();
+        for mut segment in std::mem::take(&mut self.segments) {
+            let origin = Arc::clone(&segment.origin);
+            taken.add(segment.extract(|mark| is_taken(&origin, mark)));
+            self.add(segment);
+        }
+        taken
     }
-    json.extend_from_slice(&digits[start..]);
+
+    /// Where the records lie, for people: `city-0: 5 to 9, 12; city-3: 7`.
+    pub(super) fn coordinates(&self) -> String {
+        let of_segment = |segment: &Segment| {
+            let mut runs: Vec<(i64, i64)> = Vec::new();
+            for offset in segment.offsets() {
+                match runs.last_mut() {
+                    Some((_, last)) if *last + 1 == offset => *last = offset,
+                    _ => runs.push((offset, offset)),
+                }
+            }
+            let runs = runs.iter().map(|(first, last)| match last - first {
+                0 => first.to_string(),
+                _ => format!("{first} to {last}"),
+            });
+            format!("{}: {}", segment.origin.name, runs.collect::<Vec<_>>().join(", "))
+        };
+        self.segments.iter().map(of_segment).collect::<Vec<_>>().join("; ")
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::segment::tests::segment;
     use super::*;
 
-    fn written(number: i64) -> String {
-        let mut json = Vec::new();
-        write_number(&mut json, number);
-        String::from_utf8_lossy(&json).into_owned()
+    fn batch(segments: impl IntoIterator<Item = Segment>) -> Batch {
+        let mut batch = Batch::default();
+        segments.into_iter().for_each(|segment| batch.add(segment));
+        batch
     }
 
     #[test]
-    fn every_number_is_written_as_the_standard_library_writes_it() {
-        for number in [0, 1, -1, 9, 10, -128, 127, 1_545_084_650_987, i64::MAX, i64::MIN] {
-            assert_eq!(written(number), number.to_string());
-        }
+    fn a_batch_is_halved_record_by_record_whatever_its_partitions() {
+        let halves = batch([segment("a", [1, 2, 3]), segment("b", [7, 9])]).halves();
+        assert_eq!([halves.0.coordinates(), halves.1.coordinates()], ["a-0: 1 to 2", "a-0: 3; b-0: 7, 9"]);
+        let (first, second) = batch([segment("a", [1])]).halves();
+        assert_eq!((first.is_empty(), second.len()), (true, 1));
+    }
+
+    #[test]
+    fn the_event_has_every_partition_and_is_as_long_as_was_reckoned() {
+        let envelope = Envelope::new(&Source::SelfManaged, "b:9092");
+        let batch = batch([segment("a", [1, 2]), segment("b", [3])]);
+        let payload = batch.payload(&envelope);
+        assert_eq!(
+            payload.as_ref(),
+            br#"{"eventSource":"SelfManagedKafka","bootstrapServers":"b:9092","records":{"a-0":[1,2],"b-0":[3]}}"#
+        );
+        let records: usize = batch.segments().iter().map(|part| part.json().len() + frame_bytes(part)).sum();
+        // The comma after the last partition is not written.
+        assert_eq!(payload.len(), MOST_BYTES - envelope.room() + records - 1);
     }
 }

@@ -1,8 +1,7 @@
-//! The member of the consumer group: a thread that serves librdkafka's events, and starts and stops the partitions
-//! that the group gives it and takes from it.
+//! The member of the consumer group: a thread that serves librdkafka's events, and starts and stops a poller as the
+//! group gives it partitions and takes them away.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::{ClientContext, OAuthToken};
@@ -19,19 +18,22 @@ use tokio_util::sync::CancellationToken;
 use super::Progress;
 use super::batch::{Envelope, Source};
 use super::configuration::MappingConfiguration;
+use super::delivery::Delivery;
+use super::discard::Destination;
 use super::function::Function;
 use super::outage::Outage;
-use super::partition::{self, Partition};
+use super::poller::{self, Poller};
+use super::segment::Origin;
 
 pub(super) type GroupConsumer = BaseConsumer<Member>;
 
 /// How often the thread looks whether it is to stop; events are served at once.
 const TURN: Duration = Duration::from_millis(100);
-/// How long a partition that the group takes away may finish the invocation that runs. The group waits for us; what
-/// is not finished by then is delivered again by whoever gets the partition.
+/// How long the invocations that run may take to finish when the group takes the partitions away. The group waits for
+/// us; what is not finished by then is delivered again by whoever gets the partition.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the partitions of one mapping share; librdkafka calls it when the group's assignment changes.
+/// What one assignment of partitions hands to the next; librdkafka calls it when the group's assignment changes.
 pub(super) struct Member {
     configuration: MappingConfiguration,
     bootstrap_servers: String,
@@ -40,7 +42,8 @@ pub(super) struct Member {
     runtime: Handle,
     hurry: CancellationToken,
     consumer: OnceLock<Weak<GroupConsumer>>,
-    partitions: Mutex<HashMap<(String, i32), Partition>>,
+    destination: Arc<Destination>,
+    poller: Mutex<Option<Poller>>,
     outage: Mutex<Outage>,
 }
 
@@ -55,6 +58,7 @@ impl Member {
     ) -> KafkaResult<watch::Receiver<Progress>> {
         let group = configuration.group.clone();
         let topics = configuration.topics.clone();
+        let destination = Arc::new(Destination::new(configuration.on_error.destination.as_ref(), kafka)?);
         let member = Self {
             configuration,
             bootstrap_servers: kafka.bootstrap_servers.clone(),
@@ -63,7 +67,8 @@ impl Member {
             runtime: Handle::current(),
             hurry,
             consumer: OnceLock::new(),
-            partitions: Mutex::default(),
+            destination,
+            poller: Mutex::default(),
             outage: Mutex::default(),
         };
         let consumer: Arc<GroupConsumer> = Arc::new(
@@ -76,7 +81,7 @@ impl Member {
                 .set("session.timeout.ms", "6000")
                 .set("heartbeat.interval.ms", "1500")
                 // Each partition's records wait in its own queue while its batch is in flight; from there on
-                // librdkafka stops fetching. This, and two batches, is what a partition holds at most.
+                // librdkafka stops fetching. This, and two batches and an event, is what a partition holds at most.
                 .set("queued.max.messages.kbytes", "8192")
                 .set("fetch.queue.backoff.ms", "20")
                 .set("fetch.error.backoff.ms", "100")
@@ -96,7 +101,8 @@ impl Member {
                 while !stop.is_cancelled() {
                     serve(&consumer);
                 }
-                let achieved = consumer.context().finish_all();
+                // However long the invocations take, unless they are hurried.
+                let achieved = consumer.context().finish(None);
                 report.send_replace(Progress::Drained);
                 commit(&achieved, &consumer);
                 // Closes it, which leaves the group.
@@ -107,39 +113,46 @@ impl Member {
         Ok(progress)
     }
 
-    fn partitions(&self) -> MutexGuard<'_, HashMap<(String, i32), Partition>> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(&self, topic: &str, number: i32) {
+    /// Reads the partitions that were assigned. An assignment is always of all: it replaces the one before, which was
+    /// revoked.
+    fn begin(&self, assigned: &TopicPartitionList) {
         let consumer = self.consumer.get().cloned().unwrap_or_default();
-        let queue = consumer.upgrade().and_then(|consumer| consumer.split_partition_queue(topic, number));
-        let Some(queue) = queue else {
-            tracing::error!(topic, partition = number, "librdkafka has no queue for a partition");
-            return;
-        };
+        let mut queues = Vec::with_capacity(assigned.count());
+        for element in assigned.elements() {
+            let (topic, partition) = (element.topic(), element.partition());
+            tracing::debug!(topic, partition, "assigned");
+            match consumer.upgrade().and_then(|consumer| consumer.split_partition_queue(topic, partition)) {
+                Some(queue) => queues.push((Origin::new(topic, partition), queue)),
+                None => tracing::error!(topic, partition, "librdkafka has no queue for a partition"),
+            }
+        }
         let source = if self.configuration.is_self_managed {
             Source::SelfManaged
         } else {
             Source::ManagedStreaming { cluster_arn: "arn:aws:kafka:local:000000000000:cluster/sluice/local".to_owned() }
         };
-        let partition = partition::Start {
-            envelope: Envelope::new(&source, &self.bootstrap_servers, topic, number),
-            topic: topic.to_owned(),
-            number,
+        let start = poller::Start {
             batch_size: self.configuration.batch_size,
             window: self.configuration.window,
-            function: Arc::clone(&self.function),
-            hurry: self.hurry.child_token(),
+            delivery: Delivery {
+                group: self.configuration.group.clone(),
+                envelope: Envelope::new(&source, &self.bootstrap_servers),
+                function: Arc::clone(&self.function),
+                policy: self.configuration.on_error.clone(),
+                destination: Arc::clone(&self.destination),
+                stop: CancellationToken::new(),
+                abort: self.hurry.child_token(),
+            },
             consumer,
         };
-        let partition = partition.begin(queue, &self.runtime);
-        self.partitions().insert((topic.to_owned(), number), partition);
+        let poller = start.begin(queues, &self.runtime);
+        *self.poller.lock().unwrap_or_else(PoisonError::into_inner) = Some(poller);
     }
 
-    /// Lets every partition finish, however long it takes, unless it is hurried.
-    fn finish_all(&self) -> TopicPartitionList {
-        finish(self.partitions().drain().map(|(_, partition)| partition).collect(), None)
+    /// Lets the poller finish, if there is one, and returns what it achieved.
+    fn finish(&self, patience: Option<Duration>) -> TopicPartitionList {
+        let poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner).take();
+        poller.map(|poller| poller.finish(patience)).unwrap_or_default()
     }
 }
 
@@ -158,22 +171,6 @@ fn serve(consumer: &GroupConsumer) {
             }
         }
     }
-}
-
-/// Tells the partitions to finish, waits for them, and returns what they achieved.
-fn finish(partitions: Vec<Partition>, patience: Option<Duration>) -> TopicPartitionList {
-    let deadline = patience.map(|patience| Instant::now() + patience);
-    for partition in &partitions {
-        partition.stop();
-    }
-    let mut achieved = TopicPartitionList::new();
-    for partition in partitions {
-        if let Some(next_offset) = partition.finish(deadline) {
-            // Refused is only an offset below zero.
-            let _added = achieved.add_partition_offset(&partition.topic, partition.number, Offset::Offset(next_offset));
-        }
-    }
-    achieved
 }
 
 /// Waits for the broker's answer, unlike the commits before: nothing comes after it that would make up for it.
@@ -212,22 +209,8 @@ impl ConsumerContext for Member {
     fn pre_rebalance(&self, consumer: &GroupConsumer, rebalance: &Rebalance<'_>) {
         match rebalance {
             // Before librdkafka begins to fetch, so that no record misses its queue.
-            Rebalance::Assign(assigned) => {
-                for element in assigned.elements() {
-                    tracing::debug!(topic = element.topic(), partition = element.partition(), "assigned");
-                    self.begin(element.topic(), element.partition());
-                }
-            }
-            Rebalance::Revoke(revoked) => {
-                let mut running = self.partitions();
-                let revoked = revoked
-                    .elements()
-                    .iter()
-                    .filter_map(|element| running.remove(&(element.topic().to_owned(), element.partition())))
-                    .collect();
-                drop(running);
-                commit(&finish(revoked, Some(REVOKE_PATIENCE)), consumer);
-            }
+            Rebalance::Assign(assigned) => self.begin(assigned),
+            Rebalance::Revoke(_all) => commit(&self.finish(Some(REVOKE_PATIENCE)), consumer),
             Rebalance::Error(error) => {
                 tracing::warn!(group = self.configuration.group, "rebalancing: {error}");
             }

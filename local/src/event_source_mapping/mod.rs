@@ -3,17 +3,23 @@
 //!
 //! - [`configuration`]: which topics, in what batches; read from `template.yaml`
 //! - [`function`]: what is invoked, in this process or over HTTP
-//! - `group`: the thread that is the group's member, and starts and stops partitions
-//! - `partition`: one partition's records in order, one batch in flight
-//! - `batch`: the event's JSON
+//! - `group`: the thread that is the group's member, and starts and stops the poller
+//! - `poller`: puts the partitions' records into batches, one of each partition in flight
+//! - `delivery`: one batch's way through the function: tried again, split, given up
+//! - `batch`, `segment`, `record`: the event's JSON
 
+mod answer;
 mod backoff;
 mod batch;
 pub mod configuration;
+mod delivery;
+mod discard;
 pub mod function;
 mod group;
 mod outage;
-mod partition;
+mod poller;
+mod record;
+mod segment;
 
 use std::sync::Arc;
 use std::time::Duration;

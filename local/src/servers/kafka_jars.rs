@@ -59,7 +59,7 @@ async fn copy_dependencies(folder: &Path) -> Result<(), ServerError> {
 }
 
 /// Cargo's target folder, where everything lies that can be made anew.
-fn target_folder() -> PathBuf {
+pub(super) fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from)
 }

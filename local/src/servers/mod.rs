@@ -5,6 +5,7 @@ mod compose;
 mod data_folder;
 mod kafka;
 mod kafka_jars;
+mod lambda_watch;
 mod port;
 mod postgres;
 mod postgres_programs;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use compose::{Compose, Service};
 pub use data_folder::DataFolder;
 pub use kafka::Kafka;
+pub use lambda_watch::LambdaWatch;
 pub use postgres::{Postgres, PostgresOptions};
 pub use process::{LogTail, all_let_go_have_ended};
 pub use running::{BrokerChoice, DatabaseChoice, RunningServers};
@@ -102,6 +104,9 @@ pub enum ServerError {
         /// What it said.
         log: LogTail,
     },
+    /// The functions cannot be built; cargo has said why.
+    #[error("the functions cannot be built")]
+    Build,
     /// Containers are asked for, and there is no engine, or it refuses.
     #[error("docker: {0}")]
     Docker(String),

@@ -265,6 +265,10 @@ impl Log {
         Self { path: folder.path.join("server.log"), is_kept: !folder.is_temporary }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn append(&self) -> io::Result<File> {
         OpenOptions::new().create(true).append(true).open(&self.path)
     }

@@ -1,24 +1,23 @@
 //! `cargo local up`: everything, until Ctrl-C.
 
 mod announcement;
+mod functions;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
-use futures::future::Either;
 use shared::aws::Aws;
 use shared::clock::Clock;
 use shared::contract::Registry;
 use shared::kafka::KafkaSettings;
 use shared::settings::Settings;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
+use self::functions::Functions;
 use crate::admin;
 use crate::credentials::Credentials;
 use crate::environment::Environment;
@@ -27,12 +26,11 @@ use crate::gateway::Gateway;
 use crate::interrupts::Interrupts;
 use crate::mail_sink::MailSink;
 use crate::scheduler::{self, Scheduler};
-use crate::servers::{self, BrokerChoice, DataFolder, DatabaseChoice, PostgresOptions, RunningServers, ServerError};
+use crate::servers::{
+    self, BrokerChoice, DataFolder, DatabaseChoice, LambdaWatch, PostgresOptions, RunningServers, ServerError,
+};
 use crate::terminal::say;
 use crate::{CommandError, poll, schema};
-
-/// How long requests may take to end once we stop. `Prefer: wait` waits for 25 s at most.
-const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Starts Apache Kafka, PostgreSQL and the functions, and runs until Ctrl-C.
 #[derive(Debug, Args)]
@@ -59,6 +57,9 @@ pub(crate) struct Up {
     /// Variables that the environment does not set, as NAME=value lines.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
+    /// Run the functions under `cargo lambda watch`, each in processes of its own, instead of in this process.
+    #[arg(long)]
+    lambda: bool,
 }
 
 impl Up {
@@ -92,14 +93,9 @@ impl Up {
             started = self.start_servers(data) => started?,
             () = interrupts.next() => return Err(CommandError::Interrupted),
         };
-        let starting = async {
-            let mail = self.mail(data, environment).await?;
-            let (settings, kafka) = self.settings(&servers, environment).await?;
-            Running::start(settings, kafka, listener, environment, registry, &admin, mail).await
-        };
         let running = tokio::select! {
             died = servers.died() => Err(died.into()),
-            running = starting => running,
+            running = self.start_functions(data, &servers, listener, environment, registry, &admin) => running,
             () = interrupts.next() => Err(CommandError::Interrupted),
         };
         let outcome = match running {
@@ -122,11 +118,26 @@ impl Up {
         servers: &RunningServers,
         environment: &Environment,
     ) -> Result<(Settings, KafkaSettings), CommandError> {
-        let is_broker_ours = !matches!(self.broker, BrokerChoice::Existing(_));
-        let is_database_ours = !matches!(self.database, DatabaseChoice::Existing(_));
-        let settings = environment.settings_for(&servers.database_url, is_database_ours)?;
-        let kafka = environment.kafka_at(&servers.bootstrap_servers, is_broker_ours)?;
+        let settings = environment.settings_for(&servers.database_url, self.is_database_ours())?;
+        let kafka = environment.kafka_at(&servers.bootstrap_servers, self.is_broker_ours())?;
         Ok((settings, kafka.look_up(&Aws::default()).await?))
+    }
+
+    /// What functions in processes of their own are told.
+    fn variables(&self, servers: &RunningServers, environment: &Environment, mail: &Mail) -> Vec<(String, String)> {
+        let (smtp_url, is_sink) = mail.smtp();
+        let mut variables = environment.of_functions(Some(smtp_url), is_sink);
+        variables.extend(environment.of_broker(&servers.bootstrap_servers, self.is_broker_ours()));
+        variables.extend(environment.of_database(&servers.database_url, self.is_database_ours()));
+        variables
+    }
+
+    fn is_broker_ours(&self) -> bool {
+        !matches!(self.broker, BrokerChoice::Existing(_))
+    }
+
+    fn is_database_ours(&self) -> bool {
+        !matches!(self.database, DatabaseChoice::Existing(_))
     }
 
     async fn mail(&self, data: &DataFolder, environment: &Environment) -> Result<Mail, CommandError> {
@@ -136,10 +147,52 @@ impl Up {
         }
     }
 
+    async fn start_functions(
+        &self,
+        data: &DataFolder,
+        servers: &RunningServers,
+        listener: TcpListener,
+        environment: &Environment,
+        registry: Arc<Registry>,
+        admin: &Credentials,
+    ) -> Result<Running, CommandError> {
+        let mail = self.mail(data, environment).await?;
+        let (smtp_url, is_sink) = mail.smtp();
+        let (settings, kafka) = self.settings(servers, environment).await?;
+        let (identity, users) = (environment.identity()?, environment.users()?);
+        let report = environment.reports(Some(smtp_url), is_sink)?;
+        schema::migrate(&settings.database, settings.contracts_dir.as_deref()).await?;
+        schema::create_topics(&kafka, &registry).await?;
+        admin::make(&settings.database, &admin.name, &admin.password, users.blocklist).await?;
+
+        let configurations = configuration::of_registry(&configuration::template_path(), &registry)?;
+        let schedules = scheduler::of_template(&configuration::template_path())?;
+        let port = listener.local_addr().map_err(CommandError::Serve)?.port();
+        let functions = if self.lambda {
+            say("building the functions and starting them under cargo lambda watch");
+            // The port was ours so far, and now is theirs.
+            drop(listener);
+            let watch = LambdaWatch::start(data, port, self.variables(servers, environment, &mail)).await?;
+            say(format_args!("the functions' log is {}", watch.log().display()));
+            Functions::watched(watch, kafka)?
+        } else {
+            let gateway = Gateway::new(settings, kafka, &identity, users, &report, registry, Clock::system()).await?;
+            Functions::in_process(gateway, listener)
+        };
+        let mappings = configurations
+            .into_iter()
+            .map(|configuration| functions.start_mapping(configuration))
+            .collect::<Result<_, _>>()?;
+        let endpoint =
+            format!("http://127.0.0.1:{port}").parse().map_err(|_| CommandError::Listen("no address".into()))?;
+        let scheduler = Scheduler::start(schedules, &endpoint, &Clock::system())?;
+        Ok(Running { port, functions, mail, scheduler, mappings })
+    }
+
     async fn start_servers(&self, data: &DataFolder) -> Result<RunningServers, ServerError> {
         let begun = Instant::now();
-        let kafka = (!matches!(self.broker, BrokerChoice::Existing(_))).then_some("Apache Kafka");
-        let postgres = (!matches!(self.database, DatabaseChoice::Existing(_))).then_some("PostgreSQL");
+        let kafka = self.is_broker_ours().then_some("Apache Kafka");
+        let postgres = self.is_database_ours().then_some("PostgreSQL");
         let ours: Vec<&str> = [kafka, postgres].into_iter().flatten().collect();
         if !ours.is_empty() {
             say(format_args!("starting {}", ours.join(" and ")));
@@ -169,85 +222,45 @@ enum Mail {
     Sink(MailSink),
 }
 
+impl Mail {
+    /// The server's address, and whether it is this machine's sink.
+    fn smtp(&self) -> (&str, bool) {
+        match self {
+            Self::Server(url) => (url, false),
+            Self::Sink(sink) => (&sink.url, true),
+        }
+    }
+}
+
 /// What serves and reads, beside the servers.
 struct Running {
     port: u16,
-    gateway: Gateway,
+    functions: Functions,
     mail: Mail,
     scheduler: Scheduler,
     mappings: Vec<EventSourceMapping>,
-    stop_accepting: CancellationToken,
-    serving: JoinHandle<std::io::Result<()>>,
 }
 
 impl Running {
-    async fn start(
-        settings: Settings,
-        kafka: KafkaSettings,
-        listener: TcpListener,
-        environment: &Environment,
-        registry: Arc<Registry>,
-        admin: &Credentials,
-        mail: Mail,
-    ) -> Result<Self, CommandError> {
-        let (identity, users) = (environment.identity()?, environment.users()?);
-        let report = match &mail {
-            Mail::Server(url) => environment.reports(Some(url), false),
-            Mail::Sink(sink) => environment.reports(Some(&sink.url), true),
-        }?;
-        schema::migrate(&settings.database, settings.contracts_dir.as_deref()).await?;
-        schema::create_topics(&kafka, &registry).await?;
-        admin::make(&settings.database, &admin.name, &admin.password, users.blocklist).await?;
-
-        let configurations = configuration::of_registry(&configuration::template_path(), &registry)?;
-        let schedules = scheduler::of_template(&configuration::template_path())?;
-        let gateway = Gateway::new(settings, kafka, &identity, users, &report, registry, Clock::system()).await?;
-        let mappings = configurations
-            .into_iter()
-            .map(|configuration| gateway.start_mapping(configuration))
-            .collect::<Result<_, _>>()?;
-        let stop_accepting = CancellationToken::new();
-        let port = listener.local_addr().map_err(CommandError::Serve)?.port();
-        let server =
-            axum::serve(listener, gateway.service()).with_graceful_shutdown(stop_accepting.clone().cancelled_owned());
-        let serving = tokio::spawn(server.into_future());
-        let endpoint =
-            format!("http://127.0.0.1:{port}").parse().map_err(|_| CommandError::Listen("no address".into()))?;
-        let scheduler = Scheduler::start(schedules, &endpoint, &Clock::system())?;
-        Ok(Self { port, gateway, mail, scheduler, mappings, stop_accepting, serving })
-    }
-
     /// Ends well at a signal, and badly when something broke.
     async fn until(&mut self, interrupts: &mut Interrupts, servers: &RunningServers) -> Result<(), CommandError> {
         tokio::select! {
             () = interrupts.next() => Ok(()),
             died = servers.died() => Err(died.into()),
-            served = &mut self.serving => {
-                let ended = served.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-                Err(CommandError::Serve(ended.err().unwrap_or_else(|| std::io::Error::other("it ended"))))
-            }
+            ended = self.functions.ended() => Err(ended),
         }
     }
 
     /// Stops accepting, lets requests and batches finish, in this order: a request may wait for its batch.
-    async fn stop(self, interrupts: &mut Interrupts, is_orderly: bool) {
+    async fn stop(mut self, interrupts: &mut Interrupts, is_orderly: bool) {
         say("stopping; again Ctrl-C to hurry");
         drop(self.scheduler);
-        self.stop_accepting.cancel();
-        let abort = self.serving.abort_handle();
-        if is_orderly {
-            let requests = tokio::time::timeout(REQUEST_PATIENCE, self.serving);
-            tokio::pin!(requests);
-            if let Either::Right(_) = futures::future::select(requests, Box::pin(interrupts.next())).await {
-                tracing::warn!("requests that still ran were cut off");
-            }
-        }
-        abort.abort();
+        self.functions.stop_accepting(interrupts, is_orderly).await;
         if !is_orderly {
             // What the batches wait for is gone.
             self.mappings.iter().for_each(|mapping| mapping.hurrier().cancel());
         }
         poll::stop(self.mappings, interrupts).await;
-        self.gateway.close().await;
+        self.functions.close().await;
     }
 }

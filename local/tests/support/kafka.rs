@@ -14,7 +14,7 @@ use shared::kafka::KafkaSettings;
 
 /// The cluster.
 pub fn settings() -> KafkaSettings {
-    KafkaSettings::plaintext(super::from_with_servers("KAFKA_BOOTSTRAP_SERVERS"))
+    KafkaSettings { bootstrap_servers: super::from_with_servers("KAFKA_BOOTSTRAP_SERVERS") }
 }
 
 /// A topic's name that nobody else has.
@@ -141,13 +141,22 @@ pub async fn set_back(kafka: &KafkaSettings, group: &str, topic: &str, partition
         .unwrap();
 }
 
-/// The values of all records that a topic has now.
+/// The values, keys and header values of all records that a topic has now.
 pub async fn values(kafka: &KafkaSettings, topic: &str) -> Vec<Vec<u8>> {
+    let records = records_in(kafka, topic).await;
+    let parts = records.into_iter().flat_map(|record| {
+        let headers = record.headers.into_iter().map(|(_, value)| value);
+        [record.value, record.key].into_iter().chain(headers)
+    });
+    parts.map(Option::unwrap_or_default).collect()
+}
+
+/// All records that a topic has now.
+pub async fn records_in(kafka: &KafkaSettings, topic: &str) -> Vec<Record> {
     let partitions = partitions(kafka, topic).await;
     let consumer: BaseConsumer = kafka.client_config().set("group.id", "nobody").create().unwrap();
     let topic = topic.to_owned();
     tokio::task::spawn_blocking(move || {
-        let mut values = Vec::new();
         let (mut assigned, mut missing) = (TopicPartitionList::new(), BTreeMap::new());
         for partition in partitions {
             let (low, high) = consumer.fetch_watermarks(&topic, partition, Duration::from_secs(10)).unwrap();
@@ -157,18 +166,22 @@ pub async fn values(kafka: &KafkaSettings, topic: &str) -> Vec<Vec<u8>> {
             }
         }
         consumer.assign(&assigned).unwrap();
+        let mut records = Vec::new();
         while !missing.is_empty() {
             let record = consumer.poll(Duration::from_secs(30)).expect("a record").unwrap();
             if missing.get(&record.partition()) == Some(&(record.offset() + 1)) {
                 missing.remove(&record.partition());
             }
-            values.push(record.payload().unwrap_or_default().to_vec());
-            values.push(record.key().unwrap_or_default().to_vec());
-            for header in record.headers().into_iter().flat_map(Headers::iter) {
-                values.push(header.value.unwrap_or_default().to_vec());
-            }
+            let headers = record.headers().into_iter().flat_map(Headers::iter);
+            records.push(Record {
+                partition: record.partition(),
+                key: record.key().map(<[u8]>::to_vec),
+                value: record.payload().map(<[u8]>::to_vec),
+                headers: headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect(),
+                timestamp_ms: record.timestamp().to_millis(),
+            });
         }
-        values
+        records
     })
     .await
     .unwrap()

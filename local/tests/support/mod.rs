@@ -13,6 +13,7 @@
 pub mod binaries;
 pub mod database;
 pub mod gateway;
+pub mod geonames;
 pub mod kafka;
 pub mod process;
 pub mod recorder;

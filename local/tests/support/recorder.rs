@@ -12,14 +12,21 @@ use tokio::sync::watch;
 /// What a test waits for comes within this, or never.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+type Answers = Box<dyn Fn(usize, &Value) -> Result<Bytes, FunctionError> + Send + Sync>;
+
 /// Writes down every invocation, and answers as it is told.
 pub struct Recorder {
     /// Every invocation's event.
     pub log: watch::Sender<Vec<Value>>,
-    /// Answers a batch once, or for the number of its invocation, from 0.
-    fails: Box<dyn Fn(usize) -> bool + Send + Sync>,
+    /// Answers an event, given the number of its invocation, from 0.
+    answers: Answers,
     /// How many invocations may end.
     may_end: watch::Receiver<usize>,
+}
+
+/// What a function says that fails.
+pub fn failure() -> FunctionError {
+    FunctionError::Failed("as told".to_owned())
 }
 
 impl Recorder {
@@ -28,14 +35,21 @@ impl Recorder {
     }
 
     pub fn failing(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> Arc<Self> {
+        Self::answering(move |number, _| if fails(number) { Err(failure()) } else { Ok(Bytes::new()) })
+    }
+
+    pub fn answering(
+        answers: impl Fn(usize, &Value) -> Result<Bytes, FunctionError> + Send + Sync + 'static,
+    ) -> Arc<Self> {
         let (_, may_end) = watch::channel(usize::MAX);
-        Arc::new(Self { log: watch::channel(Vec::new()).0, fails: Box::new(fails), may_end })
+        Arc::new(Self { log: watch::channel(Vec::new()).0, answers: Box::new(answers), may_end })
     }
 
     /// One whose invocations end only as `may_end` grows.
     pub fn held() -> (Arc<Self>, watch::Sender<usize>) {
         let (release, may_end) = watch::channel(0);
-        (Arc::new(Self { log: watch::channel(Vec::new()).0, fails: Box::new(|_| false), may_end }), release)
+        let answers = Box::new(|_: usize, _: &Value| Ok(Bytes::new()));
+        (Arc::new(Self { log: watch::channel(Vec::new()).0, answers, may_end }), release)
     }
 
     /// Waits until there are as many invocations, and returns all that there are.
@@ -68,36 +82,48 @@ impl Function for Recorder {
         let mut number = 0;
         self.log.send_modify(|log| {
             number = log.len();
-            log.push(event);
+            log.push(event.clone());
         });
         Box::pin(async move {
             let mut may_end = self.may_end.clone();
             // The sender is gone: nothing holds invocations.
             let _ended = may_end.wait_for(|count| *count > number).await;
-            if (self.fails)(number) { Err(FunctionError::Failed("as told".to_owned())) } else { Ok(Bytes::new()) }
+            (self.answers)(number, &event)
         })
     }
 }
 
-pub fn records(event: &Value) -> &Vec<Value> {
-    event["records"].as_object().unwrap().values().next().unwrap().as_array().unwrap()
+/// An event's records, partition by partition.
+pub fn records(event: &Value) -> Vec<&Value> {
+    event["records"].as_object().unwrap().values().flat_map(|records| records.as_array().unwrap()).collect()
+}
+
+/// A record's partition and offset.
+pub fn place(record: &Value) -> (i64, i64) {
+    (record["partition"].as_i64().unwrap(), record["offset"].as_i64().unwrap())
+}
+
+/// The places of an event's records.
+pub fn places(event: &Value) -> Vec<(i64, i64)> {
+    records(event).into_iter().map(place).collect()
 }
 
 pub fn offsets(event: &Value) -> Vec<i64> {
-    records(event).iter().map(|record| record["offset"].as_i64().unwrap()).collect()
+    places(event).into_iter().map(|(_, offset)| offset).collect()
 }
 
+/// The one partition of an event, and its offsets.
 pub fn records_of(event: &Value) -> (i64, Vec<i64>) {
-    (records(event)[0]["partition"].as_i64().unwrap(), offsets(event))
+    assert_eq!(event["records"].as_object().unwrap().len(), 1, "{event}");
+    (places(event)[0].0, offsets(event))
 }
 
 /// Each partition's offsets, the first time that they were delivered to anybody.
 pub fn first_seen(recorders: &[&Arc<Recorder>]) -> BTreeMap<i64, Vec<i64>> {
     let mut seen: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for event in recorders.iter().flat_map(|recorder| recorder.log.borrow().clone()) {
-        let (partition, offsets) = records_of(&event);
-        let seen = seen.entry(partition).or_default();
-        for offset in offsets {
+        for (partition, offset) in places(&event) {
+            let seen = seen.entry(partition).or_default();
             if !seen.contains(&offset) {
                 seen.push(offset);
             }

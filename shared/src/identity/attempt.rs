@@ -131,7 +131,7 @@ impl Inner {
             .map(|((_, attempt), headers)| Outgoing {
                 topic: &self.topic,
                 key: None,
-                value: attempt.as_bytes(),
+                value: Some(attempt.as_bytes()),
                 headers,
             })
             .collect();

@@ -28,8 +28,8 @@ pub struct Outgoing<'a> {
     pub topic: &'a str,
     /// What decides the partition; without one, any.
     pub key: Option<&'a [u8]>,
-    /// The event's own JSON.
-    pub value: &'a [u8],
+    /// The event's own JSON; none is a tombstone.
+    pub value: Option<&'a [u8]>,
     /// In order; names may repeat.
     pub headers: &'a [RecordHeader],
 }
@@ -169,7 +169,8 @@ fn enqueue(client: &FutureProducer<Context>, record: &Outgoing<'_>) -> Result<De
     for (name, value) in record.headers {
         headers = headers.insert(Header { key: name, value: value.as_deref() });
     }
-    let mut outgoing = FutureRecord::<[u8], [u8]>::to(record.topic).payload(record.value).headers(headers);
+    let mut outgoing = FutureRecord::<[u8], [u8]>::to(record.topic).headers(headers);
+    outgoing.payload = record.value;
     outgoing.key = record.key;
     client.send_result(outgoing).map_err(|(error, _record)| send_error(error))
 }

@@ -63,7 +63,7 @@ async fn without_its_topic_an_event_is_not_acknowledged() {
     assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
     // The log can name the cause.
     let topic = function.topic("routes");
-    let record = Outgoing { topic: &topic, key: None, value: b"{}", headers: &[] };
+    let record = Outgoing { topic: &topic, key: None, value: Some(b"{}"), headers: &[] };
     let answers = function.producer.send(&[record]).await;
     assert!(matches!(answers[..], [Err(SendError::UnknownTopic)]), "{answers:?}");
 }

@@ -1,19 +1,21 @@
-//! Which topics are read in what batches: `template.yaml` says it, for Lambda and for this machine.
+//! Which topics are read in what batches, and what becomes of those that fail: `template.yaml` says it, for Lambda and
+//! for this machine.
+
+mod failures;
+mod template;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_norway::Value;
 use shared::contract::Registry;
+
+pub use self::failures::{FailurePolicy, OnFailure};
+pub use self::template::read;
 
 /// Lambda's default. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
 const BATCH_SIZE: usize = 100;
 /// Lambda's default for Kafka.
 const WINDOW: Duration = Duration::from_millis(500);
-/// Lambda takes no more.
-const MOST_RECORDS: usize = 10_000;
-/// Lambda waits no longer.
-const LONGEST_WINDOW_SECONDS: u64 = 300;
 
 /// One event source mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct MappingConfiguration {
     pub window: Duration,
     /// Whether the events say that they come from a cluster other than Amazon MSK.
     pub is_self_managed: bool,
+    /// What becomes of a batch that fails.
+    pub on_error: FailurePolicy,
 }
 
 impl MappingConfiguration {
@@ -39,6 +43,7 @@ impl MappingConfiguration {
             batch_size: BATCH_SIZE,
             window: WINDOW,
             is_self_managed: false,
+            on_error: FailurePolicy::default(),
         }
     }
 }
@@ -105,132 +110,6 @@ fn of_topics(template: &Path, topics: &[&str]) -> Result<Vec<MappingConfiguratio
     Ok(mappings)
 }
 
-/// The mappings that the template names.
-fn read(path: &Path) -> Result<Vec<MappingConfiguration>, ConfigurationError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigurationError::Unreadable { path: path.to_owned(), source })?;
-    // `Value` keeps CloudFormation's tags (!Ref, !Sub, !If …) as they are.
-    let template: Value =
-        serde_norway::from_str(&text).map_err(|source| ConfigurationError::Yaml { path: path.to_owned(), source })?;
-    let Some(Value::Mapping(resources)) = template.get("Resources") else {
-        return Ok(Vec::new());
-    };
-    resources
-        .iter()
-        .filter_map(|(name, resource)| Some((name.as_str()?, resource)))
-        .filter(|(_, resource)| is_kafka_mapping(resource))
-        .map(|(name, resource)| {
-            Resource {
-                path,
-                name,
-                properties: resource.get("Properties").unwrap_or(&Value::Null),
-                parameters: template.get("Parameters").unwrap_or(&Value::Null),
-            }
-            .mapping()
-        })
-        .collect()
-}
-
-fn is_kafka_mapping(resource: &Value) -> bool {
-    let of_type = resource.get("Type").and_then(Value::as_str);
-    let properties = resource.get("Properties");
-    of_type == Some("AWS::Lambda::EventSourceMapping")
-        && properties.is_some_and(|properties| properties.get("Topics").is_some())
-}
-
-/// One mapping of the template.
-struct Resource<'a> {
-    path: &'a Path,
-    name: &'a str,
-    properties: &'a Value,
-    parameters: &'a Value,
-}
-
-impl<'a> Resource<'a> {
-    fn mapping(&self) -> Result<MappingConfiguration, ConfigurationError> {
-        let topics = self.topics()?;
-        let is_self_managed = self.properties.get("SelfManagedEventSource").is_some();
-        let group_in =
-            if is_self_managed { "SelfManagedKafkaEventSourceConfig" } else { "AmazonManagedKafkaEventSourceConfig" };
-        let group = match self.properties.get(group_in).and_then(|config| config.get("ConsumerGroupId")) {
-            Some(group) => self.text(group).ok_or_else(|| {
-                self.unlike(&format!("{group_in}/ConsumerGroupId"), "a text, or a parameter with a default")
-            })?,
-            None => format!("sluice-{}", topics.join("-")),
-        };
-        Ok(MappingConfiguration {
-            topics,
-            group,
-            batch_size: self.batch_size()?,
-            window: self.window()?,
-            is_self_managed,
-        })
-    }
-
-    fn topics(&self) -> Result<Vec<String>, ConfigurationError> {
-        let topics: Option<Vec<String>> = match self.properties.get("Topics") {
-            Some(Value::Sequence(topics)) => topics.iter().map(|topic| self.text(topic)).collect(),
-            _ => None,
-        };
-        topics
-            .filter(|topics| !topics.is_empty())
-            .ok_or_else(|| self.unlike("Topics", "a list of names, or of parameters with a default"))
-    }
-
-    fn batch_size(&self) -> Result<usize, ConfigurationError> {
-        let Some(value) = self.properties.get("BatchSize") else {
-            return Ok(BATCH_SIZE);
-        };
-        self.number(value)
-            .and_then(|size| usize::try_from(size).ok())
-            .filter(|size| (1..=MOST_RECORDS).contains(size))
-            .ok_or_else(|| self.unlike("BatchSize", "a number from 1 to 10000"))
-    }
-
-    fn window(&self) -> Result<Duration, ConfigurationError> {
-        let Some(value) = self.properties.get("MaximumBatchingWindowInSeconds") else {
-            return Ok(WINDOW);
-        };
-        self.number(value)
-            .filter(|seconds| *seconds <= LONGEST_WINDOW_SECONDS)
-            .map(Duration::from_secs)
-            .ok_or_else(|| self.unlike("MaximumBatchingWindowInSeconds", "a number from 0 to 300"))
-    }
-
-    fn text(&self, value: &'a Value) -> Option<String> {
-        self.resolved(value)?.as_str().map(str::to_owned)
-    }
-
-    /// CloudFormation takes numbers as text, too.
-    fn number(&self, value: &'a Value) -> Option<u64> {
-        let value = self.resolved(value)?;
-        value.as_u64().or_else(|| value.as_str()?.parse().ok())
-    }
-
-    /// A reference to a parameter stands for its default. What else CloudFormation computes is not known here.
-    fn resolved(&self, value: &'a Value) -> Option<&'a Value> {
-        match value {
-            Value::Tagged(tagged) if tagged.tag == "Ref" => self.parameters.get(tagged.value.as_str()?)?.get("Default"),
-            Value::Tagged(_) => None,
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Sequence(_)
-            | Value::Mapping(_) => Some(value),
-        }
-    }
-
-    fn unlike(&self, property: &str, expected: &'static str) -> ConfigurationError {
-        ConfigurationError::Property {
-            path: self.path.to_owned(),
-            resource: self.name.to_owned(),
-            property: property.to_owned(),
-            expected,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,7 +146,7 @@ Resources:
     Properties: { EventSourceArn: !GetAtt Queue.Arn }
 "#;
 
-    fn mappings(template: &str, topics: &[&str]) -> Result<Vec<MappingConfiguration>, String> {
+    pub(super) fn mappings(template: &str, topics: &[&str]) -> Result<Vec<MappingConfiguration>, String> {
         let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
         std::fs::write(file.path(), template).map_err(|error| error.to_string())?;
         of_topics(file.path(), topics)
@@ -286,6 +165,7 @@ Resources:
                     batch_size: 5_000,
                     window: Duration::from_secs(2),
                     is_self_managed: false,
+                    on_error: FailurePolicy::default(),
                 },
                 MappingConfiguration {
                     topics: vec!["country".to_owned()],
@@ -293,6 +173,7 @@ Resources:
                     batch_size: 100,
                     window: Duration::from_millis(500),
                     is_self_managed: true,
+                    on_error: FailurePolicy::default(),
                 },
                 MappingConfiguration {
                     topics: vec!["routes".to_owned()],
@@ -300,6 +181,7 @@ Resources:
                     batch_size: 100,
                     window: Duration::from_millis(500),
                     is_self_managed: false,
+                    on_error: FailurePolicy::default(),
                 },
             ])
         );
@@ -311,6 +193,8 @@ Resources:
             ("BatchSize: 10001", "BatchSize should be a number from 1 to 10000"),
             ("BatchSize: !If [A, 1, 2]", "BatchSize should be a number from 1 to 10000"),
             ("BatchSize: !Ref ClusterArn", "BatchSize should be a number from 1 to 10000"),
+            ("BatchSize: -1", "BatchSize should be a number from 1 to 10000"),
+            ("FilterCriteria: {}", "FilterCriteria should be absent, as nothing is filtered on this machine"),
             ("MaximumBatchingWindowInSeconds: 301", "MaximumBatchingWindowInSeconds should be a number from 0 to 300"),
         ] {
             let template = format!(

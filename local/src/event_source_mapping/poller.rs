@@ -1,0 +1,276 @@
+//! The event poller: puts the records of the partitions that the group has assigned into batches and has them
+//! delivered.
+//!
+//! A partition's records are delivered in order, one batch of them in flight. A batch may hold records of several
+//! partitions. While it is in flight, the other partitions' batches go out beside it, and of its own partitions the
+//! next batch is put together, no more; what comes after waits in librdkafka's queues, which are bounded.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
+
+use std::sync::mpsc as blocking;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant as BlockingInstant};
+
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{Batch, frame_bytes};
+use super::delivery::{Delivery, GivenUp};
+use super::group::{GroupConsumer, Member};
+use super::segment::{Origin, Segment};
+
+/// A poller at work.
+pub(super) struct Poller {
+    stop: CancellationToken,
+    abort: CancellationToken,
+    finished: blocking::Receiver<TopicPartitionList>,
+}
+
+impl Poller {
+    /// Takes no further records, begins no further invocation, and waits until nothing is in flight; after `patience`,
+    /// does not wait for the invocations that run. Returns the offsets after the last records that the function has
+    /// taken. Blocks.
+    pub(super) fn finish(&self, patience: Option<Duration>) -> TopicPartitionList {
+        self.stop.cancel();
+        if let Some(patience) = patience {
+            let deadline = BlockingInstant::now() + patience;
+            match self.finished.recv_timeout(deadline.saturating_duration_since(BlockingInstant::now())) {
+                Ok(achieved) => return achieved,
+                Err(blocking::RecvTimeoutError::Disconnected) => return TopicPartitionList::new(),
+                Err(blocking::RecvTimeoutError::Timeout) => self.abort.cancel(),
+            }
+        }
+        self.finished.recv().unwrap_or_default()
+    }
+}
+
+/// What a poller needs.
+pub(super) struct Start {
+    pub(super) batch_size: usize,
+    pub(super) window: Duration,
+    pub(super) delivery: Delivery,
+    pub(super) consumer: Weak<GroupConsumer>,
+}
+
+impl Start {
+    /// Begins to read these partitions.
+    pub(super) fn begin(self, queues: Vec<(Origin, PartitionQueue<Member>)>, runtime: &Handle) -> Poller {
+        let Self { batch_size, window, delivery, consumer } = self;
+        let arrived = Arc::new(Notify::new());
+        let lanes = queues.into_iter().map(|(origin, mut queue)| {
+            let signal = Arc::clone(&arrived);
+            queue.set_nonempty_callback(move || signal.notify_one());
+            Lane::new(origin, queue)
+        });
+        let lanes = lanes.collect();
+        let (stop, abort) = (delivery.stop.clone(), delivery.abort.clone());
+        let (finish, finished) = blocking::sync_channel(1);
+        let reader = Reader {
+            lanes,
+            arrived,
+            batch_size,
+            window,
+            delivery: Arc::new(delivery),
+            in_flight: JoinSet::new(),
+            consumer,
+            achieved: TopicPartitionList::new(),
+        };
+        runtime.spawn(async move {
+            // The queues, parts of the consumer, are gone before anybody hears that this has ended: the consumer is
+            // closed where its last owner lets it go, and that is to be the group's thread.
+            let achieved = reader.read().await;
+            let _sent = finish.send(achieved);
+        });
+        Poller { stop, abort, finished }
+    }
+}
+
+/// One partition.
+struct Lane {
+    queue: PartitionQueue<Member>,
+    /// What was read and is not in flight.
+    pending: Segment,
+    /// Since when there is something.
+    pending_since: Option<Instant>,
+    is_in_flight: bool,
+}
+
+impl Lane {
+    fn new(origin: Origin, queue: PartitionQueue<Member>) -> Self {
+        let pending = Segment::new(Arc::new(origin));
+        Self { queue, pending, pending_since: None, is_in_flight: false }
+    }
+
+    /// Takes the first records away, as many as fit.
+    fn take(&mut self, most_records: usize, most_bytes: usize) -> Segment {
+        let fitting = self.pending.fitting(most_bytes).min(most_records);
+        let taken = self.pending.take(fitting);
+        if !taken.is_empty() {
+            self.is_in_flight = true;
+            self.pending_since = (!self.pending.is_empty()).then(Instant::now);
+        }
+        taken
+    }
+}
+
+struct Reader {
+    lanes: Vec<Lane>,
+    arrived: Arc<Notify>,
+    batch_size: usize,
+    window: Duration,
+    delivery: Arc<Delivery>,
+    in_flight: JoinSet<Result<Delivered, GivenUp>>,
+    consumer: Weak<GroupConsumer>,
+    achieved: TopicPartitionList,
+}
+
+/// The offsets after the last records of a batch that was delivered.
+type Delivered = Vec<(Arc<Origin>, i64)>;
+
+impl Reader {
+    /// Until it is stopped.
+    async fn read(mut self) -> TopicPartitionList {
+        // librdkafka signals that an empty queue got something. In case that a record and something else came at
+        // once, look again after this long.
+        const LOOK_AGAIN: Duration = Duration::from_secs(1);
+        let stop = self.delivery.stop.clone();
+        while !stop.is_cancelled() {
+            self.take_what_is_there().await;
+            while let Some(batch) = self.complete_batch() {
+                self.send(batch);
+            }
+            let look_again = Instant::now() + LOOK_AGAIN;
+            let wait_until = self.window_ends().map_or(look_again, |end| end.min(look_again));
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Some(ended) = self.in_flight.join_next() => self.settle(ended),
+                () = self.arrived.notified() => {}
+                () = tokio::time::sleep_until(wait_until) => {}
+            }
+        }
+        while let Some(ended) = self.in_flight.join_next().await {
+            self.settle(ended);
+        }
+        self.achieved
+    }
+
+    async fn take_what_is_there(&mut self) {
+        // How many records other tasks of this core have to wait for.
+        const TURN: usize = 256;
+        let most_bytes = self.delivery.envelope.room();
+        let mut taken = 0;
+        for lane in &mut self.lanes {
+            while lane.pending.len() < self.batch_size && lane.pending.json().len() < most_bytes {
+                match lane.queue.poll(Duration::ZERO) {
+                    Some(Ok(message)) => lane.pending.push(&message),
+                    Some(Err(error)) => tracing::warn!("reading from Kafka: {error}"),
+                    None => break,
+                }
+                lane.pending_since.get_or_insert_with(Instant::now);
+                taken += 1;
+                if taken % TURN == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// A batch that is to go out now, if there is one: of one partition that fills it; else of all that have nothing
+    /// in flight, if together they fill it or the first record's window is over.
+    fn complete_batch(&mut self) -> Option<Batch> {
+        let room = self.delivery.envelope.room();
+        let bytes = |lane: &Lane| lane.pending.json().len() + frame_bytes(&lane.pending);
+        let (mut records, mut all_bytes, mut is_due) = (0, 0, false);
+        let mut idle: Vec<&mut Lane> =
+            self.lanes.iter_mut().filter(|lane| !lane.is_in_flight && !lane.pending.is_empty()).collect();
+        for lane in &idle {
+            records += lane.pending.len();
+            all_bytes += bytes(lane);
+            is_due |= lane.pending_since.is_some_and(|since| since.elapsed() >= self.window);
+        }
+        if !is_due && records < self.batch_size && all_bytes <= room {
+            return None;
+        }
+        let fills = |lane: &&mut Lane| lane.pending.len() >= self.batch_size || bytes(lane) > room;
+        if let Some(full) = idle.iter().position(fills) {
+            idle = vec![idle.swap_remove(full)];
+        }
+        idle.sort_by_key(|lane| lane.pending_since);
+        let mut batch = Batch::default();
+        let (mut records_left, mut bytes_left) = (self.batch_size, room);
+        for lane in idle {
+            let most_bytes = bytes_left.saturating_sub(frame_bytes(&lane.pending));
+            // A record that is too large for any batch is delivered alone, for the function to refuse.
+            let is_alone = batch.is_empty() && lane.pending.fitting(most_bytes) == 0;
+            let segment = if is_alone { lane.take(1, usize::MAX) } else { lane.take(records_left, most_bytes) };
+            records_left -= segment.len();
+            bytes_left = bytes_left.saturating_sub(segment.json().len() + frame_bytes(&segment));
+            // What comes next would be out of room as well, or out of turn.
+            let is_cut = !lane.pending.is_empty();
+            batch.add(segment);
+            if is_cut {
+                break;
+            }
+        }
+        Some(batch)
+    }
+
+    /// When the first window ends of what could go out.
+    fn window_ends(&self) -> Option<Instant> {
+        let waiting = self.lanes.iter().filter(|lane| !lane.is_in_flight).filter_map(|lane| lane.pending_since);
+        waiting.min().map(|since| since + self.window)
+    }
+
+    fn send(&mut self, batch: Batch) {
+        let delivery = Arc::clone(&self.delivery);
+        self.in_flight.spawn(async move {
+            let next_offset =
+                |segment: &Segment| segment.next_offset().map(|offset| (Arc::clone(&segment.origin), offset));
+            let delivered: Delivered = batch.segments().iter().filter_map(next_offset).collect();
+            delivery.deliver(batch).await.map(|()| delivered)
+        });
+    }
+
+    /// Commits what was delivered. What was given up belongs to an end: its partitions are read no further.
+    fn settle(&mut self, ended: Result<Result<Delivered, GivenUp>, tokio::task::JoinError>) {
+        let delivered = match ended {
+            Ok(Ok(delivered)) => delivered,
+            Ok(Err(GivenUp)) => return,
+            Err(panic) => {
+                tracing::error!("a delivery broke down, so its partitions are read no further: {panic}");
+                return;
+            }
+        };
+        let mut offsets = TopicPartitionList::new();
+        for (origin, next_offset) in delivered {
+            let next_offset = Offset::Offset(next_offset);
+            for list in [&mut offsets, &mut self.achieved] {
+                // Refused is only an offset below zero.
+                let _set = match list.find_partition(&origin.topic, origin.partition) {
+                    Some(mut element) => element.set_offset(next_offset),
+                    None => list.add_partition_offset(&origin.topic, origin.partition, next_offset),
+                };
+            }
+            for lane in &mut self.lanes {
+                lane.is_in_flight &= !Arc::ptr_eq(&lane.pending.origin, &origin);
+            }
+        }
+        self.commit(&offsets);
+    }
+
+    /// Without waiting for the broker: a commit that is lost costs a batch that is delivered again, and the next
+    /// one's covers it.
+    fn commit(&self, offsets: &TopicPartitionList) {
+        let Some(consumer) = self.consumer.upgrade() else {
+            return;
+        };
+        if let Err(error) = consumer.commit(offsets, CommitMode::Async) {
+            tracing::warn!(group = self.delivery.group, "offsets were not committed: {error}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `cargo lambda watch`: the functions as Lambda runs them, in processes of their own behind its Runtime API.
+//! <https://www.cargo-lambda.info/commands/watch.html>
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures::future::join_all;
+use reqwest::Url;
+use tokio::process::Command;
+use tokio::time::Instant;
+
+use super::data_folder::DataFolder;
+use super::kafka_jars::target_folder;
+use super::process::{Log, ServerProcess, StopSignal};
+use super::{ServerError, port};
+
+const NAME: &str = "cargo lambda watch";
+const START_PATIENCE: Duration = Duration::from_secs(60);
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// A request that starts each function, and what any answer to it shows: that the function runs.
+const FIRST_REQUESTS: [(&str, &str); 3] =
+    [("ingest", "/health"), ("users", "/blocked"), ("consume", "/2015-03-31/functions/consume/invocations")];
+
+/// The functions behind `cargo lambda watch`.
+#[derive(Debug)]
+pub struct LambdaWatch {
+    process: ServerProcess,
+    url: Url,
+    log: PathBuf,
+}
+
+impl LambdaWatch {
+    /// Builds the functions, with what cargo says shown, and serves them on this port of 127.0.0.1 with its log in
+    /// `data`; waits until every one of them answers. `variables` are the functions' environment, beside our own.
+    ///
+    /// # Errors
+    /// cargo-lambda is missing, the functions cannot be built, the port is taken, or a function does not answer: the
+    /// log's last lines say why.
+    pub async fn start(data: &DataFolder, port: u16, variables: Vec<(String, String)>) -> Result<Self, ServerError> {
+        let program = program()?;
+        build().await?;
+        if !port::is_free(port) {
+            return Err(ServerError::PortTaken { name: NAME, port });
+        }
+        let folder = data.subfolder("functions");
+        fs::create_dir_all(&folder.path).map_err(|source| ServerError::Folder { path: folder.path.clone(), source })?;
+        let log = Log::in_folder(&folder);
+        let mut command = Command::new(program);
+        command
+            .args(["lambda", "--color", "never", "watch"])
+            // On its own, it listens on all addresses.
+            .args(["--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()])
+            .current_dir(workspace())
+            // Not by --env-file: a secret is on no disk then, and a value may have several lines, as a certificate has.
+            .envs(variables);
+        let process = ServerProcess::spawn(NAME, command, log.clone(), StopSignal::Terminate, &folder)?;
+        let url =
+            format!("http://127.0.0.1:{port}").parse().map_err(|_| ServerError::PortTaken { name: NAME, port })?;
+        let mut watch = Self { process, url, log: log.path().to_owned() };
+        let ready = tokio::select! {
+            ready = every_function_answers(&watch.url) => if ready { Ok(()) } else {
+                Err(ServerError::NotReady { name: NAME, patience: START_PATIENCE, log: log.tail() })
+            },
+            died = watch.process.died() => Err(died),
+        };
+        match ready {
+            Ok(()) => Ok(watch),
+            Err(error) => {
+                watch.process.kill9().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The base of the HTTP API and of Lambda's Invoke API.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The file with what it and the functions say.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Answers when it has ended although nobody stopped it.
+    pub async fn died(&self) -> ServerError {
+        self.process.died().await
+    }
+
+    /// Stops it, and the functions with it.
+    pub async fn stop(mut self) {
+        self.process.stop(STOP_PATIENCE).await;
+    }
+}
+
+/// Where `./local/up --lambda` installs it, else wherever it is found.
+fn program() -> Result<PathBuf, ServerError> {
+    const PROGRAM: &str = "cargo-lambda";
+    let ours = target_folder().join("tools/python/bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::iter::once(ours)
+        .chain(std::env::split_paths(&path))
+        .map(|folder| folder.join(PROGRAM))
+        .find(|program| program.is_file())
+        .ok_or(ServerError::NotInstalled { what: PROGRAM })
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// As `cargo lambda watch` has each of them built when it is first asked for, which would take the time of a request:
+/// with the same selection of packages, so that nothing is built twice.
+async fn build() -> Result<(), ServerError> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--locked"])
+        .args(FIRST_REQUESTS.iter().flat_map(|(function, _)| ["--bin", function]))
+        .current_dir(workspace())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .status()
+        .await
+        .map_err(|source| ServerError::Spawn { name: "cargo build", source })?;
+    if built.success() { Ok(()) } else { Err(ServerError::Build) }
+}
+
+/// Whether every function answers anything at all.
+async fn every_function_answers(base: &Url) -> bool {
+    // An event without records.
+    const EVENT: &str = r#"{"eventSource":"SelfManagedKafka","bootstrapServers":"","records":{}}"#;
+    let deadline = Instant::now() + START_PATIENCE;
+    let client = reqwest::Client::new();
+    let answers = FIRST_REQUESTS.map(async |(_, path)| {
+        let mut url = base.clone();
+        url.set_path(path);
+        loop {
+            let request = if path.ends_with("invocations") {
+                client.post(url.clone()).body(EVENT)
+            } else {
+                client.get(url.clone())
+            };
+            match tokio::time::timeout_at(deadline, request.send()).await {
+                Ok(Ok(_answer)) => return true,
+                Ok(Err(_not_yet)) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(_too_late) => return false,
+            }
+        }
+    });
+    join_all(answers).await.into_iter().all(|answers| answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    type Routes = BTreeMap<String, String>;
+
+    /// Each path's function, and that of all other paths.
+    fn in_template() -> (Routes, String) {
+        let text = fs::read_to_string(workspace().join("template.yaml")).unwrap_or_default();
+        let template: serde_norway::Value = serde_norway::from_str(&text).unwrap_or_default();
+        let (mut routes, mut others) = (Routes::new(), String::new());
+        for resource in template["Resources"].as_mapping().into_iter().flat_map(|resources| resources.values()) {
+            let function = resource["Metadata"]["BuildProperties"]["Binary"].as_str().unwrap_or_default();
+            let events = resource["Properties"]["Events"].as_mapping();
+            for event in events.into_iter().flat_map(|events| events.values()) {
+                if event["Type"].as_str() != Some("HttpApi") {
+                    continue;
+                }
+                match event["Properties"]["Path"].as_str() {
+                    Some(path) => {
+                        let before = routes.insert(path.to_owned(), function.to_owned());
+                        assert!(before.is_none_or(|before| before == function), "{path} has two functions");
+                    }
+                    None => function.clone_into(&mut others),
+                }
+            }
+        }
+        (routes, others)
+    }
+
+    fn in_cargo_toml() -> Result<Routes, Box<dyn std::error::Error>> {
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(workspace());
+        let metadata: Value = serde_json::from_slice(&cargo.output()?.stdout)?;
+        Ok(serde_json::from_value(metadata["metadata"]["lambda"]["watch"]["router"].clone())?)
+    }
+
+    #[test]
+    fn cargo_lambda_watch_serves_the_templates_routes_with_the_templates_functions() {
+        let (template, others) = in_template();
+        assert!(template.len() > 10, "the template is read");
+        let mut router = in_cargo_toml().unwrap_or_default();
+        let rest = ["/", "/{*path}"].map(|path| router.remove(path));
+        assert_eq!(rest, [Some(others.clone()), Some(others.clone())], "whatever no route takes");
+        // What goes where everything else goes need not be said.
+        let routes: Routes = template.into_iter().filter(|(_, function)| *function != others).collect();
+        assert_eq!(router, routes, "[workspace.metadata.lambda.watch.router] in Cargo.toml, and template.yaml");
+    }
+
+    #[test]
+    fn every_function_of_the_template_is_built_for_aws_and_waited_for() {
+        let (template, others) = in_template();
+        let mut functions: Vec<&str> = FIRST_REQUESTS.iter().map(|(function, _)| *function).collect();
+        functions.sort_unstable();
+        assert!(template.values().chain([&others]).all(|function| functions.contains(&function.as_str())));
+    }
+}

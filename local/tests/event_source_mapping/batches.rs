@@ -1,0 +1,161 @@
+//! What is in an event, and when it goes out: a test for each rule, with the page of AWS that it comes from.
+
+use std::time::{Duration, Instant};
+
+use base64_simd::STANDARD;
+use local::event_source_mapping::configuration::MappingConfiguration;
+use serde_json::json;
+
+use super::support::kafka::{Record, committed, produce, settings, topic_name};
+use super::support::recorder::{Recorder, offsets, places, records};
+use super::{LONG_WINDOW, mapping, numbered, start, topic_with};
+
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html#msk-sample-event>
+#[tokio::test(flavor = "multi_thread")]
+async fn the_event_is_as_lambda_writes_it() {
+    let record = Record {
+        key: Some(b"k\xff".to_vec()),
+        value: Some(b"{\"a\":1}".to_vec()),
+        headers: vec![
+            ("trace".to_owned(), Some(vec![0, 127, 128, 255])),
+            ("trace".to_owned(), Some(Vec::new())),
+            ("quo\"te".to_owned(), None),
+        ],
+        timestamp_ms: Some(1_545_084_650_987),
+        ..Record::default()
+    };
+    let tombstone = Record { timestamp_ms: Some(1), ..Record::default() };
+    let topic = topic_with(1, &[record, tombstone]).await;
+    let recorder = Recorder::new();
+    let mapping = start(&mapping(&topic, 2, LONG_WINDOW), &recorder);
+
+    let events = recorder.invocations(1).await;
+    mapping.stop().await;
+
+    let mut expected = json!({
+        "eventSource": "aws:kafka",
+        "eventSourceArn": "arn:aws:kafka:local:000000000000:cluster/sluice/local",
+        "bootstrapServers": settings().bootstrap_servers,
+        "records": { format!("{topic}-0"): [
+            {
+                "topic": topic, "partition": 0, "offset": 0, "timestamp": 1_545_084_650_987_i64,
+                "timestampType": "CREATE_TIME", "key": "a/8=", "value": "eyJhIjoxfQ==",
+                "headers": [{ "trace": [0, 127, -128, -1] }, { "trace": [] }, { "quo\"te": {} }],
+            },
+            {
+                "topic": topic, "partition": 0, "offset": 1, "timestamp": 1,
+                "timestampType": "CREATE_TIME", "key": null, "value": null, "headers": [],
+            },
+        ] },
+    });
+    assert_eq!(events, [expected.clone()]);
+
+    let self_managed = MappingConfiguration {
+        group: topic_name("another"),
+        is_self_managed: true,
+        batch_size: 2,
+        ..MappingConfiguration::of_topic(&topic)
+    };
+    let recorder = Recorder::new();
+    let mapping = start(&self_managed, &recorder);
+    let events = recorder.invocations(1).await;
+    mapping.stop().await;
+    expected["eventSource"] = json!("SelfManagedKafka");
+    expected.as_object_mut().unwrap().remove("eventSourceArn");
+    assert_eq!(events, [expected]);
+}
+
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html#invocation-eventsourcemapping-batching>
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_closes_at_its_size() {
+    let topic = topic_with(1, &numbered(25)).await;
+    let recorder = Recorder::new();
+    let mapping = start(&mapping(&topic, 10, LONG_WINDOW), &recorder);
+
+    let events = recorder.invocations(2).await;
+    mapping.stop().await;
+
+    assert_eq!(events.iter().map(offsets).collect::<Vec<_>>(), [(0..10).collect::<Vec<_>>(), (10..20).collect()]);
+    // The five that waited for more are not lost: nobody committed them.
+    assert_eq!(committed(&settings(), &format!("sluice-{topic}"), &topic, 1).await, [Some(20)]);
+}
+
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html#invocation-eventsourcemapping-batching>
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_closes_at_the_window_after_its_first_record() {
+    let window = Duration::from_millis(700);
+    let topic = topic_with(1, &[]).await;
+    let recorder = Recorder::new();
+    let mapping = start(&mapping(&topic, 100, window), &recorder);
+    // The group is joined, so that from here on only the window takes time.
+    produce(&settings(), &topic, &[Record::of("first")]).await;
+    recorder.invocations(1).await;
+
+    let begun = Instant::now();
+    produce(&settings(), &topic, &numbered(3)).await;
+    let events = recorder.invocations(2).await;
+    let took = begun.elapsed();
+    mapping.stop().await;
+
+    assert_eq!(offsets(&events[1]), [1, 2, 3]);
+    assert!(took >= window, "{took:?}");
+}
+
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html#invocation-eventsourcemapping-batching>
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_of_zero_delivers_what_is_there() {
+    let topic = topic_with(1, &[]).await;
+    let recorder = Recorder::new();
+    let mapping = start(&mapping(&topic, 100, Duration::ZERO), &recorder);
+    produce(&settings(), &topic, &[Record::of("first")]).await;
+    recorder.invocations(1).await;
+
+    produce(&settings(), &topic, &[Record::of("second")]).await;
+    let events = recorder.invocations(2).await;
+    mapping.stop().await;
+
+    assert_eq!(events.iter().map(offsets).collect::<Vec<_>>(), [[0], [1]]);
+}
+
+/// The payload has the records in base64.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html#invocation-eventsourcemapping-batching>
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_closes_at_six_megabytes_and_no_record_is_lost_between_two() {
+    let values: Vec<Vec<u8>> = (0..20_u8).map(|number| vec![number; 1_000_000]).collect();
+    let topic = topic_with(1, &values.iter().map(|value| Record::of(value.clone())).collect::<Vec<_>>()).await;
+    let recorder = Recorder::new();
+    let mapping = start(&mapping(&topic, 10_000, Duration::from_secs(2)), &recorder);
+
+    recorder.has_seen(20).await;
+    let events = recorder.invocations(1).await;
+    mapping.stop().await;
+
+    let delivered: Vec<Vec<u8>> = events
+        .iter()
+        .flat_map(records)
+        .map(|record| STANDARD.decode_to_vec(record["value"].as_str().unwrap()).unwrap())
+        .collect();
+    assert_eq!(delivered, values);
+    let sizes: Vec<usize> = events.iter().map(|event| event.to_string().len()).collect();
+    assert!(sizes.iter().all(|size| *size <= 6 * 1024 * 1024), "{sizes:?}");
+    assert_eq!(events.iter().map(|event| records(event).len()).collect::<Vec<_>>(), [4, 4, 4, 4, 4]);
+}
+
+/// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_holds_records_of_several_partitions_each_in_order_up_to_the_batch_size() {
+    let records: Vec<Record> = (0..7).map(|number| Record::of(number.to_string()).in_partition(number % 3)).collect();
+    let topic = topic_with(3, &[]).await;
+    let recorder = Recorder::new();
+    let mapping = start(&mapping(&topic, 7, LONG_WINDOW), &recorder);
+
+    // No partition fills the batch; all of them do.
+    produce(&settings(), &topic, &records).await;
+    let events = recorder.invocations(1).await;
+    mapping.stop().await;
+
+    let keys: Vec<_> = events[0]["records"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(keys, [0, 1, 2].map(|partition| format!("{topic}-{partition}")));
+    assert_eq!(places(&events[0]), [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0), (2, 1)]);
+    assert_eq!(committed(&settings(), &format!("sluice-{topic}"), &topic, 3).await, [Some(3), Some(2), Some(2)]);
+}
