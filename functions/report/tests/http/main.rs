@@ -51,7 +51,8 @@ impl Function {
             lockout: Rule { after: 5, window_ms: 60_000, for_ms: 900_000 },
         };
         let identity = Identity::new(database.pool.clone(), clock.clone(), &settings, None);
-        let reports = Reports::new(database.pool.clone(), clock, &ReportSettings { mail: None }, &Aws::default()).unwrap();
+        let reports =
+            Reports::new(database.pool.clone(), clock, &ReportSettings { mail: None }, &Aws::default()).unwrap();
         Self { database, routes: serve(report::routes(reports, identity)) }
     }
 
