@@ -18,7 +18,7 @@ use sqlx::error::BoxDynError;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool};
-use sqlx::{Connection as _, Executor as _, Postgres};
+use sqlx::{Executor as _, Postgres};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
