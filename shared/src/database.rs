@@ -63,16 +63,13 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 impl DatabaseError {
     /// Of a connection that was not opened.
     fn of(error: sqlx::Error) -> Self {
-        let is_refusal = match &error {
-            // Authorisation, no such database, no such schema.
-            sqlx::Error::Database(error) => {
-                error.code().is_some_and(|code| ["28", "3D", "3F"].contains(&code.get(..2).unwrap_or_default()))
-            }
-            // No TLS to be had; and a certificate that is not to be trusted, which rustls wraps.
-            sqlx::Error::Tls(_) => true,
-            sqlx::Error::Io(error) => error.kind() == ErrorKind::InvalidData,
-            _ => false,
-        };
+        // Authorisation, no such database, no such schema.
+        let code = error.as_database_error().and_then(|error| error.code());
+        let is_told = code.is_some_and(|code| ["28", "3D", "3F"].contains(&code.get(..2).unwrap_or_default()));
+        // No TLS to be had; and a certificate that is not to be trusted, which rustls wraps.
+        let is_untrusted = matches!(&error, sqlx::Error::Tls(_))
+            || matches!(&error, sqlx::Error::Io(error) if error.kind() == ErrorKind::InvalidData);
+        let is_refusal = is_told || is_untrusted;
         if is_refusal { Self::Refused(error) } else { Self::Unreachable(error) }
     }
 

@@ -17,6 +17,9 @@ use tokio_util::task::AbortOnDropHandle;
 pub(crate) const CLUSTER: &str = "arn:aws:kafka:eu-central-1:123456789012:cluster/sluice/5f-2";
 pub(crate) const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:sluice-AbCdEf";
 
+/// The keys of tokens, which nobody changes.
+pub(crate) const TOKEN_SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:tokens-AbCdEf";
+
 /// What is answered now, and how often it was asked for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answers {
@@ -100,6 +103,9 @@ async fn brokers(State(answers): Api, Path(arn): Path<String>) -> (StatusCode, J
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>
 async fn secret(State(answers): Api, headers: HeaderMap, question: Bytes) -> (StatusCode, Json<Value>) {
     let question: Value = serde_json::from_slice(&question).unwrap();
+    if question["SecretId"] == TOKEN_SECRET {
+        return (StatusCode::OK, Json(json!({"ARN": TOKEN_SECRET, "Name": "tokens", "SecretString": "5a".repeat(32)})));
+    }
     let mut answers = answers.lock().unwrap();
     answers.secret_asked += 1;
     assert_eq!(headers["x-amz-target"], "secretsmanager.GetSecretValue");

@@ -10,6 +10,10 @@ mod authority;
 mod aws;
 mod certificates;
 mod command;
+#[path = "../lambda/function.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod function;
+mod functions;
 mod rotation;
 mod scram;
 mod tokens;

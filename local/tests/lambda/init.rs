@@ -1,12 +1,36 @@
-//! A function that cannot start.
+//! A function's start: what an operator has to mend ends it, what passes does not.
 
 use std::time::Duration;
 
 use local::lambda::{Lambda, LambdaError, Plan};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use super::function::{TIMEOUT, environment};
+use super::support::database::TestDatabase;
 use super::support::gateway::plan;
 use super::support::{binaries, kafka};
+
+type Environment = Vec<(&'static str, String)>;
+
+async fn start(name: &'static str, environment: Environment) -> (Lambda, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let binary = binaries::folder().await.join(name);
+    let plan = Plan { name, binary, environment, timeout: TIMEOUT, freezes: true, folder: folder.path().to_owned() };
+    (Lambda::start(plan, 1).await.unwrap(), folder)
+}
+
+/// The one line that a function says before it ends.
+async fn last_words(name: &'static str, environment: Environment) -> String {
+    let (mut lambda, _folder) = start(name, environment).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), lambda.ended()).await.expect("it ends");
+    let LambdaError::Ended { status, log, .. } = ended else { panic!("{name}: {ended}") };
+    assert!(!status.success());
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [line] = &lines[..] else { panic!("{name} says: {log}") };
+    assert_eq!(line["level"], "ERROR");
+    line["message"].as_str().unwrap().to_owned()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_that_lacks_a_variable_ends_with_one_line_that_names_it() {
@@ -19,23 +43,56 @@ async fn a_function_that_lacks_a_variable_ends_with_one_line_that_names_it() {
         ("ingest", "TOKEN_KEY"),
         ("users", "TOKEN_KEY"),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let plan = Plan {
-            name,
-            binary: binaries::folder().await.join(name),
-            environment: complete.iter().filter(|(variable, _)| *variable != lacking).cloned().collect(),
-            timeout: TIMEOUT,
-            freezes: true,
-            folder: folder.path().to_owned(),
-        };
-        let mut lambda = Lambda::start(plan, 1).await.unwrap();
-        let ended = tokio::time::timeout(Duration::from_secs(10), lambda.ended()).await.expect("it ends");
-        let LambdaError::Ended { status, log, .. } = ended else { panic!("{name} without {lacking}: {ended}") };
-        assert!(!status.success());
-        let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let [line] = &lines[..] else { panic!("{name} without {lacking} says: {log}") };
-        assert_eq!(line["level"], "ERROR");
-        let message = line["message"].as_str().unwrap();
+        let environment = complete.iter().filter(|(variable, _)| *variable != lacking).cloned().collect();
+        let message = last_words(name, environment).await;
         assert!(message.starts_with(&format!("{lacking} is not set: it should hold ")), "{message}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_is_refused_or_told_wrongly_ends_with_one_line_that_says_so() {
+    let (contracts, database) = (plan(), TestDatabase::create().await);
+    let (_, place) = database.url.split_once('@').unwrap();
+    let complete = environment(&database.url, &kafka::settings(), contracts.contracts());
+    for (name, variable, value, expected) in [
+        (
+            "consume",
+            "DATABASE_URL",
+            format!("postgres://nobody:wrong@{place}"),
+            "DATABASE_URL: the connection is refused: ",
+        ),
+        (
+            "consume",
+            "DATABASE_URL",
+            format!("{}?sslmode=require", database.url),
+            "DATABASE_URL: the connection is refused: ",
+        ),
+        ("ingest", "KAFKA_AUTH", "tls".to_owned(), "KAFKA_SSL_CERT is not set: it should hold "),
+        ("ingest", "KAFKA_SSL_CA", "/not/there".to_owned(), "KAFKA_SSL_CA is malformed: it should hold "),
+        ("users", "DATABASE_SECRET_ARN", "sluice".to_owned(), "DATABASE_SECRET_ARN is malformed: it should hold "),
+    ] {
+        let others = complete.iter().filter(|(other, _)| *other != variable).cloned();
+        let message = last_words(name, others.chain([(variable, value)]).collect()).await;
+        assert!(message.starts_with(expected), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_whose_servers_say_nothing_asks_for_its_first_invocation_within_init_all_the_same() {
+    let contracts = plan();
+    // They take connections, and that is all.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let database = format!("postgres://sluice:sluice@{address}/sluice");
+    let settings = shared::kafka::KafkaSettings::plaintext(address);
+    let (lambda, _folder) = start("ingest", environment(&database, &settings, contracts.contracts())).await;
+    let sandbox = &lambda.sandboxes()[0];
+    // Lambda gives 10 s; what is looked up at AWS may take four.
+    let ready = tokio::time::timeout(Duration::from_secs(10), sandbox.ready_after()).await.unwrap().unwrap();
+    assert!(ready < Duration::from_secs(6), "{ready:?}");
+    let log = sandbox.log();
+    for said in ["DATABASE_URL: the database does not answer", "KAFKA_BOOTSTRAP_SERVERS: no answer from the cluster"] {
+        assert!(log.contains(said), "{log}");
+    }
+    lambda.stop().await.unwrap();
 }

@@ -86,8 +86,10 @@ impl LookUpError {
             }
             // No region, no credentials: nobody was asked.
             SdkError::ConstructionFailure(_) => Self::Refused { variable, service, cause: chain(error) },
-            // Timeouts, connections, answers that cannot be read; and what a newer SDK may add.
-            _ => Self::Unavailable { variable, service, cause: chain(error) },
+            // And what a newer SDK may add.
+            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) | _ => {
+                Self::Unavailable { variable, service, cause: chain(error) }
+            }
         }
     }
 }

@@ -140,8 +140,9 @@ impl Login {
     /// What the work fails with.
     pub async fn hold<T, E>(&self, work: impl AsyncFn() -> Result<T, E>) -> Result<T, E> {
         self.renew_if_due().await;
-        match work().await {
-            Err(_) if self.renew_if_refused().await => work().await,
+        // In boxes: the compiler follows the types of futures only so deep.
+        match Box::pin(work()).await {
+            Err(_) if self.renew_if_refused().await => Box::pin(work()).await,
             done => done,
         }
     }

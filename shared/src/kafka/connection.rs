@@ -26,8 +26,8 @@ pub enum ProducerError {
     #[error("Kafka: the connection is refused: {0}")]
     Refused(String),
     /// No broker answers.
-    #[error("KAFKA_BOOTSTRAP_SERVERS: no answer from the cluster")]
-    Silent,
+    #[error("KAFKA_BOOTSTRAP_SERVERS: no answer from the cluster: {0}")]
+    Silent(String),
 }
 
 impl ProducerError {
@@ -35,7 +35,7 @@ impl ProducerError {
     pub fn passes(&self) -> bool {
         match self {
             Self::LookUp(error) => error.passes(),
-            Self::Silent => true,
+            Self::Silent(_) => true,
             Self::Settings(_) | Self::Refused(_) => false,
         }
     }

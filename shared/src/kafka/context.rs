@@ -13,19 +13,21 @@ use super::token::IamTokens;
 pub struct Context {
     tokens: Option<IamTokens>,
     refusal: watch::Sender<Option<String>>,
+    last_error: watch::Sender<Option<String>>,
 }
 
 impl Context {
     pub(super) fn new(tokens: Option<IamTokens>) -> Self {
-        Self { tokens, refusal: watch::Sender::new(None) }
+        Self { tokens, refusal: watch::Sender::new(None), last_error: watch::Sender::new(None) }
     }
 
-    /// Why brokers refused us last, or we them: certificates, names, passwords, tokens. Nothing that waiting mends.
-    pub fn refusal(&self) -> Option<String> {
-        self.refusal.borrow().clone()
+    /// What went wrong last, if anything did.
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.borrow().clone()
     }
 
-    /// Waits for a refusal.
+    /// Waits for brokers that refuse us, or that we refuse: certificates, names, passwords, tokens. Nothing that waiting
+    /// mends.
     pub async fn refused(&self) -> String {
         match self.refusal.subscribe().wait_for(Option::is_some).await.map(|refusal| refusal.clone()) {
             Ok(Some(refusal)) => refusal,
@@ -34,12 +36,16 @@ impl Context {
         }
     }
 
-    /// Notes an error of the client's, if it is a refusal; logs the first of a kind.
+    /// Notes an error of the client's; logs the first refusal.
     pub fn note(&self, error: &KafkaError, reason: &str) {
-        if !error.rdkafka_error_code().is_some_and(is_refusal) {
+        let said = first_line(reason);
+        self.last_error.send_replace(Some(said.clone()));
+        // In TLS 1.3 a broker says that it does not take our certificate when the connection is there already: it ends
+        // like one that is cut, but for the words.
+        let is_alert = said.contains("SSL routines") && said.contains("alert");
+        if !is_alert && !error.rdkafka_error_code().is_some_and(is_refusal) {
             return;
         }
-        let said = first_line(reason);
         let is_new = self.refusal.send_replace(Some(said.clone())).is_none();
         if is_new {
             tracing::error!("Kafka: the connection is refused: {said}");

@@ -104,7 +104,7 @@ impl Producer {
                     return Ok(());
                 }
             }
-            Err(ProducerError::Silent)
+            Err(ProducerError::Silent(context.last_error().unwrap_or_else(|| "no word".to_owned())))
         };
         tokio::select! {
             biased;

@@ -1,0 +1,64 @@
+//! The real binary of `ingest`, which finds cluster, database and keys at AWS, under an emulation of Lambda.
+
+use std::time::Duration;
+
+use serde_json::json;
+use shared::contract::Registry;
+use shared::identity::make_admin;
+use shared::identity::name::UserName;
+use shared::identity::password::Password;
+use shared::kafka::topics;
+use shared::testing::TestDatabase;
+
+use crate::aws::{CLUSTER, SECRET, StubAws, TOKEN_SECRET};
+use crate::function::{Function, TIMEOUT, position, request};
+use crate::support::gateway::{ADMIN, plan};
+use crate::support::kafka;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_finds_brokers_password_and_token_key_at_aws_and_a_new_password_after_a_rotation() {
+    let (plan, database, aws) = (plan(), TestDatabase::create().await, StubAws::start().await);
+    let kafka = kafka::settings();
+    topics::ensure(&kafka, &Registry::load(Some(plan.contracts())).unwrap()).await.unwrap();
+    make_admin(&database.pool, &UserName::parse(ADMIN.0).unwrap(), Password::given(ADMIN.1)).await.unwrap();
+    let role = format!("role_{}", uuid::Uuid::new_v4().simple());
+    let run = async |sql: String| sqlx::raw_sql(&sql).execute(&database.pool).await.map(drop).unwrap();
+    run(format!("create role {role} superuser login password 'first'")).await;
+    let tell = |password: &str| {
+        let secret = json!({"username": role, "password": password}).to_string();
+        aws.set(|answers| answers.secret = secret);
+    };
+    tell("first");
+    aws.set(|answers| answers.brokers = json!({"bootstrapBrokerString": kafka.bootstrap_servers}));
+
+    let (_, place) = database.url.split_once('@').unwrap();
+    let mut environment: Vec<(&'static str, String)> = vec![
+        ("MSK_CLUSTER_ARN", CLUSTER.to_owned()),
+        ("DATABASE_URL", format!("postgres://{place}")),
+        ("DATABASE_SECRET_ARN", SECRET.to_owned()),
+        ("TOKEN_SECRET_ARN", TOKEN_SECRET.to_owned()),
+        ("CONTRACTS_DIR", plan.contracts().to_str().unwrap().to_owned()),
+    ];
+    environment.extend(aws.variables().map(|(name, value)| (name, value.to_owned())));
+    let ingest = Function::start("ingest", environment, TIMEOUT).await;
+    let ready = ingest.lambda.sandboxes()[0].ready_after();
+    tokio::time::timeout(Duration::from_secs(10), ready).await.unwrap().unwrap();
+
+    for user in 1..=3 {
+        assert_eq!(ingest.post("/events/route", &[], &position(user)).await.0, 202);
+    }
+    assert_eq!((aws.answers().brokers_asked, aws.answers().secret_asked), (1, 1), "kept over invocations");
+
+    run(format!("alter role {role} password 'second'")).await;
+    tell("second");
+    run(format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{role}'")).await;
+    let mut question = request("$default", "/continents", &[], "");
+    question["requestContext"]["http"]["method"] = json!("GET");
+    let answer = ingest.invoke(&question).await.unwrap();
+    assert_eq!(answer["statusCode"], 200, "{answer}");
+    assert_eq!((aws.answers().brokers_asked, aws.answers().secret_asked), (1, 2));
+    let said = ingest.lambda.sandboxes()[0].log();
+    assert!(!said.contains("second") && said.contains("the login, which has been renewed"), "{said}");
+    ingest.lambda.stop().await.unwrap();
+    run(format!("drop role {role}")).await;
+}
