@@ -98,7 +98,7 @@ async fn send(producer: &Producer, topic: &str, origin: &Origin, mark: &Mark, js
                 tracing::error!(topic = source, partition, offset, "a record is too large, and is DISCARDED: {error}");
                 return;
             }
-            SendError::Unacknowledged(_) | SendError::UnknownTopic => {
+            SendError::Unacknowledged(_) | SendError::UnknownTopic | SendError::Unconnected(_) => {
                 tracing::warn!("the topic {topic} does not take discarded records, and is tried again: {error}");
                 tokio::time::sleep(TRY_AGAIN_AFTER).await;
             }
