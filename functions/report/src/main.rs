@@ -7,7 +7,7 @@ use report::{Function, ReportSettings, Reports};
 use serde_json::value::RawValue;
 use shared::aws::Aws;
 use shared::http::login::logged_in;
-use shared::identity::{Identity, IdentitySettings, Relay};
+use shared::identity::{Identity, Relay};
 use shared::settings::from_env;
 use shared::start::{HttpWorld, World};
 use shared::{database, telemetry};
