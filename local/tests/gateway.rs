@@ -105,7 +105,7 @@ async fn no_web_page_invokes_a_function() {
     for host in ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"] {
         for host in [host.to_owned(), format!("{host}:{port}")] {
             let (status, body) = invoke(&[("host", &host)]).await;
-            assert_eq!((status, &body["errorType"]), (200, &json!("ConsumeError")), "{host} {body}");
+            assert_eq!((status, &body["errorType"]), (200, &json!("Sluice.NotABatch")), "{host} {body}");
         }
     }
 }
