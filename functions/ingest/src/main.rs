@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lambda_http::Error;
 use shared::http::lambda;
 use shared::http::login::logged_in;
-use shared::identity::{Identity, IdentitySettings, Relay};
+use shared::identity::{Identity, Relay};
 use shared::metrics::Metrics;
 use shared::start::{HttpWorld, World};
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use lambda_http::Error;
 use shared::http::lambda;
 use shared::http::login::logged_in;
-use shared::identity::{Identity, IdentitySettings, Relay};
+use shared::identity::{Identity, Relay};
 use shared::metrics::Metrics;
 use shared::settings::from_env;
 use shared::start::{HttpWorld, World};

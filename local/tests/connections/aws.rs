@@ -75,7 +75,7 @@ impl StubAws {
     }
 
     /// The variables by which a process finds it.
-    pub(crate) fn variables(&self) -> [(&str, &str); 4] {
+    pub(crate) fn variables(&self) -> [(&'static str, &str); 4] {
         [
             ("AWS_ENDPOINT_URL_KAFKA", &self.url),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.url),

@@ -96,7 +96,7 @@ async fn brokers_are_looked_up_once_and_again_when_all_of_them_fail_and_the_old_
     let source = KafkaSource::read(|name| (name == "MSK_CLUSTER_ARN").then(|| CLUSTER.to_owned())).unwrap();
     let producer = Producer::looked_up(source, aws.client().await);
     let send = async || {
-        let record = Outgoing { topic: &topic, key: None, value: b"{}", headers: &[] };
+        let record = Outgoing { topic: &topic, key: None, value: Some(b"{}"), headers: &[] };
         producer.send(&[record]).await.remove(0).map(|acknowledged| acknowledged.offset)
     };
 

@@ -118,7 +118,7 @@ async fn topics_producer_and_mapping_are_known_by_tokens_which_are_renewed_befor
     let mapping = EventSourceMapping::start(mapping, &settings, Arc::clone(&recorder) as _).unwrap();
     let mut sent = 0;
     while short.asked() < 6 {
-        let record = Outgoing { topic: "routes", key: None, value: b"{}", headers: &[] };
+        let record = Outgoing { topic: "routes", key: None, value: Some(b"{}"), headers: &[] };
         let answer = producer.send(&[record]).await.remove(0);
         assert!(answer.is_ok(), "after {sent} records: {answer:?}");
         sent += 1;
@@ -148,7 +148,7 @@ async fn a_signer_that_fails_or_hangs_is_told_within_seconds_and_a_send_after_it
 
         // A request in the meantime is answered, and the one after it finds a new client, which asks for a token.
         let send = async || {
-            let record = Outgoing { topic: "routes", key: None, value: b"{}", headers: &[] };
+            let record = Outgoing { topic: "routes", key: None, value: Some(b"{}"), headers: &[] };
             producer.send(&[record]).await.remove(0)
         };
         let begun = Instant::now();

@@ -14,7 +14,7 @@ use shared::kafka::KafkaSettings;
 
 /// The cluster.
 pub fn settings() -> KafkaSettings {
-    KafkaSettings { bootstrap_servers: super::from_with_servers("KAFKA_BOOTSTRAP_SERVERS") }
+    KafkaSettings::plaintext(super::from_with_servers("KAFKA_BOOTSTRAP_SERVERS"))
 }
 
 /// A topic's name that nobody else has.
