@@ -80,7 +80,6 @@ impl World {
         beside: impl Future<Output = Result<T, StartError>>,
     ) -> Result<(Self, T), StartError> {
         let settings = Settings::read(from_env)?;
-        let registry = Arc::new(Registry::load(settings.contracts_dir.as_deref())?);
         let clock = Clock::system();
         let database = async {
             let (pool, login) = Login::open(&settings.database, aws, &clock, max_connections).await?;
@@ -92,7 +91,9 @@ impl World {
             }
             Ok((pool, login))
         };
-        let ((pool, login), beside) = futures::try_join!(database, beside)?;
+        // Last, as it keeps the processor for some milliseconds, in which the others are on their way already.
+        let contracts = async { Ok(Arc::new(Registry::load(settings.contracts_dir.as_deref())?)) };
+        let ((pool, login), beside, registry) = futures::try_join!(database, beside, contracts)?;
         let wait_for_parent = settings.wait_for_parent;
         Ok((Self { registry, pool, login, clock, wait_for_parent }, beside))
     }

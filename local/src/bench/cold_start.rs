@@ -22,7 +22,8 @@ use crate::servers::RunningServers;
 use crate::terminal::say;
 
 const ROUNDS: usize = 20;
-const PACKAGES: [&str; 4] = ["consume", "ingest", "users", "baseline"];
+/// `local` among them, so that they share what cargo has built for it.
+const PACKAGES: [&str; 6] = ["local", "consume", "ingest", "report", "users", "baseline"];
 const USER: &str = "cold-start";
 const PASSWORD: &str = "correct horse battery";
 const EVENT: &str = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}"#;
@@ -69,6 +70,7 @@ pub(super) async fn measure(servers: &RunningServers, folder: &Path) -> Result<(
         function("ingest", Some(&event)),
         function("consume", None),
         function("users", None),
+        function("report", None),
     ];
     for _ in 0..ROUNDS {
         for function in &mut functions {
