@@ -188,7 +188,7 @@ mod tests {
         for payload in ["", "{}", r#"{"eventSource":"aws:sqs","records":{}}"#, r#"{"Records":[]}"#] {
             assert!(Batch::decode(payload.as_bytes()).is_err(), "{payload}");
         }
-        let record = json!({"t-0": [{"topic": "t", "partition": 0, "offset": 3, "value": "no base64"}]});
+        let record = json!({"t-0": [{"topic": "t", "partition": 0, "offset": 3, "value": "no base64!"}]});
         assert_eq!(decoded(record).err().as_deref(), Some("the key or value of t-0@3 is not base64"));
     }
 
