@@ -26,6 +26,7 @@ pub mod scheduler;
 mod schema;
 pub mod send;
 pub mod servers;
+pub mod template;
 pub mod terminal;
 mod up;
 mod with_servers;

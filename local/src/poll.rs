@@ -13,6 +13,7 @@ use crate::environment::Environment;
 use crate::event_source_mapping::function::{Function, OverHttp};
 use crate::event_source_mapping::{EventSourceMapping, configuration};
 use crate::interrupts::Interrupts;
+use crate::template;
 use crate::terminal::say;
 
 /// Reads Kafka and invokes `consume` over HTTP, on Lambda's rules, as template.yaml configures it.
@@ -29,7 +30,7 @@ impl Poll {
         let environment = Environment::default();
         let kafka = environment.kafka()?.look_up(&Aws::default()).await?;
         let registry = Registry::load(environment.contracts_dir().as_deref())?;
-        let configurations = configuration::of_registry(&configuration::template_path(), &registry)?;
+        let configurations = configuration::of_registry(&template::own_path(), &registry)?;
         let function: Arc<dyn Function> = Arc::new(OverHttp::new(&self.endpoint, "consume")?);
         let mut mappings = Vec::with_capacity(configurations.len());
         for configuration in configurations {

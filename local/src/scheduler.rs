@@ -16,26 +16,14 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::event_source_mapping::function::{EndpointError, Function as _, OverHttp};
+use crate::template::{Template, TemplateError};
 
 /// Why there are no schedules.
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
     /// The template cannot be read.
-    #[error("{}: {source}", .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is not YAML.
-    #[error("{}: {source}", .path.display())]
-    Yaml {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: serde_norway::Error,
-    },
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     /// A schedule is not one.
     #[error("{}: {event}/Properties/Schedule should be one such as cron(0 * * * ? *) or rate(5 minutes)", .path.display())]
     Expression {
@@ -70,12 +58,9 @@ enum When {
 /// # Errors
 /// The template cannot be read, or a schedule in it is not as it should be.
 pub fn of_template(path: &Path) -> Result<Vec<Schedule>, ScheduleError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ScheduleError::Unreadable { path: path.to_owned(), source })?;
-    let template: Value =
-        serde_norway::from_str(&text).map_err(|source| ScheduleError::Yaml { path: path.to_owned(), source })?;
+    let template = Template::read(path)?;
     let mut schedules = Vec::new();
-    for (resource, function) in template.get("Resources").and_then(Value::as_mapping).into_iter().flatten() {
+    for (resource, function) in template.resources() {
         let binary = function
             .get("Metadata")
             .and_then(|metadata| metadata.get("BuildProperties"))
@@ -85,7 +70,7 @@ pub fn of_template(path: &Path) -> Result<Vec<Schedule>, ScheduleError> {
             if event.get("Type").and_then(Value::as_str) != Some("Schedule") {
                 continue;
             }
-            let [resource, name] = [resource, name].map(|name| name.as_str().unwrap_or_default());
+            let name = name.as_str().unwrap_or_default();
             let expression = event.get("Properties").and_then(|properties| properties.get("Schedule"));
             let when = expression.and_then(Value::as_str).and_then(When::parse).ok_or_else(|| {
                 ScheduleError::Expression { path: path.to_owned(), event: format!("{resource}/Events/{name}") }
@@ -226,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_templates_report_is_due_every_hour() {
-        let schedules = of_template(&crate::event_source_mapping::configuration::template_path()).unwrap();
+        let schedules = of_template(&crate::template::own_path()).unwrap();
         let [schedule] = &schedules[..] else { panic!("{schedules:?}") };
         assert_eq!((schedule.function.as_str(), schedule.name.as_str()), ("report", "Hourly"));
         let next = schedule.when.after("2026-11-21T16:59:59.5Z".parse().unwrap()).unwrap();

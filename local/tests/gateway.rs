@@ -5,8 +5,8 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
+use local::template::{self, Template};
 use serde_json::{Value, json};
 use support::gateway::plan;
 use support::kafka::{committed, settings};
@@ -113,10 +113,8 @@ async fn no_web_page_invokes_a_function() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_template_the_document_and_the_router_have_the_same_routes() {
     let gateway = plan().without_consuming().start().await;
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml")).unwrap();
-    let template: serde_norway::Value = serde_norway::from_str(&text).unwrap();
-    let functions = template["Resources"].as_mapping().unwrap().values();
-    let events = functions.filter_map(|resource| resource["Properties"]["Events"].as_mapping());
+    let template = Template::read(&template::own_path()).unwrap();
+    let events = template.resources().filter_map(|(_, resource)| resource["Properties"]["Events"].as_mapping());
     let in_template: BTreeSet<(String, String)> = events
         .flat_map(|events| events.values())
         .filter_map(|event| {

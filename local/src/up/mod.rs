@@ -30,7 +30,7 @@ use crate::servers::{
     self, BrokerChoice, DataFolder, DatabaseChoice, LambdaWatch, PostgresOptions, RunningServers, ServerError,
 };
 use crate::terminal::say;
-use crate::{CommandError, poll, schema};
+use crate::{CommandError, poll, schema, template};
 
 /// Starts Apache Kafka, PostgreSQL and the functions, and runs until Ctrl-C.
 #[derive(Debug, Args)]
@@ -165,8 +165,8 @@ impl Up {
         schema::create_topics(&kafka, &registry).await?;
         admin::make(&settings.database, &admin.name, &admin.password, users.blocklist).await?;
 
-        let configurations = configuration::of_registry(&configuration::template_path(), &registry)?;
-        let schedules = scheduler::of_template(&configuration::template_path())?;
+        let configurations = configuration::of_registry(&template::own_path(), &registry)?;
+        let schedules = scheduler::of_template(&template::own_path())?;
         let port = listener.local_addr().map_err(CommandError::Serve)?.port();
         let functions = if self.lambda {
             say("building the functions and starting them under cargo lambda watch");

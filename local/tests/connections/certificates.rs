@@ -8,6 +8,7 @@ use shared::testing::TestDatabase;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use crate::authority::Authority;
+use crate::aws::{SECRET, StubAws};
 use crate::command::run;
 use crate::support::gateway::{ADMIN, client_of, plan};
 use crate::support::process::UpProcess;
@@ -53,6 +54,7 @@ async fn an_event_reaches_its_row_over_verified_tls_with_a_clients_certificate_f
     let world = World::start().await;
     let ca = world.file("ca.pem", &world.authority.certificate);
     let (certificate, key) = world.authority.sign(&["sluice"]);
+    let secret = json!({"certificate": certificate, "privateKey": key}).to_string();
     let key = world.file("client.key", &key);
     let env_file = world.file(
         "variables",
@@ -88,8 +90,29 @@ async fn an_event_reaches_its_row_over_verified_tls_with_a_clients_certificate_f
     let (stdout, stderr) = (read(&up.log("stdout")), read(&up.log("stderr")));
     assert!(!stdout.contains("PRIVATE KEY") && !stderr.contains("PRIVATE KEY"));
 
+    a_certificate_and_key_that_are_a_secret_serve_as_well(&world, secret).await;
     connections_that_are_refused_are_told_in_one_line(&world).await;
     world.stop().await;
+}
+
+async fn a_certificate_and_key_that_are_a_secret_serve_as_well(world: &World, secret: String) {
+    let aws = StubAws::start().await;
+    let topics = async || {
+        let variables = [
+            ("KAFKA_BOOTSTRAP_SERVERS", world.brokers.as_str()),
+            ("KAFKA_AUTH", "tls"),
+            ("KAFKA_SSL_CA", &world.authority.certificate),
+            ("KAFKA_SECRET_ARN", SECRET),
+        ];
+        run("topics", &[variables.as_slice(), &aws.variables()].concat()).await
+    };
+    aws.set(|answers| answers.secret = secret);
+    let said = topics().await;
+    assert!(said.is_well && said.stdout.contains("topic routes"), "{said:?}");
+    aws.set(|answers| answers.secret = json!({"certificate": "hunter2", "privateKey": "hunter2"}).to_string());
+    let said = topics().await;
+    let unfit = "KAFKA_SECRET_ARN names what does not serve: a JSON object with certificate and privateKey in PEM";
+    assert!(said.error().contains(unfit) && !said.stderr.contains("hunter2"), "{said:?}");
 }
 
 /// With the servers that are there by then.

@@ -30,6 +30,12 @@ enum AccessSource {
         ca: Option<Pem>,
         arn: String,
     },
+    /// A client whose certificate and key are a secret, as an event source mapping takes it.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-cluster-auth.html>
+    CertificateSecret {
+        ca: Option<Pem>,
+        arn: String,
+    },
     Iam {
         ca: Option<Pem>,
     },
@@ -71,7 +77,7 @@ impl AccessSource {
     fn listener(&self) -> Listener {
         match self {
             Self::Known(Access::Plaintext) => Listener::Plaintext,
-            Self::Known(Access::Tls { .. } | Access::Certificate { .. }) => Listener::Tls,
+            Self::Known(Access::Tls { .. } | Access::Certificate { .. }) | Self::CertificateSecret { .. } => Listener::Tls,
             Self::Known(Access::Scram { .. }) | Self::ScramSecret { .. } => Listener::Scram,
             Self::Known(Access::Iam { .. }) | Self::Iam { .. } => Listener::Iam,
         }
@@ -92,6 +98,22 @@ impl AccessSource {
                         expected: "a JSON object with username and password",
                     }),
                 }
+            }
+            Self::CertificateSecret { ca, arn } => {
+                const UNFIT: LookUpError = LookUpError::Unfit {
+                    variable: SECRET,
+                    expected: "a JSON object with certificate and privateKey in PEM",
+                };
+                let members = aws.secret(SECRET, arn).await?.members().unwrap_or_default();
+                let member = |name, kind| {
+                    let pem = members.get(name).ok_or(UNFIT)?;
+                    Pem::read(SECRET, pem.reveal(), kind).map_err(|_unfit| UNFIT)
+                };
+                Ok(Access::Certificate {
+                    ca: ca.clone(),
+                    certificate: member("certificate", Kind::Certificates)?,
+                    key: member("privateKey", Kind::PrivateKey)?,
+                })
             }
             Self::Iam { ca } => {
                 const VARIABLE: &str = "KAFKA_AUTH";
@@ -140,6 +162,12 @@ fn brokers(variable: impl Fn(&'static str) -> Option<String>) -> Result<Brokers,
 fn access(variable: impl Fn(&'static str) -> Option<String>) -> Result<AccessSource, SettingsError> {
     let pem = |name, kind| variable(name).map(|value| Pem::read(name, &value, kind)).transpose();
     let needed = |name, expected| variable(name).ok_or(SettingsError::Missing { name, expected });
+    let secret = |expected| match variable(SECRET) {
+        Some(arn) if !is_arn(&arn, "secretsmanager", "secret:") => {
+            Err(SettingsError::Malformed { name: SECRET, expected })
+        }
+        arn => Ok(arn),
+    };
     let ca = pem("KAFKA_SSL_CA", Kind::Certificates)?;
     match variable("KAFKA_AUTH").as_deref() {
         None | Some("none") => Ok(AccessSource::Known(match ca {
@@ -147,27 +175,28 @@ fn access(variable: impl Fn(&'static str) -> Option<String>) -> Result<AccessSou
             None => Access::Plaintext,
         })),
         Some("tls") => {
+            if let Some(arn) = secret("the ARN of a secret with certificate and privateKey")? {
+                return Ok(AccessSource::CertificateSecret { ca, arn });
+            }
             let needed = |name, kind, expected| pem(name, kind)?.ok_or(SettingsError::Missing { name, expected });
             Ok(AccessSource::Known(Access::Certificate {
                 ca,
                 certificate: needed(
                     "KAFKA_SSL_CERT",
                     Kind::Certificates,
-                    "the client's certificate in PEM, or the path of a file with it, as KAFKA_AUTH=tls needs it",
+                    "the client's certificate in PEM, or the path of a file with it, as KAFKA_AUTH=tls needs it, unless \
+                     KAFKA_SECRET_ARN names a secret",
                 )?,
                 key: needed(
                     "KAFKA_SSL_KEY",
                     Kind::PrivateKey,
-                    "the client's private key in PEM, or the path of a file with it, as KAFKA_AUTH=tls needs it",
+                    "the client's private key in PEM, or the path of a file with it, as KAFKA_AUTH=tls needs it, unless \
+                     KAFKA_SECRET_ARN names a secret",
                 )?,
             }))
         }
-        Some("scram") => match variable(SECRET) {
-            Some(arn) if is_arn(&arn, "secretsmanager", "secret:") => Ok(AccessSource::ScramSecret { ca, arn }),
-            Some(_) => Err(SettingsError::Malformed {
-                name: SECRET,
-                expected: "the ARN of a secret with username and password",
-            }),
+        Some("scram") => match secret("the ARN of a secret with username and password")? {
+            Some(arn) => Ok(AccessSource::ScramSecret { ca, arn }),
             None => Ok(AccessSource::Known(Access::Scram {
                 ca,
                 username: needed(
@@ -214,6 +243,7 @@ mod tests {
             (vec![BROKERS, ("KAFKA_AUTH", "tls")], "KAFKA_SSL_CERT is not set"),
             (vec![BROKERS, ("KAFKA_AUTH", "tls"), certificate], "KAFKA_SSL_KEY is not set"),
             (vec![BROKERS, ("KAFKA_AUTH", "tls"), certificate, ("KAFKA_SSL_KEY", "hunter2")], "KAFKA_SSL_KEY is malf"),
+            (vec![BROKERS, ("KAFKA_AUTH", "tls"), ("KAFKA_SECRET_ARN", "hunter2")], "KAFKA_SECRET_ARN is malformed"),
             (vec![BROKERS, ("KAFKA_AUTH", "scram")], "KAFKA_SASL_USERNAME is not set"),
             (vec![BROKERS, ("KAFKA_AUTH", "scram"), ("KAFKA_SASL_USERNAME", "u")], "KAFKA_SASL_PASSWORD is not set"),
             (vec![BROKERS, ("KAFKA_AUTH", "scram"), ("KAFKA_SECRET_ARN", "hunter2")], "KAFKA_SECRET_ARN is malformed"),
@@ -229,10 +259,13 @@ mod tests {
     fn each_way_of_being_known_has_its_own_listener() {
         let password = ("KAFKA_SASL_PASSWORD", "p");
         let authority = ("KAFKA_SSL_CA", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----");
+        let secret = ("KAFKA_SECRET_ARN", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:kafka-AbCdEf");
         for (variables, listener) in [
             (vec![ARN], Listener::Plaintext),
             (vec![ARN, ("KAFKA_AUTH", "none")], Listener::Plaintext),
             (vec![ARN, authority], Listener::Tls),
+            (vec![ARN, ("KAFKA_AUTH", "tls"), secret], Listener::Tls),
+            (vec![ARN, ("KAFKA_AUTH", "scram"), secret], Listener::Scram),
             (vec![ARN, ("KAFKA_AUTH", "scram"), ("KAFKA_SASL_USERNAME", "u"), password], Listener::Scram),
             (vec![ARN, ("KAFKA_AUTH", "iam")], Listener::Iam),
         ] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_norway::Value;
 
 use super::ConfigurationError;
-use super::template::Resource;
+use super::resource::{Resource, number, text, truth};
 
 /// What becomes of a batch that fails; by default it is delivered again until it succeeds, as in Lambda's on-demand
 /// mode. <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>
@@ -53,7 +53,7 @@ pub(super) fn read(mapping: &Resource<'_>, topics: &[String]) -> Result<FailureP
     let destination = destination(mapping, topics, is_provisioned)?;
     let most_retries = match of_provisioned_mode("MaximumRetryAttempts")? {
         None => None,
-        Some(value) => match mapping.number(value) {
+        Some(value) => match number(value) {
             Some(INFINITE) => None,
             number => Some(
                 number
@@ -65,7 +65,7 @@ pub(super) fn read(mapping: &Resource<'_>, topics: &[String]) -> Result<FailureP
     };
     let most_age = match of_provisioned_mode("MaximumRecordAgeInSeconds")? {
         None => None,
-        Some(value) => match mapping.number(value) {
+        Some(value) => match number(value) {
             Some(INFINITE) => None,
             number => Some(
                 number
@@ -79,7 +79,7 @@ pub(super) fn read(mapping: &Resource<'_>, topics: &[String]) -> Result<FailureP
     let bisects = match of_provisioned_mode("BisectBatchOnFunctionError")? {
         None => false,
         Some(value) => {
-            mapping.truth(value).ok_or_else(|| mapping.unlike("BisectBatchOnFunctionError", "true or false"))?
+            truth(value).ok_or_else(|| mapping.unlike("BisectBatchOnFunctionError", "true or false"))?
         }
     };
     let reports_items = match of_provisioned_mode("FunctionResponseTypes")? {
@@ -104,7 +104,7 @@ fn destination(
     let Some(destination) = configured.map(|on_failure| on_failure.get("Destination").unwrap_or(&Value::Null)) else {
         return Ok(None);
     };
-    let Some(name) = mapping.text(destination) else {
+    let Some(name) = text(destination) else {
         // A resource of the template or a parameter: its name is known in AWS only.
         return match destination {
             Value::Tagged(tagged) => Ok(Some(OnFailure::Elsewhere(tagged.value.as_str().unwrap_or("it").to_owned()))),

@@ -2,15 +2,17 @@
 //! for this machine.
 
 mod failures;
-mod template;
+mod resource;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use shared::contract::Registry;
 
+use crate::template::TemplateError;
+
 pub use self::failures::{FailurePolicy, OnFailure};
-pub use self::template::read;
+pub use self::resource::read;
 
 /// Lambda's default. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
 const BATCH_SIZE: usize = 100;
@@ -52,21 +54,8 @@ impl MappingConfiguration {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
     /// The file cannot be read.
-    #[error("{}: {source}", .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is not YAML.
-    #[error("{}: {source}", .path.display())]
-    Yaml {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: serde_norway::Error,
-    },
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     /// A mapping is not as it should be.
     #[error("{}: Resources/{resource}/Properties/{property} should be {expected}", .path.display())]
     Property {
@@ -79,11 +68,6 @@ pub enum ConfigurationError {
         /// What it should hold.
         expected: &'static str,
     },
-}
-
-/// The project's own `template.yaml`.
-pub fn template_path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml")
 }
 
 /// The template's mappings, and one with Lambda's defaults for each topic of the registry that it does not name.

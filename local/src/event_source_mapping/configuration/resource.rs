@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_norway::Value;
 
+use crate::template::Template;
+
 use super::failures;
 use super::{BATCH_SIZE, ConfigurationError, MappingConfiguration, WINDOW};
 
@@ -18,26 +20,13 @@ const LONGEST_WINDOW_SECONDS: u64 = 300;
 /// # Errors
 /// The template cannot be read, or a mapping in it is not as it should be.
 pub fn read(path: &Path) -> Result<Vec<MappingConfiguration>, ConfigurationError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigurationError::Unreadable { path: path.to_owned(), source })?;
-    // `Value` keeps CloudFormation's tags (!Ref, !Sub, !If …) as they are.
-    let template: Value =
-        serde_norway::from_str(&text).map_err(|source| ConfigurationError::Yaml { path: path.to_owned(), source })?;
-    let Some(Value::Mapping(resources)) = template.get("Resources") else {
-        return Ok(Vec::new());
-    };
-    resources
-        .iter()
-        .filter_map(|(name, resource)| Some((name.as_str()?, resource)))
+    let template = Template::read(path)?;
+    template
+        .resources()
         .filter(|(_, resource)| is_kafka_mapping(resource))
         .map(|(name, resource)| {
-            Resource {
-                path,
-                name,
-                properties: resource.get("Properties").unwrap_or(&Value::Null),
-                parameters: template.get("Parameters").unwrap_or(&Value::Null),
-            }
-            .mapping()
+            let properties = resource.get("Properties").unwrap_or(&Value::Null);
+            Resource { path, name, properties }.mapping()
         })
         .collect()
 }
@@ -54,17 +43,16 @@ pub(super) struct Resource<'a> {
     path: &'a Path,
     name: &'a str,
     pub(super) properties: &'a Value,
-    parameters: &'a Value,
 }
 
-impl<'a> Resource<'a> {
+impl Resource<'_> {
     fn mapping(&self) -> Result<MappingConfiguration, ConfigurationError> {
         let topics = self.topics()?;
         let is_self_managed = self.properties.get("SelfManagedEventSource").is_some();
         let group_in =
             if is_self_managed { "SelfManagedKafkaEventSourceConfig" } else { "AmazonManagedKafkaEventSourceConfig" };
         let group = match self.properties.get(group_in).and_then(|config| config.get("ConsumerGroupId")) {
-            Some(group) => self.text(group).ok_or_else(|| {
+            Some(group) => text(group).ok_or_else(|| {
                 self.unlike(&format!("{group_in}/ConsumerGroupId"), "a text, or a parameter with a default")
             })?,
             None => format!("sluice-{}", topics.join("-")),
@@ -84,7 +72,7 @@ impl<'a> Resource<'a> {
 
     fn topics(&self) -> Result<Vec<String>, ConfigurationError> {
         let topics: Option<Vec<String>> = match self.properties.get("Topics") {
-            Some(Value::Sequence(topics)) => topics.iter().map(|topic| self.text(topic)).collect(),
+            Some(Value::Sequence(topics)) => topics.iter().map(text).collect(),
             _ => None,
         };
         topics
@@ -96,7 +84,7 @@ impl<'a> Resource<'a> {
         let Some(value) = self.properties.get("BatchSize") else {
             return Ok(BATCH_SIZE);
         };
-        self.number(value)
+        number(value)
             .and_then(|size| usize::try_from(size).ok())
             .filter(|size| (1..=MOST_RECORDS).contains(size))
             .ok_or_else(|| self.unlike("BatchSize", "a number from 1 to 10000"))
@@ -106,41 +94,11 @@ impl<'a> Resource<'a> {
         let Some(value) = self.properties.get("MaximumBatchingWindowInSeconds") else {
             return Ok(WINDOW);
         };
-        self.number(value)
+        number(value)
             .and_then(|seconds| u64::try_from(seconds).ok())
             .filter(|seconds| *seconds <= LONGEST_WINDOW_SECONDS)
             .map(Duration::from_secs)
             .ok_or_else(|| self.unlike("MaximumBatchingWindowInSeconds", "a number from 0 to 300"))
-    }
-
-    pub(super) fn text(&self, value: &'a Value) -> Option<String> {
-        self.resolved(value)?.as_str().map(str::to_owned)
-    }
-
-    /// CloudFormation takes numbers as text, too.
-    pub(super) fn number(&self, value: &'a Value) -> Option<i64> {
-        let value = self.resolved(value)?;
-        value.as_i64().or_else(|| value.as_str()?.parse().ok())
-    }
-
-    /// And truth values.
-    pub(super) fn truth(&self, value: &'a Value) -> Option<bool> {
-        let value = self.resolved(value)?;
-        value.as_bool().or_else(|| value.as_str()?.parse().ok())
-    }
-
-    /// A reference to a parameter stands for its default. What else CloudFormation computes is not known here.
-    pub(super) fn resolved(&self, value: &'a Value) -> Option<&'a Value> {
-        match value {
-            Value::Tagged(tagged) if tagged.tag == "Ref" => self.parameters.get(tagged.value.as_str()?)?.get("Default"),
-            Value::Tagged(_) => None,
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Sequence(_)
-            | Value::Mapping(_) => Some(value),
-        }
     }
 
     pub(super) fn unlike(&self, property: &str, expected: &'static str) -> ConfigurationError {
@@ -151,4 +109,19 @@ impl<'a> Resource<'a> {
             expected,
         }
     }
+}
+
+/// A text; none if it is known in AWS only.
+pub(super) fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// CloudFormation takes numbers as text, too.
+pub(super) fn number(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok())
+}
+
+/// And truth values.
+pub(super) fn truth(value: &Value) -> Option<bool> {
+    value.as_bool().or_else(|| value.as_str()?.parse().ok())
 }
