@@ -20,8 +20,12 @@ const NAME: &str = "cargo lambda watch";
 const START_PATIENCE: Duration = Duration::from_secs(60);
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// A request that starts each function, and what any answer to it shows: that the function runs.
-const FIRST_REQUESTS: [(&str, &str); 3] =
-    [("ingest", "/health"), ("users", "/blocked"), ("consume", "/2015-03-31/functions/consume/invocations")];
+const FIRST_REQUESTS: [(&str, &str); 4] = [
+    ("ingest", "/health"),
+    ("users", "/blocked"),
+    ("report", "/report"),
+    ("consume", "/2015-03-31/functions/consume/invocations"),
+];
 
 /// The functions behind `cargo lambda watch`.
 #[derive(Debug)]
@@ -159,15 +163,15 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::template::{self, Template};
 
     type Routes = BTreeMap<String, String>;
 
     /// Each path's function, and that of all other paths.
     fn in_template() -> (Routes, String) {
-        let text = fs::read_to_string(workspace().join("template.yaml")).unwrap_or_default();
-        let template: serde_norway::Value = serde_norway::from_str(&text).unwrap_or_default();
+        let template = Template::read(&template::own_path()).unwrap();
         let (mut routes, mut others) = (Routes::new(), String::new());
-        for resource in template["Resources"].as_mapping().into_iter().flat_map(|resources| resources.values()) {
+        for (_, resource) in template.resources() {
             let function = resource["Metadata"]["BuildProperties"]["Binary"].as_str().unwrap_or_default();
             let events = resource["Properties"]["Events"].as_mapping();
             for event in events.into_iter().flat_map(|events| events.values()) {
