@@ -1,9 +1,10 @@
 //! `cargo local bench`, on a fresh Apache Kafka and PostgreSQL: events a second from Kafka to committed rows, beside
-//! `psql \copy` of the same rows in the same run; what it costs to ask a request who it is; how long functions take to
-//! start.
+//! `psql \copy` of the same rows in the same run; what it costs to ask a request who it is; how long a report of ten
+//! million events takes; how long functions take to start.
 
 mod cold_start;
 mod measure;
+mod reports;
 mod requests;
 mod workload;
 
@@ -20,7 +21,7 @@ use crate::servers::{self, BrokerChoice, DataFolder, DatabaseChoice, PostgresOpt
 use crate::terminal::{complain, say};
 
 /// Measures rates from Kafka to committed rows at batches of 100, 1,000 and 10,000, beside psql's \copy of the same
-/// rows; requests with and without credentials; and how long functions take to start.
+/// rows; requests with and without credentials; reports of ten million events; and how long functions take to start.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// How many events each figure is measured with.
@@ -37,6 +38,8 @@ enum Only {
     Requests,
     /// From Kafka to committed rows.
     Landing,
+    /// `GET /report` beside ten million events.
+    Reports,
     /// From the start of a function's process to its first answer.
     ColdStart,
 }
@@ -79,6 +82,9 @@ impl Bench {
         // Afterwards, as their events share a topic with its.
         if wants(Only::Requests) {
             requests::measure(servers).await?;
+        }
+        if wants(Only::Reports) {
+            reports::measure(servers).await?;
         }
         if wants(Only::ColdStart) {
             cold_start::measure(servers, folder).await?;

@@ -1,0 +1,198 @@
+//! `template.yaml` as CloudFormation sees it when every parameter has its default.
+
+use std::path::{Path, PathBuf};
+
+use serde_norway::value::TaggedValue;
+use serde_norway::{Mapping, Value};
+
+/// Why a template cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// The file cannot be read.
+    #[error("{}: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not YAML.
+    #[error("{}: {source}", .path.display())]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_norway::Error,
+    },
+}
+
+/// A template. References to parameters are replaced by the parameters' defaults and `!If`s by what their conditions
+/// choose; what depends on more than that stays as it is written.
+#[derive(Debug)]
+pub struct Template {
+    /// The file.
+    pub path: PathBuf,
+    resources: Mapping,
+}
+
+/// The project's own `template.yaml`.
+pub fn own_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml")
+}
+
+impl Template {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not YAML.
+    pub fn read(path: &Path) -> Result<Self, TemplateError> {
+        let path = path.to_owned();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(source) => return Err(TemplateError::Unreadable { path, source }),
+        };
+        // `Value` keeps CloudFormation's tags (!Ref, !Sub, !If …) as they are.
+        let template: Value = match serde_norway::from_str(&text) {
+            Ok(template) => template,
+            Err(source) => return Err(TemplateError::Yaml { path, source }),
+        };
+        let settled = Defaults { template: &template }.settle(template.get("Resources").unwrap_or(&Value::Null));
+        let resources = match settled {
+            Some(Value::Mapping(resources)) => resources,
+            _ => Mapping::new(),
+        };
+        Ok(Self { path, resources })
+    }
+
+    /// Its resources and their names.
+    pub fn resources(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.resources.iter().filter_map(|(name, resource)| Some((name.as_str()?, resource)))
+    }
+}
+
+/// What parameters and conditions are when nothing is given.
+struct Defaults<'a> {
+    template: &'a Value,
+}
+
+impl Defaults<'_> {
+    /// A value with everything replaced that the defaults decide; none for `AWS::NoValue`.
+    fn settle(&self, value: &Value) -> Option<Value> {
+        Some(match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+            Value::Sequence(items) => items.iter().filter_map(|item| self.settle(item)).collect(),
+            Value::Mapping(members) => {
+                let member = |(name, value): (&Value, &Value)| Some((name.clone(), self.settle(value)?));
+                Value::Mapping(members.iter().filter_map(member).collect())
+            }
+            Value::Tagged(tagged) if tagged.tag == "Ref" => match tagged.value.as_str() {
+                Some("AWS::NoValue") => return None,
+                Some(name) => self.parameter(name).unwrap_or(value).clone(),
+                None => value.clone(),
+            },
+            Value::Tagged(tagged) if tagged.tag == "If" => match self.choose(tagged) {
+                Some(chosen) => return self.settle(chosen),
+                None => value.clone(),
+            },
+            Value::Tagged(_) => value.clone(),
+        })
+    }
+
+    fn parameter(&self, name: &str) -> Option<&Value> {
+        self.template.get("Parameters")?.get(name)?.get("Default")
+    }
+
+    fn choose<'v>(&self, tagged: &'v TaggedValue) -> Option<&'v Value> {
+        match &tagged.value.as_sequence()?[..] {
+            [condition, then, otherwise] => {
+                Some(if self.condition(condition.as_str()?, MOST_NESTED)? { then } else { otherwise })
+            }
+            _ => None,
+        }
+    }
+
+    fn condition(&self, name: &str, most_nested: usize) -> Option<bool> {
+        self.holds(self.template.get("Conditions")?.get(name)?, most_nested.checked_sub(1)?)
+    }
+
+    /// Whether a condition's functions yield true; none if they ask for what is known in AWS only.
+    fn holds(&self, value: &Value, most_nested: usize) -> Option<bool> {
+        let Value::Tagged(tagged) = value else { return None };
+        let all = || tagged.value.as_sequence()?.iter().map(|value| self.holds(value, most_nested)).collect();
+        if tagged.tag == "Condition" {
+            self.condition(tagged.value.as_str()?, most_nested)
+        } else if tagged.tag == "Not" {
+            let all: Vec<bool> = all()?;
+            all.first().map(|held| !held)
+        } else if tagged.tag == "And" {
+            let all: Vec<bool> = all()?;
+            Some(all.into_iter().all(|held| held))
+        } else if tagged.tag == "Or" {
+            let all: Vec<bool> = all()?;
+            Some(all.into_iter().any(|held| held))
+        } else if tagged.tag == "Equals" {
+            match &tagged.value.as_sequence()?[..] {
+                [one, other] => Some(text(&self.settle(one)?)? == text(&self.settle(other)?)?),
+                _ => None,
+            }
+        } else {
+            None
+        }
+    }
+}
+
+/// A condition that names itself would never end.
+const MOST_NESTED: usize = 16;
+
+/// As CloudFormation compares values.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Null | Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEMPLATE: &str = r#"
+Parameters:
+  Size: { Type: Number, Default: 0 }
+  Mode: { Type: String, Default: fast }
+  Arn: { Type: String }
+Conditions:
+  IsSized: !Not [!Equals [!Ref Size, "0"]]
+  IsFast: !Equals [!Ref Mode, fast]
+  IsEither: !Or [!Condition IsSized, !Condition IsFast]
+  IsBoth: !And [!Condition IsSized, !Condition IsFast]
+  IsKnown: !Not [!Equals [!Ref Arn, ""]]
+  IsItself: !Condition IsItself
+Resources:
+  R:
+    Mode: !Ref Mode
+    Arn: !Ref Arn
+    Sized: &sized !If [IsSized, 1, !Ref AWS::NoValue]
+    Fast: !If [IsFast, [!Ref Size, *sized], 2]
+    Either: !If [IsEither, yes-it-is, no-it-is-not]
+    Both: !If [IsBoth, yes-it-is, no-it-is-not]
+    Known: !If [IsKnown, 1, 2]
+    Itself: !If [IsItself, 1, 2]
+"#;
+
+    #[test]
+    fn what_the_defaults_decide_is_decided_and_the_rest_is_left() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), TEMPLATE).unwrap();
+        let template = Template::read(file.path()).unwrap();
+        let [("R", resource)] = template.resources().collect::<Vec<_>>()[..] else { panic!("{template:?}") };
+        let expected: Value = serde_norway::from_str(
+            "{ Mode: fast, Arn: !Ref Arn, Fast: [0], Either: yes-it-is, Both: no-it-is-not,
+               Known: !If [IsKnown, 1, 2], Itself: !If [IsItself, 1, 2] }",
+        )
+        .unwrap();
+        assert_eq!(resource, &expected);
+    }
+}
