@@ -90,8 +90,8 @@ async fn an_event_reaches_its_row_over_verified_tls_with_a_clients_certificate_f
     let (stdout, stderr) = (read(&up.log("stdout")), read(&up.log("stderr")));
     assert!(!stdout.contains("PRIVATE KEY") && !stderr.contains("PRIVATE KEY"));
 
-    a_certificate_and_key_that_are_a_secret_serve_as_well(&world, secret).await;
     connections_that_are_refused_are_told_in_one_line(&world).await;
+    a_certificate_and_key_that_are_a_secret_serve_as_well(&world, secret).await;
     world.stop().await;
 }
 
@@ -117,7 +117,7 @@ async fn a_certificate_and_key_that_are_a_secret_serve_as_well(world: &World, se
 
 /// With the servers that are there by then.
 async fn connections_that_are_refused_are_told_in_one_line(world: &World) {
-    let stranger = Authority::new();
+    let stranger = Authority::named("a stranger");
     let (ours, strangers) = (&world.authority.certificate, &stranger.certificate);
     let (certificate, key) = world.authority.sign(&["sluice"]);
     let (unknown_certificate, unknown_key) = stranger.sign(&["sluice"]);
