@@ -23,6 +23,7 @@ use crate::invoke::Invoke;
 use crate::lambda::LambdaError;
 use crate::poll::Poll;
 use crate::scheduler::ScheduleError;
+use crate::template::TemplateError;
 use crate::schema::{Migrate, Topics};
 use crate::send::{self, SendArgs};
 use crate::servers::ServerError;
@@ -107,7 +108,10 @@ pub enum CommandError {
     /// The topics are not ready.
     #[error(transparent)]
     Topic(#[from] TopicError),
-    /// The template is wrong.
+    /// The template cannot be read.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// A mapping of the template is wrong.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
     /// A schedule is wrong.

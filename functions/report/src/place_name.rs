@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use icu_casemap::TitlecaseMapper;
 use icu_casemap::options::TitlecaseOptions;
+use icu_casemap::{CaseMapper, TitlecaseMapper};
 use icu_locale_core::LanguageIdentifier;
 use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
 use unicode_segmentation::UnicodeSegmentation as _;
@@ -23,13 +23,13 @@ pub(crate) fn clean(name: &str) -> String {
     cleaned
 }
 
-/// What clean names that are the same but for their case have in common (Unicode 16, D145: canonical caseless match).
+/// What clean names that are the same but for their case have in common (Unicode, D145: canonical caseless match).
 pub(crate) fn key(cleaned: &str) -> String {
     if cleaned.is_ascii() {
         return cleaned.to_ascii_lowercase();
     }
     let decomposed: String = cleaned.nfd().collect();
-    caseless::default_case_fold_str(&decomposed).nfc().collect()
+    CaseMapper::new().fold_string(&decomposed).nfc().collect()
 }
 
 /// How a city is written whose clean spellings, with how often each came, are these: in the most frequent one that is
@@ -44,7 +44,7 @@ pub(crate) fn shown<'s>(spellings: impl Iterator<Item = (&'s str, i64)>) -> Stri
     }
 }
 
-/// Unicode 16, section 3.13, toTitlecase, by the words of UAX #29.
+/// Unicode, section 3.13, toTitlecase, by the words of UAX #29.
 fn title_case(name: &str) -> String {
     let mapper = TitlecaseMapper::new();
     let word =

@@ -6,26 +6,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use serde_json::{Value, json};
-use shared::clock::Clock;
-use shared::contract::Registry;
-use shared::database;
-use shared::http::edge::Origin;
-use shared::identity::name::UserName;
-use shared::identity::password::Password;
-use shared::identity::{Identity, IdentitySettings, make_admin};
-use shared::kafka::{KafkaSettings, topics};
 
+use super::invocation::{World, request};
 use crate::CommandError;
-use crate::lambda::{Answer, Lambda, Plan, build};
+use crate::lambda::{Answer, Lambda, Plan};
 use crate::servers::RunningServers;
 use crate::terminal::say;
 
 const ROUNDS: usize = 20;
-/// `local` among them, so that they share what cargo has built for it.
-const PACKAGES: [&str; 6] = ["local", "consume", "ingest", "report", "users", "baseline"];
-const USER: &str = "cold-start";
-const PASSWORD: &str = "correct horse battery";
 const EVENT: &str = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}"#;
 
 /// A function, and what was measured of it.
@@ -39,18 +27,8 @@ struct Measured {
 
 /// Measures and prints the times.
 pub(super) async fn measure(servers: &RunningServers, folder: &Path) -> Result<(), CommandError> {
-    let arguments: Vec<&str> = PACKAGES.iter().flat_map(|package| ["--package", package]).collect();
-    let binaries = build(&[&arguments[..], &["--release"]].concat()).await?;
-    let token_key = "5a".repeat(32);
-    let token = log_in(servers, &token_key).await?;
-    let environment = vec![
-        ("DATABASE_URL", servers.database_url.clone()),
-        ("KAFKA_BOOTSTRAP_SERVERS", servers.bootstrap_servers.clone()),
-        ("TOKEN_KEY", token_key),
-        ("TOPIC", "routes".to_owned()),
-        ("RUST_LOG", "info".to_owned()),
-    ];
-    let event = Bytes::from(event(&token).to_string());
+    let World { binaries, environment, token, .. } = World::prepare(servers).await?;
+    let event = request(&token, "POST", "/events/route", EVENT);
     let function = |name: &'static str, event: Option<&Bytes>| Measured {
         plan: Plan {
             name,
@@ -78,43 +56,6 @@ pub(super) async fn measure(servers: &RunningServers, folder: &Path) -> Result<(
         }
     }
     report(&mut functions)
-}
-
-/// Makes a user; answers a token.
-async fn log_in(servers: &RunningServers, token_key: &str) -> Result<String, CommandError> {
-    let kafka = KafkaSettings::plaintext(servers.bootstrap_servers.clone());
-    topics::ensure(&kafka, &Registry::load(None)?).await?;
-    let pool = database::connect(&servers.database_url, 1)?;
-    database::migrate(&pool, None).await?;
-    let failed = |error: &dyn std::fmt::Display| CommandError::Bench(error.to_string());
-    let name = UserName::parse(USER).map_err(|error| failed(&error))?;
-    make_admin(&pool, &name, Password::given(PASSWORD)).await.map_err(|error| failed(&error))?;
-    let settings = IdentitySettings::read(|name| (name == "TOKEN_KEY").then(|| token_key.to_owned()))?;
-    let identity = Identity::new(pool, Clock::system(), &settings, None);
-    let logged_in = identity.log_in(&name, Password::given(PASSWORD), &Origin::default()).await;
-    Ok(logged_in.map_err(|error| failed(&error))?.0)
-}
-
-/// `POST /events/route`, as API Gateway has it.
-fn event(token: &str) -> Value {
-    json!({
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": "/events/route",
-        "rawQueryString": "",
-        "headers": {"content-type": "application/json", "authorization": format!("Bearer {token}")},
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "api-id",
-            "http": {"method": "POST", "path": "/events/route", "protocol": "HTTP/1.1", "sourceIp": "192.168.0.1", "userAgent": "bench"},
-            "requestId": "id",
-            "routeKey": "$default",
-            "stage": "$default",
-            "timeEpoch": 1_583_348_638_390_u64,
-        },
-        "body": EVENT,
-        "isBase64Encoded": false,
-    })
 }
 
 impl Measured {

@@ -1,8 +1,11 @@
 //! `cargo local bench`, on a fresh Apache Kafka and PostgreSQL: events a second from Kafka to committed rows, beside
 //! `psql \copy` of the same rows in the same run; what it costs to ask a request who it is; how long a report of ten
-//! million events takes; how long functions take to start.
+//! million events takes; how long functions take to start, and what
+//! they cost.
 
 mod cold_start;
+mod cost;
+mod invocation;
 mod measure;
 mod reports;
 mod requests;
@@ -21,7 +24,8 @@ use crate::servers::{self, BrokerChoice, DataFolder, DatabaseChoice, PostgresOpt
 use crate::terminal::{complain, say};
 
 /// Measures rates from Kafka to committed rows at batches of 100, 1,000 and 10,000, beside psql's \copy of the same
-/// rows; requests with and without credentials; reports of ten million events; and how long functions take to start.
+/// rows; requests with and without credentials; reports of ten million events; how long functions take to start; and what they
+/// cost.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// How many events each figure is measured with.
@@ -42,6 +46,8 @@ enum Only {
     Reports,
     /// From the start of a function's process to its first answer.
     ColdStart,
+    /// What an invocation takes, and what a million events cost.
+    Cost,
 }
 
 const BATCH_SIZES: [usize; 3] = [100, 1_000, 10_000];
@@ -88,6 +94,9 @@ impl Bench {
         }
         if wants(Only::ColdStart) {
             cold_start::measure(servers, folder).await?;
+        }
+        if wants(Only::Cost) {
+            cost::measure(servers, folder).await?;
         }
         Ok(())
     }

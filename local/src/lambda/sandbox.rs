@@ -24,6 +24,7 @@ pub struct Sandbox {
     ends: watch::Receiver<Option<Instant>>,
     ready: watch::Receiver<Option<Instant>>,
     spawned: Instant,
+    first_process: Option<u32>,
     log: PathBuf,
     kills: mpsc::Sender<oneshot::Sender<bool>>,
     supervisor: JoinHandle<Result<(), LambdaError>>,
@@ -37,9 +38,9 @@ impl Sandbox {
         let (ready, ready_at) = watch::channel(None);
         let supervision = Supervision { plan, queue, log: log.clone(), ends, ready };
         let first = supervision.spawn().await?;
-        let spawned = first.spawned;
+        let (spawned, first_process) = (first.spawned, first.process.id());
         let supervisor = tokio::spawn(supervision.run(first, to_kill));
-        Ok(Self { ends: ends_at, ready: ready_at, spawned, log, kills, supervisor })
+        Ok(Self { ends: ends_at, ready: ready_at, spawned, first_process, log, kills, supervisor })
     }
 
     /// Waits until an invocation runs in it.
@@ -53,6 +54,11 @@ impl Sandbox {
         let mut ready = self.ready.clone();
         let ready = *ready.wait_for(Option::is_some).await.ok()?;
         ready.map(|ready| ready - self.spawned)
+    }
+
+    /// The id of its first process.
+    pub fn first_process(&self) -> Option<u32> {
+        self.first_process
     }
 
     /// What its processes have said, on standard output and standard error.

@@ -3,7 +3,7 @@
 
 mod invisible;
 
-use caseless::Caseless as _;
+use icu_casemap::CaseMapper;
 use unicode_normalization::UnicodeNormalization as _;
 
 use self::invisible::is_invisible;
@@ -72,7 +72,10 @@ fn is_control(c: char) -> bool {
 /// A text as it is compared: NFKC and case folding without what nobody sees, until none of it changes it any more
 /// (Unicode, section 3.13, `toNFKC_Casefold`).
 pub(super) fn key(text: &str) -> String {
-    let once = |text: &str| -> String { text.nfkd().default_case_fold().filter(|c| !is_invisible(*c)).collect() };
+    let once = |text: &str| -> String {
+        let decomposed: String = text.nfkd().collect();
+        CaseMapper::new().fold_string(&decomposed).chars().filter(|c| !is_invisible(*c)).collect()
+    };
     once(&once(text)).nfkc().collect()
 }
 
