@@ -118,18 +118,17 @@ impl Defaults<'_> {
     /// Whether a condition's functions yield true; none if they ask for what is known in AWS only.
     fn holds(&self, value: &Value, most_nested: usize) -> Option<bool> {
         let Value::Tagged(tagged) = value else { return None };
-        let all = || tagged.value.as_sequence()?.iter().map(|value| self.holds(value, most_nested)).collect();
+        let all = || -> Option<Vec<bool>> {
+            tagged.value.as_sequence()?.iter().map(|value| self.holds(value, most_nested)).collect()
+        };
         if tagged.tag == "Condition" {
             self.condition(tagged.value.as_str()?, most_nested)
         } else if tagged.tag == "Not" {
-            let all: Vec<bool> = all()?;
-            all.first().map(|held| !held)
+            all()?.first().map(|held| !held)
         } else if tagged.tag == "And" {
-            let all: Vec<bool> = all()?;
-            Some(all.into_iter().all(|held| held))
+            Some(all()?.into_iter().all(|held| held))
         } else if tagged.tag == "Or" {
-            let all: Vec<bool> = all()?;
-            Some(all.into_iter().any(|held| held))
+            Some(all()?.into_iter().any(|held| held))
         } else if tagged.tag == "Equals" {
             match &tagged.value.as_sequence()?[..] {
                 [one, other] => Some(text(&self.settle(one)?)? == text(&self.settle(other)?)?),

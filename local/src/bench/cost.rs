@@ -128,7 +128,8 @@ fn batch(first_offset: usize, events: &[Value]) -> Bytes {
         })
     };
     let records: Vec<Value> = events.iter().enumerate().map(record).collect();
-    let event = json!({"eventSource": "aws:kafka", "bootstrapServers": "b-1:9098", "records": {"user-events-0": records}});
+    let event =
+        json!({"eventSource": "aws:kafka", "bootstrapServers": "b-1:9098", "records": {"user-events-0": records}});
     Bytes::from(event.to_string())
 }
 
@@ -140,18 +141,18 @@ struct Usage {
 }
 
 impl Case {
-    async fn run(self, plan: Plan) -> Result<Usage, CommandError> {
+    async fn run(&self, plan: Plan) -> Result<Usage, CommandError> {
         let failed = |what: String| CommandError::Bench(format!("{} {}: {what}", self.function, self.what));
         let lambda = Lambda::start(plan, 1).await?;
         let [sandbox] = lambda.sandboxes() else { return Err(failed("one sandbox was asked for".to_owned())) };
         let pid = sandbox.first_process().ok_or_else(|| failed("it did not start".to_owned()))?;
         let mut before = (Duration::ZERO, Instant::now());
         let times = self.payloads.len() - WARM_UP;
-        for (number, payload) in self.payloads.into_iter().enumerate() {
+        for (number, payload) in self.payloads.iter().enumerate() {
             if number == WARM_UP {
                 before = (processor_time(pid)?, Instant::now());
             }
-            match lambda.invoke(payload).await {
+            match lambda.invoke(payload.clone()).await {
                 Answer::Response(answer) if is_well(&answer) => {}
                 Answer::Response(answer) | Answer::Error(answer) => {
                     let mut answer = String::from_utf8_lossy(&answer).into_owned();
@@ -178,7 +179,8 @@ fn is_well(answer: &[u8]) -> bool {
 
 /// As template.yaml gives it.
 fn memory_mb(template: &Template, function: &str) -> Result<f64, CommandError> {
-    let is_it = |resource: &serde_norway::Value| resource["Metadata"]["BuildProperties"]["Binary"].as_str() == Some(function);
+    let is_it =
+        |resource: &serde_norway::Value| resource["Metadata"]["BuildProperties"]["Binary"].as_str() == Some(function);
     let resource = template.resources().find(|(_, resource)| is_it(resource));
     resource
         .and_then(|(_, resource)| resource["Properties"]["MemorySize"].as_f64())
@@ -199,6 +201,7 @@ fn processor_time(pid: u32) -> Result<Duration, CommandError> {
 /// <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>
 fn peak_mb(pid: u32) -> Result<f64, CommandError> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(CommandError::Data)?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<f64>().ok());
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<f64>().ok());
     Ok(peak.unwrap_or_default() / 1_024.0)
 }

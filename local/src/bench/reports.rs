@@ -105,7 +105,9 @@ pub(super) async fn measure(servers: &RunningServers) -> Result<(), CommandError
 
     let (counts, more, less): (i64, i64, i64) =
         sqlx::query_as(DIFFERENCES).fetch_one(&pool).await.map_err(|error| failed(&error))?;
-    say(format_args!("{counts} counts; {more} of those kept are not a full count's, {less} of a full count's not kept"));
+    say(format_args!(
+        "{counts} counts; {more} of those kept are not a full count's, {less} of a full count's not kept"
+    ));
     if (more, less) != (0, 0) {
         return Err(CommandError::Bench("the counts that are kept are not those of a full count".to_owned()));
     }

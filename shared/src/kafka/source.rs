@@ -77,7 +77,9 @@ impl AccessSource {
     fn listener(&self) -> Listener {
         match self {
             Self::Known(Access::Plaintext) => Listener::Plaintext,
-            Self::Known(Access::Tls { .. } | Access::Certificate { .. }) | Self::CertificateSecret { .. } => Listener::Tls,
+            Self::Known(Access::Tls { .. } | Access::Certificate { .. }) | Self::CertificateSecret { .. } => {
+                Listener::Tls
+            }
             Self::Known(Access::Scram { .. }) | Self::ScramSecret { .. } => Listener::Scram,
             Self::Known(Access::Iam { .. }) | Self::Iam { .. } => Listener::Iam,
         }

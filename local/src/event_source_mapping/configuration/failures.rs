@@ -78,9 +78,7 @@ pub(super) fn read(mapping: &Resource<'_>, topics: &[String]) -> Result<FailureP
     };
     let bisects = match of_provisioned_mode("BisectBatchOnFunctionError")? {
         None => false,
-        Some(value) => {
-            truth(value).ok_or_else(|| mapping.unlike("BisectBatchOnFunctionError", "true or false"))?
-        }
+        Some(value) => truth(value).ok_or_else(|| mapping.unlike("BisectBatchOnFunctionError", "true or false"))?,
     };
     let reports_items = match of_provisioned_mode("FunctionResponseTypes")? {
         None => false,
