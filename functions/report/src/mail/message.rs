@@ -40,7 +40,7 @@ fn text(tally: &Tally) -> String {
     let width = rows.iter().map(|(_, events)| grouped(*events).len()).max().unwrap_or(0);
     let mut text = format!("{}\n\n{}\n\n", title(tally.question.by), sentence(tally));
     for (row, events) in rows {
-        text += &format!("{:>width$}  {}\n", grouped(*events), name(row));
+        text += &format!("{:>width$}  {}\n", grouped(*events), name(tally.question.by, row));
     }
     if let Some(rest) = rest {
         text += &format!("\n{rest}\n");
@@ -67,7 +67,7 @@ fn markup(tally: &Tally) -> Markup {
                 table role="presentation" cellpadding="0" cellspacing="0" style="width:100%;max-width:640px;border-collapse:collapse" {
                     @for (row, events) in rows {
                         tr {
-                            td style="padding:3px 12px 3px 0;width:38%;word-break:break-word" { (name(row)) }
+                            td style="padding:3px 12px 3px 0;width:38%;word-break:break-word" { (name(tally.question.by, row)) }
                             td style="padding:3px 0" { (bar(*events, most)) }
                             td style="padding:3px 0 3px 12px;width:18%;text-align:right" { (grouped(*events)) }
                         }

@@ -1,5 +1,7 @@
 //! The chart: an SVG whose lengths are shares of its width, so that its text is as large on a phone as on a desk.
 
+use jiff::ToSpan as _;
+use jiff::civil::DateTime;
 use maud::{Markup, html};
 
 use super::{count, grouped, name, title};
@@ -18,43 +20,77 @@ const COLUMN_PX: i64 = 220;
 /// The chart of a report that is not empty.
 pub(super) fn chart(tally: &Tally) -> Markup {
     let rows = &tally.stats.0;
-    let by = tally.question.by;
-    let (shown, which) = match by {
-        By::City | By::Country => (&rows[..rows.len().min(MOST_PLACES)], "largest"),
-        By::Hour => (&rows[rows.len().saturating_sub(MOST_HOURS)..], "latest"),
+    let label = title(tally.question.by);
+    let (left_out, drawn) = match tally.question.by {
+        By::City | By::Country => {
+            let shown = &rows[..rows.len().min(MOST_PLACES)];
+            let left_out = format!("The largest {} of {}.", grouped(count(shown.len())), grouped(count(rows.len())));
+            ((shown.len() < rows.len()).then_some(left_out), bars(label, shown))
+        }
+        By::Hour => {
+            let (hours, is_all) = latest_hours(rows);
+            let left_out = format!("The last {MOST_HOURS} hours.");
+            ((!is_all).then_some(left_out), columns(label, &hours))
+        }
     };
-    let most = shown.iter().map(|(_, events)| *events).max().unwrap_or(0).max(1);
     html! {
         section {
             h2 { "Chart" }
-            @if shown.len() < rows.len() {
-                p { "The " (which) " " (grouped(count(shown.len()))) " of " (grouped(count(rows.len()))) "." }
-            }
-            @match by {
-                By::City | By::Country => (bars(title(by), shown, most)),
-                By::Hour => (columns(title(by), shown, most)),
-            }
+            @if let Some(left_out) = left_out { p { (left_out) } }
+            (drawn)
         }
     }
 }
 
-fn bars(label: &str, rows: &[(String, i64)], most: i64) -> Markup {
+/// The hours up to the last one, those included that have no events, and whether all of them are there.
+fn latest_hours(rows: &[(String, i64)]) -> (Vec<(String, i64)>, bool) {
+    let time = |hour: &String| hour.parse::<DateTime>().ok();
+    let mut hours: Vec<(DateTime, i64)> = Vec::new();
+    for (at, events) in rows.iter().rev().filter_map(|(hour, events)| Some((time(hour)?, *events))) {
+        // From the last one back.
+        while let Some(before) = hours.last().and_then(|(hour, _)| hour.checked_sub(1.hour()).ok()).filter(|b| *b > at)
+        {
+            if hours.len() == MOST_HOURS {
+                break;
+            }
+            hours.push((before, 0));
+        }
+        if hours.len() == MOST_HOURS {
+            return (in_order(hours), false);
+        }
+        hours.push((at, events));
+    }
+    (in_order(hours), true)
+}
+
+fn in_order(hours: Vec<(DateTime, i64)>) -> Vec<(String, i64)> {
+    let written = |(hour, events): (DateTime, i64)| (hour.strftime("%Y-%m-%d %H:%M").to_string(), events);
+    hours.into_iter().rev().map(written).collect()
+}
+
+fn most(rows: &[(String, i64)]) -> i64 {
+    rows.iter().map(|(_, events)| *events).max().unwrap_or(0).max(1)
+}
+
+fn bars(label: &str, rows: &[(String, i64)]) -> Markup {
+    let most = most(rows);
     html! {
         svg role="img" aria-label=(label) width="100%" height=(rows.len() * ROW_PX) {
             @for (index, (row, events)) in rows.iter().enumerate() {
                 @let top = index * ROW_PX;
-                text x="0" y=(top + 16) { (shortened(name(row))) }
+                text x="0" y=(top + 16) { (shortened(&name(By::City, row))) }
                 text.number x="100%" y=(top + 16) text-anchor="end" { (grouped(*events)) }
                 rect.track x="0" y=(top + 23) width="100%" height="8" rx="4" {}
                 rect x="0" y=(top + 23) width=(percent(*events, most)) height="8" rx="4" {
-                    title { (name(row)) ": " (grouped(*events)) }
+                    title { (name(By::City, row)) ": " (grouped(*events)) }
                 }
             }
         }
     }
 }
 
-fn columns(label: &str, rows: &[(String, i64)], most: i64) -> Markup {
+fn columns(label: &str, rows: &[(String, i64)]) -> Markup {
+    let most = most(rows);
     let number = count(rows.len());
     let (first, last) = (rows.first(), rows.last().filter(|_| rows.len() > 1));
     html! {
@@ -62,7 +98,7 @@ fn columns(label: &str, rows: &[(String, i64)], most: i64) -> Markup {
             text.number x="0" y="14" { "most: " (grouped(most)) }
             line x1="0" x2="100%" y1=(COLUMN_PX + 24) y2=(COLUMN_PX + 24) {}
             @for (index, (hour, events)) in (0..).zip(rows) {
-                @let height = (*events * COLUMN_PX / most).max(1);
+                @let height = (*events * COLUMN_PX / most).max(i64::from(*events > 0));
                 rect x=(percent(index, number)) y=(COLUMN_PX + 24 - height) width=(percent(4, 5 * number))
                     height=(height) { title { (hour) ": " (grouped(*events)) } }
             }
@@ -84,5 +120,34 @@ fn shortened(name: &str) -> String {
     match name.char_indices().nth(MOST) {
         None => name.to_owned(),
         Some((end, _)) => format!("{}…", &name[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(hours: &[&str]) -> Vec<(String, i64)> {
+        hours.iter().map(|hour| ((*hour).to_owned(), 3)).collect()
+    }
+
+    #[test]
+    fn hours_without_events_have_their_place() {
+        let (hours, is_all) = latest_hours(&rows(&["2026-11-20T22:00", "2026-11-21T01:00"]));
+        let written: Vec<(&str, i64)> = hours.iter().map(|(hour, events)| (hour.as_str(), *events)).collect();
+        assert!(is_all);
+        assert_eq!(
+            written,
+            [("2026-11-20 22:00", 3), ("2026-11-20 23:00", 0), ("2026-11-21 00:00", 0), ("2026-11-21 01:00", 3)]
+        );
+    }
+
+    #[test]
+    fn a_chart_has_a_weeks_hours_at_most() {
+        let (hours, is_all) = latest_hours(&rows(&["1970-01-01T00:00", "2026-11-14T00:00", "2026-11-21T01:00"]));
+        assert_eq!((hours.len(), is_all), (MOST_HOURS, false));
+        assert_eq!(hours[0], ("2026-11-14 02:00".to_owned(), 0));
+        let (hours, is_all) = latest_hours(&rows(&["2026-11-14T02:00", "2026-11-21T01:00"]));
+        assert_eq!((hours.len(), is_all), (MOST_HOURS, true));
     }
 }

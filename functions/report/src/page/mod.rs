@@ -3,6 +3,8 @@
 
 mod chart;
 
+use std::borrow::Cow;
+
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
@@ -51,7 +53,7 @@ fn document(tally: &Tally) -> Markup {
                 }
                 (questions(&tally.question))
                 @if tally.stats.0.is_empty() {
-                    p.empty { "No events yet." }
+                    p.empty { (if tally.question.from.or(tally.question.to).is_some() { "No events in that time." } else { "No events yet." }) }
                 } @else {
                     main {
                         (chart::chart(tally))
@@ -95,9 +97,13 @@ pub(crate) fn sentence(tally: &Tally) -> String {
     format!("{} {event} in {} {what}{range}, counted {at} UTC.", grouped(events), grouped(count(of)))
 }
 
-/// A name as it is shown: some events have a blank one, or none.
-pub(crate) fn name(name: &str) -> &str {
-    if name.is_empty() { "(none)" } else { name }
+/// A name as it is shown: some events have a blank one, or none; an hour's is a time.
+pub(crate) fn name(by: By, name: &str) -> Cow<'_, str> {
+    match by {
+        By::City | By::Country if name.is_empty() => "(none)".into(),
+        By::City | By::Country => name.into(),
+        By::Hour => name.replace('T', " ").into(),
+    }
 }
 
 /// A number with its thousands apart.
@@ -134,10 +140,19 @@ fn questions(asked: &Question) -> Markup {
                     }
                 }
             }
-            label { "from " input type="datetime-local" name="from" step="0.001" value=(from); }
-            label { "until " input type="datetime-local" name="to" step="0.001" value=(to); }
+            label { "from " input type="datetime-local" name="from" step=[step(asked.from)] value=(from); }
+            label { "until " input type="datetime-local" name="to" step=[step(asked.to)] value=(to); }
             button { "Show" }
         }
+    }
+}
+
+/// How fine a time may be, in seconds: as fine as the one that was asked for; minutes unless it is finer.
+fn step(time: Option<DateTime>) -> Option<&'static str> {
+    match time {
+        Some(time) if time.subsec_nanosecond() != 0 => Some("any"),
+        Some(time) if time.second() != 0 => Some("1"),
+        Some(_) | None => None,
     }
 }
 
@@ -151,7 +166,7 @@ fn table(tally: &Tally) -> Markup {
                 thead { tr { th scope="col" { (what) } th scope="col" { "events" } } }
                 tbody {
                     @for (row, events) in rows.iter().take(MOST_ROWS) {
-                        tr { th scope="row" { (name(row)) } td { (grouped(*events)) } }
+                        tr { th scope="row" { (name(tally.question.by, row)) } td { (grouped(*events)) } }
                     }
                     @if !rest.is_empty() {
                         tr.rest {
