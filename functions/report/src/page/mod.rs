@@ -132,7 +132,7 @@ fn questions(asked: &Question) -> Markup {
     let time = |time: Option<DateTime>| time.map(|time| time.to_string()).unwrap_or_default();
     let (from, to) = (time(asked.from), time(asked.to));
     html! {
-        form method="get" action="" {
+        form method="get" {
             label { "Count by "
                 select name="by" {
                     @for by in By::ALL {
