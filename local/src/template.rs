@@ -194,4 +194,33 @@ Resources:
         .unwrap();
         assert_eq!(resource, &expected);
     }
+
+    /// The values of all members of this name, however deep.
+    fn members<'v>(value: &'v Value, name: &str, found: &mut Vec<&'v Value>) {
+        match value {
+            Value::Mapping(members_of) => {
+                for (key, member) in members_of {
+                    if key.as_str() == Some(name) {
+                        found.push(member);
+                    }
+                    members(member, name, found);
+                }
+            }
+            Value::Sequence(items) => items.iter().for_each(|item| members(item, name, found)),
+            Value::Tagged(tagged) => members(&tagged.value, name, found),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    #[test]
+    fn no_policy_of_ours_allows_actions_by_a_pattern() {
+        let template: Value = serde_norway::from_str(&std::fs::read_to_string(own_path()).unwrap()).unwrap();
+        let mut actions = Vec::new();
+        members(&template, "Action", &mut actions);
+        let several = |action: &Value| action.as_sequence().cloned().unwrap_or_else(|| vec![action.clone()]);
+        let actions: Vec<Value> = actions.into_iter().flat_map(several).collect();
+        let actions: Vec<&str> = actions.iter().filter_map(Value::as_str).collect();
+        assert!(actions.contains(&"kafka-cluster:WriteData") && actions.len() > 15, "{actions:?}");
+        assert!(actions.iter().all(|action| !action.contains('*')), "{actions:?}");
+    }
 }

@@ -23,7 +23,8 @@ use crate::servers::RunningServers;
 use crate::terminal::say;
 
 const EVENTS: i64 = 10_000_000;
-const BATCH: i64 = 100_000;
+/// As large as batches land.
+const BATCH: i64 = 10_000;
 /// How often each question is asked.
 const TIMES: usize = 21;
 const USER: &str = "bench";
@@ -94,7 +95,7 @@ pub(super) async fn measure(servers: &RunningServers) -> Result<(), CommandError
     let begun = Instant::now();
     for batch in 1..=EVENTS / BATCH {
         sqlx::query(INSERT).bind(BATCH).execute(&pool).await.map_err(|error| failed(&error))?;
-        if batch % 10 == 0 {
+        if batch % 100 == 0 {
             say(format_args!("{} of {EVENTS} events, {:.0} s", batch * BATCH, begun.elapsed().as_secs_f64()));
         }
     }

@@ -97,6 +97,7 @@ fn of_topics(template: &Path, topics: &[&str]) -> Result<Vec<MappingConfiguratio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::template;
 
     const TEMPLATE: &str = r#"
 Transform: AWS::Serverless-2016-10-31
@@ -169,6 +170,25 @@ Resources:
                 },
             ])
         );
+    }
+
+    #[test]
+    fn every_stream_that_ships_has_its_own_mapping_in_the_template() {
+        let registry = Registry::load(None).unwrap();
+        let mut topics: Vec<Vec<String>> = registry.contracts().map(|contract| vec![contract.topic.clone()]).collect();
+        let mappings = read(&template::own_path()).unwrap();
+        let mut mapped: Vec<Vec<String>> = mappings.iter().map(|mapping| mapping.topics.clone()).collect();
+        topics.sort();
+        mapped.sort();
+        assert_eq!(mapped, topics);
+        for mapping in mappings {
+            let expected = MappingConfiguration {
+                batch_size: 10_000,
+                is_self_managed: mapping.is_self_managed,
+                ..MappingConfiguration::of_topic(&mapping.topics[0])
+            };
+            assert_eq!(mapping, expected, "tried until it lands, in the topic's own group");
+        }
     }
 
     #[test]
