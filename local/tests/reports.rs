@@ -62,6 +62,11 @@ async fn submitted_events_are_in_the_report_once_they_are_written() {
         assert_eq!(answer["accepted"], number);
         assert_eq!(answer["receipts"].as_array().unwrap().len(), number);
     }
+    // What sends no events.
+    let url = format!("{}/submit/5", gateway.url);
+    assert_eq!(gateway.http.head(&url).send().await.unwrap().status(), 405);
+    let keyed = gateway.http.post(&url).header("idempotency-key", "k").send().await.unwrap();
+    assert_eq!(keyed.status(), 400);
     let (_, report) = gateway.get("/report").await;
     let stats = report["stats"].as_object().unwrap();
     assert_eq!(stats.values().map(|events| events.as_i64().unwrap()).sum::<i64>(), 100);

@@ -10,9 +10,15 @@ create table sluice.user_event_counts (
     shard  integer not null,
     events bigint not null,
     primary key (what, since, name, shard)
-)
--- Room for new versions of a page's rows on the page itself: the same rows change with every batch.
-with (fillfactor = 50);
+) partition by list (what);
+-- What is read together lies together. With room for new versions of a page's rows on the page itself: the same rows
+-- change with every batch.
+create table sluice.user_event_counts_ever partition of sluice.user_event_counts
+    for values in ('city', 'country') with (fillfactor = 50);
+create table sluice.user_event_counts_by_day partition of sluice.user_event_counts
+    for values in ('city-day', 'country-day') with (fillfactor = 50);
+create table sluice.user_event_counts_by_hour partition of sluice.user_event_counts
+    for values in ('hour') with (fillfactor = 50);
 
 -- Adds what was added (argument 1) or takes off what was removed (-1). It is its owner's right to count, so whoever
 -- may write events needs no right to the counts.
@@ -28,7 +34,7 @@ begin
         own := own + 1;
     end loop;
     if own = 32 then
-        own := 0;
+        own := pg_catalog.pg_backend_pid() % 32;
         perform pg_catalog.pg_advisory_xact_lock(lock, own);
     end if;
     insert into sluice.user_event_counts as counts (what, since, name, shard, events)
@@ -55,7 +61,8 @@ $$;
 create function sluice.forget_user_event_counts() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-    delete from sluice.user_event_counts;
+    -- No delete: it would leave what it does not see, where the table is truncated whatever a snapshot sees of it.
+    truncate sluice.user_event_counts;
     return null;
 end
 $$;

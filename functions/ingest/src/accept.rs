@@ -31,7 +31,7 @@ pub(crate) struct Demand<'c> {
     arrived: Instant,
     deadline: Option<Instant>,
     prefer: Prefer,
-    idempotency_key: Option<IdempotencyKey>,
+    pub(crate) idempotency_key: Option<IdempotencyKey>,
 }
 
 impl<'c> Demand<'c> {

@@ -36,7 +36,8 @@ pub fn routes_for_anyone(ingest: Arc<Ingest>) -> Router {
 fn guarded() -> Router<Arc<Ingest>> {
     Router::new()
         .route("/events/{stream}", post(post_events))
-        .route("/submit/{n}", get(submit_events).post(submit_events))
+        // GET sends events, as it did before there was POST; what asks for a head only does not.
+        .route("/submit/{n}", get(submit_events).post(submit_events).head(not_submit_events))
         .route("/receipts/{topic}/{partition}/{offset}", get(get_receipt))
         .route("/dead-letters", get(get_dead_letters))
         .route("/dead-letters/{id}", get(get_dead_letter))
@@ -75,8 +76,13 @@ async fn submit_events(
     let contract = submit::contract(&ingest)?;
     let (head, _) = request.into_parts();
     let demand = Demand::of(&caller, contract, &head)?;
+    submit::refuse_key(&demand)?;
     let drawn = submit::draw(&ingest, &number).await?;
     accept(&ingest, contract, &drawn, None, demand).await
+}
+
+async fn not_submit_events() -> Error {
+    Error::MethodNotAllowed { allow: "GET, POST" }
 }
 
 async fn get_receipt(

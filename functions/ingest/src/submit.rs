@@ -3,6 +3,7 @@
 use shared::contract::Contract;
 use shared::contract::random::RandomEvents;
 
+use crate::accept::Demand;
 use crate::body::Posted;
 use crate::error::Error;
 use crate::{Ingest, body, streams};
@@ -13,6 +14,17 @@ const STREAM: &str = "user-event";
 /// The stream's contract.
 pub(crate) fn contract(ingest: &Ingest) -> Result<&Contract, Error> {
     streams::contract(ingest, STREAM)
+}
+
+/// Other events are drawn each time, so a repetition would be another payload under the same key.
+///
+/// # Errors
+/// There is an `Idempotency-Key`.
+pub(crate) fn refuse_key(demand: &Demand<'_>) -> Result<(), Error> {
+    match demand.idempotency_key {
+        Some(_) => Err(Error::malformed("random events are others each time: an Idempotency-Key cannot hold for them")),
+        None => Ok(()),
+    }
 }
 
 /// As many events as the path says, as if they had been posted in a batch.

@@ -2,9 +2,10 @@
 
 use axum::Router;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use lambda_runtime::{Context, Diagnostic};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::{RawValue, to_raw_value};
 use shared::http::lambda::HttpFunction;
 
@@ -40,7 +41,17 @@ impl From<InvocationError> for Diagnostic {
 #[serde(rename_all = "camelCase")]
 struct Event {
     request_context: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "time")]
     time: Option<Timestamp>,
+}
+
+/// A time of our era, as a date of four digits.
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let time: Option<Timestamp> = Option::deserialize(deserializer)?;
+    match time {
+        Some(time) if time.to_zoned(TimeZone::UTC).year() < 1 => Err(D::Error::custom("the time is before the year 1")),
+        time => Ok(time),
+    }
 }
 
 /// The function, whoever invokes it.

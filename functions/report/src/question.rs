@@ -95,6 +95,10 @@ pub(crate) struct Parts {
 /// A date, a time without a zone as events have it, or one with an offset, which is taken to UTC. To the microsecond,
 /// as PostgreSQL has it.
 fn parse(text: &str) -> Option<DateTime> {
+    // A zone's name behind the time (RFC 9557) would be read over where there is no offset.
+    if text.contains('[') {
+        return None;
+    }
     // A `+` that nobody escaped reads as a blank.
     let escaped = text.rsplit_once(' ').map(|(time, offset)| format!("{time}+{offset}"));
     let instant = |text: &str| text.parse::<Timestamp>().ok();
@@ -105,7 +109,8 @@ fn parse(text: &str) -> Option<DateTime> {
     } else {
         text.parse::<Date>().ok()?.to_datetime(jiff::civil::Time::midnight())
     };
-    time.round(Unit::Microsecond).ok()
+    // Before that PostgreSQL counts otherwise: it knows no year 0.
+    time.round(Unit::Microsecond).ok().filter(|time| time.year() > 0)
 }
 
 fn floor(time: DateTime, unit: Unit) -> DateTime {
@@ -150,7 +155,11 @@ mod tests {
         assert_eq!(from("2019-05-07T19:54:13Z").as_deref(), Some("2019-05-07T19:54:13"));
         assert_eq!(from("2019-05-07T19:54:13%2B02:00").as_deref(), Some("2019-05-07T17:54:13"));
         assert_eq!(from("2019-05-07T19:54:13+02:00").as_deref(), Some("2019-05-07T17:54:13"));
-        assert_eq!(from("yesterday"), None);
+        for wrong in
+            ["yesterday", "0000-01-01", "-000044-03-15", "0001-01-01T00:00:00%2B02:00", "2019-05-07T10:00[Nope]"]
+        {
+            assert_eq!(from(wrong), None, "{wrong}");
+        }
         assert!(question("from=yesterday").is_err_and(|error| error.contains("from should be")));
     }
 

@@ -12,64 +12,69 @@ pub(crate) struct Counted {
     pub(crate) events: i64,
 }
 
-/// Counts the events that a question asks for, in one statement, and so of one moment.
+/// Counts the events that a question asks for, in one statement, and so of one moment. A name may come several times,
+/// and with counts that cancel each other out.
 ///
 /// # Errors
 /// The database does not do its part.
 pub(crate) async fn count(database: impl PgExecutor<'_>, question: &Question) -> Result<Vec<Counted>, sqlx::Error> {
-    let rows = match (question.by, question.from, question.to) {
-        (By::City, None, None) => sqlx::query(EVER).bind("city").fetch_all(database).await?,
-        (By::Country, None, None) => sqlx::query(EVER).bind("country").fetch_all(database).await?,
-        (By::City, ..) => within(CITIES, question).fetch_all(database).await?,
-        (By::Country, ..) => within(COUNTRIES, question).fetch_all(database).await?,
-        (By::Hour, ..) => within(HOURS, question).fetch_all(database).await?,
+    let query = match (question.by, question.from, question.to) {
+        (By::City, None, None) => sqlx::query(EVER).bind("city"),
+        (By::Country, None, None) => sqlx::query(EVER).bind("country"),
+        (By::City, ..) => within(CITIES, question),
+        (By::Country, ..) => within(COUNTRIES, question),
+        (By::Hour, ..) => within(HOURS, question),
     };
-    rows.iter().map(|row| Ok(Counted { name: row.try_get(0)?, events: row.try_get(1)? })).collect()
+    let row = query.fetch_one(database).await?;
+    let names: Vec<String> = row.try_get(0)?;
+    let events: Vec<i64> = row.try_get(1)?;
+    Ok(names.into_iter().zip(events).map(|(name, events)| Counted { name, events }).collect())
 }
 
+// Arrays in one row, which are read several times as fast as a row for each name.
 const EVER: &str = "
-    select name, sum(events)::bigint from sluice.user_event_counts
-    where what = $1
-    group by name having sum(events) <> 0";
+    select coalesce(array_agg(name), '{}'), coalesce(array_agg(events), '{}')
+    from sluice.user_event_counts where what = $1";
 
 const CITIES: &str = "
-    select name, sum(events)::bigint from (
-        select name, events from sluice.user_event_counts
-        where what = 'city-day' and since >= $2::timestamp and since < $3::timestamp
+    select coalesce(array_agg(name), '{}'), coalesce(array_agg(events), '{}') from (
+        select name, sum(events)::bigint from sluice.user_event_counts
+        where what = 'city-day' and since >= $2::timestamp and since < $3::timestamp group by name
         union all
         select city, count(*) from public.user_events
         where datetime >= $1::timestamp and datetime < $2::timestamp group by city
         union all
         select city, count(*) from public.user_events
         where datetime >= $3::timestamp and datetime < $4::timestamp group by city
-    ) as counted (name, events)
-    group by name having sum(events) <> 0";
+    ) as counted (name, events)";
 
 const COUNTRIES: &str = "
-    select name, sum(events)::bigint from (
-        select name, events from sluice.user_event_counts
-        where what = 'country-day' and since >= $2::timestamp and since < $3::timestamp
+    select coalesce(array_agg(name), '{}'), coalesce(array_agg(events), '{}') from (
+        select name, sum(events)::bigint from sluice.user_event_counts
+        where what = 'country-day' and since >= $2::timestamp and since < $3::timestamp group by name
         union all
         select coalesce(country, ''), count(*) from public.user_events
         where datetime >= $1::timestamp and datetime < $2::timestamp group by 1
         union all
         select coalesce(country, ''), count(*) from public.user_events
         where datetime >= $3::timestamp and datetime < $4::timestamp group by 1
-    ) as counted (name, events)
-    group by name having sum(events) <> 0";
+    ) as counted (name, events)";
 
+// Times without an hour (infinity) are left out; those before Christ, which only SQL can insert, have no name in ISO 8601
+// that everybody reads alike.
 const HOURS: &str = r#"
-    select to_char(hour, 'YYYY-MM-DD"T"HH24:MI'), sum(events)::bigint from (
-        select since, events from sluice.user_event_counts
-        where what = 'hour' and since >= $2::timestamp and since < $3::timestamp
+    select coalesce(array_agg(to_char(hour, 'YYYY-MM-DD"T"HH24:MI') || case when hour < '0001-01-01' then ' BC' else '' end), '{}'),
+           coalesce(array_agg(events), '{}')
+    from (
+        select since, sum(events)::bigint from sluice.user_event_counts
+        where what = 'hour' and since >= $2::timestamp and since < $3::timestamp and isfinite(since) group by since
         union all
         select date_trunc('hour', datetime), count(*) from public.user_events
         where datetime >= $1::timestamp and datetime < $2::timestamp group by 1
         union all
         select date_trunc('hour', datetime), count(*) from public.user_events
         where datetime >= $3::timestamp and datetime < $4::timestamp group by 1
-    ) as counted (hour, events)
-    group by hour having sum(events) <> 0"#;
+    ) as counted (hour, events)"#;
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 

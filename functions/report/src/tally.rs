@@ -1,6 +1,7 @@
 //! Counts as they are reported: what is one city is one entry.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use serde::ser::SerializeMap as _;
@@ -43,24 +44,31 @@ impl Tally {
 }
 
 fn hours(counted: Vec<Counted>) -> Stats {
-    let mut hours: Vec<(String, i64)> = counted.into_iter().map(|counted| (counted.name, counted.events)).collect();
-    hours.sort();
-    Stats(hours)
+    let mut hours: BTreeMap<String, i64> = BTreeMap::new();
+    for Counted { name, events } in counted {
+        *hours.entry(name).or_default() += events;
+    }
+    Stats(hours.into_iter().filter(|(_, events)| *events != 0).collect())
 }
 
 fn places(counted: &[Counted]) -> Stats {
-    let mut places: HashMap<String, HashMap<String, i64>> = HashMap::new();
+    // A place has few spellings.
+    let mut places: HashMap<Cow<'_, str>, Vec<(Cow<'_, str>, i64)>> = HashMap::with_capacity(counted.len());
     for Counted { name, events } in counted {
         let cleaned = place_name::clean(name);
-        *places.entry(place_name::key(&cleaned)).or_default().entry(cleaned).or_default() += events;
+        let spellings = places.entry(place_name::key(cleaned.clone())).or_default();
+        match spellings.iter_mut().find(|(spelling, _)| *spelling == cleaned) {
+            Some((_, of_spelling)) => *of_spelling += events,
+            None => spellings.push((cleaned, *events)),
+        }
     }
-    let mut places: Vec<(String, i64)> = places
-        .into_values()
-        .map(|spellings| {
-            let events = spellings.values().sum();
-            (place_name::shown(spellings.iter().map(|(name, events)| (name.as_str(), *events))), events)
-        })
-        .collect();
+    let shown = |mut spellings: Vec<(Cow<'_, str>, i64)>| {
+        spellings.retain(|(_, events)| *events != 0);
+        let events = spellings.iter().map(|(_, events)| events).sum();
+        let name = place_name::shown(spellings.iter().map(|(name, events)| (name.as_ref(), *events)));
+        (!spellings.is_empty()).then_some((name, events))
+    };
+    let mut places: Vec<(String, i64)> = places.into_values().filter_map(shown).collect();
     places.sort_by(|(a, a_events), (b, b_events)| b_events.cmp(a_events).then_with(|| a.cmp(b)));
     Stats(places)
 }

@@ -197,6 +197,7 @@ impl ColumnType {
             }
             Self::Date => {
                 let date: Option<Date> = value.as_str().and_then(|text| text.parse().ok());
+                let date = date.filter(|date| date.year() > 0);
                 let days = date
                     .and_then(|date| i32::try_from(date.duration_since(POSTGRES_EPOCH.date()).as_secs() / 86_400).ok());
                 out.extend(days.ok_or(Unfit("a date such as 2019-05-07"))?.to_be_bytes());
@@ -204,7 +205,8 @@ impl ColumnType {
             Self::Timestamp => {
                 const EXPECTED: Unfit = Unfit("a date and time such as 2019-05-07 19:54:13.563");
                 let text = value.as_str().filter(|text| text.contains(':')).ok_or(EXPECTED)?;
-                let time: DateTime = text.parse().map_err(|_| EXPECTED)?;
+                let time: Option<DateTime> = text.parse().ok();
+                let time = time.filter(|time| time.year() > 0).ok_or(EXPECTED)?;
                 out.extend(micros(time.duration_since(POSTGRES_EPOCH)).ok_or(EXPECTED)?.to_be_bytes());
             }
             Self::Timestamptz => {
@@ -279,6 +281,9 @@ mod tests {
             (ColumnType::Text, json!(5)),
             (ColumnType::Uuid, json!("5")),
             (ColumnType::Date, json!("2019-02-30")),
+            // PostgreSQL knows no year 0: it would become one before Christ.
+            (ColumnType::Date, json!("0000-01-01")),
+            (ColumnType::Timestamp, json!("0000-12-31 23:59:59")),
             (ColumnType::Timestamp, json!("2019-05-07")),
             (ColumnType::Timestamptz, json!("2019-05-07 19:54")),
             (ColumnType::Timestamptz, json!(1e13)),

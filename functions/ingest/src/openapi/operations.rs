@@ -83,7 +83,7 @@ pub(super) fn fixed() -> Map<String, Value> {
 
 fn submit(id: &str) -> Value {
     let number = path_parameter("n", json!({"type": "integer", "minimum": 1, "maximum": 10000}));
-    let parameters = [number, shared_parameter("Prefer"), shared_parameter("IdempotencyKey")];
+    let parameters = [number, shared_parameter("Prefer")];
     let mut submit = operation("events", id, "Sends random user events", &parameters);
     submit["responses"] = accepted();
     submit
@@ -91,11 +91,12 @@ fn submit(id: &str) -> Value {
 
 /// The function `report` answers it.
 fn report() -> Value {
-    let time = |name: &str, description: &str| json!({"name": name, "in": "query", "description": description, "schema": {"type": "string", "format": "date-time"}});
+    let time = |name: &str, description: &str| json!({"name": name, "in": "query", "description": description, "schema": {"type": "string"}});
+    const FORM: &str = "A date, a time such as 2019-05-07T19:54:13.563, or one with an offset, which is taken to UTC.";
     let parameters = [
         json!({"name": "by", "in": "query", "schema": {"enum": ["city", "country", "hour"], "default": "city"}}),
-        time("from", "Events before this time are left out."),
-        time("to", "Events from this time on are left out."),
+        time("from", &format!("Events before this time are left out. {FORM}")),
+        time("to", &format!("Events from this time on are left out. {FORM}")),
     ];
     let stats = json!({
         "type": "object",

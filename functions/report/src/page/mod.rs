@@ -101,6 +101,8 @@ pub(crate) fn sentence(tally: &Tally) -> String {
 pub(crate) fn name(by: By, name: &str) -> Cow<'_, str> {
     match by {
         By::City | By::Country if name.is_empty() => "(none)".into(),
+        // Neither HTML nor a terminal takes them.
+        By::City | By::Country if name.contains(char::is_control) => name.replace(char::is_control, "\u{fffd}").into(),
         By::City | By::Country => name.into(),
         By::Hour => name.replace('T', " ").into(),
     }
@@ -192,9 +194,11 @@ mod tests {
 
     #[test]
     fn a_name_is_text_whatever_it_says() {
-        let page = document(&tally(By::City, &[("<script>alert(1)</script>", 1), ("\"><b>&", 1)])).into_string();
+        let page = document(&tally(By::City, &[("<script>alert(1)</script>", 1), ("\"><b>&", 1), ("a\u{1b}b", 1)]))
+            .into_string();
         let lower = page.to_lowercase();
         assert!(!lower.contains("<script") && !lower.contains("<b>"), "{page}");
+        assert!(page.contains('\u{fffd}') && !page.contains('\u{1b}'), "{page}");
         // In title case, as it came in lower case only.
         assert!(page.contains("&lt;Script&gt;Alert(1)&lt;/Script&gt;"), "{page}");
     }

@@ -36,7 +36,17 @@ async fn both(pool: &PgPool, query: &str) -> [BTreeMap<String, i64>; 2] {
     .fetch_all(pool)
     .await
     .unwrap();
-    [kept.into_iter().map(|counted| (counted.name, counted.events)).collect(), full.into_iter().collect()]
+    [summed(kept), full.into_iter().collect()]
+}
+
+/// A name may come several times, and with counts that cancel each other out.
+fn summed(counted: Vec<Counted>) -> BTreeMap<String, i64> {
+    let mut events = BTreeMap::new();
+    for counted in counted {
+        *events.entry(counted.name).or_default() += counted.events;
+    }
+    events.retain(|_, events| *events != 0);
+    events
 }
 
 async fn assert_equal(pool: &PgPool, rng: &mut SmallRng) {
@@ -117,6 +127,41 @@ async fn the_counts_are_those_of_a_full_count_whatever_was_done_to_the_events() 
         assert_equal(&database.pool, &mut rng).await;
     }
     assert!(database.count("select count(*) from public.user_events").await > 0);
+}
+
+#[tokio::test]
+async fn a_table_that_is_truncated_counts_nothing_whatever_the_truncating_transaction_sees() {
+    let database = TestDatabase::create().await;
+    const INSERT: &str =
+        "insert into public.user_events (id, city, datetime) values (gen_random_uuid(), 'Holland', '2026-01-01')";
+    let mut truncating = database.pool.begin_with("begin isolation level repeatable read").await.unwrap();
+    sqlx::query("select count(*) from public.user_events").execute(&mut *truncating).await.unwrap();
+    sqlx::query(INSERT).execute(&database.pool).await.unwrap();
+    sqlx::query("truncate public.user_events").execute(&mut *truncating).await.unwrap();
+    truncating.commit().await.unwrap();
+    assert_eq!(count(&database.pool, &question("")).await.unwrap(), []);
+    sqlx::query(INSERT).execute(&database.pool).await.unwrap();
+    let [kept, full] = both(&database.pool, "").await;
+    assert_eq!((kept, full["Holland"]), (full.clone(), 1));
+}
+
+#[tokio::test]
+async fn times_that_only_sql_can_insert_disturb_no_report() {
+    let database = TestDatabase::create().await;
+    for time in ["-infinity", "infinity", "0044-03-15 12:00 BC", "0044-03-15 12:00", "294276-12-31"] {
+        sqlx::query(
+            "insert into public.user_events (id, city, datetime) values (gen_random_uuid(), 'Rome', $1::timestamp)",
+        )
+        .bind(time)
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    }
+    let hours = summed(count(&database.pool, &question("by=hour")).await.unwrap());
+    let expected = ["0044-03-15T12:00", "0044-03-15T12:00 BC", "294276-12-31T00:00"];
+    assert_eq!(hours.keys().collect::<Vec<_>>(), expected);
+    assert_eq!(summed(count(&database.pool, &question("")).await.unwrap())["Rome"], 5);
+    assert_eq!(summed(count(&database.pool, &question("from=0044-01-01&to=0045-01-01")).await.unwrap())["Rome"], 1);
 }
 
 #[tokio::test]
