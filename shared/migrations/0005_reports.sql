@@ -1,8 +1,8 @@
 -- User events counted, so that a report need not read them all. The trigger below keeps the counts in the transaction
 -- that changes public.user_events, whoever changes it: they equal a full count at any time.
 create table sluice.user_event_counts (
-    -- What is counted: a city's or a country's events, since ever ('-infinity') or on a day; or all of an hour.
-    what   text collate "C" not null check (what in ('city', 'country', 'city-day', 'country-day', 'hour')),
+    -- What is counted: a city's or a country's events, since ever ('-infinity'), in a month or on a day; or all of an hour.
+    what   text collate "C" not null,
     since  timestamp not null,
     -- The city or country as it came: what counts as one city is the report's to decide.
     name   text collate "C" not null,
@@ -15,6 +15,8 @@ create table sluice.user_event_counts (
 -- change with every batch.
 create table sluice.user_event_counts_ever partition of sluice.user_event_counts
     for values in ('city', 'country') with (fillfactor = 50);
+create table sluice.user_event_counts_by_month partition of sluice.user_event_counts
+    for values in ('city-month', 'country-month') with (fillfactor = 50);
 create table sluice.user_event_counts_by_day partition of sluice.user_event_counts
     for values in ('city-day', 'country-day') with (fillfactor = 50);
 create table sluice.user_event_counts_by_hour partition of sluice.user_event_counts
@@ -47,8 +49,10 @@ begin
     cross join lateral (
         values
             ('city', '-infinity'::timestamp, grouped.city),
+            ('city-month', date_trunc('month', grouped.hour), grouped.city),
             ('city-day', date_trunc('day', grouped.hour), grouped.city),
             ('country', '-infinity'::timestamp, grouped.country),
+            ('country-month', date_trunc('month', grouped.hour), grouped.country),
             ('country-day', date_trunc('day', grouped.hour), grouped.country),
             ('hour', grouped.hour, '')
     ) as counted (what, since, name)
@@ -87,9 +91,14 @@ select 'hour', date_trunc('hour', datetime), '', 0, count(*) from public.user_ev
 union all
 select 'city-day', date_trunc('day', datetime), city, 0, count(*) from public.user_events group by 2, 3
 union all
+select 'city-month', date_trunc('month', datetime), city, 0, count(*) from public.user_events group by 2, 3
+union all
 select 'city', '-infinity', city, 0, count(*) from public.user_events group by 3
 union all
 select 'country-day', date_trunc('day', datetime), coalesce(country, ''), 0, count(*) from public.user_events group by 2, 3
+union all
+select 'country-month', date_trunc('month', datetime), coalesce(country, ''), 0, count(*) from public.user_events
+group by 2, 3
 union all
 select 'country', '-infinity', coalesce(country, ''), 0, count(*) from public.user_events group by 3;
 

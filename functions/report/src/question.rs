@@ -67,7 +67,7 @@ impl Question {
         Ok(Self { by, from: time("from")?, to: time("to")? })
     }
 
-    /// The whole hours or days of the range, and its two ends.
+    /// The range, cut into what is counted as a whole and its ends.
     pub(crate) fn parts(&self) -> Parts {
         let unit = if self.by == By::Hour { Unit::Hour } else { Unit::Day };
         let (from, to) = (self.from.unwrap_or(DateTime::MIN), self.to.unwrap_or(DateTime::MAX));
@@ -76,20 +76,32 @@ impl Question {
         if first > last {
             // Not even one hour or day is in it as a whole.
             let to = to.max(from);
-            return Parts { head: (from, to), whole: (to, to), tail: (to, to) };
+            return Parts { from, first: to, first_month: to, last_month: to, last: to, to };
         }
-        Parts { head: (from, first), whole: (first, last), tail: (last, to) }
+        let first_month = self.from.map_or(from, |_| ceil(first, Unit::Month));
+        let last_month = self.to.map_or(to, |_| floor(last, Unit::Month));
+        if self.by == By::Hour || first_month >= last_month {
+            return Parts { from, first, first_month: last, last_month: last, last, to };
+        }
+        Parts { from, first, first_month, last_month, last, to }
     }
 }
 
-/// Parts of a time range, in order, one beginning where the other ends; each from its first time until before its
-/// second.
+/// A time range, cut into parts, of which any but one may be empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parts {
-    pub(crate) head: (DateTime, DateTime),
-    /// From a whole hour or day to another.
-    pub(crate) whole: (DateTime, DateTime),
-    pub(crate) tail: (DateTime, DateTime),
+    /// From here on less than an hour or a day;
+    pub(crate) from: DateTime,
+    /// then whole hours or days;
+    pub(crate) first: DateTime,
+    /// then whole months;
+    pub(crate) first_month: DateTime,
+    /// then whole hours or days again;
+    pub(crate) last_month: DateTime,
+    /// then less than one;
+    pub(crate) last: DateTime,
+    /// until before this.
+    pub(crate) to: DateTime,
 }
 
 /// A date, a time without a zone as events have it, or one with an offset, which is taken to UTC. To the microsecond,
@@ -114,8 +126,11 @@ fn parse(text: &str) -> Option<DateTime> {
 }
 
 fn floor(time: DateTime, unit: Unit) -> DateTime {
-    let hour = if unit == Unit::Hour { time.hour() } else { 0 };
-    time.date().at(hour, 0, 0, 0)
+    match unit {
+        Unit::Month => time.date().first_of_month().at(0, 0, 0, 0),
+        Unit::Day => time.date().at(0, 0, 0, 0),
+        _ => time.date().at(time.hour(), 0, 0, 0),
+    }
 }
 
 fn ceil(time: DateTime, unit: Unit) -> DateTime {
@@ -123,7 +138,11 @@ fn ceil(time: DateTime, unit: Unit) -> DateTime {
     if floor == time {
         return time;
     }
-    let step = if unit == Unit::Hour { 1.hour() } else { 1.day() };
+    let step = match unit {
+        Unit::Month => 1.month(),
+        Unit::Day => 1.day(),
+        _ => 1.hour(),
+    };
     floor.checked_add(step).unwrap_or(DateTime::MAX)
 }
 
@@ -164,26 +183,34 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_cut_into_whole_days_and_its_ends() {
+    fn a_range_is_cut_into_months_days_and_its_ends() {
         let parts = |query: &str| {
-            let Parts { head, whole, tail } = question(query).unwrap().parts();
-            [head.0, whole.0, whole.1, tail.1].map(|time| time.to_string()).join(" ")
+            let Parts { from, first, first_month, last_month, last, to } = question(query).unwrap().parts();
+            [from, first, first_month, last_month, last, to].map(|time| time.strftime("%m-%d %H:%M").to_string())
         };
         assert_eq!(
             parts("from=2019-05-07T19:00&to=2019-05-10T01:00"),
-            "2019-05-07T19:00:00 2019-05-08T00:00:00 2019-05-10T00:00:00 2019-05-10T01:00:00"
+            ["05-07 19:00", "05-08 00:00", "05-10 00:00", "05-10 00:00", "05-10 00:00", "05-10 01:00"]
         );
         assert_eq!(
-            parts("by=hour&from=2019-05-07T19:30&to=2019-05-07T21:00"),
-            "2019-05-07T19:30:00 2019-05-07T20:00:00 2019-05-07T21:00:00 2019-05-07T21:00:00"
+            parts("from=2019-03-07T19:00&to=2019-05-10T01:00"),
+            ["03-07 19:00", "03-08 00:00", "04-01 00:00", "05-01 00:00", "05-10 00:00", "05-10 01:00"]
+        );
+        assert_eq!(
+            parts("from=2019-03-01&to=2019-05-01"),
+            ["03-01 00:00", "03-01 00:00", "03-01 00:00", "05-01 00:00", "05-01 00:00", "05-01 00:00"]
+        );
+        assert_eq!(
+            parts("by=hour&from=2019-03-07T19:30&to=2019-05-07T21:00"),
+            ["03-07 19:30", "03-07 20:00", "05-07 21:00", "05-07 21:00", "05-07 21:00", "05-07 21:00"]
         );
         assert_eq!(
             parts("from=2019-05-07T19:00&to=2019-05-07T20:00"),
-            "2019-05-07T19:00:00 2019-05-07T20:00:00 2019-05-07T20:00:00 2019-05-07T20:00:00"
+            ["05-07 19:00", "05-07 20:00", "05-07 20:00", "05-07 20:00", "05-07 20:00", "05-07 20:00"]
         );
-        assert_eq!(
-            parts("from=2019-05-07&to=2019-05-06"),
-            "2019-05-07T00:00:00 2019-05-07T00:00:00 2019-05-07T00:00:00 2019-05-07T00:00:00"
-        );
+        assert_eq!(parts("from=2019-05-07&to=2019-05-06"), ["05-07 00:00"; 6].map(str::to_owned));
+        let open = question("to=2019-05-10").unwrap().parts();
+        assert_eq!((open.from, open.first_month), (DateTime::MIN, DateTime::MIN));
+        assert_eq!(open.last_month.to_string(), "2019-05-01T00:00:00");
     }
 }

@@ -39,25 +39,37 @@ const EVER: &str = "
 const CITIES: &str = "
     select coalesce(array_agg(name), '{}'), coalesce(array_agg(events), '{}') from (
         select name, sum(events)::bigint from sluice.user_event_counts
+        where what = 'city-month' and since >= $3::timestamp and since < $4::timestamp group by name
+        union all
+        select name, sum(events)::bigint from sluice.user_event_counts
         where what = 'city-day' and since >= $2::timestamp and since < $3::timestamp group by name
+        union all
+        select name, sum(events)::bigint from sluice.user_event_counts
+        where what = 'city-day' and since >= $4::timestamp and since < $5::timestamp group by name
         union all
         select city, count(*) from public.user_events
         where datetime >= $1::timestamp and datetime < $2::timestamp group by city
         union all
         select city, count(*) from public.user_events
-        where datetime >= $3::timestamp and datetime < $4::timestamp group by city
+        where datetime >= $5::timestamp and datetime < $6::timestamp group by city
     ) as counted (name, events)";
 
 const COUNTRIES: &str = "
     select coalesce(array_agg(name), '{}'), coalesce(array_agg(events), '{}') from (
         select name, sum(events)::bigint from sluice.user_event_counts
+        where what = 'country-month' and since >= $3::timestamp and since < $4::timestamp group by name
+        union all
+        select name, sum(events)::bigint from sluice.user_event_counts
         where what = 'country-day' and since >= $2::timestamp and since < $3::timestamp group by name
+        union all
+        select name, sum(events)::bigint from sluice.user_event_counts
+        where what = 'country-day' and since >= $4::timestamp and since < $5::timestamp group by name
         union all
         select coalesce(country, ''), count(*) from public.user_events
         where datetime >= $1::timestamp and datetime < $2::timestamp group by 1
         union all
         select coalesce(country, ''), count(*) from public.user_events
-        where datetime >= $3::timestamp and datetime < $4::timestamp group by 1
+        where datetime >= $5::timestamp and datetime < $6::timestamp group by 1
     ) as counted (name, events)";
 
 // Times without an hour (infinity) are left out; those before Christ, which only SQL can insert, have no name in ISO 8601
@@ -67,26 +79,29 @@ const HOURS: &str = r#"
            coalesce(array_agg(events), '{}')
     from (
         select since, sum(events)::bigint from sluice.user_event_counts
-        where what = 'hour' and since >= $2::timestamp and since < $3::timestamp and isfinite(since) group by since
+        where what = 'hour' and since >= $2::timestamp and since < $5::timestamp and isfinite(since) group by since
         union all
         select date_trunc('hour', datetime), count(*) from public.user_events
         where datetime >= $1::timestamp and datetime < $2::timestamp group by 1
         union all
         select date_trunc('hour', datetime), count(*) from public.user_events
-        where datetime >= $3::timestamp and datetime < $4::timestamp group by 1
-    ) as counted (hour, events)"#;
+        where datetime >= $5::timestamp and datetime < $6::timestamp group by 1
+    ) as counted (hour, events)
+    -- Hours know no months.
+    where $3::timestamp = $4::timestamp"#;
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 fn within<'q>(statement: &'q str, question: &Question) -> Query<'q> {
-    let Parts { head, whole, tail } = question.parts();
-    let text = |time: DateTime, end: DateTime, infinite: &str| match time == end {
-        true => infinite.to_owned(),
-        false => time.to_string(),
+    let Parts { from, first, first_month, last_month, last, to } = question.parts();
+    let time = |time: DateTime| match time {
+        DateTime::MIN => "-infinity".to_owned(),
+        DateTime::MAX => "infinity".to_owned(),
+        time => time.to_string(),
     };
-    let from = |time| text(time, DateTime::MIN, "-infinity");
-    let to = |time| text(time, DateTime::MAX, "infinity");
-    sqlx::query(statement).bind(from(head.0)).bind(from(whole.0)).bind(to(whole.1)).bind(to(tail.1))
+    [from, first, first_month, last_month, last, to]
+        .into_iter()
+        .fold(sqlx::query(statement), |query, bound| query.bind(time(bound)))
 }
 
 #[cfg(test)]

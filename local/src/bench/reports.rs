@@ -50,9 +50,14 @@ const DIFFERENCES: &str = "
         union all
         select 'city-day', date_trunc('day', datetime), city, count(*) from public.user_events group by 2, 3
         union all
+        select 'city-month', date_trunc('month', datetime), city, count(*) from public.user_events group by 2, 3
+        union all
         select 'city', '-infinity', city, count(*) from public.user_events group by 3
         union all
         select 'country-day', date_trunc('day', datetime), coalesce(country, ''), count(*) from public.user_events
+        group by 2, 3
+        union all
+        select 'country-month', date_trunc('month', datetime), coalesce(country, ''), count(*) from public.user_events
         group by 2, 3
         union all
         select 'country', '-infinity', coalesce(country, ''), count(*) from public.user_events group by 3
@@ -60,7 +65,7 @@ const DIFFERENCES: &str = "
     select (select count(*) from counted), (select count(*) from (table kept except all table counted) as more),
            (select count(*) from (table counted except all table kept) as less)";
 
-const QUESTIONS: [(&str, &str, &str); 7] = [
+const QUESTIONS: [(&str, &str, &str); 9] = [
     ("/report", "application/json", "select city, count(*) from public.user_events group by 1"),
     ("/report", "text/html", "select city, count(*) from public.user_events group by 1"),
     ("/report?by=country", "application/json", "select country, count(*) from public.user_events group by 1"),
@@ -80,6 +85,18 @@ const QUESTIONS: [(&str, &str, &str); 7] = [
         "application/json",
         "select city, count(*) from public.user_events
          where datetime >= '2025-06-01' and datetime < '2025-07-01' group by 1",
+    ),
+    (
+        "/report?by=country&from=2025-06-01&to=2025-07-01",
+        "application/json",
+        "select country, count(*) from public.user_events
+         where datetime >= '2025-06-01' and datetime < '2025-07-01' group by 1",
+    ),
+    (
+        "/report?from=2025-01-08&to=2025-12-25",
+        "application/json",
+        "select city, count(*) from public.user_events
+         where datetime >= '2025-01-08' and datetime < '2025-12-25' group by 1",
     ),
     (
         "/report?from=2025-06-01T12:30&to=2025-06-30T18:45",
