@@ -4,6 +4,7 @@ use serde::Serialize;
 use sqlx::{PgExecutor, Row as _};
 
 use crate::dead_letter::Rejection;
+use crate::metrics::{Counter, Metrics};
 
 /// What became of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,13 +152,17 @@ async fn look(
 /// The error code of an event whose parent did not come in time.
 pub const PARENT_MISSING: &str = "parent_missing";
 
-/// Rejects the events that have waited for their parent since before `before_ms`. Returns how many.
+/// Rejects the events that have waited for their parent since before `before_ms`. Counts them, and returns how many.
 ///
 /// Sent again under the same id, they are tried anew: the parent may have come.
 ///
 /// # Errors
 /// What PostgreSQL answers.
-pub async fn reject_expired(executor: impl PgExecutor<'_>, before_ms: i64) -> Result<u64, sqlx::Error> {
+pub async fn reject_expired(
+    executor: impl PgExecutor<'_>,
+    before_ms: i64,
+    metrics: &Metrics,
+) -> Result<u64, sqlx::Error> {
     const REJECT: &str = r#"
         with expired as (
             delete from sluice.waiting where since_ms < $1 returning *
@@ -167,11 +172,23 @@ pub async fn reject_expired(executor: impl PgExecutor<'_>, before_ms: i64) -> Re
         ), noted as (
             update sluice.event_ids i set error_code = r.error_code, reason = r.reason
             from rejected r where i.stream = r.stream and i.id_hash = r.event_id
+        ), kept as (
+            insert into sluice.dead_letters
+                (topic, "partition", "offset", incarnation, key, payload, headers, record_timestamp_ms, reason, error_code)
+            select topic, "partition", "offset", incarnation, key, payload, headers, record_timestamp_ms, reason, error_code
+            from rejected
+            order by topic, "partition", "offset"
         )
-        insert into sluice.dead_letters
-            (topic, "partition", "offset", incarnation, key, payload, headers, record_timestamp_ms, reason, error_code)
-        select topic, "partition", "offset", incarnation, key, payload, headers, record_timestamp_ms, reason, error_code
-        from rejected
-        order by topic, "partition", "offset""#;
-    Ok(sqlx::query(REJECT).bind(before_ms).bind(PARENT_MISSING).execute(executor).await?.rows_affected())
+        select stream, count(*) from rejected group by stream"#;
+    let rejected: Vec<(String, i64)> =
+        sqlx::query_as(REJECT).bind(before_ms).bind(PARENT_MISSING).fetch_all(executor).await?;
+    let mut events = 0;
+    for (stream, rejected) in &rejected {
+        metrics.count(Counter::Rejected, Some(stream), rejected.cast_unsigned());
+        events += rejected.cast_unsigned();
+    }
+    if events > 0 {
+        tracing::info!(events, "events have waited for their parents for too long");
+    }
+    Ok(events)
 }

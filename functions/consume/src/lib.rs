@@ -156,7 +156,7 @@ impl Consume {
         let now_ms = self.clock.now_ms();
         if is_due(&self.expired_ms, now_ms, EXPIRE_EVERY_MS) {
             let wait_ms = i64::try_from(self.wait_for_parent.as_millis()).unwrap_or(i64::MAX);
-            receipt::reject_expired(&mut *connection, now_ms.saturating_sub(wait_ms)).await?;
+            receipt::reject_expired(&mut *connection, now_ms.saturating_sub(wait_ms), &self.metrics).await?;
         }
         if is_due(&self.forgot_ms, now_ms, FORGET_EVERY_MS) {
             once::forget(connection, now_ms - event_id::REMEMBERED_MS).await?;

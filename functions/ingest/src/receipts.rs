@@ -104,8 +104,7 @@ pub(crate) async fn reject_if_expired(ingest: &Ingest, outcome: &Outcome) -> Res
     if *since_ms >= before_ms {
         return Ok(false);
     }
-    let rejected = receipt::reject_expired(&ingest.pool, before_ms).await?;
-    tracing::info!(rejected, "events have waited for their parents for too long");
+    receipt::reject_expired(&ingest.pool, before_ms, &ingest.metrics).await?;
     Ok(true)
 }
 

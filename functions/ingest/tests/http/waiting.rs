@@ -86,6 +86,8 @@ async fn an_event_that_has_waited_for_its_parent_for_too_long_is_rejected() {
     assert_eq!(fate["status"], "rejected");
     assert_eq!(fate["reason"], "the country it belongs to did not come in time");
     assert_eq!(function.get("/dead-letters").await.body["items"][0]["error_code"], "parent_missing");
+    let counts = function.metrics.prometheus();
+    assert!(counts.contains(r#"sluice_rejected_total{stream="city"} 1"#), "{counts}");
     function.end().await;
 }
 
