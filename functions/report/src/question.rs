@@ -69,17 +69,17 @@ impl Question {
 
     /// The range, cut into what is counted as a whole and its ends.
     pub(crate) fn parts(&self) -> Parts {
-        let unit = if self.by == By::Hour { Unit::Hour } else { Unit::Day };
+        let grain = if self.by == By::Hour { Grain::Hour } else { Grain::Day };
         let (from, to) = (self.from.unwrap_or(DateTime::MIN), self.to.unwrap_or(DateTime::MAX));
-        let first = self.from.map_or(from, |from| ceil(from, unit));
-        let last = self.to.map_or(to, |to| floor(to, unit));
+        let first = self.from.map_or(from, |from| ceil(from, grain));
+        let last = self.to.map_or(to, |to| floor(to, grain));
         if first > last {
             // Not even one hour or day is in it as a whole.
             let to = to.max(from);
             return Parts { from, first: to, first_month: to, last_month: to, last: to, to };
         }
-        let first_month = self.from.map_or(from, |_| ceil(first, Unit::Month));
-        let last_month = self.to.map_or(to, |_| floor(last, Unit::Month));
+        let first_month = self.from.map_or(from, |_| ceil(first, Grain::Month));
+        let last_month = self.to.map_or(to, |_| floor(last, Grain::Month));
         if self.by == By::Hour || first_month >= last_month {
             return Parts { from, first, first_month: last, last_month: last, last, to };
         }
@@ -125,23 +125,31 @@ fn parse(text: &str) -> Option<DateTime> {
     time.round(Unit::Microsecond).ok().filter(|time| time.year() > 0)
 }
 
-fn floor(time: DateTime, unit: Unit) -> DateTime {
-    match unit {
-        Unit::Month => time.date().first_of_month().at(0, 0, 0, 0),
-        Unit::Day => time.date().at(0, 0, 0, 0),
-        _ => time.date().at(time.hour(), 0, 0, 0),
+/// What is counted as a whole.
+#[derive(Debug, Clone, Copy)]
+enum Grain {
+    Hour,
+    Day,
+    Month,
+}
+
+fn floor(time: DateTime, grain: Grain) -> DateTime {
+    match grain {
+        Grain::Hour => time.date().at(time.hour(), 0, 0, 0),
+        Grain::Day => time.date().at(0, 0, 0, 0),
+        Grain::Month => time.date().first_of_month().at(0, 0, 0, 0),
     }
 }
 
-fn ceil(time: DateTime, unit: Unit) -> DateTime {
-    let floor = floor(time, unit);
+fn ceil(time: DateTime, grain: Grain) -> DateTime {
+    let floor = floor(time, grain);
     if floor == time {
         return time;
     }
-    let step = match unit {
-        Unit::Month => 1.month(),
-        Unit::Day => 1.day(),
-        _ => 1.hour(),
+    let step = match grain {
+        Grain::Hour => 1.hour(),
+        Grain::Day => 1.day(),
+        Grain::Month => 1.month(),
     };
     floor.checked_add(step).unwrap_or(DateTime::MAX)
 }
