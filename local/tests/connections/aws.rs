@@ -1,4 +1,4 @@
-//! AWS, as far as it is asked: a cluster's brokers and a secret, both of which a test can change.
+//! AWS, as far as it is asked: a cluster's brokers and a secret, both of which a test can change; and a mail service.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -31,6 +31,8 @@ pub(crate) struct Answers {
     pub(crate) is_down: bool,
     pub(crate) brokers_asked: usize,
     pub(crate) secret_asked: usize,
+    /// What `SendEmail` was given.
+    pub(crate) mails: Vec<Value>,
 }
 
 /// A stub of two of AWS's services.
@@ -48,6 +50,7 @@ impl StubAws {
         let router = Router::new()
             .route("/v1/clusters/{arn}/bootstrap-brokers", get(brokers))
             .route("/", post(secret))
+            .route("/v2/email/outbound-emails", post(mail))
             .with_state(Arc::clone(&answers));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -117,4 +120,14 @@ async fn secret(State(answers): Api, headers: HeaderMap, question: Bytes) -> (St
         return (StatusCode::BAD_REQUEST, Json(error));
     }
     (StatusCode::OK, Json(json!({"ARN": SECRET, "Name": "sluice", "SecretString": answers.secret})))
+}
+
+/// <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>
+async fn mail(State(answers): Api, Json(mail): Json<Value>) -> (StatusCode, Json<Value>) {
+    let mut answers = answers.lock().unwrap();
+    if answers.is_down {
+        return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({"message": "down"})));
+    }
+    answers.mails.push(mail);
+    (StatusCode::OK, Json(json!({"MessageId": "1"})))
 }

@@ -14,6 +14,7 @@ mod command;
 #[allow(dead_code, reason = "a part of it is used")]
 mod function;
 mod functions;
+mod mail;
 mod rotation;
 mod scram;
 mod tokens;
