@@ -13,10 +13,12 @@ use crate::aws::StubAws;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_hours_report_is_handed_to_ses_until_it_takes_it_and_then_no_more() {
     let (aws, database) = (StubAws::start().await, TestDatabase::create().await);
-    sqlx::query("insert into public.user_events (id, city, datetime) values (gen_random_uuid(), 'Holland', '2019-05-07')")
-        .execute(&database.pool)
-        .await
-        .unwrap();
+    sqlx::query(
+        "insert into public.user_events (id, city, datetime) values (gen_random_uuid(), 'Holland', '2019-05-07')",
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
     let settings = ReportSettings::read(|name| match name {
         "REPORT_TO" => Some("ann@example.com, bob@example.com".to_owned()),
         "REPORT_FROM" => Some("sluice@example.com".to_owned()),
