@@ -18,12 +18,13 @@ pub(crate) struct Counted {
 /// # Errors
 /// The database does not do its part.
 pub(crate) async fn count(database: impl PgExecutor<'_>, question: &Question) -> Result<Vec<Counted>, sqlx::Error> {
+    let Parts { from, first, first_month, last_month, last, to } = question.parts();
     let query = match (question.by, question.from, question.to) {
-        (By::City, None, None) => sqlx::query(EVER).bind("city"),
-        (By::Country, None, None) => sqlx::query(EVER).bind("country"),
-        (By::City, ..) => within(CITIES, question),
-        (By::Country, ..) => within(COUNTRIES, question),
-        (By::Hour, ..) => within(HOURS, question),
+        (By::City | By::Country, None, None) => sqlx::query(EVER).bind(question.by.name()),
+        (By::City | By::Country, ..) => {
+            within(PLACES, &[from, first, first_month, last_month, last, to]).bind(question.by.name())
+        }
+        (By::Hour, ..) => within(HOURS, &[from, first, last, to]),
     };
     let row = query.fetch_one(database).await?;
     let names: Vec<String> = row.try_get(0)?;
@@ -36,39 +37,21 @@ const EVER: &str = "
     select coalesce(array_agg(name), '{}'), coalesce(array_agg(events), '{}')
     from sluice.user_event_counts where what = $1";
 
-const CITIES: &str = "
+const PLACES: &str = "
     select coalesce(array_agg(name), '{}'), coalesce(array_agg(events), '{}') from (
         select name, sum(events)::bigint from sluice.user_event_counts
-        where what = 'city-month' and since >= $3::timestamp and since < $4::timestamp group by name
+        where what = $7 || '-month' and since >= $3::timestamp and since < $4::timestamp group by name
         union all
         select name, sum(events)::bigint from sluice.user_event_counts
-        where what = 'city-day' and since >= $2::timestamp and since < $3::timestamp group by name
+        where what = $7 || '-day' and since >= $2::timestamp and since < $3::timestamp group by name
         union all
         select name, sum(events)::bigint from sluice.user_event_counts
-        where what = 'city-day' and since >= $4::timestamp and since < $5::timestamp group by name
+        where what = $7 || '-day' and since >= $4::timestamp and since < $5::timestamp group by name
         union all
-        select city, count(*) from public.user_events
-        where datetime >= $1::timestamp and datetime < $2::timestamp group by city
-        union all
-        select city, count(*) from public.user_events
-        where datetime >= $5::timestamp and datetime < $6::timestamp group by city
-    ) as counted (name, events)";
-
-const COUNTRIES: &str = "
-    select coalesce(array_agg(name), '{}'), coalesce(array_agg(events), '{}') from (
-        select name, sum(events)::bigint from sluice.user_event_counts
-        where what = 'country-month' and since >= $3::timestamp and since < $4::timestamp group by name
-        union all
-        select name, sum(events)::bigint from sluice.user_event_counts
-        where what = 'country-day' and since >= $2::timestamp and since < $3::timestamp group by name
-        union all
-        select name, sum(events)::bigint from sluice.user_event_counts
-        where what = 'country-day' and since >= $4::timestamp and since < $5::timestamp group by name
-        union all
-        select coalesce(country, ''), count(*) from public.user_events
+        select case $7 when 'city' then city else coalesce(country, '') end, count(*) from public.user_events
         where datetime >= $1::timestamp and datetime < $2::timestamp group by 1
         union all
-        select coalesce(country, ''), count(*) from public.user_events
+        select case $7 when 'city' then city else coalesce(country, '') end, count(*) from public.user_events
         where datetime >= $5::timestamp and datetime < $6::timestamp group by 1
     ) as counted (name, events)";
 
@@ -79,29 +62,25 @@ const HOURS: &str = r#"
            coalesce(array_agg(events), '{}')
     from (
         select since, sum(events)::bigint from sluice.user_event_counts
-        where what = 'hour' and since >= $2::timestamp and since < $5::timestamp and isfinite(since) group by since
+        where what = 'hour' and since >= $2::timestamp and since < $3::timestamp and isfinite(since) group by since
         union all
         select date_trunc('hour', datetime), count(*) from public.user_events
         where datetime >= $1::timestamp and datetime < $2::timestamp group by 1
         union all
         select date_trunc('hour', datetime), count(*) from public.user_events
-        where datetime >= $5::timestamp and datetime < $6::timestamp group by 1
-    ) as counted (hour, events)
-    -- Hours know no months.
-    where $3::timestamp = $4::timestamp"#;
+        where datetime >= $3::timestamp and datetime < $4::timestamp group by 1
+    ) as counted (hour, events)"#;
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-fn within<'q>(statement: &'q str, question: &Question) -> Query<'q> {
-    let Parts { from, first, first_month, last_month, last, to } = question.parts();
+/// A statement with the bounds of its parts as its first arguments.
+fn within<'q>(statement: &'q str, bounds: &[DateTime]) -> Query<'q> {
     let time = |time: DateTime| match time {
         DateTime::MIN => "-infinity".to_owned(),
         DateTime::MAX => "infinity".to_owned(),
         time => time.to_string(),
     };
-    [from, first, first_month, last_month, last, to]
-        .into_iter()
-        .fold(sqlx::query(statement), |query, bound| query.bind(time(bound)))
+    bounds.iter().fold(sqlx::query(statement), |query, bound| query.bind(time(*bound)))
 }
 
 #[cfg(test)]
