@@ -68,7 +68,7 @@ install_cargo_lambda() {
 # What `cargo lambda build` needs beyond that: compilers for both of Lambda's kinds of machine (zig, which is found as a
 # module of `python3`), and CMake, which librdkafka is built with.
 install_for_lambda_build() {
-  install_for_servers
+  install_compilers
   install_cargo_lambda
   if ! has zig; then
     python_install zig ziglang==0.17.1
@@ -136,12 +136,17 @@ apt_install_postgresql() {
   done
 }
 
-apt_servers() {
-  local java packages=()
+apt_compilers() {
+  local packages=()
   { has cc && has c++ && has make; } || packages+=(build-essential)
   has pkg-config || packages+=(pkg-config)
   [ -e /usr/include/zlib.h ] || packages+=(zlib1g-dev)
   [ -e /usr/include/openssl/ssl.h ] || packages+=(libssl-dev)
+  if [ "${#packages[@]}" -gt 0 ]; then apt_install "${packages[@]}"; fi
+}
+
+apt_servers() {
+  local java packages=()
   has curl || packages+=(curl)
   if ! has_java; then
     apt_update
@@ -169,11 +174,16 @@ brew_install() {
   brew install --quiet "$@" </dev/null
 }
 
-brew_servers() {
+brew_compilers() {
   local packages=()
   xcode-select -p >/dev/null 2>&1 || complain "the compiler is not installed: run xcode-select --install"
   has pkg-config || packages+=(pkgconf)
   [ -d "$(brew --prefix openssl@3 2>/dev/null)/include" ] || packages+=(openssl@3)
+  if [ "${#packages[@]}" -gt 0 ]; then brew_install "${packages[@]}"; fi
+}
+
+brew_servers() {
+  local packages=()
   [ -n "$(postgresql_programs)" ] || packages+=(postgresql@17)
   has mvn || packages+=(maven)
   has_java || packages+=(openjdk)
@@ -191,9 +201,19 @@ brew_checks() {
 
 # --- both ------------------------------------------------------------------------------------------------------------
 
-# What the servers and the build need.
-install_for_servers() {
+# What the build needs.
+install_compilers() {
   need_rust
+  if has apt-get; then
+    apt_compilers
+  elif has brew; then
+    brew_compilers
+  fi
+}
+
+# What the servers need beyond that.
+install_for_servers() {
+  install_compilers
   if has apt-get; then
     apt_servers
   elif has brew; then
