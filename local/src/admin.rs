@@ -12,8 +12,8 @@ use crate::CommandError;
 use crate::environment::Environment;
 use crate::terminal::say;
 
-/// Makes a user an admin; adds the user, if there is none of this name. The password comes from the terminal, or
-/// from standard input's first line.
+/// Makes a user an admin, with a new password; adds the user, if there is none of this name. The password comes from
+/// the terminal, or from standard input's first line.
 #[derive(Debug, Args)]
 pub(crate) struct Admin {
     /// The user's name.
@@ -31,7 +31,7 @@ impl Admin {
         }
         .map_err(CommandError::Password)?;
         make(&database, &self.name, &password, users.blocklist).await?;
-        say(format_args!("{} is an admin", self.name));
+        say(format_args!("{} is an admin, with this password", self.name));
         Ok(())
     }
 }

@@ -69,7 +69,13 @@ impl Posted {
         match found {
             Some((_, Value::String(text))) => return Ok(text.clone()),
             Some((name, _)) => errors.push(FieldError::new(name, "should be a text")),
-            None => errors.push(FieldError::new(name, format!("is missing; it may be called {}", names.join(" or ")))),
+            None => errors.push(FieldError::new(
+                name,
+                match names {
+                    [_, other, ..] => format!("is missing; it may be called {other} as well"),
+                    _ => "is missing".to_owned(),
+                },
+            )),
         }
         Ok(String::new())
     }

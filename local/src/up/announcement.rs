@@ -1,17 +1,26 @@
 //! What a newcomer is told once everything runs.
 
+use shared::contract::Registry;
+
 use super::Mail;
 use crate::credentials::Credentials;
 use crate::servers::RunningServers;
 use crate::terminal::say;
 
 /// Prints the addresses, and commands that work as they are printed.
-pub(super) fn announce(port: u16, servers: &RunningServers, admin: &Credentials, mail: &Mail) {
+pub(super) fn announce(port: u16, servers: &RunningServers, registry: &Registry, admin: &Credentials, mail: &Mail) {
     let RunningServers { database_url, bootstrap_servers, .. } = servers;
-    say(text(port, database_url, bootstrap_servers, admin, mail));
+    say(text(port, database_url, bootstrap_servers, registry, admin, mail));
 }
 
-fn text(port: u16, database_url: &str, bootstrap_servers: &str, admin: &Credentials, mail: &Mail) -> String {
+fn text(
+    port: u16,
+    database_url: &str,
+    bootstrap_servers: &str,
+    registry: &Registry,
+    admin: &Credentials,
+    mail: &Mail,
+) -> String {
     let Credentials { name, password } = admin;
     let user = format!("-u '{}'", format!("{name}:{password}").replace('\'', r"'\''"));
     let ann = r#"'{"user": "ann", "pass": "test1234"}'"#;
@@ -24,6 +33,40 @@ fn text(port: u16, database_url: &str, bootstrap_servers: &str, admin: &Credenti
         Mail::Sink(sink) => format!("Mails are kept as files in {}", sink.folder.display()),
     };
     let continent = r#"'{"name":"Europe","population":741000000,"area":10180000}'"#;
+    let of_streams = [
+        (
+            "route",
+            format!(
+                "Post an event and wait until it is written; then post another one and read its receipt; look at the rows:
+  curl -s {user} {address}/events/route {json} {wait} -d {event}
+  curl -s {user} {address}$(curl -s {user} {address}/events/route {json} {wait} -d {event} | grep -o '/receipts/[^\"]*')
+  psql '{database_url}' -c 'select * from routes_table'
+"
+            ),
+        ),
+        (
+            "continent",
+            format!(
+                "Create a continent and list them:
+  curl -s {user} {address}/continent {json} {wait} -d {continent}
+  curl -s {user} {address}/continents
+"
+            ),
+        ),
+        (
+            "user-event",
+            format!(
+                "Send ten random user events; count them by city, as JSON and, at the same address in a browser, as a page; mail it now:
+  curl -s {user} {address}/submit/10 {wait}
+  curl -s {user} {address}/report
+  cargo local invoke report --endpoint {address}
+"
+            ),
+        ),
+    ];
+    // A folder of other contracts may have none of them.
+    let of_streams: String =
+        of_streams.into_iter().filter(|(stream, _)| registry.stream(stream).is_some()).map(|(_, text)| text).collect();
     format!(
         "\
 Sluice is ready at {address}
@@ -32,21 +75,11 @@ DATABASE_URL={database_url}
 KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}
 {mails}
 
-Post an event and wait until it is written; then post another one and read its receipt:
-  curl -s {user} {address}/events/route {json} {wait} -d {event}
-  curl -s {user} {address}$(curl -s {user} {address}/events/route {json} {wait} -d {event} | grep -o '/receipts/[^\"]*')
-Create a continent and list them:
-  curl -s {user} {address}/continent {json} {wait} -d {continent}
-  curl -s {user} {address}/continents
-Send ten random user events; count them by city, as JSON and, at the same address in a browser, as a page; mail it now:
-  curl -s {user} {address}/submit/10 {wait}
-  curl -s {user} {address}/report
-  cargo local invoke report --endpoint {address}
-Register a user and get a token, which is quicker than a password:
+{of_streams}Register a user and get a token, which is quicker than a password:
   curl -s {address}/register {json} -d {ann}
   curl -s {address}/login {json} -d {ann}
-Look into the database:
-  psql '{database_url}' -c 'select * from routes_table'
+Every route and every stream's schema:
+  curl -s {address}/openapi.json
 
 Ctrl-C stops everything."
     )
@@ -60,7 +93,8 @@ mod tests {
     fn ann_has_the_same_password_here_and_in_the_readme() {
         let admin = Credentials { name: "demo".to_owned(), password: "secret".to_owned() };
         let mail = Mail::Server("smtp://here".to_owned());
-        let printed = text(9000, "postgres://here", "here:9092", &admin, &mail);
+        let registry = Registry::load(None).unwrap();
+        let printed = text(9000, "postgres://here", "here:9092", &registry, &admin, &mail);
         let readme = include_str!("../../../README.md");
         for text in [&printed, readme] {
             let anns: Vec<&str> = text.lines().filter(|line| line.contains(r#"{"user": "ann""#)).collect();

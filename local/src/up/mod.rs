@@ -95,12 +95,12 @@ impl Up {
         };
         let running = tokio::select! {
             died = servers.died() => Err(died.into()),
-            running = self.start_functions(data, &servers, listener, environment, registry, &admin) => running,
+            running = self.start_functions(data, &servers, listener, environment, registry.clone(), &admin) => running,
             () = interrupts.next() => Err(CommandError::Interrupted),
         };
         let outcome = match running {
             Ok(mut running) => {
-                announcement::announce(running.port, &servers, &admin, &running.mail);
+                announcement::announce(running.port, &servers, &registry, &admin, &running.mail);
                 let ended = running.until(interrupts, &servers).await;
                 running.stop(interrupts, ended.is_ok()).await;
                 ended

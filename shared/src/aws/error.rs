@@ -97,5 +97,24 @@ impl LookUpError {
 /// An error and what caused it, in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_of_several_lines_is_told_in_one() {
+        let cause =
+            io::Error::other("no credentials found in chain. Attempted:\n  Environment: not set\n  Profile: none");
+        let error = LookUpError::Unavailable { variable: "A", service: Service::Msk, cause: chain(&cause) };
+        assert_eq!(
+            error.to_string(),
+            "A: Amazon MSK does not answer: no credentials found in chain. Attempted: Environment: not set Profile: none"
+        );
+    }
 }
