@@ -4,10 +4,12 @@
 //! password that is refused. What passes (nobody answers) does not: Lambda would start the function again and again
 //! while its world is away. It is tried again by the first request, which tells.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
+use tokio::task::spawn_blocking;
 
 use crate::aws::{Aws, LookUpError, is_arn};
 use crate::clock::Clock;
@@ -91,8 +93,10 @@ impl World {
             }
             Ok((pool, login))
         };
-        // Last, as it keeps the processor for some milliseconds, in which the others are on their way already.
-        let contracts = async { Ok(Arc::new(Registry::load(settings.contracts_dir.as_deref())?)) };
+        // It keeps a processor for some milliseconds, in which the others go on.
+        let contracts_dir = settings.contracts_dir;
+        let loading = spawn_blocking(move || Registry::load(contracts_dir.as_deref()).map(Arc::new));
+        let contracts = async { Ok(loading.await.unwrap_or_else(|failed| resume_unwind(failed.into_panic()))?) };
         let ((pool, login), beside, registry) = futures::try_join!(database, beside, contracts)?;
         let wait_for_parent = settings.wait_for_parent;
         Ok((Self { registry, pool, login, clock, wait_for_parent }, beside))
