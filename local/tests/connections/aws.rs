@@ -35,7 +35,7 @@ pub(crate) struct Answers {
     pub(crate) mails: Vec<Value>,
 }
 
-/// A stub of two of AWS's services.
+/// A stub of three of AWS's services.
 pub(crate) struct StubAws {
     /// Its address.
     pub(crate) url: String,
