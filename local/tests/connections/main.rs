@@ -10,6 +10,7 @@ mod authority;
 mod aws;
 mod certificates;
 mod command;
+mod first_send;
 #[path = "../lambda/function.rs"]
 #[allow(dead_code, reason = "a part of it is used")]
 mod function;

@@ -168,9 +168,6 @@ pub(super) fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
     let document = json::parse(text).map_err(|error| wrong("", error.to_string()))?;
     let schema_error =
         |error: jsonschema::ValidationError<'_>| wrong(&error.instance_path().to_string(), error.to_string());
-    jsonschema::draft202012::meta::validate(&document).map_err(schema_error)?;
-    let definition = Definition::read(&document)?;
-    let mode = definition.mode(&document)?;
     let validator = jsonschema::options()
         .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
@@ -179,6 +176,8 @@ pub(super) fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
         .with_pattern_options(PatternOptions::regex())
         .build(&document)
         .map_err(schema_error)?;
+    let definition = Definition::read(&document)?;
+    let mode = definition.mode(&document)?;
     Ok(Contract {
         stream: stream.to_owned(),
         topic: definition.topic,

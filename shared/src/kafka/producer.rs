@@ -99,8 +99,13 @@ impl Producer {
                 // In turns: nobody can call off a question, and a process that wants to end waits for it.
                 let client = used.client.clone();
                 let turn = CONNECT_TURN.min(patience);
-                let answer = tokio::task::spawn_blocking(move || client.native().fetch_metadata(None, turn).is_ok());
+                let ask = move || client.native().fetch_metadata(None, turn).is_ok();
+                let answer = tokio::task::spawn_blocking(ask.clone());
                 if matches!(answer.await, Ok(true)) {
+                    // librdkafka asks for its producer's id when a broker answers that it stays connected to. The first
+                    // answer came over the bootstrap connection, which it gives up. Without another one it happens
+                    // that it tries again only after half a second, which the first send then takes.
+                    let _again = tokio::task::spawn_blocking(ask);
                     return Ok(());
                 }
             }
