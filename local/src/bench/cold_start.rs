@@ -13,7 +13,7 @@ use crate::lambda::{Answer, Lambda, Plan};
 use crate::servers::RunningServers;
 use crate::terminal::say;
 
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 100;
 const EVENT: &str = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}"#;
 
 /// A function, and what was measured of it.
