@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the machine needs beside a Rust toolchain. Sourced by `up` and `test`; says what it installs, and installs
-# nothing where nothing is lacking.
+# Installs the prerequisites that a Rust toolchain does not include, if they are missing, and prints what it installs.
+# Sourced by `up`, `test` and `lambda`.
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -9,7 +9,7 @@ complain() {
   exit 1
 }
 
-# Where the newest PostgreSQL's programs are, or nothing. The `local` crate looks in the same places.
+# Prints the folder of the newest PostgreSQL's programs, if there is one. The `local` crate looks in the same places.
 postgresql_programs() {
   local folder newest=''
   while IFS= read -r folder; do
@@ -27,7 +27,7 @@ postgresql_programs() {
 has_java() {
   local java=java version
   if [ -n "${JAVA_HOME:-}" ] && [ -x "$JAVA_HOME/bin/java" ]; then java=$JAVA_HOME/bin/java; fi
-  # On macOS there is a `java` that only says that there is none.
+  # macOS has a stub `java` that only reports that Java is not installed.
   version=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || return 1
   [ "${version:-0}" -ge 17 ]
 }
@@ -36,7 +36,7 @@ need_rust() {
   has cargo || complain "cargo is not installed: get the Rust toolchain from https://rustup.rs"
 }
 
-# Where cargo builds. Absolute, as cargo runs in another folder than programs that take paths as they were typed.
+# Sets the target folder of cargo. The path is absolute, because cargo and other programs run in different folders.
 set_target() {
   target=${CARGO_TARGET_DIR:-$root/target}
   case $target in /*) ;; *) target=$PWD/$target ;; esac
@@ -44,7 +44,7 @@ set_target() {
   tools=$target/tools
 }
 
-# Python's way to bring programs, into a folder of ours.
+# Installs a program from PyPI into the tools folder.
 # python_install PROGRAM PACKAGE==VERSION
 python_install() {
   local program=$1 package=$2
@@ -59,14 +59,14 @@ python_install() {
   touch "$installed"
 }
 
-# `cargo lambda`, in the folder that it and we look in.
+# Installs `cargo lambda` in a folder on PATH.
 install_cargo_lambda() {
   if ! has cargo-lambda; then python_install cargo-lambda cargo-lambda==1.9.2; fi
   PATH=$PATH:$tools/python/bin
 }
 
-# What `cargo lambda build` needs beyond that: compilers for both of Lambda's kinds of machine (zig, which is found as a
-# module of `python3`), and CMake, which librdkafka is built with.
+# Installs the other prerequisites of `cargo lambda build`: zig, which compiles for both of Lambda's architectures and is
+# found as a module of `python3`, and CMake, which builds librdkafka.
 install_for_lambda_build() {
   install_compilers
   install_cargo_lambda
@@ -105,7 +105,7 @@ apt_install() {
     -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 "$@" </dev/null >/dev/null
 }
 
-# The first of the packages that this release has.
+# Prints the first of the packages that this release offers.
 apt_first_of() {
   local package
   for package in "$@"; do
@@ -116,11 +116,11 @@ apt_first_of() {
         ;;
     esac
   done
-  complain "apt-get knows none of: $*"
+  complain "apt-get offers none of these packages: $*"
 }
 
-# Debian's package creates a cluster of its own and starts it; ours is private, so it is told not to. Its setting is
-# put back afterwards.
+# Installs PostgreSQL without the cluster that Debian's package creates and starts, because Sluice uses a private one.
+# Restores the package's setting afterwards.
 apt_install_postgresql() {
   local setting=/etc/postgresql-common/createcluster.conf
   if [ -e "$setting" ]; then
@@ -188,7 +188,7 @@ brew_servers() {
   has mvn || packages+=(maven)
   has_java || packages+=(openjdk)
   if [ "${#packages[@]}" -gt 0 ]; then brew_install "${packages[@]}"; fi
-  # Homebrew does not put its Java where `java` is looked for.
+  # Homebrew's Java is not on PATH.
   if ! has_java; then
     JAVA_HOME=$(brew --prefix openjdk)/libexec/openjdk.jdk/Contents/Home
     export JAVA_HOME
@@ -201,7 +201,7 @@ brew_checks() {
 
 # --- both ------------------------------------------------------------------------------------------------------------
 
-# What the build needs.
+# Installs the prerequisites of the build.
 install_compilers() {
   need_rust
   if has apt-get; then
@@ -211,7 +211,7 @@ install_compilers() {
   fi
 }
 
-# What the servers need beyond that.
+# Also installs the prerequisites of the servers.
 install_for_servers() {
   install_compilers
   if has apt-get; then
@@ -225,7 +225,7 @@ install_for_servers() {
   fi
 }
 
-# What `python_install` needs.
+# Installs the prerequisites of `python_install`.
 install_python() {
   if python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then return; fi
   if has apt-get; then
@@ -233,11 +233,11 @@ install_python() {
   elif has brew; then
     brew_install python
   else
-    complain "python3 is not installed, with its module venv"
+    complain "python3 is not installed, or lacks its module venv"
   fi
 }
 
-# What the checks need beyond that.
+# Installs the additional prerequisites of the checks.
 install_for_checks() {
   if has apt-get; then
     apt_checks

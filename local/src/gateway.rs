@@ -1,40 +1,49 @@
-//! All functions in this process.
+//! Runs all functions in this process.
 
-use std::net::SocketAddr;
+use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
-use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use console::{Console, ConsoleFunction};
 use consume::Consume;
 use ingest::Ingest;
 use report::{ReportSettings, Reports};
 use shared::aws::Aws;
-use shared::clock::Clock;
 use shared::contract::Registry;
 use shared::database::Login;
-use shared::http::edge::{Peer, serve};
+use shared::http::edge::serve;
 use shared::http::lambda::HttpFunction;
 use shared::http::login::logged_in;
-use shared::identity::{Identity, IdentitySettings, Relay};
+use shared::http::path::as_behind_api_gateway;
+use shared::identity::{Identity, IdentitySettings};
+use shared::kafka::reader::KafkaReader;
 use shared::kafka::{KafkaSettings, Producer};
 use shared::metrics::Metrics;
-use shared::settings::Settings;
+use shared::process::clock::Clock;
+use shared::start::{Settings, login_relay};
 use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tower::Layer as _;
+use tower::util::MapRequestLayer;
 use users::{Users, UsersSettings};
 
 use crate::CommandError;
 use crate::event_source_mapping::EventSourceMapping;
 use crate::event_source_mapping::configuration::MappingConfiguration;
 use crate::event_source_mapping::function::InProcess;
+use crate::http_server::{self, PATIENCE, cut_off_slow_bodies};
 use crate::invoke_api::{self, Functions};
+use crate::monitor::Monitor;
 
-/// Connections for HTTP requests, and as many for batches.
+/// The number of database connections for HTTP requests, and the same number for batches.
 const CONNECTIONS: u32 = 16;
 
 /// The functions, connected to one database and one cluster.
@@ -43,19 +52,21 @@ pub struct Gateway {
     pool: PgPool,
     login: Login,
     ingest: Arc<Ingest>,
+    console: Arc<Console>,
     identity: Identity,
     background: Vec<AbortOnDropHandle<()>>,
     users: Users,
     reports: Reports,
     consume: Arc<Consume>,
     metrics: Metrics,
+    monitor: Arc<Monitor>,
 }
 
 impl Gateway {
-    /// Sets the functions up, as their `main` does on Lambda. Database and topics have to be ready.
+    /// Sets up the functions as their `main` does on Lambda. The database and the topics must be ready.
     ///
     /// # Errors
-    /// The database's login is not found, or a Kafka setting or the way of mail is refused.
+    /// The database's login cannot be found, or a Kafka or mail setting is rejected.
     pub async fn new(
         settings: Settings,
         kafka: KafkaSettings,
@@ -67,63 +78,124 @@ impl Gateway {
     ) -> Result<Self, CommandError> {
         let (pool, login) = Login::open(&settings.database, &Aws::default(), &clock, CONNECTIONS).await?;
         let producer = Producer::new(&kafka)?;
+        let reader = KafkaReader::new(kafka.clone());
         let wait = settings.wait_for_parent;
-        let relay = Relay::of(&registry, &pool, &producer);
+        let relay = login_relay(&registry, &pool, &producer);
         let relaying = relay.clone().map(|relay| tokio::spawn(relay.send_forever()));
         let renewing = tokio::spawn(login.clone().renew_forever());
-        let background = relaying.into_iter().chain([renewing]).map(AbortOnDropHandle::new).collect();
         let identity = Identity::new(pool.clone(), clock.clone(), identity, relay);
-        let users = Users::new(identity.clone(), pool.clone(), clock.clone(), users);
+        let users = Users::new(identity.clone(), pool.clone(), Arc::clone(&registry), clock.clone(), users);
         let reports = Reports::new(pool.clone(), clock.clone(), report, &Aws::default())?;
         let metrics = Metrics::default();
-        let ingest = Ingest::new(pool.clone(), Arc::clone(&registry), producer, clock.clone(), wait, metrics.clone());
-        let consume = Arc::new(Consume::new(pool.clone(), registry, clock, wait, metrics.clone()));
+        let ingest = Ingest::new(
+            pool.clone(),
+            Arc::clone(&registry),
+            producer,
+            reader.clone(),
+            clock.clone(),
+            wait,
+            metrics.clone(),
+        );
+        let consume = Consume::new(pool.clone(), Arc::clone(&registry), clock, wait, metrics.clone(), Arc::new(reader));
+        let consume = Arc::new(consume.with_retention(settings.retention));
+        consume.log_differences().await;
         let ingest = Arc::new(ingest);
-        Ok(Self { kafka, pool, login, ingest, identity, background, users, reports, consume, metrics })
+        let console = Arc::new(Console::in_background(Arc::clone(&ingest)));
+        let replaying = Arc::clone(&console);
+        let replaying = tokio::spawn(async move { console::advance_forever(&replaying).await });
+        let background = relaying.into_iter().chain([renewing, replaying]).map(AbortOnDropHandle::new).collect();
+        let monitor = Arc::new(Monitor::new(metrics.clone(), registry, pool.clone(), kafka.clone()));
+        Ok(Self {
+            kafka,
+            pool,
+            login,
+            ingest,
+            console,
+            identity,
+            background,
+            users,
+            reports,
+            consume,
+            metrics,
+            monitor,
+        })
     }
 
-    /// The routes of the HTTP API, `/metrics`, and Lambda's Invoke API: to be served on loopback only, as whoever can invoke
-    /// `consume` can write anything.
-    pub fn service(&self) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
-        let logged_in = |routes| logged_in(routes, self.login.clone());
-        let ingest = logged_in(ingest::routes(Arc::clone(&self.ingest), self.identity.clone()));
-        let users = logged_in(users::routes(self.users.clone()));
-        let reports = logged_in(report::routes(self.reports.clone(), self.identity.clone()));
+    /// Serves the HTTP API, `/metrics` and Lambda's Invoke API until `stop`, then finishes what has begun. Listen on
+    /// loopback only: anyone who can invoke `consume` can write anything.
+    pub fn serve(
+        &self,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> impl Future<Output = io::Result<()>> + Send + use<> {
+        http_server::serve(listener, self.routes(), PATIENCE, stop)
+    }
+
+    fn routes(&self) -> Router {
+        let function = |name, routes| timed(logged_in(routes, self.login.clone()), name, &self.metrics);
+        let ingest = function("ingest", ingest::routes(Arc::clone(&self.ingest), self.identity.clone()));
+        let console = function("console", console::routes(Arc::clone(&self.console), self.identity.clone()));
+        let users = function("users", users::routes(self.users.clone()));
+        let reports = function("report", report::routes(self.reports.clone(), self.identity.clone()));
         let functions = Functions {
             consume: Arc::clone(&self.consume),
             ingest: HttpFunction::new(ingest.clone()),
+            console: ConsoleFunction::new(Arc::clone(&self.console), console.clone()),
             users: HttpFunction::new(users.clone()),
-            report: report::Function::new(self.reports.clone(), reports.clone()),
+            report: report::ReportFunction::new(self.reports.clone(), reports.clone()),
         };
-        let metrics = Router::new().route("/metrics", get(metrics)).with_state(self.metrics.clone());
-        serve(ingest.merge(users).merge(reports).merge(metrics))
-            .merge(invoke_api::routes(functions))
-            .layer(from_fn(with_peer))
-            .into_make_service_with_connect_info()
+        let metrics = Router::new().route("/metrics", get(metrics)).with_state(Arc::clone(&self.monitor));
+        let routes = ingest.merge(console).merge(users).merge(reports).merge(metrics);
+        let cut_off = from_fn_with_state(PATIENCE, cut_off_slow_bodies);
+        let gateway = MapRequestLayer::new(behind_api_gateway).layer(serve(routes.layer(cut_off.clone())));
+        invoke_api::routes(functions).layer(cut_off).fallback_service(gateway)
+    }
+
+    /// Returns `consume` as a mapping or a schedule invokes it.
+    pub fn consume(&self) -> InProcess {
+        InProcess(Arc::clone(&self.consume))
     }
 
     /// Starts a mapping that invokes `consume`.
     ///
     /// # Errors
-    /// A Kafka setting is refused.
+    /// A Kafka setting is rejected.
     pub fn start_mapping(&self, configuration: MappingConfiguration) -> Result<EventSourceMapping, CommandError> {
-        let function = Arc::new(InProcess(Arc::clone(&self.consume)));
-        Ok(EventSourceMapping::start(configuration, &self.kafka, function)?)
+        Ok(EventSourceMapping::start(configuration, &self.kafka, Arc::new(self.consume()))?)
     }
 
-    /// Closes the connections to the database, once nothing uses them any more.
+    /// Closes the database connections once they are unused.
     pub async fn close(self) {
         drop(self.background);
         self.pool.close().await;
     }
 }
 
-async fn with_peer(ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
-    request.extensions_mut().insert(Peer(address.ip()));
-    next.run(request).await
+/// Gives a request the path that a function gets from API Gateway. One that is not UTF-8 stays as it is, and no route takes
+/// it.
+fn behind_api_gateway(mut request: Request) -> Request {
+    if let Some(uri) = as_behind_api_gateway(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
-/// What was counted since the process began.
-async fn metrics(State(metrics): State<Metrics>) -> Response {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.prometheus()).into_response()
+/// Records the duration of the function's requests.
+fn timed(routes: Router, function: &'static str, metrics: &Metrics) -> Router {
+    routes.layer(from_fn_with_state((function, metrics.clone()), time))
+}
+
+async fn time(State((function, metrics)): State<(&'static str, Metrics)>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    if let Some(route) = route {
+        metrics.note_request(function, route.as_str(), response.status().as_u16(), begun.elapsed());
+    }
+    response
+}
+
+/// Returns the counters since the process began, and how far landing is behind.
+async fn metrics(State(monitor): State<Arc<Monitor>>) -> Response {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], monitor.scrape().await).into_response()
 }

@@ -1,25 +1,26 @@
-//! `cargo local invoke`: one event to one function.
+//! `cargo local invoke`: sends one event to one function.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use jiff::Timestamp;
+use operator::terminal::say;
 use reqwest::Url;
+use serde_json::json;
 
 use crate::CommandError;
 use crate::event_source_mapping::function::{Function as _, OverHttp};
-use crate::scheduler;
-use crate::terminal::say;
+use crate::{scheduler, template};
 
-/// Posts an event to a function, where `local/up` or `cargo lambda watch` serve it, and prints the answer.
+/// Posts an event to a function that `local/up` or `cargo lambda watch` serves, and prints the answer.
 #[derive(Debug, Args)]
 pub(crate) struct Invoke {
-    /// The function: ingest, consume, users or report.
+    /// Name of the function: ingest, consume, console, users or report.
     name: String,
-    /// Where the function is served.
+    /// Base address of the functions.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
     endpoint: Url,
-    /// The event as JSON [default: for `report` its schedule's, for others an empty one].
+    /// Event as JSON [default: the scheduled event for `console`, `consume` and `report`, an empty event for the others].
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
 }
@@ -28,8 +29,12 @@ impl Invoke {
     pub(crate) async fn run(self) -> Result<(), CommandError> {
         let event = match &self.event {
             Some(path) => std::fs::read(path).map_err(|source| CommandError::Event { path: path.clone(), source })?,
-            None if self.name == "report" => scheduler::event("Hourly", Timestamp::now()).to_string().into_bytes(),
-            None => b"{}".to_vec(),
+            None => {
+                let schedules = scheduler::read_template(&template::own_path())?;
+                let schedule = schedules.into_iter().find(|schedule| schedule.function == self.name);
+                let event = schedule.map_or(json!({}), |schedule| scheduler::event(&schedule.name, Timestamp::now()));
+                event.to_string().into_bytes()
+            }
         };
         let function = OverHttp::new(&self.endpoint, &self.name)?;
         let answer = function.invoke(event.into()).await.map_err(CommandError::Invocation)?;

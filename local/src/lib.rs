@@ -1,34 +1,33 @@
-//! Sluice on one machine: the servers it needs, its functions in one process, and what feeds them.
+//! Runs Sluice on one machine for developers, and parses the command line of `cargo local`.
 //!
-//! - [`command`]: the subcommands of `cargo local`
+//! - [`command`]: the subcommands of `cargo local`; those for operators are in the crate `operator`, the benchmarks in
+//!   the crate `bench`
 //! - [`servers`]: Apache Kafka and PostgreSQL, as child processes or in containers
-//! - [`event_source_mapping`]: what hands batches of records to `consume`, as Lambda does
-//! - [`gateway`]: all functions in this process, behind one router
-//! - [`scheduler`]: what invokes functions at the times that the template says
-//! - [`mail_sink`]: takes the mails that they send
-//! - [`lambda`]: Lambda as a function's process sees it, for tests and benchmarks of the real binaries
-//! - [`send`]: random or given events through the HTTP API, and what became of each
+//! - [`event_source_mapping`]: hands batches of records to `consume`, as Lambda does
+//! - [`gateway`]: all functions in this process, behind one router, which the module `http_server` serves
+//! - [`function_settings`]: the settings of those functions
+//! - [`scheduler`]: invokes functions on the schedules in the template
+//! - [`mail_sink`]: receives the e-mails that they send
+//! - [`lambda`]: an emulation of Lambda, for tests and benchmarks of the real binaries
 
-mod admin;
-mod bench;
+pub mod bench;
 pub mod command;
-mod credentials;
-pub mod environment;
+mod error;
 pub mod event_source_mapping;
+pub mod function_settings;
 pub mod gateway;
-pub mod interrupts;
+mod http_server;
 mod invoke;
 mod invoke_api;
 pub mod lambda;
 pub mod mail_sink;
+mod monitor;
 mod poll;
 pub mod scheduler;
-mod schema;
-pub mod send;
 pub mod servers;
 pub mod template;
-pub mod terminal;
 mod up;
+mod with_aws;
 mod with_servers;
 
-pub use command::CommandError;
+pub use error::CommandError;

@@ -1,4 +1,4 @@
-//! A mail server that delivers nowhere: it takes every message and keeps it as a file.
+//! A mail server that delivers nothing: it keeps every message as a file.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,22 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use operator::terminal::say;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::terminal::say;
-
-/// The longest line (RFC 5321, section 4.5.3.1, has 1,000) and the largest message.
+/// Limits of a line (RFC 5321, section 4.5.3.1, allows 1,000 bytes) and of a message.
 const MOST_LINE_BYTES: u64 = 10_000;
 const MOST_MESSAGE_BYTES: usize = 10_000_000;
 
-/// Takes mail until it is dropped.
+/// Receives e-mails until it is dropped.
 #[derive(Debug)]
 pub struct MailSink {
-    /// Where it listens.
+    /// The sink's address.
     pub url: String,
-    /// Where messages are kept.
+    /// The folder that keeps the messages.
     pub folder: PathBuf,
     _serving: AbortOnDropHandle<()>,
 }
@@ -30,15 +29,15 @@ impl MailSink {
     /// Listens on a free port of this machine.
     ///
     /// # Errors
-    /// The folder cannot be made, or no port is free.
+    /// The folder cannot be created, or no port is free.
     pub async fn start(folder: &Path) -> io::Result<Self> {
         Self::serve_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?, folder)
     }
 
-    /// Serves connections of a listener.
+    /// Serves the connections of a listener.
     ///
     /// # Errors
-    /// The folder cannot be made.
+    /// The folder cannot be created.
     pub fn serve_on(listener: TcpListener, folder: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let url = format!("smtp://{}", listener.local_addr()?);
@@ -48,7 +47,7 @@ impl MailSink {
     }
 }
 
-/// Messages on disk.
+/// The messages on disk.
 #[derive(Debug)]
 struct Messages {
     folder: PathBuf,
@@ -69,13 +68,13 @@ async fn serve(listener: TcpListener, messages: Arc<Messages>) {
 }
 
 async fn converse(stream: TcpStream, peer: SocketAddr, messages: Arc<Messages>) {
-    // Whoever hangs up has sent what it has sent.
+    // A client that hangs up early is not an error of the sink.
     if let Err(error) = talk(stream, &messages).await {
         tracing::debug!(%peer, %error, "a mail connection ended early");
     }
 }
 
-/// The server's side of SMTP (RFC 5321), as far as a client without extensions needs it.
+/// Speaks the server's side of SMTP (RFC 5321), as far as a client without extensions needs it.
 async fn talk(stream: TcpStream, messages: &Messages) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     stream.write_all(b"220 localhost ready\r\n").await?;
@@ -117,12 +116,13 @@ async fn talk(stream: TcpStream, messages: &Messages) -> io::Result<()> {
     }
 }
 
-/// What is between the brackets of `RCPT TO:<…>`.
+/// Returns the text between the brackets of `RCPT TO:<…>`.
 fn address(line: &str) -> &str {
     line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(address, _)| address)
 }
 
-/// A message until the line of one dot; none if it is too large. A line's first dot was doubled (section 4.5.2).
+/// Reads a message up to the line with a single dot; none if it is too large. Removes the dot that was added to lines
+/// that start with one (section 4.5.2).
 async fn read_message(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<u8>>> {
     let mut message = Vec::new();
     let mut fits = true;
@@ -142,7 +142,7 @@ async fn read_message(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Ve
 }
 
 impl Messages {
-    /// Keeps a message and tells of it; answers what its sender is told.
+    /// Keeps a message and announces it. Returns the reply to its sender.
     async fn keep(&self, message: &[u8], recipients: &[String]) -> io::Result<String> {
         let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
         let path = self.folder.join(format!("{number:04}.eml"));

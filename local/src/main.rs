@@ -1,4 +1,4 @@
-//! `cargo local`: Sluice on one machine.
+//! `cargo local`: runs Sluice on one machine.
 
 use std::process::ExitCode;
 

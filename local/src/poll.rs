@@ -1,25 +1,25 @@
-//! `cargo local poll`: the event source mappings alone.
+//! `cargo local poll`: runs the event source mappings alone.
 
 use std::sync::Arc;
 
 use clap::Args;
 use futures::future::join_all;
+use operator::environment::Environment;
+use operator::interrupts::Interrupts;
+use operator::terminal::say;
 use reqwest::Url;
 use shared::aws::Aws;
 use shared::contract::Registry;
 
 use crate::CommandError;
-use crate::environment::Environment;
 use crate::event_source_mapping::function::{Function, OverHttp};
 use crate::event_source_mapping::{EventSourceMapping, configuration};
-use crate::interrupts::Interrupts;
 use crate::template;
-use crate::terminal::say;
 
-/// Reads Kafka and invokes `consume` over HTTP, on Lambda's rules, as template.yaml configures it.
+/// Reads Kafka and invokes `consume` over HTTP by Lambda's rules, as template.yaml configures it.
 #[derive(Debug, Args)]
 pub(crate) struct Poll {
-    /// Where the function is served, as by `cargo lambda watch`.
+    /// Base address of the function, such as that of `cargo lambda watch`.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
     endpoint: Url,
 }
@@ -29,8 +29,11 @@ impl Poll {
         let mut interrupts = Interrupts::listen().map_err(CommandError::Signals)?;
         let environment = Environment::default();
         let kafka = environment.kafka()?.look_up(&Aws::default()).await?;
+        if let Some(servers) = kafka.unresolved_servers().await {
+            return Err(CommandError::UnresolvedBrokers(servers.to_owned()));
+        }
         let registry = Registry::load(environment.contracts_dir().as_deref())?;
-        let configurations = configuration::of_registry(&template::own_path(), &registry)?;
+        let configurations = configuration::for_registry(&template::own_path(), &registry)?;
         let function: Arc<dyn Function> = Arc::new(OverHttp::new(&self.endpoint, "consume")?);
         let mut mappings = Vec::with_capacity(configurations.len());
         for configuration in configurations {
@@ -49,7 +52,7 @@ impl Poll {
     }
 }
 
-/// Drains the mappings side by side; at a signal, without waiting for the invocations that run.
+/// Drains the mappings concurrently; at a signal, stops waiting for running invocations.
 pub(crate) async fn stop(mappings: Vec<EventSourceMapping>, interrupts: &mut Interrupts) {
     let hurriers: Vec<_> = mappings.iter().map(EventSourceMapping::hurrier).collect();
     let stopping = join_all(mappings.into_iter().map(EventSourceMapping::stop));

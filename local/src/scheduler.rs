@@ -1,4 +1,4 @@
-//! What EventBridge does for the functions: invokes them at the times that `template.yaml` says.
+//! Emulates EventBridge's schedules: invokes functions at the times in `template.yaml`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use jiff::{Timestamp, Zoned};
 use reqwest::Url;
 use serde_json::json;
 use serde_norway::Value;
-use shared::clock::Clock;
+use shared::process::clock::Clock;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::event_source_mapping::function::{EndpointError, Function as _, OverHttp};
 use crate::template::{Template, TemplateError};
 
-/// Why there are no schedules.
+/// Why the schedules cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
     /// The template cannot be read.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// A schedule is not one.
-    #[error("{}: {event}/Properties/Schedule should be one such as cron(0 * * * ? *) or rate(5 minutes)", .path.display())]
+    /// A schedule is malformed.
+    #[error("{}: {event}/Properties/Schedule should be a schedule such as cron(0 * * * ? *) or rate(5 minutes)", .path.display())]
     Expression {
         /// The file.
         path: PathBuf,
@@ -42,6 +42,7 @@ pub struct Schedule {
     /// The event's name in the template.
     pub name: String,
     when: When,
+    retries: usize,
 }
 
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>
@@ -53,11 +54,11 @@ enum When {
     Every(Duration),
 }
 
-/// The schedules of the functions in a template.
+/// Returns the schedules of the functions in a template.
 ///
 /// # Errors
-/// The template cannot be read, or a schedule in it is not as it should be.
-pub fn of_template(path: &Path) -> Result<Vec<Schedule>, ScheduleError> {
+/// The template cannot be read, or a schedule in it is invalid.
+pub fn read_template(path: &Path) -> Result<Vec<Schedule>, ScheduleError> {
     let template = Template::read(path)?;
     let mut schedules = Vec::new();
     for (resource, function) in template.resources() {
@@ -75,11 +76,18 @@ pub fn of_template(path: &Path) -> Result<Vec<Schedule>, ScheduleError> {
             let when = expression.and_then(Value::as_str).and_then(When::parse).ok_or_else(|| {
                 ScheduleError::Expression { path: path.to_owned(), event: format!("{resource}/Events/{name}") }
             })?;
-            let function = binary.and_then(Value::as_str).unwrap_or(resource).to_owned();
-            schedules.push(Schedule { function, name: name.to_owned(), when });
+            let binary = binary.and_then(Value::as_str).unwrap_or(resource).to_owned();
+            schedules.push(Schedule { function: binary, name: name.to_owned(), when, retries: retries(function) });
         }
     }
     Ok(schedules)
+}
+
+/// How often a failed invocation of a function is retried: `EventInvokeConfig` may ask for fewer retries.
+fn retries(function: &Value) -> usize {
+    let config = function.get("Properties").and_then(|properties| properties.get("EventInvokeConfig"));
+    let configured = config.and_then(|config| config.get("MaximumRetryAttempts")).and_then(Value::as_u64);
+    configured.and_then(|retries| usize::try_from(retries).ok()).unwrap_or(RETRY_AFTER.len())
 }
 
 impl When {
@@ -105,7 +113,7 @@ impl When {
         parser.parse(&format!("0 {}", inner("cron")?)).ok().map(|cron| Self::Cron(Box::new(cron)))
     }
 
-    /// The next time after `now`; none if there is none.
+    /// Returns the next time after `now`, if there is one.
     fn after(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Cron(cron) => {
@@ -117,7 +125,7 @@ impl When {
     }
 }
 
-/// The event of a schedule.
+/// Returns the event that a schedule sends.
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-run-lambda-schedule.html>
 pub fn event(name: &str, time: Timestamp) -> serde_json::Value {
     json!({
@@ -143,7 +151,7 @@ impl Scheduler {
     /// Invokes the schedules' functions at `endpoint`.
     ///
     /// # Errors
-    /// The endpoint cannot take a path.
+    /// The endpoint cannot have a path.
     pub fn start(schedules: Vec<Schedule>, endpoint: &Url, clock: &Clock) -> Result<Self, EndpointError> {
         let start = |schedule: Schedule| {
             let function = Arc::new(OverHttp::new(endpoint, &schedule.function)?);
@@ -153,7 +161,7 @@ impl Scheduler {
     }
 }
 
-/// EventBridge invokes asynchronously, and Lambda tries twice again, after a minute and after two.
+/// EventBridge invokes asynchronously: by default, Lambda retries twice, after one minute and after two.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 const RETRY_AFTER: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
 
@@ -162,7 +170,7 @@ async fn fire_forever(schedule: Schedule, function: Arc<OverHttp>, clock: Clock)
     while let Some(next) = schedule.when.after(now()) {
         wait_until(next, now).await;
         let payload = event(&schedule.name, next).to_string();
-        let mut pauses = RETRY_AFTER.iter();
+        let mut pauses = RETRY_AFTER.iter().take(schedule.retries);
         while let Err(error) = function.invoke(payload.clone().into()).await {
             tracing::error!(function = schedule.function, %error, "a scheduled invocation failed");
             let Some(pause) = pauses.next() else { break };
@@ -171,7 +179,7 @@ async fn fire_forever(schedule: Schedule, function: Arc<OverHttp>, clock: Clock)
     }
 }
 
-/// Sleeps in short steps, as the machine may be put to sleep meanwhile, or its clock set.
+/// Sleeps in short steps, because the machine may be suspended or its clock may be set.
 async fn wait_until(time: Timestamp, now: impl Fn() -> Timestamp) {
     const STEP: Duration = Duration::from_secs(1);
     while let Ok(left) = Duration::try_from(time.duration_since(now()))
@@ -191,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_fires_at_the_next_time_that_its_expression_names() {
+    fn a_schedule_fires_at_the_next_matching_time() {
         let now = "2026-11-21T16:00:00Z";
         for (expression, then) in [
             ("cron(0 * * * ? *)", "2026-11-21T17:00:00Z"),
@@ -210,11 +218,22 @@ mod tests {
     }
 
     #[test]
-    fn the_templates_report_is_due_every_hour() {
-        let schedules = of_template(&crate::template::own_path()).unwrap();
-        let [schedule] = &schedules[..] else { panic!("{schedules:?}") };
-        assert_eq!((schedule.function.as_str(), schedule.name.as_str()), ("report", "Hourly"));
-        let next = schedule.when.after("2026-11-21T16:59:59.5Z".parse().unwrap()).unwrap();
-        assert_eq!(next.to_string(), "2026-11-21T17:00:00Z");
+    fn the_template_sends_the_report_every_hour_and_invokes_console_and_consume_every_minute() {
+        let schedules = read_template(&crate::template::own_path()).unwrap();
+        let now = "2026-11-21T16:59:59.5Z".parse().unwrap();
+        let found: Vec<(&str, &str, String, usize)> = schedules
+            .iter()
+            .map(|Schedule { function, name, when, retries }| {
+                (function.as_str(), name.as_str(), when.after(now).unwrap().to_string(), *retries)
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("console", "Minutely", "2026-11-21T17:00:59.5Z".to_owned(), 0),
+                ("report", "Hourly", "2026-11-21T17:00:00Z".to_owned(), 2),
+                ("consume", "Compare", "2026-11-21T17:00:59.5Z".to_owned(), 0),
+            ]
+        );
     }
 }

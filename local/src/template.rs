@@ -1,4 +1,4 @@
-//! `template.yaml` as CloudFormation sees it when every parameter has its default.
+//! Evaluates `template.yaml` as CloudFormation does when every parameter has its default.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub enum TemplateError {
         /// Why.
         source: std::io::Error,
     },
-    /// It is not YAML.
+    /// The file is not YAML.
     #[error("{}: {source}", .path.display())]
     Yaml {
         /// The file.
@@ -26,16 +26,17 @@ pub enum TemplateError {
     },
 }
 
-/// A template. References to parameters are replaced by the parameters' defaults and `!If`s by what their conditions
-/// choose; what depends on more than that stays as it is written.
+/// A template. References to parameters are replaced by the parameters' defaults, and each `!If` by the branch that its
+/// condition selects. Values that depend on anything else stay as written.
 #[derive(Debug)]
 pub struct Template {
     /// The file.
     pub path: PathBuf,
     resources: Mapping,
+    document: Value,
 }
 
-/// The project's own `template.yaml`.
+/// Returns the path of the project's own `template.yaml`.
 pub fn own_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml")
 }
@@ -44,14 +45,14 @@ impl Template {
     /// Reads a template.
     ///
     /// # Errors
-    /// It cannot be read, or is not YAML.
+    /// The file cannot be read, or is not YAML.
     pub fn read(path: &Path) -> Result<Self, TemplateError> {
         let path = path.to_owned();
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(source) => return Err(TemplateError::Unreadable { path, source }),
         };
-        // `Value` keeps CloudFormation's tags (!Ref, !Sub, !If …) as they are.
+        // `Value` keeps CloudFormation's tags (!Ref, !Sub, !If …).
         let template: Value = match serde_norway::from_str(&text) {
             Ok(template) => template,
             Err(source) => return Err(TemplateError::Yaml { path, source }),
@@ -61,22 +62,48 @@ impl Template {
             Some(Value::Mapping(resources)) => resources,
             _ => Mapping::new(),
         };
-        Ok(Self { path, resources })
+        Ok(Self { path, resources, document: template })
     }
 
-    /// Its resources and their names.
+    /// Finds the unevaluated values of all members with this name, with their paths: in every branch of every `!If`,
+    /// whatever the parameters' defaults are.
+    pub fn written(&self, name: &str) -> Vec<(String, &Value)> {
+        let mut found = Vec::new();
+        find(&self.document, name, "", &mut found);
+        found
+    }
+
+    /// Returns its resources and their names.
     pub fn resources(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.resources.iter().filter_map(|(name, resource)| Some((name.as_str()?, resource)))
     }
 }
 
-/// What parameters and conditions are when nothing is given.
+fn find<'v>(value: &'v Value, name: &str, path: &str, found: &mut Vec<(String, &'v Value)>) {
+    match value {
+        Value::Mapping(members) => {
+            for (key, member) in members {
+                let key = key.as_str().unwrap_or_default();
+                let path = format!("{path}/{key}");
+                if key == name {
+                    found.push((path.trim_start_matches('/').to_owned(), member));
+                }
+                find(member, name, &path, found);
+            }
+        }
+        Value::Sequence(items) => items.iter().for_each(|item| find(item, name, path, found)),
+        Value::Tagged(tagged) => find(&tagged.value, name, path, found),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The values of parameters and conditions by default.
 struct Defaults<'a> {
     template: &'a Value,
 }
 
 impl Defaults<'_> {
-    /// A value with everything replaced that the defaults decide; none for `AWS::NoValue`.
+    /// Evaluates a value as far as the defaults allow; none for `AWS::NoValue`.
     fn settle(&self, value: &Value) -> Option<Value> {
         Some(match value {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
@@ -115,7 +142,7 @@ impl Defaults<'_> {
         self.holds(self.template.get("Conditions")?.get(name)?, most_nested.checked_sub(1)?)
     }
 
-    /// Whether a condition's functions yield true; none if they ask for what is known in AWS only.
+    /// Evaluates a condition; none if it depends on something that only AWS knows.
     fn holds(&self, value: &Value, most_nested: usize) -> Option<bool> {
         let Value::Tagged(tagged) = value else { return None };
         let all = || -> Option<Vec<bool>> {
@@ -140,10 +167,10 @@ impl Defaults<'_> {
     }
 }
 
-/// A condition that names itself would never end.
+/// A condition that refers to itself would never end.
 const MOST_NESTED: usize = 16;
 
-/// As CloudFormation compares values.
+/// Compares values as CloudFormation does.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -182,7 +209,7 @@ Resources:
 "#;
 
     #[test]
-    fn what_the_defaults_decide_is_decided_and_the_rest_is_left() {
+    fn the_defaults_are_applied_and_other_values_stay_as_written() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), TEMPLATE).unwrap();
         let template = Template::read(file.path()).unwrap();
@@ -195,30 +222,22 @@ Resources:
         assert_eq!(resource, &expected);
     }
 
-    /// The values of all members of this name, however deep.
-    fn members<'v>(value: &'v Value, name: &str, found: &mut Vec<&'v Value>) {
-        match value {
-            Value::Mapping(members_of) => {
-                for (key, member) in members_of {
-                    if key.as_str() == Some(name) {
-                        found.push(member);
-                    }
-                    members(member, name, found);
-                }
-            }
-            Value::Sequence(items) => items.iter().for_each(|item| members(item, name, found)),
-            Value::Tagged(tagged) => members(&tagged.value, name, found),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-        }
+    #[test]
+    fn only_admins_register_users_unless_the_parameters_say_otherwise() {
+        let template = Template::read(&own_path()).unwrap();
+        let users = template.resources().find(|(name, _)| *name == "UsersFunction");
+        let variable = users.and_then(|(_, users)| {
+            users.get("Properties")?.get("Environment")?.get("Variables")?.get("REGISTRATION")?.as_str()
+        });
+        assert_eq!(variable, Some("closed"));
     }
 
     #[test]
-    fn no_policy_of_ours_allows_actions_by_a_pattern() {
-        let template: Value = serde_norway::from_str(&std::fs::read_to_string(own_path()).unwrap()).unwrap();
-        let mut actions = Vec::new();
-        members(&template, "Action", &mut actions);
+    fn no_policy_of_the_template_allows_actions_by_a_pattern() {
+        let template = Template::read(&own_path()).unwrap();
         let several = |action: &Value| action.as_sequence().cloned().unwrap_or_else(|| vec![action.clone()]);
-        let actions: Vec<Value> = actions.into_iter().flat_map(several).collect();
+        let actions: Vec<Value> =
+            template.written("Action").into_iter().flat_map(|(_, action)| several(action)).collect();
         let actions: Vec<&str> = actions.iter().filter_map(Value::as_str).collect();
         assert!(actions.contains(&"kafka-cluster:WriteData") && actions.len() > 15, "{actions:?}");
         assert!(actions.iter().all(|action| !action.contains('*')), "{actions:?}");

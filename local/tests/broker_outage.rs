@@ -1,6 +1,6 @@
-//! The event source mapping while its broker goes away and comes back.
+//! Tests the event source mapping while its broker goes away and comes back.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
 mod support;
 
@@ -16,7 +16,7 @@ use support::kafka::{Record, committed, create_topic, delete_topic, produce, set
 use support::recorder::{PATIENCE, Recorder, first_seen, offsets};
 
 fn mapping(topic: &str) -> MappingConfiguration {
-    MappingConfiguration { window: Duration::from_millis(20), ..MappingConfiguration::of_topic(topic) }
+    MappingConfiguration { window: Duration::from_millis(20), ..MappingConfiguration::for_topic(topic) }
 }
 
 fn start(topic: &str, kafka: &KafkaSettings, recorder: &Arc<Recorder>) -> EventSourceMapping {
@@ -25,7 +25,7 @@ fn start(topic: &str, kafka: &KafkaSettings, recorder: &Arc<Recorder>) -> EventS
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_goes_on_when_a_killed_broker_is_back_and_stops_though_the_broker_is_gone() {
+async fn a_mapping_resumes_when_a_killed_broker_is_back_and_stops_although_the_broker_is_gone() {
     let data = DataFolder::temporary().unwrap();
     let mut kafka = Kafka::start(&data).await.unwrap();
     let settings = KafkaSettings::plaintext(kafka.bootstrap_servers());
@@ -33,13 +33,13 @@ async fn it_goes_on_when_a_killed_broker_is_back_and_stops_though_the_broker_is_
     create_topic(&settings, &topic, 1).await;
     let recorder = Recorder::new();
     let mapping = start(&topic, &settings, &recorder);
-    produce(&settings, &topic, &[Record::of("before")]).await;
+    produce(&settings, &topic, &[Record::with_value("before")]).await;
     recorder.has_seen(1).await;
 
     for round in 1..=2 {
         kafka.kill9().await;
         kafka.restart().await.unwrap();
-        produce(&settings, &topic, &[Record::of(format!("after {round}"))]).await;
+        produce(&settings, &topic, &[Record::with_value(format!("after {round}"))]).await;
         recorder.has_seen(1 + round).await;
     }
     assert_eq!(first_seen(&[&recorder]).into_values().collect::<Vec<_>>(), [[0, 1, 2]]);
@@ -49,17 +49,17 @@ async fn it_goes_on_when_a_killed_broker_is_back_and_stops_though_the_broker_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_of_a_topic_that_was_deleted_and_created_again_are_delivered_from_the_first_on() {
+async fn a_recreated_topic_is_delivered_from_its_first_record() {
     let topic = topic_name("recreated");
     create_topic(&settings(), &topic, 1).await;
     let recorder = Recorder::new();
     let mapping = start(&topic, &settings(), &recorder);
-    produce(&settings(), &topic, &[Record::of("a"), Record::of("b"), Record::of("c")]).await;
+    produce(&settings(), &topic, &[Record::with_value("a"), Record::with_value("b"), Record::with_value("c")]).await;
     recorder.has_seen(3).await;
 
     delete_topic(&settings(), &topic).await;
     create_again(&topic).await;
-    produce(&settings(), &topic, &[Record::of("d")]).await;
+    produce(&settings(), &topic, &[Record::with_value("d")]).await;
     recorder.has_seen(4).await;
     mapping.stop().await;
 
@@ -68,7 +68,7 @@ async fn records_of_a_topic_that_was_deleted_and_created_again_are_delivered_fro
     assert_eq!(committed(&settings(), &format!("sluice-{topic}"), &topic, 1).await, [Some(1)]);
 }
 
-/// The broker answers a deletion before it is done with it.
+/// The broker acknowledges a deletion before it has finished.
 async fn create_again(topic: &str) {
     let deleted = async {
         while !support::kafka::partitions(&settings(), topic).await.is_empty() {

@@ -1,6 +1,7 @@
-//! From HTTP to the table: the examples that ship, change sets, and a stream that a contract and a migration make.
+//! Tests the path from HTTP to the table: the built-in examples, change sets, and a stream added with a contract and a
+//! migration.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
 mod support;
 
@@ -12,7 +13,7 @@ use support::gateway::plan;
 use support::geonames::GeoNames;
 use support::kafka::{set_back, settings};
 
-/// The rows of every table, the ledger's included, as one text each.
+/// Returns the rows of every table, the ledger's included, as one text per table.
 async fn everything(database: &TestDatabase) -> BTreeMap<&'static str, String> {
     const TABLES: [&str; 8] = [
         "public.continents",
@@ -33,7 +34,7 @@ async fn everything(database: &TestDatabase) -> BTreeMap<&'static str, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_geonames_load_lands_whole_children_first_and_a_replay_from_the_start_changes_nothing() {
+async fn the_geonames_data_lands_completely_children_first_and_a_replay_from_the_start_changes_nothing() {
     let mut gateway = plan().start().await;
     let geonames = GeoNames::read();
     geonames.load(&gateway.http, &gateway.url, &gateway.registry).await;
@@ -66,7 +67,7 @@ fn gatekeeper(type_of_b: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_set_leaves_what_its_source_has_and_one_with_a_wrong_type_leaves_nothing() {
+async fn a_change_set_reproduces_its_source_and_one_with_a_wrong_type_changes_nothing() {
     let gateway = plan().start().await;
     let (status, body) =
         gateway.post("/events/changes", &[("prefer", "wait=20")], gatekeeper("TEXT").to_string()).await;
@@ -74,7 +75,7 @@ async fn a_change_set_leaves_what_its_source_has_and_one_with_a_wrong_type_leave
     let rows = gateway.database.json("select * from landing.mytable").await;
     assert_eq!(rows, json!([{"a": 2, "b": "Tuning", "c": "2018-03-27 11:58:28.988412"}]));
 
-    // One of the set's types is not the column's; and the same on a table that is not there yet.
+    // One of the types differs from the column's; the second time, the table does not exist yet.
     for prepare in ["truncate landing.mytable", "drop table landing.mytable"] {
         sqlx::query(prepare).execute(&gateway.database.pool).await.unwrap();
         let mut set = gatekeeper("TEXT");
@@ -90,7 +91,7 @@ async fn a_change_set_leaves_what_its_source_has_and_one_with_a_wrong_type_leave
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_seventh_stream_works_from_http_to_its_table_with_a_contract_and_a_migration() {
+async fn a_new_stream_works_from_http_to_its_table_with_a_contract_and_a_migration() {
     let contract = json!({
         "type": "object",
         "additionalProperties": false,

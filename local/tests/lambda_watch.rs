@@ -1,9 +1,9 @@
-//! The examples that ship, with every function under `cargo lambda watch`.
+//! Tests loading the built-in examples with every function under `cargo lambda watch`.
 //!
-//! Not a part of `./local/test`, as the functions are built once more for it. `./local/up --lambda` installs what it
-//! needs; then: `cargo local with-servers -- cargo test --package local --test lambda_watch`.
+//! Not part of `./local/test`, because it builds the functions once more. `./local/up --lambda` installs its
+//! prerequisites; then run `cargo local with-servers -- cargo test --package local --test lambda_watch`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
 mod support;
 
@@ -15,7 +15,7 @@ use support::kafka::settings;
 use support::process::UpProcess;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_geonames_load_passes_through_cargo_lambda_watch_unchanged() {
+async fn the_geonames_data_lands_unchanged_through_cargo_lambda_watch() {
     let database = TestDatabase::create().await;
     let plan = plan();
     let registry = Registry::load(Some(plan.contracts())).unwrap();

@@ -1,6 +1,6 @@
-//! Reports of what came over HTTP, and the mail of every hour.
+//! Tests reports of events that arrived over HTTP, and the hourly e-mail.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
 mod support;
 
@@ -20,13 +20,13 @@ async fn fire(gateway: &TestGateway, time: &str) -> (u16, Value) {
     gateway.post(REPORT, &[], event.to_string()).await
 }
 
-/// The messages that a sink has kept.
+/// Returns the messages that a sink has kept.
 fn mails(folder: &Path) -> Vec<String> {
     let files = std::fs::read_dir(folder).unwrap();
     files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect()
 }
 
-/// A message's text with its soft line breaks and escapes undone (RFC 2045, section 6.7).
+/// Decodes a message's text: soft line breaks and escapes (RFC 2045, section 6.7).
 fn decoded(mail: &str) -> String {
     let bytes = mail.replace("=\r\n", "").into_bytes();
     let mut decoded = Vec::new();
@@ -62,7 +62,7 @@ async fn submitted_events_are_in_the_report_once_they_are_written() {
         assert_eq!(answer["accepted"], number);
         assert_eq!(answer["receipts"].as_array().unwrap().len(), number);
     }
-    // What sends no events.
+    // These requests send no events.
     let url = format!("{}/submit/5", gateway.url);
     assert_eq!(gateway.http.head(&url).send().await.unwrap().status(), 405);
     let keyed = gateway.http.post(&url).header("idempotency-key", "k").send().await.unwrap();
@@ -89,10 +89,10 @@ async fn the_schedule_fired_twenty_times_at_once_sends_one_mail_for_each_hour() 
     }
 
     let answers = join_all((0..20).map(|_| fire(&gateway, "2026-11-21T16:00:00Z"))).await;
-    let outcomes: Vec<&str> = answers.iter().map(|(_, answer)| answer["report"].as_str().unwrap()).collect();
-    assert_eq!(outcomes.iter().filter(|outcome| **outcome == "sent").count(), 1, "{outcomes:?}");
-    assert_eq!(outcomes.iter().filter(|outcome| **outcome == "already_sent").count(), 19, "{outcomes:?}");
-    let [mail] = &mails(folder.path())[..] else { panic!("{outcomes:?}") };
+    let deliveries: Vec<&str> = answers.iter().map(|(_, answer)| answer["report"].as_str().unwrap()).collect();
+    assert_eq!(deliveries.iter().filter(|delivery| **delivery == "sent").count(), 1, "{deliveries:?}");
+    assert_eq!(deliveries.iter().filter(|delivery| **delivery == "already_sent").count(), 19, "{deliveries:?}");
+    let [mail] = &mails(folder.path())[..] else { panic!("{deliveries:?}") };
     let mail = decoded(mail);
     for part in [
         "To: ann@example.com, Bob <bob@example.com>\r\n",
@@ -114,7 +114,7 @@ async fn the_schedule_fired_twenty_times_at_once_sends_one_mail_for_each_hour() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_that_nobody_takes_fails_the_run_and_the_next_one_sends_it() {
+async fn a_mail_that_no_server_accepts_fails_the_run_and_the_next_run_sends_it() {
     let folder = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -132,7 +132,7 @@ async fn a_mail_that_nobody_takes_fails_the_run_and_the_next_one_sends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_for_nobody_is_logged() {
+async fn a_report_without_recipients_is_logged() {
     let gateway = plan().without_consuming().start().await;
     for event in ["{}", r#"{"time": "2026-11-21T16:00:00Z"}"#] {
         let (status, answer) = gateway.post(REPORT, &[], event).await;
@@ -156,7 +156,12 @@ async fn a_function_behind_api_gateway_is_invoked_by_its_event() {
             }
         })
     };
-    for (name, path, status) in [("ingest", "/health", 200), ("report", "/report", 401), ("users", "/users", 401)] {
+    for (name, path, status) in [
+        ("ingest", "/health", 200),
+        ("console", "/dead-letters", 401),
+        ("report", "/report", 401),
+        ("users", "/users", 401),
+    ] {
         let path_of = format!("/2015-03-31/functions/{name}/invocations");
         let (_, answer) = gateway.post(&path_of, &[], request("GET", path).to_string()).await;
         assert_eq!(answer["statusCode"], status, "{name}: {answer}");

@@ -1,6 +1,6 @@
-//! The embedded servers: they come up, survive `kill -9` with what they held, and leave nothing behind.
+//! Tests the embedded servers: they start, keep their data through `kill -9`, and leave nothing behind.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
 mod support;
 
@@ -18,17 +18,17 @@ async fn kafka_keeps_its_records_through_kill_9_a_restart_and_another_start_on_t
     let settings = KafkaSettings::plaintext(kafka.bootstrap_servers());
     let topic = topic_name("kept");
     create_topic(&settings, &topic, 1).await;
-    assert_eq!(produce(&settings, &topic, &[Record::of("a"), Record::of("b")]).await, [0, 1]);
+    assert_eq!(produce(&settings, &topic, &[Record::with_value("a"), Record::with_value("b")]).await, [0, 1]);
 
     kafka.kill9().await;
     kafka.restart().await.unwrap();
     assert_eq!(kafka.bootstrap_servers(), settings.bootstrap_servers);
-    assert_eq!(produce(&settings, &topic, &[Record::of("c")]).await, [2]);
+    assert_eq!(produce(&settings, &topic, &[Record::with_value("c")]).await, [2]);
 
     kafka.stop().await;
     let mut another = Kafka::start(&data).await.unwrap();
-    let settings = KafkaSettings::plaintext(another.bootstrap_servers());
-    assert_eq!(produce(&settings, &topic, &[Record::of("d")]).await, [3]);
+    assert_eq!(another.bootstrap_servers(), settings.bootstrap_servers, "the address stays the same");
+    assert_eq!(produce(&settings, &topic, &[Record::with_value("d")]).await, [3]);
     another.stop().await;
 }
 
@@ -52,8 +52,25 @@ async fn postgresql_keeps_its_rows_through_kill_9_a_restart_and_another_start_on
 
     postgres.stop().await;
     let mut another = Postgres::start(&data, PostgresOptions::default()).await.unwrap();
-    assert_eq!(kept_number(&another.database_url()).await, 7);
+    assert_eq!(another.database_url(), url, "the address stays the same");
+    assert_eq!(kept_number(&url).await, 7);
     another.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_moves_to_another_port_when_its_old_one_is_taken() {
+    let data = DataFolder::temporary().unwrap();
+    let mut postgres = Postgres::start(&data, PostgresOptions::default()).await.unwrap();
+    let url = postgres.database_url();
+    postgres.stop().await;
+    let port = url.rsplit_once(':').unwrap().1.split_once('/').unwrap().0.parse().unwrap();
+    let taken = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).unwrap();
+
+    let mut moved = Postgres::start(&data, PostgresOptions::default()).await.unwrap();
+
+    assert_ne!(moved.database_url(), url);
+    moved.stop().await;
+    drop(taken);
 }
 
 async fn kept_number(url: &str) -> i32 {
@@ -62,7 +79,7 @@ async fn kept_number(url: &str) -> i32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_dies_is_noticed_and_said_in_one_line() {
+async fn a_dying_server_is_noticed_and_reported_in_one_line() {
     let data = DataFolder::temporary().unwrap();
     let mut postgres = Postgres::start(&data, PostgresOptions::default()).await.unwrap();
     let pid_file = std::fs::read_to_string(data.path().join("postgresql/cluster/postmaster.pid")).unwrap();
@@ -79,7 +96,7 @@ async fn a_server_that_dies_is_noticed_and_said_in_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_temporary_folder_is_gone_at_the_end() {
+async fn a_temporary_folder_is_removed_at_the_end() {
     let data = DataFolder::temporary().unwrap();
     let folder = data.path().to_owned();
     let mut postgres = Postgres::start(&data, PostgresOptions::default()).await.unwrap();

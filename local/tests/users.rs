@@ -1,10 +1,10 @@
-//! Users through the whole gateway: what they did with the services that this replaces, and what attackers try.
+//! Tests users through the whole gateway: requests to the replaced services, and attacks.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stderr,
-    reason = "a test ends where its ground gives way"
+    reason = "a test may panic if its setup fails"
 )]
 
 mod support;
@@ -21,8 +21,9 @@ use support::database::TestDatabase;
 use support::gateway::{ADMIN, client_of, plan};
 use support::kafka::{settings, values};
 use support::process::UpProcess;
+use support::secrecy;
 
-/// Guessing without end.
+/// A limit that never blocks.
 const UNBOUNDED: Rule = Rule { after: 1_000_000, window_ms: 60_000, for_ms: 900_000 };
 
 struct Answer {
@@ -31,7 +32,7 @@ struct Answer {
     body: Value,
 }
 
-/// Someone without credentials posts JSON.
+/// Posts JSON without credentials.
 async fn post(http: &reqwest::Client, url: &str, path: &str, body: &Value) -> Answer {
     let request = http.post(format!("{url}{path}")).header("content-type", "application/json");
     answer(request.body(body.to_string())).await
@@ -44,24 +45,24 @@ async fn answer(request: reqwest::RequestBuilder) -> Answer {
     Answer { status, headers, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
 }
 
-/// Waits until a query counts so many.
+/// Waits until a query counts `count` rows.
 async fn await_count(database: &TestDatabase, query: &str, count: i64) {
     let reached = async {
         while database.count(query).await != count {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let timely = tokio::time::timeout(Duration::from_secs(30), reached).await;
-    if timely.is_err() {
+    let in_time = tokio::time::timeout(Duration::from_secs(30), reached).await;
+    if in_time.is_err() {
         panic!("{query}: {} instead of {count}", database.count(query).await);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_requests_of_the_services_that_this_replaces_are_answered_as_they_were() {
+async fn requests_to_the_replaced_services_are_answered_as_before() {
     let gateway = plan().start().await;
-    let stranger = reqwest::Client::new();
-    let ask = async |path: &str, body: Value| post(&stranger, &gateway.url, path, &body).await;
+    let anonymous = reqwest::Client::new();
+    let ask = async |path: &str, body: Value| post(&anonymous, &gateway.url, path, &body).await;
 
     assert_eq!(ask("/register", json!({"user": "test", "pass": "test1234"})).await.status, 201);
     let right = ask("/login", json!({"user": "test", "pass": "test1234"})).await;
@@ -80,7 +81,7 @@ async fn the_requests_of_the_services_that_this_replaces_are_answered_as_they_we
     assert_eq!(posted.status, 200, "{}", posted.body);
     assert_eq!(ask("/continent", continent).await.status, 401);
 
-    // Every attempt lands in its table: logins, and Basic credentials that had to be compared.
+    // Every attempt lands in its table: logins, and Basic credentials that had to be verified.
     let database = &gateway.database;
     await_count(database, r#"select count(*) from sluice.login_attempts where "user" in ('test', 'vector')"#, 8).await;
     let landed = database
@@ -101,10 +102,10 @@ async fn the_requests_of_the_services_that_this_replaces_are_answered_as_they_we
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn roles_say_who_posts_what_and_a_record_says_who_sent_it() {
+async fn roles_decide_which_events_a_user_may_post_and_a_record_names_its_sender() {
     let gateway = plan().start().await;
-    let stranger = reqwest::Client::new();
-    post(&stranger, &gateway.url, "/register", &json!({"user": "Ann", "pass": "test1234"})).await;
+    let anonymous = reqwest::Client::new();
+    post(&anonymous, &gateway.url, "/register", &json!({"user": "Ann", "pass": "test1234"})).await;
     let ann = client_of(("ann", "test1234"));
     let as_ann = async |path: &str, body: Value| post(&ann, &gateway.url, path, &body).await.status;
     let change = json!({"change": []});
@@ -115,7 +116,16 @@ async fn roles_say_who_posts_what_and_a_record_says_who_sent_it() {
     assert_eq!(as_ann("/events/login", attempt.clone()).await, 403);
     assert_eq!(gateway.post("/events/changes", &[], change.to_string()).await.0, 202);
     assert_eq!(gateway.post("/events/login", &[], attempt.to_string()).await.0, 403);
-    for path in ["/dead-letters", "/dead-letters/1", "/users", "/blocked"] {
+    for path in [
+        "/dead-letters",
+        "/dead-letters/1",
+        "/dead-letters/groups",
+        "/dead-letters/replays",
+        "/audit",
+        "/follow?receipt=routes/0/0",
+        "/users",
+        "/blocked",
+    ] {
         assert_eq!(answer(ann.get(format!("{}{path}", gateway.url))).await.status, 403, "{path}");
     }
     let of_route = values(&settings(), gateway.topic("route")).await;
@@ -127,6 +137,13 @@ async fn roles_say_who_posts_what_and_a_record_says_who_sent_it() {
         ("GET", "/dead-letters"),
         ("GET", "/dead-letters/1"),
         ("POST", "/dead-letters/1/replay"),
+        ("GET", "/dead-letters/groups"),
+        ("POST", "/dead-letters/discard"),
+        ("POST", "/dead-letters/replays"),
+        ("GET", "/dead-letters/replays/1"),
+        ("POST", "/dead-letters/replays/1/cancel"),
+        ("GET", "/audit"),
+        ("GET", "/follow"),
         ("GET", "/streams"),
         ("GET", "/streams/route"),
         ("GET", "/continents"),
@@ -140,11 +157,11 @@ async fn roles_say_who_posts_what_and_a_record_says_who_sent_it() {
         ("DELETE", "/users/ann"),
         ("PUT", "/users/ann/password"),
     ] {
-        let request = stranger.request(method.parse().unwrap(), format!("{}{path}", gateway.url));
+        let request = anonymous.request(method.parse().unwrap(), format!("{}{path}", gateway.url));
         assert_eq!(answer(request).await.status, 401, "{method} {path}");
     }
     for path in ["/health", "/openapi.json"] {
-        assert_eq!(answer(stranger.get(format!("{}{path}", gateway.url))).await.status, 200, "{path}");
+        assert_eq!(answer(anonymous.get(format!("{}{path}", gateway.url))).await.status, 200, "{path}");
     }
 }
 
@@ -153,40 +170,40 @@ async fn of_100_wrong_guesses_at_once_spread_over_two_processes_5_are_answered_4
     let database = TestDatabase::create().await;
     let plan = plan();
     let start = || UpProcess::start(&database.url, plan.contracts(), &[]);
-    // One after the other: both migrate.
+    // One after another, because both migrate.
     let (mut a, mut b) = (start().await, start().await);
-    let stranger = reqwest::Client::new();
-    post(&stranger, &a.url, "/register", &json!({"user": "test", "pass": "test1234"})).await;
+    let anonymous = reqwest::Client::new();
+    post(&anonymous, &a.url, "/register", &json!({"user": "test", "pass": "test1234"})).await;
 
     let guess = async |number: usize| {
         let url = if number.is_multiple_of(2) { &a.url } else { &b.url };
-        post(&stranger, url, "/login", &json!({"user": "test", "pass": format!("guess number {number}")})).await.status
+        post(&anonymous, url, "/login", &json!({"user": "test", "pass": format!("guess number {number}")})).await.status
     };
     let statuses = join_all((0..100).map(guess)).await;
     let count = |status| statuses.iter().filter(|answered| **answered == status).count();
     eprintln!("100 guesses: {} answered 401, {} answered 403", count(401), count(403));
     assert_eq!((count(401), count(403)), (5, 95));
 
-    // A block survives both.
+    // A block survives both restarts.
     a.stop().await;
     b.stop().await;
     let c = start().await;
-    assert_eq!(post(&stranger, &c.url, "/login", &json!({"user": "test", "pass": "test1234"})).await.status, 403);
+    assert_eq!(post(&anonymous, &c.url, "/login", &json!({"user": "test", "pass": "test1234"})).await.status, 403);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_user_and_a_wrong_password_are_answered_alike_and_in_the_same_time() {
+async fn an_unknown_user_and_a_wrong_password_get_the_same_answer_in_the_same_time() {
     const ROUNDS: usize = 500;
     let gateway = plan().lockout(UNBOUNDED).start().await;
-    let stranger = reqwest::Client::new();
-    post(&stranger, &gateway.url, "/register", &json!({"user": "known", "pass": "test1234"})).await;
+    let anonymous = reqwest::Client::new();
+    post(&anonymous, &gateway.url, "/register", &json!({"user": "known", "pass": "test1234"})).await;
     let mut elapsed = [Vec::new(), Vec::new()];
     let mut shapes = [Vec::new(), Vec::new()];
     for round in 0..2 * ROUNDS {
         let user = ["known", "other"][round % 2];
-        let begun = Instant::now();
-        let answer = post(&stranger, &gateway.url, "/login", &json!({"user": user, "pass": "wrong password"})).await;
-        elapsed[round % 2].push(begun.elapsed());
+        let started = Instant::now();
+        let answer = post(&anonymous, &gateway.url, "/login", &json!({"user": user, "pass": "wrong password"})).await;
+        elapsed[round % 2].push(started.elapsed());
         let mut body = answer.body;
         body["request_id"].take();
         let headers: Vec<String> = answer
@@ -210,13 +227,13 @@ async fn an_unknown_user_and_a_wrong_password_are_answered_alike_and_in_the_same
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_topic_no_table_and_no_log_line_tells_a_password() {
+async fn no_topic_table_or_log_line_contains_a_password() {
     let database = TestDatabase::create().await;
     let plan = plan();
     let mut process = UpProcess::start(&database.url, plan.contracts(), &[("RUST_LOG", "debug")]).await;
-    let stranger = reqwest::Client::new();
+    let anonymous = reqwest::Client::new();
     let url = process.url.clone();
-    let ask = async |path: &str, body: Value| post(&stranger, &url, path, &body).await.status;
+    let ask = async |path: &str, body: Value| post(&anonymous, &url, path, &body).await.status;
 
     let [first, second, wrong, refused] = ["first-Secret-1", "second-Secret-2", "wrong-Secret-3", "tiny-4S"];
     assert_eq!(ask("/register", json!({"user": "ann", "pass": first})).await, 201);
@@ -225,12 +242,12 @@ async fn no_topic_no_table_and_no_log_line_tells_a_password() {
     assert_eq!(ask("/login", json!({"user": "ann", "pass": first})).await, 200);
     assert_eq!(ask("/login", json!({"user": "ann", "pass": wrong})).await, 401);
     assert_eq!(ask("/login", json!({"user": "ann", "unheard-of": wrong})).await, 422);
-    let broken = stranger.post(format!("{url}/login")).body(format!("{{\"user\": \"ann\", \"pass\": \"{wrong}\""));
+    let broken = anonymous.post(format!("{url}/login")).body(format!("{{\"user\": \"ann\", \"pass\": \"{wrong}\""));
     assert_eq!(answer(broken.header("content-type", "application/json")).await.status, 400);
-    let form = stranger.post(format!("{url}/login")).body(format!("user=ann&pass={wrong}"));
+    let form = anonymous.post(format!("{url}/login")).body(format!("user=ann&pass={wrong}"));
     let form = form.header("content-type", "application/x-www-form-urlencoded");
     assert_eq!(answer(form).await.status, 401);
-    let in_query = stranger.post(format!("{url}/login?pass={first}")).json(&json!({"user": "ann", "pass": first}));
+    let in_query = anonymous.post(format!("{url}/login?pass={first}")).json(&json!({"user": "ann", "pass": first}));
     assert_eq!(answer(in_query).await.status, 200);
     for password in [first, wrong] {
         let streams = client_of(("ann", password)).get(format!("{url}/streams"));
@@ -244,65 +261,31 @@ async fn no_topic_no_table_and_no_log_line_tells_a_password() {
     await_count(&database, "select count(*) from sluice.login_attempts", 7).await;
     process.stop().await;
 
-    let mut haystack: Vec<(String, Vec<u8>)> = Vec::new();
-    for name in ["stdout", "stderr"] {
-        haystack.push((name.to_owned(), std::fs::read(process.log(name)).unwrap()));
-    }
-    assert!(haystack[1].1.len() > 5_000, "the log is not at debug");
-    let registry = shared::contract::Registry::load(Some(plan.contracts())).unwrap();
-    for contract in registry.contracts() {
-        for value in values(&settings(), &contract.topic).await {
-            haystack.push((contract.topic.clone(), value));
-        }
-    }
-    let tables: Vec<String> = sqlx::query_scalar(
-        "select format('%I.%I', schemaname, tablename) from pg_tables
-         where schemaname in ('sluice', 'public', 'landing')",
-    )
-    .fetch_all(&database.pool)
-    .await
-    .unwrap();
-    for table in &tables {
-        let rows: Vec<String> =
-            sqlx::query_scalar(&format!("select t::text from {table} t")).fetch_all(&database.pool).await.unwrap();
-        haystack.extend(rows.into_iter().map(|row| (table.clone(), row.into_bytes())));
-    }
+    let haystack = secrecy::texts(&process, plan.contracts(), &database).await;
     let needles: Vec<String> = [first, second, wrong, refused, ADMIN.1].into_iter().flat_map(spellings).collect();
-    eprintln!(
-        "{} texts of {} tables, {} topics and the logs searched for {} spellings",
-        haystack.len(),
-        tables.len(),
-        registry.contracts().len(),
-        needles.len()
-    );
+    eprintln!("{} texts searched for {} spellings", haystack.len(), needles.len());
     for (place, text) in &haystack {
         let text = String::from_utf8_lossy(text).to_lowercase();
         for needle in &needles {
-            // The admin's password is on this process's command line, and printed for who gave it.
+            // The admin's password is on this process's command line, and printed for the person who gave it.
             let is_announcement = place == "stdout" && needle.contains("admin");
-            assert!(is_announcement || !text.contains(&needle.to_lowercase()), "{place} tells a password");
+            assert!(is_announcement || !text.contains(&needle.to_lowercase()), "{place} contains a password");
         }
     }
 }
 
-/// A password as it is, in base64 at every alignment, and under hashes that are quick to guess.
+/// Returns a password's spellings, and its hashes that are quick to guess.
 fn spellings(password: &str) -> Vec<String> {
     use sha2::{Digest as _, Sha256, Sha512};
-    let base64 = |bytes: &[u8]| base64_simd::STANDARD_NO_PAD.encode_to_string(bytes);
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let mut spellings = vec![password.to_owned()];
-    for shift in 0..3 {
-        let text = base64(format!("{}{password}", &"xxx"[..shift]).as_bytes());
-        spellings.push(text[4..text.len() - 3].to_owned());
-    }
+    let mut spellings = secrecy::spellings(password);
     for hash in [Sha256::digest(password).to_vec(), Sha512::digest(password).to_vec()] {
-        spellings.extend([hex(&hash), base64(&hash)]);
+        spellings.extend([secrecy::hex(&hash), secrecy::base64(&hash)]);
     }
     spellings
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_logins_takes_no_more_memory_than_its_permits_and_other_routes_stay_quick() {
+async fn a_flood_of_logins_uses_no_more_memory_than_its_permits_allow_and_other_routes_stay_quick() {
     const LOGINS: usize = 500;
     const KIB_PER_HASH: u64 = 19 * 1_024;
     let database = TestDatabase::create().await;
@@ -310,14 +293,15 @@ async fn a_flood_of_logins_takes_no_more_memory_than_its_permits_and_other_route
     let process = UpProcess::start(&database.url, plan.contracts(), &[("BLOCK_AFTER", "1000000")]).await;
     let http = reqwest::Client::new();
     let health = || async {
-        let begun = Instant::now();
+        let started = Instant::now();
         let answer = answer(http.get(format!("{}/health", process.url))).await;
         assert_eq!(answer.status, 200);
-        begun.elapsed()
+        started.elapsed()
     };
     post(&http, &process.url, "/register", &json!({"user": "test", "pass": "test1234"})).await;
-    // As many connections as the flood has, so that what they take is not counted as the hashes'.
-    join_all((0..LOGINS).map(|_| health())).await;
+    // Opens as many connections as the flood does, so that their memory is not attributed to the hashes. So many checks
+    // at once may take too long for some of them.
+    join_all((0..LOGINS).map(|_| answer(http.get(format!("{}/health", process.url))))).await;
     process.forget_peak();
     let idle = process.kibibytes("VmRSS");
 
@@ -337,8 +321,8 @@ async fn a_flood_of_logins_takes_no_more_memory_than_its_permits_and_other_route
         }
         times
     };
-    let begun = Instant::now();
-    let (answers, mut times) = tokio::join!(async { (logins.await, begun.elapsed()) }, probe);
+    let started = Instant::now();
+    let (answers, mut times) = tokio::join!(async { (logins.await, started.elapsed()) }, probe);
     let (answers, took) = answers;
     let count = |status| answers.iter().filter(|answer| answer.status == status).count();
     for answer in &answers {
@@ -369,13 +353,13 @@ async fn a_broker_outage_delays_the_attempts_and_never_a_login() {
     let mut kafka = Kafka::start(&data).await.unwrap();
     let cluster = KafkaSettings::plaintext(kafka.bootstrap_servers());
     let gateway = plan().cluster(cluster).start().await;
-    let stranger = reqwest::Client::new();
+    let anonymous = reqwest::Client::new();
     let log_in = async |pass: &str| {
-        let begun = Instant::now();
-        let answer = post(&stranger, &gateway.url, "/login", &json!({"user": "test", "pass": pass})).await;
-        (answer.status, begun.elapsed())
+        let started = Instant::now();
+        let answer = post(&anonymous, &gateway.url, "/login", &json!({"user": "test", "pass": pass})).await;
+        (answer.status, started.elapsed())
     };
-    post(&stranger, &gateway.url, "/register", &json!({"user": "test", "pass": "test1234"})).await;
+    post(&anonymous, &gateway.url, "/register", &json!({"user": "test", "pass": "test1234"})).await;
     assert_eq!(log_in("test1234").await.0, 200);
     let landed = r#"select count(*) from sluice.login_attempts where "user" = 'test'"#;
     await_count(&gateway.database, landed, 1).await;

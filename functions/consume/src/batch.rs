@@ -7,9 +7,13 @@ mod event;
 use std::ops::Range;
 
 use base64_simd::{STANDARD, forgiving_decode_to_vec};
+use shared::kafka::RecordHeader;
+use shared::kafka::reader::LogRecord;
+use shared::ledger::records::{KeptRecord, LogPosition};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use self::event::{Event, RawRecord, Text};
+use crate::envelope::Envelope;
 
 /// Why an event is not a batch of records.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +21,7 @@ pub enum NotABatch {
     /// It is not the JSON of a Kafka event.
     #[error("the event is not a Kafka event: {0}")]
     Json(#[source] serde_json::Error),
-    /// Something else than a Kafka event source mapping sent it.
+    /// The event does not come from a Kafka event source mapping.
     #[error("the event's source is {0:?}, not aws:kafka or SelfManagedKafka")]
     Source(String),
     /// A key or value is not base64.
@@ -31,9 +35,6 @@ pub enum NotABatch {
         offset: i64,
     },
 }
-
-/// A header's name and value; a null value is none.
-pub(crate) type Header = (String, Option<Vec<u8>>);
 
 /// The records of an event, decoded into one buffer.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ pub(crate) struct Record {
     pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) timestamp_ms: i64,
-    pub(crate) headers: Vec<Header>,
+    pub(crate) headers: Vec<RecordHeader>,
     key: Option<Range<usize>>,
     value: Option<Range<usize>>,
 }
@@ -72,13 +73,38 @@ impl Batch {
         Ok(batch)
     }
 
+    /// Creates a batch from records read from one partition's log, in offset order.
+    pub(crate) fn from_log(topic: &str, partition: i32, records: Vec<LogRecord>) -> Self {
+        let mut batch = Self { bytes: Vec::new(), records: Vec::with_capacity(records.len()) };
+        for record in records {
+            let mut keep = |bytes: Option<Vec<u8>>| {
+                bytes.map(|bytes| {
+                    let start = batch.bytes.len();
+                    batch.bytes.extend_from_slice(&bytes);
+                    start..batch.bytes.len()
+                })
+            };
+            let (key, value) = (keep(record.key), keep(record.value));
+            batch.records.push(Record {
+                topic: topic.to_owned(),
+                partition,
+                offset: record.offset,
+                timestamp_ms: record.timestamp_ms,
+                headers: record.headers,
+                key,
+                value,
+            });
+        }
+        batch
+    }
+
     fn push(&mut self, record: RawRecord<'_>) -> Result<(), NotABatch> {
         let mut decode = |text: Option<Text<'_>>| match text {
             None => Ok(None),
             Some(text) => {
                 let start = self.bytes.len();
                 if STANDARD.decode_append(text.0.as_bytes(), &mut self.bytes).is_err() {
-                    // AWS's own example has bits behind the last byte (with-msk, "Example event").
+                    // AWS's own example has surplus bits after the last byte (with-msk, "Example event").
                     self.bytes.truncate(start);
                     let forgiven = forgiving_decode_to_vec(text.0.as_bytes()).map_err(|_| NotABatch::Base64 {
                         topic: record.topic.0.clone().into_owned(),
@@ -108,21 +134,34 @@ impl Batch {
         record.key.clone().map(|range| &self.bytes[range])
     }
 
-    /// None: a tombstone.
+    /// Returns a record's value, or `None` for a tombstone.
     pub(crate) fn value(&self, record: &Record) -> Option<&[u8]> {
         record.value.clone().map(|range| &self.bytes[range])
     }
 
+    /// Returns a record as the ledger keeps it, or `None` for a tombstone.
+    pub(crate) fn kept<'b>(&'b self, record: &'b Record, incarnation: i32) -> Option<KeptRecord<'b>> {
+        let Record { topic, partition, offset, timestamp_ms, headers, key: _, value: _ } = record;
+        let position = LogPosition { topic, partition: *partition, offset: *offset, incarnation };
+        let (key, payload) = (self.key(record), self.value(record)?);
+        Some(KeptRecord { position, key, payload, headers, timestamp_ms: *timestamp_ms })
+    }
+
     /// Tells a record from another at the same offset.
     pub(crate) fn hash(&self, record: &Record) -> i64 {
-        let mut hasher = Xxh3Default::new();
-        hasher.update(&record.timestamp_ms.to_be_bytes());
-        for part in [self.key(record), self.value(record)] {
-            hasher.update(&part.map_or(-1, |part| part.len() as i64).to_be_bytes());
-            hasher.update(part.unwrap_or_default());
-        }
-        hasher.digest().cast_signed()
+        hash(record.timestamp_ms, self.key(record), self.value(record))
     }
+}
+
+/// Tells a record from another at the same offset.
+pub(crate) fn hash(timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> i64 {
+    let mut hasher = Xxh3Default::new();
+    hasher.update(&timestamp_ms.to_be_bytes());
+    for part in [key, value] {
+        hasher.update(&part.map_or(-1, |part| part.len() as i64).to_be_bytes());
+        hasher.update(part.unwrap_or_default());
+    }
+    hasher.digest().cast_signed()
 }
 
 impl Record {
@@ -130,9 +169,11 @@ impl Record {
         (&self.topic, self.partition, self.offset)
     }
 
-    /// The first value of a header.
-    pub(crate) fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(header, _)| header == name)?.1.as_deref()
+    /// Returns everything it carries besides key and value.
+    pub(crate) fn envelope(&self) -> Envelope<'_> {
+        let Self { topic, partition, offset, timestamp_ms, headers, key: _, value: _ } = self;
+        let (partition, offset, timestamp_ms) = (*partition, *offset, *timestamp_ms);
+        Envelope { topic, partition, offset, timestamp_ms, headers }
     }
 }
 
@@ -162,7 +203,7 @@ mod tests {
         assert_eq!(batch.value(&batch.records[0]), Some(b"".as_slice()));
         assert_eq!(batch.value(&batch.records[1]), None);
         assert_eq!(batch.value(&batch.records[2]), Some(b"{}".as_slice()));
-        assert_eq!(batch.records[0].header("h"), Some("hä".as_bytes()));
+        assert_eq!(batch.records[0].envelope().header("h"), Some("hä".as_bytes()));
         let names: Vec<_> =
             batch.records[0].headers.iter().map(|(name, value)| (name.as_str(), value.is_some())).collect();
         assert_eq!(names, [("h", true), ("h", false), ("n", false)]);
@@ -170,8 +211,8 @@ mod tests {
     }
 
     #[test]
-    fn aws_own_examples_are_read_though_one_has_bits_to_spare_and_the_other_a_partition_as_a_string()
-    -> Result<(), String> {
+    fn aws_examples_are_read_although_one_has_surplus_bits_and_the_other_a_partition_as_a_string() -> Result<(), String>
+    {
         for (partition, key) in [(json!(0), json!("abcDEFghiJKLmnoPQRstuVWXyz1234==")), (json!("0"), json!(null))] {
             let record = json!({"topic": "mytopic", "partition": partition, "offset": 15, "timestamp": 1_545_084_650_987_u64,
                 "timestampType": "CREATE_TIME", "key": key, "value": "SGVsbG8sIHRoaXMgaXMgYSB0ZXN0Lg=="});
@@ -184,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_kafka_event_is_refused() {
+    fn an_event_of_another_source_is_refused() {
         for payload in ["", "{}", r#"{"eventSource":"aws:sqs","records":{}}"#, r#"{"Records":[]}"#] {
             assert!(Batch::decode(payload.as_bytes()).is_err(), "{payload}");
         }

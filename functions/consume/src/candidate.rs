@@ -1,96 +1,51 @@
-//! A record that is to be written: new, of a known stream, and right by its contract.
+//! A record to be written: it is new, belongs to a known stream, and conforms to its contract.
 
 use serde_json::Value;
-use shared::dead_letter::{self, NewDeadLetter, Rejection};
+use shared::ledger::records::{KeptRecord, LogPosition};
 
-use crate::batch::{Batch, Header, Record};
 use crate::check::{Event, EventId, Rows};
-use crate::write::entity::waiting::Released;
 
 /// A record on its way into its table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
-    pub(crate) incarnation: i32,
-    pub(crate) timestamp_ms: i64,
-    pub(crate) key: Option<&'a [u8]>,
-    pub(crate) payload: &'a [u8],
-    pub(crate) headers: &'a [Header],
-    /// The event, in the modes that need more than its row.
+    pub(crate) record: KeptRecord<'a>,
+    /// The event, or null in the modes that need only its row.
     pub(crate) document: &'a Value,
-    /// Its encoded row, as COPY's binary format has it; empty in mode `changes`.
+    /// Its encoded row in COPY's binary format; empty in mode `changes`.
     pub(crate) row: &'a [u8],
     pub(crate) id: Option<EventId>,
-    /// Since when it has been waiting for its parent, if it has.
+    /// When it began to wait for its parent, if it did.
     pub(crate) waiting_since_ms: Option<i64>,
 }
 
+/// Where a record comes from, which identifies it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    topic: String,
+    incarnation: i32,
+    partition: i32,
+    offset: i64,
+}
+
 impl<'a> Candidate<'a> {
-    /// A record of a batch, without its event yet.
-    pub(crate) fn new(batch: &'a Batch, record: &'a Record, payload: &'a [u8], incarnation: i32) -> Self {
-        Self {
-            topic: &record.topic,
-            partition: record.partition,
-            offset: record.offset,
-            incarnation,
-            timestamp_ms: record.timestamp_ms,
-            key: batch.key(record),
-            payload,
-            headers: &record.headers,
-            document: &Value::Null,
-            row: &[],
-            id: None,
-            waiting_since_ms: None,
-        }
+    /// Creates a candidate from a record, its event, and the `rows` that contain the event's row.
+    pub(crate) fn new(record: KeptRecord<'a>, event: &'a Event, rows: &'a Rows) -> Self {
+        let (document, row) = (&event.document, rows.get(&event.row));
+        Self { record, document, row, id: event.id, waiting_since_ms: None }
     }
 
-    /// A record that was waiting for its parent, without its event yet.
-    pub(crate) fn released(waiter: &'a Released) -> Self {
-        Self {
-            topic: &waiter.topic,
-            partition: waiter.partition,
-            offset: waiter.offset,
-            incarnation: waiter.incarnation,
-            timestamp_ms: waiter.timestamp_ms,
-            key: waiter.key.as_deref(),
-            payload: &waiter.payload,
-            headers: &waiter.headers,
-            document: &Value::Null,
-            row: &[],
-            id: None,
-            waiting_since_ms: Some(waiter.since_ms),
-        }
+    /// Returns the candidate, marked as waiting for its parent since `since_ms`.
+    pub(crate) fn waiting_since(self, since_ms: i64) -> Self {
+        Self { waiting_since_ms: Some(since_ms), ..self }
     }
 
-    /// With its event, whose row is among `rows`.
-    pub(crate) fn with(self, event: &'a Event, rows: &'a Rows) -> Self {
-        Self { document: &event.document, row: rows.get(&event.row), id: event.id, ..self }
+    pub(crate) fn origin(&self) -> Origin {
+        let LogPosition { topic, partition, offset, incarnation } = self.record.position;
+        Origin { topic: topic.to_owned(), incarnation, partition, offset }
     }
 
-    /// Its row's cells.
+    /// Returns its row's cells.
     pub(crate) fn cells(&self) -> &'a [u8] {
         self.row.get(2..).unwrap_or_default()
-    }
-
-    /// Its headers as the ledger keeps them.
-    pub(crate) fn headers_json(&self) -> Value {
-        dead_letter::headers_to_json(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())))
-    }
-
-    /// It, dead.
-    pub(crate) fn dead_letter<'l>(&'l self, headers: &'l Value, rejection: &'l Rejection) -> NewDeadLetter<'l> {
-        NewDeadLetter {
-            topic: self.topic,
-            partition: self.partition,
-            offset: self.offset,
-            incarnation: self.incarnation,
-            key: self.key,
-            payload: self.payload,
-            headers,
-            record_timestamp_ms: self.timestamp_ms,
-            rejection,
-        }
     }
 }

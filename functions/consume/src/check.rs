@@ -1,34 +1,36 @@
-//! Records against their contracts: what can be decided before the database is asked.
+//! Checks records against their contracts, before the database is involved.
 
 use std::ops::Range;
 
 use serde_json::Value;
-use shared::contract::{Contract, Mode, json};
-use shared::dead_letter::Rejection;
-use shared::event_id;
+use shared::contract::{Contract, Metadata, Mode, json};
+use shared::ledger::Rejection;
+use shared::record::event_id::{self, PayloadHash};
 use uuid::Uuid;
+
+use crate::envelope::Envelope;
 
 /// A record's event, checked.
 #[derive(Debug)]
 pub(crate) struct Event {
-    /// The event itself, in the modes that need more than its row.
+    /// The event itself, or null in the modes that need only its row.
     pub(crate) document: Value,
     /// Its row among the [`Rows`]; empty in mode `changes`.
     pub(crate) row: Range<usize>,
-    /// Under which id it lands at most once.
+    /// The id under which it lands at most once.
     pub(crate) id: Option<EventId>,
 }
 
-/// An id, and what tells another payload under the same id.
+/// An id, and a hash that reveals a different payload under the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EventId {
     pub(crate) id: Uuid,
-    pub(crate) payload_hash: i64,
-    /// Whether it is a dead letter that was put back: it may claim the id of an event that was rejected.
+    pub(crate) payload: PayloadHash,
+    /// Whether it is a replayed dead letter, which may claim the id of the rejected event.
     pub(crate) is_replay: bool,
 }
 
-/// Encoded rows, one after the other, as COPY's binary format has them.
+/// Encoded rows, one after the other, in COPY's binary format.
 #[derive(Debug, Default)]
 pub(crate) struct Rows(Vec<u8>);
 
@@ -37,19 +39,21 @@ impl Rows {
         &self.0[range.clone()]
     }
 
-    /// Checks an event that lies at a place with these headers; its row is appended.
-    pub(crate) fn check<'h>(
+    /// Checks a record's event and appends its row.
+    pub(crate) fn check(
         &mut self,
         contract: &Contract,
         payload: &[u8],
-        header: impl Fn(&str) -> Option<&'h [u8]>,
+        envelope: &Envelope<'_>,
     ) -> Result<Event, Rejection> {
         let start = self.0.len();
-        let event = self.append(contract, payload).inspect_err(|_| self.0.truncate(start))?;
-        let id = event_id::of(&header).map(|id| EventId {
+        let replay = envelope.replay();
+        let metadata = envelope.metadata(replay.as_ref());
+        let event = self.append(contract, payload, &metadata).inspect_err(|_| self.0.truncate(start))?;
+        let id = event_id::from_headers(|name| envelope.header(name)).map(|id| EventId {
             id,
-            payload_hash: event_id::payload_hash(&event),
-            is_replay: header(event_id::REPLAY).is_some(),
+            payload: PayloadHash::new(&event),
+            is_replay: replay.is_some(),
         });
         let document = match contract.mode {
             Mode::Append { .. } | Mode::Upsert { .. } => Value::Null,
@@ -58,14 +62,13 @@ impl Rows {
         Ok(Event { document, row: start..self.0.len(), id })
     }
 
-    fn append(&mut self, contract: &Contract, payload: &[u8]) -> Result<Value, Rejection> {
-        let event = json::parse(payload)
-            .map_err(|error| Rejection { code: "not_json".to_owned(), reason: format!("not JSON: {error}") })?;
+    fn append(&mut self, contract: &Contract, payload: &[u8], metadata: &Metadata<'_>) -> Result<Value, Rejection> {
+        let event = json::parse(payload).map_err(|error| Rejection::new("not_json", format!("not JSON: {error}")))?;
         if let Some(landing) = contract.landing() {
             let columns = i16::try_from(landing.columns.len()).unwrap_or(i16::MAX);
             self.0.extend(columns.to_be_bytes());
         }
-        contract.check(payload, &event, &mut self.0).map_err(|violations| {
+        contract.check(payload, &event, Some(metadata), &mut self.0).map_err(|violations| {
             let list: Vec<String> = violations
                 .iter()
                 .map(|violation| {
@@ -76,7 +79,8 @@ impl Rows {
                     )
                 })
                 .collect();
-            Rejection { code: "contract_violation".to_owned(), reason: list.join("; ") }
+            let rejection = Rejection::new("contract_violation", list.join("; "));
+            violations.iter().take(1).fold(rejection, |rejection, first| rejection.at(&first.pointer))
         })?;
         Ok(event)
     }

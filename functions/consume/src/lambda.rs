@@ -1,6 +1,6 @@
-//! `consume` behind Lambda's runtime.
+//! Runs `consume` under Lambda's runtime.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
@@ -9,39 +9,34 @@ use shared::metrics::{Metrics, embed};
 
 use crate::{Consume, ConsumeError};
 
-/// What an invocation keeps of its time, to end its transaction and to answer before Lambda ends the process.
+/// The part of an invocation's time that is reserved for ending the transaction and answering.
 const RESERVE: Duration = Duration::from_secs(1);
 
-/// How long an invocation may take that is not told its deadline.
-const UNTOLD: Duration = Duration::from_secs(300);
+/// How long an invocation without a usable deadline may take.
+const DEFAULT_TIME_LEFT: Duration = Duration::from_secs(300);
 
-/// Takes Lambda's invocations, one at a time, until it ends the process. A batch that failed because the database no
-/// longer lets us in is tried again with the login renewed.
+/// Handles Lambda's invocations, one at a time, until Lambda ends the process. A batch that failed because the database
+/// refused the login is retried once the login has been renewed.
 ///
 /// # Errors
-/// The runtime API does not do its part.
+/// The Runtime API fails.
 pub async fn run(consume: &Consume, login: &Login, metrics: &Metrics) -> Result<(), Error> {
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        let begun = Instant::now();
         let land = async || {
-            // `cargo lambda watch` tells a time in 1970.
-            let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or(UNTOLD);
+            // `cargo lambda watch` reports a deadline in 1970.
+            let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or(DEFAULT_TIME_LEFT);
             consume.invoke(event.payload.get().as_bytes(), left.saturating_sub(RESERVE)).await
         };
-        let landed = login.hold(land).await;
-        if let Err(error) = &landed {
-            let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            tracing::info!(error_type = error.name(), elapsed_ms, "did not land");
-        }
+        let landed = login.run(land).await;
         embed(metrics);
-        // The process may be frozen as soon as it has answered.
-        database::settle(&consume.pool).await;
+        // Lambda may freeze the process as soon as it has answered.
+        database::wait_until_idle(&consume.pool).await;
         landed.map_err(Diagnostic::from)
     }))
     .await
 }
 
-/// The type is short and stays as it is; the message is what people read. Neither holds anything of a record, as the
+/// The type is short and must not change; the message is for people. Neither contains any part of a record, because the
 /// runtime logs both.
 impl From<ConsumeError> for Diagnostic {
     fn from(error: ConsumeError) -> Self {

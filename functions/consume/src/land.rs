@@ -1,201 +1,179 @@
-//! The landing: one transaction per batch. Watermarks are locked, what was applied is dropped, the rest is written or
-//! dead-lettered, watermarks are advanced; then it is committed, all or nothing.
+//! The landing: one committed transaction per batch. It locks the watermarks, drops applied records, writes or dead-letters
+//! the rest, advances the watermarks and commits, all or nothing. After a row's fault it is rolled back, and runs again more
+//! strictly.
 
+mod apply;
+mod deferred;
+mod locate;
 mod locks;
 mod partitions;
+mod plan;
+mod release;
 mod settle;
 mod summary;
 
-use shared::contract::{Contract, Registry};
-use shared::dead_letter::Rejection;
-use shared::watermark;
+use std::collections::HashMap;
+
+use shared::contract::Registry;
+use shared::ledger::activity::Activity;
+use shared::ledger::records::LogPosition;
+use shared::ledger::watermarks;
 use sqlx::{Connection as _, PgConnection};
 
-use self::partitions::Partition;
-use crate::batch::Batch;
+pub(crate) use self::partitions::{CheckedBatch, Partition};
+pub(crate) use self::plan::{Hold, Reason};
+use self::plan::{Planned, Plans};
+use self::settle::{StreamRecords, Violation};
 use crate::candidate::Candidate;
-use crate::check::{Event, Rows};
-use crate::fate::Fate;
-use crate::resume::{applied_after, resume};
-use crate::write::entity::waiting;
+use crate::trust::Trust;
+use crate::verdict::Verdict;
 use crate::write::{Attempt, Context, WriteError};
 
-/// The batch's records with what their contracts say of them, by partition.
+pub(crate) use partitions::{check, check_log};
+pub use summary::Summary;
+pub(crate) use summary::Tally;
+
+/// How an attempt ended.
 #[derive(Debug)]
-pub(crate) struct Checked<'b> {
-    pub(crate) batch: &'b Batch,
-    pub(crate) rows: Rows,
-    pub(crate) partitions: Vec<Partition<'b>>,
+pub(crate) enum Ending {
+    /// It was committed.
+    Committed(Tally),
+    /// Nothing was written. Kafka has to be asked about these partitions first.
+    Held(Vec<Hold>),
 }
 
-pub(crate) use partitions::check;
-pub(crate) use summary::Landed;
-pub use summary::Summary;
+/// How strictly a transaction looks for bad rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strictness {
+    /// All rows are written at once: a bad row fails the transaction.
+    Whole,
+    /// Rows that fail a statement are isolated.
+    Isolated,
+    /// Rows that violate deferred constraints, which are otherwise reported at COMMIT, are isolated as well.
+    Constraints,
+}
 
 /// Lands a batch.
 ///
 /// # Errors
-/// The world's or the operator's fault: nothing of the batch was written, it is to be delivered again.
+/// An environment or operator fault: nothing of the batch was written, and it must be delivered again.
 pub(crate) async fn land(
     connection: &mut PgConnection,
     registry: &Registry,
+    trust: &Trust,
     now_ms: i64,
-    checked: &Checked<'_>,
-) -> Result<Landed, WriteError> {
-    let whole = Context { registry, now_ms, attempt: Attempt::Whole };
-    match transaction(connection, &whole, checked).await {
-        Err(error) if matches!(error.fate(), Fate::Reject(_)) => {
-            let isolating = Context { attempt: Attempt::Isolating, ..whole };
-            transaction(connection, &isolating, checked).await
+    checked: &CheckedBatch<'_>,
+) -> Result<Ending, WriteError> {
+    let mut strictness = Strictness::Whole;
+    loop {
+        match transaction(connection, registry, trust, now_ms, checked, strictness).await {
+            Ok(landing) => return Ok(landing),
+            Err(error) => strictness = stricter(strictness, &error).ok_or(error)?,
         }
-        landed => landed,
+    }
+}
+
+/// Returns the strictness that gets a batch past this error, if any does.
+fn stricter(strictness: Strictness, error: &WriteError) -> Option<Strictness> {
+    match strictness {
+        Strictness::Whole | Strictness::Isolated if error.needs_checks() => Some(Strictness::Constraints),
+        Strictness::Whole if matches!(error.verdict(), Verdict::Reject(_)) => Some(Strictness::Isolated),
+        Strictness::Whole | Strictness::Isolated | Strictness::Constraints => None,
     }
 }
 
 async fn transaction(
     connection: &mut PgConnection,
-    context: &Context<'_>,
-    checked: &Checked<'_>,
-) -> Result<Landed, WriteError> {
+    registry: &Registry,
+    trust: &Trust,
+    now_ms: i64,
+    checked: &CheckedBatch<'_>,
+    strictness: Strictness,
+) -> Result<Ending, WriteError> {
     let mut transaction = connection.begin().await?;
     let keys: Vec<(String, i32)> = checked.partitions.iter().map(|p| (p.topic.to_owned(), p.partition)).collect();
-    let mut watermarks = watermark::lock(&mut transaction, &keys).await?;
-    let mut landed = Landed::default();
-
-    let mut fresh = Vec::with_capacity(checked.partitions.len());
-    for (partition, watermark) in checked.partitions.iter().zip(&mut watermarks) {
-        let resume = resume(watermark.applied.as_ref(), &partition.traces);
-        let stream = &partition.contract.stream;
-        let summary = landed.of(stream);
-        summary.records += partition.records.len();
-        if resume.new_incarnation {
-            watermark.incarnation += 1;
-            summary.incarnations += 1;
-            tracing::warn!(
-                topic = partition.topic,
-                partition = partition.partition,
-                incarnation = watermark.incarnation,
-                "offsets have started anew: the topic was created anew or its log truncated"
-            );
+    let locked = watermarks::lock(&mut transaction, &keys).await?;
+    let mut planned = match plan::plan(&mut transaction, trust, checked, &locked).await? {
+        Plans::Ready(planned) => planned,
+        Plans::Held(holds) => {
+            transaction.rollback().await?;
+            return Ok(Ending::Held(holds));
         }
-        if resume.skipped_offsets > 0 {
-            tracing::warn!(
-                topic = partition.topic,
-                partition = partition.partition,
-                skipped_offsets = resume.skipped_offsets,
-                "offsets never came: removed by retention before they were read, or skipped by compaction or transactions"
-            );
-        }
-        watermark.skipped_offsets += resume.skipped_offsets;
-        summary.skipped_offsets += resume.skipped_offsets;
-        summary.replayed += resume.from;
-        if let Some(oldest_ms) = partition.traces[resume.from..].iter().map(|trace| trace.timestamp_ms).min() {
-            landed.note_time(stream, oldest_ms);
-        }
-        watermark.applied = applied_after(watermark.applied.as_ref(), resume, &partition.traces);
-        fresh.push((partition, resume.from, watermark.incarnation));
+    };
+    let mut landed = Tally::default();
+    for one in &planned {
+        one.note(&mut landed);
     }
-    let Summary { replayed, records, .. } = landed.summary();
-    if replayed == records {
+    if planned.iter().all(Planned::changes_nothing) {
         transaction.rollback().await?;
-        return Ok(landed);
+        return Ok(Ending::Committed(landed));
     }
-    // Parents before children: those that come in one batch need not wait.
-    fresh.sort_by_key(|(partition, _, _)| {
-        (context.registry.generation(&partition.contract), partition.contract.stream.clone())
+    plan::note_gaps(&mut transaction, &planned).await?;
+    // Parents come before children, so that children in the same batch do not have to wait.
+    planned.sort_by_key(|one| {
+        let contract = &one.partition.contract;
+        (registry.generation(contract), contract.stream.clone())
     });
-    locks::lock(&mut transaction, context.registry, &fresh).await?;
-    for group in fresh.chunk_by(|(a, _, _), (b, _, _)| a.contract.stream == b.contract.stream) {
-        let contract = &group[0].0.contract;
-        let summary = landed.of(&contract.stream);
-        let (candidates, violations) = sort_out(checked, group, summary);
-        settle::bury(&mut transaction, &violations).await?;
-        summary.rejected += violations.len();
-        let settled = settle::settle(&mut transaction, context, contract, &candidates).await?;
-        let created = settled.add_to(summary);
-        release(&mut transaction, context, contract, created, &mut landed).await?;
+    locks::lock(&mut transaction, registry, &planned).await?;
+    let mut streams = Vec::new();
+    for group in planned.chunk_by(|a, b| a.partition.contract.stream == b.partition.contract.stream) {
+        let contract = &*group[0].partition.contract;
+        let (candidates, violations) = split(checked, group, &mut landed);
+        settle::reject(&mut transaction, now_ms, contract, &violations).await?.add_to(&mut landed, contract);
+        streams.push(StreamRecords { contract, candidates });
     }
-    watermark::advance(&mut transaction, &watermarks).await?;
-    transaction.commit().await?;
-    Ok(landed)
+    let mut landed = match strictness {
+        Strictness::Whole => apply_once(&mut transaction, registry, now_ms, Attempt::Whole, &streams, landed).await?,
+        Strictness::Isolated => {
+            apply_once(&mut transaction, registry, now_ms, Attempt::Isolating, &streams, landed).await?
+        }
+        Strictness::Constraints => deferred::apply(&mut transaction, registry, now_ms, &streams, landed).await?,
+    };
+    planned.iter().for_each(|one| one.note_log(&mut landed.activity));
+    let (after, activity) = (planned.iter().map(|one| &one.plan.after), std::mem::take(&mut landed.activity));
+    watermarks::advance(&mut transaction, after, &locked.over, activity).await?;
+    transaction.commit().await.map_err(WriteError::Commit)?;
+    landed.letters.log();
+    for one in &planned {
+        one.trust(trust, locked.server_started_us);
+    }
+    Ok(Ending::Committed(landed))
 }
 
-/// A rejected record and why.
-type Violation<'c> = (Candidate<'c>, &'c Rejection);
+async fn apply_once(
+    connection: &mut PgConnection,
+    registry: &Registry,
+    now_ms: i64,
+    attempt: Attempt<'_>,
+    streams: &[StreamRecords<'_>],
+    landed: Tally,
+) -> Result<Tally, WriteError> {
+    let context = Context { registry, now_ms, attempt, excluded: &HashMap::new() };
+    Ok(apply::apply(connection, &context, streams, landed).await?.landed)
+}
 
-/// The new records of one stream: those to be written and those that break the contract.
-fn sort_out<'c>(
-    checked: &'c Checked<'_>,
-    group: &[(&'c Partition<'_>, usize, i32)],
-    summary: &mut Summary,
+/// Splits the new records of one stream into valid ones and those that violate the contract. Counts those without a value.
+fn split<'c>(
+    checked: &'c CheckedBatch<'_>,
+    group: &[Planned<'c, '_>],
+    landed: &mut Tally,
 ) -> (Vec<Candidate<'c>>, Vec<Violation<'c>>) {
     let mut candidates = Vec::new();
     let mut violations = Vec::new();
-    for &(partition, from, incarnation) in group {
-        for (record, event) in partition.records.iter().zip(&partition.events).skip(from) {
-            let Some(payload) = checked.batch.value(record) else {
-                summary.tombstones += 1;
-                continue;
-            };
-            let candidate = Candidate::new(checked.batch, record, payload, incarnation);
-            match event {
-                Some(Ok(event)) => candidates.push(candidate.with(event, &checked.rows)),
-                Some(Err(rejection)) => violations.push((candidate, rejection)),
-                None => {}
+    let mut tombstones = Activity::default();
+    for (partition, range, incarnation) in group.iter().flat_map(Planned::fresh) {
+        for (record, event) in partition.records[range.clone()].iter().zip(&partition.events[range]) {
+            match (checked.batch.kept(record, incarnation), event) {
+                (Some(record), Some(Ok(event))) => candidates.push(Candidate::new(record, event, &checked.rows)),
+                (Some(record), Some(Err(rejection))) => violations.push((record, rejection)),
+                (None, _) | (_, None) => {
+                    let (topic, partition, offset) = record.place();
+                    let position = LogPosition { topic, partition, offset, incarnation };
+                    tombstones.counts(position).tombstones += 1;
+                }
             }
         }
     }
+    landed.count_records(&group[0].partition.contract.stream, &tombstones);
     (candidates, violations)
-}
-
-/// Lands what was waiting for these entities, and what was waiting for that in turn.
-async fn release(
-    connection: &mut PgConnection,
-    context: &Context<'_>,
-    contract: &Contract,
-    created: Vec<String>,
-    landed: &mut Landed,
-) -> Result<(), WriteError> {
-    let mut parents = vec![(contract.stream.clone(), created)];
-    while let Some((stream, keys)) = parents.pop() {
-        if keys.is_empty() {
-            continue;
-        }
-        for (child, _) in context.registry.children(&stream) {
-            let released = waiting::release(connection, &child.stream, &keys).await?;
-            if released.is_empty() {
-                continue;
-            }
-            let summary = landed.of(&child.stream);
-            summary.released += released.len();
-            let created = land_released(connection, context, child, &released, summary).await?;
-            parents.push((child.stream.clone(), created));
-        }
-    }
-    Ok(())
-}
-
-async fn land_released(
-    connection: &mut PgConnection,
-    context: &Context<'_>,
-    contract: &Contract,
-    released: &[waiting::Released],
-    summary: &mut Summary,
-) -> Result<Vec<String>, WriteError> {
-    let mut rows = Rows::default();
-    let events: Vec<Result<Event, Rejection>> =
-        released.iter().map(|waiter| rows.check(contract, &waiter.payload, |name| waiter.header(name))).collect();
-    let mut candidates = Vec::with_capacity(released.len());
-    let mut violations = Vec::new();
-    for (waiter, event) in released.iter().zip(&events) {
-        let candidate = Candidate::released(waiter);
-        match event {
-            Ok(event) => candidates.push(candidate.with(event, &rows)),
-            Err(rejection) => violations.push((candidate, rejection)),
-        }
-    }
-    settle::bury(connection, &violations).await?;
-    summary.rejected += violations.len();
-    let settled = settle::settle_claimed(connection, context, contract, &candidates).await?;
-    Ok(settled.add_to(summary))
 }

@@ -1,72 +1,64 @@
 //! Kafka in, PostgreSQL out: writes batches of records exactly once.
 //!
-//! One batch's way: `batch` decodes the event, `check` holds its records against their contracts, `land` is the
-//! one transaction in which `resume` drops what was applied, `write` writes the rest as the contract's mode says
-//! and `fate` decides whose fault an error is. `lambda` is how Lambda invokes it.
+//! This file creates the function and distinguishes batches from schedule events. Below it:
+//!
+//! - `delivery` lands a batch: `batch` decodes the event, `check` checks its records against their contracts, and `land`
+//!   runs the one transaction, in which `resume` drops applied records, `write` writes the rest in the contract's mode,
+//!   and `verdict` decides what an error means
+//! - `catch_up` asks Kafka what a batch alone cannot show: whether the log is the one that was applied (`continuity`,
+//!   remembered in `trust`), and which records lie between the watermark and the batch
+//! - `compare` does so without a batch, on a schedule, and then lets `retention` erase what is old
+//! - `stall` records what cannot land; `report` counts and logs results
+//! - `lambda` runs the function on Lambda
 
-// The one transaction is a future within futures, whose layout the compiler looks into.
+// The transaction consists of deeply nested futures, and the compiler computes their layout recursively.
 #![recursion_limit = "256"]
 
 mod batch;
 mod candidate;
+mod catch_up;
 mod check;
-mod fate;
+mod compare;
+mod connection;
+mod continuity;
+mod delivery;
+mod envelope;
+mod error;
 pub mod lambda;
 mod land;
 mod once;
+mod overtaken;
+mod policies;
+mod replay;
+mod report;
 mod resume;
+mod retention;
+mod stall;
+mod sweep;
+mod trust;
+mod verdict;
 mod write;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use shared::clock::Clock;
-use shared::contract::Registry;
+use shared::contract::{Contract, Registry};
+use shared::drift;
+use shared::kafka::reader::Reader;
 use shared::metrics::Metrics;
-use shared::{database, event_id, receipt};
-use sqlx::{PgConnection, PgPool};
-use tokio::time::timeout_at;
+use shared::process::clock::Clock;
+use shared::process::schedule::is_schedule;
+use shared::start::Retention;
+use sqlx::PgPool;
+use tokio::time::timeout;
 
-use self::batch::Batch;
 pub use self::batch::NotABatch;
-use self::fate::Fate;
+pub use self::error::ConsumeError;
 pub use self::land::Summary;
-use self::land::{Checked, Landed};
+use self::policies::Policies;
+use self::sweep::Sweeps;
+use self::trust::Trust;
 pub use self::write::WriteError;
-
-/// Why a batch did not land. Nothing of it was written; the event source mapping delivers it again.
-#[derive(Debug, thiserror::Error)]
-pub enum ConsumeError {
-    /// What invoked the function is no Kafka event source mapping.
-    #[error(transparent)]
-    NotABatch(#[from] NotABatch),
-    /// No contract speaks of this topic.
-    #[error("no contract has the topic {0}: is CONTRACTS_DIR right?")]
-    UnknownTopic(String),
-    /// The world is not ready: the database does not answer, a lock is held.
-    #[error("the batch did not land and is to be delivered again: {0}")]
-    Retry(#[source] WriteError),
-    /// The operator must act: a drifted schema, a missing grant.
-    #[error("the batch cannot land until this is mended: {0}")]
-    Stop(#[source] WriteError),
-    /// The invocation would not have ended in time.
-    #[error("the batch did not land within the invocation's time and is to be delivered again")]
-    Deadline,
-}
-
-impl ConsumeError {
-    /// Its name, which stays as it is: alarms and dashboards know it.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::NotABatch(_) => "Sluice.NotABatch",
-            Self::UnknownTopic(_) => "Sluice.UnknownTopic",
-            Self::Retry(_) => "Sluice.Retry",
-            Self::Stop(_) => "Sluice.Stop",
-            Self::Deadline => "Sluice.Deadline",
-        }
-    }
-}
 
 /// The function.
 #[derive(Debug)]
@@ -76,106 +68,64 @@ pub struct Consume {
     clock: Clock,
     wait_for_parent: Duration,
     metrics: Metrics,
-    expired_ms: AtomicI64,
-    forgot_ms: AtomicI64,
+    reader: Arc<dyn Reader>,
+    trust: Trust,
+    policies: Policies,
+    sweeps: Sweeps,
+    retention: Retention,
 }
 
-/// How often what has waited too long is looked for.
-const EXPIRE_EVERY_MS: i64 = 1_000;
-/// How often what is remembered too long is looked for.
-const FORGET_EVERY_MS: i64 = 3_600_000;
-
 impl Consume {
-    /// A function that writes to `pool` what the contracts of `registry` say; rows wait for their parents for
-    /// `wait_for_parent`. What became of events is counted in `metrics`.
+    /// Creates a function that writes to `pool` according to the contracts of `registry`. Rows wait for their parents for
+    /// `wait_for_parent`. Dead letters and login attempts are kept for ever. Results are counted in `metrics`. `reader` reads from Kafka the records that batches skip.
     pub fn new(
         pool: PgPool,
         registry: Arc<Registry>,
         clock: Clock,
         wait_for_parent: Duration,
         metrics: Metrics,
+        reader: Arc<dyn Reader>,
     ) -> Self {
-        let [expired_ms, forgot_ms] = [AtomicI64::new(i64::MIN), AtomicI64::new(i64::MIN)];
-        Self { pool, registry, clock, wait_for_parent, metrics, expired_ms, forgot_ms }
+        let (trust, policies, sweeps) = (Trust::default(), Policies::default(), Sweeps::default());
+        let retention = Retention::default();
+        Self { pool, registry, clock, wait_for_parent, metrics, reader, trust, policies, sweeps, retention }
     }
 
-    /// Writes a batch, given as the JSON of Lambda's Kafka event, within `budget`.
+    /// Returns the function with limits on how long dead letters and login attempts are kept. The schedule applies them.
+    #[must_use]
+    pub fn with_retention(self, retention: Retention) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// Writes a batch, given as the JSON of Lambda's Kafka event, within `budget`. Records between the watermark and the batch
+    /// are read from Kafka and written first. A schedule's event compares the watermarks with Kafka instead.
     ///
     /// # Errors
-    /// The batch is to be delivered again; nothing of it was written.
+    /// The batch must be delivered again. Nothing of it was written, but records before it may have been.
     pub async fn invoke(&self, payload: &[u8], budget: Duration) -> Result<Summary, ConsumeError> {
-        let begun = Instant::now();
-        let batch = Batch::decode(payload)?;
-        let checked = land::check(&self.registry, &batch).map_err(ConsumeError::UnknownTopic)?;
-        let landed = self.land(&checked, begun + budget).await?;
-        let committed_ms = self.clock.now_ms();
-        landed.count(&self.metrics, committed_ms);
-        let summary = landed.summary();
-        tracing::info!(
-            records = summary.records,
-            written = summary.written,
-            replayed = summary.replayed,
-            duplicates = summary.duplicates,
-            waiting = summary.waiting,
-            released = summary.released,
-            rejected = summary.rejected,
-            tombstones = summary.tombstones,
-            incarnations = summary.incarnations,
-            skipped_offsets = summary.skipped_offsets,
-            skipped_rows = summary.skipped_rows,
-            lag_ms = landed.lag_ms(committed_ms),
-            elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "landed"
-        );
-        Ok(summary)
+        if is_schedule(payload) {
+            return self.compare(budget).await;
+        }
+        self.deliver(payload, budget).await
     }
 
-    async fn land(&self, checked: &Checked<'_>, deadline: Instant) -> Result<Landed, ConsumeError> {
-        let deadline = deadline.into();
-        let acquired = timeout_at(deadline, self.pool.acquire()).await.map_err(|_| ConsumeError::Deadline)?;
-        let mut connection = acquired.map_err(|error| failed(error.into()))?;
-        let landed = timeout_at(deadline, async {
-            self.sweep(&mut connection).await?;
-            land::land(&mut connection, &self.registry, self.clock.now_ms(), checked).await
-        });
-        let landed = match landed.await {
-            Ok(landed) => landed.map_err(failed),
-            Err(_late) => Err(ConsumeError::Deadline),
+    /// Compares every contract with its tables and logs each difference. A stream that cannot land must not keep the
+    /// others from starting.
+    pub async fn log_differences(&self) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let contracts: Vec<Arc<Contract>> = self.registry.contracts().cloned().collect();
+        let comparing = async {
+            let mut connection = self.pool.acquire().await?;
+            drift::compare(&mut connection, &contracts).await
         };
-        if landed.is_err() {
-            // Whatever is wrong may be wrong with this connection: to a server that has become a standby, or with
-            // statements prepared for a table that has changed. The next batch opens another. It ends here and now,
-            // as a function may be frozen once it has answered, and its transaction must not hold up the next try.
-            database::end(connection).await;
+        match timeout(PATIENCE, comparing).await {
+            Ok(Ok(differences)) => {
+                for difference in differences {
+                    tracing::error!("{difference}");
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "the contracts could not be compared with their tables"),
+            Err(_late) => tracing::warn!("the contracts could not be compared with their tables: the database is slow"),
         }
-        landed
-    }
-
-    /// Rejects what has waited too long for its parent and forgets ids that were remembered long enough.
-    async fn sweep(&self, connection: &mut PgConnection) -> Result<(), WriteError> {
-        let now_ms = self.clock.now_ms();
-        if is_due(&self.expired_ms, now_ms, EXPIRE_EVERY_MS) {
-            let wait_ms = i64::try_from(self.wait_for_parent.as_millis()).unwrap_or(i64::MAX);
-            receipt::reject_expired(&mut *connection, now_ms.saturating_sub(wait_ms), &self.metrics).await?;
-        }
-        if is_due(&self.forgot_ms, now_ms, FORGET_EVERY_MS) {
-            once::forget(connection, now_ms - event_id::REMEMBERED_MS).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Whether what was last done at `last_ms` is to be done again; if so, it counts as done.
-fn is_due(last_ms: &AtomicI64, now_ms: i64, every_ms: i64) -> bool {
-    let last = last_ms.load(Ordering::Relaxed);
-    now_ms.saturating_sub(last) >= every_ms
-        && last_ms.compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-}
-
-fn failed(error: WriteError) -> ConsumeError {
-    match error.fate() {
-        Fate::Stop => ConsumeError::Stop(error),
-        // A rejection is a record's; where none was being written, only trying again can help.
-        Fate::Retry | Fate::Reject(_) => ConsumeError::Retry(error),
     }
 }

@@ -1,29 +1,25 @@
 //! The function `consume` on AWS Lambda.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use consume::{Consume, lambda};
 use lambda_runtime::Error;
 use shared::metrics::Metrics;
-use shared::start::World;
-use shared::telemetry;
+use shared::start::{self, World};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    telemetry::start();
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    start::run(run()).await
 }
 
 async fn run() -> Result<(), Error> {
     // A sandbox has one invocation at a time.
-    let World { registry, pool, login, clock, wait_for_parent } = World::connect(1).await?;
+    let (world, reader) = World::connect_with_reader(1).await?;
+    let World { registry, pool, login, clock, wait_for_parent, retention } = world;
     let metrics = Metrics::default();
-    let consume = Consume::new(pool, registry, clock, wait_for_parent, metrics.clone());
+    let consume = Consume::new(pool, registry, clock, wait_for_parent, metrics.clone(), Arc::new(reader));
+    let consume = consume.with_retention(retention);
+    consume.log_differences().await;
     lambda::run(&consume, &login, &metrics).await
 }

@@ -1,14 +1,16 @@
-//! From which record on a partition's batch is new: what was applied already is dropped, and offsets that started
-//! anew are noticed.
+//! Decides which of a partition's records to apply. Applied records are dropped, records that the watermark has not seen are
+//! never skipped, and a log that is not the one that was applied is noticed.
 //!
-//! A record does not say which topic it is from: when a topic is deleted and created anew, or its log is truncated,
-//! other records come under offsets that were applied before. Below the watermark, a record is told from the one
-//! that was applied there by its time, if it is newer than all that was applied, or by its hash, which is kept of the
-//! first and the last.
+//! A record does not say which log it comes from. When a topic is recreated or its log is truncated, different records appear
+//! under offsets that were applied before. Below the watermark, a record contradicts what was applied if it is newer than
+//! everything applied, or if it is at the offset of the first or the last applied record and has a different hash.
 
-use shared::watermark::Applied;
+use std::ops::Range;
 
-/// What of a record tells whether it was applied.
+use shared::ledger::gaps::{Cause, Gap};
+use shared::ledger::watermarks::{Applied, Watermark};
+
+/// The features of a record that show whether it was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trace {
     pub(crate) offset: i64,
@@ -16,124 +18,330 @@ pub(crate) struct Trace {
     pub(crate) hash: i64,
 }
 
-/// Where a partition's batch goes on.
+/// Who confirms that the offsets missing from a batch are missing from Kafka as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Resume {
-    /// The index of the first record to apply; the number of records if all have been applied.
-    pub(crate) from: usize,
-    /// Whether the offsets have started anew.
-    pub(crate) new_incarnation: bool,
-    /// Offsets between the watermark and the first record that never came.
-    pub(crate) skipped_offsets: i64,
+pub(crate) enum Vouched {
+    /// Nobody: an event source mapping delivered the records and may have skipped some.
+    No,
+    /// Kafka: its log, which begins at `log_start`, was read from `from` up to, but excluding, `until`.
+    ByKafka { from: i64, until: i64, log_start: i64, holes: Cause },
+    /// Nobody can: the records' log was deleted.
+    Deleted,
 }
 
-/// Decides where a batch goes on. `records` are of one partition, in the order of their offsets.
-pub(crate) fn resume(applied: Option<&Applied>, records: &[Trace]) -> Resume {
-    let Some(applied) = applied else {
-        return Resume { from: 0, new_incarnation: false, skipped_offsets: 0 };
-    };
-    if let Some(from) = first_of_new_incarnation(applied, records) {
-        return Resume { from, new_incarnation: true, skipped_offsets: 0 };
+/// A partition's records, and what else is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unit<'a> {
+    /// In the order of their offsets.
+    pub(crate) records: &'a [Trace],
+    pub(crate) vouched: Vouched,
+    /// The partition's exact gaps that overlap the records below the watermark.
+    pub(crate) gaps: &'a [Gap],
+    /// Whether Kafka has confirmed that its log is the one that was applied.
+    pub(crate) is_confirmed: bool,
+}
+
+/// What to do with a partition's records.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Resume {
+    Apply(Plan),
+    /// Offsets from the watermark up to, but excluding, this one were skipped or are not in the log: only Kafka knows.
+    Behind {
+        until: i64,
+    },
+    /// Records below the watermark are not those that were applied there.
+    Contradicted(Contradiction),
+}
+
+/// How certain it is that a log is not the one that was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contradiction {
+    /// A record arrived at an offset where Kafka had none before.
+    Surprise,
+    /// A record differs from the one that was applied at its offset.
+    Difference,
+}
+
+/// What to apply, and the watermark afterwards.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Index ranges of records to apply, each with its incarnation.
+    pub(crate) fresh: Vec<(Range<usize>, i32)>,
+    /// Offsets that Kafka does not have, by first and last offset.
+    pub(crate) missing: Vec<(i64, i64, Cause)>,
+    /// Offsets to remove from gaps, by the gap's index.
+    pub(crate) filled: Vec<(usize, Vec<i64>)>,
+    pub(crate) after: Watermark,
+}
+
+impl Plan {
+    /// Returns the number of records to apply.
+    pub(crate) fn applies(&self) -> usize {
+        self.fresh.iter().map(|(range, _)| range.len()).sum()
     }
-    let from = records.partition_point(|record| record.offset < applied.next_offset);
-    let skipped_offsets = match records.get(from) {
-        Some(first) => first.offset - applied.next_offset,
-        None => 0,
-    };
-    Resume { from, new_incarnation: false, skipped_offsets }
+
+    /// Returns the number of missing offsets.
+    pub(crate) fn misses(&self) -> i64 {
+        self.missing.iter().map(|(first, last, _)| last - first + 1).sum()
+    }
 }
 
-fn first_of_new_incarnation(applied: &Applied, records: &[Trace]) -> Option<usize> {
+/// Decides which of a partition's records to apply.
+pub(crate) fn resume(watermark: &Watermark, unit: &Unit<'_>) -> Resume {
+    let below = unit.records.partition_point(|record| record.offset < watermark.next_offset);
+    let missed = |record: &Trace| {
+        let incarnation = watermark.incarnation_at(record.offset);
+        let holds =
+            |gap: &Gap| gap.incarnation == incarnation && (gap.first_offset..=gap.last_offset).contains(&record.offset);
+        unit.gaps.iter().position(holds)
+    };
+    let come_back: Vec<(usize, usize)> =
+        unit.records[..below].iter().enumerate().filter_map(|(index, record)| Some((index, missed(record)?))).collect();
+    if !unit.is_confirmed {
+        let is_missed = |index: usize| come_back.iter().any(|(missed, _)| *missed == index);
+        if watermark.applied.is_some_and(|applied| differs(&applied, watermark.next_offset, unit.records, is_missed)) {
+            return Resume::Contradicted(Contradiction::Difference);
+        }
+        if !come_back.is_empty() {
+            return Resume::Contradicted(Contradiction::Surprise);
+        }
+    }
+    let missing = match missing(watermark.next_offset, &unit.records[below..], unit.vouched) {
+        Ok(missing) => missing,
+        Err(until) => return Resume::Behind { until },
+    };
+    Resume::Apply(plan(watermark, unit, below, &come_back, missing))
+}
+
+/// Returns whether records below the watermark differ from those that were applied.
+fn differs(applied: &Applied, next_offset: i64, records: &[Trace], is_missed: impl Fn(usize) -> bool) -> bool {
     let at = |offset: i64| records.binary_search_by_key(&offset, |record| record.offset).ok();
-    let differs = |offset: i64, hash: i64| at(offset).filter(|&index| records[index].hash != hash);
-    let last_offset = applied.next_offset - 1;
-    let last_differs = differs(last_offset, applied.last_hash);
-    // The very record that was applied last: all before it is as it was.
-    if at(last_offset).is_some() && last_differs.is_none() {
-        return None;
-    }
-    let newer = records
-        .iter()
-        .position(|record| record.offset < applied.next_offset && record.timestamp_ms > applied.max_timestamp_ms);
-    [differs(applied.first_offset, applied.first_hash), newer, last_differs].into_iter().flatten().min()
+    let differs_at = |offset: i64, hash: i64| at(offset).is_some_and(|index| records[index].hash != hash);
+    // The last applied record is unchanged, so everything before it is too.
+    let has_last = at(applied.last_offset).is_some_and(|index| records[index].hash == applied.last_hash);
+    let is_newer = |(index, record): (usize, &Trace)| {
+        record.timestamp_ms > applied.max_timestamp_ms
+            && record.offset < next_offset
+            && !(has_last && record.offset <= applied.last_offset)
+            && !is_missed(index)
+    };
+    let differs_where_known = !has_last
+        && (differs_at(applied.first_offset, applied.first_hash) || differs_at(applied.last_offset, applied.last_hash));
+    differs_where_known || records.iter().enumerate().any(is_newer)
 }
 
-/// What has been applied once the records from `resume.from` on are.
-pub(crate) fn applied_after(applied: Option<&Applied>, resume: Resume, records: &[Trace]) -> Option<Applied> {
-    let fresh = &records[resume.from..];
-    let (Some(first), Some(last)) = (fresh.first(), fresh.last()) else {
-        return applied.copied();
+/// Returns the missing ranges from `next_offset` on, by first and last offset. If nobody vouches for some of them, the
+/// error is the offset where the last of these ends.
+fn missing(next_offset: i64, fresh: &[Trace], vouched: Vouched) -> Result<Vec<(i64, i64, Cause)>, i64> {
+    // Each range excludes its end.
+    let mut holes: Vec<Range<i64>> = Vec::new();
+    let mut expected = next_offset;
+    for record in fresh {
+        if record.offset > expected {
+            holes.push(expected..record.offset);
+        }
+        expected = record.offset + 1;
+    }
+    match vouched {
+        Vouched::No => holes.last().map_or(Ok(Vec::new()), |hole| Err(hole.end)),
+        Vouched::Deleted => Ok(holes.into_iter().map(|hole| (hole.start, hole.end - 1, Cause::Unknown)).collect()),
+        Vouched::ByKafka { from, until, log_start, holes: cause } => {
+            if until > expected {
+                holes.push(expected..until);
+            }
+            if let Some(hole) = holes.iter().rev().find(|hole| hole.start < from || hole.end > until) {
+                return Err(hole.end);
+            }
+            let parts = holes.into_iter().flat_map(|hole| {
+                let kept = log_start.clamp(hole.start, hole.end);
+                [(hole.start, kept, Cause::Retention), (kept, hole.end, cause)]
+            });
+            Ok(parts.filter(|(first, end, _)| first < end).map(|(first, end, why)| (first, end - 1, why)).collect())
+        }
+    }
+}
+
+fn plan(
+    watermark: &Watermark,
+    unit: &Unit<'_>,
+    below: usize,
+    come_back: &[(usize, usize)],
+    missing: Vec<(i64, i64, Cause)>,
+) -> Plan {
+    let mut fresh: Vec<(Range<usize>, i32)> = Vec::new();
+    let mut filled: Vec<(usize, Vec<i64>)> = Vec::new();
+    for &(index, gap) in come_back {
+        let incarnation = unit.gaps[gap].incarnation;
+        match fresh.last_mut() {
+            Some((range, of)) if range.end == index && *of == incarnation => range.end = index + 1,
+            Some(_) | None => fresh.push((index..index + 1, incarnation)),
+        }
+        match filled.last_mut() {
+            Some((last, offsets)) if *last == gap => offsets.push(unit.records[index].offset),
+            Some(_) | None => filled.push((gap, vec![unit.records[index].offset])),
+        }
+    }
+    if below < unit.records.len() {
+        fresh.push((below..unit.records.len(), watermark.incarnation()));
+    }
+    let mut after = watermark.clone();
+    for (range, incarnation) in &fresh {
+        for record in unit.records[range.clone()].iter().filter(|_| *incarnation == watermark.incarnation()) {
+            after.applied = Some(applied_after(after.applied, record));
+            after.next_offset = after.next_offset.max(record.offset + 1);
+        }
+    }
+    if let Some((_, last, _)) = missing.last() {
+        after.next_offset = after.next_offset.max(last + 1);
+    }
+    Plan { fresh, missing, filled, after }
+}
+
+/// Returns what is known about the applied records once this one is among them.
+fn applied_after(applied: Option<Applied>, record: &Trace) -> Applied {
+    let Trace { offset, timestamp_ms, hash } = *record;
+    let Some(mut applied) = applied else {
+        return Applied {
+            max_timestamp_ms: timestamp_ms,
+            first_offset: offset,
+            first_hash: hash,
+            last_offset: offset,
+            last_hash: hash,
+        };
     };
-    let newest = fresh.iter().map(|record| record.timestamp_ms).max().unwrap_or_default();
-    let before = applied.filter(|_| !resume.new_incarnation);
-    Some(Applied {
-        next_offset: last.offset + 1,
-        max_timestamp_ms: before.map_or(newest, |before| before.max_timestamp_ms.max(newest)),
-        first_offset: before.map_or(first.offset, |before| before.first_offset),
-        first_hash: before.map_or(first.hash, |before| before.first_hash),
-        last_hash: last.hash,
-    })
+    applied.max_timestamp_ms = applied.max_timestamp_ms.max(timestamp_ms);
+    if offset < applied.first_offset {
+        (applied.first_offset, applied.first_hash) = (offset, hash);
+    }
+    if offset > applied.last_offset {
+        (applied.last_offset, applied.last_hash) = (offset, hash);
+    }
+    applied
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::ledger::watermarks::Restart;
+
     use super::*;
 
-    /// Records at `offsets`, a millisecond apart from `since_ms` on; `log` makes their hashes.
-    fn log(log: i64, offsets: std::ops::Range<i64>, since_ms: i64) -> Vec<Trace> {
+    /// Records at `offsets`, each with the timestamp `since_ms` plus its offset. Their hashes depend on `log`.
+    fn log(log: i64, offsets: Range<i64>, since_ms: i64) -> Vec<Trace> {
         offsets.map(|offset| Trace { offset, timestamp_ms: since_ms + offset, hash: log * 1_000 + offset }).collect()
     }
 
-    fn after(records: &[Trace]) -> Option<Applied> {
-        applied_after(None, resume(None, records), records)
+    fn fresh() -> Watermark {
+        Watermark { topic: "t".to_owned(), partition: 0, next_offset: 0, starts: vec![0], applied: None }
     }
 
-    fn goes_on(applied: Option<Applied>, records: &[Trace]) -> (usize, bool, i64) {
-        let resume = resume(applied.as_ref(), records);
-        (resume.from, resume.new_incarnation, resume.skipped_offsets)
+    const NOBODY: Unit<'static> = Unit { records: &[], vouched: Vouched::No, gaps: &[], is_confirmed: false };
+
+    fn after(records: &[Trace]) -> Watermark {
+        match resume(&fresh(), &Unit { records, ..NOBODY }) {
+            Resume::Apply(plan) => plan.after,
+            other @ (Resume::Behind { .. } | Resume::Contradicted(_)) => panic!("{other:?}"),
+        }
     }
 
-    #[test]
-    fn a_replayed_batch_is_dropped_and_only_its_new_tail_is_applied() {
-        let applied = after(&log(1, 0..10, 0));
-        assert_eq!(goes_on(applied, &log(1, 0..10, 0)), (10, false, 0));
-        assert_eq!(goes_on(applied, &log(1, 3..6, 0)), (3, false, 0));
-        assert_eq!(goes_on(applied, &log(1, 5..15, 0)), (5, false, 0));
-        assert_eq!(goes_on(applied, &log(1, 10..12, 0)), (0, false, 0));
+    /// How many of the records are applied, or why the batch is not.
+    fn applies(watermark: &Watermark, records: &[Trace]) -> Result<usize, Box<Resume>> {
+        match resume(watermark, &Unit { records, ..NOBODY }) {
+            Resume::Apply(plan) => Ok(plan.applies()),
+            other @ (Resume::Behind { .. } | Resume::Contradicted(_)) => Err(Box::new(other)),
+        }
     }
 
-    #[test]
-    fn offsets_that_never_came_are_counted() {
-        assert_eq!(goes_on(after(&log(1, 0..10, 0)), &log(1, 13..15, 0)), (0, false, 3));
-        assert_eq!(goes_on(None, &log(1, 13..15, 0)), (0, false, 0));
-    }
-
-    #[test]
-    fn a_topic_created_anew_is_noticed_by_newer_times() {
-        assert_eq!(goes_on(after(&log(1, 0..10, 0)), &log(2, 0..3, 1_000)), (0, true, 0));
-        assert_eq!(goes_on(after(&log(1, 0..10, 0)), &log(2, 4..6, 1_000)), (0, true, 0));
+    fn different() -> Result<usize, Box<Resume>> {
+        Err(Box::new(Resume::Contradicted(Contradiction::Difference)))
     }
 
     #[test]
-    fn a_topic_created_anew_is_noticed_although_its_clock_stood_back() {
-        assert_eq!(goes_on(after(&log(1, 0..10, 5_000)), &log(2, 0..3, 0)), (0, true, 0));
-        assert_eq!(goes_on(after(&log(1, 0..10, 5_000)), &log(2, 9..12, 0)), (0, true, 0));
+    fn a_redelivered_batch_is_dropped_and_only_its_new_tail_is_applied() {
+        let watermark = after(&log(1, 0..10, 0));
+        assert_eq!(applies(&watermark, &log(1, 0..10, 0)), Ok(0));
+        assert_eq!(applies(&watermark, &log(1, 3..6, 0)), Ok(0));
+        assert_eq!(applies(&watermark, &log(1, 5..15, 0)), Ok(5));
+        assert_eq!(applies(&watermark, &log(1, 10..12, 0)), Ok(2));
     }
 
     #[test]
-    fn a_truncated_log_is_noticed_where_it_was_written_anew() {
-        let mut truncated = log(1, 0..6, 0);
-        truncated.extend(log(2, 6..8, 1_000));
-        assert_eq!(goes_on(after(&log(1, 0..10, 0)), &truncated), (6, true, 0));
+    fn a_batch_above_the_watermark_or_with_holes_waits_for_the_missing_records() {
+        let watermark = after(&log(1, 0..10, 0));
+        assert_eq!(applies(&watermark, &log(1, 13..15, 0)), Err(Box::new(Resume::Behind { until: 13 })));
+        assert_eq!(applies(&fresh(), &log(1, 13..15, 0)), Err(Box::new(Resume::Behind { until: 13 })));
+        let holes = [log(1, 8..12, 0), log(1, 14..16, 0), log(1, 17..20, 0)].concat();
+        assert_eq!(applies(&watermark, &holes), Err(Box::new(Resume::Behind { until: 17 })));
     }
 
     #[test]
-    fn what_was_applied_after_a_restart_counts_from_there() {
-        let old = after(&log(1, 0..10, 5_000));
-        let anew = log(2, 0..3, 0);
-        let applied = applied_after(old.as_ref(), resume(old.as_ref(), &anew), &anew);
-        assert_eq!(applied, after(&anew));
-        assert_eq!(goes_on(applied, &anew), (3, false, 0));
-        assert_eq!(goes_on(applied, &log(2, 3..4, 0)), (0, false, 0));
+    fn offsets_that_kafka_lacks_are_due_to_retention_below_the_logs_start_and_to_another_cause_above_it() {
+        let watermark = after(&log(1, 0..10, 0));
+        let records = [log(1, 15..17, 0), log(1, 18..19, 0)].concat();
+        let vouched = Vouched::ByKafka { from: 10, until: 20, log_start: 12, holes: Cause::Transaction };
+        let Resume::Apply(plan) = resume(&watermark, &Unit { records: &records, vouched, ..NOBODY }) else {
+            panic!("it is applied")
+        };
+        let transaction = |first, last| (first, last, Cause::Transaction);
+        assert_eq!(
+            plan.missing,
+            [(10, 11, Cause::Retention), transaction(12, 14), transaction(17, 17), transaction(19, 19)]
+        );
+        assert_eq!((plan.after.next_offset, plan.after.applied.map(|applied| applied.last_offset)), (20, Some(18)));
+        // The last applied record is recognised although the watermark is beyond it.
+        assert_eq!(applies(&plan.after, &log(1, 18..19, 0)), Ok(0));
+        assert_eq!(applies(&plan.after, &log(2, 18..19, 0)), different());
+        let later = Vouched::ByKafka { from: 12, until: 20, log_start: 12, holes: Cause::Transaction };
+        let resumed = resume(&watermark, &Unit { records: &records, vouched: later, ..NOBODY });
+        assert_eq!(resumed, Resume::Behind { until: 15 });
+    }
+
+    #[test]
+    fn a_record_in_a_gap_is_applied_once_kafka_has_confirmed_its_log_and_the_gap_shrinks() {
+        let watermark = Watermark { next_offset: 9, ..after(&log(1, 0..6, 0)) };
+        let gap = Gap { id: 1, topic: "t".to_owned(), partition: 0, incarnation: 1, first_offset: 6, last_offset: 8 };
+        let records = log(1, 7..9, 0);
+        let unit = Unit { records: &records, gaps: std::slice::from_ref(&gap), ..NOBODY };
+        assert_eq!(resume(&watermark, &unit), Resume::Contradicted(Contradiction::Surprise));
+        let Resume::Apply(plan) = resume(&watermark, &Unit { is_confirmed: true, ..unit }) else {
+            panic!("it is applied")
+        };
+        assert_eq!((plan.applies(), plan.filled, plan.after.next_offset), (2, vec![(0, vec![7, 8])], 9));
+    }
+
+    #[test]
+    fn a_recreated_topic_is_noticed_by_newer_timestamps() {
+        let watermark = after(&log(1, 0..10, 0));
+        assert_eq!(applies(&watermark, &log(2, 0..3, 1_000)), different());
+        assert_eq!(applies(&watermark, &log(2, 4..6, 1_000)), different());
+    }
+
+    #[test]
+    fn a_recreated_topic_is_noticed_although_its_clock_is_behind() {
+        let watermark = after(&log(1, 0..10, 5_000));
+        assert_eq!(applies(&watermark, &log(2, 0..3, 0)), different());
+        assert_eq!(applies(&watermark, &log(2, 9..12, 0)), different());
+    }
+
+    #[test]
+    fn a_truncated_log_is_noticed_where_other_records_were_written() {
+        let truncated = [log(1, 0..6, 0), log(2, 6..8, 1_000)].concat();
+        let mut watermark = after(&log(1, 0..10, 0));
+        assert_eq!(applies(&watermark, &truncated), different());
+        watermark.restart(Restart { start: 6, keeps_first: true });
+        assert_eq!(applies(&watermark, &truncated), Ok(2));
+        // The log is truncated again before any of its new records were applied.
+        assert_eq!(applies(&watermark, &[log(1, 0..4, 0), log(3, 4..8, 2_000)].concat()), different());
+    }
+
+    #[test]
+    fn a_new_incarnation_is_applied_from_its_start() {
+        let mut watermark = after(&log(1, 0..10, 5_000));
+        let recreated = |start| Restart { start, keeps_first: false };
+        watermark.restart(recreated(0));
+        let records = log(2, 0..3, 0);
+        assert_eq!(applies(&watermark, &records), Ok(3));
+        assert_eq!((watermark.incarnation(), watermark.incarnation_at(7)), (2, 2));
+        watermark.restart(recreated(2));
+        assert_eq!((watermark.incarnation_at(1), watermark.incarnation_at(2)), (2, 3));
     }
 }

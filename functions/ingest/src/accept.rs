@@ -1,4 +1,4 @@
-//! From a checked batch to receipts: one send, and what the broker says to each event.
+//! Accepts events: has them checked, sends them to Kafka, and answers with their receipts.
 
 use std::time::Instant;
 
@@ -8,93 +8,161 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use shared::contract::Contract;
-use shared::http::lambda;
+use shared::http::answer::json;
+use shared::http::edge::note_stream;
+use shared::http::{lambda, trace_context};
 use shared::identity::Caller;
 use shared::kafka::{Acknowledged, Outgoing, SEND_TIMEOUT, SendError};
 use shared::metrics::Counter;
 
 use crate::Ingest;
-use crate::body::Posted;
-use crate::check::{Checked, EventError, Rules, Verdict, check};
+use crate::body::PostedEvents;
+use crate::check::{Rules, ValidEvent, Verdict, check};
 use crate::entities::Operation;
 use crate::error::Error;
+use crate::event_error::EventError;
 use crate::idempotency::IdempotencyKey;
 use crate::prefer::Prefer;
-use crate::receipts::Receipt;
-use crate::wait::{Settled, wait};
-use shared::http::answer::json;
+use crate::receipt::Receipt;
+use crate::wait::{BatchStatus, wait};
 
-/// How a caller wants its events to be taken.
+/// Who posts events, by when the request must be answered, and what its headers ask for.
 #[derive(Debug)]
-pub(crate) struct Demand<'c> {
+pub(crate) struct AcceptOptions<'c> {
     user: &'c str,
     arrived: Instant,
     deadline: Option<Instant>,
     prefer: Prefer,
     pub(crate) idempotency_key: Option<IdempotencyKey>,
+    traceparent: Option<&'c str>,
 }
 
-impl<'c> Demand<'c> {
-    /// What the request says of it. The caller may post to the stream.
-    pub(crate) fn of(caller: &'c Caller, contract: &Contract, request: &Parts) -> Result<Self, Error> {
-        caller.may_post(&contract.roles)?;
-        let (prefer, idempotency_key) = (Prefer::of(&request.headers), IdempotencyKey::of(&request.headers)?);
+impl<'c> AcceptOptions<'c> {
+    /// Reads the request's headers and deadline.
+    ///
+    /// # Errors
+    /// The caller may not post to the stream, or `Idempotency-Key` is malformed.
+    pub(crate) fn from_request(caller: &'c Caller, contract: &Contract, request: &'c Parts) -> Result<Self, Error> {
+        note_stream(&contract.stream);
+        caller.may_post(contract)?;
+        let (prefer, idempotency_key) =
+            (Prefer::from_headers(&request.headers), IdempotencyKey::from_headers(&request.headers)?);
         let deadline = lambda::deadline(&request.extensions);
-        Ok(Self { user: &caller.name, arrived: Instant::now(), deadline, prefer, idempotency_key })
+        let traceparent = trace_context::traceparent(&request.headers);
+        Ok(Self { user: &caller.name, arrived: Instant::now(), deadline, prefer, idempotency_key, traceparent })
+    }
+
+    /// Returns what the events are checked against.
+    pub(crate) fn rules<'o>(&'o self, contract: &'o Contract, operation: Option<Operation>) -> Rules<'o> {
+        Rules {
+            contract,
+            operation,
+            user: self.user,
+            idempotency_key: self.idempotency_key.as_ref(),
+            traceparent: self.traceparent,
+            is_lenient: self.prefer.is_lenient(),
+        }
+    }
+
+    /// Returns the caller's preferences.
+    pub(crate) fn into_prefer(self) -> Prefer {
+        self.prefer
     }
 }
 
 /// Accepted events.
 #[derive(Debug)]
-pub(crate) struct Accepted {
+pub struct Accepted {
     status: StatusCode,
     prefer: Prefer,
     receipts: Vec<Receipt>,
     errors: Option<Vec<EventError>>,
 }
 
-/// Checks the caller's events, sends them, and waits for what becomes of them, if that is asked for.
+/// Checks the caller's events and sends them. If the caller prefers to wait, answers once they are written or rejected.
 pub(crate) async fn accept(
     ingest: &Ingest,
     contract: &Contract,
-    posted: &Posted,
+    posted: &PostedEvents,
     operation: Option<Operation>,
-    demand: Demand<'_>,
+    options: AcceptOptions<'_>,
 ) -> Result<Accepted, Error> {
-    let Demand { user, arrived, deadline, prefer, idempotency_key } = demand;
-    let is_lenient = prefer.is_lenient();
-    let rules = Rules { contract, operation, user, idempotency_key: idempotency_key.as_ref(), is_lenient };
     let count = |counter, n: usize| ingest.metrics.count(counter, Some(&contract.stream), n as u64);
-    let verdict = check(posted, rules).inspect_err(|error| count(Counter::Invalid, error.invalid_events()));
+    let verdict = check(posted, options.rules(contract, operation))
+        .inspect_err(|error| count(Counter::Invalid, error.invalid_events()));
     let Verdict { valid, errors } = verdict?;
-    count(Counter::Invalid, EventError::events(&errors));
-    // A send is not given up once it has begun, as nobody would know then whether it arrives.
+    let AcceptOptions { arrived, deadline, prefer, .. } = options;
+    let is_lenient = prefer.is_lenient();
+    count(Counter::Invalid, EventError::count_events(&errors));
+    // A send cannot be abandoned halfway, because then nobody knows whether the events arrive.
     if deadline.is_some_and(|deadline| Instant::now() + SEND_TIMEOUT > deadline) {
-        tracing::error!("too little is left of the invocation's time to send anything: see the function's timeout");
+        tracing::error!("too little time is left in this invocation to send anything: raise the function's timeout");
         count(Counter::Unacknowledged, valid.len());
         return Err(Error::Unacknowledged { receipts: Vec::new() });
     }
     let errors = is_lenient.then_some(errors);
-    let mut receipts = send(ingest, contract, &valid, is_lenient).await?;
-    let settled = match prefer.wait {
+    let receipts = send(ingest, contract, &valid, is_lenient).await?;
+    respond(ingest, &contract.topic, receipts, errors, prefer, (arrived, deadline)).await
+}
+
+/// Answers a request whose events were sent. If the caller prefers to wait, looks up their statuses first.
+///
+/// `times`: when the request arrived, and its deadline.
+///
+/// # Errors
+/// An event was rejected.
+pub async fn respond(
+    ingest: &Ingest,
+    topic: &str,
+    mut receipts: Vec<Receipt>,
+    errors: Option<Vec<EventError>>,
+    prefer: Prefer,
+    times: (Instant, Option<Instant>),
+) -> Result<Accepted, Error> {
+    let (arrived, deadline) = times;
+    let status = match prefer.wait {
         Some(duration) => {
             let until = deadline.map_or(arrived + duration, |deadline| deadline.min(arrived + duration));
-            wait(ingest, &contract.topic, &mut receipts, until).await
+            wait(ingest, topic, &mut receipts, until).await
         }
-        None => Settled::NotYet,
+        None => BatchStatus::Undecided,
     };
-    match settled {
-        Settled::Rejected => Err(Error::Rejected { receipts, errors }),
-        Settled::Written => Ok(Accepted { status: StatusCode::OK, prefer, receipts, errors }),
-        Settled::NotYet => Ok(Accepted { status: StatusCode::ACCEPTED, prefer, receipts, errors }),
+    match status {
+        BatchStatus::Rejected => Err(Error::Rejected { receipts, errors }),
+        BatchStatus::Written => Ok(Accepted { status: StatusCode::OK, prefer, receipts, errors }),
+        BatchStatus::Undecided => Ok(Accepted { status: StatusCode::ACCEPTED, prefer, receipts, errors }),
     }
 }
 
-/// Sends all events at once. Receipts are in their order, and name an event's index where others were left out.
+/// Sends records of a stream that were accepted before, such as those of dead letters. Returns their receipts, or why
+/// they have none, in their order.
+pub async fn send_records(
+    ingest: &Ingest,
+    contract: &Contract,
+    records: &[Outgoing<'_>],
+) -> Vec<Result<Receipt, Error>> {
+    let answers = ingest.producer.send(records).await;
+    // For the log.
+    let _failure = first_failure(&contract.topic, &answers);
+    let sent = answers.iter().map(|answer| match answer {
+        Ok(acknowledged) => Ok(Receipt::new(None, &contract.topic, acknowledged)),
+        Err(SendError::TooLarge) => Err(Error::RecordTooLarge { receipts: Vec::new() }),
+        Err(SendError::Unacknowledged(_) | SendError::UnknownTopic | SendError::Unconnected(_)) => {
+            Err(Error::Unacknowledged { receipts: Vec::new() })
+        }
+    });
+    let sent: Vec<_> = sent.collect();
+    let accepted = sent.iter().filter(|sent| sent.is_ok()).count();
+    ingest.metrics.count(Counter::Accepted, Some(&contract.stream), accepted as u64);
+    sent
+}
+
+/// Sends all events at once and returns their receipts in event order. The receipts include the events' indexes if
+/// `with_index`, or if some events were not acknowledged and so have no receipt.
 async fn send(
     ingest: &Ingest,
     contract: &Contract,
-    events: &[Checked],
+    events: &[ValidEvent],
     with_index: bool,
 ) -> Result<Vec<Receipt>, Error> {
     let records: Vec<Outgoing<'_>> = events
@@ -117,25 +185,26 @@ async fn send(
     count(Counter::Accepted, receipts.len());
     match failure {
         None => Ok(receipts),
-        Some(Failure::Unacknowledged) => {
+        Some(SendFailure::Unacknowledged) => {
             count(Counter::Unacknowledged, events.len() - receipts.len());
             Err(Error::Unacknowledged { receipts })
         }
-        Some(Failure::TooLarge) => Err(Error::RecordTooLarge { receipts }),
+        Some(SendFailure::TooLarge) => Err(Error::RecordTooLarge { receipts }),
     }
 }
 
 /// Why a batch, or a part of it, was not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The broker did not do its part: it may be tried again.
+enum SendFailure {
+    /// The broker did not acknowledge in time. Retrying may help.
     Unacknowledged,
-    /// The broker takes no record of this size.
+    /// A record exceeds the broker's size limit.
     TooLarge,
 }
 
-/// What is answered when not all records were acknowledged, if so; the cause goes into the log.
-pub(crate) fn first_failure(topic: &str, answers: &[Result<Acknowledged, SendError>]) -> Option<Failure> {
+/// Returns why records were not acknowledged and logs the cause; `None` if all were acknowledged. A record that is too
+/// large counts only if nothing else failed, because the other failures can be retried.
+fn first_failure(topic: &str, answers: &[Result<Acknowledged, SendError>]) -> Option<SendFailure> {
     let failures: Vec<&SendError> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
     let is_too_large = |error: &&&SendError| matches!(error, SendError::TooLarge);
     let cause = failures.iter().find(|error| !is_too_large(error)).or(failures.first())?;
@@ -143,19 +212,19 @@ pub(crate) fn first_failure(topic: &str, answers: &[Result<Acknowledged, SendErr
     match cause {
         SendError::UnknownTopic => {
             tracing::error!(topic, "the topic does not exist: `cargo local topics` creates it");
-            Some(Failure::Unacknowledged)
+            Some(SendFailure::Unacknowledged)
         }
         SendError::Unacknowledged(error) => {
-            tracing::warn!(topic, failed, sent, %error, "the broker has not acknowledged");
-            Some(Failure::Unacknowledged)
+            tracing::warn!(topic, failed, sent, %error, "the broker did not acknowledge in time");
+            Some(SendFailure::Unacknowledged)
         }
         SendError::Unconnected(error) => {
             tracing::error!(topic, "{error}");
-            Some(Failure::Unacknowledged)
+            Some(SendFailure::Unacknowledged)
         }
         SendError::TooLarge => {
-            tracing::error!(topic, failed, sent, "the broker takes smaller records only: see max.message.bytes");
-            Some(Failure::TooLarge)
+            tracing::error!(topic, failed, sent, "records exceed the broker's size limit: raise max.message.bytes");
+            Some(SendFailure::TooLarge)
         }
     }
 }

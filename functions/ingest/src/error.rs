@@ -1,51 +1,49 @@
-//! What a request is answered with when it is not answered as asked.
+//! How a failed request is answered.
 
 use std::borrow::Cow;
 
+use axum::http::HeaderValue;
 use axum::http::header::{ACCEPT_ENCODING, ALLOW};
-use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use shared::contract::NotJson;
 use shared::http::database;
 use shared::http::fields;
 use shared::http::problem::Problem;
+use shared::http::problem_type::ProblemType;
 use shared::identity::Denied;
 
-use crate::check::EventError;
-use crate::receipts::Receipt;
+use crate::event_error::EventError;
+use crate::receipt::Receipt;
 
 /// Why a request fails.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// `400`: an event, or the batch, is not JSON.
     #[error("not JSON: {0}")]
     NotJson(NotJson),
     /// `400`: a header, a parameter or the body's encoding is wrong.
     #[error("malformed: {0}")]
     Malformed(Cow<'static, str>),
-    /// `404`: there is no such thing.
+    /// `404`: the resource does not exist.
     #[error("not found: {0}")]
     NotFound(Cow<'static, str>),
-    /// `405`: the route has other methods.
+    /// `405`: the route does not support the method.
     #[error("method not allowed")]
     MethodNotAllowed {
-        /// Those that it has.
+        /// The methods it supports.
         allow: &'static str,
     },
-    /// `409`: the dead letter cannot be put back on its topic.
-    #[error("not replayable: {0}")]
-    NotReplayable(&'static str),
-    /// `413`: one of the limits.
+    /// `413`: the request exceeds a limit.
     #[error("too large: {0}")]
     TooLarge(&'static str),
-    /// `415`: a media type that the route does not take.
+    /// `415`: the route does not support the media type.
     #[error("unsupported media type")]
     MediaType {
-        /// Those that it takes.
+        /// The media types it supports.
         accepted: &'static str,
     },
-    /// `415`: a content coding that is not taken.
+    /// `415`: the content coding is not supported.
     #[error("unsupported content coding")]
     Coding,
     /// `422`: events that break the contract.
@@ -54,39 +52,39 @@ pub(crate) enum Error {
     /// `422`: a batch without an event.
     #[error("empty batch")]
     Empty,
-    /// `422`: as many random events are not made.
-    #[error("not a number of events")]
+    /// `422`: the number of random events is out of range.
+    #[error("invalid number of events")]
     Number,
-    /// `500`: no random event was found that keeps the contract.
+    /// `500`: no random event satisfies the contract.
     #[error("no random events")]
     NoEvents,
-    /// `422`: events were accepted and then rejected when they were to be written.
+    /// `422`: accepted events could not be written.
     #[error("rejected events")]
     Rejected {
-        /// All of the batch's.
+        /// All receipts of the batch.
         receipts: Vec<Receipt>,
-        /// What a lenient batch left out.
+        /// The errors of events that a lenient batch left out.
         errors: Option<Vec<EventError>>,
     },
-    /// `503`: the broker has not acknowledged all events in time.
-    #[error("the broker has not acknowledged")]
+    /// `503`: the broker did not acknowledge all events in time.
+    #[error("the broker did not acknowledge in time")]
     Unacknowledged {
-        /// What it did acknowledge.
+        /// The receipts that it did acknowledge.
         receipts: Vec<Receipt>,
     },
-    /// `413`: the broker takes smaller records only.
-    #[error("the broker takes smaller records only")]
+    /// `413`: a record exceeds the broker's size limit.
+    #[error("a record exceeds the broker's size limit")]
     RecordTooLarge {
-        /// What it did acknowledge.
+        /// The receipts that it did acknowledge.
         receipts: Vec<Receipt>,
     },
-    /// `503`: broker or database do not answer.
+    /// `503`: the broker or the database does not answer.
     #[error("unhealthy: {0}")]
     Unhealthy(&'static str),
-    /// `401` or `403`: the caller may not.
+    /// `401` or `403`: the caller is unknown or lacks the permission.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// `503` or `500`: the database does not do its part.
+    /// `503` or `500`: the database failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
 }
@@ -102,15 +100,14 @@ impl Error {
         Self::NotFound(detail.into())
     }
 
-    /// How many events it is about that break their contract.
+    /// Returns the number of events that violate their contract.
     pub(crate) fn invalid_events(&self) -> usize {
         match self {
-            Self::Violations(errors) => EventError::events(errors),
+            Self::Violations(errors) => EventError::count_events(errors),
             Self::NotJson(_) => 1,
             Self::Malformed(_)
             | Self::NotFound(_)
             | Self::MethodNotAllowed { .. }
-            | Self::NotReplayable(_)
             | Self::TooLarge(_)
             | Self::MediaType { .. }
             | Self::Coding
@@ -126,61 +123,31 @@ impl Error {
         }
     }
 
-    /// The problem as the caller sees it.
+    /// Returns the problem that the caller sees.
     pub(crate) fn problem(&self) -> Problem {
         match self {
-            Self::NotJson(error) => {
-                Problem::new(StatusCode::BAD_REQUEST, "not-json", "The body is not JSON", error.detail.clone())
-                    .with("line", error.line)
-                    .with("column", error.column)
-            }
+            Self::NotJson(error) => Problem::new(ProblemType::NOT_JSON, error.detail.clone())
+                .with("line", error.line)
+                .with("column", error.column),
             Self::Malformed(detail) => Problem::malformed(detail.as_ref()),
             Self::NotFound(detail) => Problem::not_found(detail.as_ref()),
-            Self::MethodNotAllowed { allow } => Problem::method_not_allowed(format!("This route takes {allow}.")),
-            Self::NotReplayable(detail) => {
-                Problem::new(StatusCode::CONFLICT, "not-replayable", "The dead letter is not replayed", *detail)
-            }
-            Self::TooLarge(detail) => {
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large", *detail)
-            }
-            Self::RecordTooLarge { receipts } => Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too-large",
-                "The request is too large",
-                "The broker takes smaller events only. receipts lists those that it took.",
+            Self::MethodNotAllowed { allow } => Problem::method_not_allowed(format!("This route supports {allow}.")),
+            Self::TooLarge(detail) => Problem::too_large(*detail),
+            Self::RecordTooLarge { receipts } => Problem::too_large(
+                "An event exceeds the broker's size limit. `receipts` lists the events that were accepted.",
             )
             .with("receipts", listed(receipts)),
-            Self::MediaType { accepted } => Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "media-type",
-                "The media type is not supported",
-                format!("Content-Type should be one of {accepted}, in UTF-8."),
-            ),
-            Self::Coding => Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "content-encoding",
-                "The content coding is not supported",
-                "Content-Encoding should be gzip, zstd or identity.",
-            ),
+            Self::MediaType { accepted } => {
+                Problem::unsupported_media_type(format!("`Content-Type` must be one of {accepted}, in UTF-8."))
+            }
+            Self::Coding => Problem::unsupported_coding("`Content-Encoding` must be gzip, zstd or identity."),
             Self::Violations(errors) => Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "contract",
-                "The contract is violated",
-                "Nothing was sent. errors lists what breaks the contract, by the event's index and a JSON pointer.",
+                ProblemType::CONTRACT,
+                "Nothing was sent. `errors` lists each violation with the event's index and a JSON pointer.",
             )
             .with("errors", listed(errors)),
-            Self::Empty => Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "empty",
-                "The batch is empty",
-                "A batch holds at least one event.",
-            ),
-            Self::Number => Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "number",
-                "Not a number of events",
-                "The number of events should be from 1 to 10,000.",
-            ),
+            Self::Empty => Problem::new(ProblemType::EMPTY, "A batch must contain at least one event."),
+            Self::Number => Problem::new(ProblemType::NUMBER, "The number of events must be from 1 to 10,000."),
             Self::NoEvents => Problem::internal(),
             Self::Rejected { receipts, errors } => rejected(receipts, errors.as_deref()),
             Self::Unacknowledged { receipts } => Problem::unavailable("broker").with("receipts", listed(receipts)),
@@ -194,7 +161,7 @@ impl Error {
         match self {
             Self::Denied(denied) => denied.log(),
             Self::Database(error) => database::log(error),
-            Self::Unhealthy(what) => tracing::warn!(what, "no answer"),
+            Self::Unhealthy(what) => tracing::warn!(what, "no answer to a health check"),
             Self::Rejected { .. }
             | Self::Unacknowledged { .. }
             | Self::RecordTooLarge { .. }
@@ -202,7 +169,6 @@ impl Error {
             | Self::Malformed(_)
             | Self::NotFound(_)
             | Self::MethodNotAllowed { .. }
-            | Self::NotReplayable(_)
             | Self::TooLarge(_)
             | Self::MediaType { .. }
             | Self::Coding
@@ -216,10 +182,8 @@ impl Error {
 
 fn rejected(receipts: &[Receipt], errors: Option<&[EventError]>) -> Problem {
     let problem = Problem::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "rejected",
-        "Events were rejected",
-        "At least one event was accepted but could not be written. receipts has each event's status and reason.",
+        ProblemType::REJECTED,
+        "At least one event was accepted but could not be written. `receipts` has each event's status and reason.",
     )
     .with("accepted", receipts.len())
     .with("receipts", listed(receipts));

@@ -1,17 +1,17 @@
-//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): under which key an event lands at most once.
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): an event with a key lands at most once.
 
 use axum::http::HeaderMap;
 
 use crate::error::Error;
-use crate::prefer::unquoted;
+use crate::header_value::unquoted;
 
 /// A caller's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// The request's key: 1 to 255 visible ASCII characters, bare or as a structured field's string, quoted.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, Error> {
+    /// Reads the request's key: 1 to 255 visible ASCII characters, bare or quoted as a structured field's string.
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Error> {
         const MOST_CHARACTERS: usize = 255;
         let mut values = headers.get_all("idempotency-key").iter();
         let Some(value) = values.next() else {
@@ -22,13 +22,13 @@ impl IdempotencyKey {
         if is_legal && values.next().is_none() {
             Ok(Some(Self(key)))
         } else {
-            Err(Error::malformed("Idempotency-Key should be given once and hold 1 to 255 visible ASCII characters"))
+            Err(Error::malformed("`Idempotency-Key` must appear once and be 1 to 255 visible ASCII characters."))
         }
     }
 
-    /// The key of one event: of a batch, with the event's index in it, after a blank, which no caller's key holds: the
-    /// two cannot meet.
-    pub(crate) fn of_event(&self, index: usize, is_batch: bool) -> String {
+    /// Returns the key of one event. In a batch, it is the key, a blank and the event's index. Callers' keys contain no
+    /// blank, so the two cannot collide.
+    pub(crate) fn for_event(&self, index: usize, is_batch: bool) -> String {
         if is_batch { format!("{} {index}", self.0) } else { self.0.clone() }
     }
 }
@@ -41,7 +41,7 @@ mod tests {
     fn key(value: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.insert("idempotency-key", HeaderValue::from_bytes(value.as_bytes()).ok()?);
-        IdempotencyKey::of(&headers).ok()?.map(|key| key.0)
+        IdempotencyKey::from_headers(&headers).ok()?.map(|key| key.0)
     }
 
     #[test]
@@ -49,33 +49,33 @@ mod tests {
         assert_eq!(key("8e03978e-40d5"), Some("8e03978e-40d5".to_owned()));
         assert_eq!(key("\"8e03978e-40d5\""), Some("8e03978e-40d5".to_owned()));
         assert_eq!(key(r#""a\"b""#), Some("a\"b".to_owned()));
-        assert_eq!(IdempotencyKey::of(&HeaderMap::new()).ok(), Some(None));
+        assert_eq!(IdempotencyKey::from_headers(&HeaderMap::new()).ok(), Some(None));
     }
 
     #[test]
     fn a_key_is_1_to_255_visible_characters() {
         assert!(key(&"k".repeat(255)).is_some());
-        for refused in ["", "\"\"", "a b", "naïve", &"k".repeat(256)] {
-            assert_eq!(key(refused), None, "{refused}");
+        for malformed in ["", "\"\"", "a b", "naïve", &"k".repeat(256)] {
+            assert_eq!(key(malformed), None, "{malformed}");
         }
     }
 
     #[test]
-    fn two_keys_are_refused() {
+    fn two_keys_are_rejected() {
         let mut headers = HeaderMap::new();
         headers.append("idempotency-key", HeaderValue::from_static("a"));
         headers.append("idempotency-key", HeaderValue::from_static("a"));
-        assert!(IdempotencyKey::of(&headers).is_err());
+        assert!(IdempotencyKey::from_headers(&headers).is_err());
     }
 
     #[test]
-    fn no_event_of_a_batch_has_the_key_of_another_request() {
-        let of_batch = IdempotencyKey("k".to_owned()).of_event(3, true);
-        assert_eq!(IdempotencyKey("k".to_owned()).of_event(0, false), "k");
-        assert_ne!(of_batch, IdempotencyKey("k".to_owned()).of_event(4, true));
-        // What a caller could choose as a key, a batch's event never has.
+    fn a_batchs_event_never_has_the_key_of_another_request() {
+        let of_batch = IdempotencyKey("k".to_owned()).for_event(3, true);
+        assert_eq!(IdempotencyKey("k".to_owned()).for_event(0, false), "k");
+        assert_ne!(of_batch, IdempotencyKey("k".to_owned()).for_event(4, true));
+        // No caller can choose the key of a batch's event.
         assert_eq!(key(&of_batch), None);
         assert_eq!(key(&format!("\"{of_batch}\"")), None);
-        assert_ne!(of_batch, IdempotencyKey("k/3".to_owned()).of_event(0, false));
+        assert_ne!(of_batch, IdempotencyKey("k/3".to_owned()).for_event(0, false));
     }
 }

@@ -1,62 +1,47 @@
-//! HTTP in: checks events against their contracts, hands them to Kafka, and tells what became of them.
+//! HTTP in: checks events against their contracts, sends them to Kafka, and reports what became of them.
 //!
-//! An event's way: `routes` → `body` (what was posted, event by event) → `accept`, which has every event checked by
-//! `check`, sends them at once and hands out receipts → `wait`, if that is asked for.
+//! The path of an event: `routes` → `body` (splits the body into events) → `accept`, which lets `check` check every
+//! event, sends them together and returns receipts → `wait`, if the caller prefers that.
+//!
+//! With `?validate_only=true` it ends at `dry_run`, which also lets `check` check every event, and sends nothing.
+//!
+//! At the bottom are `event_error`, `receipt` and `error`, which everything may use; `state` is what the handlers
+//! share.
+//!
+//! The function `console` uses this library to send replays of dead letters: the connections in [`Ingest`],
+//! [`check_event`], [`send_records`] and [`respond`], and [`replay_receipts`]. Nothing here uses `console`.
 
 mod accept;
 mod body;
+mod change_rows;
 mod check;
-mod dead_letters;
+mod dry_run;
 mod entities;
 mod error;
+mod event_error;
+mod event_status;
+mod gaps;
+mod header_value;
 mod health;
 mod idempotency;
 mod openapi;
 mod partitions;
 mod prefer;
-mod receipts;
+mod problems;
+mod receipt;
 mod routes;
+mod similar_stream;
+mod state;
 mod streams;
 mod submit;
 mod wait;
 
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
-
-use bytes::Bytes;
-use shared::clock::Clock;
-use shared::contract::Registry;
-use shared::kafka::Producer;
-use shared::metrics::Metrics;
-use sqlx::PgPool;
-
-use crate::partitions::Partitions;
+pub use crate::accept::{Accepted, respond, send_records};
+pub use crate::check::{CheckedEvent, check_event};
+pub use crate::error::Error;
+pub use crate::event_error::EventError;
+pub use crate::event_status::replay_receipts;
+pub use crate::prefer::Prefer;
+pub use crate::receipt::Receipt;
 pub use crate::routes::{routes, routes_for_anyone};
-
-/// What the function works with.
-pub struct Ingest {
-    pool: PgPool,
-    registry: Arc<Registry>,
-    producer: Producer,
-    clock: Clock,
-    wait_for_parent: Duration,
-    metrics: Metrics,
-    partitions: Partitions,
-    openapi: OnceLock<Bytes>,
-}
-
-impl Ingest {
-    /// `wait_for_parent`: how long an event waits for its parent before it is rejected; `metrics`: where events are
-    /// counted.
-    pub fn new(
-        pool: PgPool,
-        registry: Arc<Registry>,
-        producer: Producer,
-        clock: Clock,
-        wait_for_parent: Duration,
-        metrics: Metrics,
-    ) -> Self {
-        let partitions = Partitions::default();
-        Self { pool, registry, producer, clock, wait_for_parent, metrics, partitions, openapi: OnceLock::new() }
-    }
-}
+pub use crate::state::Ingest;

@@ -1,4 +1,4 @@
-//! How many partitions a topic has, as the cluster says.
+//! The topics' numbers of partitions, as cached answers of the cluster.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,50 +7,50 @@ use std::time::{Duration, Instant};
 use shared::contract::Contract;
 use shared::kafka::Producer;
 
-/// How long an answer counts, and how long at least before the cluster is asked again about a partition that a
-/// topic did not have.
-const FRESH: Duration = Duration::from_secs(60);
-const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// How long the cluster has to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an answer is used.
+const CACHED_FOR: Duration = Duration::from_secs(60);
+/// How long an answer is used that denies a partition, because partitions may be added.
+const QUERY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// The time limit for the cluster's answer.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is known of topics.
+/// The partition counts of the topics that were queried.
 #[derive(Debug, Default)]
-pub(crate) struct Partitions(Mutex<HashMap<String, Known>>);
+pub(crate) struct Partitions(Mutex<HashMap<String, PartitionCount>>);
 
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct PartitionCount {
     count: i32,
     at: Instant,
 }
 
 impl Partitions {
-    /// Whether the contract's topic has this partition. While the cluster does not answer, what it said last counts,
-    /// and before that the contract's number.
+    /// Returns whether the contract's topic has this partition. If the cluster does not answer, its last answer is
+    /// used; without one, the contract's number of partitions.
     pub(crate) async fn has(&self, producer: &Producer, contract: &Contract, partition: i32) -> bool {
-        let known = self.known(&contract.topic);
-        if let Some(Known { count, at }) = known {
+        let cached = self.cached(&contract.topic);
+        if let Some(PartitionCount { count, at }) = cached {
             let age = at.elapsed();
-            if age < ASK_AGAIN || (age < FRESH && partition < count) {
+            if age < QUERY_AGAIN_AFTER || (age < CACHED_FOR && partition < count) {
                 return partition < count;
             }
         }
         let (producer, topic) = (producer.clone(), contract.topic.clone());
-        let answered = tokio::task::spawn_blocking(move || producer.partitions(&topic, PATIENCE)).await;
-        let count = match (answered, known) {
+        let answered = tokio::task::spawn_blocking(move || producer.partitions(&topic, TIMEOUT)).await;
+        let count = match (answered, cached) {
             (Ok(Some(count)), _) => count,
-            (_, Some(Known { count, .. })) => count,
+            (_, Some(PartitionCount { count, .. })) => count,
             (_, None) => contract.partitions,
         };
-        self.note(&contract.topic, Known { count, at: Instant::now() });
+        self.note(&contract.topic, PartitionCount { count, at: Instant::now() });
         partition < count
     }
 
-    fn known(&self, topic: &str) -> Option<Known> {
+    fn cached(&self, topic: &str) -> Option<PartitionCount> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
     }
 
-    fn note(&self, topic: &str, known: Known) {
+    fn note(&self, topic: &str, known: PartitionCount) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), known);
     }
 }

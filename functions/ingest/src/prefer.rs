@@ -1,20 +1,22 @@
-//! `Prefer`, RFC 7240: what a caller would like, and what of it was applied.
+//! The `Prefer` header (RFC 7240) and `Preference-Applied`.
 
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue};
 
-/// The longest wait: API Gateway gives up after 30 s.
+use crate::header_value::{split_unquoted, unquoted};
+
+/// The maximum wait. API Gateway gives up after 30 s.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(25);
 
-/// What the caller prefers. What cannot be read or is not known is not applied (RFC 7240, section 2).
+/// A caller's preferences. Malformed and unknown ones are ignored (RFC 7240, section 2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Prefer {
-    /// `wait`: how long the answer may take, so that it can tell what became of the events.
+pub struct Prefer {
+    /// `wait`: how long the answer may wait until the events are written or rejected.
     pub(crate) wait: Option<Duration>,
-    /// `handling`: whether the valid events of a batch are taken although others are not.
+    /// `handling`: whether valid events are accepted although others are invalid.
     handling: Option<Handling>,
-    /// `return`: whether receipts are left out.
+    /// `return`: whether receipts are omitted.
     returned: Option<Return>,
 }
 
@@ -31,8 +33,8 @@ enum Return {
 }
 
 impl Prefer {
-    /// Reads all `Prefer` headers. Of a preference that is given twice, the first counts.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    /// Reads all `Prefer` headers. If a preference appears twice, the first one counts.
+    pub fn from_headers(headers: &HeaderMap) -> Self {
         let mut prefer = Self::default();
         let mut seen: Vec<String> = Vec::new();
         for line in headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok()) {
@@ -52,7 +54,7 @@ impl Prefer {
     fn note(&mut self, name: &str, value: &str) {
         match (name, value) {
             ("wait", seconds) if seconds.bytes().all(|byte| byte.is_ascii_digit()) && !seconds.is_empty() => {
-                // More digits than a u64 has are a long wait too.
+                // A number too large for a u64 is still a long wait.
                 let wait = seconds.parse().map_or(LONGEST_WAIT, Duration::from_secs);
                 self.wait = Some(wait.min(LONGEST_WAIT));
             }
@@ -64,14 +66,19 @@ impl Prefer {
         }
     }
 
-    /// Whether the valid events of a batch are taken although others are not.
+    /// Returns whether valid events are accepted although others are invalid.
     pub(crate) fn is_lenient(&self) -> bool {
         self.handling == Some(Handling::Lenient)
     }
 
-    /// Whether receipts are left out.
+    /// Returns whether receipts are omitted.
     pub(crate) fn is_minimal(&self) -> bool {
         self.returned == Some(Return::Minimal)
+    }
+
+    /// Drops `wait`, for a request that has nothing to wait for.
+    pub(crate) fn without_wait(self) -> Self {
+        Self { wait: None, ..self }
     }
 
     /// `Preference-Applied` (RFC 7240, section 3).
@@ -90,38 +97,6 @@ impl Prefer {
     }
 }
 
-/// The parts of `text` between separators that stand outside of quotes.
-fn split_unquoted(text: &str, separator: char) -> Vec<&str> {
-    let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
-    for (at, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ if c == separator && !quoted => {
-                parts.push(&text[start..at]);
-                start = at + c.len_utf8();
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    parts
-}
-
-/// A token as it is, a quoted string without its quotes (RFC 9110, section 5.6.4).
-pub(crate) fn unquoted(word: &str) -> String {
-    let Some(inner) = word.strip_prefix('"').and_then(|word| word.strip_suffix('"')) else {
-        return word.to_owned();
-    };
-    let mut text = String::with_capacity(inner.len());
-    let mut characters = inner.chars();
-    while let Some(c) = characters.next() {
-        text.push(if c == '\\' { characters.next().unwrap_or(c) } else { c });
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +106,7 @@ mod tests {
         for line in lines {
             headers.append("prefer", HeaderValue::from_static(line));
         }
-        Prefer::of(&headers)
+        Prefer::from_headers(&headers)
     }
 
     fn applied(lines: &[&'static str]) -> String {
@@ -155,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_not_applied() {
+    fn malformed_and_unknown_preferences_are_ignored() {
         for line in
             ["", "wait", "wait=", "wait=-1", "wait=soon", "handling=loose", "respond-async", "return", "\"wait=1"]
         {
@@ -165,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_25_seconds_at_most_and_applied_as_such() {
+    fn a_longer_wait_is_shortened_to_25_seconds() {
         assert_eq!(applied(&["wait=26"]), "wait=25");
         assert_eq!(applied(&["wait=99999999999999999999999"]), "wait=25");
         assert_eq!(applied(&["wait=0"]), "wait=0");

@@ -1,55 +1,72 @@
-//! The routes. A handler takes the request apart, calls what does the work, and hands on its answer.
+//! The routes. A handler parses the request, calls the domain, and returns its answer.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use shared::contract::Contract;
-use shared::identity::{Admin, Caller, Identity, anyone, authenticated};
-
-use crate::accept::{Accepted, Demand, accept};
-use crate::dead_letters::{self, Item, Replayed};
-use crate::entities::{self, Named, Operation};
-use crate::error::Error;
-use crate::health::{self, Healthy};
-use crate::receipts::{self, Fate};
-use crate::streams::Stream;
-use crate::{Ingest, body, openapi, streams, submit};
 use shared::http::answer::{List, json, written};
-use shared::http::fields::Fields;
+use shared::http::cross_site;
+use shared::http::fields::{Fields, NoQuery, PAGE};
+use shared::identity::{Admin, Caller, Identity, anyone, authenticated, authenticated_or_key};
+use shared::ledger::gaps::ListedGap;
 
-/// The function's routes, to registered users; to be served by [`shared::http::edge::serve`].
+use crate::accept::{AcceptOptions, Accepted, accept};
+use crate::body::PostedEvents;
+use crate::dry_run::{Purpose, VALIDATE_ONLY, validate};
+use crate::entities::{self, EntityRoute, Operation};
+use crate::error::Error;
+use crate::event_status::{self, EventStatus, ReceiptStatus};
+use crate::health::{self, Healthy};
+use crate::streams::Stream;
+use crate::{Ingest, body, gaps, openapi, problems, streams, submit};
+
+/// Builds the function's routes for registered users and their service keys, to be served by
+/// [`shared::http::edge::serve`].
 pub fn routes(ingest: Arc<Ingest>, identity: Identity) -> Router {
-    let guarded = guarded().route_layer(from_fn_with_state(identity, authenticated));
-    guarded.merge(open()).with_state(ingest)
+    let for_keys = for_keys().route_layer(from_fn_with_state(identity.clone(), authenticated_or_key));
+    let for_users = for_users().route_layer(from_fn_with_state(identity, authenticated));
+    for_keys.merge(for_users).merge(open()).with_state(ingest)
 }
 
-/// The function's routes, to anyone: for measuring what it costs to ask who it is, and for tests of other things.
+/// Builds the function's routes without authentication, for measuring its cost and for tests of other parts.
 pub fn routes_for_anyone(ingest: Arc<Ingest>) -> Router {
-    guarded().route_layer(from_fn(anyone)).merge(open()).with_state(ingest)
+    for_keys().merge(for_users()).route_layer(from_fn(anyone)).merge(open()).with_state(ingest)
 }
 
-fn guarded() -> Router<Arc<Ingest>> {
+/// What a service key is for: posting events and reading receipts.
+fn for_keys() -> Router<Arc<Ingest>> {
     Router::new()
         .route("/events/{stream}", post(post_events))
-        // GET sends events, as it did before there was POST; what asks for a head only does not.
-        .route("/submit/{n}", get(submit_events).post(submit_events).head(not_submit_events))
+        .merge(submitting())
         .route("/receipts/{topic}/{partition}/{offset}", get(get_receipt))
-        .route("/dead-letters", get(get_dead_letters))
-        .route("/dead-letters/{id}", get(get_dead_letter))
-        .route("/dead-letters/{id}/replay", post(replay_dead_letter))
-        .route("/streams", get(get_streams))
-        .route("/streams/{stream}", get(get_stream))
-        // Of any method, so that an unknown name is not found whatever the method.
+        .route("/receipts", get(get_receipts))
+        // Any method, so that an unknown name is a 404 whatever the method. Only users may GET.
         .route("/{entity}", any(on_entity))
 }
 
+fn for_users() -> Router<Arc<Ingest>> {
+    Router::new()
+        .route("/gaps", get(get_gaps))
+        .route("/streams", get(get_streams))
+        .route("/streams/{stream}", get(get_stream))
+}
+
+/// GET sends events too, for older clients, so a page of another site must not link to it. HEAD must not send.
+fn submitting() -> Router<Arc<Ingest>> {
+    let methods = get(submit_events).post(submit_events).head(not_submit_events);
+    Router::new().route("/submit/{n}", methods).route_layer(from_fn(cross_site::reject))
+}
+
 fn open() -> Router<Arc<Ingest>> {
-    Router::new().route("/health", get(get_health)).route("/openapi.json", get(get_openapi))
+    Router::new()
+        .route("/health", get(get_health))
+        .route("/openapi.json", get(get_openapi))
+        .route("/problems/{code}", get(get_problem))
 }
 
 type App = State<Arc<Ingest>>;
@@ -59,26 +76,42 @@ async fn post_events(
     caller: Caller,
     Path(stream): Path<String>,
     request: Request,
-) -> Result<Accepted, Error> {
-    let contract = streams::contract(&ingest, &stream)?;
+) -> Result<Response, Error> {
     let (head, body) = request.into_parts();
-    let demand = Demand::of(&caller, contract, &head)?;
+    let purpose = Purpose::from_query(&Fields::from_query(head.uri.query(), &[VALIDATE_ONLY])?)?;
+    let contract = streams::contract(&ingest, &stream, |contract| caller.may_post(contract).is_ok())?;
+    let options = AcceptOptions::from_request(&caller, contract, &head)?;
     let posted = body::read(&head.headers, body).await?;
-    accept(&ingest, contract, &posted, None, demand).await
+    send_or_validate(&ingest, contract, &posted, None, purpose, options).await
+}
+
+async fn send_or_validate(
+    ingest: &Ingest,
+    contract: &Contract,
+    posted: &PostedEvents,
+    operation: Option<Operation>,
+    purpose: Purpose,
+    options: AcceptOptions<'_>,
+) -> Result<Response, Error> {
+    Ok(match purpose {
+        Purpose::Send => accept(ingest, contract, posted, operation, options).await?.into_response(),
+        Purpose::ValidateOnly => validate(contract, posted, operation, options)?.into_response(),
+    })
 }
 
 async fn submit_events(
     State(ingest): App,
     caller: Caller,
     Path(number): Path<String>,
+    _: NoQuery,
     request: Request,
 ) -> Result<Accepted, Error> {
     let contract = submit::contract(&ingest)?;
     let (head, _) = request.into_parts();
-    let demand = Demand::of(&caller, contract, &head)?;
-    submit::refuse_key(&demand)?;
-    let drawn = submit::draw(&ingest, &number).await?;
-    accept(&ingest, contract, &drawn, None, demand).await
+    let options = AcceptOptions::from_request(&caller, contract, &head)?;
+    submit::reject_key(&options)?;
+    let posted = submit::generate(contract, &ingest.clock, &number).await?;
+    accept(&ingest, contract, &posted, None, options).await
 }
 
 async fn not_submit_events() -> Error {
@@ -88,30 +121,27 @@ async fn not_submit_events() -> Error {
 async fn get_receipt(
     State(ingest): App,
     Path((topic, partition, offset)): Path<(String, String, String)>,
-) -> Result<Fate, Error> {
-    receipts::find(&ingest, &topic, &partition, &offset).await
+    _: NoQuery,
+) -> Result<EventStatus, Error> {
+    event_status::find(&ingest, &topic, &partition, &offset).await
 }
 
-async fn get_dead_letters(State(ingest): App, _: Admin, uri: Uri) -> Result<List<Item>, Error> {
-    dead_letters::list(&ingest, &Fields::of_query(uri.query())?).await
+async fn get_receipts(State(ingest): App, uri: Uri) -> Result<List<ReceiptStatus>, Error> {
+    event_status::find_all(&ingest, &Fields::from_query(uri.query(), &["ids"])?).await
 }
 
-async fn get_dead_letter(State(ingest): App, _: Admin, Path(id): Path<String>) -> Result<Item, Error> {
-    dead_letters::find(&ingest, &id).await
-}
-
-async fn replay_dead_letter(State(ingest): App, _: Admin, Path(id): Path<String>) -> Result<Replayed, Error> {
-    dead_letters::replay(&ingest, &id).await
+async fn get_gaps(State(ingest): App, _: Admin, uri: Uri) -> Result<List<ListedGap>, Error> {
+    gaps::list(&ingest, &Fields::from_query(uri.query(), &PAGE)?).await
 }
 
 async fn get_streams(State(ingest): App, uri: Uri) -> Result<Response, Error> {
-    let listed = streams::list(&ingest, &Fields::of_query(uri.query())?)?;
+    let listed = streams::list(&ingest, &Fields::from_query(uri.query(), &PAGE)?)?;
     Ok(listed.into_response())
 }
 
-async fn get_stream(State(ingest): App, Path(stream): Path<String>) -> Result<Response, Error> {
-    let contract = streams::contract(&ingest, &stream)?;
-    Ok(Stream::from(contract).into_response())
+async fn get_stream(State(ingest): App, Path(stream): Path<String>, _: NoQuery) -> Result<Response, Error> {
+    let contract = streams::contract(&ingest, &stream, |_| true)?;
+    Ok(Stream::from(contract.as_ref()).into_response())
 }
 
 async fn on_entity(
@@ -120,25 +150,27 @@ async fn on_entity(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Error> {
-    let named = entities::named(&ingest, &name)?;
-    match (named, request.method(), Operation::of(request.method())) {
-        (_, &(Method::GET | Method::HEAD), _) => show_entities(&ingest, named, request.uri()).await,
-        (Named::Stream(contract, _), _, Some(operation)) => {
-            let accepted = command_entity(&ingest, &caller, contract, operation, request).await?;
-            Ok(accepted.into_response())
+    let named = entities::resolve(&ingest, &name)?;
+    match (named, request.method(), Operation::from_method(request.method())) {
+        (_, &(Method::GET | Method::HEAD), _) => {
+            caller.must_be_user()?;
+            show_entities(&ingest, named, request.uri()).await
+        }
+        (EntityRoute::Stream(contract, _), _, Some(operation)) => {
+            command_entity(&ingest, &caller, contract, operation, request).await
         }
         _ => Err(Error::MethodNotAllowed { allow: named.allow() }),
     }
 }
 
-async fn show_entities(ingest: &Ingest, named: Named<'_>, uri: &Uri) -> Result<Response, Error> {
-    let query = Fields::of_query(uri.query())?;
+async fn show_entities(ingest: &Ingest, named: EntityRoute<'_>, uri: &Uri) -> Result<Response, Error> {
+    let query = Fields::from_query(uri.query(), &entities::parameters(named))?;
     match named {
-        Named::Stream(_, entity) => {
+        EntityRoute::Stream(_, entity) => {
             let found = entities::find(ingest, entity, &query).await?;
             Ok(json(StatusCode::OK, &found))
         }
-        Named::Table(entity) => {
+        EntityRoute::Table(entity) => {
             let listed = entities::list(ingest, entity, &query).await?;
             Ok(listed.into_response())
         }
@@ -151,16 +183,25 @@ async fn command_entity(
     contract: &Contract,
     operation: Operation,
     request: Request,
-) -> Result<Accepted, Error> {
+) -> Result<Response, Error> {
     let (head, body) = request.into_parts();
-    let demand = Demand::of(caller, contract, &head)?;
-    let query = head.uri.query().filter(|_| operation == Operation::Delete);
-    let posted = body::read_entity(&head.headers, query, body, contract).await?;
-    accept(ingest, contract, &posted, Some(operation), demand).await
+    let options = AcceptOptions::from_request(caller, contract, &head)?;
+    let query = match operation {
+        // Its command may be in the query.
+        Operation::Delete => Fields::parse(head.uri.query().unwrap_or_default().as_bytes())?,
+        Operation::Create | Operation::Update => Fields::from_query(head.uri.query(), &[VALIDATE_ONLY])?,
+    };
+    let purpose = Purpose::from_query(&query)?;
+    let posted = body::read_entity(&head.headers, query.without(VALIDATE_ONLY), body, contract).await?;
+    send_or_validate(ingest, contract, &posted, Some(operation), purpose, options).await
 }
 
 async fn get_health(State(ingest): App) -> Result<Healthy, Error> {
     health::check(&ingest).await
+}
+
+async fn get_problem(Path(code): Path<String>, _: NoQuery, headers: HeaderMap) -> Result<Response, Error> {
+    problems::explain(&code, &headers)
 }
 
 async fn get_openapi(State(ingest): App) -> Response {

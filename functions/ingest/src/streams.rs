@@ -1,17 +1,21 @@
 //! The streams and their contracts.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
-use shared::contract::Contract;
+use shared::contract::{Contract, Role};
+use shared::http::answer::{List, json};
+use shared::http::edge::note_stream;
+use shared::http::fields::Fields;
 
 use crate::Ingest;
 use crate::error::Error;
-use shared::http::answer::{List, json};
-use shared::http::fields::Fields;
+use crate::similar_stream::similar_stream;
 
-/// A stream as it is shown.
+/// A stream in a response.
 #[derive(Debug, Serialize)]
 pub(crate) struct Stream<'c> {
     stream: &'c str,
@@ -19,6 +23,8 @@ pub(crate) struct Stream<'c> {
     partitions: i32,
     mode: &'static str,
     table: Option<String>,
+    /// The roles that may post its events. If there are none, only service keys may.
+    roles: &'c [Role],
     contract: &'c Value,
 }
 
@@ -30,6 +36,7 @@ impl<'c> From<&'c Contract> for Stream<'c> {
             partitions: contract.partitions,
             mode: contract.mode_name(),
             table: contract.landing().map(|landing| format!("{}.{}", landing.table.schema, landing.table.name)),
+            roles: &contract.roles,
             contract: &contract.document,
         }
     }
@@ -44,10 +51,19 @@ pub(crate) fn list<'i>(ingest: &'i Ingest, query: &Fields) -> Result<List<Stream
     Ok(List { items, next })
 }
 
-/// The contract of a stream.
-pub(crate) fn contract<'i>(ingest: &'i Ingest, stream: &str) -> Result<&'i Contract, Error> {
-    let contract = ingest.registry.stream(stream).ok_or_else(|| Error::not_found("There is no such stream."))?;
-    Ok(contract)
+/// Returns the contract of a stream. If there is no such stream, the error suggests a similar one that is `visible`.
+pub(crate) fn contract<'i>(
+    ingest: &'i Ingest,
+    stream: &str,
+    visible: impl Fn(&Contract) -> bool,
+) -> Result<&'i Arc<Contract>, Error> {
+    ingest.registry.stream(stream).inspect(|contract| note_stream(&contract.stream)).ok_or_else(|| {
+        let visible = ingest.registry.contracts().map(AsRef::as_ref).filter(|contract| visible(contract));
+        Error::not_found(match similar_stream(stream, visible) {
+            Some(similar) => format!("There is no stream {stream:?}. Did you mean {similar:?}?"),
+            None => format!("There is no stream {stream:?}. `GET /streams` lists the streams."),
+        })
+    })
 }
 
 impl IntoResponse for Stream<'_> {

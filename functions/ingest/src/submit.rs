@@ -1,46 +1,52 @@
-//! Random user events, for whoever wants to see something: made from the stream's contract, sent as any others.
+//! Random user events for demonstrations, generated from the stream's contract and sent like other events.
 
+use std::sync::Arc;
+
+use random_events::RandomEvents;
 use shared::contract::Contract;
-use shared::contract::random::RandomEvents;
+use shared::process::clock::Clock;
 
-use crate::accept::Demand;
-use crate::body::Posted;
+use crate::accept::AcceptOptions;
+use crate::body::PostedEvents;
 use crate::error::Error;
 use crate::{Ingest, body, streams};
 
-/// The stream that the events are of.
-const STREAM: &str = "user-event";
+/// The stream of the events.
+pub(crate) const STREAM: &str = "user-event";
 
-/// The stream's contract.
-pub(crate) fn contract(ingest: &Ingest) -> Result<&Contract, Error> {
-    streams::contract(ingest, STREAM)
+/// Returns the stream's contract.
+pub(crate) fn contract(ingest: &Ingest) -> Result<&Arc<Contract>, Error> {
+    streams::contract(ingest, STREAM, |_| false)
 }
 
-/// Other events are drawn each time, so a repetition would be another payload under the same key.
+/// Rejects an `Idempotency-Key`: every call generates different events, so a retry would send a different payload.
 ///
 /// # Errors
 /// There is an `Idempotency-Key`.
-pub(crate) fn refuse_key(demand: &Demand<'_>) -> Result<(), Error> {
-    match demand.idempotency_key {
-        Some(_) => Err(Error::malformed("random events are others each time: an Idempotency-Key cannot hold for them")),
+pub(crate) fn reject_key(options: &AcceptOptions<'_>) -> Result<(), Error> {
+    match options.idempotency_key {
+        Some(_) => Err(Error::malformed(
+            "`Idempotency-Key` is not supported here: every call generates different random events.",
+        )),
         None => Ok(()),
     }
 }
 
-/// As many events as the path says, as if they had been posted in a batch.
-pub(crate) async fn draw(ingest: &Ingest, number: &str) -> Result<Posted, Error> {
-    let number = number.parse().ok().filter(|number| (1..=body::EVENTS).contains(number)).ok_or(Error::Number)?;
-    let contract =
-        ingest.registry.stream(STREAM).cloned().ok_or_else(|| Error::not_found("There is no such stream."))?;
-    let clock = ingest.clock.clone();
-    let drawn = tokio::task::spawn_blocking(move || {
+/// Generates a batch of `number` events, as if they had been posted.
+///
+/// # Errors
+/// `number` is not a number from 1 to 10,000, or no random event satisfies the contract.
+pub(crate) async fn generate(contract: &Arc<Contract>, clock: &Clock, number: &str) -> Result<PostedEvents, Error> {
+    let number = number.parse().ok().filter(|number| (1..=body::MAX_EVENTS).contains(number)).ok_or(Error::Number)?;
+    let (contract, clock) = (Arc::clone(contract), clock.clone());
+    let generated = tokio::task::spawn_blocking(move || {
         let mut events = RandomEvents::new(contract, clock);
         let mut rng = rand::rng();
         (0..number).map(|_| events.event(&mut rng).map(|event| event.to_string())).collect::<Result<Vec<_>, _>>()
     });
-    let events = drawn.await.map_err(|_| Error::NoEvents)?.map_err(|error| {
-        tracing::error!(%error, "no random event");
+    let events = generated.await.map_err(|_| Error::NoEvents)?.map_err(|error| {
+        tracing::error!(%error, "cannot generate a random event");
         Error::NoEvents
     })?;
-    Ok(Posted::batch(&events))
+    Ok(PostedEvents::batch(&events))
 }

@@ -1,66 +1,96 @@
-//! `Prefer: wait`: follows sent events until they are written, one is rejected, or time is up.
+//! `Prefer: wait`: looks sent events up until all are written, one is rejected, or the time is up.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use shared::receipt::{self, Outcome, Status};
+use shared::ledger::receipts::{self, Outcome, Status};
+use shared::ledger::stalls;
 
 use crate::Ingest;
-use crate::receipts::{Receipt, reject_if_expired};
+use crate::event_status::reject_if_expired;
+use crate::receipt::Receipt;
 
-/// What a batch has come to.
+/// The status of a batch of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Settled {
-    /// All events are written, or repeat some that are.
+pub(crate) enum BatchStatus {
+    /// All events are written, or repeat written ones.
     Written,
-    /// One at least is rejected.
+    /// At least one is rejected or lost.
     Rejected,
-    /// Some are pending or wait for their parents.
-    NotYet,
+    /// None is rejected or lost, but some are pending or wait for their parents.
+    Undecided,
 }
 
-/// Follows the events of these receipts, which then tell what became of each, until `deadline`.
+/// How long looking up may still take when the wait is over: the answer then has the newest statuses, and the reason why
+/// a partition stands still.
+const LAST_LOOK_UP: Duration = Duration::from_millis(250);
+
+/// Looks up the events of these receipts until the batch is decided or `deadline` has passed, and sets the receipts'
+/// statuses.
 ///
-/// The events are accepted: a database that does not answer makes their fate unknown, not the request a failure.
-pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], deadline: Instant) -> Settled {
+/// If the database does not answer, the events' statuses are unknown, but the request has not failed: they are
+/// accepted.
+pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], deadline: Instant) -> BatchStatus {
     const SHORTEST: Duration = Duration::from_millis(5);
     const LONGEST: Duration = Duration::from_millis(160);
     for receipt in receipts.iter_mut() {
-        receipt.settle(Outcome::Pending);
+        receipt.set_status(Outcome::Pending);
     }
-    let deadline = tokio::time::Instant::from_std(deadline.max(Instant::now() + SHORTEST));
+    let deadline = tokio::time::Instant::from_std(deadline.max(Instant::now()));
+    let last = deadline + LAST_LOOK_UP;
     let mut pause = SHORTEST;
     loop {
-        match tokio::time::timeout_at(deadline, look(ingest, topic, receipts)).await {
+        match tokio::time::timeout_at(last, look_up_undecided(ingest, topic, receipts)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "what became of the events is not known");
+                tracing::warn!(%error, "the events' statuses could not be looked up");
             }
-            Err(_deadline) => return settled(receipts),
+            Err(_deadline) => return batch_status(receipts),
         }
-        let settled = settled(receipts);
-        if settled != Settled::NotYet || tokio::time::Instant::now() + pause > deadline {
-            return settled;
+        let status = batch_status(receipts);
+        if status != BatchStatus::Undecided {
+            return status;
+        }
+        if tokio::time::Instant::now() + pause > deadline {
+            add_stalls(ingest, topic, receipts, last).await;
+            return status;
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST);
     }
 }
 
-fn settled(receipts: &[Receipt]) -> Settled {
-    let is = |receipt: &Receipt, status| receipt.status() == Some(status);
-    if receipts.iter().any(|receipt| is(receipt, Status::Rejected)) {
-        Settled::Rejected
-    } else if receipts.iter().all(|receipt| is(receipt, Status::Written) || is(receipt, Status::Duplicate)) {
-        Settled::Written
-    } else {
-        Settled::NotYet
+/// Adds to pending receipts why their partitions cannot land.
+async fn add_stalls(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], deadline: tokio::time::Instant) {
+    match tokio::time::timeout_at(deadline, stalls::reasons(&ingest.pool, topic)).await {
+        Ok(Ok(reasons)) => receipts.iter_mut().for_each(|receipt| receipt.add_stall(&reasons)),
+        Ok(Err(error)) => tracing::warn!(%error, "the stalled partitions could not be looked up"),
+        Err(_deadline) => {}
     }
 }
 
-/// Looks up what is not settled. A partition is applied in order: as long as its first pending event is pending, so
-/// are the others, which then need no look.
-async fn look(ingest: &Ingest, topic: &str, receipts: &mut [Receipt]) -> Result<(), sqlx::Error> {
+fn batch_status(receipts: &[Receipt]) -> BatchStatus {
+    let is = |receipt: &Receipt, status| receipt.status() == Some(status);
+    if receipts.iter().any(|receipt| is(receipt, Status::Rejected) || is(receipt, Status::Lost)) {
+        BatchStatus::Rejected
+    } else if receipts.iter().all(has_landed) {
+        BatchStatus::Written
+    } else {
+        BatchStatus::Undecided
+    }
+}
+
+/// Returns whether the event is written, or need not be: it repeats a written one, or its row has a higher version.
+fn has_landed(receipt: &Receipt) -> bool {
+    match receipt.status() {
+        Some(Status::Written | Status::Duplicate | Status::Superseded) => true,
+        Some(Status::Pending | Status::Waiting | Status::Rejected | Status::Lost) | None => false,
+    }
+}
+
+/// Looks up the events that are not decided. A partition is applied in order: while its first pending event is pending,
+/// the others are too, and are not looked up.
+async fn look_up_undecided(ingest: &Ingest, topic: &str, receipts: &mut [Receipt]) -> Result<(), sqlx::Error> {
     let mut first_pending: BTreeMap<i32, usize> = BTreeMap::new();
     let mut sought = Vec::new();
     for (at, receipt) in receipts.iter().enumerate() {
@@ -92,15 +122,15 @@ async fn look_up(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], at: &[u
         return Ok(());
     }
     let records: Vec<_> = at.iter().map(|at| receipts[*at].sent()).collect();
-    let mut outcomes = receipt::look_up_sent(&ingest.pool, topic, &records).await?;
+    let mut outcomes = receipts::look_up_sent(&ingest.pool, Some(&ingest.reader), topic, &records).await?;
     let oldest = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Waiting { .. })).min_by_key(since_ms);
     if let Some(oldest) = oldest
         && reject_if_expired(ingest, oldest).await?
     {
-        outcomes = receipt::look_up_sent(&ingest.pool, topic, &records).await?;
+        outcomes = receipts::look_up_sent(&ingest.pool, Some(&ingest.reader), topic, &records).await?;
     }
     for (at, outcome) in at.iter().zip(outcomes) {
-        receipts[*at].settle(outcome);
+        receipts[*at].set_status(outcome);
     }
     Ok(())
 }
@@ -108,6 +138,12 @@ async fn look_up(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], at: &[u
 fn since_ms(outcome: &&Outcome) -> i64 {
     match outcome {
         Outcome::Waiting { since_ms } => *since_ms,
-        Outcome::Pending | Outcome::Written | Outcome::Duplicate | Outcome::Rejected(_) => i64::MAX,
+        Outcome::Pending
+        | Outcome::Written
+        | Outcome::Duplicate
+        | Outcome::Superseded
+        | Outcome::Rejected(_)
+        | Outcome::Replayed { .. }
+        | Outcome::Lost { .. } => i64::MAX,
     }
 }

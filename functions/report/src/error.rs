@@ -1,4 +1,4 @@
-//! What a request is answered with when it is not answered as asked.
+//! How a failed request is answered.
 
 use axum::response::{IntoResponse, Response};
 use shared::http::database;
@@ -11,7 +11,7 @@ pub(crate) enum Error {
     /// `400`: the query cannot be read.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// `503` or `500`: the database does not do its part.
+    /// `503` or `500`: the database failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
 }

@@ -1,30 +1,29 @@
 //! One mail an hour, however often the schedule fires: a row in `sluice.reports` decides.
 //!
-//! Who sends an hour's report holds the lock on its row from before the mail is handed over until it is noted that it
-//! was. A function that is killed before loses the lock and has noted nothing, so the next run sends. Killed between
-//! the mail server's acceptance and the commit, it has sent a mail that nobody noted: the next run sends the same one
-//! again, under the same Message-ID.
+//! A run locks the hour's row before it hands over the mail, and marks the row as sent in the same transaction. A run
+//! that is killed loses the lock without a mark, so the next run sends the mail. If it is killed after the mail server
+//! has accepted the mail and before the commit, the next run sends the mail again under the same Message-ID.
 
 use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 
-/// An hour, by its beginning.
+/// An hour, identified by its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hour(Timestamp);
 
 impl Hour {
-    /// The hour that a time lies in.
-    pub(crate) fn of(time: Timestamp) -> Self {
+    /// Returns the hour that contains a time.
+    pub(crate) fn containing(time: Timestamp) -> Self {
         let seconds = time.as_second();
         Self(Timestamp::from_second(seconds - seconds.rem_euclid(3_600)).unwrap_or(time))
     }
 
-    /// As in `2026-11-21 16:00`.
+    /// Formats the hour as in `2026-11-21 16:00`.
     pub(crate) fn name(self) -> String {
         self.0.strftime("%Y-%m-%d %H:%M").to_string()
     }
 
-    /// As in `2026-11-21T16`.
+    /// Formats the hour as in `2026-11-21T16`.
     pub(crate) fn id(self) -> String {
         self.0.strftime("%Y-%m-%dT%H").to_string()
     }
@@ -34,17 +33,17 @@ impl Hour {
     }
 }
 
-/// An hour's report that nobody sends but us, until this is dropped.
+/// The exclusive right to send an hour's report, held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Claim<'c> {
     transaction: Transaction<'c, Postgres>,
     hour: Hour,
 }
 
-/// Claims an hour's report; none if it was sent. Whoever comes while another sends waits for what comes of it.
+/// Claims an hour's report, or returns `None` if it was sent. Waits while another run is sending it.
 ///
 /// # Errors
-/// The database does not do its part, or another one sends for too long.
+/// The database fails, or the other run takes too long.
 pub(crate) async fn claim(connection: &mut PgConnection, hour: Hour) -> Result<Option<Claim<'_>>, sqlx::Error> {
     sqlx::query("insert into sluice.reports (hour) values ($1::timestamptz) on conflict do nothing")
         .bind(hour.sql())
@@ -65,10 +64,10 @@ impl Claim<'_> {
         &mut self.transaction
     }
 
-    /// Notes that the report was sent.
+    /// Marks the report as sent.
     ///
     /// # Errors
-    /// The database does not do its part: the report is sent again.
+    /// The database fails; the next run sends the report again.
     pub(crate) async fn note_sent(mut self) -> Result<(), sqlx::Error> {
         sqlx::query("update sluice.reports set sent_at = clock_timestamp() where hour = $1::timestamptz")
             .bind(self.hour.sql())

@@ -15,8 +15,8 @@ use crate::schedule::ScheduleError;
 /// Why an invocation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InvocationError {
-    /// The event is neither API Gateway's nor a schedule's.
-    #[error("the event is neither API Gateway's nor a schedule's: {0}")]
+    /// The event comes from neither API Gateway nor a schedule.
+    #[error("the event is from neither API Gateway nor a schedule: {0}")]
     Event(#[from] serde_json::Error),
     /// The report was not sent; the next run tries again.
     #[error(transparent)]
@@ -34,18 +34,18 @@ impl From<InvocationError> for Diagnostic {
     }
 }
 
-/// What we read of an event. Only API Gateway's has a request context.
+/// The members of an event that decide who sent it. Only API Gateway's has a request context.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>,
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Event {
+struct InvocationEvent {
     request_context: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "time")]
     time: Option<Timestamp>,
 }
 
-/// A time of our era, as a date of four digits.
+/// Reads a time and rejects years before 1.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let time: Option<Timestamp> = Option::deserialize(deserializer)?;
     match time {
@@ -54,25 +54,25 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>,
     }
 }
 
-/// The function, whoever invokes it.
+/// The function, for both kinds of event.
 #[derive(Clone)]
-pub struct Function {
+pub struct ReportFunction {
     reports: Reports,
     http: HttpFunction,
 }
 
-impl Function {
-    /// A function that mails `reports` and answers requests with these `routes`.
+impl ReportFunction {
+    /// Creates a function that mails `reports` and answers requests with `routes`.
     pub fn new(reports: Reports, routes: Router) -> Self {
         Self { http: HttpFunction::new(routes), reports }
     }
 
-    /// Answers an event, given as JSON: a request, or the schedule's, at which the report of its hour is mailed.
+    /// Handles an event, given as JSON: answers a request, or mails the report of the schedule's hour.
     ///
     /// # Errors
-    /// The event is something else, or the report was not sent.
+    /// The event is neither, or the report was not sent.
     pub async fn invoke(&self, event: &str, context: Context) -> Result<Box<RawValue>, InvocationError> {
-        let Event { request_context, time } = serde_json::from_str(event)?;
+        let InvocationEvent { request_context, time } = serde_json::from_str(event)?;
         if request_context.is_some() {
             return Ok(self.http.invoke(event, context).await?);
         }

@@ -1,4 +1,4 @@
-//! What counts as one city, and how it is written: people type the same name in many ways.
+//! Decides which spellings count as one city, and which spelling is shown.
 
 use std::borrow::Cow;
 
@@ -8,9 +8,9 @@ use icu_locale_core::LanguageIdentifier;
 use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// A name in Unicode NFC, without white space at its ends and with one space for each run of it within.
+/// Normalises a name: Unicode NFC, no white space at the ends, one space for each run of white space inside.
 pub(crate) fn clean(name: &str) -> Cow<'_, str> {
-    // Most names are ASCII, which is composed, and read twice as fast by bytes.
+    // Most names are ASCII, which is always composed, and scanning bytes is twice as fast.
     let is_ascii = name.is_ascii();
     let is_composed = is_ascii || is_nfc_quick(name.chars()) == IsNormalized::Yes;
     let is_tidy = if is_ascii { is_tidy(name.bytes().map(char::from)) } else { is_tidy(name.chars()) };
@@ -27,7 +27,7 @@ pub(crate) fn clean(name: &str) -> Cow<'_, str> {
     cleaned.into()
 }
 
-/// Whether all white space is one blank between two words.
+/// Returns whether the only white space is a single blank between words.
 fn is_tidy(name: impl Iterator<Item = char>) -> bool {
     let mut before = None;
     for c in name {
@@ -39,7 +39,7 @@ fn is_tidy(name: impl Iterator<Item = char>) -> bool {
     before != Some(' ')
 }
 
-/// What clean names that are the same but for their case have in common (Unicode, D145: canonical caseless match).
+/// Returns a key that clean names share if they differ only in case (Unicode, D145: canonical caseless match).
 pub(crate) fn key(cleaned: Cow<'_, str>) -> Cow<'_, str> {
     if !cleaned.is_ascii() {
         let decomposed: String = cleaned.nfd().collect();
@@ -48,10 +48,10 @@ pub(crate) fn key(cleaned: Cow<'_, str>) -> Cow<'_, str> {
     if cleaned.bytes().any(|byte| byte.is_ascii_uppercase()) { cleaned.to_ascii_lowercase().into() } else { cleaned }
 }
 
-/// How a city is written whose clean spellings, with how often each came, are these: in the most frequent one that is
-/// neither all lower nor all upper case, else in title case. Of equally frequent ones it is the first by code points.
-/// It is a spelling of the same city: one that title case would make another's stays as it is (`ısparta`, whose capital
-/// is that of `isparta`).
+/// Returns the spelling to show for a city, given its clean spellings and how often each occurred: the most frequent
+/// one that is neither all lower nor all upper case, otherwise title case. Ties are broken by code points. The result
+/// always belongs to the same city: a name that title case would turn into another one stays as it is (`ısparta`, whose
+/// capital is the same as that of `isparta`).
 pub(crate) fn shown<'s>(spellings: impl Iterator<Item = (&'s str, i64)>) -> String {
     let mut spellings: Vec<(&str, i64)> = spellings.collect();
     spellings.sort_by(|(a, a_events), (b, b_events)| b_events.cmp(a_events).then_with(|| a.cmp(b)));
@@ -65,7 +65,7 @@ pub(crate) fn shown<'s>(spellings: impl Iterator<Item = (&'s str, i64)>) -> Stri
     }
 }
 
-/// Whether a name is neither all lower nor all upper case.
+/// Returns whether a name is neither all lower nor all upper case.
 fn is_mixed(name: &str) -> bool {
     if name.is_ascii() {
         return name.bytes().any(|byte| byte.is_ascii_lowercase())
@@ -74,7 +74,7 @@ fn is_mixed(name: &str) -> bool {
     name != name.to_lowercase() && name != name.to_uppercase()
 }
 
-/// Unicode, section 3.13, toTitlecase, by the words of UAX #29.
+/// Converts to title case (Unicode, section 3.13, toTitlecase, with the words of UAX #29).
 fn title_case(name: &str) -> String {
     let mapper = TitlecaseMapper::new();
     let word =
@@ -109,13 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn accents_are_the_same_however_they_were_typed() {
+    fn composed_and_decomposed_accents_are_the_same() {
         assert!(same("Sa\u{303}o Paulo", "São Paulo"));
         assert!(same("QUE\u{301}BEC", "québec"));
         assert!(same("Ha\u{300} No\u{302}\u{323}i", "Hà Nội"));
         assert_eq!(clean("Zu\u{308}rich"), "Zürich");
         assert!(same("İstanbul", "I\u{307}STANBUL"));
-        // The dot is the letter's own: I and İ are two letters to those who live there.
+        // The dot stays: I and İ are different letters in Turkish.
         assert!(!same("İstanbul", "Istanbul"));
     }
 
@@ -152,7 +152,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cleaning_twice_is_cleaning_once(name in "\\PC{0,12}[ \u{a0}e\u{301}İßǆ]{0,4}\\PC{0,4}") {
+        fn cleaning_is_idempotent(name in "\\PC{0,12}[ \u{a0}e\u{301}İßǆ]{0,4}\\PC{0,4}") {
             let once = clean(&name);
             prop_assert_eq!(clean(&once), once.clone());
             let key_of_once = key(once.clone());
@@ -160,7 +160,7 @@ mod tests {
         }
 
         #[test]
-        fn a_city_is_shown_as_one_of_its_own_spellings_would_be_found(name in "[ıiİI]?\\PC{1,12}") {
+        fn the_name_shown_for_a_city_belongs_to_the_same_city(name in "[ıiİI]?\\PC{1,12}") {
             let cleaned = clean(&name);
             let shown = shown(std::iter::once((cleaned.as_ref(), 1)));
             prop_assert_eq!(clean(&shown), shown.as_str());

@@ -1,4 +1,4 @@
-//! What a report is asked for: counts by what, of which time.
+//! The question that a report answers: what to count by, and in which time range.
 
 use jiff::Unit;
 use jiff::civil::{Date, DateTime};
@@ -7,24 +7,20 @@ use jiff::{Timestamp, ToSpan as _};
 use serde::Serialize;
 use shared::http::fields::{Fields, Malformed};
 
-/// What events are counted by.
+/// The property that a report counts events by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum By {
-    /// The city's name.
     #[default]
     City,
-    /// The country's name.
     Country,
-    /// The hour.
     Hour,
 }
 
 impl By {
-    /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::City, Self::Country, Self::Hour];
 
-    /// As `?by=` has it.
+    /// Returns the value of `?by=`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::City => "city",
@@ -37,44 +33,46 @@ impl By {
 /// A question that `GET /report` answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Question {
-    /// What events are counted by.
     pub(crate) by: By,
-    /// Events before this time are left out. Times are the events' own, which have no zone.
+    /// Events before this time are excluded. Times are those of the events, which have no time zone.
     pub(crate) from: Option<DateTime>,
-    /// Events from this time on are left out.
+    /// Events at or after this time are excluded.
     pub(crate) to: Option<DateTime>,
 }
 
 impl Question {
-    /// What a query asks: `by`, `from` and `to`.
+    /// The names of its parameters.
+    pub(crate) const PARAMETERS: [&str; 3] = ["by", "from", "to"];
+
+    /// Reads `by`, `from` and `to` from a query.
     ///
     /// # Errors
-    /// A field is given twice, or is not what it should be.
-    pub(crate) fn of(query: &Fields) -> Result<Self, Malformed> {
+    /// A field appears twice or is malformed.
+    pub(crate) fn from_query(query: &Fields) -> Result<Self, Malformed> {
         let by = match query.get("by")? {
             None => By::default(),
             Some(name) => By::ALL
                 .into_iter()
                 .find(|by| by.name() == name)
-                .ok_or(Malformed("by should be city, country or hour".into()))?,
+                .ok_or(Malformed("`by` must be `city`, `country` or `hour`.".into()))?,
         };
         let time = |name: &'static str| match query.get(name)? {
             None | Some("") => Ok(None),
             Some(text) => parse(text).map(Some).ok_or_else(|| {
-                Malformed(format!("{name} should be a date or a time such as 2019-05-07T19:54:13.563").into())
+                Malformed(format!("`{name}` must be a date or a time such as 2019-05-07T19:54:13.563.").into())
             }),
         };
         Ok(Self { by, from: time("from")?, to: time("to")? })
     }
 
-    /// The range, cut into what is counted as a whole and its ends.
+    /// Splits the range into whole months and days, and the rest at both ends.
     pub(crate) fn parts(&self) -> Parts {
         let grain = if self.by == By::Hour { Grain::Hour } else { Grain::Day };
         let (from, to) = (self.from.unwrap_or(DateTime::MIN), self.to.unwrap_or(DateTime::MAX));
         let first = self.from.map_or(from, |from| ceil(from, grain));
         let last = self.to.map_or(to, |to| floor(to, grain));
         if first > last {
-            // Not even one hour or day is in it as a whole.
+            // The range contains no whole hour or day.
             let to = to.max(from);
             return Parts { from, first: to, first_month: to, last_month: to, last: to, to };
         }
@@ -87,31 +85,31 @@ impl Question {
     }
 }
 
-/// A time range, cut into parts, of which any but one may be empty.
+/// A time range split into parts, each of which ends where the next one begins. All but one may be empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parts {
-    /// From here on less than an hour or a day;
+    /// The start of the range, which begins with a part that is shorter than an hour or a day.
     pub(crate) from: DateTime,
-    /// then whole hours or days;
+    /// The start of the first whole hours or days.
     pub(crate) first: DateTime,
-    /// then whole months;
+    /// The start of the whole months.
     pub(crate) first_month: DateTime,
-    /// then whole hours or days again;
+    /// The end of the whole months, followed by whole hours or days.
     pub(crate) last_month: DateTime,
-    /// then less than one;
+    /// The end of the last whole hours or days, followed by a part that is shorter than an hour or a day.
     pub(crate) last: DateTime,
-    /// until before this.
+    /// The end of the range, exclusive.
     pub(crate) to: DateTime,
 }
 
-/// A date, a time without a zone as events have it, or one with an offset, which is taken to UTC. To the microsecond,
-/// as PostgreSQL has it.
+/// Parses a date, a time without a zone (as events have it), or a time with an offset, which is converted to UTC. The
+/// precision is PostgreSQL's: microseconds.
 fn parse(text: &str) -> Option<DateTime> {
-    // A zone's name behind the time (RFC 9557) would be read over where there is no offset.
+    // Without an offset, the parser would ignore a zone name after the time (RFC 9557).
     if text.contains('[') {
         return None;
     }
-    // A `+` that nobody escaped reads as a blank.
+    // An unescaped `+` arrives as a blank.
     let escaped = text.rsplit_once(' ').map(|(time, offset)| format!("{time}+{offset}"));
     let instant = |text: &str| text.parse::<Timestamp>().ok();
     let time = if let Some(at) = instant(text).or_else(|| escaped.as_deref().and_then(instant)) {
@@ -121,11 +119,11 @@ fn parse(text: &str) -> Option<DateTime> {
     } else {
         text.parse::<Date>().ok()?.to_datetime(jiff::civil::Time::midnight())
     };
-    // Before that PostgreSQL counts otherwise: it knows no year 0.
+    // PostgreSQL has no year 0, so earlier years would differ.
     time.round(Unit::Microsecond).ok().filter(|time| time.year() > 0)
 }
 
-/// What is counted as a whole.
+/// A unit of time that counts are stored by.
 #[derive(Debug, Clone, Copy)]
 enum Grain {
     Hour,
@@ -159,7 +157,9 @@ mod tests {
     use super::*;
 
     fn question(query: &str) -> Result<Question, String> {
-        Fields::of_query(Some(query)).and_then(|query| Question::of(&query)).map_err(|error| error.to_string())
+        Fields::from_query(Some(query), &Question::PARAMETERS)
+            .and_then(|query| Question::from_query(&query))
+            .map_err(|error| error.to_string())
     }
 
     fn from(text: &str) -> Option<String> {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn cities_of_all_times_are_counted_unless_told() {
+    fn the_default_is_all_events_by_city() {
         assert_eq!(question(""), Ok(Question { by: By::City, from: None, to: None }));
         assert_eq!(question("by=hour&from=&to=").map(|question| question.by), Ok(By::Hour));
         assert!(question("by=planet").is_err());
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_a_date_or_has_a_zone_or_has_none() {
+    fn a_time_may_be_a_date_and_may_have_an_offset() {
         assert_eq!(from("2019-05-07").as_deref(), Some("2019-05-07T00:00:00"));
         assert_eq!(from("2019-05-07T19:54").as_deref(), Some("2019-05-07T19:54:00"));
         assert_eq!(from("2019-05-07%2019:54:13.563").as_deref(), Some("2019-05-07T19:54:13.563"));
@@ -187,11 +187,11 @@ mod tests {
         {
             assert_eq!(from(wrong), None, "{wrong}");
         }
-        assert!(question("from=yesterday").is_err_and(|error| error.contains("from should be")));
+        assert!(question("from=yesterday").is_err_and(|error| error.contains("`from` must be")));
     }
 
     #[test]
-    fn a_range_is_cut_into_months_days_and_its_ends() {
+    fn a_range_is_split_into_months_days_and_its_ends() {
         let parts = |query: &str| {
             let Parts { from, first, first_month, last_month, last, to } = question(query).unwrap().parts();
             [from, first, first_month, last_month, last, to].map(|time| time.strftime("%m-%d %H:%M").to_string())

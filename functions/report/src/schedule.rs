@@ -1,4 +1,4 @@
-//! The hourly run: EventBridge invokes the function, which mails the report of the hour, once.
+//! The hourly run: EventBridge invokes the function, which mails the hour's report once.
 
 use std::time::Duration;
 
@@ -11,75 +11,79 @@ use crate::question::Question;
 use crate::tally::Tally;
 use crate::{Reports, summary};
 
-/// A transaction in which nothing happens for 30 s is ended: a mail has to be on its way before.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time limit for sending. PostgreSQL ends a transaction that is idle for 30 s, so it must be shorter.
+const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What came of a run.
+/// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "report")]
-pub(crate) enum Outcome {
+pub(crate) enum ReportDelivery {
     /// The report was mailed.
     Sent,
-    /// The hour's report had been mailed by an earlier run.
+    /// An earlier run has mailed this hour's report.
     AlreadySent,
-    /// Nobody is to get it: it was written into the log.
+    /// There are no recipients: the report was written to the log.
     Logged,
 }
 
 /// Why a run failed. The next one tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
-    /// The database does not do its part.
+    /// The database failed.
     #[error("the report was not sent: {0}")]
     Database(#[from] sqlx::Error),
-    /// The mail was not taken.
+    /// The mail server did not accept the mail.
     #[error("the report was not sent: {0}")]
     Mail(#[from] MailError),
 }
 
 impl Reports {
-    /// Mails the report of the hour that `time` lies in; of this hour, if there is none.
+    /// Mails the report of the hour that contains `time`, or of the current hour without one.
     ///
     /// # Errors
     /// The report was not sent; the next run tries again.
-    pub(crate) async fn run(&self, time: Option<Timestamp>) -> Result<Outcome, ScheduleError> {
-        let outcome = self.send(time).await;
-        match &outcome {
-            Ok(outcome) => tracing::info!(?outcome, "scheduled report"),
-            Err(error) => tracing::error!(%error, "the hourly report is not out; the next run tries again"),
+    pub(crate) async fn run(&self, time: Option<Timestamp>) -> Result<ReportDelivery, ScheduleError> {
+        let result = self.send(time).await;
+        match &result {
+            Ok(delivery) => tracing::info!(?delivery, "the scheduled report is done"),
+            Err(error) => tracing::error!(%error, "the hourly report was not sent; the next run will retry"),
         }
-        outcome
+        result
     }
 
-    async fn send(&self, time: Option<Timestamp>) -> Result<Outcome, ScheduleError> {
+    async fn send(&self, time: Option<Timestamp>) -> Result<ReportDelivery, ScheduleError> {
         let now_ms = self.clock.now_ms();
         let now = Timestamp::from_millisecond(now_ms).unwrap_or_default();
-        let hour = Hour::of(time.unwrap_or(now));
+        let hour = Hour::containing(time.unwrap_or(now));
         let question = Question::default();
         let mut connection = self.pool.acquire().await?;
         let Some(post) = &self.post else {
             let tally = Tally::new(question, summary::count(&mut *connection, &question).await?, now_ms);
             let report = serde_json::to_string(&tally).unwrap_or_default();
-            tracing::info!(hour = hour.name(), report, "REPORT_TO is not set: the report is logged");
-            return Ok(Outcome::Logged);
+            tracing::info!(
+                hour = hour.name(),
+                report,
+                "REPORT_TO is not set: logging the report instead of mailing it"
+            );
+            return Ok(ReportDelivery::Logged);
         };
         let sending = async {
             let Some(mut claim) = hour::claim(&mut connection, hour).await? else {
-                return Ok(Outcome::AlreadySent);
+                return Ok(ReportDelivery::AlreadySent);
             };
             let tally = Tally::new(question, summary::count(claim.connection(), &question).await?, now_ms);
             post.send(&tally, hour).await?;
             claim.note_sent().await?;
-            Ok(Outcome::Sent)
+            Ok(ReportDelivery::Sent)
         };
-        let outcome = match tokio::time::timeout(PATIENCE, sending).await {
-            Ok(outcome) => outcome,
+        let result = match tokio::time::timeout(SEND_TIMEOUT, sending).await {
+            Ok(result) => result,
             Err(_late) => Err(MailError::Late.into()),
         };
-        if outcome.is_err() {
-            // Its transaction may be open, or its server a standby.
+        if result.is_err() {
+            // Its transaction may still be open, or its server may have become a standby.
             connection.close_on_drop();
         }
-        outcome
+        result
     }
 }

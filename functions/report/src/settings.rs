@@ -1,18 +1,18 @@
-//! What the environment says of the hourly mail.
+//! The environment variables of the hourly mail.
 
 use lettre::Tokio1Executor;
 use lettre::message::{Mailbox, Mailboxes};
 use lettre::transport::smtp::AsyncSmtpTransport;
-use shared::settings::SettingsError;
+use shared::process::settings::SettingsError;
 
 /// How reports are mailed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportSettings {
-    /// To whom and how; to nobody: reports are written into the log.
+    /// Recipients and transport. Without it, reports are written to the log.
     pub mail: Option<MailSettings>,
 }
 
-/// To whom reports are mailed, and how.
+/// The recipients of reports, and how mail is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailSettings {
     /// `REPORT_TO`.
@@ -23,7 +23,7 @@ pub struct MailSettings {
     pub transport: MailTransport,
 }
 
-/// How mail goes out.
+/// How mail is sent.
 #[derive(Clone, PartialEq, Eq)]
 pub enum MailTransport {
     /// Through the SMTP server at this address.
@@ -32,7 +32,7 @@ pub enum MailTransport {
     Ses,
 }
 
-/// An SMTP address may hold a password.
+/// Hides the SMTP address, which may contain a password.
 impl std::fmt::Debug for MailTransport {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
@@ -43,7 +43,7 @@ impl std::fmt::Debug for MailTransport {
 }
 
 impl ReportSettings {
-    /// Reads `REPORT_TO`, `REPORT_FROM` and `SMTP_URL` from wherever `variable` finds them.
+    /// Reads `REPORT_TO`, `REPORT_FROM` and `SMTP_URL` through `variable`.
     ///
     /// # Errors
     /// The first variable that is missing or malformed.
@@ -72,7 +72,7 @@ impl ReportSettings {
     }
 }
 
-/// Whether mail can be sent there, and a password never goes over a line that anybody can read.
+/// Returns whether this is an SMTP address that does not send a password unencrypted.
 fn is_smtp(url: &str) -> bool {
     let is_safe = url.starts_with("smtps://") || url.ends_with("?tls=required") || !url.contains('@');
     is_safe && AsyncSmtpTransport::<Tokio1Executor>::from_url(url).is_ok()
@@ -99,12 +99,12 @@ mod tests {
     }
 
     #[test]
-    fn without_recipients_nothing_else_is_asked_for() {
+    fn without_recipients_no_other_variable_is_required() {
         assert_eq!(read("", "", "nonsense").unwrap(), ReportSettings { mail: None });
     }
 
     #[test]
-    fn several_may_get_the_report() {
+    fn a_report_can_have_several_recipients() {
         let mail = read("ann@example.com, Bob <bob@example.com>", "s@example.com", "").unwrap().mail.unwrap();
         assert_eq!(mail.to.iter().count(), 2);
         assert_eq!(mail.transport, MailTransport::Ses);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_needs_a_line_that_nobody_can_read() {
+    fn a_password_requires_an_encrypted_connection() {
         let smtp = |url: &str| Some(MailTransport::Smtp(url.to_owned()));
         for url in ["smtps://u:p@host", "smtp://u:p@host:587?tls=required", "smtp://127.0.0.1:2525"] {
             assert_eq!(transport(url), smtp(url));

@@ -1,22 +1,22 @@
-//! The counts that `sluice.user_event_counts` keeps, and the events at a range's ends, counted one by one.
+//! Reads the counts kept in `sluice.user_event_counts`, and counts the events at a range's ends one by one.
 
 use jiff::civil::DateTime;
 use sqlx::{PgExecutor, Row as _};
 
 use crate::question::{By, Parts, Question};
 
-/// Events that have one name: a city's or a country's as it came, or an hour's.
+/// The number of events with one name: a city or country as it arrived, or an hour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Counted {
     pub(crate) name: String,
     pub(crate) events: i64,
 }
 
-/// Counts the events that a question asks for, in one statement, and so of one moment. A name may come several times,
-/// and with counts that cancel each other out.
+/// Counts the events that a question asks for in one statement, so all counts are from the same moment. A name may occur
+/// several times, even with counts that cancel each other out.
 ///
 /// # Errors
-/// The database does not do its part.
+/// The database fails.
 pub(crate) async fn count(database: impl PgExecutor<'_>, question: &Question) -> Result<Vec<Counted>, sqlx::Error> {
     let Parts { from, first, first_month, last_month, last, to } = question.parts();
     let query = match (question.by, question.from, question.to) {
@@ -32,7 +32,7 @@ pub(crate) async fn count(database: impl PgExecutor<'_>, question: &Question) ->
     Ok(names.into_iter().zip(events).map(|(name, events)| Counted { name, events }).collect())
 }
 
-// Arrays in one row, which are read several times as fast as a row for each name.
+// Arrays in one row: reading them is several times as fast as a row per name.
 const EVER: &str = "
     select coalesce(array_agg(name), '{}'), coalesce(array_agg(events), '{}')
     from sluice.user_event_counts where what = $1";
@@ -55,8 +55,8 @@ const PLACES: &str = "
         where datetime >= $5::timestamp and datetime < $6::timestamp group by 1
     ) as counted (name, events)";
 
-// Times without an hour (infinity) are left out; those before Christ, which only SQL can insert, have no name in ISO 8601
-// that everybody reads alike.
+// Infinite times have no hour and are excluded. So are times before Christ, which only SQL can insert: readers of ISO 8601
+// disagree about their names.
 const HOURS: &str = r#"
     select coalesce(array_agg(to_char(hour, 'YYYY-MM-DD"T"HH24:MI') || case when hour < '0001-01-01' then ' BC' else '' end), '{}'),
            coalesce(array_agg(events), '{}')
@@ -73,7 +73,7 @@ const HOURS: &str = r#"
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-/// A statement with the bounds of its parts as its first arguments.
+/// Creates a query whose first arguments are the bounds of the parts.
 fn within<'q>(statement: &'q str, bounds: &[DateTime]) -> Query<'q> {
     let time = |time: DateTime| match time {
         DateTime::MIN => "-infinity".to_owned(),

@@ -1,4 +1,4 @@
-//! Counts as they are reported: what is one city is one entry.
+//! A report's counts. The spellings of one city are one entry.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -19,16 +19,16 @@ pub(crate) struct Tally {
     /// The question.
     #[serde(skip)]
     pub(crate) question: Question,
-    /// How many events each city, country or hour has.
+    /// The number of events of each city, country or hour.
     pub(crate) stats: Stats,
 }
 
-/// Names and how many events each has: places by how many, hours by time.
+/// Names with their numbers of events. Places are sorted by number, hours by time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Stats(pub(crate) Vec<(String, i64)>);
 
 impl Tally {
-    /// What was counted at `now_ms` to answer `question`.
+    /// Combines the counts that answer `question`, taken at `now_ms`.
     pub(crate) fn new(question: Question, counted: Vec<Counted>, now_ms: i64) -> Self {
         let stats = match question.by {
             By::City | By::Country => places(&counted),
@@ -37,7 +37,7 @@ impl Tally {
         Self { timestamp: Timestamp::from_millisecond(now_ms).unwrap_or_default(), question, stats }
     }
 
-    /// All events.
+    /// Returns the number of all events.
     pub(crate) fn events(&self) -> i64 {
         self.stats.0.iter().map(|(_, events)| events).sum()
     }
@@ -58,7 +58,7 @@ fn places(counted: &[Counted]) -> Stats {
         let cleaned = place_name::clean(name);
         let spellings = places.entry(place_name::key(cleaned.clone())).or_default();
         match spellings.iter_mut().find(|(spelling, _)| *spelling == cleaned) {
-            Some((_, of_spelling)) => *of_spelling += events,
+            Some((_, count)) => *count += events,
             None => spellings.push((cleaned, *events)),
         }
     }
@@ -84,14 +84,19 @@ impl Serialize for Stats {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Returns the report of these counts, taken at 2019-05-07 19:54:13.563.
+    pub(crate) fn tally(by: By, counted: &[(&str, i64)]) -> Tally {
+        let counted = counted.iter().map(|(name, events)| Counted { name: (*name).to_owned(), events: *events });
+        Tally::new(Question { by, ..Question::default() }, counted.collect(), 1_557_258_853_563)
+    }
 
     #[test]
     fn spellings_of_a_city_are_counted_as_one_and_the_largest_comes_first() {
         let counted = [("baltimore", 2), ("Baltimore ", 1), ("BALTIMORE", 4), ("McAllen", 9), ("  ", 1)];
-        let counted = counted.map(|(name, events)| Counted { name: name.to_owned(), events }).to_vec();
-        let tally = Tally::new(Question::default(), counted, 1_557_258_853_563);
+        let tally = tally(By::City, &counted);
         assert_eq!(tally.events(), 17);
         assert_eq!(
             serde_json::to_string(&tally).unwrap(),

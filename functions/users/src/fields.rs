@@ -1,4 +1,4 @@
-//! What users post: a few texts, as JSON or as a form.
+//! The fields that users post: a few strings, as JSON or as a form.
 
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -10,37 +10,37 @@ use shared::http::fields::{Fields, Malformed};
 
 use crate::error::{Error, FieldError};
 
-/// Nobody has a name and a password of that size.
+/// The maximum size of a body in bytes. It exceeds what the longest name and passwords need.
 const MOST_BYTES: usize = 16_384;
 
-/// Texts by name.
+/// The posted fields. Their values are checked when they are read.
 #[derive(Debug)]
-pub(crate) struct Posted(Vec<(String, Value)>);
+pub(crate) struct PostedFields(Vec<(String, Value)>);
 
 /// Reads the request's body.
-pub(crate) async fn read(request: Request) -> Result<Posted, Error> {
+pub(crate) async fn read(request: Request) -> Result<PostedFields, Error> {
     let (head, body) = request.into_parts();
     let is_form = is_form(&head.headers)?;
-    if Coding::of(&head.headers) != Some(Coding::Identity) {
+    if Coding::from_headers(&head.headers) != Some(Coding::Identity) {
         return Err(Error::Coding);
     }
     let body = receive(body, MOST_BYTES).await.map_err(|unreceived| match unreceived {
         Unreceived::TooLarge => Error::TooLarge,
-        Unreceived::CutShort => Error::Malformed(Malformed("The body ended before its end.".into())),
+        Unreceived::CutShort => Error::Malformed(Malformed("The body is shorter than its `Content-Length`.".into())),
     })?;
     if is_form {
         let fields = Fields::parse(&body)?.into_inner();
-        return Ok(Posted(fields.into_iter().map(|(name, text)| (name, Value::String(text))).collect()));
+        return Ok(PostedFields(fields.into_iter().map(|(name, text)| (name, Value::String(text))).collect()));
     }
     match json::parse(&body).map_err(Error::NotJson)? {
-        Value::Object(members) => Ok(Posted(members.into_iter().collect())),
+        Value::Object(members) => Ok(PostedFields(members.into_iter().collect())),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(Error::Refused(vec![FieldError::new("", "should be an object")]))
+            Err(Error::Refused(vec![FieldError::new("", "must be an object")]))
         }
     }
 }
 
-/// Whether the body is a form; else it is JSON, which clients often send under no type or a form's.
+/// Returns whether the body is a form. Otherwise it is JSON, which clients often send without a type or with a form's.
 fn is_form(headers: &HeaderMap) -> Result<bool, Error> {
     let media_type = match headers.get(CONTENT_TYPE) {
         Some(value) => value.to_str().map_err(|_| Error::MediaType)?,
@@ -57,22 +57,22 @@ fn is_form(headers: &HeaderMap) -> Result<bool, Error> {
     }
 }
 
-impl Posted {
-    /// The text that is posted under one of these names; what is wrong with it goes to `errors`.
+impl PostedFields {
+    /// Returns the string posted under one of these names, or adds what is wrong with it to `errors`.
     pub(crate) fn text(&self, names: &[&str], errors: &mut Vec<FieldError>) -> Result<String, Malformed> {
         let mut given = self.0.iter().filter(|(name, _)| names.contains(&name.as_str()));
         let name = names.first().copied().unwrap_or_default();
         let found = given.next();
         if given.next().is_some() {
-            return Err(Malformed(format!("{name} is given twice").into()));
+            return Err(Malformed(format!("`{name}` appears twice.").into()));
         }
         match found {
             Some((_, Value::String(text))) => return Ok(text.clone()),
-            Some((name, _)) => errors.push(FieldError::new(name, "should be a text")),
+            Some((name, _)) => errors.push(FieldError::new(name, "must be a string")),
             None => errors.push(FieldError::new(
                 name,
                 match names {
-                    [_, other, ..] => format!("is missing; it may be called {other} as well"),
+                    [_, other, ..] => format!("is missing (`{other}` is accepted too)"),
                     _ => "is missing".to_owned(),
                 },
             )),
@@ -80,7 +80,21 @@ impl Posted {
         Ok(String::new())
     }
 
-    /// Whether something is posted under this name.
+    /// Returns the value posted under this name. `null` counts as omitted.
+    pub(crate) fn value(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(given, value)| given == name && !value.is_null()).map(|(_, value)| value)
+    }
+
+    /// Returns an error for each field with another name than these.
+    pub(crate) fn others_than(&self, names: &[&str]) -> Vec<FieldError> {
+        let others = self.0.iter().filter(|(given, _)| !names.contains(&given.as_str()));
+        let detail = format!("is not a field of this route; it has {}", names.join(", "));
+        // RFC 6901, section 3.
+        let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
+        others.map(|(given, _)| FieldError::new(&escaped(given), detail.clone())).collect()
+    }
+
+    /// Returns whether a field of this name was posted.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(given, _)| given == name)
     }

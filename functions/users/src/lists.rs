@@ -1,4 +1,4 @@
-//! Users and blocks, as admins see and end them.
+//! Lists and removes users and blocks, for admins.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -8,24 +8,25 @@ use serde_json::json;
 use shared::http::answer::{self, List};
 use shared::http::database::in_time;
 use shared::http::fields::Fields;
-use shared::identity::account::{self, Listed};
+use shared::identity::account::{self, Deletion, Listed};
 use shared::identity::name::UserName;
 use shared::identity::{Caller, Role, lockout};
+use shared::ledger::audit::Action;
 
-use crate::Users;
 use crate::error::Error;
-use crate::whose::{NO_SUCH_USER, Whose};
+use crate::target_account::{NO_SUCH_USER, TargetAccount};
+use crate::{Users, audit_entry};
 
-/// A user as lists show it.
+/// A user in a list.
 #[derive(Debug, Serialize)]
-struct Item {
+struct UserItem {
     user: String,
     role: Role,
     created: String,
     blocked_until: Option<String>,
 }
 
-impl Item {
+impl UserItem {
     fn new(listed: Listed, now_ms: i64) -> Self {
         let time = |ms: i64| Timestamp::from_millisecond(ms).unwrap_or_default().to_string();
         Self {
@@ -45,27 +46,36 @@ pub(crate) async fn users(users: &Users, query: &Fields) -> Result<Response, Err
     found.truncate(limit.into());
     let next = found.last().filter(|_| has_more).map(|last| last.key.clone());
     let now_ms = users.clock.now_ms();
-    let items: Vec<Item> = found.into_iter().map(|listed| Item::new(listed, now_ms)).collect();
+    let items: Vec<UserItem> = found.into_iter().map(|listed| UserItem::new(listed, now_ms)).collect();
     Ok(List { items, next }.into_response())
 }
 
-/// Deletes a user: an admin any, others themselves.
+/// Deletes a user. Admins may delete anyone but the last admin, others only themselves.
 pub(crate) async fn delete_user(users: &Users, caller: &Caller, user: &str) -> Result<StatusCode, Error> {
-    let Whose { name, is_own } = Whose::of(caller, user)?;
-    let was_there = users.identity.delete(&name, is_own.then_some(caller.id)).await?;
-    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(NO_SUCH_USER) }
+    let TargetAccount { name, is_own } = TargetAccount::resolve(caller, user)?;
+    match users.identity.delete(&name, is_own.then_some(caller.id)).await? {
+        Deletion::Deleted => {
+            audit_entry::note(users, &caller.name, Action::Deleted, format!("users/{}", name.shown())).await;
+            Ok(StatusCode::NO_CONTENT)
+        }
+        Deletion::NotFound => Err(NO_SUCH_USER),
+        Deletion::LastAdmin => Err(Error::LastAdmin),
+    }
 }
 
-/// Lists who is blocked.
+/// Lists blocked users.
 pub(crate) async fn blocked(users: &Users) -> Result<Response, Error> {
     let names = in_time(lockout::blocked(&users.pool, users.clock.now_ms())).await?;
     Ok(answer::json(StatusCode::OK, &json!({ "users-blocked": names })))
 }
 
 /// Lifts a block.
-pub(crate) async fn lift_block(users: &Users, user: &str) -> Result<StatusCode, Error> {
-    const NOT_BLOCKED: Error = Error::NotFound("Nobody of this name is blocked.");
-    let name = UserName::parse(user).map_err(|_| NOT_BLOCKED)?;
-    let was_there = users.identity.lift_block(&name).await?;
-    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(NOT_BLOCKED) }
+pub(crate) async fn lift_block(users: &Users, caller: &Caller, user: &str) -> Result<StatusCode, Error> {
+    const NOT_BLOCKED: Error = Error::NotFound("No user of this name is blocked.");
+    let name = UserName::parse_existing(user).map_err(|_| NOT_BLOCKED)?;
+    if !users.identity.lift_block(&name).await? {
+        return Err(NOT_BLOCKED);
+    }
+    audit_entry::note(users, &caller.name, Action::Unblocked, format!("users/{}", name.shown())).await;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -1,4 +1,4 @@
-//! A password is changed: by its user, who has to know the old one, or by an admin.
+//! Changing a password: by its user, who must give the old one, or by an admin.
 
 use axum::http::StatusCode;
 use shared::http::edge::Origin;
@@ -7,18 +7,18 @@ use shared::identity::{Caller, Denied};
 
 use crate::Users;
 use crate::error::{Error, FieldError};
-use crate::fields::Posted;
-use crate::whose::{NO_SUCH_USER, Whose};
+use crate::fields::PostedFields;
+use crate::target_account::{NO_SUCH_USER, TargetAccount};
 
 /// Changes the password of `user`.
 pub(crate) async fn change(
     users: &Users,
     caller: &Caller,
     user: &str,
-    posted: &Posted,
+    posted: &PostedFields,
     origin: &Origin,
 ) -> Result<StatusCode, Error> {
-    let Whose { name, is_own } = Whose::of(caller, user)?;
+    let TargetAccount { name, is_own } = TargetAccount::resolve(caller, user)?;
     let mut errors = Vec::new();
     let old = if is_own { Some(posted.text(&["old"], &mut errors)?) } else { None };
     let new = posted.text(&["new"], &mut errors)?;
@@ -34,7 +34,7 @@ pub(crate) async fn change(
     match changed {
         Ok(true) => Ok(StatusCode::NO_CONTENT),
         Ok(false) => Err(NO_SUCH_USER),
-        // Who the caller is was never in doubt.
+        // The caller is authenticated; only the old password is wrong.
         Err(Denied::WrongPassword) => Err(Error::WrongOld),
         Err(denied) => Err(denied.into()),
     }

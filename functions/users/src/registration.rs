@@ -1,33 +1,45 @@
-//! New users.
+//! Registration.
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::json;
 use shared::http::answer;
 use shared::http::edge::Origin;
-use shared::identity::Role;
 use shared::identity::name::UserName;
 use shared::identity::password::Password;
+use shared::identity::{Caller, Role};
+use shared::ledger::audit::Action;
 
 use crate::error::{Error, FieldError};
-use crate::fields::Posted;
-use crate::{Registration, Users};
+use crate::fields::PostedFields;
+use crate::{Registration, Users, audit_entry};
 
-/// Names under which a user's name and password are posted.
+/// The accepted field names for user name and password.
 pub(crate) const USER: [&str; 2] = ["user", "username"];
 pub(crate) const PASSWORD: [&str; 2] = ["pass", "password"];
 
-/// Whether whoever asks may register users.
-pub(crate) async fn must_be_allowed(users: &Users, headers: &HeaderMap, origin: &Origin) -> Result<(), Error> {
+/// Checks that the caller may register users. Returns the admin who does, unless everyone may.
+pub(crate) async fn must_be_allowed(
+    users: &Users,
+    headers: &HeaderMap,
+    origin: &Origin,
+) -> Result<Option<Caller>, Error> {
     match users.settings.registration {
-        Registration::Open => Ok(()),
-        Registration::Closed => Ok(users.identity.authenticate(headers, origin).await?.must_be_admin()?),
+        Registration::Open => Ok(None),
+        Registration::Closed => {
+            let caller = users.identity.authenticate(headers, origin).await?;
+            caller.must_be_admin()?;
+            Ok(Some(caller))
+        }
     }
 }
 
-/// Adds a user.
-pub(crate) async fn register(users: &Users, posted: &Posted) -> Result<Response, Error> {
+pub(crate) async fn register(users: &Users, admin: Option<&Caller>, posted: &PostedFields) -> Result<Response, Error> {
     let mut errors = Vec::new();
+    // Ignoring it would leave the caller believing that the user has that role.
+    if posted.has("role") {
+        errors.push(FieldError::new("role", "must not be set: a new user has the role user"));
+    }
     let name = posted.text(&USER, &mut errors)?;
     let password = posted.text(&PASSWORD, &mut errors)?;
     if !errors.is_empty() {
@@ -40,6 +52,8 @@ pub(crate) async fn register(users: &Users, posted: &Posted) -> Result<Response,
     let password = Password::new(&password, &name, users.settings.blocklist)
         .map_err(|error| Error::Refused(vec![FieldError::new(password_field, error.to_string())]))?;
     if users.identity.register(&name, password).await? {
+        let by = admin.map_or(name.shown(), |admin| &admin.name);
+        audit_entry::note(users, by, Action::Created, format!("users/{}", name.shown())).await;
         Ok(answer::json(StatusCode::CREATED, &json!({"user": name.shown(), "role": Role::User})))
     } else {
         Err(Error::Taken)

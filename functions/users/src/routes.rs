@@ -1,4 +1,4 @@
-//! The routes. A handler takes the request apart, calls what does the work, and hands on its answer.
+//! The routes. A handler parses the request, calls the domain, and returns its answer.
 
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -7,13 +7,13 @@ use axum::response::Response;
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Router};
 use shared::http::edge::Origin;
-use shared::http::fields::Fields;
+use shared::http::fields::{Fields, NoQuery, PAGE};
 use shared::identity::{Admin, Caller, authenticated};
 
 use crate::error::Error;
-use crate::{Users, fields, lists, passwords, registration, session};
+use crate::{Users, fields, keys, lists, passwords, registration, session};
 
-/// The function's routes; to be served by [`shared::http::edge::serve`].
+/// Builds the function's routes, to be served by [`shared::http::edge::serve`].
 pub fn routes(users: Users) -> Router {
     let guarded = Router::new()
         .route("/blocked", get(get_blocked))
@@ -21,6 +21,8 @@ pub fn routes(users: Users) -> Router {
         .route("/users", get(get_users))
         .route("/users/{user}", delete(delete_user))
         .route("/users/{user}/password", put(put_password))
+        .route("/keys", get(get_keys).post(post_key))
+        .route("/keys/{id}", delete(delete_key))
         .route_layer(from_fn_with_state(users.identity.clone(), authenticated));
     let open = Router::new()
         .route("/register", post(register))
@@ -35,9 +37,9 @@ async fn register(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Error> {
-    registration::must_be_allowed(&users, &headers, &origin).await?;
+    let admin = registration::must_be_allowed(&users, &headers, &origin).await?;
     let fields = fields::read(request).await?;
-    registration::register(&users, &fields).await
+    registration::register(&users, admin.as_ref(), &fields).await
 }
 
 async fn log_in(
@@ -49,22 +51,28 @@ async fn log_in(
     session::log_in(&users, &fields, &origin).await
 }
 
-async fn get_blocked(State(users): State<Users>, _: Admin) -> Result<Response, Error> {
+async fn get_blocked(State(users): State<Users>, _: Admin, _: NoQuery) -> Result<Response, Error> {
     lists::blocked(&users).await
 }
 
-async fn delete_block(State(users): State<Users>, _: Admin, Path(user): Path<String>) -> Result<StatusCode, Error> {
-    lists::lift_block(&users, &user).await
+async fn delete_block(
+    State(users): State<Users>,
+    Admin(caller): Admin,
+    Path(user): Path<String>,
+    _: NoQuery,
+) -> Result<StatusCode, Error> {
+    lists::lift_block(&users, &caller, &user).await
 }
 
 async fn get_users(State(users): State<Users>, _: Admin, uri: Uri) -> Result<Response, Error> {
-    lists::users(&users, &Fields::of_query(uri.query())?).await
+    lists::users(&users, &Fields::from_query(uri.query(), &PAGE)?).await
 }
 
 async fn delete_user(
     State(users): State<Users>,
     caller: Caller,
     Path(user): Path<String>,
+    _: NoQuery,
 ) -> Result<StatusCode, Error> {
     lists::delete_user(&users, &caller, &user).await
 }
@@ -74,8 +82,27 @@ async fn put_password(
     caller: Caller,
     Extension(origin): Extension<Origin>,
     Path(user): Path<String>,
+    _: NoQuery,
     request: Request,
 ) -> Result<StatusCode, Error> {
     let fields = fields::read(request).await?;
     passwords::change(&users, &caller, &user, &fields, &origin).await
+}
+
+async fn post_key(State(users): State<Users>, caller: Caller, _: NoQuery, request: Request) -> Result<Response, Error> {
+    let fields = fields::read(request).await?;
+    keys::create(&users, &caller, &fields).await
+}
+
+async fn get_keys(State(users): State<Users>, caller: Caller, uri: Uri) -> Result<Response, Error> {
+    keys::list(&users, &caller, &Fields::from_query(uri.query(), &PAGE)?).await
+}
+
+async fn delete_key(
+    State(users): State<Users>,
+    caller: Caller,
+    Path(id): Path<String>,
+    _: NoQuery,
+) -> Result<StatusCode, Error> {
+    keys::delete(&users, &caller, &id).await
 }

@@ -12,18 +12,18 @@ use shared::identity::password::Password;
 
 use crate::Users;
 use crate::error::Error;
-use crate::fields::Posted;
+use crate::fields::PostedFields;
 use crate::registration::{PASSWORD, USER};
 
-/// A token for whoever knows the password (RFC 6749, section 5.1, names its members).
-pub(crate) async fn log_in(users: &Users, posted: &Posted, origin: &Origin) -> Result<Response, Error> {
+/// Issues a token for a correct password. The members are named in RFC 6749, section 5.1.
+pub(crate) async fn log_in(users: &Users, posted: &PostedFields, origin: &Origin) -> Result<Response, Error> {
     let mut errors = Vec::new();
     let name = posted.text(&USER, &mut errors)?;
     let password = posted.text(&PASSWORD, &mut errors)?;
     if !errors.is_empty() {
         return Err(Error::Refused(errors));
     }
-    let name = UserName::parse(&name).map_err(|_| Denied::WrongPassword)?;
+    let name = UserName::parse_existing(&name).map_err(|_| Denied::WrongPassword)?;
     let (token, expires_in) = users.identity.log_in(&name, Password::given(&password), origin).await?;
     let body = json!({"success": true, "token": token, "token_type": "Bearer", "expires_in": expires_in});
     let mut response = answer::json(StatusCode::OK, &body);

@@ -1,28 +1,28 @@
-//! What the environment says of registration.
+//! The environment variables of registration.
 
 use shared::identity::password::Blocklist;
-use shared::settings::SettingsError;
+use shared::process::settings::SettingsError;
 
 /// Who may register users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registration {
-    /// Everybody.
+    /// Everyone.
     Open,
-    /// Admins.
+    /// Only admins.
     Closed,
 }
 
 /// How users register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsersSettings {
-    /// `REGISTRATION`: `open` unless told otherwise.
+    /// `REGISTRATION`: `open` by default.
     pub registration: Registration,
-    /// `PASSWORD_BLOCKLIST`: `common` unless told otherwise.
+    /// `PASSWORD_BLOCKLIST`: `common` by default.
     pub blocklist: Blocklist,
 }
 
 impl UsersSettings {
-    /// Reads variables from wherever `variable` finds them.
+    /// Reads the settings through `variable`.
     ///
     /// # Errors
     /// The first variable that is malformed.
@@ -33,13 +33,7 @@ impl UsersSettings {
                 Some("closed") => Registration::Closed,
                 Some(_) => return Err(SettingsError::Malformed { name: "REGISTRATION", expected: "open or closed" }),
             },
-            blocklist: match variable("PASSWORD_BLOCKLIST").as_deref() {
-                None | Some("common") => Blocklist::Common,
-                Some("off") => Blocklist::Off,
-                Some(_) => {
-                    return Err(SettingsError::Malformed { name: "PASSWORD_BLOCKLIST", expected: "common or off" });
-                }
-            },
+            blocklist: Blocklist::read(&variable)?,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! How long to wait before the same batch is delivered again.
+//! Computes the delay before a failed batch is delivered again.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use rand::RngExt as _;
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Doubles from try to try up to a bound, and is anything between half of that and all of it, so that partitions that
-/// failed together do not come back together.
+/// A delay that doubles with every failure, up to a limit. It is randomised between half and all of its length, so that
+/// partitions that failed together do not retry together.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// The wait after one more failure.
+    /// Returns the delay after one more failure.
     pub(super) fn next(&mut self) -> Duration {
         let most = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures += 1;
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_doubles_up_to_its_bound_and_varies_within_its_upper_half() {
+    fn the_delay_doubles_up_to_its_bound_and_varies_within_its_upper_half() {
         let mut backoff = Backoff::default();
         for most_ms in [200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
             let wait_ms = backoff.next().as_millis();

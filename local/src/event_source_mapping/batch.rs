@@ -1,10 +1,8 @@
-//! What one invocation is about: records of one partition or of several, and the event's JSON.
-
-use std::sync::Arc;
+//! The contents of one invocation: records of one or more partitions, and the event's JSON.
 
 use axum::body::Bytes;
 
-use super::segment::{Mark, Origin, Segment};
+use super::segment::Segment;
 
 /// Lambda's quota of an invocation's payload: 6 MiB, as JSON and with the records in base64.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
@@ -12,7 +10,7 @@ pub(super) const MOST_BYTES: usize = 6 * 1024 * 1024;
 
 const END: &[u8] = b"}}";
 
-/// Which kind of cluster the event says that it comes from.
+/// The kind of cluster that the event names as its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
     /// Amazon MSK.
@@ -21,7 +19,7 @@ pub(super) enum Source {
     SelfManaged,
 }
 
-/// What every event of a mapping begins with.
+/// The start of every event of a mapping.
 #[derive(Debug, Clone)]
 pub(super) struct Envelope(Vec<u8>);
 
@@ -38,19 +36,19 @@ impl Envelope {
         Self(format!(r#"{{{origin},"bootstrapServers":{servers},"records":{{"#).into_bytes())
     }
 
-    /// How many bytes are left for records.
+    /// Returns how many bytes remain for records.
     pub(super) fn room(&self) -> usize {
         MOST_BYTES - self.0.len() - END.len()
     }
 }
 
-/// How many bytes a partition takes beside its records: `"name":[],`.
+/// Returns how many bytes a partition takes in addition to its records: `"name":[],`.
 pub(super) fn frame_bytes(segment: &Segment) -> usize {
     segment.origin.name.len() + 6
 }
 
 /// Records, partition by partition. None of the segments is empty.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Batch {
     segments: Vec<Segment>,
 }
@@ -66,7 +64,7 @@ impl Batch {
         &self.segments
     }
 
-    /// How many records there are.
+    /// Returns the number of records.
     pub(super) fn len(&self) -> usize {
         self.segments.iter().map(Segment::len).sum()
     }
@@ -75,7 +73,7 @@ impl Batch {
         self.segments.is_empty()
     }
 
-    /// The event.
+    /// Returns the event's JSON.
     pub(super) fn payload(&self, envelope: &Envelope) -> Bytes {
         let records: usize = self.segments.iter().map(|segment| segment.json().len() + frame_bytes(segment)).sum();
         let mut json = Vec::with_capacity(envelope.0.len() + records + END.len());
@@ -94,31 +92,7 @@ impl Batch {
         json.into()
     }
 
-    /// Splits it in two; the first half may have one record less.
-    pub(super) fn halves(self) -> (Self, Self) {
-        let mut room = self.len() / 2;
-        let [mut first, mut second] = [Self::default(), Self::default()];
-        for mut segment in self.segments {
-            let part = segment.take(room.min(segment.len()));
-            room -= part.len();
-            first.add(part);
-            second.add(segment);
-        }
-        (first, second)
-    }
-
-    /// Takes the records away for which `is_taken` says so.
-    pub(super) fn extract(&mut self, is_taken: impl Fn(&Origin, &Mark) -> bool) -> Self {
-        let mut taken = Self::default();
-        for mut segment in std::mem::take(&mut self.segments) {
-            let origin = Arc::clone(&segment.origin);
-            taken.add(segment.extract(|mark| is_taken(&origin, mark)));
-            self.add(segment);
-        }
-        taken
-    }
-
-    /// Where the records lie, for people: `city-0: 5 to 9, 12; city-3: 7`.
+    /// Describes the records' offsets for a log line: `city-0: 5 to 9, 12; city-3: 7`.
     pub(super) fn coordinates(&self) -> String {
         let of_segment = |segment: &Segment| {
             let mut runs: Vec<(i64, i64)> = Vec::new();
@@ -150,15 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_halved_record_by_record_whatever_its_partitions() {
-        let halves = batch([segment("a", [1, 2, 3]), segment("b", [7, 9])]).halves();
-        assert_eq!([halves.0.coordinates(), halves.1.coordinates()], ["a-0: 1 to 2", "a-0: 3; b-0: 7, 9"]);
-        let (first, second) = batch([segment("a", [1])]).halves();
-        assert_eq!((first.is_empty(), second.len()), (true, 1));
-    }
-
-    #[test]
-    fn the_event_has_every_partition_and_is_as_long_as_was_reckoned() {
+    fn the_event_has_every_partition_and_its_length_was_computed_correctly() {
         let envelope = Envelope::new(&Source::SelfManaged, "b:9092");
         let batch = batch([segment("a", [1, 2]), segment("b", [3])]);
         let payload = batch.payload(&envelope);
@@ -167,7 +133,7 @@ mod tests {
             br#"{"eventSource":"SelfManagedKafka","bootstrapServers":"b:9092","records":{"a-0":[1,2],"b-0":[3]}}"#
         );
         let records: usize = batch.segments().iter().map(|part| part.json().len() + frame_bytes(part)).sum();
-        // The comma after the last partition is not written.
+        // No comma follows the last partition.
         assert_eq!(payload.len(), MOST_BYTES - envelope.room() + records - 1);
     }
 }

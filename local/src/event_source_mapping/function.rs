@@ -1,4 +1,4 @@
-//! What a mapping invokes.
+//! The function that a mapping invokes.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,42 +13,42 @@ use tokio_util::task::AbortOnDropHandle;
 /// Why an invocation failed. Its batch is delivered again.
 #[derive(Debug, thiserror::Error)]
 pub enum FunctionError {
-    /// The function says so.
+    /// The function returned an error.
     #[error("{0}")]
     Failed(String),
-    /// The function broke down.
+    /// The function panicked.
     #[error("the function panicked")]
     Panicked,
-    /// The function could not be reached, or gave no answer.
-    #[error("no answer from {url}: {source}")]
+    /// The function could not be reached, or did not answer.
+    #[error("{url} did not answer: {source}")]
     Unreachable {
-        /// Where it was expected.
+        /// The function's address.
         url: Url,
         /// Why.
         source: reqwest::Error,
     },
-    /// Whoever answers is not a function.
+    /// The answer did not come from a function.
     #[error("{url} answered {status}: {body}")]
     Status {
-        /// Who answered.
+        /// The address that answered.
         url: Url,
-        /// How.
+        /// The status of the answer.
         status: reqwest::StatusCode,
-        /// The beginning of what it said.
+        /// The beginning of the answer.
         body: String,
     },
 }
 
-/// The answer to come: JSON, or nothing.
+/// The future answer: JSON, or nothing.
 pub type Invocation<'a> = Pin<Box<dyn Future<Output = Result<Bytes, FunctionError>> + Send + 'a>>;
 
 /// A function that takes the event of a Kafka event source.
 pub trait Function: Send + Sync {
-    /// Invokes it with the event's JSON. Dropping the future gives the invocation up.
+    /// Invokes the function with the event's JSON. Dropping the future cancels the wait for the invocation.
     fn invoke(&self, payload: Bytes) -> Invocation<'_>;
 }
 
-/// How long an invocation of `consume` may take, as template.yaml has it.
+/// The timeout of `consume` in template.yaml.
 pub const CONSUME_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// `consume` in this process.
@@ -57,8 +57,8 @@ pub struct InProcess(pub Arc<Consume>);
 impl Function for InProcess {
     fn invoke(&self, payload: Bytes) -> Invocation<'_> {
         let consume = Arc::clone(&self.0);
-        // A task of its own: it may run on another core than the mapping, and a panic in it is an invocation that
-        // failed, as it is on Lambda.
+        // Runs in its own task: it may run on another core than the mapping, and a panic only fails the
+        // invocation, as on Lambda.
         let task = AbortOnDropHandle::new(tokio::spawn(async move { consume.invoke(&payload, CONSUME_TIMEOUT).await }));
         Box::pin(async move {
             match task.await {
@@ -80,14 +80,14 @@ pub struct OverHttp {
     url: Url,
 }
 
-/// Above the 14 minutes that a function with a Kafka source may take.
+/// Exceeds the 14 minutes that a function with a Kafka source may run.
 const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
 
 impl OverHttp {
-    /// The function `name` at `endpoint`.
+    /// Addresses the function `name` at `endpoint`.
     ///
     /// # Errors
-    /// The endpoint cannot take a path, or the HTTP client cannot be set up.
+    /// The endpoint cannot have a path, or the HTTP client cannot be set up.
     pub fn new(endpoint: &Url, name: &str) -> Result<Self, EndpointError> {
         let mut url = endpoint.clone();
         url.path_segments_mut().map_err(|()| EndpointError::NotABase(endpoint.clone()))?.pop_if_empty().extend([
@@ -138,10 +138,10 @@ impl Function for OverHttp {
     }
 }
 
-/// Why an address is not one that functions can be invoked at.
+/// Why functions cannot be invoked at an address.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// Such as `mailto:`.
+    /// The address cannot have a path, such as `mailto:`.
     #[error("{0} is not an address with a path, such as http://127.0.0.1:9000")]
     NotABase(Url),
     /// The HTTP client could not be set up.
@@ -149,7 +149,7 @@ pub enum EndpointError {
     Client(#[source] reqwest::Error),
 }
 
-/// What the Runtime API makes of a handler's error.
+/// A handler's error as the Runtime API reports it.
 #[derive(Debug, serde::Deserialize)]
 struct ErrorAnswer {
     #[serde(rename = "errorType")]

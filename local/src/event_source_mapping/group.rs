@@ -1,5 +1,5 @@
-//! The member of the consumer group: a thread that serves librdkafka's events, and starts and stops a poller as the
-//! group gives it partitions and takes them away.
+//! The consumer group's member: a thread that serves librdkafka's events, and that starts and stops a poller as the
+//! group assigns and revokes partitions.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -15,25 +15,35 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Progress;
 use super::batch::{Envelope, Source};
 use super::configuration::MappingConfiguration;
 use super::delivery::Delivery;
-use super::discard::Destination;
 use super::function::Function;
 use super::outage::Outage;
 use super::poller::{self, Poller};
 use super::segment::Origin;
 
-pub(super) type GroupConsumer = BaseConsumer<Member>;
+/// The state of a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum MappingState {
+    /// It is reading.
+    Reading,
+    /// Nothing is in flight, and no further invocation begins.
+    Drained,
+    /// It has left the group.
+    Left,
+}
 
-/// How often the thread looks whether it is to stop; events are served at once.
+type GroupConsumer = BaseConsumer<Member>;
+
+/// The interval at which the thread checks whether it should stop. It serves events immediately.
 const TURN: Duration = Duration::from_millis(100);
-/// How long the invocations that run may take to finish when the group takes the partitions away. The group waits for
-/// us; what is not finished by then is delivered again by whoever gets the partition.
+/// How long running invocations may take to finish when the group revokes the partitions. The group waits for this
+/// member. The partitions' next owner delivers unfinished batches again.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What one assignment of partitions hands to the next; librdkafka calls it when the group's assignment changes.
+/// State that passes from one assignment of partitions to the next. librdkafka calls it when the group's assignment
+/// changes.
 pub(super) struct Member {
     configuration: MappingConfiguration,
     bootstrap_servers: String,
@@ -42,23 +52,21 @@ pub(super) struct Member {
     runtime: Handle,
     hurry: CancellationToken,
     consumer: OnceLock<Weak<GroupConsumer>>,
-    destination: Arc<Destination>,
     poller: Mutex<Option<Poller>>,
     outage: Mutex<Outage>,
 }
 
 impl Member {
-    /// Starts the thread, and tells how far it has come.
+    /// Starts the thread, and reports the mapping's state.
     pub(super) fn join(
         configuration: MappingConfiguration,
         kafka: &KafkaSettings,
         function: Arc<dyn Function>,
         stop: CancellationToken,
         hurry: CancellationToken,
-    ) -> KafkaResult<watch::Receiver<Progress>> {
+    ) -> KafkaResult<watch::Receiver<MappingState>> {
         let group = configuration.group.clone();
         let topics = configuration.topics.clone();
-        let destination = Arc::new(Destination::new(configuration.on_error.destination.as_ref(), kafka)?);
         let member = Self {
             configuration,
             bootstrap_servers: kafka.bootstrap_servers.clone(),
@@ -67,7 +75,6 @@ impl Member {
             runtime: Handle::current(),
             hurry,
             consumer: OnceLock::new(),
-            destination,
             poller: Mutex::default(),
             outage: Mutex::default(),
         };
@@ -77,44 +84,45 @@ impl Member {
                 .set("group.id", &group)
                 .set("auto.offset.reset", "earliest")
                 .set("enable.auto.commit", "false")
-                // Whoever dies without a word is replaced after this long. Brokers take no less by default.
+                // The time after which the group removes a member that died. By default, brokers accept no shorter
+                // time.
                 .set("session.timeout.ms", "6000")
                 .set("heartbeat.interval.ms", "1500")
-                // Each partition's records wait in its own queue while its batch is in flight; from there on
-                // librdkafka stops fetching. This, and two batches and an event, is what a partition holds at most.
+                // Each partition's records wait in its own queue while its batch is in flight. At this size librdkafka
+                // stops fetching, so a partition holds at most this much, two batches and an event.
                 .set("queued.max.messages.kbytes", "8192")
                 .set("fetch.queue.backoff.ms", "20")
                 .set("fetch.error.backoff.ms", "100")
-                // Partitions that are added, topics that are created later.
+                // Discovers new partitions, and topics that are created later.
                 .set("topic.metadata.refresh.interval.ms", "10000")
                 .create_with_context(member)?,
         );
-        // The callback needs the consumer as it is shared, to hand a part of it to each partition.
+        // The callback needs the shared consumer, because each partition receives a part of it.
         let _first = consumer.context().consumer.set(Arc::downgrade(&consumer));
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics)?;
 
-        let (report, progress) = watch::channel(Progress::Reading);
+        let (report, state) = watch::channel(MappingState::Reading);
         std::thread::Builder::new()
             .name(group)
             .spawn(move || {
                 while !stop.is_cancelled() {
                     serve(&consumer);
                 }
-                // However long the invocations take, unless they are hurried.
+                // Waits for the invocations without a limit, unless they are hurried.
                 let achieved = consumer.context().finish(None);
-                report.send_replace(Progress::Drained);
+                report.send_replace(MappingState::Drained);
                 commit(&achieved, &consumer);
-                // Closes it, which leaves the group.
+                // Closes the consumer, which leaves the group.
                 drop(consumer);
-                report.send_replace(Progress::Left);
+                report.send_replace(MappingState::Left);
             })
-            .map_err(|error| KafkaError::ClientCreation(format!("no thread for it: {error}")))?;
-        Ok(progress)
+            .map_err(|error| KafkaError::ClientCreation(format!("its thread could not be started: {error}")))?;
+        Ok(state)
     }
 
-    /// Reads the partitions that were assigned. An assignment is always of all: it replaces the one before, which was
-    /// revoked.
+    /// Starts reading the assigned partitions. An assignment always lists all of them: it replaces the previous one,
+    /// which was revoked.
     fn begin(&self, assigned: &TopicPartitionList) {
         let consumer = self.consumer.get().cloned().unwrap_or_default();
         let mut queues = Vec::with_capacity(assigned.count());
@@ -138,8 +146,6 @@ impl Member {
                 group: self.configuration.group.clone(),
                 envelope: Envelope::new(&source, &self.bootstrap_servers),
                 function: Arc::clone(&self.function),
-                policy: self.configuration.on_error.clone(),
-                destination: Arc::clone(&self.destination),
                 stop: CancellationToken::new(),
                 abort: self.hurry.child_token(),
             },
@@ -149,36 +155,36 @@ impl Member {
         *self.poller.lock().unwrap_or_else(PoisonError::into_inner) = Some(poller);
     }
 
-    /// Lets the poller finish, if there is one, and returns what it achieved.
+    /// Lets the poller finish, if there is one, and returns the offsets that it reached.
     fn finish(&self, patience: Option<Duration>) -> TopicPartitionList {
         let poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner).take();
         poller.map(|poller| poller.finish(patience)).unwrap_or_default()
     }
 }
 
-/// Serves the group's events for one turn.
+/// Serves the group's events for one interval.
 fn serve(consumer: &GroupConsumer) {
     match consumer.poll(TURN) {
         None => {}
-        // Each comes to `ClientContext::error`, too, with a reason.
+        // `ClientContext::error` receives each of these too, with a reason.
         Some(Err(_error)) => {}
-        // Every partition's queue is split off before its first record is fetched. Should one come here all the same,
-        // its queue fetches it again.
+        // Every partition's queue is split off before its first record is fetched. If a record arrives here all the
+        // same, its queue fetches it again.
         Some(Ok(message)) => {
             let offset = Offset::Offset(message.offset());
             if let Err(error) = consumer.seek(message.topic(), message.partition(), offset, REVOKE_PATIENCE) {
-                tracing::error!("a record came past its partition's queue: {error}");
+                tracing::error!("a record bypassed its partition's queue: {error}");
             }
         }
     }
 }
 
-/// Waits for the broker's answer, unlike the commits before: nothing comes after it that would make up for it.
+/// Waits for the broker's answer, unlike earlier commits: no later commit would make up for this one.
 fn commit(achieved: &TopicPartitionList, consumer: &GroupConsumer) {
     if achieved.count() > 0
         && let Err(error) = consumer.commit(achieved, CommitMode::Sync)
     {
-        tracing::warn!("offsets were not committed, their batches will be delivered again: {error}");
+        tracing::warn!("offsets were not committed, so their batches will be delivered again: {error}");
     }
 }
 
@@ -190,7 +196,7 @@ impl ClientContext for Member {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // What matters comes as an error, too.
+        // Errors that matter are also reported as events.
         tracing::debug!(group = self.configuration.group, ?level, facility, "{message}");
     }
 
@@ -200,7 +206,7 @@ impl ClientContext for Member {
         self.access.note(&error, reason);
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         if outage.is_worth_saying(Instant::now()) {
-            tracing::warn!(group, "Kafka is not to be reached, and tried again: {error}: {reason}");
+            tracing::warn!(group, "Kafka is unreachable, retrying: {error}: {reason}");
         }
     }
 }
@@ -208,7 +214,7 @@ impl ClientContext for Member {
 impl ConsumerContext for Member {
     fn pre_rebalance(&self, consumer: &GroupConsumer, rebalance: &Rebalance<'_>) {
         match rebalance {
-            // Before librdkafka begins to fetch, so that no record misses its queue.
+            // Splits the queues before librdkafka begins to fetch, so that no record bypasses its queue.
             Rebalance::Assign(assigned) => self.begin(assigned),
             Rebalance::Revoke(_all) => commit(&self.finish(Some(REVOKE_PATIENCE)), consumer),
             Rebalance::Error(error) => {
@@ -221,7 +227,7 @@ impl ConsumerContext for Member {
         if let Err(error) = result {
             tracing::warn!(
                 group = self.configuration.group,
-                "offsets were not committed, the next batch's will be: {error}"
+                "offsets were not committed, but the next batch's commit includes them: {error}"
             );
         }
     }

@@ -1,15 +1,16 @@
-//! When a broker that is not to be reached is worth a line in the log.
+//! Decides when an unreachable broker is worth a log line.
 
 use std::time::{Duration, Instant};
 
-/// A broker that restarts is back sooner, and librdkafka says so with every try.
+/// Shorter outages are not logged: a restarting broker is back sooner, and librdkafka reports an error on every
+/// attempt.
 const WORTH_SAYING: Duration = Duration::from_secs(3);
-/// How long it is said once.
+/// The interval between log lines.
 const SAID_FOR: Duration = Duration::from_secs(30);
-/// Without an error for this long, the last outage is over.
+/// An outage is over after this long without an error.
 const OVER: Duration = Duration::from_secs(10);
 
-/// A row of errors.
+/// A series of errors.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     began: Option<Instant>,
@@ -18,7 +19,7 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    /// Takes an error into account, and answers whether to say it.
+    /// Records an error, and returns whether to log it.
     pub(super) fn is_worth_saying(&mut self, now: Instant) -> bool {
         let is_over = self.last.is_none_or(|last| now.duration_since(last) > OVER);
         if is_over {
@@ -39,14 +40,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_said_once_it_lasts_and_then_every_half_minute() {
+    fn an_outage_is_logged_once_it_lasts_and_then_every_half_minute() {
         let begun = Instant::now();
         let mut outage = Outage::default();
         let mut said_at = |seconds: &[u64]| -> Vec<u64> {
             let is_said = |second: &&u64| outage.is_worth_saying(begun + Duration::from_secs(**second));
             seconds.iter().filter(is_said).copied().collect()
         };
-        // A short one, and nothing for a while.
+        // A short outage, followed by a quiet period.
         assert_eq!(said_at(&[0, 1, 2]), [0; 0]);
         assert_eq!(said_at(&[20, 22]), [0; 0]);
         assert_eq!(said_at(&[23, 24, 33, 43, 52, 53, 54, 63]), [23, 53]);

@@ -1,9 +1,8 @@
-//! The event poller: puts the records of the partitions that the group has assigned into batches and has them
-//! delivered.
+//! The event poller: groups the records of the assigned partitions into batches and has them delivered.
 //!
-//! A partition's records are delivered in order, one batch of them in flight. A batch may hold records of several
-//! partitions. While it is in flight, the other partitions' batches go out beside it, and of its own partitions the
-//! next batch is put together, no more; what comes after waits in librdkafka's queues, which are bounded.
+//! A partition's records are delivered in order, with one batch in flight at a time. A batch may contain records of
+//! several partitions. While it is in flight, batches of other partitions are delivered concurrently. Of its own
+//! partitions, only the next batch is prepared; later records wait in librdkafka's queues, which are bounded.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
 
 use std::sync::mpsc as blocking;
@@ -11,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant as BlockingInstant};
 
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -20,11 +19,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, frame_bytes};
-use super::delivery::{Delivery, GivenUp};
-use super::group::{GroupConsumer, Member};
+use super::delivery::{Delivery, Stopped};
 use super::segment::{Origin, Segment};
 
-/// A poller at work.
+/// A running poller.
 pub(super) struct Poller {
     stop: CancellationToken,
     abort: CancellationToken,
@@ -32,9 +30,9 @@ pub(super) struct Poller {
 }
 
 impl Poller {
-    /// Takes no further records, begins no further invocation, and waits until nothing is in flight; after `patience`,
-    /// does not wait for the invocations that run. Returns the offsets after the last records that the function has
-    /// taken. Blocks.
+    /// Takes no further records, begins no further invocation, and waits until nothing is in flight. After `patience`,
+    /// stops waiting for running invocations. Returns the offsets after the last records that the function accepted.
+    /// Blocks the thread.
     pub(super) fn finish(&self, patience: Option<Duration>) -> TopicPartitionList {
         self.stop.cancel();
         if let Some(patience) = patience {
@@ -49,17 +47,17 @@ impl Poller {
     }
 }
 
-/// What a poller needs.
-pub(super) struct Start {
+/// The settings and handles of a poller.
+pub(super) struct Start<C: ConsumerContext + 'static> {
     pub(super) batch_size: usize,
     pub(super) window: Duration,
     pub(super) delivery: Delivery,
-    pub(super) consumer: Weak<GroupConsumer>,
+    pub(super) consumer: Weak<BaseConsumer<C>>,
 }
 
-impl Start {
-    /// Begins to read these partitions.
-    pub(super) fn begin(self, queues: Vec<(Origin, PartitionQueue<Member>)>, runtime: &Handle) -> Poller {
+impl<C: ConsumerContext + 'static> Start<C> {
+    /// Starts reading these partitions.
+    pub(super) fn begin(self, queues: Vec<(Origin, PartitionQueue<C>)>, runtime: &Handle) -> Poller {
         let Self { batch_size, window, delivery, consumer } = self;
         let arrived = Arc::new(Notify::new());
         let lanes = queues.into_iter().map(|(origin, mut queue)| {
@@ -81,8 +79,8 @@ impl Start {
             achieved: TopicPartitionList::new(),
         };
         runtime.spawn(async move {
-            // The queues, parts of the consumer, are gone before anybody hears that this has ended: the consumer is
-            // closed where its last owner lets it go, and that is to be the group's thread.
+            // The queues are parts of the consumer. They are dropped before the poller reports its end, because the
+            // last owner closes the consumer, and that should be the group's thread.
             let achieved = reader.read().await;
             let _sent = finish.send(achieved);
         });
@@ -91,22 +89,22 @@ impl Start {
 }
 
 /// One partition.
-struct Lane {
-    queue: PartitionQueue<Member>,
-    /// What was read and is not in flight.
+struct Lane<C: ConsumerContext + 'static> {
+    queue: PartitionQueue<C>,
+    /// Records that were read and are not in flight.
     pending: Segment,
-    /// Since when there is something.
+    /// When the first of them arrived.
     pending_since: Option<Instant>,
     is_in_flight: bool,
 }
 
-impl Lane {
-    fn new(origin: Origin, queue: PartitionQueue<Member>) -> Self {
+impl<C: ConsumerContext> Lane<C> {
+    fn new(origin: Origin, queue: PartitionQueue<C>) -> Self {
         let pending = Segment::new(Arc::new(origin));
         Self { queue, pending, pending_since: None, is_in_flight: false }
     }
 
-    /// Takes the first records away, as many as fit.
+    /// Takes as many of the first records as fit.
     fn take(&mut self, most_records: usize, most_bytes: usize) -> Segment {
         let fitting = self.pending.fitting(most_bytes).min(most_records);
         let taken = self.pending.take(fitting);
@@ -118,29 +116,29 @@ impl Lane {
     }
 }
 
-struct Reader {
-    lanes: Vec<Lane>,
+struct Reader<C: ConsumerContext + 'static> {
+    lanes: Vec<Lane<C>>,
     arrived: Arc<Notify>,
     batch_size: usize,
     window: Duration,
     delivery: Arc<Delivery>,
-    in_flight: JoinSet<Result<Delivered, GivenUp>>,
-    consumer: Weak<GroupConsumer>,
+    in_flight: JoinSet<Result<Delivered, Stopped>>,
+    consumer: Weak<BaseConsumer<C>>,
     achieved: TopicPartitionList,
 }
 
-/// The offsets after the last records of a batch that was delivered.
+/// Returns the offsets after the last records of a delivered batch.
 type Delivered = Vec<(Arc<Origin>, i64)>;
 
-impl Reader {
-    /// Until it is stopped.
+impl<C: ConsumerContext> Reader<C> {
+    /// Runs until it is stopped.
     async fn read(mut self) -> TopicPartitionList {
-        // librdkafka signals that an empty queue got something. In case that a record and something else came at
-        // once, look again after this long.
+        // librdkafka signals when an empty queue receives something. In case a record arrived together with another
+        // event, check again after this time.
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         let stop = self.delivery.stop.clone();
         while !stop.is_cancelled() {
-            self.take_what_is_there().await;
+            self.take_available().await;
             while let Some(batch) = self.complete_batch() {
                 self.send(batch);
             }
@@ -159,8 +157,8 @@ impl Reader {
         self.achieved
     }
 
-    async fn take_what_is_there(&mut self) {
-        // How many records other tasks of this core have to wait for.
+    async fn take_available(&mut self) {
+        // The number of records to read before other tasks on this core get a chance to run.
         const TURN: usize = 256;
         let most_bytes = self.delivery.envelope.room();
         let mut taken = 0;
@@ -180,13 +178,13 @@ impl Reader {
         }
     }
 
-    /// A batch that is to go out now, if there is one: of one partition that fills it; else of all that have nothing
-    /// in flight, if together they fill it or the first record's window is over.
+    /// Returns a batch that is due, if there is one: the records of one partition that fills a batch, or else those of
+    /// all partitions with nothing in flight, if together they fill it or the first record's window is over.
     fn complete_batch(&mut self) -> Option<Batch> {
         let room = self.delivery.envelope.room();
-        let bytes = |lane: &Lane| lane.pending.json().len() + frame_bytes(&lane.pending);
+        let bytes = |lane: &Lane<C>| lane.pending.json().len() + frame_bytes(&lane.pending);
         let (mut records, mut all_bytes, mut is_due) = (0, 0, false);
-        let mut idle: Vec<&mut Lane> =
+        let mut idle: Vec<&mut Lane<C>> =
             self.lanes.iter_mut().filter(|lane| !lane.is_in_flight && !lane.pending.is_empty()).collect();
         for lane in &idle {
             records += lane.pending.len();
@@ -196,7 +194,7 @@ impl Reader {
         if !is_due && records < self.batch_size && all_bytes <= room {
             return None;
         }
-        let fills = |lane: &&mut Lane| lane.pending.len() >= self.batch_size || bytes(lane) > room;
+        let fills = |lane: &&mut Lane<C>| lane.pending.len() >= self.batch_size || bytes(lane) > room;
         if let Some(full) = idle.iter().position(fills) {
             idle = vec![idle.swap_remove(full)];
         }
@@ -205,12 +203,12 @@ impl Reader {
         let (mut records_left, mut bytes_left) = (self.batch_size, room);
         for lane in idle {
             let most_bytes = bytes_left.saturating_sub(frame_bytes(&lane.pending));
-            // A record that is too large for any batch is delivered alone, for the function to refuse.
+            // A record that is too large for any batch is delivered alone, so that the function rejects it.
             let is_alone = batch.is_empty() && lane.pending.fitting(most_bytes) == 0;
             let segment = if is_alone { lane.take(1, usize::MAX) } else { lane.take(records_left, most_bytes) };
             records_left -= segment.len();
             bytes_left = bytes_left.saturating_sub(segment.json().len() + frame_bytes(&segment));
-            // What comes next would be out of room as well, or out of turn.
+            // Later records would not fit either, or would be out of order.
             let is_cut = !lane.pending.is_empty();
             batch.add(segment);
             if is_cut {
@@ -220,7 +218,7 @@ impl Reader {
         Some(batch)
     }
 
-    /// When the first window ends of what could go out.
+    /// Returns when the first window of the waiting records ends.
     fn window_ends(&self) -> Option<Instant> {
         let waiting = self.lanes.iter().filter(|lane| !lane.is_in_flight).filter_map(|lane| lane.pending_since);
         waiting.min().map(|since| since + self.window)
@@ -232,17 +230,18 @@ impl Reader {
             let next_offset =
                 |segment: &Segment| segment.next_offset().map(|offset| (Arc::clone(&segment.origin), offset));
             let delivered: Delivered = batch.segments().iter().filter_map(next_offset).collect();
-            delivery.deliver(batch).await.map(|()| delivered)
+            delivery.deliver(&batch).await.map(|()| delivered)
         });
     }
 
-    /// Commits what was delivered. What was given up belongs to an end: its partitions are read no further.
-    fn settle(&mut self, ended: Result<Result<Delivered, GivenUp>, tokio::task::JoinError>) {
+    /// Commits the offsets of a delivered batch. An interrupted delivery belongs to a poller that is stopping, which
+    /// reads its partitions no further.
+    fn settle(&mut self, ended: Result<Result<Delivered, Stopped>, tokio::task::JoinError>) {
         let delivered = match ended {
             Ok(Ok(delivered)) => delivered,
-            Ok(Err(GivenUp)) => return,
+            Ok(Err(Stopped)) => return,
             Err(panic) => {
-                tracing::error!("a delivery broke down, so its partitions are read no further: {panic}");
+                tracing::error!("a delivery panicked; its partitions are no longer read: {panic}");
                 return;
             }
         };
@@ -250,7 +249,7 @@ impl Reader {
         for (origin, next_offset) in delivered {
             let next_offset = Offset::Offset(next_offset);
             for list in [&mut offsets, &mut self.achieved] {
-                // Refused is only an offset below zero.
+                // Only a negative offset is rejected.
                 let _set = match list.find_partition(&origin.topic, origin.partition) {
                     Some(mut element) => element.set_offset(next_offset),
                     None => list.add_partition_offset(&origin.topic, origin.partition, next_offset),
@@ -263,8 +262,8 @@ impl Reader {
         self.commit(&offsets);
     }
 
-    /// Without waiting for the broker: a commit that is lost costs a batch that is delivered again, and the next
-    /// one's covers it.
+    /// Commits without waiting for the broker. If the commit is lost, the next one covers it; at worst, one batch is delivered
+    /// again.
     fn commit(&self, offsets: &TopicPartitionList) {
         let Some(consumer) = self.consumer.upgrade() else {
             return;

@@ -1,12 +1,10 @@
-//! A record as the event's JSON has it.
-
-use std::collections::BTreeMap;
+//! Writes a record in the JSON of the event.
 
 use base64_simd::STANDARD;
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _, Timestamp};
 
-/// Appends a record that begins with `start`; answers its time, milliseconds since the Unix epoch, if it has one.
-pub(super) fn write(json: &mut Vec<u8>, start: &[u8], message: &BorrowedMessage<'_>) -> Option<i64> {
+/// Appends a record that begins with `start`.
+pub(super) fn write(json: &mut Vec<u8>, start: &[u8], message: &BorrowedMessage<'_>) {
     let (timestamp_ms, timestamp_type) = match message.timestamp() {
         Timestamp::CreateTime(ms) => (ms, "CREATE_TIME"),
         Timestamp::LogAppendTime(ms) => (ms, "LOG_APPEND_TIME"),
@@ -27,7 +25,6 @@ pub(super) fn write(json: &mut Vec<u8>, start: &[u8], message: &BorrowedMessage<
         write_headers(json, headers);
     }
     json.extend_from_slice(b"]}");
-    message.timestamp().to_millis()
 }
 
 fn write_base64(json: &mut Vec<u8>, bytes: Option<&[u8]>) {
@@ -41,7 +38,7 @@ fn write_base64(json: &mut Vec<u8>, bytes: Option<&[u8]>) {
     }
 }
 
-/// Each header is an object of its own, as names may repeat, and its bytes are signed, as Java's are.
+/// Writes each header as an object of its own, because names may repeat. Its bytes are signed, as in Java.
 fn write_headers(json: &mut Vec<u8>, headers: &BorrowedHeaders) {
     for (index, header) in headers.iter().enumerate() {
         if index > 0 {
@@ -61,16 +58,16 @@ fn write_headers(json: &mut Vec<u8>, headers: &BorrowedHeaders) {
                 }
                 json.push(b']');
             }
-            // As Lambda has been seen to write it.
+            // Matches the output observed from Lambda.
             None => json.extend_from_slice(b"{}"),
         }
         json.push(b'}');
     }
 }
 
-/// As `write!` does, in a third of the time: headers have a number for each byte.
+/// Formats like `write!` in a third of the time. Headers contain one number per byte.
 fn write_number(json: &mut Vec<u8>, number: i64) {
-    // Of the magnitude of `i64::MIN`.
+    // The magnitude of `i64::MIN`.
     const MOST_DIGITS: usize = 19;
     let mut digits = [0; MOST_DIGITS];
     let mut start = MOST_DIGITS;
@@ -89,41 +86,6 @@ fn write_number(json: &mut Vec<u8>, number: i64) {
     json.extend_from_slice(&digits[start..]);
 }
 
-/// A record that was written, taken apart again.
-#[derive(Debug)]
-pub(super) struct Original {
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Option<Vec<u8>>,
-    pub(super) headers: Vec<(String, Option<Vec<u8>>)>,
-}
-
-/// Takes a record apart; none if it is not one that [`write`] has written.
-pub(super) fn read(json: &[u8]) -> Option<Original> {
-    #[derive(serde::Deserialize)]
-    struct Written<'a> {
-        key: Option<&'a str>,
-        value: Option<&'a str>,
-        headers: Vec<BTreeMap<String, HeaderValue>>,
-    }
-    #[derive(serde::Deserialize)]
-    #[serde(untagged)]
-    enum HeaderValue {
-        Bytes(Vec<i8>),
-        Null {},
-    }
-    let written: Written<'_> = serde_json::from_slice(json).ok()?;
-    let decoded = |text: Option<&str>| text.map(|text| STANDARD.decode_to_vec(text)).transpose();
-    let header = |(name, value)| match value {
-        HeaderValue::Bytes(bytes) => (name, Some(bytes.into_iter().map(i8::cast_unsigned).collect())),
-        HeaderValue::Null {} => (name, None),
-    };
-    Some(Original {
-        key: decoded(written.key).ok()?,
-        value: decoded(written.value).ok()?,
-        headers: written.headers.into_iter().flatten().map(header).collect(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,21 +97,9 @@ mod tests {
     }
 
     #[test]
-    fn every_number_is_written_as_the_standard_library_writes_it() {
+    fn numbers_are_written_as_the_standard_library_writes_them() {
         for number in [0, 1, -1, 9, 10, -128, 127, 1_545_084_650_987, i64::MAX, i64::MIN] {
             assert_eq!(written(number), number.to_string());
         }
-    }
-
-    #[test]
-    fn a_record_is_read_as_it_was_written() {
-        let json = br#"{"topic":"t","partition":0,"offset":1,"timestamp":2,"timestampType":"CREATE_TIME","key":"a/8=",
-            "value":null,"headers":[{"trace":[0,127,-128,-1]},{"trace":[]},{"quo\"te":{}}]}"#;
-        let Some(Original { key, value, headers }) = read(json) else {
-            panic!("it is a record");
-        };
-        assert_eq!((key, value), (Some(b"k\xff".to_vec()), None));
-        let trace = |bytes: &[u8]| ("trace".to_owned(), Some(bytes.to_vec()));
-        assert_eq!(headers, [trace(&[0, 127, 128, 255]), trace(&[]), ("quo\"te".to_owned(), None)]);
     }
 }

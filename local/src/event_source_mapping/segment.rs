@@ -1,4 +1,4 @@
-//! One partition's records in a row, as JSON that can be cut between any two of them.
+//! Consecutive records of one partition, as JSON that can be split between any two of them.
 
 use std::sync::Arc;
 
@@ -6,14 +6,14 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 
 use super::record;
 
-/// A partition, and what its records have in common.
+/// A partition, and the prefix that its records share.
 #[derive(Debug)]
 pub(super) struct Origin {
     pub(super) topic: String,
     pub(super) partition: i32,
-    /// As the event and a partial batch response name it.
+    /// The partition's name in the event.
     pub(super) name: String,
-    /// What every record begins with. A topic's name has letters, digits, dot, underscore and hyphen only.
+    /// The start of every record. A topic's name contains only letters, digits, dots, underscores and hyphens.
     record_start: Vec<u8>,
 }
 
@@ -28,17 +28,15 @@ impl Origin {
     }
 }
 
-/// Where a record ends in the JSON, and what one asks of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+/// Where a record ends in the JSON, and its offset.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
     end: usize,
-    pub(super) offset: i64,
-    /// Milliseconds since the Unix epoch.
-    pub(super) timestamp_ms: Option<i64>,
+    offset: i64,
 }
 
 /// Records of one partition, in order, separated by commas.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Segment {
     pub(super) origin: Arc<Origin>,
     json: Vec<u8>,
@@ -62,22 +60,11 @@ impl Segment {
         &self.json
     }
 
-    /// The records with their JSON.
-    pub(super) fn records(&self) -> impl Iterator<Item = (&Mark, &[u8])> {
-        let starts = std::iter::once(0).chain(self.marks.iter().map(|mark| mark.end + 1));
-        self.marks.iter().zip(starts).map(|(mark, start)| (mark, &self.json[start..mark.end]))
-    }
-
     pub(super) fn offsets(&self) -> impl Iterator<Item = i64> {
         self.marks.iter().map(|mark| mark.offset)
     }
 
-    /// Whether a record of this offset is among them.
-    pub(super) fn has(&self, offset: i64) -> bool {
-        self.marks.binary_search_by_key(&offset, |mark| mark.offset).is_ok()
-    }
-
-    /// The offset after the last record's.
+    /// Returns the offset after the last record's.
     pub(super) fn next_offset(&self) -> Option<i64> {
         self.marks.last().map(|mark| mark.offset + 1)
     }
@@ -86,16 +73,16 @@ impl Segment {
         if !self.is_empty() {
             self.json.push(b',');
         }
-        let timestamp_ms = record::write(&mut self.json, &self.origin.record_start, message);
-        self.marks.push(Mark { end: self.json.len(), offset: message.offset(), timestamp_ms });
+        record::write(&mut self.json, &self.origin.record_start, message);
+        self.marks.push(Mark { end: self.json.len(), offset: message.offset() });
     }
 
-    /// How many of its first records have room in as many bytes.
+    /// Returns how many of the first records fit into this many bytes.
     pub(super) fn fitting(&self, most_bytes: usize) -> usize {
         self.marks.partition_point(|mark| mark.end <= most_bytes)
     }
 
-    /// Takes the first `count` records away.
+    /// Removes the first `count` records and returns them.
     pub(super) fn take(&mut self, count: usize) -> Self {
         let mut rest = Self::new(Arc::clone(&self.origin));
         if let Some(cut) = count.checked_sub(1).and_then(|last| self.marks.get(last)).map(|mark| mark.end + 1) {
@@ -104,7 +91,7 @@ impl Segment {
                 rest.marks.extend(self.marks.drain(count..).map(|mark| Mark { end: mark.end - cut, ..mark }));
                 self.json.truncate(cut - 1);
             } else {
-                // What comes next is likely of about this size.
+                // The remainder will probably grow to about this size.
                 rest.json.reserve(self.json.len());
                 rest.marks.reserve(self.marks.len());
             }
@@ -113,53 +100,38 @@ impl Segment {
             rest
         }
     }
-
-    /// Takes the records away for which `is_taken` says so.
-    pub(super) fn extract(&mut self, is_taken: impl Fn(&Mark) -> bool) -> Self {
-        let mut taken = Self::new(Arc::clone(&self.origin));
-        if self.marks.iter().any(&is_taken) {
-            let mut kept = Self::new(Arc::clone(&self.origin));
-            for (mark, json) in self.records() {
-                let to = if is_taken(mark) { &mut taken } else { &mut kept };
-                to.append(mark, json);
-            }
-            *self = kept;
-        }
-        taken
-    }
-
-    fn append(&mut self, mark: &Mark, json: &[u8]) {
-        if !self.is_empty() {
-            self.json.push(b',');
-        }
-        self.json.extend_from_slice(json);
-        self.marks.push(Mark { end: self.json.len(), ..*mark });
-    }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
 
-    /// A segment of records that are no more than their offsets.
+    /// Returns a segment whose records are just their offsets.
     pub(crate) fn segment(topic: &str, offsets: impl IntoIterator<Item = i64>) -> Segment {
         let mut segment = Segment::new(Arc::new(Origin::new(topic, 0)));
         for offset in offsets {
-            let mark = Mark { end: 0, offset, timestamp_ms: Some(offset) };
-            segment.append(&mark, offset.to_string().as_bytes());
+            if !segment.is_empty() {
+                segment.json.push(b',');
+            }
+            segment.json.extend_from_slice(offset.to_string().as_bytes());
+            segment.marks.push(Mark { end: segment.json.len(), offset });
         }
         segment
     }
 
+    /// Returns the records' JSON, separated by spaces, and checks each against its mark.
     fn text(segment: &Segment) -> String {
-        let records = segment.records().map(|(_, json)| String::from_utf8_lossy(json).into_owned());
-        let joined: Vec<String> = records.collect();
-        assert_eq!(joined.join(","), String::from_utf8_lossy(segment.json()));
-        joined.join(" ")
+        let text = String::from_utf8_lossy(segment.json()).replace(',', " ");
+        let mut start = 0;
+        for mark in &segment.marks {
+            assert_eq!(text[start..mark.end], mark.offset.to_string());
+            start = mark.end + 1;
+        }
+        text
     }
 
     #[test]
-    fn a_segment_is_cut_between_any_two_records_and_nothing_is_lost() {
+    fn a_segment_can_be_split_between_any_two_records_without_loss() {
         for count in 0..=4 {
             let mut rest = segment("t", [8, 9, 10, 11]);
             let first = rest.take(count);
@@ -169,16 +141,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_fits_is_counted_by_the_bytes() {
+    fn the_number_of_records_that_fit_depends_on_their_bytes() {
         let segment = segment("t", [8, 9, 10, 11]);
         assert_eq!([0, 1, 2, 3, 5, 6, 100].map(|bytes| segment.fitting(bytes)), [0, 1, 1, 2, 2, 3, 4]);
-    }
-
-    #[test]
-    fn records_are_taken_out_one_by_one() {
-        let mut rest = segment("t", [1, 2, 3, 4, 5]);
-        let even = rest.extract(|mark| mark.offset % 2 == 0);
-        assert_eq!((text(&even), text(&rest)), ("2 4".to_owned(), "1 3 5".to_owned()));
-        assert_eq!((rest.next_offset(), rest.has(3), rest.has(4)), (Some(6), true, false));
     }
 }

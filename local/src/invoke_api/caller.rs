@@ -1,5 +1,6 @@
-//! Who may invoke functions: programs on this machine, which could do all of it without us. No web page that is open
-//! on it: a browser sends a page's requests to any address, and asks nobody if they look like a form's.
+//! Restricts who may invoke functions. Programs on this machine may, because they could do the same without Sluice. Web
+//! pages that are open on it may not: a browser sends a page's requests to any address, without a preflight if they
+//! look like a form's.
 
 use axum::Json;
 use axum::extract::Request;
@@ -10,27 +11,28 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
-/// Browsers send it with every request, and no page can keep them from it (W3C Fetch Metadata).
+/// Browsers send it with every request, and no page can suppress it (W3C Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Lets through what no web page has sent.
+/// Rejects requests that a web page sent.
 pub(crate) async fn no_web_page(request: Request, next: Next) -> Response {
     let is_browsers = request.headers().contains_key(ORIGIN) || request.headers().contains_key(SEC_FETCH_SITE);
     if is_browsers || !names_loopback(request.uri(), request.headers()) {
         let answer = json!({
             "Type": "User",
-            "Message": "Functions are invoked by programs on this machine, at a loopback address, and by no web page",
+            "Message": "Only programs on this machine can invoke functions, at a loopback address. Web pages cannot.",
         });
         return (StatusCode::FORBIDDEN, Json(answer)).into_response();
     }
     next.run(request).await
 }
 
-/// Whether the request is for a loopback address by name: a page's own name can be made to lead here.
+/// Returns whether the request names a loopback address. This stops DNS rebinding, where the host name of a page
+/// resolves to this machine.
 fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
     let is_loopback = |authority: &Authority| {
         ["127.0.0.1", "[::1]", "localhost"].iter().any(|host| authority.host().eq_ignore_ascii_case(host))
-            // A user's name in it would be read as a host's by others.
+            // Rejects a user name, because other parsers might read it as the host.
             && !authority.as_str().contains('@')
     };
     let mut hosts = headers.get_all(HOST).iter();

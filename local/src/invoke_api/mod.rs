@@ -13,9 +13,10 @@ use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use console::ConsoleFunction;
 use consume::Consume;
 use lambda_runtime::{Context, Diagnostic};
-use report::Function as Report;
+use report::ReportFunction;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use shared::http::lambda::HttpFunction;
@@ -23,7 +24,7 @@ use shared::http::lambda::HttpFunction;
 use self::caller::no_web_page;
 use crate::event_source_mapping::function::CONSUME_TIMEOUT;
 
-/// Lambda's quota of a payload, and some room for what a request has beside it.
+/// Lambda's payload quota, plus some room for the rest of the request.
 const MOST_PAYLOAD_BYTES: usize = 7 * 1024 * 1024;
 
 /// All functions.
@@ -31,11 +32,12 @@ const MOST_PAYLOAD_BYTES: usize = 7 * 1024 * 1024;
 pub(crate) struct Functions {
     pub(crate) consume: Arc<Consume>,
     pub(crate) ingest: HttpFunction,
+    pub(crate) console: ConsoleFunction,
     pub(crate) users: HttpFunction,
-    pub(crate) report: Report,
+    pub(crate) report: ReportFunction,
 }
 
-/// The API's one route that we serve.
+/// Serves the API's one supported route.
 pub(crate) fn routes(functions: Functions) -> Router {
     Router::new()
         .route("/2015-03-31/functions/{name}/invocations", post(invoke))
@@ -49,9 +51,10 @@ async fn invoke(State(functions): State<Functions>, Path(name): Path<String>, pa
     let answer = match (name.as_str(), std::str::from_utf8(&payload)) {
         ("consume", _) => consumed(&functions.consume, &payload).await,
         ("ingest", Ok(event)) => functions.ingest.invoke(event, context).await.map_err(not_an_event),
+        ("console", Ok(event)) => functions.console.invoke(event, context).await.map_err(Diagnostic::from),
         ("users", Ok(event)) => functions.users.invoke(event, context).await.map_err(not_an_event),
         ("report", Ok(event)) => functions.report.invoke(event, context).await.map_err(Diagnostic::from),
-        ("ingest" | "users" | "report", Err(error)) => Err(not_an_event(error)),
+        ("ingest" | "console" | "users" | "report", Err(error)) => Err(not_an_event(error)),
         (name, _) => {
             let answer = json!({ "Type": "User", "Message": format!("Function not found: {name}") });
             return (StatusCode::NOT_FOUND, Json(answer)).into_response();

@@ -1,4 +1,4 @@
-//! The functions' binaries, built when they are wanted.
+//! Builds the functions' binaries on demand.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,10 +9,10 @@ use tokio::process::Command;
 
 use super::LambdaError;
 
-/// Builds with cargo, given `arguments` that choose what and how; answers the folder of the binaries.
+/// Builds with cargo; `arguments` choose the packages and the profile. Returns the binaries' folder.
 ///
 /// # Errors
-/// cargo is not there, or cannot build them.
+/// cargo is not installed, or the build fails.
 pub async fn build(arguments: &[&str]) -> Result<PathBuf, LambdaError> {
     let failed = |source| LambdaError::Start { name: "cargo build", source };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
@@ -31,10 +31,10 @@ pub async fn build(arguments: &[&str]) -> Result<PathBuf, LambdaError> {
     let messages = String::from_utf8_lossy(&output.stdout);
     let executable = messages.lines().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        // Not a dependency's build script.
+        // Skips the build scripts of dependencies.
         let is_ours = message["target"]["kind"] == serde_json::json!(["bin"]);
         message["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)
     });
     let folder = executable.as_deref().and_then(Path::parent).map(Path::to_owned);
-    folder.ok_or_else(|| failed(io::Error::other("it names no binary")))
+    folder.ok_or_else(|| failed(io::Error::other("cargo reported no binary")))
 }

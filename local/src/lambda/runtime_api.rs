@@ -1,4 +1,4 @@
-//! The Runtime API, which a function's process asks for its next invocation and gives its answers to.
+//! The Runtime API, from which a function's process requests invocations and to which it returns answers.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
@@ -16,16 +16,17 @@ use serde_json::json;
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
-use super::{Answer, Invocation, Plan, Queue};
+use super::plan::Plan;
+use super::queue::{Answer, Invocation, Queue};
 
-/// A process, as its Runtime API knows it.
+/// A process as its Runtime API sees it.
 #[derive(Debug)]
 pub(super) struct Slot {
     plan: Arc<Plan>,
     process: Mutex<Process>,
-    /// When the invocation that runs is to end; none while none runs.
+    /// The deadline of the running invocation; none while none runs.
     pub(super) ends: watch::Sender<Option<Instant>>,
-    /// When the process first asked for an invocation.
+    /// When the process first requested an invocation.
     pub(super) ready: watch::Sender<Option<Instant>>,
 }
 
@@ -45,12 +46,12 @@ impl Slot {
         Self { plan, process: Mutex::default(), ends, ready }
     }
 
-    /// Says which process it is.
+    /// Records which process this is.
     pub(super) fn belongs_to(&self, id: Option<Pid>) {
         self.process().id = id;
     }
 
-    /// Answers for a process that is no more. Says whether it had an invocation.
+    /// Ends the invocation of a process that exited. Returns whether there was one.
     pub(super) fn die(&self, answer: Answer) -> bool {
         let mut process = self.process();
         process.is_dead = true;
@@ -63,7 +64,7 @@ impl Slot {
         was_busy
     }
 
-    /// Gives the process an invocation, unless it is dead: a connection may outlive it.
+    /// Gives the process an invocation, unless the process is dead: a connection may outlive it.
     fn begin(&self, id: &str, answer: oneshot::Sender<Answer>) -> bool {
         let mut process = self.process();
         if process.is_dead {
@@ -75,12 +76,12 @@ impl Slot {
         true
     }
 
-    /// Answers the invocation, if the process has it.
+    /// Answers the invocation if the process holds it.
     fn end(&self, id: &str, answer: Answer) -> StatusCode {
         match self.process().running.take_if(|(running, _)| running == id) {
             Some((_, to)) => {
                 self.ends.send_replace(None);
-                // Whoever invoked it may have gone.
+                // The caller may have gone away.
                 let _gone = to.send(answer);
                 StatusCode::ACCEPTED
             }
@@ -91,7 +92,7 @@ impl Slot {
     fn signal(&self, signal: Signal) {
         let process = self.process();
         if let Some(id) = process.id.filter(|_| self.plan.freezes && !process.is_dead) {
-            // It may have ended just now.
+            // The invocation may have ended just now.
             let _gone = kill_process(id, signal);
         }
     }
@@ -102,12 +103,12 @@ impl Slot {
 }
 
 impl Answer {
-    /// As Lambda says that a process ended.
+    /// Returns Lambda's error for a process that exited.
     pub(super) fn exited(how: &str) -> Self {
         Self::error("Runtime.ExitError", &format!("Runtime exited with error: {how}"))
     }
 
-    /// As Lambda says that an invocation took too long.
+    /// Returns Lambda's error for an invocation that timed out.
     pub(super) fn timed_out(after: Duration) -> Self {
         Self::error("Sandbox.Timedout", &format!("Task timed out after {:.2} seconds", after.as_secs_f64()))
     }
@@ -119,7 +120,7 @@ impl Answer {
 
 type Api = State<(Arc<Queue>, Arc<Slot>)>;
 
-/// The Runtime API of one process.
+/// Serves the Runtime API of one process.
 pub(super) fn routes(queue: Arc<Queue>, slot: Arc<Slot>) -> Router {
     Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))

@@ -1,5 +1,5 @@
-//! One sandbox: a process of the function and the Runtime API that it talks to. A process that is killed, or whose
-//! invocation takes too long, is started anew.
+//! A sandbox: a process of the function and its Runtime API. A process that is killed or whose invocation times out is
+//! restarted.
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -15,10 +15,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::plan::{LambdaError, Plan};
+use super::queue::{Answer, Queue};
 use super::runtime_api::{self, Slot};
-use super::{Answer, LambdaError, Plan, Queue};
 
-/// A sandbox. Dropped, its process is killed.
+/// A sandbox. Dropping it kills its process.
 #[derive(Debug)]
 pub struct Sandbox {
     ends: watch::Receiver<Option<Instant>>,
@@ -49,44 +50,45 @@ impl Sandbox {
         let _ended = ends.wait_for(Option::is_some).await;
     }
 
-    /// How long its first process took from its start until it asked for an invocation; none if it never did.
+    /// Returns the time from the first process's start to its first request for an invocation; none if it never asked
+    /// for one.
     pub async fn ready_after(&self) -> Option<Duration> {
         let mut ready = self.ready.clone();
         let ready = *ready.wait_for(Option::is_some).await.ok()?;
         ready.map(|ready| ready - self.spawned)
     }
 
-    /// The id of its first process.
+    /// Returns the id of its first process.
     pub fn first_process(&self) -> Option<u32> {
         self.first_process
     }
 
-    /// What its processes have said, on standard output and standard error.
+    /// Returns what its processes wrote to standard output and standard error.
     pub fn log(&self) -> String {
         read(&self.log)
     }
 
-    /// `kill -9`. Answers, once the process has ended, whether an invocation ran in it.
+    /// Kills the process with SIGKILL. Returns, once it has ended, whether an invocation was running in it.
     pub async fn kill(&self) -> bool {
         let (answer, answered) = oneshot::channel();
         let _ended_before = self.kills.send(answer).await;
         answered.await.unwrap_or(false)
     }
 
-    /// Ends it.
+    /// Stops the sandbox.
     ///
     /// # Errors
-    /// Its process ended before, although nobody ended it.
+    /// Its process ended on its own earlier.
     pub async fn stop(self) -> Result<(), LambdaError> {
         drop(self.kills);
         self.supervisor.await.unwrap_or(Ok(()))
     }
 
-    /// Waits until its process has ended although nobody ended it, and says how.
+    /// Waits until its process ends on its own, and returns how it ended.
     pub async fn ended(&mut self) -> LambdaError {
         match (&mut self.supervisor).await {
             Ok(Err(error)) => error,
-            // Nobody stops it, as we hold it.
+            // Nothing can stop it while this handle exists.
             Ok(Ok(())) | Err(_) => std::future::pending().await,
         }
     }
@@ -148,7 +150,8 @@ impl Supervision {
     }
 }
 
-/// What Lambda sets (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>), as far as it is read.
+/// Sets those of Lambda's variables that functions read.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 fn spawn(plan: &Plan, log: &Path, runtime_api: &str) -> std::io::Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;
     Command::new(&plan.binary)
@@ -165,12 +168,12 @@ fn spawn(plan: &Plan, log: &Path, runtime_api: &str) -> std::io::Result<Child> {
         .spawn()
 }
 
-/// Waits until an invocation has taken its time.
+/// Waits until the running invocation exceeds its timeout.
 async fn overdue(ends: &mut watch::Receiver<Option<Instant>>) {
     loop {
         let at = *ends.borrow_and_update();
         let changed = async {
-            // We hold the sender.
+            // The sender exists as long as this does.
             let _held = ends.changed().await;
         };
         match at {

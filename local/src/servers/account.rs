@@ -1,4 +1,4 @@
-//! PostgreSQL refuses to run as root: which account it runs under instead.
+//! Selects the account for PostgreSQL, which refuses to run as root.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ pub(super) struct Account {
     pub(super) gid: u32,
 }
 
-/// The account to run under where we are root: `postgres` if there is one, else `nobody`. None where we are not.
+/// Returns the account to use if this process is root: `postgres` if it exists, else `nobody`. None if it is not root.
 pub(super) fn to_drop_to() -> Result<Option<Account>, ServerError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
@@ -19,7 +19,7 @@ pub(super) fn to_drop_to() -> Result<Option<Account>, ServerError> {
     ["postgres", "nobody"].into_iter().find_map(account).map(Some).ok_or(ServerError::NoAccount)
 }
 
-/// Asks `id`, which knows every source of accounts, not only `/etc/passwd`.
+/// Runs `id`, which knows every source of accounts, not only `/etc/passwd`.
 fn account(name: &str) -> Option<Account> {
     let number = |which: &str| {
         let output = Command::new("id").args([which, name]).output().ok()?;

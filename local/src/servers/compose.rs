@@ -1,9 +1,10 @@
-//! The same servers in containers, as `local/compose.yaml` describes them.
+//! Runs the same servers in containers, as `local/compose.yaml` describes them.
 
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
+use super::data_folder::DataFolder;
 use super::process::output;
 use super::{ServerError, port};
 
@@ -24,7 +25,7 @@ impl Service {
         }
     }
 
-    /// The variable through which the file is told the port on this machine.
+    /// The variable that passes the port on this machine to the file.
     fn port_variable(self) -> &'static str {
         match self {
             Self::Kafka => "SLUICE_KAFKA_PORT",
@@ -42,18 +43,22 @@ pub struct Compose {
 }
 
 impl Compose {
-    /// Starts the services and waits until they are healthy. With `keeps_data` their volumes outlive them.
+    /// Starts the services and waits until they are healthy. If `data` is kept, so are their volumes and ports.
     ///
     /// # Errors
-    /// There is no engine, or a container does not come up.
-    pub async fn start(services: &[Service], keeps_data: bool) -> Result<Self, ServerError> {
+    /// No container engine is available, or a container does not start.
+    pub async fn start(services: &[Service], data: &DataFolder) -> Result<Self, ServerError> {
+        let keeps_data = !data.is_temporary();
         let mut ports = Vec::with_capacity(services.len());
         for service in services {
-            let port = port::free().ok_or(ServerError::NoFreePort { name: service.name() })?;
+            let file = data.path().join(format!("{}-container.port", service.name()));
+            let port = port::remembered_or_free(&file).ok_or(ServerError::NoFreePort { name: service.name() })?;
+            port::remember(&file, port)?;
             ports.push((*service, port));
         }
         let compose = Self {
-            // Kept data is found again under the same name; otherwise two may run beside each other.
+            // Kept data is found again under the same name. Temporary containers get their own name, so that two sets
+            // can run at once.
             project: if keeps_data { "sluice".to_owned() } else { format!("sluice-{}", std::process::id()) },
             ports,
             keeps_data,
@@ -68,14 +73,14 @@ impl Compose {
         started.map(|()| compose)
     }
 
-    /// `host:port` of a service that was asked for.
+    /// Returns the `host:port` of a service, if it was started.
     pub fn address(&self, service: Service) -> Option<String> {
         let (_, port) = self.ports.iter().find(|(running, _)| *running == service)?;
         Some(format!("127.0.0.1:{port}"))
     }
 
-    /// The address of the database `sluice`, if PostgreSQL was asked for. The password is the one in the file: the
-    /// port is open on loopback only.
+    /// Returns the address of the database `sluice`, if PostgreSQL was started. Its password is public in the file, but
+    /// the port is open on loopback only.
     pub fn database_url(&self) -> Option<String> {
         let address = self.address(Service::Postgres)?;
         Some(format!("postgres://postgres:sluice@{address}/sluice"))
@@ -107,11 +112,11 @@ impl Compose {
     }
 }
 
-/// Whether there is an engine, and the plugin that reads compose files.
+/// Checks for a container engine, and for the plugin that reads compose files.
 async fn engine_answers() -> Result<(), ServerError> {
     for (arguments, lacking) in [
-        (["version", "--format", "{{.Server.Version}}"].as_slice(), "no engine answers"),
-        (["compose", "version"].as_slice(), "it has no `docker compose`"),
+        (["version", "--format", "{{.Server.Version}}"].as_slice(), "the engine does not answer"),
+        (["compose", "version"].as_slice(), "`docker compose` is missing"),
     ] {
         let output = docker(arguments).await.map_err(|source| {
             let is_missing = source.kind() == std::io::ErrorKind::NotFound;
@@ -136,5 +141,5 @@ fn file() -> PathBuf {
 
 fn last_line(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned()
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no output").trim().to_owned()
 }

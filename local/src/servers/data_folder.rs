@@ -1,4 +1,4 @@
-//! Where the servers keep their files.
+//! Manages the folder in which the servers keep their files.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::ServerError;
 
-/// A folder for the servers' files: a temporary one, removed when this is dropped, or one that stays.
+/// A folder for the servers' files: a temporary one that is removed on drop, or a permanent one.
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
@@ -18,44 +18,44 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// A fresh folder that is removed at the end.
+    /// Creates a temporary folder.
     ///
     /// # Errors
-    /// The system's folder for temporary files cannot be written to.
+    /// The system's temporary folder is not writable.
     pub fn temporary() -> io::Result<Self> {
         let temporary = tempfile::Builder::new().prefix("sluice-").tempdir()?;
-        // Passable, as PostgreSQL runs as another user where we are root.
+        // Makes it accessible to others, because PostgreSQL runs as another user if this process is root.
         fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o711))?;
         Ok(Self { path: temporary.path().to_owned(), temporary: Some(temporary) })
     }
 
-    /// A folder that is created if it is not there, and stays.
+    /// Opens a permanent folder, and creates it if it does not exist.
     ///
     /// # Errors
-    /// It cannot be created.
+    /// The folder cannot be created.
     pub fn kept(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
         Ok(Self { path: path.canonicalize()?, temporary: None })
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it is removed at the end.
+    /// Returns whether it is temporary.
     pub fn is_temporary(&self) -> bool {
         self.temporary.is_some()
     }
 
-    /// Removes it, if it is temporary, once nothing uses it any more.
+    /// Removes the folder, if it is temporary, once it is unused.
     pub async fn remove(self) {
         const PATIENCE: Duration = Duration::from_secs(5);
         let Some(temporary) = self.temporary else {
             return;
         };
-        // Kept from here on, so that it can be tried again: a process that was killed may have created a last file
-        // while we were at it.
+        // Disables removal on drop, so that removal can be retried: a killed process may have created a last file in
+        // the meantime.
         let folder = temporary.keep();
         let deadline = Instant::now() + PATIENCE;
         let mut turn = tokio::time::interval(Duration::from_millis(50));
@@ -72,13 +72,13 @@ impl DataFolder {
         }
     }
 
-    /// A server's own place in it.
+    /// Returns a server's own folder in it.
     pub(super) fn subfolder(&self, name: &str) -> Subfolder {
         Subfolder { path: self.path.join(name), is_temporary: self.is_temporary() }
     }
 }
 
-/// A name beside a folder's, with nothing there: what an interrupted start has left is removed.
+/// Returns a free name next to a folder's. Removes leftovers of an interrupted start.
 pub(super) fn fresh_folder(folder: &Path) -> Result<PathBuf, ServerError> {
     let fresh = folder.with_extension("new");
     match fs::remove_dir_all(&fresh) {

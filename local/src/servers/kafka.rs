@@ -10,13 +10,14 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use super::data_folder::{DataFolder, Subfolder, fresh_folder};
-use super::process::{Log, ServerProcess, StopSignal, output};
+use super::log::Log;
+use super::process::{ServerProcess, StopSignal, output};
+use super::restartable::{Restartable, launch_on_free_ports};
 use super::secure_listener::{ListenerAccess, SecureListener, ServerCertificate};
 use super::{ServerError, kafka_jars, port, secure_listener};
 
 const NAME: &str = "Apache Kafka";
 const START_PATIENCE: Duration = Duration::from_secs(60);
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A private Apache Kafka.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub struct Kafka {
     jars: PathBuf,
     ports: Ports,
     secure: Vec<SecureListener>,
-    process: Option<ServerProcess>,
+    process: Restartable,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -34,32 +35,53 @@ struct Ports {
     controller: u16,
 }
 
+const BROKER_PORT_FILE: &str = "broker.port";
+const CONTROLLER_PORT_FILE: &str = "controller.port";
+
 impl Ports {
     fn free() -> Result<Self, ServerError> {
-        let free = || port::free().ok_or(ServerError::NoFreePort { name: NAME });
-        let broker = free()?;
-        let mut controller = free()?;
+        Self::from(port::free)
+    }
+
+    /// Returns the ports of the last run with this folder if they are free, otherwise others.
+    fn remembered_or_free(folder: &Path) -> Result<Self, ServerError> {
+        let mut files = [BROKER_PORT_FILE, CONTROLLER_PORT_FILE].into_iter();
+        Self::from(|| match files.next() {
+            Some(file) => port::remembered_or_free(&folder.join(file)),
+            None => port::free(),
+        })
+    }
+
+    fn from(mut next: impl FnMut() -> Option<u16>) -> Result<Self, ServerError> {
+        let mut next = || next().ok_or(ServerError::NoFreePort { name: NAME });
+        let broker = next()?;
+        let mut controller = next()?;
         while controller == broker {
-            controller = free()?;
+            controller = next()?;
         }
         Ok(Self { broker, controller })
+    }
+
+    fn remember(self, folder: &Path) -> Result<(), ServerError> {
+        port::remember(&folder.join(BROKER_PORT_FILE), self.broker)?;
+        port::remember(&folder.join(CONTROLLER_PORT_FILE), self.controller)
     }
 }
 
 impl Kafka {
-    /// Starts it on free ports with its files in `data`, and waits until it answers. A folder that was used before is
-    /// used again, with the topics in it.
+    /// Starts Kafka with its files in `data`, and waits until it answers. A folder from an earlier run keeps its topics
+    /// and, if they are still free, its ports.
     ///
     /// # Errors
-    /// Java or Maven is missing, or it does not come up: the log's last lines say why.
+    /// Java or Maven is missing, or Kafka does not start: the error has the log's last lines.
     pub async fn start(data: &DataFolder) -> Result<Self, ServerError> {
         Self::start_with(data, Vec::new()).await
     }
 
-    /// The same with listeners beside the one that anybody may connect to.
+    /// Starts Kafka with further listeners next to the one that is open to everyone.
     ///
     /// # Errors
-    /// As above.
+    /// As for [`Kafka::start`].
     pub async fn start_with(
         data: &DataFolder,
         listeners: Vec<(ListenerAccess, ServerCertificate)>,
@@ -67,57 +89,46 @@ impl Kafka {
         let secure = listeners.into_iter().map(SecureListener::on_free_port).collect::<Result<_, _>>()?;
         let folder = data.subfolder("kafka");
         fs::create_dir_all(&folder.path).map_err(|source| ServerError::Folder { path: folder.path.clone(), source })?;
-        let (jars, ports) = (kafka_jars::folder().await?, Ports::free()?);
-        let mut kafka = Self { folder, jars, ports, secure, process: None };
+        let (jars, ports) = (kafka_jars::folder().await?, Ports::remembered_or_free(&folder.path)?);
+        let mut kafka = Self { folder, jars, ports, secure, process: Restartable::default() };
         kafka.format().await?;
-        // Between our look and its own, somebody else may take a port.
-        for _ in 0..2 {
-            match kafka.launch().await {
-                Err(ServerError::PortTaken { .. }) => kafka.ports = Ports::free()?,
-                launched => return launched.map(|()| kafka),
-            }
-        }
-        kafka.launch().await.map(|()| kafka)
+        launch_on_free_ports(&mut kafka, Self::launch, |kafka| {
+            kafka.ports = Ports::free()?;
+            Ok(())
+        })
+        .await?;
+        Ok(kafka)
     }
 
-    /// `host:port`, as `KAFKA_BOOTSTRAP_SERVERS` wants it.
+    /// Returns `host:port`, the form of `KAFKA_BOOTSTRAP_SERVERS`.
     pub fn bootstrap_servers(&self) -> String {
         format!("127.0.0.1:{}", self.ports.broker)
     }
 
-    /// The addresses of the further listeners, in their order.
+    /// Returns the addresses of the further listeners, in their order.
     pub fn secure_bootstrap_servers(&self) -> Vec<String> {
         self.secure.iter().map(|listener| format!("localhost:{}", listener.port)).collect()
     }
 
-    /// Answers when it has ended although nobody stopped it.
+    /// Returns when the process ends on its own.
     pub async fn died(&self) -> ServerError {
-        match &self.process {
-            Some(process) => process.died().await,
-            None => std::future::pending().await,
-        }
+        self.process.died().await
     }
 
-    /// Stops it in good order.
+    /// Shuts it down cleanly.
     pub async fn stop(&mut self) {
-        if let Some(process) = &mut self.process {
-            process.stop(STOP_PATIENCE).await;
-        }
-        self.process = None;
+        self.process.stop().await;
     }
 
-    /// `kill -9`.
+    /// Kills it with SIGKILL.
     pub async fn kill9(&mut self) {
-        if let Some(process) = &mut self.process {
-            process.kill9().await;
-        }
-        self.process = None;
+        self.process.kill9().await;
     }
 
-    /// Starts it again, after [`Kafka::stop`] or [`Kafka::kill9`], with the same files and the same ports.
+    /// Restarts it after [`Kafka::stop`] or [`Kafka::kill9`], with the same files and ports.
     ///
     /// # Errors
-    /// It does not come up.
+    /// It does not start.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.stop().await;
         self.launch().await
@@ -142,8 +153,8 @@ impl Kafka {
         tokio::select! {
             ready = answers(self.bootstrap_servers(), deadline) => {
                 if ready {
-                    self.process = Some(process);
-                    Ok(())
+                    self.process.started(process);
+                    self.ports.remember(&self.folder.path)
                 } else {
                     process.kill9().await;
                     Err(ServerError::NotReady { name: NAME, patience: START_PATIENCE, log: log.tail() })
@@ -166,7 +177,8 @@ impl Kafka {
         if storage.exists() {
             return Ok(());
         }
-        // Made beside its place and moved there whole: an interrupted start leaves nothing half done.
+        // Creates it under another name and moves it into place whole, so that an interrupted start leaves nothing half
+        // done.
         let fresh = fresh_folder(&storage)?;
         self.write_configuration(&fresh)?;
         let mut command = self.java();
@@ -227,9 +239,8 @@ impl Kafka {
     }
 }
 
-/// What one node needs, and what lets it be small and quick: after a `kill -9` the controller takes the broker back
-/// only when its session is over, which by default is after nine seconds. When a record is flushed is left as Kafka
-/// ships it.
+/// Settings of a single node that is small and quick. After a `kill -9`, the controller readmits the broker only when
+/// its session is over, which takes nine seconds by default. The flush settings are Kafka's defaults.
 const SETTINGS: &str = "\
 auto.create.topics.enable=false
 default.replication.factor=1
@@ -250,14 +261,14 @@ num.io.threads=4
 background.threads=2
 ";
 
-/// Whether the broker answers with its metadata before the deadline.
+/// Returns whether the broker answers with its metadata before the deadline.
 async fn answers(bootstrap_servers: String, deadline: Instant) -> bool {
     const TURN: Duration = Duration::from_millis(500);
     let client: Result<BaseConsumer, _> = ClientConfig::new()
         .set("bootstrap.servers", bootstrap_servers)
         .set("reconnect.backoff.ms", "20")
         .set("reconnect.backoff.max.ms", "100")
-        // That nobody listens yet is what we expect to see.
+        // While the broker starts, nothing listens on its port.
         .set("log_level", "0")
         .create();
     let Ok(client) = client.map(std::sync::Arc::new) else {
@@ -279,8 +290,8 @@ fn java_missing(error: ServerError) -> ServerError {
     if is_missing { ServerError::NotInstalled { what: "java (17 or newer)" } } else { error }
 }
 
-/// 16 random bytes in URL-safe base64, as Kafka writes its ids. As those that Kafka makes, it does not begin with a
-/// hyphen: it would be taken for an option.
+/// Returns 16 random bytes in URL-safe base64, Kafka's format of ids. Like Kafka's own ids, it does not begin with a
+/// hyphen, which would make it look like an option.
 fn cluster_id() -> String {
     loop {
         let id = base64_simd::URL_SAFE_NO_PAD.encode_to_string(rand::random::<[u8; 16]>());
@@ -295,8 +306,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cluster_id_is_not_taken_for_an_option() {
-        // One in 64 would begin with a hyphen.
+    fn a_cluster_id_does_not_look_like_an_option() {
+        // Otherwise, one in 64 would begin with a hyphen.
         assert!((0..2_000).all(|_| !cluster_id().starts_with('-')));
     }
 }

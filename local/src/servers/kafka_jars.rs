@@ -1,4 +1,4 @@
-//! Apache Kafka's jars, as `local/kafka/pom.xml` pins them.
+//! Fetches Apache Kafka's jars, as `local/kafka/pom.xml` pins them.
 
 use std::fs;
 use std::io;
@@ -11,15 +11,15 @@ use super::process::output;
 
 const POM: &str = include_str!("../../kafka/pom.xml");
 
-/// The folder with the jars. Has Maven copy them there, once for each content of the pom.
+/// Returns the folder with the jars. Maven copies them there if it is missing or the pom has changed.
 pub(super) async fn folder() -> Result<PathBuf, ServerError> {
     let parent = target_folder();
     let folder = parent.join("kafka");
     if fs::read_to_string(folder.join("pom.xml")).is_ok_and(|pom| pom == POM) {
         return Ok(folder);
     }
-    // Made beside its place and moved there whole: an interrupted download leaves nothing half done, and of two that
-    // start at once one wins.
+    // Creates it under another name and moves it into place whole. An interrupted download leaves nothing half done,
+    // and of two concurrent starts one wins.
     fs::create_dir_all(&parent).map_err(ServerError::Jars)?;
     let fresh = tempfile::Builder::new().prefix("kafka-").tempdir_in(&parent).map_err(ServerError::Jars)?;
     fs::write(fresh.path().join("pom.xml"), POM).map_err(ServerError::Jars)?;
@@ -54,11 +54,11 @@ async fn copy_dependencies(folder: &Path) -> Result<(), ServerError> {
     }
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    let first = said.lines().find(|line| line.contains("ERROR")).unwrap_or("it said nothing");
+    let first = said.lines().find(|line| line.contains("ERROR")).unwrap_or("no output");
     Err(ServerError::Maven(first.to_owned()))
 }
 
-/// Cargo's target folder, where everything lies that can be made anew.
+/// Returns cargo's target folder, which contains everything that can be rebuilt.
 pub(super) fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from)

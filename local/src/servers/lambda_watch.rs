@@ -1,4 +1,4 @@
-//! `cargo lambda watch`: the functions as Lambda runs them, in processes of their own behind its Runtime API.
+//! `cargo lambda watch`: runs each function in its own process behind a Runtime API, as Lambda does.
 //! <https://www.cargo-lambda.info/commands/watch.html>
 
 use std::fs;
@@ -13,15 +13,17 @@ use tokio::time::Instant;
 
 use super::data_folder::DataFolder;
 use super::kafka_jars::target_folder;
-use super::process::{Log, ServerProcess, StopSignal};
+use super::log::Log;
+use super::process::{ServerProcess, StopSignal};
 use super::{ServerError, port};
 
 const NAME: &str = "cargo lambda watch";
 const START_PATIENCE: Duration = Duration::from_secs(60);
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-/// A request that starts each function, and what any answer to it shows: that the function runs.
-const FIRST_REQUESTS: [(&str, &str); 4] = [
+/// A request that starts each function. Any answer shows that the function runs.
+const FIRST_REQUESTS: [(&str, &str); 5] = [
     ("ingest", "/health"),
+    ("console", "/dead-letters"),
     ("users", "/blocked"),
     ("report", "/report"),
     ("consume", "/2015-03-31/functions/consume/invocations"),
@@ -36,12 +38,12 @@ pub struct LambdaWatch {
 }
 
 impl LambdaWatch {
-    /// Builds the functions, with what cargo says shown, and serves them on this port of 127.0.0.1 with its log in
-    /// `data`; waits until every one of them answers. `variables` are the functions' environment, beside our own.
+    /// Builds the functions, showing cargo's output, and serves them on this port of 127.0.0.1 with the log in `data`.
+    /// Waits until every function answers. The functions' environment is this process's plus `variables`.
     ///
     /// # Errors
     /// cargo-lambda is missing, the functions cannot be built, the port is taken, or a function does not answer: the
-    /// log's last lines say why.
+    /// error has the log's last lines.
     pub async fn start(data: &DataFolder, port: u16, variables: Vec<(String, String)>) -> Result<Self, ServerError> {
         let program = program()?;
         build().await?;
@@ -54,10 +56,11 @@ impl LambdaWatch {
         let mut command = Command::new(program);
         command
             .args(["lambda", "--color", "never", "watch"])
-            // On its own, it listens on all addresses.
+            // By default, it listens on all addresses.
             .args(["--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()])
             .current_dir(workspace())
-            // Not by --env-file: a secret is on no disk then, and a value may have several lines, as a certificate has.
+            // Does not use --env-file, so that no secret is written to disk, and because a value such as a certificate
+            // may have several lines.
             .envs(variables);
         let process = ServerProcess::spawn(NAME, command, log.clone(), StopSignal::Terminate, &folder)?;
         let url =
@@ -78,28 +81,28 @@ impl LambdaWatch {
         }
     }
 
-    /// The base of the HTTP API and of Lambda's Invoke API.
+    /// Returns the base address of the HTTP API and of Lambda's Invoke API.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The file with what it and the functions say.
+    /// Returns the file with its log and the functions'.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// Answers when it has ended although nobody stopped it.
+    /// Returns when it ends on its own.
     pub async fn died(&self) -> ServerError {
         self.process.died().await
     }
 
-    /// Stops it, and the functions with it.
+    /// Stops it together with the functions.
     pub async fn stop(mut self) {
         self.process.stop(STOP_PATIENCE).await;
     }
 }
 
-/// Where `./local/up --lambda` installs it, else wherever it is found.
+/// Looks where `./local/up --lambda` installs it, then in `PATH`.
 fn program() -> Result<PathBuf, ServerError> {
     const PROGRAM: &str = "cargo-lambda";
     let ours = target_folder().join("tools/python/bin");
@@ -115,8 +118,8 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// As `cargo lambda watch` has each of them built when it is first asked for, which would take the time of a request:
-/// with the same selection of packages, so that nothing is built twice.
+/// Builds the functions beforehand, because `cargo lambda watch` would build each one during its first request. Selects
+/// the same packages, so that nothing is built twice.
 async fn build() -> Result<(), ServerError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
@@ -131,7 +134,7 @@ async fn build() -> Result<(), ServerError> {
     if built.success() { Ok(()) } else { Err(ServerError::Build) }
 }
 
-/// Whether every function answers anything at all.
+/// Returns whether every function answers with any status.
 async fn every_function_answers(base: &Url) -> bool {
     // An event without records.
     const EVENT: &str = r#"{"eventSource":"SelfManagedKafka","bootstrapServers":"","records":{}}"#;
@@ -167,7 +170,7 @@ mod tests {
 
     type Routes = BTreeMap<String, String>;
 
-    /// Each path's function, and that of all other paths.
+    /// Returns the function of each path, and that of all other paths.
     fn in_template() -> (Routes, String) {
         let template = Template::read(&template::own_path()).unwrap();
         let (mut routes, mut others) = (Routes::new(), String::new());
@@ -203,14 +206,14 @@ mod tests {
         assert!(template.len() > 10, "the template is read");
         let mut router = in_cargo_toml().unwrap_or_default();
         let rest = ["/", "/{*path}"].map(|path| router.remove(path));
-        assert_eq!(rest, [Some(others.clone()), Some(others.clone())], "whatever no route takes");
-        // What goes where everything else goes need not be said.
+        assert_eq!(rest, [Some(others.clone()), Some(others.clone())], "requests that match no route");
+        // Routes that lead to the default function need not be listed.
         let routes: Routes = template.into_iter().filter(|(_, function)| *function != others).collect();
         assert_eq!(router, routes, "[workspace.metadata.lambda.watch.router] in Cargo.toml, and template.yaml");
     }
 
     #[test]
-    fn every_function_of_the_template_is_built_for_aws_and_waited_for() {
+    fn every_function_of_the_template_is_built_for_aws_and_awaited() {
         let (template, others) = in_template();
         let mut functions: Vec<&str> = FIRST_REQUESTS.iter().map(|(function, _)| *function).collect();
         functions.sort_unstable();

@@ -1,21 +1,41 @@
-//! Ports that are free.
+//! Selects ports for the servers: free ones, and the same ones after a restart.
 
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 
 use rand::RngExt as _;
 
-/// Below the range that the kernel gives to outgoing connections (32768 and up on Linux, 49152 on macOS). From
-/// within it, a client that tries again and again to reach a server that is down may be given the very port, connect
-/// to itself, and keep the server from coming back.
+use super::ServerError;
+
+/// Below the range from which the kernel assigns ports to outgoing connections (32768 and up on Linux, 49152 on macOS).
+/// A client that keeps retrying a server that is down could be assigned that server's port, connect to itself, and
+/// prevent the server from restarting.
 const RANGE: std::ops::Range<u16> = 15_000..32_000;
 
-/// A port on 127.0.0.1 that nothing listens on at the moment; none after a thousand that were taken.
+/// How often a server is launched before a port that turns out to be taken is reported.
+pub(super) const LAUNCH_ATTEMPTS: usize = 3;
+
+/// Returns a free port on 127.0.0.1; none if a thousand ports were taken.
 pub(super) fn free() -> Option<u16> {
     let mut random = rand::rng();
     (0..1_000).map(|_| random.random_range(RANGE)).find(|port| is_free(*port))
 }
 
-/// Whether a server could listen on the port now.
+/// Returns whether a server could currently listen on the port.
 pub(super) fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// Returns the port that `file` remembers if nothing listens on it, and a free one otherwise.
+///
+/// With `--data`, addresses stay the same across runs, so that a client's configuration does not go stale.
+pub(super) fn remembered_or_free(file: &Path) -> Option<u16> {
+    let remembered = fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
+    remembered.filter(|port| is_free(*port)).or_else(free)
+}
+
+/// Writes a port to `file` for [`remembered_or_free`].
+pub(super) fn remember(file: &Path, port: u16) -> Result<(), ServerError> {
+    fs::write(file, format!("{port}\n")).map_err(|source| ServerError::Folder { path: file.to_owned(), source })
 }

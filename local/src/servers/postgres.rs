@@ -13,7 +13,9 @@ use tokio::time::Instant;
 
 use super::account::{self, Account};
 use super::data_folder::{DataFolder, Subfolder, fresh_folder};
-use super::process::{Log, ServerProcess, StopSignal, output};
+use super::log::Log;
+use super::process::{ServerProcess, StopSignal, output};
+use super::restartable::{Restartable, launch_on_free_ports};
 use super::secure_listener::ServerCertificate;
 use super::{ServerError, port, postgres_programs};
 
@@ -22,15 +24,17 @@ const NAME: &str = "PostgreSQL";
 const ROLE: &str = "postgres";
 const DATABASE: &str = "sluice";
 const START_PATIENCE: Duration = Duration::from_secs(60);
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a cluster may be asked for beyond the defaults.
+/// Options of a cluster.
 #[derive(Debug, Clone, Default)]
 pub struct PostgresOptions {
-    /// `wal_level = logical`, so that a change source such as wal2json can read from it.
+    /// Sets `wal_level = logical`, so that a change source such as wal2json can read from it.
     pub logical_replication: bool,
-    /// It offers TLS with this certificate.
+    /// The certificate with which it offers TLS, if any.
     pub certificate: Option<ServerCertificate>,
+    /// Leaves flushing to the operating system: faster, and safe against `kill -9`, but a crash of the machine destroys the
+    /// cluster. <https://www.postgresql.org/docs/current/non-durability.html>
+    pub is_disposable: bool,
 }
 
 /// A private PostgreSQL.
@@ -42,15 +46,15 @@ pub struct Postgres {
     options: PostgresOptions,
     port: u16,
     password: String,
-    process: Option<ServerProcess>,
+    process: Restartable,
 }
 
 impl Postgres {
-    /// Starts it on a free port with its files in `data`, and waits until it answers and has the database `sluice`. A
-    /// folder that was used before is used again, with what is in it.
+    /// Starts PostgreSQL with its files in `data`, and waits until it answers and has the database `sluice`. A folder
+    /// from an earlier run keeps its contents and, if it is still free, its port.
     ///
     /// # Errors
-    /// It is not installed, or does not come up: the log's last lines say why.
+    /// PostgreSQL is not installed, or does not start: the error has the log's last lines.
     pub async fn start(data: &DataFolder, options: PostgresOptions) -> Result<Self, ServerError> {
         let account = account::to_drop_to()?;
         let folder = data.subfolder("postgresql");
@@ -62,60 +66,48 @@ impl Postgres {
         let mut postgres = Self {
             programs: postgres_programs::folder()?,
             password: password(&folder, account.as_ref()).map_err(in_folder)?,
+            port: port::remembered_or_free(&folder.path.join(PORT_FILE))
+                .ok_or(ServerError::NoFreePort { name: NAME })?,
             folder,
             account,
             options,
-            port: port::free().ok_or(ServerError::NoFreePort { name: NAME })?,
-            process: None,
+            process: Restartable::default(),
         };
         postgres.write_certificate().map_err(|source| ServerError::Folder { path: data.path().to_owned(), source })?;
         postgres.create_cluster().await?;
-        // Between our look and its own, somebody else may take the port.
-        for _ in 0..2 {
-            match postgres.launch().await {
-                Err(ServerError::PortTaken { .. }) => {
-                    postgres.port = port::free().ok_or(ServerError::NoFreePort { name: NAME })?;
-                }
-                launched => return launched.map(|()| postgres),
-            }
-        }
-        postgres.launch().await.map(|()| postgres)
+        launch_on_free_ports(&mut postgres, Self::launch, |postgres| {
+            postgres.port = port::free().ok_or(ServerError::NoFreePort { name: NAME })?;
+            Ok(())
+        })
+        .await?;
+        Ok(postgres)
     }
 
-    /// The address of the database `sluice`, as `DATABASE_URL` wants it.
+    /// Returns the address of the database `sluice`, the form of `DATABASE_URL`.
     pub fn database_url(&self) -> String {
         let Self { password, port, .. } = self;
         format!("postgres://{ROLE}:{password}@127.0.0.1:{port}/{DATABASE}")
     }
 
-    /// Answers when it has ended although nobody stopped it.
+    /// Returns when the process ends on its own.
     pub async fn died(&self) -> ServerError {
-        match &self.process {
-            Some(process) => process.died().await,
-            None => std::future::pending().await,
-        }
+        self.process.died().await
     }
 
-    /// Stops it in good order; clients are disconnected.
+    /// Shuts it down cleanly; clients are disconnected.
     pub async fn stop(&mut self) {
-        if let Some(process) = &mut self.process {
-            process.stop(STOP_PATIENCE).await;
-        }
-        self.process = None;
+        self.process.stop().await;
     }
 
-    /// `kill -9` of the postmaster.
+    /// Kills the postmaster with SIGKILL.
     pub async fn kill9(&mut self) {
-        if let Some(process) = &mut self.process {
-            process.kill9().await;
-        }
-        self.process = None;
+        self.process.kill9().await;
     }
 
-    /// Starts it again, after [`Postgres::stop`] or [`Postgres::kill9`], with the same files and the same port.
+    /// Restarts it after [`Postgres::stop`] or [`Postgres::kill9`], with the same files and port.
     ///
     /// # Errors
-    /// It does not come up.
+    /// It does not start.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.stop().await;
         self.launch().await
@@ -132,8 +124,8 @@ impl Postgres {
                 ready = tokio::time::timeout_at(deadline, self.answers()) => {
                     return match ready {
                         Ok(Ok(())) => {
-                            self.process = Some(process);
-                            Ok(())
+                            self.process.started(process);
+                            port::remember(&self.folder.path.join(PORT_FILE), self.port)
                         }
                         Ok(Err(source)) => {
                             process.kill9().await;
@@ -152,7 +144,7 @@ impl Postgres {
             if said.contains("Address already in use") {
                 return Err(ServerError::PortTaken { name: NAME, port: self.port });
             }
-            // After a `kill -9` its backends need a moment to notice.
+            // After a `kill -9`, its backends take a moment to notice.
             let predecessor_lingers = said.contains("pre-existing shared memory block");
             if !predecessor_lingers || Instant::now() >= deadline {
                 return Err(died);
@@ -173,6 +165,9 @@ impl Postgres {
         if self.options.logical_replication {
             command.args(["-c", "wal_level=logical"]);
         }
+        if self.options.is_disposable {
+            command.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
+        }
         if self.options.certificate.is_some() {
             let setting = |name: &str, file: &str| format!("{name}={}", self.folder.path.join(file).display());
             command.args(["-c", "ssl=on"]);
@@ -182,7 +177,7 @@ impl Postgres {
         command
     }
 
-    /// Waits until it takes connections; then makes sure of the database.
+    /// Waits until it accepts connections, then creates the database if needed.
     async fn answers(&self) -> Result<(), sqlx::Error> {
         let options = PgConnectOptions::new()
             .host("127.0.0.1")
@@ -217,9 +212,10 @@ impl Postgres {
         if cluster.exists() {
             return Ok(());
         }
-        // Made beside its place and moved there whole: an interrupted start leaves nothing half done.
+        // Creates it under another name and moves it into place whole, so that an interrupted start leaves nothing half
+        // done.
         let fresh = fresh_folder(&cluster)?;
-        // Text is sorted by its bytes, the same on every machine, and its letters are Unicode's.
+        // Sorts text by its bytes, the same on every machine, with Unicode's letters.
         let letters = if cfg!(target_os = "macos") { "en_US.UTF-8" } else { "C.UTF-8" };
         let mut command = self.program("initdb");
         command
@@ -229,7 +225,8 @@ impl Postgres {
             .arg(self.folder.path.join(PASSWORD_FILE))
             .args(["--username", ROLE, "--auth", "scram-sha-256"])
             .args(["--encoding", "UTF8", "--locale", "C", "--lc-ctype", letters])
-            // The server flushes what it writes; a cluster that a power cut leaves half made is made anew.
+            // Safe here: a cluster that a power cut leaves incomplete is recreated, and the server itself flushes its
+            // writes.
             .arg("--no-sync");
         let output = output(command).await.map_err(|source| ServerError::Spawn { name: NAME, source })?;
         if output.status.success() {
@@ -261,10 +258,11 @@ impl Postgres {
 }
 
 const PASSWORD_FILE: &str = "password";
+const PORT_FILE: &str = "port";
 const CERTIFICATE_FILE: &str = "server.crt";
 const KEY_FILE: &str = "server.key";
 
-/// The role's password: the one that is kept in the folder, or a new one.
+/// Returns the role's password: the one in the folder, or a new one.
 fn password(folder: &Subfolder, account: Option<&Account>) -> io::Result<String> {
     let path = folder.path.join(PASSWORD_FILE);
     match fs::read_to_string(&path) {
@@ -277,7 +275,7 @@ fn password(folder: &Subfolder, account: Option<&Account>) -> io::Result<String>
     Ok(password)
 }
 
-/// Writes what only the server may read.
+/// Writes a file that only the server may read.
 fn write_private(path: &Path, text: &str, account: Option<&Account>) -> io::Result<()> {
     fs::write(path, text)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;

@@ -1,11 +1,11 @@
-//! Where PostgreSQL's programs are.
+//! Locates PostgreSQL's programs.
 
 use std::fs;
 use std::path::PathBuf;
 
 use super::ServerError;
 
-/// The folder with `initdb` and `postgres`: Debian's newest, Homebrew's newest, or one of `PATH`.
+/// Returns the folder with `initdb` and `postgres`: Debian's newest, Homebrew's newest, or one from `PATH`.
 pub(super) fn folder() -> Result<PathBuf, ServerError> {
     let has_both = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("postgres").exists();
     let versioned =

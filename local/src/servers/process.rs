@@ -1,9 +1,8 @@
-//! A server as a child process: watched, stopped in good order, and never left behind.
+//! Runs a server as a child process that is watched, stopped cleanly, and never left behind.
 
-use std::fs::{self, File, OpenOptions};
 use std::future::pending;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -16,10 +15,11 @@ use tokio_util::task::TaskTracker;
 
 use super::ServerError;
 use super::data_folder::Subfolder;
+use super::log::Log;
 
-/// Waits until its standard input ends. If that happens without a word, whoever started the server died, even by
-/// SIGKILL: then it stops the server and removes its temporary files. In a group of its own, so that a Ctrl-C on the
-/// terminal does not reach it.
+/// A guard that waits until its standard input ends. If it ends without the word `done`, the parent has died, perhaps
+/// by SIGKILL; the guard then stops the server and removes its temporary files. It runs in its own process group, so
+/// that a Ctrl-C on the terminal does not reach it.
 const GUARD: &str = r#"
 trap '' HUP INT TERM
 read -r word && exit 0
@@ -31,12 +31,12 @@ if [ -n "$3" ]; then rm -rf "$3"; rmdir "$(dirname "$3")" 2>/dev/null; fi
 exit 0
 "#;
 
-/// What the guard needs to know, and how a server is asked to stop.
+/// The signal that stops a server, which the guard needs too.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum StopSignal {
     /// PostgreSQL's fast shutdown: clients are disconnected, nothing is lost.
     Interrupt,
-    /// What most servers take for an orderly stop.
+    /// The usual signal for a clean shutdown.
     Terminate,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct ServerProcess {
     guard: Option<Guard>,
 }
 
-/// A child process that a task waits for.
+/// A child process that a task awaits.
 #[derive(Debug, Clone)]
 struct Process {
     name: &'static str,
@@ -74,11 +74,11 @@ struct Process {
     exited: watch::Receiver<Option<ExitStatus>>,
 }
 
-/// Processes that were let go of and are being stopped.
+/// The number of dropped processes that are being stopped.
 static LET_GO: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
-/// Waits until every server that was dropped without being stopped has ended, too.
-pub async fn all_let_go_have_ended() {
+/// Waits until every server that was dropped without being stopped has ended.
+pub async fn wait_for_dropped_servers() {
     LET_GO.close();
     LET_GO.wait().await;
 }
@@ -105,7 +105,7 @@ impl ServerProcess {
         let pid = child
             .id()
             .and_then(|id| Pid::from_raw(id.cast_signed()))
-            .ok_or_else(|| spawned(io::Error::other("it ended at once")))?;
+            .ok_or_else(|| spawned(io::Error::other("it ended immediately")))?;
         let guard = Guard::start(pid, stop_signal, folder).map_err(spawned)?;
         let (exit, exited) = watch::channel(None);
         tokio::spawn(async move {
@@ -117,20 +117,20 @@ impl ServerProcess {
         Ok(Self { process, guard: Some(guard) })
     }
 
-    /// Answers, with what the log says, once the process has ended.
+    /// Returns once the process has ended, with the end of its log.
     pub(super) async fn died(&self) -> ServerError {
         let status = self.process.exited().await;
         ServerError::Died { name: self.process.name, status, log: self.process.log.tail() }
     }
 
-    /// Asks the process to stop, and kills it if it has not done so within `patience`. May be given up, and followed
-    /// by [`ServerProcess::kill9`].
+    /// Requests the process to stop, and kills it if it does not stop within `patience`. The future may be dropped and
+    /// followed by [`ServerProcess::kill9`].
     pub(super) async fn stop(&mut self, patience: Duration) {
         self.process.end(self.process.stop_signal.signal(), patience).await;
         self.dismiss_guard().await;
     }
 
-    /// `kill -9`: the process gets no chance to do anything.
+    /// Kills the process with SIGKILL, without a chance to clean up.
     pub(super) async fn kill9(&mut self) {
         self.process.end(Signal::KILL, LET_GO_PATIENCE).await;
         self.dismiss_guard().await;
@@ -144,7 +144,7 @@ impl ServerProcess {
 }
 
 impl Drop for ServerProcess {
-    /// Whoever waited for the server to come up was cancelled. Without a runtime, the guard stops it.
+    /// The future that waited for the server to start was dropped. Without a runtime, the guard stops it.
     fn drop(&mut self) {
         if let Some(guard) = self.guard.take()
             && let Ok(runtime) = Handle::try_current()
@@ -165,7 +165,7 @@ impl Process {
         let status = exited.wait_for(Option::is_some).await.ok().and_then(|status| *status);
         match status {
             Some(status) => status,
-            // The runtime that watches the process is going away; nobody is left to be told.
+            // The runtime that watches the process is shutting down; nobody waits for the result.
             None => pending().await,
         }
     }
@@ -173,23 +173,23 @@ impl Process {
     async fn end(&self, signal: Signal, patience: Duration) {
         self.signal(signal);
         if tokio::time::timeout(patience, self.exited()).await.is_err() {
-            tracing::warn!("{} did not stop within {patience:?} and is killed", self.name);
+            tracing::warn!("{} did not stop within {patience:?}, so it is being killed", self.name);
             self.signal(Signal::KILL);
             self.exited().await;
         }
     }
 
     fn signal(&self, signal: Signal) {
-        // Reaped: its number may belong to another process by now.
+        // Once the process is reaped, another one may have its number.
         if self.exited.borrow().is_none() {
-            // It may have ended this very moment: then there is nothing to do.
+            // It may have ended at this very moment, and then nothing remains to be done.
             let _gone = kill_process(self.pid, signal);
         }
     }
 }
 
-/// Runs a command that prepares something to its end. Dropping the future kills it and whatever it has started;
-/// [`all_let_go_have_ended`] waits for that, too.
+/// Runs a preparatory command to its end. Dropping the future kills it and every process that it started;
+/// [`wait_for_dropped_servers`] also waits for that.
 pub(super) async fn output(mut command: Command) -> io::Result<Output> {
     let child = command
         .stdin(Stdio::null())
@@ -211,16 +211,16 @@ struct KillIfDropped(Option<Pid>);
 impl Drop for KillIfDropped {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // It may have ended this very moment.
+            // It may have ended at this very moment.
             let _gone = kill_process_group(group, Signal::KILL);
         }
     }
 }
 
-/// How long a server may take to stop that nobody waits for.
+/// How long a server that nobody waits for may take to stop.
 const LET_GO_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The process that outlives us for a moment if we are killed.
+/// The guard process, which briefly outlives this one if this one is killed.
 #[derive(Debug)]
 struct Guard {
     process: Child,
@@ -246,68 +246,9 @@ impl Guard {
 
     async fn dismiss(mut self) {
         if let Some(mut word) = self.word.take() {
-            // If it is gone already, so much the better.
+            // The guard may already be gone.
             let _gone = tokio::io::AsyncWriteExt::write_all(&mut word, b"done\n").await;
         }
         let _status = self.process.wait().await;
     }
-}
-
-/// A server's log file.
-#[derive(Debug, Clone)]
-pub(super) struct Log {
-    path: PathBuf,
-    is_kept: bool,
-}
-
-impl Log {
-    pub(super) fn in_folder(folder: &Subfolder) -> Self {
-        Self { path: folder.path.join("server.log"), is_kept: !folder.is_temporary }
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn append(&self) -> io::Result<File> {
-        OpenOptions::new().create(true).append(true).open(&self.path)
-    }
-
-    /// Where the log ends now: [`Log::since`] reads what comes after.
-    pub(super) fn end(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
-    }
-
-    /// What was written after `position`, the last 64 KiB at most.
-    pub(super) fn since(&self, position: u64) -> String {
-        const MOST_BYTES: u64 = 64 * 1024;
-        let read = || -> io::Result<Vec<u8>> {
-            let mut file = File::open(&self.path)?;
-            file.seek(SeekFrom::Start(position.max(self.end().saturating_sub(MOST_BYTES))))?;
-            let mut text = Vec::new();
-            file.read_to_end(&mut text)?;
-            Ok(text)
-        };
-        String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
-    }
-
-    /// Its last lines, and where it is if it stays.
-    pub(super) fn tail(&self) -> LogTail {
-        const MOST_LINES: usize = 8;
-        let text = self.since(0);
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        LogTail {
-            last_lines: lines[lines.len().saturating_sub(MOST_LINES)..].iter().map(|line| (*line).to_owned()).collect(),
-            path: self.is_kept.then(|| self.path.clone()),
-        }
-    }
-}
-
-/// The end of a server's log.
-#[derive(Debug)]
-pub struct LogTail {
-    /// The last lines.
-    pub last_lines: Vec<String>,
-    /// Where the whole log is, if it is not removed with the temporary folder.
-    pub path: Option<PathBuf>,
 }

@@ -1,18 +1,21 @@
-//! The broker and the database that were asked for, running.
+//! Starts the requested broker and database.
 
 use std::future::pending;
 use std::str::FromStr;
 
+use shared::database::DatabaseSource;
+use shared::kafka::KafkaSettings;
+
 use super::{Compose, DataFolder, Kafka, Postgres, PostgresOptions, ServerError, Service};
 
-/// Which Kafka to use.
+/// Selects the Kafka to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BrokerChoice {
-    /// A private one, as a child process.
+    /// A private Kafka as a child process.
     Embedded,
-    /// One in a container.
+    /// A Kafka in a container.
     Docker,
-    /// One that exists, at `host:port`.
+    /// An existing Kafka at `host:port`.
     Existing(String),
 }
 
@@ -24,7 +27,7 @@ impl FromStr for BrokerChoice {
             "embedded" => Ok(Self::Embedded),
             "docker" => Ok(Self::Docker),
             servers if servers.split(',').all(is_host_and_port) => Ok(Self::Existing(servers.to_owned())),
-            _ => Err("it should be embedded, docker or HOST:PORT"),
+            _ => Err("should be embedded, docker or HOST:PORT"),
         }
     }
 }
@@ -33,14 +36,14 @@ fn is_host_and_port(server: &str) -> bool {
     server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-/// Which PostgreSQL to use.
+/// Selects the PostgreSQL to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatabaseChoice {
-    /// A private one, as a child process.
+    /// A private PostgreSQL as a child process.
     Embedded,
-    /// One in a container.
+    /// A PostgreSQL in a container.
     Docker,
-    /// One that exists, at `postgres://…`.
+    /// An existing PostgreSQL at `postgres://…`.
     Existing(String),
 }
 
@@ -54,17 +57,35 @@ impl FromStr for DatabaseChoice {
             url if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
                 Ok(Self::Existing(url.to_owned()))
             }
-            _ => Err("it should be embedded, docker or postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
+            _ => Err("should be embedded, docker or postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
         }
     }
 }
 
-/// The servers, and what of them is ours to stop.
+/// Fails before anything is started if the name of an existing server does not resolve.
+async fn refuse_unresolved(broker: &BrokerChoice, database: &DatabaseChoice) -> Result<(), ServerError> {
+    let unresolved = |flag, host: &str| Err(ServerError::Unresolved { flag, host: host.to_owned() });
+    if let BrokerChoice::Existing(servers) = broker
+        && let Some(servers) = KafkaSettings::plaintext(servers).unresolved_servers().await
+    {
+        return unresolved("--broker", servers);
+    }
+    if let DatabaseChoice::Existing(url) = database
+        // Other mistakes in the address are reported with the other settings.
+        && let Ok(source) = DatabaseSource::from_url(url)
+        && let Some(host) = source.unresolved_host().await
+    {
+        return unresolved("--database", &host);
+    }
+    Ok(())
+}
+
+/// The running servers, and the means to stop those that are ours.
 #[derive(Debug)]
 pub struct RunningServers {
-    /// As `KAFKA_BOOTSTRAP_SERVERS` wants it.
+    /// The value for `KAFKA_BOOTSTRAP_SERVERS`.
     pub bootstrap_servers: String,
-    /// As `DATABASE_URL` wants it.
+    /// The value for `DATABASE_URL`.
     pub database_url: String,
     kafka: Option<Kafka>,
     postgres: Option<Postgres>,
@@ -72,17 +93,18 @@ pub struct RunningServers {
 }
 
 impl RunningServers {
-    /// Starts what has to be started, side by side, with its files in `data`. Dropping the future stops what it has
-    /// started: [`super::all_let_go_have_ended`] waits for that.
+    /// Starts the servers concurrently, with their files in `data`. Dropping the future stops those that were started;
+    /// [`super::wait_for_dropped_servers`] waits for that.
     ///
     /// # Errors
-    /// A server does not come up. What did is stopped.
+    /// A server does not start. Those that did are stopped.
     pub async fn start(
         broker: &BrokerChoice,
         database: &DatabaseChoice,
         data: &DataFolder,
         options: PostgresOptions,
     ) -> Result<Self, ServerError> {
+        refuse_unresolved(broker, database).await?;
         let mut services = Vec::new();
         if *broker == BrokerChoice::Docker {
             services.push(Service::Kafka);
@@ -107,7 +129,7 @@ impl RunningServers {
                 if services.is_empty() {
                     return Ok(None);
                 }
-                Compose::start(&services, !data.is_temporary()).await.map(Some)
+                Compose::start(&services, data).await.map(Some)
             },
         )?;
         let bootstrap_servers = match broker {
@@ -127,7 +149,7 @@ impl RunningServers {
         Ok(Self { bootstrap_servers, database_url, kafka, postgres, compose })
     }
 
-    /// Answers when a child process has ended although nobody stopped it.
+    /// Returns when a child process ends on its own.
     pub async fn died(&self) -> ServerError {
         let kafka = async {
             match &self.kafka {
@@ -147,12 +169,12 @@ impl RunningServers {
         }
     }
 
-    /// Stops what was started, side by side.
+    /// Stops the servers that were started, concurrently.
     pub async fn stop(self) {
         self.stop_or_kill(pending()).await;
     }
 
-    /// Stops what was started, side by side; once `hurry` answers, kills what has not ended by then.
+    /// Stops the servers that were started, concurrently. Once `hurry` completes, kills those that remain.
     pub async fn stop_or_kill(mut self, hurry: impl Future<Output = ()>) {
         let is_hurried = tokio::select! {
             () = self.end() => false,

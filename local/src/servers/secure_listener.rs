@@ -1,11 +1,11 @@
-//! Listeners of Apache Kafka's that let nobody in unknown: for trying what a cluster elsewhere asks for.
+//! Kafka listeners that require authentication, to test what other clusters demand.
 
 use super::{ServerError, port};
 
-/// A certificate with its key, and who signs those of clients. All in PEM.
+/// A certificate with its key, and the authority for clients' certificates. All are in PEM.
 #[derive(Debug, Clone)]
 pub struct ServerCertificate {
-    /// The certificate, and those between it and its authority.
+    /// The certificate, followed by those between it and its authority.
     pub certificate: String,
     /// Its key, in PKCS #8.
     pub key: String,
@@ -13,7 +13,7 @@ pub struct ServerCertificate {
     pub authority: String,
 }
 
-/// How a listener knows its clients. All are over TLS.
+/// How a listener authenticates its clients. All use TLS.
 #[derive(Debug, Clone)]
 pub enum ListenerAccess {
     /// By a certificate.
@@ -25,15 +25,15 @@ pub enum ListenerAccess {
         /// The password.
         password: String,
     },
-    /// By tokens that nobody has signed (OAUTHBEARER), as Kafka takes them for trials; a connection has to show a new
-    /// one within this time.
+    /// By unsigned tokens (OAUTHBEARER), which Kafka accepts for tests. A connection must present a new token within
+    /// this time.
     UnsecuredTokens {
         /// `connections.max.reauth.ms`
         new_one_within_ms: u32,
     },
 }
 
-/// A listener on a port of its own, at `localhost`.
+/// A listener on its own port, at `localhost`.
 #[derive(Debug, Clone)]
 pub(super) struct SecureListener {
     pub(super) port: u16,
@@ -41,7 +41,7 @@ pub(super) struct SecureListener {
     certificate: ServerCertificate,
 }
 
-/// What they add to `listeners`, to `listener.security.protocol.map`, and to the file.
+/// The additions to `listeners`, to `listener.security.protocol.map`, and to the file.
 pub(super) fn lines(listeners: &[SecureListener]) -> [String; 3] {
     let of_each = |line: &dyn Fn(&SecureListener) -> String| listeners.iter().map(line).collect();
     [
@@ -74,7 +74,7 @@ impl SecureListener {
         }
     }
 
-    /// What `kafka-storage format --add-scram` wants to know.
+    /// Returns the argument of `kafka-storage format --add-scram`.
     pub(super) fn scram_user(&self) -> Option<String> {
         match &self.access {
             ListenerAccess::Scram { username, password } => {
@@ -84,7 +84,7 @@ impl SecureListener {
         }
     }
 
-    /// Its lines of `server.properties`.
+    /// Returns its lines of `server.properties`.
     fn properties(&self) -> String {
         let ServerCertificate { certificate, key, authority } = &self.certificate;
         let mut properties = vec![
@@ -119,7 +119,7 @@ impl SecureListener {
     }
 }
 
-/// As Java's properties write the end of a line.
+/// Writes a line's end as Java's properties files do.
 fn on_one_line(pem: &str) -> String {
     pem.trim().replace("\r\n", "\n").replace('\n', "\\n")
 }

@@ -1,13 +1,13 @@
-//! What a newcomer is told once everything runs.
+//! Prints the first instructions once everything runs.
 
+use operator::credentials::Credentials;
+use operator::terminal::say;
 use shared::contract::Registry;
 
-use super::Mail;
-use crate::credentials::Credentials;
+use super::mail::Mail;
 use crate::servers::RunningServers;
-use crate::terminal::say;
 
-/// Prints the addresses, and commands that work as they are printed.
+/// Prints the addresses and a few commands that work as printed.
 pub(super) fn announce(port: u16, servers: &RunningServers, registry: &Registry, admin: &Credentials, mail: &Mail) {
     let RunningServers { database_url, bootstrap_servers, .. } = servers;
     say(text(port, database_url, bootstrap_servers, registry, admin, mail));
@@ -29,8 +29,8 @@ fn text(
     let wait = "-H 'prefer: wait=10'";
     let event = r#"'{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}'"#;
     let mails = match mail {
-        Mail::Server(_) => "Mails go to the SMTP server that was given".to_owned(),
-        Mail::Sink(sink) => format!("Mails are kept as files in {}", sink.folder.display()),
+        Mail::Server(_) => "E-mails go to the given SMTP server".to_owned(),
+        Mail::Sink(sink) => format!("E-mails are kept as files in {}", sink.folder.display()),
     };
     let continent = r#"'{"name":"Europe","population":741000000,"area":10180000}'"#;
     let of_streams = [
@@ -64,7 +64,7 @@ fn text(
             ),
         ),
     ];
-    // A folder of other contracts may have none of them.
+    // A folder of other contracts may contain none of these streams.
     let of_streams: String =
         of_streams.into_iter().filter(|(stream, _)| registry.stream(stream).is_some()).map(|(_, text)| text).collect();
     format!(

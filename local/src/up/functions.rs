@@ -1,10 +1,13 @@
-//! The functions that serve: in this process, or in processes of their own under `cargo lambda watch`.
+//! Serves the functions: in this process, or in their own processes under `cargo lambda watch`.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use futures::future::Either;
+use jiff::Timestamp;
+use operator::interrupts::Interrupts;
 use shared::kafka::KafkaSettings;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -15,31 +18,52 @@ use crate::event_source_mapping::EventSourceMapping;
 use crate::event_source_mapping::configuration::MappingConfiguration;
 use crate::event_source_mapping::function::{Function, OverHttp};
 use crate::gateway::Gateway;
-use crate::interrupts::Interrupts;
+use crate::scheduler;
 use crate::servers::LambdaWatch;
 
-/// How long requests may take to end once we stop. `Prefer: wait` waits for 25 s at most.
+/// The time that requests may take to end after a stop. `Prefer: wait` waits for at most 25 s.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The functions, serving.
+/// The running functions.
 pub(super) enum Functions {
     /// In this process.
     InProcess { gateway: Gateway, stop_accepting: CancellationToken, serving: JoinHandle<io::Result<()>> },
-    /// Under `cargo lambda watch`, and `consume` as it is invoked there.
+    /// Under `cargo lambda watch`, with a client that invokes `consume` there.
     Watched { watch: Box<LambdaWatch>, kafka: KafkaSettings, consume: Arc<dyn Function> },
 }
 
 impl Functions {
     pub(super) fn in_process(gateway: Gateway, listener: TcpListener) -> Self {
         let stop_accepting = CancellationToken::new();
-        let server =
-            axum::serve(listener, gateway.service()).with_graceful_shutdown(stop_accepting.clone().cancelled_owned());
-        Self::InProcess { gateway, stop_accepting, serving: tokio::spawn(server.into_future()) }
+        let serving = tokio::spawn(gateway.serve(listener, stop_accepting.clone()));
+        Self::InProcess { gateway, stop_accepting, serving }
     }
 
     pub(super) fn watched(watch: LambdaWatch, kafka: KafkaSettings) -> Result<Self, CommandError> {
         let consume = Arc::new(OverHttp::new(watch.url(), "consume")?);
         Ok(Self::Watched { watch: Box::new(watch), kafka, consume })
+    }
+
+    /// Makes `consume` compare its watermarks with Kafka, as its schedule does every minute. Called before any mapping
+    /// starts, so that the events that a restored database lacks land before newer ones. A broker that has just started
+    /// needs a moment until it knows its consumer groups.
+    pub(super) async fn compare(&self) {
+        const ATTEMPTS: usize = 10;
+        const PAUSE: Duration = Duration::from_millis(500);
+        let event = Bytes::from(scheduler::event("Compare", Timestamp::now()).to_string());
+        for attempt in 1..=ATTEMPTS {
+            let compared = match self {
+                Self::InProcess { gateway, .. } => gateway.consume().invoke(event.clone()).await,
+                Self::Watched { consume, .. } => consume.invoke(event.clone()).await,
+            };
+            match compared {
+                Ok(_summary) => return,
+                Err(_error) if attempt < ATTEMPTS => tokio::time::sleep(PAUSE).await,
+                Err(error) => {
+                    tracing::warn!("the watermarks were not compared with Kafka; the schedule will retry: {error}");
+                }
+            }
+        }
     }
 
     /// Starts a mapping that invokes `consume`.
@@ -55,19 +79,19 @@ impl Functions {
         }
     }
 
-    /// Answers when they serve no more although nobody stopped them.
+    /// Returns when they stop serving on their own.
     pub(super) async fn ended(&mut self) -> CommandError {
         match self {
             Self::InProcess { serving, .. } => {
                 let ended = serving.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
-                CommandError::Serve(ended.err().unwrap_or_else(|| io::Error::other("it ended")))
+                CommandError::Serve(ended.err().unwrap_or_else(|| io::Error::other("the server ended")))
             }
             Self::Watched { watch, .. } => watch.died().await.into(),
         }
     }
 
-    /// Accepts no further request, and lets those that run finish. `cargo lambda watch` knows no such thing: it is
-    /// stopped at the end.
+    /// Accepts no further requests, and lets running ones finish. `cargo lambda watch` has no such mode: it is stopped
+    /// at the end.
     pub(super) async fn stop_accepting(&mut self, interrupts: &mut Interrupts, is_orderly: bool) {
         let Self::InProcess { stop_accepting, serving, .. } = self else {
             return;
@@ -78,13 +102,13 @@ impl Functions {
             let requests = tokio::time::timeout(REQUEST_PATIENCE, serving);
             tokio::pin!(requests);
             if let Either::Right(_) = futures::future::select(requests, Box::pin(interrupts.next())).await {
-                tracing::warn!("requests that still ran were cut off");
+                tracing::warn!("requests that were still running were cut off");
             }
         }
         abort.abort();
     }
 
-    /// Lets go of the database, or ends the functions' processes, once nothing uses them any more.
+    /// Closes the database connections, or ends the functions' processes, once they are unused.
     pub(super) async fn close(self) {
         match self {
             Self::InProcess { gateway, .. } => gateway.close().await,

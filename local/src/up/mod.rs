@@ -1,7 +1,9 @@
-//! `cargo local up`: everything, until Ctrl-C.
+//! `cargo local up`: runs everything until Ctrl-C.
 
 mod announcement;
+mod demo;
 mod functions;
+mod mail;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -10,54 +12,56 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
+use operator::credentials::Credentials;
+use operator::environment::Environment;
+use operator::interrupts::Interrupts;
+use operator::terminal::say;
+use operator::{admin, schema};
 use shared::aws::Aws;
-use shared::clock::Clock;
 use shared::contract::Registry;
 use shared::kafka::KafkaSettings;
-use shared::settings::Settings;
+use shared::process::clock::Clock;
+use shared::start::Settings;
 use tokio::net::TcpListener;
 
 use self::functions::Functions;
-use crate::admin;
-use crate::credentials::Credentials;
-use crate::environment::Environment;
+use self::mail::Mail;
 use crate::event_source_mapping::{EventSourceMapping, configuration};
 use crate::gateway::Gateway;
-use crate::interrupts::Interrupts;
 use crate::mail_sink::MailSink;
 use crate::scheduler::{self, Scheduler};
 use crate::servers::{
     self, BrokerChoice, DataFolder, DatabaseChoice, LambdaWatch, PostgresOptions, RunningServers, ServerError,
 };
-use crate::terminal::say;
-use crate::{CommandError, poll, schema, template};
+use crate::{CommandError, function_settings, poll, template};
 
 /// Starts Apache Kafka, PostgreSQL and the functions, and runs until Ctrl-C.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// Which Kafka to use: embedded, docker or HOST:PORT.
+    /// Kafka to use: embedded, docker or HOST:PORT.
     #[arg(long, value_name = "BROKER", default_value = "embedded")]
     broker: BrokerChoice,
-    /// Which PostgreSQL to use: embedded, docker or a postgres:// address.
+    /// PostgreSQL to use: embedded, docker or a postgres:// address.
     #[arg(long, value_name = "DATABASE", default_value = "embedded")]
     database: DatabaseChoice,
-    /// Where to serve, on 127.0.0.1.
+    /// Port to serve on, on 127.0.0.1.
     #[arg(long, default_value_t = 9000)]
     port: u16,
-    /// Keep the servers' state in this folder [default: a temporary one, removed at the end].
+    /// Keeps the servers' state, their ports and the demo password in this folder [default: a temporary one, removed at
+    /// the end].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// An admin's name and password [default: demo, with a random password].
+    /// Name and password of an admin [default: demo, with a random password].
     #[arg(long, value_name = "NAME:PASSWORD")]
     admin: Option<Credentials>,
-    /// The SMTP server that mails go to, as in smtps://user:password@host [default: SMTP_URL, else an embedded sink that
-    /// keeps mails as files in the data folder].
+    /// SMTP server for e-mails, as in smtps://user:password@host [default: SMTP_URL, else an embedded sink that keeps
+    /// e-mails as files in the data folder].
     #[arg(long, value_name = "URL")]
     smtp: Option<String>,
-    /// Variables that the environment does not set, as NAME=value lines.
+    /// File of NAME=value lines for variables that the environment does not set.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
-    /// Run the functions under `cargo lambda watch`, each in processes of its own, instead of in this process.
+    /// Runs the functions under `cargo lambda watch`, each in its own processes, instead of in this process.
     #[arg(long)]
     lambda: bool,
 }
@@ -75,7 +79,7 @@ impl Up {
         .map_err(CommandError::Data)?;
 
         let outcome = self.run_in(&data, listener, &environment, registry, &mut interrupts).await;
-        servers::all_let_go_have_ended().await;
+        servers::wait_for_dropped_servers().await;
         data.remove().await;
         outcome
     }
@@ -88,7 +92,10 @@ impl Up {
         registry: Arc<Registry>,
         interrupts: &mut Interrupts,
     ) -> Result<ExitCode, CommandError> {
-        let admin = self.admin.clone().unwrap_or_else(Credentials::demo);
+        let admin = match &self.admin {
+            Some(admin) => admin.clone(),
+            None => demo::credentials(data).map_err(CommandError::Data)?,
+        };
         let servers = tokio::select! {
             started = self.start_servers(data) => started?,
             () = interrupts.next() => return Err(CommandError::Interrupted),
@@ -112,23 +119,23 @@ impl Up {
         outcome.map(|()| ExitCode::SUCCESS)
     }
 
-    /// How the servers are reached; those that are ours as they are, others as the environment says.
+    /// Returns how to reach the servers. For servers that are not ours, the credentials come from the environment.
     async fn settings(
         &self,
         servers: &RunningServers,
         environment: &Environment,
     ) -> Result<(Settings, KafkaSettings), CommandError> {
-        let settings = environment.settings_for(&servers.database_url, self.is_database_ours())?;
-        let kafka = environment.kafka_at(&servers.bootstrap_servers, self.is_broker_ours())?;
+        let settings = function_settings::settings_for(environment, &servers.database_url, self.is_database_ours())?;
+        let kafka = function_settings::kafka_at(environment, &servers.bootstrap_servers, self.is_broker_ours())?;
         Ok((settings, kafka.look_up(&Aws::default()).await?))
     }
 
-    /// What functions in processes of their own are told.
+    /// Returns the environment of functions that run in their own processes.
     fn variables(&self, servers: &RunningServers, environment: &Environment, mail: &Mail) -> Vec<(String, String)> {
         let (smtp_url, is_sink) = mail.smtp();
-        let mut variables = environment.of_functions(Some(smtp_url), is_sink);
-        variables.extend(environment.of_broker(&servers.bootstrap_servers, self.is_broker_ours()));
-        variables.extend(environment.of_database(&servers.database_url, self.is_database_ours()));
+        let mut variables = function_settings::for_functions(environment, Some(smtp_url), is_sink);
+        variables.extend(function_settings::for_broker(&servers.bootstrap_servers, self.is_broker_ours()));
+        variables.extend(function_settings::for_database(&servers.database_url, self.is_database_ours()));
         variables
     }
 
@@ -159,18 +166,18 @@ impl Up {
         let mail = self.mail(data, environment).await?;
         let (smtp_url, is_sink) = mail.smtp();
         let (settings, kafka) = self.settings(servers, environment).await?;
-        let (identity, users) = (environment.identity()?, environment.users()?);
-        let report = environment.reports(Some(smtp_url), is_sink)?;
+        let (identity, users) = (function_settings::identity(environment)?, function_settings::users(environment)?);
+        let report = function_settings::reports(environment, Some(smtp_url), is_sink)?;
         schema::migrate(&settings.database, settings.contracts_dir.as_deref()).await?;
         schema::create_topics(&kafka, &registry).await?;
         admin::make(&settings.database, &admin.name, &admin.password, users.blocklist).await?;
 
-        let configurations = configuration::of_registry(&template::own_path(), &registry)?;
-        let schedules = scheduler::of_template(&template::own_path())?;
+        let configurations = configuration::for_registry(&template::own_path(), &registry)?;
+        let schedules = scheduler::read_template(&template::own_path())?;
         let port = listener.local_addr().map_err(CommandError::Serve)?.port();
         let functions = if self.lambda {
             say("building the functions and starting them under cargo lambda watch");
-            // The port was ours so far, and now is theirs.
+            // Releases the port, which this process has held so far.
             drop(listener);
             let watch = LambdaWatch::start(data, port, self.variables(servers, environment, &mail)).await?;
             say(format_args!("the functions' log is {}", watch.log().display()));
@@ -179,6 +186,7 @@ impl Up {
             let gateway = Gateway::new(settings, kafka, &identity, users, &report, registry, Clock::system()).await?;
             Functions::in_process(gateway, listener)
         };
+        functions.compare().await;
         let mappings = configurations
             .into_iter()
             .map(|configuration| functions.start_mapping(configuration))
@@ -209,30 +217,14 @@ impl Up {
 async fn listen(port: u16) -> Result<TcpListener, CommandError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| {
         CommandError::Listen(if error.kind() == std::io::ErrorKind::AddrInUse {
-            format!("port {port} is taken: stop what listens there, or choose another with --port")
+            format!("port {port} is taken: stop the program that listens there, or choose another port with --port")
         } else {
-            format!("port {port} cannot be listened on: {error}")
+            format!("cannot listen on port {port}: {error}")
         })
     })
 }
 
-/// Where mails go.
-enum Mail {
-    Server(String),
-    Sink(MailSink),
-}
-
-impl Mail {
-    /// The server's address, and whether it is this machine's sink.
-    fn smtp(&self) -> (&str, bool) {
-        match self {
-            Self::Server(url) => (url, false),
-            Self::Sink(sink) => (&sink.url, true),
-        }
-    }
-}
-
-/// What serves and reads, beside the servers.
+/// The gateway and the mappings, without the servers.
 struct Running {
     port: u16,
     functions: Functions,
@@ -242,7 +234,7 @@ struct Running {
 }
 
 impl Running {
-    /// Ends well at a signal, and badly when something broke.
+    /// Returns at a signal, or with an error when something failed.
     async fn until(&mut self, interrupts: &mut Interrupts, servers: &RunningServers) -> Result<(), CommandError> {
         tokio::select! {
             () = interrupts.next() => Ok(()),
@@ -251,13 +243,13 @@ impl Running {
         }
     }
 
-    /// Stops accepting, lets requests and batches finish, in this order: a request may wait for its batch.
+    /// Stops accepting requests, then lets requests finish, then batches: a request may wait for its batch.
     async fn stop(mut self, interrupts: &mut Interrupts, is_orderly: bool) {
-        say("stopping; again Ctrl-C to hurry");
+        say("stopping; press Ctrl-C again to hurry");
         drop(self.scheduler);
         self.functions.stop_accepting(interrupts, is_orderly).await;
         if !is_orderly {
-            // What the batches wait for is gone.
+            // Otherwise the batches would wait for servers that are gone.
             self.mappings.iter().for_each(|mapping| mapping.hurrier().cancel());
         }
         poll::stop(self.mappings, interrupts).await;

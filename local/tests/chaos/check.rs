@@ -1,56 +1,56 @@
-//! What has to hold at the end, checked by SQL against what every client knows.
+//! Checks the final state with SQL against every client's records.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::time::Duration;
 
-use shared::receipt::{self, Status};
+use shared::ledger::receipts::{self, Status};
 use sqlx::PgPool;
 use tokio::time::Instant;
 
 use super::kills::PATIENCE;
-use super::sender::{Known, Place};
-use super::workload::entities::{self, Entity, Outcome, Stream};
+use super::sender::{Place, SentEvent};
+use super::workload::entities::{self, Entity, ExpectedState, Stream};
 use super::workload::{Client, Kind, routes, user_events};
 use super::world::World;
 
-/// What was found.
+/// The results of the check.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// Acknowledged events that are neither in their table nor in the dead letters.
+    /// Acknowledged events that are neither in their table nor dead-lettered.
     pub(crate) lost: Vec<String>,
     /// Events that are in their table more than once.
     pub(crate) twice: Vec<String>,
-    /// Whatever else is not as it should be.
+    /// All other faults.
     pub(crate) wrong: Vec<String>,
-    /// Events whose outcome their client never learned.
+    /// Events whose clients never learned their outcome.
     pub(crate) unknown: u64,
-    /// Of those, how many were written.
+    /// How many of those were written.
     pub(crate) unknown_written: u64,
     pub(crate) written: u64,
     pub(crate) duplicates: i64,
     pub(crate) rejected: u64,
-    /// Copies of rejected events that were rejected, too.
+    /// Repeated rejected events that were rejected again.
     pub(crate) rejected_again: u64,
 }
 
-/// Waits until everything is applied and nothing waits.
+/// Waits until everything is applied, no event waits, and no partition is stalled.
 pub(crate) async fn everything_is_applied(world: &World) {
     let ends = world.log_ends().await;
     let mut seen = BTreeMap::new();
     let mut since = Instant::now();
     loop {
         let watermarks = watermarks(&world.pool).await;
-        if watermarks == ends && waiting(&world.pool).await == 0 {
+        let (waiting, stalled) = (waiting(&world.pool).await, stalled(&world.pool).await);
+        if watermarks == ends && waiting == 0 && stalled == 0 {
             return;
         }
         if watermarks != seen {
             (seen, since) = (watermarks, Instant::now());
         }
-        let waiting = waiting(&world.pool).await;
         assert!(
             since.elapsed() < PATIENCE,
-            "nothing is applied any more: {waiting} waiting, watermarks {seen:?}, logs end at {ends:?}"
+            "progress has stopped: {waiting} waiting, {stalled} stalled, watermarks {seen:?}, logs end at {ends:?}"
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -66,14 +66,18 @@ async fn waiting(pool: &PgPool) -> i64 {
     scalar(pool, "select count(*) from sluice.waiting").await
 }
 
+/// Returns the number of stalls in force.
+pub(crate) async fn stalled(pool: &PgPool) -> i64 {
+    scalar(pool, "select count(*) from sluice.stalled").await
+}
+
 async fn scalar(pool: &PgPool, query: &str) -> i64 {
     sqlx::query_scalar(query).fetch_one(pool).await.unwrap()
 }
 
-/// Checks everything.
-pub(crate) async fn check(pool: &PgPool, clients: &[Client], known: &[Vec<Known>]) -> Findings {
+pub(crate) async fn check(pool: &PgPool, clients: &[Client], sent: &[Vec<SentEvent>]) -> Findings {
     let mut findings = Findings::default();
-    let mut check = Check { pool, clients, known, findings: &mut findings };
+    let mut check = Check { pool, clients, sent, findings: &mut findings };
     check.routes().await;
     check.user_events().await;
     check.entities().await;
@@ -85,7 +89,7 @@ pub(crate) async fn check(pool: &PgPool, clients: &[Client], known: &[Vec<Known>
 struct Check<'a> {
     pool: &'a PgPool,
     clients: &'a [Client],
-    known: &'a [Vec<Known>],
+    sent: &'a [Vec<SentEvent>],
     findings: &'a mut Findings,
 }
 
@@ -96,7 +100,7 @@ impl Check<'_> {
             from public.routes_table"#;
         let rows: Vec<routes::Row> = sqlx::query_as(SELECT).fetch_all(self.pool).await.unwrap();
         let make = |client: &Client, sequence| routes::Route::new(client, sequence).row();
-        self.rows(rows, routes::told, make, |kind| matches!(kind, Kind::Routes));
+        self.rows(rows, routes::origin, make, |kind| matches!(kind, Kind::Routes));
     }
 
     async fn user_events(&mut self) {
@@ -105,40 +109,41 @@ impl Check<'_> {
             from public.user_events";
         let rows: Vec<user_events::Row> = sqlx::query_as(SELECT).fetch_all(self.pool).await.unwrap();
         let make = |client: &Client, sequence| user_events::UserEvent::new(client, sequence).row();
-        self.rows(rows, user_events::told, make, |kind| matches!(kind, Kind::UserEvents));
+        self.rows(rows, user_events::origin, make, |kind| matches!(kind, Kind::UserEvents));
     }
 
-    /// Every row was sent, as it is; what was acknowledged is there once, what was not at most once.
+    /// Checks that every row equals an event that was sent, that acknowledged events are there once, and that others
+    /// are there at most once.
     fn rows<R: PartialEq + Debug>(
         &mut self,
         rows: Vec<R>,
-        told: impl Fn(&R) -> Option<(u32, u64)>,
+        origin: impl Fn(&R) -> Option<(u32, u64)>,
         make: impl Fn(&Client, u64) -> R,
         is_kind: impl Fn(&Kind) -> bool,
     ) {
         let mut times: HashMap<(u32, u64), u64> = HashMap::with_capacity(rows.len());
         for row in &rows {
-            let event = told(row).filter(|(number, sequence)| {
+            let event = origin(row).filter(|(number, sequence)| {
                 let client = self.clients.get(*number as usize).filter(|client| is_kind(&client.kind));
                 client.is_some_and(|client| *sequence < client.events && make(client, *sequence) == *row)
             });
             match event {
                 Some(event) => *times.entry(event).or_default() += 1,
-                None => self.findings.wrong.push(format!("a row that nobody sent: {row:?}")),
+                None => self.findings.wrong.push(format!("a row that no client sent: {row:?}")),
             }
         }
         self.findings.written += rows.len() as u64;
-        for (client, known) in self.clients.iter().zip(self.known).filter(|(client, _)| is_kind(&client.kind)) {
-            for (sequence, known) in (0..).zip(known) {
+        for (client, sent) in self.clients.iter().zip(self.sent).filter(|(client, _)| is_kind(&client.kind)) {
+            for (sequence, sent) in (0..).zip(sent) {
                 let times = times.get(&(client.number, sequence)).copied().unwrap_or_default();
                 let event = || client.event(sequence);
                 if times > 1 {
                     self.findings.twice.push(format!("{times} times: {}", event()));
                 }
-                match known {
-                    Known::Acknowledged(_) if times == 0 => self.findings.lost.push(event()),
-                    Known::Acknowledged(_) => {}
-                    Known::Nothing => {
+                match sent {
+                    SentEvent::Acknowledged(_) if times == 0 => self.findings.lost.push(event()),
+                    SentEvent::Acknowledged(_) => {}
+                    SentEvent::Unacknowledged => {
                         self.findings.unknown += 1;
                         self.findings.unknown_written += times.min(1);
                     }
@@ -147,7 +152,8 @@ impl Check<'_> {
         }
     }
 
-    /// Entities are what their client's commands come to in their order; what is against the rules is rejected.
+    /// Checks that entities match the outcome of their client's commands in order, and that invalid commands are
+    /// rejected.
     async fn entities(&mut self) {
         const SELECT: &str = "
             select 'continent', name, null as country, null as parent, population, area, null::float8, null::float8
@@ -167,7 +173,7 @@ impl Check<'_> {
         let letters = self.dead_letters().await;
         for client in self.clients {
             let Kind::Entities(script) = &client.kind else { continue };
-            let Outcome { entities, rejected } = script.outcome();
+            let ExpectedState { entities, rejected } = script.expected_state();
             self.findings.written += client.events - rejected.len() as u64;
             self.findings.rejected += rejected.len() as u64;
             for (key, expected) in entities {
@@ -190,10 +196,10 @@ impl Check<'_> {
                 }
             }
         }
-        self.findings.wrong.extend(there.into_iter().map(|entity| format!("it should not be there: {entity:?}")));
+        self.findings.wrong.extend(there.into_iter().map(|entity| format!("unexpected entity: {entity:?}")));
     }
 
-    /// The error code of each event that is rejected. One that is sent again is decided anew, and rejected again.
+    /// Returns the error code of each rejected event. A repeated event is decided again, and rejected again.
     async fn dead_letters(&mut self) -> BTreeMap<(u32, u64), String> {
         const SELECT: &str = "
             select error_code, (convert_from(payload, 'UTF8')::jsonb -> 'population')::bigint, topic
@@ -201,7 +207,7 @@ impl Check<'_> {
         let rows: Vec<(String, Option<i64>, String)> = sqlx::query_as(SELECT).fetch_all(self.pool).await.unwrap();
         let mut letters = BTreeMap::new();
         for (code, population, topic) in rows {
-            match population.and_then(entities::told) {
+            match population.and_then(entities::origin) {
                 Some(event) => match letters.insert(event, code.clone()) {
                     Some(before) if before == code => self.findings.rejected_again += 1,
                     Some(before) => self.findings.wrong.push(format!("{event:?} is rejected: {before}, {code}")),
@@ -213,13 +219,13 @@ impl Check<'_> {
         letters
     }
 
-    /// Of an event's receipts, one at most says that it was written; the others that they repeat it.
+    /// Checks that at most one receipt of an event says that it was written, and that the others are duplicates.
     async fn receipts(&mut self) {
         let mut events: BTreeMap<&str, Vec<(usize, Place)>> = BTreeMap::new();
         let mut statuses: Vec<Vec<Status>> = Vec::new();
-        for (client, known) in self.clients.iter().zip(self.known) {
-            for (sequence, known) in (0..).zip(known) {
-                let Known::Acknowledged(places) = known else { continue };
+        for (client, sent) in self.clients.iter().zip(self.sent) {
+            for (sequence, sent) in (0..).zip(sent) {
+                let SentEvent::Acknowledged(places) = sent else { continue };
                 let (stream, _) = client.stream(sequence);
                 events.entry(stream).or_default().extend(places.iter().map(|place| (statuses.len(), *place)));
                 statuses.push(Vec::new());
@@ -233,7 +239,7 @@ impl Check<'_> {
             };
             for receipts in receipts.chunks(10_000) {
                 let places: Vec<Place> = receipts.iter().map(|(_, place)| *place).collect();
-                let outcomes = receipt::look_up(self.pool, topic, &places).await.unwrap();
+                let outcomes = receipts::look_up(self.pool, None, topic, &places).await.unwrap();
                 for ((event, _), outcome) in receipts.iter().zip(outcomes) {
                     statuses[*event].push(outcome.status());
                 }
@@ -248,14 +254,15 @@ impl Check<'_> {
         }
     }
 
-    /// Every record went one way, and no partition seemed to start anew.
+    /// Checks that each record was counted once, and that no partition appears to have been recreated or has a gap.
     async fn ledger(&mut self) {
-        const ODD: &str = "select count(*) from sluice.watermarks where incarnation <> 1 or skipped_offsets <> 0";
+        const ANOMALIES: &str = "select (select count(*) from sluice.watermarks where incarnation <> 1)
+                            + (select count(*) from sluice.gaps)";
         const RECORDS: &str = "select coalesce(sum(next_offset), 0)::bigint from sluice.watermarks";
         const LETTERS: &str = "select count(*) from sluice.dead_letters";
-        let odd = scalar(self.pool, ODD).await;
-        if odd > 0 {
-            self.findings.wrong.push(format!("{odd} partitions seem to have started anew or to have gaps"));
+        let anomalies = scalar(self.pool, ANOMALIES).await;
+        if anomalies > 0 {
+            self.findings.wrong.push(format!("{anomalies} partitions appear to have been recreated or to have gaps"));
         }
         self.findings.duplicates = scalar(self.pool, "select count(*) from sluice.duplicates").await;
         let records = scalar(self.pool, RECORDS).await;
@@ -269,11 +276,11 @@ impl Check<'_> {
     }
 }
 
-/// A checksum of every table.
+/// Returns a checksum of every table, except `sluice.stalls`: stalls that have ended stay in it until they are swept.
 pub(crate) async fn checksums(pool: &PgPool) -> BTreeMap<String, String> {
     const TABLES: &str = "
         select format('%I.%I', schemaname, tablename) from pg_catalog.pg_tables
-        where schemaname in ('sluice', 'public', 'landing')";
+        where schemaname in ('sluice', 'public', 'landing') and (schemaname, tablename) <> ('sluice', 'stalls')";
     let tables: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(pool).await.unwrap();
     let mut checksums = BTreeMap::new();
     for table in tables {

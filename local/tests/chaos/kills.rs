@@ -1,11 +1,13 @@
-//! Who is killed when.
+//! Decides what to kill and when, and when the database goes back in time.
 
+use std::path::Path;
 use std::time::Duration;
 
 use local::servers::{Kafka, Postgres};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -13,7 +15,7 @@ use super::lambda::Consume;
 use super::sender::Gateway;
 use super::workload::hash;
 
-/// What is waited for comes within this, or never.
+/// The time limit for each condition.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,34 +25,44 @@ enum Victim {
     Database,
 }
 
-/// In a random order.
+/// Killed in random order.
 const VICTIMS: [(Victim, usize); 3] = [(Victim::Consume, 50), (Victim::Broker, 5), (Victim::Database, 5)];
 
 pub(crate) const KILLS: u64 = 60;
 
-/// What was killed how often.
+/// How often each process was killed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Killed {
     pub(crate) consume: usize,
-    /// Of those, how many in the midst of an invocation.
+    /// How many of those happened during an invocation.
     pub(crate) in_invocation: usize,
     pub(crate) broker: usize,
     pub(crate) database: usize,
+    /// The number of applied records that the restored database no longer had.
+    pub(crate) taken_back: i64,
 }
 
-/// What can be killed.
+/// The database kills after which its data folder is copied and the copy is restored.
+const COPIED_AFTER: usize = 2;
+const RESTORED_AFTER: usize = 4;
+
+/// Kills the processes.
 pub(crate) struct Killer<'a> {
     pub(crate) lambda: &'a Consume,
     pub(crate) kafka: &'a mut Kafka,
     pub(crate) postgres: &'a mut Postgres,
+    pub(crate) pool: &'a PgPool,
+    /// PostgreSQL's data folder, and the folder for a copy of it.
+    pub(crate) cluster: &'a Path,
+    pub(crate) copy: &'a Path,
     pub(crate) gateway: &'a Gateway,
-    /// The events of all clients.
+    /// The total number of events of all clients.
     pub(crate) events: u64,
     pub(crate) seed: u64,
 }
 
 impl Killer<'_> {
-    /// Lets the events be sent bit by bit, and kills somebody in the midst of each bit.
+    /// Releases the events in portions, and kills a process during each portion.
     pub(crate) async fn run(mut self) -> Killed {
         let mut random = StdRng::seed_from_u64(hash(&(self.seed, "kills")));
         let mut victims: Vec<Victim> =
@@ -71,13 +83,18 @@ impl Killer<'_> {
                 Victim::Broker => {
                     killed.broker += 1;
                     sleep_at_most(&mut random, 20).await;
-                    // Every other time it stays away for longer than a send waits.
+                    // On every other kill, the broker stays away for longer than a send waits.
                     self.kill_broker(number, killed.broker % 2 == 0, &mut random).await;
                 }
                 Victim::Database => {
                     killed.database += 1;
                     sleep_at_most(&mut random, 100).await;
                     self.kill_database(number, killed.database % 2 == 0, &mut random).await;
+                    if killed.database == COPIED_AFTER {
+                        killed.taken_back -= self.copy_data_folder().await;
+                    } else if killed.database == RESTORED_AFTER {
+                        killed.taken_back += self.put_copy_back().await;
+                    }
                 }
             }
             self.allow(number, 3);
@@ -86,13 +103,13 @@ impl Killer<'_> {
         killed
     }
 
-    /// Each kill has its share of the events, in three parts: for the system to show that it goes on, to be killed
-    /// in, and to be sent to those that are left.
+    /// Releases a portion of events in three parts per kill: to show that the system makes progress, to be in flight
+    /// during the kill, and to be sent to the remaining processes.
     fn allow(&self, number: u64, parts: u64) {
         self.gateway.allow(self.events * (number * 3 + parts) / (KILLS * 3));
     }
 
-    /// Waits until something is applied that was not when this is called.
+    /// Waits until further events have been applied.
     async fn progress(&self, number: u64, victim: Victim) {
         let mut tally = self.lambda.tally();
         let applied = tally.borrow().applied;
@@ -114,7 +131,8 @@ impl Killer<'_> {
         self.kafka.kill9().await;
         self.allow(number, 3);
         if stays_away {
-            until(&mut counts, |counts| counts.refused > refused, || "nobody was answered 503".to_owned()).await;
+            until(&mut counts, |counts| counts.refused > refused, || "no request was answered with 503".to_owned())
+                .await;
         }
         sleep_at_most(random, 500).await;
         self.kafka.restart().await.unwrap();
@@ -131,6 +149,47 @@ impl Killer<'_> {
         sleep_at_most(random, 500).await;
         self.postgres.restart().await.unwrap();
     }
+}
+
+impl Killer<'_> {
+    /// Copies the database's files. Returns how many records they contain as applied.
+    async fn copy_data_folder(&mut self) -> i64 {
+        let applied = applied(self.pool).await;
+        self.postgres.stop().await;
+        copy(self.cluster, self.copy).await;
+        self.postgres.restart().await.unwrap();
+        applied
+    }
+
+    /// Replaces the database's files with the copy. Returns how many records the replaced files contained as applied.
+    async fn put_copy_back(&mut self) -> i64 {
+        let applied = applied(self.pool).await;
+        self.postgres.stop().await;
+        tokio::fs::remove_dir_all(self.cluster).await.unwrap();
+        copy(self.copy, self.cluster).await;
+        self.postgres.restart().await.unwrap();
+        applied
+    }
+}
+
+/// Returns the sum of the watermarks, once the database answers.
+async fn applied(pool: &PgPool) -> i64 {
+    const SUM: &str = "select coalesce(sum(next_offset), 0)::bigint from sluice.watermarks";
+    let asking = async {
+        loop {
+            match sqlx::query_scalar(SUM).fetch_one(pool).await {
+                Ok(sum) => break sum,
+                Err(_not_yet) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    timeout(PATIENCE, asking).await.expect("the database answers")
+}
+
+/// Copies a folder with its owners and permissions, because PostgreSQL may run as another user.
+async fn copy(from: &Path, to: &Path) {
+    let copied = tokio::process::Command::new("cp").arg("-a").args([from, to]).status().await.unwrap();
+    assert!(copied.success(), "{} to {}", from.display(), to.display());
 }
 
 async fn sleep_at_most(random: &mut StdRng, most_ms: u64) {

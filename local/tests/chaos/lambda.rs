@@ -1,4 +1,4 @@
-//! What Lambda does for `consume`: the Invoke API before sandboxes that are killed.
+//! Emulates Lambda for `consume`: the Invoke API in front of sandboxes that are killed.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -18,34 +18,34 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Lambda's quota of a payload, and some room.
+/// Lambda's payload quota, plus some room.
 const MOST_PAYLOAD_BYTES: usize = 7 * 1024 * 1024;
 
-/// What came of all invocations.
+/// The outcomes of all invocations.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Tally {
+pub(crate) struct InvocationTally {
     pub(crate) succeeded: u64,
-    /// Records that were new.
+    /// The number of records that were new.
     pub(crate) applied: u64,
-    /// Records that had been applied before.
+    /// The number of records that had been applied before.
     pub(crate) replayed: u64,
-    /// How often which error was answered.
+    /// The number of errors of each type.
     pub(crate) errors: BTreeMap<String, u64>,
 }
 
-impl Tally {
+impl InvocationTally {
     pub(crate) fn failed(&self) -> u64 {
         self.errors.values().sum()
     }
 }
 
-/// What the Invoke API needs.
+/// The state of the Invoke API.
 struct Service {
     consume: Invoker,
-    tally: watch::Sender<Tally>,
+    tally: watch::Sender<InvocationTally>,
 }
 
-/// The function, running in several sandboxes, behind the Invoke API.
+/// The function, running in several sandboxes behind the Invoke API.
 pub(crate) struct Consume {
     pub(crate) url: Url,
     service: Arc<Service>,
@@ -67,12 +67,12 @@ impl Consume {
         Self { url, service, lambda, _serving: serving }
     }
 
-    pub(crate) fn tally(&self) -> watch::Receiver<Tally> {
+    pub(crate) fn tally(&self) -> watch::Receiver<InvocationTally> {
         self.service.tally.subscribe()
     }
 
-    /// Waits until an invocation runs, then some more, then kills the sandbox that it ran in. Answers whether that was
-    /// in the midst of an invocation. `pick` decides between sandboxes that are busy at once.
+    /// Waits until an invocation runs, sleeps for `delay`, then kills its sandbox. Returns whether an invocation was
+    /// running. `pick` selects among the busy sandboxes.
     pub(crate) async fn kill_one(&self, delay: Duration, pick: usize) -> bool {
         let sandboxes = self.lambda.sandboxes();
         let first = pick % sandboxes.len();
@@ -82,7 +82,7 @@ impl Consume {
         busy[index].kill().await
     }
 
-    /// Stops all sandboxes; fails if one of them ever ended although nobody killed it.
+    /// Stops all sandboxes. Fails if one of them ended on its own.
     pub(crate) async fn stop(self) {
         self.lambda.stop().await.unwrap_or_else(|error| panic!("{error}"));
     }
@@ -102,14 +102,14 @@ async fn invoke(State(service): State<Arc<Service>>, payload: Bytes) -> Response
     }
 }
 
-/// What we read of `consume`'s summary.
+/// The fields of `consume`'s summary that the test needs.
 #[derive(Deserialize)]
 struct Summary {
     records: u64,
     replayed: u64,
 }
 
-/// An error, as the Runtime API has it.
+/// An error in the Runtime API's format.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct FunctionError {
@@ -117,7 +117,7 @@ struct FunctionError {
     error_message: String,
 }
 
-impl Tally {
+impl InvocationTally {
     fn note_success(&mut self, body: &[u8]) {
         let summary: Summary = serde_json::from_slice(body).expect("a summary");
         self.succeeded += 1;

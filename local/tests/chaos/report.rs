@@ -1,11 +1,11 @@
-//! What is printed at the end.
+//! Prints the results of a run.
 
 use std::fmt::{self, Display, Formatter};
 use std::io::Write as _;
 
 use super::check::Findings;
 use super::kills::Killed;
-use super::lambda::Tally;
+use super::lambda::InvocationTally;
 use super::sender::Counts;
 
 /// The figures of a run.
@@ -14,10 +14,10 @@ pub(crate) struct Report<'a> {
     pub(crate) counts: Counts,
     pub(crate) killed: Killed,
     pub(crate) findings: &'a Findings,
-    pub(crate) tally: &'a Tally,
-    /// Until the last event was acknowledged or given up.
+    pub(crate) tally: &'a InvocationTally,
+    /// The time until the last event was acknowledged or given up.
     pub(crate) sending_seconds: f64,
-    /// Until everything was applied.
+    /// The time until everything was applied.
     pub(crate) seconds: f64,
 }
 
@@ -26,30 +26,31 @@ impl Display for Report<'_> {
         let Self { events, counts, killed, findings, tally, sending_seconds, seconds } = self;
         let mut line = |name: &str, value: &dyn Display| writeln!(f, "{name:<42} {value:>9}");
         line("kill -9 of consume", &killed.consume)?;
-        line("    in the midst of an invocation", &killed.in_invocation)?;
+        line("    during an invocation", &killed.in_invocation)?;
         line("kill -9 of Apache Kafka", &killed.broker)?;
         line("kill -9 of PostgreSQL", &killed.database)?;
+        line("records removed by a restore", &killed.taken_back)?;
         line("events", events)?;
         line("acknowledged", &counts.acknowledged)?;
         line("outcome never learned", &findings.unknown)?;
-        line("    of those written", &findings.unknown_written)?;
+        line("    of those, written", &findings.unknown_written)?;
         line("written", &findings.written)?;
-        line("rejected with a reason, as they had to be", &findings.rejected)?;
-        line("    and again when they were sent again", &findings.rejected_again)?;
+        line("rejected with the expected reason", &findings.rejected)?;
+        line("    rejected again when repeated", &findings.rejected_again)?;
         line("duplicates suppressed", &findings.duplicates)?;
         line("lost", &findings.lost.len())?;
         line("twice", &findings.twice.len())?;
-        line("otherwise wrong", &findings.wrong.len())?;
+        line("other faults", &findings.wrong.len())?;
         line("batches sent", &counts.batches)?;
         line("    answered 503", &counts.refused)?;
-        line("    left by the client before the answer", &counts.left)?;
+        line("    abandoned by the client before the answer", &counts.left)?;
         line("    given up", &counts.given_up)?;
-        line("    sent again after the acknowledgement", &counts.repeated)?;
+        line("    repeated after the acknowledgement", &counts.repeated)?;
         line("invocations that succeeded", &tally.succeeded)?;
         line("invocations that failed", &tally.failed())?;
-        line("records delivered again and dropped", &tally.replayed)?;
+        line("records redelivered and skipped", &tally.replayed)?;
         line("seconds of sending", &format!("{sending_seconds:.1}"))?;
-        line("seconds until all was applied", &format!("{seconds:.1}"))?;
+        line("seconds until everything was applied", &format!("{seconds:.1}"))?;
         for (error, times) in &tally.errors {
             writeln!(f, "{times:>6} × {error}")?;
         }
@@ -57,7 +58,7 @@ impl Display for Report<'_> {
     }
 }
 
-/// The first of many lines.
+/// Prints only the first of many lines.
 pub(crate) fn some_of(lines: &[String]) -> String {
     const SHOWN: usize = 20;
     let more = lines.len().saturating_sub(SHOWN);
@@ -65,7 +66,7 @@ pub(crate) fn some_of(lines: &[String]) -> String {
     if more > 0 { format!("{shown}\nand {more} more") } else { shown }
 }
 
-/// Prints although the test passes, which `println!` does not.
+/// Prints even if the test passes, unlike `println!`.
 pub(crate) fn say(text: &str) {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{text}").unwrap();

@@ -1,5 +1,5 @@
-//! Clients of the gateway: each posts its batches one after the other, under an `Idempotency-Key`, again until they
-//! are acknowledged. Some go away without waiting for the answer, some never come back.
+//! Clients of the gateway. Each posts its batches one after another with an `Idempotency-Key`, and repeats them until
+//! they are acknowledged. Some disconnect without waiting for the answer, and some of those never retry.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,20 +11,20 @@ use tokio::sync::watch;
 
 use super::workload::{Client, Kind, hash};
 
-/// What a client knows of an event that it has sent.
+/// An event that a client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Known {
-    /// It was sent, and never acknowledged.
-    Nothing,
-    /// It was acknowledged: its receipts.
+pub(crate) enum SentEvent {
+    /// The event was sent but never acknowledged.
+    Unacknowledged,
+    /// The event was acknowledged with these receipts.
     Acknowledged(Vec<Place>),
 }
 
 /// Partition and offset.
 pub(crate) type Place = (i32, i64);
 
-/// Where everything is posted to, and how fast: events are numbered as they are about to be sent, and those may be
-/// sent whose number is allowed.
+/// The address for all events, and how many may be sent: events are numbered just before they are sent, and may be sent
+/// if their number is allowed.
 pub(crate) struct Gateway {
     pub(crate) url: String,
     pub(crate) seed: u64,
@@ -34,18 +34,18 @@ pub(crate) struct Gateway {
     counts: watch::Sender<Counts>,
 }
 
-/// How often what happened.
+/// Counts what happened.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub(crate) batches: u64,
     pub(crate) acknowledged: u64,
     /// Answers 503.
     pub(crate) refused: u64,
-    /// Requests whose client went away before the answer.
+    /// Requests whose client disconnected before the answer.
     pub(crate) left: u64,
-    /// Batches that were given up although events of theirs were not acknowledged.
+    /// Batches that were given up although some of their events were not acknowledged.
     pub(crate) given_up: u64,
-    /// Batches that were sent again although they had been acknowledged.
+    /// Batches that were repeated although they had been acknowledged.
     pub(crate) repeated: u64,
 }
 
@@ -55,7 +55,7 @@ impl Gateway {
         Self { url, seed, most_in_batch, claimed: AtomicU64::new(0), allowed, counts }
     }
 
-    /// Allows the events up to this number.
+    /// Allows events up to this number.
     pub(crate) fn allow(&self, events: u64) {
         self.allowed.send_replace(events);
     }
@@ -71,11 +71,11 @@ impl Gateway {
     async fn may_send(&self, events: u64) {
         let first = self.claimed.fetch_add(events, Ordering::Relaxed);
         let mut allowed = self.allowed.subscribe();
-        allowed.wait_for(|allowed| *allowed > first).await.expect("we hold the sender ourselves");
+        allowed.wait_for(|allowed| *allowed > first).await.expect("the sender exists");
     }
 }
 
-/// How an attempt to send a batch ended.
+/// The answer to an attempt to send a batch.
 enum Attempt {
     Accepted(Vec<Receipt>),
     /// Acknowledged in part.
@@ -90,26 +90,26 @@ struct Receipt {
     offset: i64,
 }
 
-/// The answer's body, a problem's too.
+/// The body of an answer or a problem.
 #[derive(Deserialize)]
 struct Body {
     #[serde(default)]
     receipts: Vec<Receipt>,
 }
 
-/// Sends all of a client's events. Answers what it knows of each then.
-pub(crate) async fn send_all(gateway: &Gateway, client: &Client) -> Vec<Known> {
+/// Sends all of a client's events, and returns them with their receipts.
+pub(crate) async fn send_all(gateway: &Gateway, client: &Client) -> Vec<SentEvent> {
     let mut sender = Sender {
         gateway,
         http: reqwest::Client::new(),
         random: StdRng::seed_from_u64(hash(&(gateway.seed, client.number, "sender"))),
         client,
-        known: Vec::new(),
+        sent: Vec::new(),
     };
-    while (sender.known.len() as u64) < client.events {
+    while (sender.sent.len() as u64) < client.events {
         sender.send_next().await;
     }
-    sender.known
+    sender.sent
 }
 
 struct Sender<'a> {
@@ -117,14 +117,14 @@ struct Sender<'a> {
     client: &'a Client,
     http: reqwest::Client,
     random: StdRng,
-    known: Vec<Known>,
+    sent: Vec<SentEvent>,
 }
 
 impl Sender<'_> {
     async fn send_next(&mut self) {
-        let first = self.known.len() as u64;
+        let first = self.sent.len() as u64;
         let (stream, until) = self.client.stream(first);
-        // Mostly small batches, some single events, some as large as they may be.
+        // Most batches are small, some have a single event, and some have the maximum size.
         let most = match self.random.random_range(0..10) {
             0 => 1,
             1..6 => self.gateway.most_in_batch.div_ceil(4),
@@ -136,7 +136,7 @@ impl Sender<'_> {
         let lines: Vec<String> = (first..first + length).map(|sequence| self.client.event(sequence)).collect();
         let body = lines.join("\n");
         let key = format!("client-{}-batch-{first}", self.client.number);
-        self.known.resize((first + length) as usize, Known::Nothing);
+        self.sent.resize((first + length) as usize, SentEvent::Unacknowledged);
         self.gateway.count(|counts| counts.batches += 1);
         loop {
             let left_after = self.random.random_bool(0.05).then(|| self.random.random_range(0..20));
@@ -145,7 +145,7 @@ impl Sender<'_> {
             if matches!(attempt, Attempt::Accepted(_)) {
                 break;
             }
-            // The order of commands is known only to one who does not give up.
+            // The order of commands is known only if the client does not give up.
             if !matches!(self.client.kind, Kind::Entities(_)) && self.random.random_bool(0.2) {
                 self.gateway.count(|counts| counts.given_up += 1);
                 return;
@@ -163,17 +163,17 @@ impl Sender<'_> {
         }
     }
 
-    /// What receipts there are.
+    /// Adds the receipts in the answer to the events.
     fn note(&mut self, first: u64, attempt: &Attempt) {
         let (Attempt::Accepted(receipts) | Attempt::Refused(receipts)) = attempt else { return };
         let mut newly = 0;
         for (position, receipt) in receipts.iter().enumerate() {
-            let known = &mut self.known[first as usize + receipt.index.unwrap_or(position)];
+            let event = &mut self.sent[first as usize + receipt.index.unwrap_or(position)];
             let place = (receipt.partition, receipt.offset);
-            match known {
-                Known::Acknowledged(places) => places.push(place),
-                Known::Nothing => {
-                    *known = Known::Acknowledged(vec![place]);
+            match event {
+                SentEvent::Acknowledged(places) => places.push(place),
+                SentEvent::Unacknowledged => {
+                    *event = SentEvent::Acknowledged(vec![place]);
                     newly += 1;
                 }
             }

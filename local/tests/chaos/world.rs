@@ -1,8 +1,9 @@
-//! Everything that runs: Apache Kafka and PostgreSQL, `ingest` in this process, `consume` in sandboxes, and the event
+//! The running system: Apache Kafka and PostgreSQL, `ingest` in this process, `consume` in sandboxes, and the event
 //! source mappings between them.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +11,20 @@ use futures::future::join_all;
 use ingest::Ingest;
 use local::event_source_mapping::EventSourceMapping;
 use local::event_source_mapping::configuration::MappingConfiguration;
-use local::event_source_mapping::function::{CONSUME_TIMEOUT, OverHttp};
+use local::event_source_mapping::function::{CONSUME_TIMEOUT, Function as _, OverHttp};
 use local::lambda::Plan;
+use local::scheduler;
 use local::servers::{DataFolder, Kafka, Postgres, PostgresOptions};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use shared::clock::Clock;
 use shared::contract::Registry;
 use shared::http::edge::serve;
+use shared::kafka::reader::KafkaReader;
 use shared::kafka::{KafkaSettings, Producer, topics};
 use shared::metrics::Metrics;
-use shared::settings::WAIT_FOR_PARENT;
+use shared::process::clock::Clock;
+use shared::start::WAIT_FOR_PARENT;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -31,22 +34,25 @@ use super::support::binaries;
 use super::workload::hash;
 
 const SANDBOXES: usize = 4;
+/// The interval between comparisons of the watermarks with Kafka. It is below one minute, because the run is short.
+const COMPARE_EVERY: Duration = Duration::from_secs(2);
 
-/// What runs.
+/// The running system.
 pub(crate) struct World {
     pub(crate) kafka: Kafka,
     pub(crate) postgres: Postgres,
     pub(crate) lambda: Consume,
-    /// Where events are posted to.
+    /// The address for events.
     pub(crate) url: String,
     pub(crate) pool: PgPool,
     registry: Arc<Registry>,
     settings: KafkaSettings,
     seed: u64,
     mappings: Vec<EventSourceMapping>,
+    comparing: AbortOnDropHandle<()>,
     _serving: AbortOnDropHandle<std::io::Result<()>>,
-    // After the servers whose files are in it.
-    _data: DataFolder,
+    // Dropped after the servers whose files are in it.
+    data: DataFolder,
 }
 
 impl World {
@@ -75,10 +81,12 @@ impl World {
             folder: data.path().to_owned(),
         };
         let lambda = Consume::start(plan, SANDBOXES).await;
+        let comparing = tokio::spawn(compare_forever(OverHttp::new(&lambda.url, "consume").unwrap()));
 
-        let producer = Producer::new(&settings).unwrap();
+        let (producer, reader) = (Producer::new(&settings).unwrap(), KafkaReader::new(settings.clone()));
         let (clock, metrics) = (Clock::system(), Metrics::default());
-        let ingest = Ingest::new(pool.clone(), Arc::clone(&registry), producer, clock, WAIT_FOR_PARENT, metrics);
+        let (wait, contracts) = (WAIT_FOR_PARENT, Arc::clone(&registry));
+        let ingest = Ingest::new(pool.clone(), contracts, producer, reader, clock, wait, metrics);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = axum::serve(listener, serve(ingest::routes_for_anyone(Arc::new(ingest)))).into_future();
@@ -92,48 +100,54 @@ impl World {
             settings,
             seed,
             mappings: Vec::new(),
+            comparing: AbortOnDropHandle::new(comparing),
             _serving: AbortOnDropHandle::new(tokio::spawn(serving)),
-            _data: data,
+            data,
         };
         world.consume("sluice");
         world
     }
 
-    /// Begins to deliver every topic, in groups of these names. A new group begins at the start.
+    /// PostgreSQL's data folder, and a folder for a copy of it.
+    pub(crate) fn cluster_and_copy(&self) -> (PathBuf, PathBuf) {
+        (self.data.path().join("postgresql/cluster"), self.data.path().join("copy"))
+    }
+
+    /// Starts delivering every topic, with groups of these names. A new group starts at the beginning.
     fn consume(&mut self, groups: &str) {
         let function = Arc::new(OverHttp::new(&self.lambda.url, "consume").unwrap());
         let mut random = StdRng::seed_from_u64(hash(&(self.seed, groups)));
         for contract in self.registry.contracts() {
-            // Small and large batches; none waits long for more, so that there are many.
+            // Batches are small and large. None waits long for more records, so that there are many.
             let mapping = MappingConfiguration {
                 group: group(groups, &contract.topic),
                 batch_size: [100, 1_000, 10_000][random.random_range(0..3)],
                 window: Duration::from_millis(random.random_range(10..200)),
-                ..MappingConfiguration::of_topic(&contract.topic)
+                ..MappingConfiguration::for_topic(&contract.topic)
             };
             self.mappings.push(EventSourceMapping::start(mapping, &self.settings, function.clone()).unwrap());
         }
     }
 
-    /// Finishes what is in flight, and delivers nothing further.
+    /// Finishes batches in flight, and delivers nothing further.
     pub(crate) async fn stop_consuming(&mut self) {
         join_all(self.mappings.drain(..).map(EventSourceMapping::stop)).await;
     }
 
-    /// Delivers everything that was ever sent, from the start of every topic.
+    /// Delivers every record again, from the start of every topic.
     pub(crate) async fn deliver_everything_again(&mut self) {
         self.stop_consuming().await;
         let ends = self.log_ends().await;
         self.consume("again");
-        let begun = tokio::time::Instant::now();
+        let started = tokio::time::Instant::now();
         while self.committed("again").await != ends {
-            assert!(begun.elapsed() < super::kills::PATIENCE, "not everything was delivered again");
+            assert!(started.elapsed() < super::kills::PATIENCE, "not everything was delivered again");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         self.stop_consuming().await;
     }
 
-    /// The offset after the last record of each partition that has one.
+    /// Returns the offset after the last record of each partition that has one.
     pub(crate) async fn log_ends(&self) -> BTreeMap<(String, i32), i64> {
         let consumer: BaseConsumer = self.settings.client_config().create().unwrap();
         let partitions: Vec<(String, i32)> = self
@@ -152,7 +166,7 @@ impl World {
         .unwrap()
     }
 
-    /// What groups of these names have committed.
+    /// Returns the offsets that groups of these names have committed.
     async fn committed(&self, groups: &str) -> BTreeMap<(String, i32), i64> {
         let mut committed = BTreeMap::new();
         for contract in self.registry.contracts() {
@@ -165,13 +179,22 @@ impl World {
         committed
     }
 
-    /// Stops everything.
     pub(crate) async fn stop(mut self) {
         self.stop_consuming().await;
+        drop(self.comparing);
         self.lambda.stop().await;
         self.pool.close().await;
         self.kafka.stop().await;
         self.postgres.stop().await;
+    }
+}
+
+/// Invokes `consume` as its schedule does. The next comparison makes up for one that fails.
+async fn compare_forever(consume: OverHttp) {
+    loop {
+        tokio::time::sleep(COMPARE_EVERY).await;
+        let event = scheduler::event("Compare", jiff::Timestamp::now()).to_string();
+        let _next_time = consume.invoke(event.into()).await;
     }
 }
 

@@ -1,11 +1,11 @@
-//! An authority of one's own that signs certificates.
+//! A test's own authority, which signs certificates.
 
 use local::servers::ServerCertificate;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
-/// An authority.
+/// A certificate authority.
 pub(crate) struct Authority {
     /// Its certificate in PEM.
     pub(crate) certificate: String,
@@ -14,7 +14,7 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new() -> Self {
-        Self::named("an authority of a test's own")
+        Self::named("a test's own authority")
     }
 
     pub(crate) fn named(name: &str) -> Self {
@@ -27,7 +27,7 @@ impl Authority {
         Self { certificate, issuer: Issuer::new(parameters, key) }
     }
 
-    /// A certificate for these names, and its key.
+    /// Issues a certificate and key for these names.
     pub(crate) fn sign(&self, names: &[&str]) -> (String, String) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut parameters = CertificateParams::new(names).unwrap();
@@ -38,7 +38,7 @@ impl Authority {
         (certificate, key.serialize_pem())
     }
 
-    /// A server's certificate for these names; clients are to have one of ours, too.
+    /// Issues a server's certificate for these names. Clients must present a certificate of this authority too.
     pub(crate) fn for_server(&self, names: &[&str]) -> ServerCertificate {
         let (certificate, key) = self.sign(names);
         ServerCertificate { certificate, key, authority: self.certificate.clone() }

@@ -1,4 +1,5 @@
-//! AWS, as far as it is asked: a cluster's brokers and a secret, both of which a test can change; and a mail service.
+//! A stub of the AWS services that Sluice uses: a cluster's brokers, a secret, and e-mail. Tests can change the first
+//! two.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -17,25 +18,25 @@ use tokio_util::task::AbortOnDropHandle;
 pub(crate) const CLUSTER: &str = "arn:aws:kafka:eu-central-1:123456789012:cluster/sluice/5f-2";
 pub(crate) const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:sluice-AbCdEf";
 
-/// The keys of tokens, which nobody changes.
+/// The credentials, which stay the same.
 pub(crate) const TOKEN_SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:tokens-AbCdEf";
 
-/// What is answered now, and how often it was asked for.
+/// The current answers, and how often each was requested.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answers {
-    /// Of `GetBootstrapBrokers`.
+    /// The answer of `GetBootstrapBrokers`.
     pub(crate) brokers: Value,
     /// The secret's text.
     pub(crate) secret: String,
-    /// Answers 500 to everything.
+    /// Answers everything with 500.
     pub(crate) is_down: bool,
     pub(crate) brokers_asked: usize,
     pub(crate) secret_asked: usize,
-    /// What `SendEmail` was given.
+    /// The e-mails that `SendEmail` received.
     pub(crate) mails: Vec<Value>,
 }
 
-/// A stub of three of AWS's services.
+/// A stub of three AWS services.
 pub(crate) struct StubAws {
     /// Its address.
     pub(crate) url: String,
@@ -46,7 +47,7 @@ pub(crate) struct StubAws {
 impl StubAws {
     pub(crate) async fn start() -> Self {
         let answers = Arc::<Mutex<Answers>>::default();
-        // MSK's has a path for each question, Secrets Manager's one for all.
+        // MSK has a path per operation, Secrets Manager one for all.
         let router = Router::new()
             .route("/v1/clusters/{arn}/bootstrap-brokers", get(brokers))
             .route("/", post(secret))
@@ -58,7 +59,7 @@ impl StubAws {
         Self { url, answers, _serving: serving }
     }
 
-    /// Changes what is answered.
+    /// Changes the answers.
     pub(crate) fn set(&self, change: impl FnOnce(&mut Answers)) {
         change(&mut self.answers.lock().unwrap());
     }
@@ -67,7 +68,7 @@ impl StubAws {
         self.answers.lock().unwrap().clone()
     }
 
-    /// AWS as this stub is it, for clients in this process.
+    /// Returns the AWS settings of clients in this process.
     pub(crate) async fn client(&self) -> Aws {
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new("eu-central-1"))
@@ -77,13 +78,13 @@ impl StubAws {
         Aws::with(config.load().await)
     }
 
-    /// The variables by which a process finds it.
+    /// Returns the variables that point a process to the stub.
     pub(crate) fn variables(&self) -> [(&'static str, &str); 4] {
         [
             ("AWS_ENDPOINT_URL_KAFKA", &self.url),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.url),
             ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
-            ("AWS_SECRET_ACCESS_KEY", "a secret of a test's own"),
+            ("AWS_SECRET_ACCESS_KEY", "a test's own secret"),
         ]
     }
 }

@@ -1,11 +1,11 @@
-//! Apache Kafka that asks for a client's certificate, and PostgreSQL over TLS.
+//! Apache Kafka that requires a client's certificate, and PostgreSQL over TLS.
 
 use std::path::Path;
 
 use local::servers::{DataFolder, Kafka, ListenerAccess, Postgres, PostgresOptions};
 use serde_json::json;
-use shared::testing::TestDatabase;
 use sqlx::{Connection as _, Executor as _, PgConnection};
+use testing::TestDatabase;
 
 use crate::authority::Authority;
 use crate::aws::{SECRET, StubAws};
@@ -13,7 +13,7 @@ use crate::command::run;
 use crate::support::gateway::{ADMIN, client_of, plan};
 use crate::support::process::UpProcess;
 
-/// A broker and a database that have their certificates from one authority.
+/// A broker and a database with certificates of one authority.
 struct World {
     authority: Authority,
     kafka: Kafka,
@@ -28,7 +28,7 @@ impl World {
         let authority = Authority::new();
         let data = DataFolder::temporary().unwrap();
         let listener = (ListenerAccess::Certificate, authority.for_server(&["localhost"]));
-        // Its name is its address: `localhost` is not.
+        // The certificate is for its address, not for `localhost`.
         let certificate = Some(authority.for_server(&["127.0.0.1"]));
         let options = PostgresOptions { certificate, ..PostgresOptions::default() };
         let (kafka, postgres) =
@@ -50,7 +50,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_reaches_its_row_over_verified_tls_with_a_clients_certificate_from_an_env_file() {
+async fn an_event_reaches_its_row_over_verified_tls_with_a_client_certificate_from_an_env_file() {
     let world = World::start().await;
     let ca = world.file("ca.pem", &world.authority.certificate);
     let (certificate, key) = world.authority.sign(&["sluice"]);
@@ -58,7 +58,7 @@ async fn an_event_reaches_its_row_over_verified_tls_with_a_clients_certificate_f
     let key = world.file("client.key", &key);
     let env_file = world.file(
         "variables",
-        // One as a text, the others as paths.
+        // One as text, the others as paths.
         &format!(
             "KAFKA_AUTH=tls\nKAFKA_SSL_CA={ca}\nKAFKA_SSL_CERT=\"{}\"\nKAFKA_SSL_KEY={key}\n",
             certificate.trim().replace('\n', "\\n")
@@ -85,17 +85,17 @@ async fn an_event_reaches_its_row_over_verified_tls_with_a_clients_certificate_f
     .fetch_one(&mut connection)
     .await
     .unwrap();
-    assert_eq!(unencrypted, 0, "every connection of ours is encrypted");
+    assert_eq!(unencrypted, 0, "every connection from Sluice is encrypted");
     up.stop().await;
     let (stdout, stderr) = (read(&up.log("stdout")), read(&up.log("stderr")));
     assert!(!stdout.contains("PRIVATE KEY") && !stderr.contains("PRIVATE KEY"));
 
-    connections_that_are_refused_are_told_in_one_line(&world).await;
-    a_certificate_and_key_that_are_a_secret_serve_as_well(&world, secret).await;
+    refused_connections_are_reported_in_one_line(&world).await;
+    a_certificate_and_key_in_a_secret_work_too(&world, secret).await;
     world.stop().await;
 }
 
-async fn a_certificate_and_key_that_are_a_secret_serve_as_well(world: &World, secret: String) {
+async fn a_certificate_and_key_in_a_secret_work_too(world: &World, secret: String) {
     let aws = StubAws::start().await;
     let topics = async || {
         let variables = [
@@ -111,45 +111,46 @@ async fn a_certificate_and_key_that_are_a_secret_serve_as_well(world: &World, se
     assert!(said.is_well && said.stdout.contains("topic routes"), "{said:?}");
     aws.set(|answers| answers.secret = json!({"certificate": "hunter2", "privateKey": "hunter2"}).to_string());
     let said = topics().await;
-    let unfit = "KAFKA_SECRET_ARN names what does not serve: a JSON object with certificate and privateKey in PEM";
+    let unfit = "KAFKA_SECRET_ARN names an unsuitable resource; it must be a JSON object with certificate and privateKey in PEM";
     assert!(said.error().contains(unfit) && !said.stderr.contains("hunter2"), "{said:?}");
 }
 
-/// With the servers that are there by then.
-async fn connections_that_are_refused_are_told_in_one_line(world: &World) {
-    let stranger = Authority::named("a stranger");
-    let (ours, strangers) = (&world.authority.certificate, &stranger.certificate);
+/// Uses the servers that an earlier part of the test started.
+async fn refused_connections_are_reported_in_one_line(world: &World) {
+    let other = Authority::named("a stranger");
+    let (own_certificate, other_certificate) = (&world.authority.certificate, &other.certificate);
     let (certificate, key) = world.authority.sign(&["sluice"]);
-    let (unknown_certificate, unknown_key) = stranger.sign(&["sluice"]);
+    let (unknown_certificate, unknown_key) = other.sign(&["sluice"]);
     let topics = async |ca: &str, certificate: &str, key: &str| {
         let servers = ("KAFKA_BOOTSTRAP_SERVERS", world.brokers.as_str());
         let pem = [("KAFKA_SSL_CA", ca), ("KAFKA_SSL_CERT", certificate), ("KAFKA_SSL_KEY", key)];
         run("topics", &[[("KAFKA_AUTH", "tls"), servers].as_slice(), &pem].concat()).await
     };
 
-    let said = topics(ours, &certificate, &key).await;
+    let said = topics(own_certificate, &certificate, &key).await;
     assert!(said.is_well && said.stdout.contains("topic routes created, 4 partitions"), "{said:?}");
-    let wrong_ca = topics(strangers, &certificate, &key).await;
+    let wrong_ca = topics(other_certificate, &certificate, &key).await;
     assert!(wrong_ca.error().contains("Kafka: the connection is refused: "), "{wrong_ca:?}");
     assert!(wrong_ca.error().contains("certificate verify failed"), "{wrong_ca:?}");
-    let unknown = topics(ours, &unknown_certificate, &unknown_key).await;
+    let unknown = topics(own_certificate, &unknown_certificate, &unknown_key).await;
     assert!(unknown.error().contains("Kafka: the connection is refused: "), "{unknown:?}");
 
     let url = world.postgres.database_url();
     let by_name = url.replace("127.0.0.1", "localhost");
-    let (ours, strangers) = (world.file("ours.pem", ours), world.file("strangers.pem", strangers));
+    let (own_certificate, other_certificate) =
+        (world.file("ours.pem", own_certificate), world.file("strangers.pem", other_certificate));
     let migrate = async |url: &str, mode: &str, root: &str| {
         let url = format!("{url}?sslmode={mode}&sslrootcert={root}");
         run("migrate", &[("DATABASE_URL", &url)]).await
     };
     for (url, mode) in [(&url, "verify-full"), (&url, "verify-ca"), (&url, "require")] {
-        let said = migrate(url, mode, &ours).await;
+        let said = migrate(url, mode, &own_certificate).await;
         assert!(said.is_well, "{mode}: {said:?}");
     }
     for (url, mode, root, why) in [
-        (&url, "verify-full", &strangers, "UnknownIssuer"),
-        (&url, "verify-ca", &strangers, "UnknownIssuer"),
-        (&by_name, "verify-full", &ours, "not valid for name"),
+        (&url, "verify-full", &other_certificate, "UnknownIssuer"),
+        (&url, "verify-ca", &other_certificate, "UnknownIssuer"),
+        (&by_name, "verify-full", &own_certificate, "not valid for name"),
     ] {
         let said = migrate(url, mode, root).await;
         assert!(said.error().contains("DATABASE_URL: the connection is refused: "), "{said:?}");
@@ -158,7 +159,7 @@ async fn connections_that_are_refused_are_told_in_one_line(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_offers_no_tls_is_refused_where_it_is_asked_for() {
+async fn a_database_without_tls_is_refused_if_tls_is_required() {
     let database = TestDatabase::create().await;
     let said = run("migrate", &[("DATABASE_URL", &format!("{}?sslmode=verify-full", database.url))]).await;
     assert!(said.error().contains("DATABASE_URL: the connection is refused: "), "{said:?}");

@@ -1,11 +1,11 @@
-//! `cargo local` as a process that ends by itself.
+//! Runs `cargo local` as a process that ends on its own.
 
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
 
-/// What a command said, and whether it went well.
+/// The output of a command, and whether it succeeded.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) is_well: bool,
@@ -13,13 +13,13 @@ pub(crate) struct Said {
     pub(crate) stderr: String,
 }
 
-/// Longer than a broker that refuses may be tried, shorter than one that does not answer.
+/// Longer than any retry of a refused connection, but shorter than the wait for a silent broker.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Runs a subcommand with these variables and no others that say how servers are reached.
+/// Runs a subcommand with its arguments, with these variables and no others for the servers.
 pub(crate) async fn run(subcommand: &str, variables: &[(&str, &str)]) -> Said {
     let output = Command::new(env!("CARGO_BIN_EXE_local"))
-        .arg(subcommand)
+        .args(subcommand.split(' '))
         .env_remove("DATABASE_URL")
         .env_remove("KAFKA_BOOTSTRAP_SERVERS")
         .envs(variables.iter().copied())
@@ -32,7 +32,7 @@ pub(crate) async fn run(subcommand: &str, variables: &[(&str, &str)]) -> Said {
 }
 
 impl Said {
-    /// The line that says why it did not go well.
+    /// Returns the line with the reason of the failure.
     pub(crate) fn error(&self) -> &str {
         assert!(!self.is_well, "{self:?}");
         self.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The real binary of `ingest`, which finds cluster, database and keys at AWS, under an emulation of Lambda.
+//! Runs the real binary of `ingest`, which looks up its cluster, database and keys on AWS, in an emulation of Lambda.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use shared::identity::make_admin;
 use shared::identity::name::UserName;
 use shared::identity::password::Password;
 use shared::kafka::topics;
-use shared::testing::TestDatabase;
+use testing::TestDatabase;
 
 use crate::aws::{CLUSTER, SECRET, StubAws, TOKEN_SECRET};
-use crate::function::{Function, TIMEOUT, position, request};
+use crate::function::{LambdaFunction, TIMEOUT, position, request};
 use crate::support::gateway::{ADMIN, plan};
 use crate::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ingest_finds_brokers_password_and_token_key_at_aws_and_a_new_password_after_a_rotation() {
+async fn ingest_looks_up_brokers_password_and_token_key_on_aws_and_a_new_password_after_a_rotation() {
     let (plan, database, aws) = (plan(), TestDatabase::create().await, StubAws::start().await);
     let kafka = kafka::settings();
     topics::ensure(&kafka, &Registry::load(Some(plan.contracts())).unwrap()).await.unwrap();
@@ -24,11 +24,11 @@ async fn ingest_finds_brokers_password_and_token_key_at_aws_and_a_new_password_a
     let role = format!("role_{}", uuid::Uuid::new_v4().simple());
     let run = async |sql: String| sqlx::raw_sql(&sql).execute(&database.pool).await.map(drop).unwrap();
     run(format!("create role {role} superuser login password 'first'")).await;
-    let tell = |password: &str| {
+    let set_secret = |password: &str| {
         let secret = json!({"username": role, "password": password}).to_string();
         aws.set(|answers| answers.secret = secret);
     };
-    tell("first");
+    set_secret("first");
     aws.set(|answers| answers.brokers = json!({"bootstrapBrokerString": kafka.bootstrap_servers}));
 
     let (_, place) = database.url.split_once('@').unwrap();
@@ -40,17 +40,17 @@ async fn ingest_finds_brokers_password_and_token_key_at_aws_and_a_new_password_a
         ("CONTRACTS_DIR", plan.contracts().to_str().unwrap().to_owned()),
     ];
     environment.extend(aws.variables().map(|(name, value)| (name, value.to_owned())));
-    let ingest = Function::start("ingest", environment, TIMEOUT).await;
+    let ingest = LambdaFunction::start("ingest", environment, TIMEOUT).await;
     let ready = ingest.lambda.sandboxes()[0].ready_after();
     tokio::time::timeout(Duration::from_secs(10), ready).await.unwrap().unwrap();
 
     for user in 1..=3 {
         assert_eq!(ingest.post("/events/route", &[], &position(user)).await.0, 202);
     }
-    assert_eq!((aws.answers().brokers_asked, aws.answers().secret_asked), (1, 1), "kept over invocations");
+    assert_eq!((aws.answers().brokers_asked, aws.answers().secret_asked), (1, 1), "cached across invocations");
 
     run(format!("alter role {role} password 'second'")).await;
-    tell("second");
+    set_secret("second");
     run(format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{role}'")).await;
     let mut question = request("$default", "/continents", &[], "");
     question["requestContext"]["http"]["method"] = json!("GET");

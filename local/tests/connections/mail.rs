@@ -1,17 +1,17 @@
-//! The hourly report through Amazon SES.
+//! Sends the hourly report through Amazon SES.
 
 use axum::Router;
 use base64_simd::STANDARD;
 use lambda_runtime::{Context, Diagnostic};
-use report::{Function, ReportSettings, Reports};
+use report::{ReportFunction, ReportSettings, Reports};
 use serde_json::{Value, json};
-use shared::clock::Clock;
-use shared::testing::TestDatabase;
+use shared::process::clock::Clock;
+use testing::TestDatabase;
 
 use crate::aws::StubAws;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_hours_report_is_handed_to_ses_until_it_takes_it_and_then_no_more() {
+async fn an_hourly_report_is_sent_to_ses_until_ses_accepts_it() {
     let (aws, database) = (StubAws::start().await, TestDatabase::create().await);
     sqlx::query(
         "insert into public.user_events (id, city, datetime) values (gen_random_uuid(), 'Holland', '2019-05-07')",
@@ -26,7 +26,7 @@ async fn an_hours_report_is_handed_to_ses_until_it_takes_it_and_then_no_more() {
     });
     let clock = Clock::fixed(1_557_258_853_563);
     let reports = Reports::new(database.pool.clone(), clock, &settings.unwrap(), &aws.client().await).unwrap();
-    let function = Function::new(reports, Router::new());
+    let function = ReportFunction::new(reports, Router::new());
     let fire = async || function.invoke(r#"{"time": "2019-05-07T19:00:00Z"}"#, Context::default()).await;
 
     aws.set(|answers| answers.is_down = true);

@@ -1,7 +1,7 @@
-//! Clusters and databases that let nobody in unknown: TLS, SCRAM, tokens, secrets that rotate, and what is said when a
+//! Clusters and databases that require authentication: TLS, SCRAM, tokens, rotating secrets, and the errors when a
 //! connection is refused.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where its ground gives way")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic if its setup fails")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -19,3 +19,4 @@ mod mail;
 mod rotation;
 mod scram;
 mod tokens;
+mod unreachable;

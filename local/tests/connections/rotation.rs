@@ -1,15 +1,15 @@
-//! PostgreSQL whose password, which is a secret at AWS, changes while we live.
+//! PostgreSQL with a password from AWS Secrets Manager that changes while Sluice runs.
 
 use serde_json::json;
-use shared::clock::Clock;
 use shared::database::{DatabaseSource, Login};
-use shared::testing::TestDatabase;
+use shared::process::clock::Clock;
 use sqlx::postgres::PgPool;
+use testing::TestDatabase;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::aws::{SECRET, StubAws};
 
-/// A role of a test's own, whose password is the secret, on a database of its own.
+/// A test's own role, whose password is the secret, with its own database.
 struct Rotating {
     database: TestDatabase,
     aws: StubAws,
@@ -22,7 +22,7 @@ impl Rotating {
         let database = TestDatabase::create().await;
         let role = format!("role_{}", uuid::Uuid::new_v4().simple());
         let aws = StubAws::start().await;
-        // The address says where the database is, the secret who we are.
+        // The address names the database, and the secret has the credentials.
         let (_, place) = database.url.split_once('@').unwrap();
         let url = format!("postgres://{place}");
         let source = DatabaseSource::read(|name| match name {
@@ -33,7 +33,7 @@ impl Rotating {
         .unwrap();
         let rotating = Self { database, aws, role, source };
         rotating.run(&format!("create role {} login password 'first'", rotating.role)).await;
-        rotating.tell("first");
+        rotating.set_secret("first");
         rotating
     }
 
@@ -41,14 +41,14 @@ impl Rotating {
         sqlx::query(sql).execute(&self.database.pool).await.unwrap();
     }
 
-    fn tell(&self, password: &str) {
+    fn set_secret(&self, password: &str) {
         self.aws.set(|answers| answers.secret = json!({"username": self.role, "password": password}).to_string());
     }
 
-    /// As a rotation does, whose old connections are ended, too.
+    /// Rotates the password, and closes the old connections as a rotation does.
     async fn rotate(&self, password: &str) {
         self.run(&format!("alter role {} password '{password}'", self.role)).await;
-        self.tell(password);
+        self.set_secret(password);
         self.run(&format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{}'", self.role))
             .await;
     }
@@ -73,7 +73,7 @@ async fn who(pool: &PgPool) -> Result<String, sqlx::Error> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_rotation_that_ended_our_connections_the_next_question_is_answered_and_the_secret_read_once() {
+async fn after_a_rotation_that_closed_the_connections_the_next_query_succeeds_and_the_secret_is_read_once() {
     let rotating = Rotating::start().await;
     let (pool, _login) = rotating.open(2).await;
     for _ in 0..3 {
@@ -86,7 +86,7 @@ async fn after_a_rotation_that_ended_our_connections_the_next_question_is_answer
         assert_eq!(who(&pool).await.unwrap(), rotating.role, "rotation {rotation}");
         assert_eq!(rotating.asked(), 1 + rotation);
     }
-    // Connections that die without a rotation do not have the secret read.
+    // If connections die without a rotation, the secret is not read.
     rotating
         .run(&format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{}'", rotating.role))
         .await;
@@ -96,17 +96,18 @@ async fn after_a_rotation_that_ended_our_connections_the_next_question_is_answer
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_rotation_with_no_connection_open_held_work_is_done_and_a_request_finds_the_new_password() {
+async fn after_a_rotation_with_no_open_connection_work_that_can_be_retried_succeeds_and_a_request_uses_the_new_password()
+ {
     let rotating = Rotating::start().await;
     let (pool, login) = rotating.open(1).await;
     rotating.rotate("second").await;
 
-    // A batch may be done twice, so it is tried again at once.
-    assert_eq!(login.hold(async || who(&pool).await).await.unwrap(), rotating.role);
+    // A batch can be repeated safely, so it is retried immediately.
+    assert_eq!(login.run(async || who(&pool).await).await.unwrap(), rotating.role);
     assert_eq!(rotating.asked(), 2);
     pool.close().await;
 
-    // A request is not; it fails, and the next one is answered.
+    // A request is not repeated: it fails, and the next one succeeds.
     let (pool, login) = rotating.open(1).await;
     rotating.rotate("third").await;
     let asked = pool.clone();
@@ -125,7 +126,7 @@ async fn after_a_rotation_with_no_connection_open_held_work_is_done_and_a_reques
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_function_that_starts_while_aws_is_away_has_its_secret_as_soon_as_it_is_back() {
+async fn a_function_that_starts_while_aws_is_down_gets_its_secret_as_soon_as_aws_is_back() {
     let rotating = Rotating::start().await;
     rotating.aws.set(|answers| answers.is_down = true);
     let (pool, login) = rotating.open(1).await;

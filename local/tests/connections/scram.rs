@@ -1,11 +1,11 @@
-//! Apache Kafka that asks for a name and a password, given as variables or found at AWS.
+//! Apache Kafka that requires a name and a password, given as variables or looked up on AWS.
 
 use std::time::Duration;
 
 use local::servers::{DataFolder, Kafka, ListenerAccess};
 use serde_json::json;
 use shared::kafka::{KafkaSource, Outgoing, Producer, SendError};
-use shared::testing::TestDatabase;
+use testing::TestDatabase;
 
 use crate::authority::Authority;
 use crate::aws::{CLUSTER, SECRET, StubAws};
@@ -17,14 +17,14 @@ use shared::kafka::KafkaSettings;
 
 const USER: &str = "sluice";
 const PASSWORD: &str = "scram-pass-of-a-test";
-const WRONG: &str = "a password of somebody else's";
+const WRONG: &str = "another user's password";
 
 fn secret() -> String {
     json!({"username": USER, "password": PASSWORD}).to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_reaches_its_row_through_a_cluster_that_knows_us_by_name_and_password() {
+async fn an_event_reaches_its_row_through_a_cluster_that_requires_name_and_password() {
     let authority = Authority::new();
     let data = DataFolder::temporary().unwrap();
     let access = ListenerAccess::Scram { username: USER.to_owned(), password: PASSWORD.to_owned() };
@@ -60,7 +60,7 @@ async fn an_event_reaches_its_row_through_a_cluster_that_knows_us_by_name_and_pa
         assert!(!std::fs::read_to_string(up.log(name)).unwrap().contains(PASSWORD), "{name}");
     }
 
-    // Brokers and password found at AWS.
+    // Brokers and password looked up on AWS.
     let topics = async |variables: &[(&str, &str)]| {
         let common = [("KAFKA_AUTH", "scram"), ("KAFKA_SSL_CA", authority.certificate.as_str())];
         run("topics", &[common.as_slice(), &aws.variables(), variables].concat()).await
@@ -69,7 +69,7 @@ async fn an_event_reaches_its_row_through_a_cluster_that_knows_us_by_name_and_pa
     assert!(said.is_well && said.stdout.contains("topic routes created, 4 partitions"), "{said:?}");
     assert_eq!((aws.answers().brokers_asked, aws.answers().secret_asked), (1, 1));
 
-    // And what is said when they are wrong.
+    // The errors when they are wrong.
     let servers = ("KAFKA_BOOTSTRAP_SERVERS", brokers.as_str());
     let said = topics(&[servers, ("KAFKA_SASL_USERNAME", USER), ("KAFKA_SASL_PASSWORD", WRONG)]).await;
     assert!(said.error().contains("Kafka: the connection is refused: "), "{said:?}");
@@ -77,7 +77,10 @@ async fn an_event_reaches_its_row_through_a_cluster_that_knows_us_by_name_and_pa
     assert!(!said.stderr.contains(WRONG), "{said:?}");
     aws.set(|answers| answers.brokers = json!({"bootstrapBrokerStringTls": "b-1:9094"}));
     let said = topics(&[("MSK_CLUSTER_ARN", CLUSTER), ("KAFKA_SECRET_ARN", SECRET)]).await;
-    assert!(said.error().contains("MSK_CLUSTER_ARN names what does not serve: a cluster with SASL/SCRAM"), "{said:?}");
+    assert!(
+        said.error().contains("MSK_CLUSTER_ARN names an unsuitable resource; it must be a cluster with SASL/SCRAM"),
+        "{said:?}"
+    );
     let said = topics(&[servers, ("KAFKA_SECRET_ARN", &SECRET.replace("sluice", "other"))]).await;
     let refusal = "KAFKA_SECRET_ARN: AWS Secrets Manager refuses: ResourceNotFoundException: there is no such secret";
     assert!(said.error().contains(refusal), "{said:?}");
@@ -88,7 +91,7 @@ async fn an_event_reaches_its_row_through_a_cluster_that_knows_us_by_name_and_pa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn brokers_are_looked_up_once_and_again_when_all_of_them_fail_and_the_old_ones_kept_while_aws_is_away() {
+async fn brokers_are_looked_up_again_only_when_all_of_them_fail_and_the_old_ones_are_kept_while_aws_is_down() {
     let servers = std::env::var("KAFKA_BOOTSTRAP_SERVERS").unwrap();
     let topic = topic_name("looked-up");
     create_topic(&KafkaSettings::plaintext(&*servers), &topic, 1).await;
@@ -100,7 +103,7 @@ async fn brokers_are_looked_up_once_and_again_when_all_of_them_fail_and_the_old_
         producer.send(&[record]).await.remove(0).map(|acknowledged| acknowledged.offset)
     };
 
-    // AWS is away when the function starts; then it knows brokers that are gone.
+    // AWS is down when the function starts. Once AWS is back, it names a broker that does not answer.
     aws.set(|answers| answers.is_down = true);
     assert!(producer.connect(Duration::from_secs(3)).await.unwrap_err().passes());
     assert!(matches!(send().await, Err(SendError::Unconnected(_))));
@@ -112,7 +115,7 @@ async fn brokers_are_looked_up_once_and_again_when_all_of_them_fail_and_the_old_
     assert!(matches!(send().await, Err(SendError::Unacknowledged(_))));
     assert_eq!(aws.answers().brokers_asked, 1);
 
-    // They are looked up again, and then not any more.
+    // They are looked up again, and only once.
     aws.set(|answers| answers.brokers = json!({"bootstrapBrokerString": servers}));
     for offset in 0..3 {
         assert_eq!(send().await.unwrap(), offset);

@@ -1,5 +1,5 @@
-//! Apache Kafka that asks for tokens, and signers that are slow, fail, or come back. The broker takes tokens that nobody
-//! has signed; what Amazon MSK's hold is tested where they are signed.
+//! Apache Kafka that requires tokens, with signers that are slow, fail or recover. The broker accepts unsigned tokens;
+//! the tests of the signer cover the contents of Amazon MSK's tokens.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -10,20 +10,19 @@ use local::event_source_mapping::EventSourceMapping;
 use local::event_source_mapping::configuration::MappingConfiguration;
 use local::servers::{DataFolder, Kafka, ListenerAccess};
 use serde_json::json;
-use shared::clock::Clock;
+use shared::aws::{BearerToken, Sign, TokenError};
 use shared::contract::Registry;
-use shared::kafka::{
-    Access, BearerToken, IamTokens, KafkaSettings, Outgoing, Producer, ProducerError, Sign, TokenError, topics,
-};
-use shared::pem::{Kind, Pem};
+use shared::kafka::{Access, IamTokens, KafkaSettings, Outgoing, Producer, ProducerError, topics};
+use shared::network::pem::{Kind, Pem};
+use shared::process::clock::Clock;
 
 use crate::authority::Authority;
 use crate::support::recorder::Recorder;
 
-/// What the signer does when it is asked.
+/// The signer's behaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mood {
-    /// It signs for this long.
+    /// It signs after this delay.
     Well(Duration),
     Failing,
     Hanging,
@@ -55,14 +54,14 @@ impl Sign for StubSigner {
         Box::pin(async move {
             match mood {
                 Mood::Well(life) => Ok(unsecured(life)),
-                Mood::Failing => Err(TokenError::Unsigned("the source of credentials is away".to_owned())),
+                Mood::Failing => Err(TokenError::Unsigned("the credential source is unavailable".to_owned())),
                 Mood::Hanging => std::future::pending().await,
             }
         })
     }
 }
 
-/// A token that Kafka takes for trials: RFC 7519's unsecured form.
+/// Returns a token that Kafka accepts in tests: RFC 7519's unsecured form.
 fn unsecured(life: Duration) -> BearerToken {
     let now_ms = Clock::system().now_ms();
     let expires_ms = now_ms + i64::try_from(life.as_millis()).unwrap();
@@ -102,19 +101,19 @@ impl World {
 const HOUR: Duration = Duration::from_secs(3_600);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn topics_producer_and_mapping_are_known_by_tokens_which_are_renewed_before_they_expire() {
+async fn topics_producer_and_mapping_authenticate_with_tokens_that_are_renewed_before_they_expire() {
     let mut world = World::start().await;
     let registry = Registry::load(None).unwrap();
     let signer = StubSigner::new(Mood::Well(HOUR));
     let created = topics::ensure(&world.settings(&signer), &registry).await.unwrap();
     assert!(created.iter().all(|topic| topic.created && topic.partitions == topic.wanted_partitions), "{created:?}");
 
-    // Four fifths of five seconds later, the next one is asked for; the connection shows it when it has to.
+    // The next token is requested after four fifths of five seconds. The connection presents it when it has to.
     let short = StubSigner::new(Mood::Well(Duration::from_secs(5)));
     let settings = world.settings(&short);
     let producer = Producer::new(&settings).unwrap();
     let recorder = Recorder::new();
-    let mapping = MappingConfiguration::of_topic("routes");
+    let mapping = MappingConfiguration::for_topic("routes");
     let mapping = EventSourceMapping::start(mapping, &settings, Arc::clone(&recorder) as _).unwrap();
     let mut sent = 0;
     while short.asked() < 6 {
@@ -130,34 +129,34 @@ async fn topics_producer_and_mapping_are_known_by_tokens_which_are_renewed_befor
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signer_that_fails_or_hangs_is_told_within_seconds_and_a_send_after_it_has_come_back_goes_through() {
+async fn a_failing_or_hanging_signer_is_reported_within_seconds_and_a_send_succeeds_after_it_recovers() {
     const PATIENCE: Duration = Duration::from_secs(7);
     let mut world = World::start().await;
-    let well = StubSigner::new(Mood::Well(HOUR));
-    topics::ensure(&world.settings(&well), &Registry::load(None).unwrap()).await.unwrap();
+    let healthy = StubSigner::new(Mood::Well(HOUR));
+    topics::ensure(&world.settings(&healthy), &Registry::load(None).unwrap()).await.unwrap();
 
     for (mood, why) in
-        [(Mood::Failing, "the source of credentials is away"), (Mood::Hanging, "did not come within 5 s")]
+        [(Mood::Failing, "the credential source is unavailable"), (Mood::Hanging, "no AWS credentials within 5 s")]
     {
         let signer = StubSigner::new(mood);
         let producer = Producer::new(&world.settings(&signer)).unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         let refused = producer.connect(PATIENCE).await.unwrap_err();
         assert!(matches!(&refused, ProducerError::Refused(reason) if reason.contains(why)), "{refused}");
-        assert!(begun.elapsed() < PATIENCE, "{mood:?}: {:?}", begun.elapsed());
+        assert!(started.elapsed() < PATIENCE, "{mood:?}: {:?}", started.elapsed());
 
-        // A request in the meantime is answered, and the one after it finds a new client, which asks for a token.
+        // A request in the meantime is answered, and the one after it uses a new client, which requests a token.
         let send = async || {
             let record = Outgoing { topic: "routes", key: None, value: Some(b"{}"), headers: &[] };
             producer.send(&[record]).await.remove(0)
         };
-        let begun = Instant::now();
+        let started = Instant::now();
         assert!(send().await.is_err());
-        assert!(begun.elapsed() < Duration::from_secs(10), "{mood:?}: {:?}", begun.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(10), "{mood:?}: {:?}", started.elapsed());
         signer.becomes(Mood::Well(HOUR));
         let mut answer = send().await;
         if answer.is_err() {
-            // The client that came after the failed one had asked before the signer came back.
+            // The client that replaced the failed one had requested a token before the signer recovered.
             answer = send().await;
         }
         assert!(answer.is_ok(), "{mood:?}: {answer:?}");

@@ -1,4 +1,4 @@
-//! What is in an event, and when it goes out: a test for each rule, with the page of AWS that it comes from.
+//! Tests the contents of events and when they are delivered: one test per rule, with AWS's page about it.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::{LONG_WINDOW, mapping, numbered, start, topic_with};
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html#msk-sample-event>
 #[tokio::test(flavor = "multi_thread")]
-async fn the_event_is_as_lambda_writes_it() {
+async fn the_event_has_lambdas_format() {
     let record = Record {
         key: Some(b"k\xff".to_vec()),
         value: Some(b"{\"a\":1}".to_vec()),
@@ -54,7 +54,7 @@ async fn the_event_is_as_lambda_writes_it() {
         group: topic_name("another"),
         is_self_managed: true,
         batch_size: 2,
-        ..MappingConfiguration::of_topic(&topic)
+        ..MappingConfiguration::for_topic(&topic)
     };
     let recorder = Recorder::new();
     let mapping = start(&self_managed, &recorder);
@@ -76,7 +76,7 @@ async fn a_batch_closes_at_its_size() {
     mapping.stop().await;
 
     assert_eq!(events.iter().map(offsets).collect::<Vec<_>>(), [(0..10).collect::<Vec<_>>(), (10..20).collect()]);
-    // The five that waited for more are not lost: nobody committed them.
+    // The five that waited for more are not lost, because they were not committed.
     assert_eq!(committed(&settings(), &format!("sluice-{topic}"), &topic, 1).await, [Some(20)]);
 }
 
@@ -87,14 +87,14 @@ async fn a_batch_closes_at_the_window_after_its_first_record() {
     let topic = topic_with(1, &[]).await;
     let recorder = Recorder::new();
     let mapping = start(&mapping(&topic, 100, window), &recorder);
-    // The group is joined, so that from here on only the window takes time.
-    produce(&settings(), &topic, &[Record::of("first")]).await;
+    // The group has been joined, so that only the window takes time from here on.
+    produce(&settings(), &topic, &[Record::with_value("first")]).await;
     recorder.invocations(1).await;
 
-    let begun = Instant::now();
+    let started = Instant::now();
     produce(&settings(), &topic, &numbered(3)).await;
     let events = recorder.invocations(2).await;
-    let took = begun.elapsed();
+    let took = started.elapsed();
     mapping.stop().await;
 
     assert_eq!(offsets(&events[1]), [1, 2, 3]);
@@ -103,26 +103,26 @@ async fn a_batch_closes_at_the_window_after_its_first_record() {
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html#invocation-eventsourcemapping-batching>
 #[tokio::test(flavor = "multi_thread")]
-async fn a_window_of_zero_delivers_what_is_there() {
+async fn a_window_of_zero_delivers_the_available_records() {
     let topic = topic_with(1, &[]).await;
     let recorder = Recorder::new();
     let mapping = start(&mapping(&topic, 100, Duration::ZERO), &recorder);
-    produce(&settings(), &topic, &[Record::of("first")]).await;
+    produce(&settings(), &topic, &[Record::with_value("first")]).await;
     recorder.invocations(1).await;
 
-    produce(&settings(), &topic, &[Record::of("second")]).await;
+    produce(&settings(), &topic, &[Record::with_value("second")]).await;
     let events = recorder.invocations(2).await;
     mapping.stop().await;
 
     assert_eq!(events.iter().map(offsets).collect::<Vec<_>>(), [[0], [1]]);
 }
 
-/// The payload has the records in base64.
+/// The payload contains the records in base64.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html#invocation-eventsourcemapping-batching>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_closes_at_six_megabytes_and_no_record_is_lost_between_two() {
     let values: Vec<Vec<u8>> = (0..20_u8).map(|number| vec![number; 1_000_000]).collect();
-    let topic = topic_with(1, &values.iter().map(|value| Record::of(value.clone())).collect::<Vec<_>>()).await;
+    let topic = topic_with(1, &values.iter().map(|value| Record::with_value(value.clone())).collect::<Vec<_>>()).await;
     let recorder = Recorder::new();
     let mapping = start(&mapping(&topic, 10_000, Duration::from_secs(2)), &recorder);
 
@@ -144,12 +144,13 @@ async fn a_batch_closes_at_six_megabytes_and_no_record_is_lost_between_two() {
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_holds_records_of_several_partitions_each_in_order_up_to_the_batch_size() {
-    let records: Vec<Record> = (0..7).map(|number| Record::of(number.to_string()).in_partition(number % 3)).collect();
+    let records: Vec<Record> =
+        (0..7).map(|number| Record::with_value(number.to_string()).in_partition(number % 3)).collect();
     let topic = topic_with(3, &[]).await;
     let recorder = Recorder::new();
     let mapping = start(&mapping(&topic, 7, LONG_WINDOW), &recorder);
 
-    // No partition fills the batch; all of them do.
+    // No partition fills the batch alone, but all of them together do.
     produce(&settings(), &topic, &records).await;
     let events = recorder.invocations(1).await;
     mapping.stop().await;

@@ -1,6 +1,6 @@
-//! The event source mapping against a real Kafka, with a function that writes down what it is invoked with.
+//! Tests the event source mapping against a real Kafka, with a function that records its invocations.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
 mod batches;
 mod failures;
@@ -21,7 +21,7 @@ use support::recorder::Recorder;
 const LONG_WINDOW: Duration = Duration::from_secs(300);
 
 fn mapping(topic: &str, batch_size: usize, window: Duration) -> MappingConfiguration {
-    MappingConfiguration { batch_size, window, ..MappingConfiguration::of_topic(topic) }
+    MappingConfiguration { batch_size, window, ..MappingConfiguration::for_topic(topic) }
 }
 
 fn start(configuration: &MappingConfiguration, function: &Arc<Recorder>) -> EventSourceMapping {
@@ -37,5 +37,5 @@ async fn topic_with(partitions: i32, records: &[Record]) -> String {
 }
 
 fn numbered(count: usize) -> Vec<Record> {
-    (0..count).map(|number| Record::of(number.to_string())).collect()
+    (0..count).map(|number| Record::with_value(number.to_string())).collect()
 }

@@ -1,4 +1,4 @@
-//! Restarts, partitions side by side, stops, and members that come and go.
+//! Tests restarts, concurrent partitions, stops, and members that join and leave.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use super::support::recorder::{PATIENCE, Recorder, first_seen, offsets, records_
 use super::{LONG_WINDOW, mapping, numbered, start, topic_with};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_restart_it_goes_on_where_the_last_success_was() {
+async fn after_a_restart_a_mapping_resumes_after_the_last_success() {
     let topic = topic_with(1, &numbered(4)).await;
     let configuration = mapping(&topic, 2, LONG_WINDOW);
     let recorder = Recorder::failing(|number| number >= 1);
     let first = start(&configuration, &recorder);
     recorder.invocations(2).await;
     first.stop().await;
-    // It has left its group: nobody has to wait for its session to time out.
+    // It has left its group, so that the others do not have to wait for its session to time out.
     assert_eq!(members(&settings(), &configuration.group).await, 0);
 
     let recorder = Recorder::new();
@@ -27,13 +27,14 @@ async fn after_a_restart_it_goes_on_where_the_last_success_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_run_side_by_side_with_one_batch_in_flight_each() {
-    let records: Vec<Record> = (0..40).map(|number| Record::of(number.to_string()).in_partition(number % 2)).collect();
+async fn partitions_run_concurrently_with_one_batch_in_flight_each() {
+    let records: Vec<Record> =
+        (0..40).map(|number| Record::with_value(number.to_string()).in_partition(number % 2)).collect();
     let topic = topic_with(2, &records).await;
     let (recorder, release) = Recorder::held();
     let mapping = start(&mapping(&topic, 5, LONG_WINDOW), &recorder);
 
-    // Both are in flight, and as long as they are no other one begins.
+    // Both are in flight, and no other invocation begins meanwhile.
     let events = recorder.invocations(2).await;
     let in_flight: Vec<_> = events.iter().map(records_of).collect();
     assert_ne!(in_flight[0].0, in_flight[1].0);
@@ -55,7 +56,7 @@ async fn partitions_run_side_by_side_with_one_batch_in_flight_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stopping_waits_for_the_invocation_that_runs_and_commits_it() {
+async fn stopping_waits_for_the_running_invocation_and_commits_it() {
     let topic = topic_with(1, &numbered(6)).await;
     let (recorder, release) = Recorder::held();
     let mapping = start(&mapping(&topic, 2, LONG_WINDOW), &recorder);
@@ -71,7 +72,7 @@ async fn stopping_waits_for_the_invocation_that_runs_and_commits_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hurried_stop_gives_the_invocation_up_and_commits_nothing_of_it() {
+async fn a_hurried_stop_abandons_the_invocation_and_commits_none_of_it() {
     let topic = topic_with(1, &numbered(2)).await;
     let (recorder, _release) = Recorder::held();
     let mapping = start(&mapping(&topic, 2, LONG_WINDOW), &recorder);
@@ -84,19 +85,19 @@ async fn a_hurried_stop_gives_the_invocation_up_and_commits_nothing_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_member_takes_partitions_over_and_no_record_is_left_out_or_out_of_order() {
+async fn a_second_member_takes_over_partitions_without_skipping_or_reordering_records() {
     const EACH: i64 = 200;
     let topic = topic_with(4, &[]).await;
     let configuration = mapping(&topic, 7, Duration::from_millis(20));
     let records: Vec<Record> =
-        (0..4 * EACH as i32).map(|number| Record::of(number.to_string()).in_partition(number % 4)).collect();
+        (0..4 * EACH as i32).map(|number| Record::with_value(number.to_string()).in_partition(number % 4)).collect();
     let recorder = Recorder::new();
     let first = start(&configuration, &recorder);
     produce(&settings(), &topic, &records[..400]).await;
     recorder.has_seen(400).await;
     let another = Recorder::new();
     let second = start(&configuration, &another);
-    // Both get records: the group has given partitions to the second.
+    // Both receive records, so the group has assigned partitions to the second.
     produce(&settings(), &topic, &records[400..600]).await;
     let mut more = 600;
     while another.log.borrow().is_empty() {

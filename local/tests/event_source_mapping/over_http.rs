@@ -12,7 +12,7 @@ use super::support::recorder::PATIENCE;
 use super::{LONG_WINDOW, mapping, numbered, topic_with};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http_an_error_answer_in_any_of_its_forms_is_a_failure() {
+async fn over_http_every_form_of_error_answer_is_a_failure() {
     use axum::http::StatusCode;
     use axum::response::IntoResponse as _;
     use axum::routing::post;

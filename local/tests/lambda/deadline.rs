@@ -1,4 +1,4 @@
-//! Invocations that would take longer than Lambda lets them.
+//! Tests invocations that would exceed Lambda's time limit.
 
 use std::time::{Duration, Instant};
 
@@ -6,17 +6,17 @@ use serde_json::json;
 use shared::contract::Registry;
 
 use super::event_source::batch;
-use super::function::{Function, Ingest, environment, position};
+use super::function::{IngestLambda, LambdaFunction, environment, position};
 use super::support::database::TestDatabase;
 use super::support::gateway::plan;
 use super::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_cannot_land_in_time_fails_before_lambda_ends_it_and_lands_when_it_comes_again() {
+async fn a_batch_that_cannot_land_in_time_fails_before_lambda_ends_it_and_lands_when_it_is_redelivered() {
     let (database, plan) = (TestDatabase::create().await, plan());
     let topic = Registry::load(Some(plan.contracts())).unwrap().stream("route").unwrap().topic.clone();
     let environment = environment(&database.url, &kafka::settings(), plan.contracts());
-    let function = Function::start("consume", environment, Duration::from_secs(3)).await;
+    let function = LambdaFunction::start("consume", environment, Duration::from_secs(3)).await;
     let event = batch(&topic, 0, &[position(1), position(2)]);
 
     let mut holder = database.pool.begin().await.unwrap();
@@ -29,10 +29,10 @@ async fn a_batch_that_cannot_land_in_time_fails_before_lambda_ends_it_and_lands_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_prefers_to_wait_longer_than_lambda_does_is_answered_before_that() {
+async fn a_request_that_prefers_to_wait_longer_than_lambda_allows_is_answered_before_the_limit() {
     let (database, kafka) = (TestDatabase::create().await, kafka::settings());
     let timeout = Duration::from_secs(10);
-    let ingest = Ingest::start((&database.pool, &database.url), &kafka, timeout).await;
+    let ingest = IngestLambda::start((&database.pool, &database.url), &kafka, timeout).await;
     let asked = Instant::now();
     let (status, body) = ingest.function.post("/events/route", &[("prefer", "wait=25")], &position(1)).await;
     assert_eq!((status, &body["receipts"][0]["status"]), (202, &json!("pending")), "{body}");
@@ -40,9 +40,9 @@ async fn who_prefers_to_wait_longer_than_lambda_does_is_answered_before_that() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_could_not_be_answered_for_in_time_is_not_sent() {
+async fn events_that_could_not_be_acknowledged_in_time_are_not_sent() {
     let (database, kafka) = (TestDatabase::create().await, kafka::settings());
-    let ingest = Ingest::start((&database.pool, &database.url), &kafka, Duration::from_secs(6)).await;
+    let ingest = IngestLambda::start((&database.pool, &database.url), &kafka, Duration::from_secs(6)).await;
     assert_eq!(ingest.function.post("/events/route", &[], &position(1)).await.0, 503);
     assert_eq!(ingest.users(&kafka).await, [0; 0]);
 }

@@ -1,16 +1,16 @@
-//! The event source mapping's events to `consume`.
+//! Sends the event source mapping's events to `consume`.
 
 use base64_simd::STANDARD;
 use serde_json::{Value, json};
 
-use super::function::{Function, environment, position};
+use super::function::{LambdaFunction, environment, position};
 use super::support::database::TestDatabase;
 use super::support::gateway::plan;
 use super::support::kafka;
 use local::event_source_mapping::function::CONSUME_TIMEOUT;
 
-/// A stream for the topic of AWS's examples.
-fn with_mytopic() -> super::support::gateway::Plan {
+/// Returns a stream for the topic of AWS's examples.
+fn with_mytopic() -> super::support::gateway::GatewayPlan {
     let plan = plan();
     let route = include_str!("../../../shared/contracts/route.json");
     let mut contract: Value = serde_json::from_str(route).unwrap();
@@ -19,7 +19,7 @@ fn with_mytopic() -> super::support::gateway::Plan {
     plan
 }
 
-/// A batch of positions, in the form of AWS's example.
+/// Returns a batch of positions, in the form of AWS's example.
 pub(crate) fn batch(topic: &str, first_offset: i64, positions: &[String]) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("events/msk.json")).unwrap();
     let mut record = event["records"]["mytopic-0"][0].clone();
@@ -35,15 +35,15 @@ pub(crate) fn batch(topic: &str, first_offset: i64, positions: &[String]) -> Val
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_events_that_aws_publishes_are_taken_and_counted() {
+async fn the_example_events_of_aws_are_accepted_and_counted() {
     let (database, plan) = (TestDatabase::create().await, with_mytopic());
     let environment = environment(&database.url, &kafka::settings(), plan.contracts());
-    let function = Function::start("consume", environment, CONSUME_TIMEOUT).await;
+    let function = LambdaFunction::start("consume", environment, CONSUME_TIMEOUT).await;
 
     let msk: Value = serde_json::from_str(include_str!("events/msk.json")).unwrap();
     let summary = function.invoke(&msk).await.unwrap();
-    assert_eq!((&summary["records"], &summary["rejected"]), (&json!(1), &json!(1)), "its text is no JSON");
-    // The same record again, from a cluster of one's own.
+    assert_eq!((&summary["records"], &summary["rejected"]), (&json!(1), &json!(1)), "its text is not JSON");
+    // The same record again, from a self-managed cluster.
     let self_managed: Value = serde_json::from_str(include_str!("events/self_managed.json")).unwrap();
     assert_eq!(function.invoke(&self_managed).await.unwrap()["replayed"], 1);
     let letter = database.json("select topic, partition, \"offset\", convert_from(payload, 'UTF8') as payload, headers from sluice.dead_letters").await;
@@ -63,18 +63,24 @@ async fn the_events_that_aws_publishes_are_taken_and_counted() {
     let lags: Vec<Value> =
         metrics.iter_mut().map(|line| line.as_object_mut().unwrap().remove("lag_ms").into()).collect();
     let lags: Vec<Option<u64>> = lags.iter().map(Value::as_u64).collect();
-    assert!(matches!(lags[..], [Some(_), None, Some(_)]), "what was applied before is not late: {lags:?}");
+    assert!(matches!(lags[..], [Some(_), None, Some(_)]), "records that were applied before are not late: {lags:?}");
     let counted = |what: &str, n: u64| json!({"function": "consume", "stream": "mytopic", what: n});
-    assert_eq!(metrics, [counted("rejected", 1), counted("replayed", 1), counted("written", 3)]);
+    // The first record's offset is 15, and Kafka has no record before it.
+    let first = json!({"function": "consume", "stream": "mytopic", "gaps": 15, "rejected": 1});
+    assert_eq!(metrics, [first, counted("replayed", 1), counted("written", 3)]);
     assert_eq!(function.said("landed").len(), 3);
-    assert_eq!(function.lines().len(), 6, "a line each, and the metrics");
+    assert_eq!(function.said("became a dead letter").len(), 1);
+    let lines = function.lines();
+    // Catching up to the first record, before which Kafka has none, logs warnings.
+    let routine: Vec<&Value> = lines.iter().filter(|line| line["level"] != "WARN").collect();
+    assert_eq!(routine.len(), 7, "one line per invocation and dead letter, and the metrics: {lines:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invocation_that_fails_says_so_by_a_short_name_and_without_the_payload() {
+async fn a_failed_invocation_reports_a_short_error_type_without_the_payload() {
     let (database, plan) = (TestDatabase::create().await, plan());
     let environment = environment(&database.url, &kafka::settings(), plan.contracts());
-    let function = Function::start("consume", environment, CONSUME_TIMEOUT).await;
+    let function = LambdaFunction::start("consume", environment, CONSUME_TIMEOUT).await;
     assert_eq!(function.error_type(&json!({"a secret": 1})).await, "Sluice.NotABatch");
     let unknown = batch("nobody's", 0, &["a secret".to_owned()]);
     assert_eq!(function.error_type(&unknown).await, "Sluice.UnknownTopic");
@@ -83,8 +89,8 @@ async fn an_invocation_that_fails_says_so_by_a_short_name_and_without_the_payloa
     let topic = &registry.stream("route").unwrap().topic;
     assert_eq!(function.error_type(&batch(topic, 0, &[position(1)])).await, "Sluice.Stop");
 
-    let told: Vec<Value> = function.said("did not land").iter().map(|line| line["error_type"].clone()).collect();
-    assert_eq!(told, ["Sluice.NotABatch", "Sluice.UnknownTopic", "Sluice.Stop"]);
+    let reported: Vec<Value> = function.said("did not land").iter().map(|line| line["error_type"].clone()).collect();
+    assert_eq!(reported, ["Sluice.NotABatch", "Sluice.UnknownTopic", "Sluice.Stop"]);
     let log = function.lambda.sandboxes()[0].log();
     assert!(!log.contains("a secret") && !log.contains("52.3676"), "{log}");
 }

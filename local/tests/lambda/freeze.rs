@@ -1,27 +1,27 @@
-//! A function that was frozen while everything it was connected to went away and came back.
+//! Tests a function that was frozen while the servers that it was connected to went away and came back.
 
 use std::time::{Duration, Instant};
 
 use local::servers::{DataFolder, Kafka, Postgres, PostgresOptions};
 use shared::kafka::{KafkaSettings, SEND_TIMEOUT};
 
-use super::function::{Ingest, TIMEOUT, position};
+use super::function::{IngestLambda, TIMEOUT, position};
 
-/// Longer than a send may take, so that one that was in flight would have timed out meanwhile.
+/// Longer than a send may take, so that one in flight would have timed out meanwhile.
 fn freeze() -> Duration {
     let seconds = std::env::var("SLUICE_FREEZE_SECONDS").map_or(0, |seconds| seconds.parse().unwrap());
     Duration::from_secs(seconds).max(SEND_TIMEOUT + Duration::from_secs(2))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_request_after_a_thaw_works_though_broker_and_database_were_killed_meanwhile() {
+async fn the_first_request_after_a_thaw_works_although_broker_and_database_were_killed_meanwhile() {
     let data = DataFolder::temporary().unwrap();
     let (kafka, postgres) = tokio::join!(Kafka::start(&data), Postgres::start(&data, PostgresOptions::default()));
     let (mut kafka, mut postgres) = (kafka.unwrap(), postgres.unwrap());
     let settings = KafkaSettings::plaintext(kafka.bootstrap_servers());
     let pool = shared::database::connect(&postgres.database_url(), 2).unwrap();
     shared::database::migrate(&pool, None).await.unwrap();
-    let ingest = Ingest::start((&pool, &postgres.database_url()), &settings, TIMEOUT).await;
+    let ingest = IngestLambda::start((&pool, &postgres.database_url()), &settings, TIMEOUT).await;
     assert_eq!(ingest.function.post("/events/route", &[], &position(1)).await.0, 202);
 
     let frozen = Instant::now();

@@ -1,10 +1,11 @@
-//! A function in one sandbox, and what it says.
+//! Runs a function in one sandbox, and reads its log.
 
 use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use local::lambda::{Answer, Lambda, Plan};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use shared::contract::Registry;
 use shared::identity::make_admin;
@@ -17,16 +18,16 @@ use tempfile::TempDir;
 use super::support::gateway::{ADMIN, plan};
 use super::support::{binaries, kafka};
 
-/// As template.yaml has it of `ingest`.
+/// The timeout of `ingest` in template.yaml.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A function that runs.
-pub(crate) struct Function {
+/// A running function.
+pub(crate) struct LambdaFunction {
     pub(crate) lambda: Lambda,
     _folder: TempDir,
 }
 
-/// What every function is told: its database, its cluster and its contracts.
+/// Returns the environment of every function: its database, its cluster and its contracts.
 pub(crate) fn environment(database_url: &str, kafka: &KafkaSettings, contracts: &Path) -> Vec<(&'static str, String)> {
     vec![
         ("DATABASE_URL", database_url.to_owned()),
@@ -36,8 +37,8 @@ pub(crate) fn environment(database_url: &str, kafka: &KafkaSettings, contracts: 
     ]
 }
 
-impl Function {
-    /// Starts it; its invocations may take `timeout`.
+impl LambdaFunction {
+    /// Starts the function; its invocations may take `timeout`.
     pub(crate) async fn start(name: &'static str, environment: Vec<(&'static str, String)>, timeout: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plan = Plan {
@@ -51,7 +52,7 @@ impl Function {
         Self { lambda: Lambda::start(plan, 1).await.unwrap(), _folder: folder }
     }
 
-    /// What it answered to an event; the error's JSON if it failed.
+    /// Returns the answer to an event, or the JSON of the error.
     pub(crate) async fn invoke(&self, event: &Value) -> Result<Value, Value> {
         match self.lambda.invoke(Bytes::from(event.to_string())).await {
             Answer::Response(body) => Ok(serde_json::from_slice(&body).unwrap()),
@@ -59,24 +60,24 @@ impl Function {
         }
     }
 
-    /// The type of the error that an event ends in.
+    /// Returns the type of the error that an event causes.
     pub(crate) async fn error_type(&self, event: &Value) -> String {
         self.invoke(event).await.unwrap_err()["errorType"].as_str().unwrap().to_owned()
     }
 
-    /// Posts JSON as API Gateway does, with the admin's credentials; answers status and body.
+    /// Posts JSON as API Gateway does, with the admin's credentials. Returns status and body.
     pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> (u64, Value) {
         let answer = self.invoke(&request("$default", path, headers, body)).await.unwrap();
         (answer["statusCode"].as_u64().unwrap(), serde_json::from_str(answer["body"].as_str().unwrap()).unwrap())
     }
 
-    /// The lines that it has said so far, each of which is JSON.
+    /// Returns the lines logged so far, each of which is JSON.
     pub(crate) fn lines(&self) -> Vec<Value> {
         let log = self.lambda.sandboxes()[0].log();
         log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"))).collect()
     }
 
-    /// The lines that CloudWatch makes metrics of, without what is said about them.
+    /// Returns the lines from which CloudWatch makes metrics, without their metadata.
     pub(crate) fn metrics(&self) -> Vec<Value> {
         let lines = self.lines().into_iter().filter(|line| line.get("_aws").is_some());
         let mut metrics: Vec<Value> = lines.collect();
@@ -84,31 +85,31 @@ impl Function {
         metrics
     }
 
-    /// The lines that say what happened, of this message.
+    /// Returns the log lines with this message.
     pub(crate) fn said(&self, message: &str) -> Vec<Value> {
         self.lines().into_iter().filter(|line| line["message"] == message).collect()
     }
 }
 
-/// `ingest` and all that it needs: topics on `kafka`, an admin in the database.
-pub(crate) struct Ingest {
-    pub(crate) function: Function,
+/// The function `ingest` with everything it needs: topics on `kafka`, and an admin in the database.
+pub(crate) struct IngestLambda {
+    pub(crate) function: LambdaFunction,
     pub(crate) registry: Registry,
-    _contracts: super::support::gateway::Plan,
+    _contracts: super::support::gateway::GatewayPlan,
 }
 
-impl Ingest {
+impl IngestLambda {
     pub(crate) async fn start(database: (&PgPool, &str), kafka: &KafkaSettings, timeout: Duration) -> Self {
         let plan = plan();
         let registry = Registry::load(Some(plan.contracts())).unwrap();
         topics::ensure(kafka, &registry).await.unwrap();
         let (pool, url) = database;
         make_admin(pool, &UserName::parse(ADMIN.0).unwrap(), Password::given(ADMIN.1)).await.unwrap();
-        let function = Function::start("ingest", environment(url, kafka, plan.contracts()), timeout).await;
+        let function = LambdaFunction::start("ingest", environment(url, kafka, plan.contracts()), timeout).await;
         Self { function, registry, _contracts: plan }
     }
 
-    /// Whose positions lie in the topic.
+    /// Returns the users whose positions are in the topic.
     pub(crate) async fn users(&self, kafka: &KafkaSettings) -> Vec<i64> {
         let values = kafka::values(kafka, &self.registry.stream("route").unwrap().topic).await;
         let events = values.iter().filter_map(|value| serde_json::from_slice::<Value>(value).ok());
@@ -118,11 +119,13 @@ impl Ingest {
     }
 }
 
-/// AWS's example of an HTTP API's event (payload format 2.0), as a `POST` of JSON with the admin's credentials.
+/// Builds AWS's example of an HTTP API's event (payload format 2.0), as a `POST` of JSON with the admin's credentials.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 pub(crate) fn request(stage: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("events/http_api.json")).unwrap();
-    let path = if stage == "$default" { path.to_owned() } else { format!("/{stage}{path}") };
+    // API Gateway decodes it once.
+    let path = percent_decode_str(path).decode_utf8().unwrap();
+    let path = if stage == "$default" { path.into_owned() } else { format!("/{stage}{path}") };
     let credentials = base64_simd::STANDARD.encode_to_string(format!("{}:{}", ADMIN.0, ADMIN.1));
     event["headers"]["authorization"] = json!(format!("Basic {credentials}"));
     event["headers"]["content-type"] = json!("application/json");
@@ -137,7 +140,7 @@ pub(crate) fn request(stage: &str, path: &str, headers: &[(&str, &str)], body: &
     event
 }
 
-/// A position of a user's.
+/// Returns a position of a user.
 pub(crate) fn position(user: i64) -> String {
     json!({"userID": user, "timestamp": 1557258853.563, "coordinates": [52.3676, 4.9041]}).to_string()
 }

@@ -1,23 +1,23 @@
-//! API Gateway's events to `ingest` and `users`.
+//! Sends API Gateway's events to `ingest` and `users`.
 
 use serde_json::json;
 
-use super::function::{Function, Ingest, TIMEOUT, environment, position, request};
+use super::function::{IngestLambda, LambdaFunction, TIMEOUT, environment, position, request};
 use super::support::database::TestDatabase;
 use super::support::gateway::{ADMIN, plan};
 use super::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_over_api_gateway_is_answered_told_in_one_line_and_counted() {
+async fn an_event_over_api_gateway_is_answered_logged_in_one_line_and_counted() {
     let (database, kafka) = (TestDatabase::create().await, kafka::settings());
-    let ingest = Ingest::start((&database.pool, &database.url), &kafka, TIMEOUT).await;
+    let ingest = IngestLambda::start((&database.pool, &database.url), &kafka, TIMEOUT).await;
     let function = &ingest.function;
 
     for (number, stage) in (1..).zip(["$default", "prod"]) {
         let answer = function.invoke(&request(stage, "/events/route", &[], &position(number))).await.unwrap();
         assert_eq!(answer["statusCode"], 202, "{answer}");
         assert_eq!(answer["headers"]["content-type"], "application/json", "{answer}");
-        // The example's id of the request.
+        // The request id of the example.
         assert_eq!(answer["headers"]["x-request-id"], "JKJaXmPLvHcESHA=", "{answer}");
     }
     let (status, body) = function.post("/events/route", &[], r#"[{"userID":"a secret"},{"userID":2}]"#).await;
@@ -27,7 +27,7 @@ async fn an_event_over_api_gateway_is_answered_told_in_one_line_and_counted() {
 
     let statuses: Vec<_> = function.said("answered").iter().map(|line| line["status"].clone()).collect();
     assert_eq!(statuses, [202, 202, 422, 404]);
-    assert_eq!(function.lines().len(), 4 + function.metrics().len(), "a line each, and the metrics");
+    assert_eq!(function.lines().len(), 4 + function.metrics().len(), "one line per request, and the metrics");
     let counted = |what: &str, n: u64| json!({"function": "ingest", "stream": "route", what: n});
     assert_eq!(function.metrics(), [counted("accepted", 1), counted("accepted", 1), counted("invalid", 2)]);
     let log = function.lambda.sandboxes()[0].log();
@@ -41,10 +41,31 @@ async fn an_event_over_api_gateway_is_answered_told_in_one_line_and_counted() {
 async fn a_user_registers_and_logs_in_over_api_gateway() {
     let (database, plan) = (TestDatabase::create().await, plan());
     let environment = environment(&database.url, &kafka::settings(), plan.contracts());
-    let function = Function::start("users", environment, TIMEOUT).await;
+    let function = LambdaFunction::start("users", environment, TIMEOUT).await;
     let ann = r#"{"user":"ann","pass":"correct horse"}"#;
     assert_eq!(function.post("/register", &[], ann).await.0, 201);
     let (status, body) = function.post("/login", &[], ann).await;
     assert_eq!((status, &body["success"]), (200, &json!(true)), "{body}");
     assert_eq!(function.said("answered").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_means_what_its_caller_encoded_and_nothing_else() {
+    let (database, kafka) = (TestDatabase::create().await, kafka::settings());
+    let ingest = IngestLambda::start((&database.pool, &database.url), &kafka, TIMEOUT).await;
+    for stage in ["$default", "prod"] {
+        for (path, status) in [
+            ("/events/route%23x", 404),
+            ("/events/route%3Fvalidate_only=true", 404),
+            ("/events/rout%2565", 404),
+            ("/events/user-event%2F..%2Froute", 400),
+            ("/events/route%2Fx", 404),
+            ("/events/%72oute", 202),
+        ] {
+            let event = request(stage, path, &[], &position(1));
+            let answer = ingest.function.invoke(&event).await.unwrap();
+            assert_eq!(answer["statusCode"], status, "{stage} {path}: {answer}");
+        }
+    }
+    assert_eq!(ingest.users(&kafka).await, [1, 1]);
 }

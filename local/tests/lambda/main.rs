@@ -1,10 +1,10 @@
-//! The functions' real binaries under Lambda's Runtime API, frozen between their invocations.
+//! Tests the functions' real binaries under Lambda's Runtime API, frozen between their invocations.
 //!
-//! `SLUICE_BINARIES` names the folder of other binaries than those that are built now, such as `target/release`.
+//! `SLUICE_BINARIES` names a folder of other binaries than those built for the test, such as `target/release`.
 //! `SLUICE_FREEZE_SECONDS` sets how long a function is frozen while its broker and database go away.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
-#![allow(clippy::print_stderr, reason = "figures that the run is asked for")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
+#![allow(clippy::print_stderr, reason = "the run prints measurements")]
 
 mod deadline;
 mod event_source;

@@ -1,4 +1,4 @@
-//! A broker, or a database, that is down.
+//! Tests a broker or a database that is down.
 
 use std::time::{Duration, Instant};
 
@@ -9,18 +9,18 @@ use shared::contract::Registry;
 use shared::kafka::KafkaSettings;
 
 use super::event_source::batch;
-use super::function::{Function, Ingest, TIMEOUT, environment, position};
+use super::function::{IngestLambda, LambdaFunction, TIMEOUT, environment, position};
 use super::support::database::TestDatabase;
 use super::support::gateway::plan;
 use super::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_broker_an_event_is_answered_503_in_time_and_is_no_ghost_afterwards() {
+async fn without_a_broker_an_event_is_answered_503_in_time_and_does_not_appear_later() {
     let data = DataFolder::temporary().unwrap();
     let (kafka, database) = tokio::join!(Kafka::start(&data), TestDatabase::create());
     let mut kafka = kafka.unwrap();
     let settings = KafkaSettings::plaintext(kafka.bootstrap_servers());
-    let ingest = Ingest::start((&database.pool, &database.url), &settings, TIMEOUT).await;
+    let ingest = IngestLambda::start((&database.pool, &database.url), &settings, TIMEOUT).await;
     assert_eq!(ingest.function.post("/events/route", &[], &position(1)).await.0, 202);
 
     kafka.kill9().await;
@@ -30,7 +30,7 @@ async fn without_a_broker_an_event_is_answered_503_in_time_and_is_no_ghost_after
     assert_eq!((status, &body["receipts"]), (503, &json!([])), "{body}");
     assert!(answered < Duration::from_secs(12), "{answered:?}");
     eprintln!("without a broker it was answered after {answered:?}");
-    // Frozen meanwhile. If anything of the event were left in the process, this thaw would let it out.
+    // The function was frozen meanwhile. If it still held the event, this thaw would send it.
     kafka.restart().await.unwrap();
     assert_eq!(ingest.function.post("/events/route", &[], &position(3)).await.0, 202);
 
@@ -41,7 +41,7 @@ async fn without_a_broker_an_event_is_answered_503_in_time_and_is_no_ghost_after
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_database_a_batch_fails_and_lands_once_when_it_is_back_with_no_dead_letter() {
+async fn without_a_database_a_batch_fails_and_later_lands_once_without_a_dead_letter() {
     let data = DataFolder::temporary().unwrap();
     let mut postgres = Postgres::start(&data, PostgresOptions::default()).await.unwrap();
     let pool = shared::database::connect(&postgres.database_url(), 2).unwrap();
@@ -49,7 +49,7 @@ async fn without_a_database_a_batch_fails_and_lands_once_when_it_is_back_with_no
     let plan = plan();
     let topic = Registry::load(Some(plan.contracts())).unwrap().stream("route").unwrap().topic.clone();
     let environment = environment(&postgres.database_url(), &kafka::settings(), plan.contracts());
-    let function = Function::start("consume", environment, CONSUME_TIMEOUT).await;
+    let function = LambdaFunction::start("consume", environment, CONSUME_TIMEOUT).await;
     let positions: Vec<String> = (0..10).map(position).collect();
     assert_eq!(function.invoke(&batch(&topic, 0, &positions)).await.unwrap()["written"], 10);
 

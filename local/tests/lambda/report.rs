@@ -1,4 +1,4 @@
-//! The hourly mail, while the function is killed.
+//! Tests the hourly e-mail while the function is killed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::support::{binaries, kafka};
 const HOURS: usize = 20;
 const SANDBOXES: usize = 3;
 
-fn outcome(answer: Answer) -> Option<String> {
+fn report_delivery(answer: Answer) -> Option<String> {
     match answer {
         Answer::Response(body) => {
             let answer: Value = serde_json::from_slice(&body).unwrap();
@@ -29,7 +29,7 @@ fn outcome(answer: Answer) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_hour_has_one_mail_although_runs_are_killed_but_for_those_killed_between_mail_and_commit() {
+async fn each_hour_has_one_mail_although_runs_are_killed_unless_between_mail_and_commit() {
     let seed = std::env::var("SLUICE_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     eprintln!("SLUICE_SEED={seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
@@ -68,12 +68,12 @@ async fn each_hour_has_one_mail_although_runs_are_killed_but_for_those_killed_be
             kills += usize::from(sandbox.kill().await);
         };
         let (answers, ()) = futures::join!(runs, kill);
-        let sent = answers.into_iter().filter_map(outcome).filter(|outcome| outcome == "sent").count();
+        let sent = answers.into_iter().filter_map(report_delivery).filter(|delivery| delivery == "sent").count();
         assert!(sent <= 1);
-        // The next run sends what was not, and nothing else.
-        let next = outcome(lambda.invoke(event.clone()).await).unwrap();
+        // The next run sends only the reports that were not sent.
+        let next = report_delivery(lambda.invoke(event.clone()).await).unwrap();
         assert!(sent == 0 || next == "already_sent", "{next} after {sent}");
-        assert_eq!(outcome(lambda.invoke(event).await).as_deref(), Some("already_sent"));
+        assert_eq!(report_delivery(lambda.invoke(event).await).as_deref(), Some("already_sent"));
     }
     lambda.stop().await.unwrap();
 

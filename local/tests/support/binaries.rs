@@ -1,11 +1,11 @@
-//! The functions' real binaries.
+//! Locates the functions' real binaries.
 
 use std::path::{Path, PathBuf};
 
 use tokio::sync::OnceCell;
 
-/// The folder that they are in: `SLUICE_BINARIES`, such as `target/release` in the workspace, or where they are built
-/// now - with the features that they have in `cargo test --workspace`, which has built them by then.
+/// Returns their folder: `SLUICE_BINARIES`, such as `target/release` in the workspace, or the folder of a debug build,
+/// which `cargo test --workspace` has made by then.
 pub async fn folder() -> PathBuf {
     static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
     match std::env::var_os("SLUICE_BINARIES") {
@@ -15,8 +15,19 @@ pub async fn folder() -> PathBuf {
 }
 
 async fn build() -> PathBuf {
-    let mut arguments = vec!["--workspace", "--features", "shared/testing"];
-    arguments.extend(["--bin", "consume", "--bin", "ingest", "--bin", "report", "--bin", "users"]);
+    let mut arguments = vec![
+        "--workspace",
+        "--bin",
+        "console",
+        "--bin",
+        "consume",
+        "--bin",
+        "ingest",
+        "--bin",
+        "report",
+        "--bin",
+        "users",
+    ];
     if !cfg!(debug_assertions) {
         arguments.push("--release");
     }

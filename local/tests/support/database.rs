@@ -1,3 +1,3 @@
-//! A fresh database for each test.
+//! Creates a fresh database for each test.
 
-pub use shared::testing::TestDatabase;
+pub use testing::TestDatabase;

@@ -1,5 +1,5 @@
-//! A gateway of one's own: `ingest` on a free port and `consume` behind event source mappings, in this process, with
-//! a database and topics that nobody else has.
+//! A test's own gateway: `ingest` on a free port and `consume` behind event source mappings, in this process, with its
+//! own database and topics.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -13,7 +13,6 @@ use local::gateway::Gateway;
 use report::ReportSettings;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
-use shared::clock::Clock;
 use shared::contract::Registry;
 use shared::database::DatabaseSource;
 use shared::identity::lockout::Rule;
@@ -21,17 +20,19 @@ use shared::identity::name::UserName;
 use shared::identity::password::{Blocklist, Password};
 use shared::identity::{IdentitySettings, TokenKeys, make_admin};
 use shared::kafka::{KafkaSettings, topics};
-use shared::settings::{Settings, WAIT_FOR_PARENT};
+use shared::process::clock::Clock;
+use shared::start::{Retention, Settings, WAIT_FOR_PARENT};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use users::{Registration, UsersSettings};
 
 use super::database::TestDatabase;
 use super::kafka;
 
-/// What a gateway is to be.
-pub struct Plan {
+/// The options of a gateway.
+pub struct GatewayPlan {
     contracts: TempDir,
     suffix: String,
     clock: Clock,
@@ -44,10 +45,10 @@ pub struct Plan {
     cluster: KafkaSettings,
 }
 
-/// The admin that every gateway has.
+/// The admin of every gateway.
 pub const ADMIN: (&str, &str) = ("Admin", "the admin's password");
 
-/// A client that sends these Basic credentials.
+/// Returns a client that sends these Basic credentials.
 pub fn client_of((name, password): (&str, &str)) -> reqwest::Client {
     let credentials = base64_simd::STANDARD.encode_to_string(format!("{name}:{password}"));
     let mut headers = HeaderMap::new();
@@ -55,11 +56,11 @@ pub fn client_of((name, password): (&str, &str)) -> reqwest::Client {
     reqwest::Client::builder().default_headers(headers).build().unwrap()
 }
 
-/// A gateway with the contracts that ship.
-pub fn plan() -> Plan {
+/// Plans a gateway with the built-in contracts.
+pub fn plan() -> GatewayPlan {
     let contracts = tempfile::tempdir().unwrap();
     std::fs::create_dir(contracts.path().join("migrations")).unwrap();
-    let mut plan = Plan {
+    let mut plan = GatewayPlan {
         contracts,
         suffix: super::unique(""),
         clock: Clock::system(),
@@ -80,13 +81,35 @@ pub fn plan() -> Plan {
     plan
 }
 
-impl Plan {
-    /// Adds a stream, or puts another contract in the place of one that ships. Its topic gets a name that nobody else
-    /// has: [`TestGateway::topic`].
+impl GatewayPlan {
+    /// Adds a stream, or replaces a built-in one's contract. Its topic gets a unique name: [`TestGateway::topic`].
     pub fn contract(self, stream: &str, mut contract: Value) -> Self {
         let topic = &mut contract["x-sluice"]["topic"];
         *topic = json!(format!("{}{}", topic.as_str().unwrap(), self.suffix));
         std::fs::write(self.contracts.path().join(format!("{stream}.json")), contract.to_string()).unwrap();
+        self
+    }
+
+    /// Uses the contracts and migrations of a folder instead of the built-in contracts, except for `login`.
+    pub fn only(mut self, folder: &Path) -> Self {
+        for entry in std::fs::read_dir(self.contracts.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() && !path.ends_with("login.json") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let contract = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+                self = self.contract(path.file_stem().unwrap().to_str().unwrap(), contract);
+            }
+        }
+        for entry in std::fs::read_dir(folder.join("migrations")).unwrap() {
+            let path = entry.unwrap().path();
+            let sql = std::fs::read_to_string(&path).unwrap();
+            self = self.migration(path.file_stem().unwrap().to_str().unwrap(), &sql);
+        }
         self
     }
 
@@ -96,32 +119,32 @@ impl Plan {
         self
     }
 
-    /// What time it is for the functions.
+    /// Sets the functions' clock.
     pub fn clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 
-    /// How long a row waits for its parent.
+    /// Sets how long an event waits for its parent.
     pub fn wait_for_parent(self, wait_for_parent: Duration) -> Self {
         Self { wait_for_parent, ..self }
     }
 
-    /// How batches are made: 10,000 records or 20 ms, unless a test says otherwise.
+    /// Sets how batches are made. The default is 10,000 records or 20 ms.
     pub fn batches(self, batch_size: usize, window: Duration) -> Self {
         Self { batch_size, window, ..self }
     }
 
-    /// Nothing reads the topics before [`TestGateway::consume`].
+    /// Starts without reading the topics; [`TestGateway::consume`] starts that.
     pub fn without_consuming(self) -> Self {
         Self { consumes: false, ..self }
     }
 
-    /// How much guessing is borne: five failures within a minute, unless a test says otherwise.
+    /// Sets the limit on failed logins. The default is five failures within a minute.
     pub fn lockout(self, lockout: Rule) -> Self {
         Self { lockout, ..self }
     }
 
-    /// Reports are mailed through this server.
+    /// Mails reports through this server.
     pub fn mailing(self, smtp_url: &str) -> Self {
         let report = ReportSettings::read(|name| match name {
             "REPORT_TO" => Some("ann@example.com, Bob <bob@example.com>".to_owned()),
@@ -137,12 +160,11 @@ impl Plan {
         Self { cluster, ..self }
     }
 
-    /// The folder of its contracts.
+    /// Returns the folder of its contracts.
     pub fn contracts(&self) -> &Path {
         self.contracts.path()
     }
 
-    /// Starts it.
     pub async fn start(self) -> TestGateway {
         let database = TestDatabase::create().await;
         shared::database::migrate(&database.pool, Some(self.contracts.path())).await.unwrap();
@@ -150,9 +172,10 @@ impl Plan {
         let kafka = self.cluster.clone();
         topics::ensure(&kafka, &registry).await.unwrap();
         let settings = Settings {
-            database: DatabaseSource::of_url(&database.url).unwrap(),
+            database: DatabaseSource::from_url(&database.url).unwrap(),
             contracts_dir: Some(self.contracts.path().to_owned()),
             wait_for_parent: self.wait_for_parent,
+            retention: Retention::default(),
         };
         let identity = IdentitySettings {
             token_keys: TokenKeys::parse(&"5a".repeat(32)).unwrap(),
@@ -168,7 +191,7 @@ impl Plan {
         make_admin(&database.pool, &admin, Password::given(ADMIN.1)).await.unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = tokio::spawn(axum::serve(listener, gateway.service()).into_future());
+        let serving = tokio::spawn(gateway.serve(listener, CancellationToken::new()));
         let mut running = TestGateway {
             url,
             http: client_of(ADMIN),
@@ -186,55 +209,62 @@ impl Plan {
     }
 }
 
-/// A running gateway. Dropped, it stops; its database is dropped with it.
+/// A running gateway. Dropping it stops it and drops its database.
 pub struct TestGateway {
-    /// Its address, without a slash at the end.
+    /// Its address, without a trailing slash.
     pub url: String,
-    /// A client for it, which is an admin's.
+    /// An admin's client for it.
     pub http: reqwest::Client,
     /// Its contracts.
     pub registry: Arc<Registry>,
     mappings: Vec<EventSourceMapping>,
     gateway: Gateway,
     _serving: AbortOnDropHandle<std::io::Result<()>>,
-    // After what uses it.
+    // Dropped last, after its users.
     /// Its database.
     pub database: TestDatabase,
-    plan: Plan,
+    plan: GatewayPlan,
 }
 
 impl TestGateway {
-    /// The topic of a stream.
+    /// Returns the topic of a stream.
     pub fn topic(&self, stream: &str) -> &str {
         &self.registry.stream(stream).unwrap().topic
     }
 
-    /// The consumer group of a stream's mapping.
+    /// Returns the consumer group of a stream's mapping.
     pub fn group(&self, stream: &str) -> String {
         self.mapping(self.topic(stream)).group
     }
 
-    /// Begins to read every topic, again after [`TestGateway::stop_consuming`].
+    /// Starts reading every topic; may be called again after [`TestGateway::stop_consuming`].
     pub fn consume(&mut self) {
         let start =
-            |topic: &str| self.gateway.start_mapping(self.mapping(topic)).expect("librdkafka takes our settings");
+            |topic: &str| self.gateway.start_mapping(self.mapping(topic)).expect("librdkafka accepts the settings");
         let started: Vec<_> = self.registry.contracts().map(|contract| start(&contract.topic)).collect();
         self.mappings.extend(started);
     }
 
-    /// Drains: what is in flight is finished and committed, nothing further is read.
+    /// Drains the mappings: batches in flight are finished and committed, and nothing further is read.
     pub async fn stop_consuming(&mut self) {
         join_all(self.mappings.drain(..).map(EventSourceMapping::stop)).await;
     }
 
-    /// Posts JSON and answers with status and body.
+    /// Makes `consume` compare its watermarks with Kafka, as its schedule does.
+    pub async fn compare(&self) {
+        let event = local::scheduler::event("Compare", jiff::Timestamp::now()).to_string();
+        let (status, body) = self.post("/2015-03-31/functions/consume/invocations", &[], event).await;
+        assert!(status == 200 && body.get("errorType").is_none(), "{status} {body}");
+    }
+
+    /// Posts JSON. Returns status and body.
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> (u16, Value) {
         let request = self.http.post(format!("{}{path}", self.url)).header("content-type", "application/json");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         answer(request.body(body)).await
     }
 
-    /// Reads a path and answers with status and body.
+    /// Reads a path. Returns status and body.
     pub async fn get(&self, path: &str) -> (u16, Value) {
         answer(self.http.get(format!("{}{path}", self.url))).await
     }
@@ -243,7 +273,7 @@ impl TestGateway {
         MappingConfiguration {
             batch_size: self.plan.batch_size,
             window: self.plan.window,
-            ..MappingConfiguration::of_topic(topic)
+            ..MappingConfiguration::for_topic(topic)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The examples that ship: continents, countries and cities.
+//! The built-in examples: continents, countries and cities.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,19 +20,19 @@ fn example(stream: &str) -> Vec<Value> {
 pub struct GeoNames([(&'static str, &'static str, Vec<Value>); 3]);
 
 impl GeoNames {
-    /// From the examples that ship.
+    /// Reads the built-in examples.
     pub fn read() -> Self {
         let files = [("city", "cities"), ("country", "countries"), ("continent", "continents")];
         Self(files.map(|(stream, file)| (stream, file, example(file))))
     }
 
-    /// The streams that it goes to.
+    /// Returns their streams.
     pub fn streams(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|(stream, _, _)| *stream)
     }
 
-    /// Posts the events as NDJSON, as many at once as a request takes, and waits until the mapping of every stream has
-    /// committed all that its topic holds.
+    /// Posts the events as NDJSON, in requests of the maximum size. Waits until the mapping of every stream has
+    /// committed the whole topic.
     pub async fn load(&self, http: &reqwest::Client, url: &str, registry: &Registry) {
         for (stream, _, events) in &self.0 {
             for batch in events.chunks(10_000) {
@@ -47,7 +47,7 @@ impl GeoNames {
         self.is_committed(registry).await;
     }
 
-    /// Waits until all of it is committed.
+    /// Waits until the mapping of every stream has committed its whole topic.
     pub async fn is_committed(&self, registry: &Registry) {
         for (stream, _, events) in &self.0 {
             let contract = registry.stream(stream).unwrap();
@@ -63,7 +63,7 @@ impl GeoNames {
         }
     }
 
-    /// Every row is there, value by value: the first event of a key is the row.
+    /// Checks every row, value by value: the first event of a key wins.
     pub async fn has_landed(&self, database: &TestDatabase) {
         for (table, rows) in
             [("public.continents", 7), ("public.countries", 252), ("public.cities", 32_966), ("sluice.waiting", 0)]

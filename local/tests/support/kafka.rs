@@ -1,4 +1,4 @@
-//! Topics of one's own, in the cluster that `KAFKA_BOOTSTRAP_SERVERS` names.
+//! Creates a test's own topics in the cluster that `KAFKA_BOOTSTRAP_SERVERS` names.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,17 +12,16 @@ use rdkafka::message::{Header, Headers, Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use shared::kafka::KafkaSettings;
 
-/// The cluster.
+/// Returns the cluster's settings.
 pub fn settings() -> KafkaSettings {
     KafkaSettings::plaintext(super::from_with_servers("KAFKA_BOOTSTRAP_SERVERS"))
 }
 
-/// A topic's name that nobody else has.
+/// Returns a unique topic name.
 pub fn topic_name(prefix: &str) -> String {
     super::unique(prefix)
 }
 
-/// Creates a topic.
 pub async fn create_topic(kafka: &KafkaSettings, topic: &str, partitions: i32) {
     let admin: AdminClient<DefaultClientContext> = kafka.client_config().create().unwrap();
     let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
@@ -32,7 +31,6 @@ pub async fn create_topic(kafka: &KafkaSettings, topic: &str, partitions: i32) {
     }
 }
 
-/// Deletes a topic.
 pub async fn delete_topic(kafka: &KafkaSettings, topic: &str) {
     let admin: AdminClient<DefaultClientContext> = kafka.client_config().create().unwrap();
     for answer in admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap() {
@@ -51,18 +49,18 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record with this value, in partition 0.
-    pub fn of(value: impl Into<Vec<u8>>) -> Self {
+    /// Creates a record with this value in partition 0.
+    pub fn with_value(value: impl Into<Vec<u8>>) -> Self {
         Self { value: Some(value.into()), ..Self::default() }
     }
 
-    /// The same in another partition.
+    /// Moves the record to another partition.
     pub fn in_partition(self, partition: i32) -> Self {
         Self { partition, ..self }
     }
 }
 
-/// Produces records in order and answers with their offsets.
+/// Produces records in order. Returns their offsets.
 pub async fn produce(kafka: &KafkaSettings, topic: &str, records: &[Record]) -> Vec<i64> {
     let producer: FutureProducer = kafka
         .client_config()
@@ -90,7 +88,7 @@ pub async fn produce(kafka: &KafkaSettings, topic: &str, records: &[Record]) -> 
     join_all(reports).await.into_iter().map(|report| report.unwrap().unwrap().offset).collect()
 }
 
-/// The offsets that a group has committed for a topic's partitions; none where it has none.
+/// Returns a group's committed offsets for a topic's partitions; `None` for a partition without one.
 pub async fn committed(kafka: &KafkaSettings, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
     let consumer: BaseConsumer = kafka.client_config().set("group.id", group).create().unwrap();
     let topic = topic.to_owned();
@@ -104,7 +102,7 @@ pub async fn committed(kafka: &KafkaSettings, group: &str, topic: &str, partitio
     .unwrap()
 }
 
-/// How many members a group has.
+/// Returns the number of a group's members.
 pub async fn members(kafka: &KafkaSettings, group: &str) -> usize {
     let client: BaseConsumer = kafka.client_config().create().unwrap();
     let group = group.to_owned();
@@ -116,7 +114,7 @@ pub async fn members(kafka: &KafkaSettings, group: &str) -> usize {
     .unwrap()
 }
 
-/// The partitions of a topic; none if it is not there.
+/// Returns the partitions of a topic; none if it does not exist.
 pub async fn partitions(kafka: &KafkaSettings, topic: &str) -> Vec<i32> {
     let client: BaseConsumer = kafka.client_config().create().unwrap();
     let topic = topic.to_owned();
@@ -128,20 +126,37 @@ pub async fn partitions(kafka: &KafkaSettings, topic: &str) -> Vec<i32> {
     .unwrap()
 }
 
-/// Sets a consumer group without members back to the start of a topic.
+/// Resets a consumer group without members to the start of a topic.
 pub async fn set_back(kafka: &KafkaSettings, group: &str, topic: &str, partitions: i32) {
+    let offsets: Vec<(i32, i64)> = (0..partitions).map(|partition| (partition, 0)).collect();
+    move_group(kafka, group, topic, &offsets).await;
+}
+
+/// Moves a consumer group without members to these offsets of a topic's partitions.
+pub async fn move_group(kafka: &KafkaSettings, group: &str, topic: &str, offsets: &[(i32, i64)]) {
     let consumer: BaseConsumer = kafka.client_config().set("group.id", group).create().unwrap();
-    let mut offsets = TopicPartitionList::new();
-    for partition in 0..partitions {
-        offsets.add_partition_offset(topic, partition, rdkafka::Offset::Offset(0)).unwrap();
+    let mut list = TopicPartitionList::new();
+    for &(partition, offset) in offsets {
+        list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(offset)).unwrap();
     }
-    tokio::task::spawn_blocking(move || consumer.commit(&offsets, rdkafka::consumer::CommitMode::Sync))
+    tokio::task::spawn_blocking(move || consumer.commit(&list, rdkafka::consumer::CommitMode::Sync))
         .await
         .unwrap()
         .unwrap();
 }
 
-/// The values, keys and header values of all records that a topic has now.
+/// Removes the records of a partition that are before this offset, as retention does.
+pub async fn delete_records(kafka: &KafkaSettings, topic: &str, partition: i32, before: i64) {
+    let admin: AdminClient<DefaultClientContext> = kafka.client_config().create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(before)).unwrap();
+    let deleted = admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
+    for element in deleted.elements() {
+        element.error().unwrap();
+    }
+}
+
+/// Returns the values, keys and header values of all current records of a topic.
 pub async fn values(kafka: &KafkaSettings, topic: &str) -> Vec<Vec<u8>> {
     let records = records_in(kafka, topic).await;
     let parts = records.into_iter().flat_map(|record| {
@@ -151,7 +166,7 @@ pub async fn values(kafka: &KafkaSettings, topic: &str) -> Vec<Vec<u8>> {
     parts.map(Option::unwrap_or_default).collect()
 }
 
-/// All records that a topic has now.
+/// Returns all current records of a topic.
 pub async fn records_in(kafka: &KafkaSettings, topic: &str) -> Vec<Record> {
     let partitions = partitions(kafka, topic).await;
     let consumer: BaseConsumer = kafka.client_config().set("group.id", "nobody").create().unwrap();

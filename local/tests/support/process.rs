@@ -1,4 +1,4 @@
-//! `cargo local up` as a process of its own, on servers that are there.
+//! Runs `cargo local up` as a separate process, on existing servers.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use tokio::process::{Child, Command};
 
 use super::gateway::ADMIN;
 
-/// A running `cargo local up`. Dropped, it is killed.
+/// A running `cargo local up`. Dropping it kills it.
 pub struct UpProcess {
-    /// Its address, without a slash at the end.
+    /// Its address, without a trailing slash.
     pub url: String,
     child: Child,
     folder: TempDir,
@@ -22,15 +22,20 @@ pub struct UpProcess {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl UpProcess {
-    /// Starts it on this database and the cluster that all tests share, with these contracts and further variables.
+    /// Starts it on this database and the cluster that all tests share, with these contracts and additional variables.
     pub async fn start(database_url: &str, contracts: &Path, variables: &[(&str, &str)]) -> Self {
         let servers = super::from_with_servers("KAFKA_BOOTSTRAP_SERVERS");
         Self::spawn(&servers, database_url, contracts, &[], variables).await
     }
 
-    /// Starts it on this database and another cluster, with these contracts and further arguments.
+    /// Starts it on this database and another cluster, with these contracts and additional arguments.
     pub async fn start_on(servers: &str, database_url: &str, contracts: &Path, arguments: &[&str]) -> Self {
         Self::spawn(servers, database_url, contracts, arguments, &[]).await
+    }
+
+    /// Starts it with servers of its own, whose files are in this folder, and the built-in contracts.
+    pub async fn start_in(data: &Path) -> Self {
+        Self::run(&["--data", data.to_str().unwrap()], &[("CONTRACTS_DIR", "")]).await
     }
 
     async fn spawn(
@@ -40,14 +45,18 @@ impl UpProcess {
         arguments: &[&str],
         variables: &[(&str, &str)],
     ) -> Self {
+        let admin = format!("{}:{}", ADMIN.0, ADMIN.1);
+        let fixed = ["--database", database_url, "--broker", servers, "--admin", &admin];
+        let contracts = ("CONTRACTS_DIR", contracts.to_str().unwrap());
+        Self::run(&[&fixed, arguments].concat(), &[variables, &[contracts]].concat()).await
+    }
+
+    async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let output = |name: &str| Stdio::from(File::create(folder.path().join(name)).unwrap());
         let child = Command::new(env!("CARGO_BIN_EXE_local"))
-            .args(["up", "--port", "0", "--database", database_url])
-            .args(["--broker", servers])
+            .args(["up", "--port", "0"])
             .args(arguments)
-            .args(["--admin", &format!("{}:{}", ADMIN.0, ADMIN.1)])
-            .env("CONTRACTS_DIR", contracts)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(output("stdout"))
@@ -74,24 +83,31 @@ impl UpProcess {
         process
     }
 
-    /// A file with what it said: `stdout` or `stderr`.
+    /// Returns the rest of the printed line that begins with these words.
+    pub fn printed(&self, words: &str) -> String {
+        let said = std::fs::read_to_string(self.log("stdout")).unwrap();
+        let rest = said.lines().find_map(|line| line.strip_prefix(words));
+        rest.unwrap_or_else(|| panic!("no line begins with {words}: {said}")).to_owned()
+    }
+
+    /// Returns the file with its output: `stdout` or `stderr`.
     pub fn log(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A figure of the kernel's about it, in KiB, such as `VmHWM`.
+    /// Returns a figure about it from the kernel, in KiB, such as `VmHWM`.
     pub fn kibibytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// Has the kernel forget how much memory it has used at most.
+    /// Resets the kernel's record of its peak memory.
     pub fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id().unwrap()), "5").unwrap();
     }
 
-    /// Stops it as Ctrl-C does.
+    /// Stops it with SIGTERM, which it handles like Ctrl-C.
     pub async fn stop(&mut self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();

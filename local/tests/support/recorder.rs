@@ -1,4 +1,4 @@
-//! A function that writes down what it is invoked with.
+//! A function that records its invocations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,24 +9,24 @@ use local::event_source_mapping::function::{Function, FunctionError, Invocation}
 use serde_json::Value;
 use tokio::sync::watch;
 
-/// What a test waits for comes within this, or never.
+/// The time limit for each condition that a test awaits.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-type Answers = Box<dyn Fn(usize, &Value) -> Result<Bytes, FunctionError> + Send + Sync>;
+type Answers = Box<dyn Fn(usize) -> Result<Bytes, FunctionError> + Send + Sync>;
 
-/// Writes down every invocation, and answers as it is told.
+/// Records every invocation, and answers as the test requests.
 pub struct Recorder {
     /// Every invocation's event.
     pub log: watch::Sender<Vec<Value>>,
-    /// Answers an event, given the number of its invocation, from 0.
+    /// Returns the response to an invocation, given its number from 0.
     answers: Answers,
     /// How many invocations may end.
     may_end: watch::Receiver<usize>,
 }
 
-/// What a function says that fails.
+/// Returns the error of a function that fails.
 pub fn failure() -> FunctionError {
-    FunctionError::Failed("as told".to_owned())
+    FunctionError::Failed("as requested".to_owned())
 }
 
 impl Recorder {
@@ -35,24 +35,22 @@ impl Recorder {
     }
 
     pub fn failing(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> Arc<Self> {
-        Self::answering(move |number, _| if fails(number) { Err(failure()) } else { Ok(Bytes::new()) })
+        Self::answering(move |number| if fails(number) { Err(failure()) } else { Ok(Bytes::new()) })
     }
 
-    pub fn answering(
-        answers: impl Fn(usize, &Value) -> Result<Bytes, FunctionError> + Send + Sync + 'static,
-    ) -> Arc<Self> {
+    pub fn answering(answers: impl Fn(usize) -> Result<Bytes, FunctionError> + Send + Sync + 'static) -> Arc<Self> {
         let (_, may_end) = watch::channel(usize::MAX);
         Arc::new(Self { log: watch::channel(Vec::new()).0, answers: Box::new(answers), may_end })
     }
 
-    /// One whose invocations end only as `may_end` grows.
+    /// Creates a recorder whose invocations end only as `may_end` grows.
     pub fn held() -> (Arc<Self>, watch::Sender<usize>) {
         let (release, may_end) = watch::channel(0);
-        let answers = Box::new(|_: usize, _: &Value| Ok(Bytes::new()));
+        let answers = Box::new(|_: usize| Ok(Bytes::new()));
         (Arc::new(Self { log: watch::channel(Vec::new()).0, answers, may_end }), release)
     }
 
-    /// Waits until there are as many invocations, and returns all that there are.
+    /// Waits until there are at least this many invocations. Returns all of them.
     pub async fn invocations(&self, at_least: usize) -> Vec<Value> {
         let mut log = self.log.subscribe();
         let found = tokio::time::timeout(PATIENCE, log.wait_for(|log| log.len() >= at_least)).await;
@@ -62,7 +60,7 @@ impl Recorder {
         }
     }
 
-    /// Waits until as many different records were seen.
+    /// Waits until this many different records were seen.
     pub async fn has_seen(&self, count: usize) {
         let mut log = self.log.subscribe();
         let different = |log: &Vec<Value>| {
@@ -82,28 +80,28 @@ impl Function for Recorder {
         let mut number = 0;
         self.log.send_modify(|log| {
             number = log.len();
-            log.push(event.clone());
+            log.push(event);
         });
         Box::pin(async move {
             let mut may_end = self.may_end.clone();
-            // The sender is gone: nothing holds invocations.
+            // Without a sender, invocations are not held.
             let _ended = may_end.wait_for(|count| *count > number).await;
-            (self.answers)(number, &event)
+            (self.answers)(number)
         })
     }
 }
 
-/// An event's records, partition by partition.
+/// Returns an event's records, partition by partition.
 pub fn records(event: &Value) -> Vec<&Value> {
     event["records"].as_object().unwrap().values().flat_map(|records| records.as_array().unwrap()).collect()
 }
 
-/// A record's partition and offset.
+/// Returns a record's partition and offset.
 pub fn place(record: &Value) -> (i64, i64) {
     (record["partition"].as_i64().unwrap(), record["offset"].as_i64().unwrap())
 }
 
-/// The places of an event's records.
+/// Returns the partitions and offsets of an event's records.
 pub fn places(event: &Value) -> Vec<(i64, i64)> {
     records(event).into_iter().map(place).collect()
 }
@@ -112,13 +110,13 @@ pub fn offsets(event: &Value) -> Vec<i64> {
     places(event).into_iter().map(|(_, offset)| offset).collect()
 }
 
-/// The one partition of an event, and its offsets.
+/// Returns the single partition of an event, and its offsets.
 pub fn records_of(event: &Value) -> (i64, Vec<i64>) {
     assert_eq!(event["records"].as_object().unwrap().len(), 1, "{event}");
     (places(event)[0].0, offsets(event))
 }
 
-/// Each partition's offsets, the first time that they were delivered to anybody.
+/// Returns each partition's offsets in the order of their first delivery.
 pub fn first_seen(recorders: &[&Arc<Recorder>]) -> BTreeMap<i64, Vec<i64>> {
     let mut seen: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for event in recorders.iter().flat_map(|recorder| recorder.log.borrow().clone()) {

@@ -1,4 +1,4 @@
-//! Columns: what of an event goes into them, and in which bytes.
+//! Column types, and the bytes in which each stores a value.
 //!
 //! A value is encoded once, in PostgreSQL's binary form, whether it then travels by COPY or as an array's element.
 
@@ -8,18 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::decimal::Decimal;
-use super::pointer::Pointer;
-
-/// A column that an event's value is written to.
-#[derive(Debug, Clone)]
-pub struct Column {
-    /// Its name.
-    pub name: String,
-    /// Where the value stands in the event. What is not there is NULL.
-    pub from: Pointer,
-    /// Its type.
-    pub ty: ColumnType,
-}
+use super::number_text::Form;
 
 /// The types a column may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -65,12 +54,14 @@ pub enum ColumnType {
     Jsonb,
 }
 
-/// A value that does not fit its column; says what would.
+/// A value does not fit its column. The message says what would fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("does not fit the column: it should be {0}")]
+#[error("must be {0}")]
 pub struct Unfit(pub &'static str);
 
-/// 2000-01-01T00:00:00, from which PostgreSQL counts.
+const NUMERIC: Unfit = Unfit("a number within the range of numeric");
+
+/// The time from which PostgreSQL counts.
 const POSTGRES_EPOCH: DateTime = DateTime::constant(2000, 1, 1, 0, 0, 0, 0);
 const POSTGRES_EPOCH_UNIX_MICROS: i64 = 946_684_800_000_000;
 /// PostgreSQL's timestamps: 4713 BC to 294276 AD, in microseconds from 2000
@@ -78,7 +69,7 @@ const POSTGRES_EPOCH_UNIX_MICROS: i64 = 946_684_800_000_000;
 const TIMESTAMP_MICROS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
 
 impl ColumnType {
-    /// The type as SQL names it.
+    /// Returns the type's SQL name.
     pub fn sql(self) -> &'static str {
         match self {
             Self::Boolean => "boolean",
@@ -97,7 +88,7 @@ impl ColumnType {
         }
     }
 
-    /// The type's object id, which never changes (`pg_type.dat` in PostgreSQL's source).
+    /// Returns the type's object id, which never changes (`pg_type.dat` in PostgreSQL's source).
     pub fn oid(self) -> u32 {
         match self {
             Self::Boolean => 16,
@@ -116,7 +107,7 @@ impl ColumnType {
         }
     }
 
-    /// The object id of its array type.
+    /// Returns the object id of its array type.
     pub fn array_oid(self) -> u32 {
         match self {
             Self::Boolean => 1000,
@@ -135,10 +126,27 @@ impl ColumnType {
         }
     }
 
-    /// Appends the value with its length before it, as COPY's binary format and arrays have it; -1 for NULL.
+    /// Returns whether PostgreSQL and Sluice agree on the order of its values, so that a version can have this type.
+    /// They do not for text, which the database orders by its collation.
+    pub fn is_ordered(self) -> bool {
+        match self {
+            Self::Smallint
+            | Self::Integer
+            | Self::Bigint
+            | Self::Real
+            | Self::Double
+            | Self::Numeric
+            | Self::Date
+            | Self::Timestamp
+            | Self::Timestamptz => true,
+            Self::Boolean | Self::Text | Self::Uuid | Self::Jsonb => false,
+        }
+    }
+
+    /// Appends the value, preceded by its length, in the form of COPY's binary format and of arrays; -1 for NULL.
     ///
     /// # Errors
-    /// The value does not fit; what was appended is then to be dropped.
+    /// The value does not fit. The caller must then drop what was appended.
     pub fn encode(self, value: Option<&Value>, out: &mut Vec<u8>) -> Result<(), Unfit> {
         let value = match value {
             None | Some(Value::Null) => {
@@ -147,31 +155,39 @@ impl ColumnType {
             }
             Some(value) => value,
         };
-        let start = out.len();
-        out.extend([0; 4]);
-        self.encode_value(value, out)?;
-        let length = i32::try_from(out.len() - start - 4).map_err(|_| Unfit("shorter than 2 GiB"))?;
-        out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        with_length(out, |out| self.encode_value(value, out))
+    }
+
+    /// Appends a number that is written as a string, as [`Self::encode`] does.
+    ///
+    /// # Errors
+    /// The string is not such a number, or the column cannot hold it.
+    pub(super) fn encode_number(self, text: &str, form: Form, out: &mut Vec<u8>) -> Result<(), Unfit> {
+        let number = form.read(text);
+        with_length(out, |out| match (self, form) {
+            (Self::Numeric, _) => number.and_then(|number| number.to_numeric(out)).ok_or(NUMERIC),
+            (ty, _) => ty.put_integer(number.and_then(|number| number.to_i64(0, false)), out),
+        })
+    }
+
+    /// Appends an integer: of 2 bytes, of 4, or otherwise of 8.
+    fn put_integer(self, integer: Option<i64>, out: &mut Vec<u8>) -> Result<(), Unfit> {
+        if self == Self::Smallint {
+            let integer = integer.and_then(|integer| i16::try_from(integer).ok());
+            out.extend(integer.ok_or(Unfit("an integer from -32768 to 32767"))?.to_be_bytes());
+        } else if self == Self::Integer {
+            let integer = integer.and_then(|integer| i32::try_from(integer).ok());
+            out.extend(integer.ok_or(Unfit("an integer of 32 bits"))?.to_be_bytes());
+        } else {
+            out.extend(integer.ok_or(Unfit("an integer of 64 bits"))?.to_be_bytes());
+        }
         Ok(())
     }
 
     fn encode_value(self, value: &Value, out: &mut Vec<u8>) -> Result<(), Unfit> {
         match self {
             Self::Boolean => out.push(value.as_bool().ok_or(Unfit("true or false"))?.into()),
-            Self::Smallint => {
-                const EXPECTED: Unfit = Unfit("an integer from -32768 to 32767");
-                let integer = i16::try_from(integer(value).ok_or(EXPECTED)?).map_err(|_| EXPECTED)?;
-                out.extend(integer.to_be_bytes());
-            }
-            Self::Integer => {
-                const EXPECTED: Unfit = Unfit("an integer of 32 bits");
-                let integer = i32::try_from(integer(value).ok_or(EXPECTED)?).map_err(|_| EXPECTED)?;
-                out.extend(integer.to_be_bytes());
-            }
-            Self::Bigint => {
-                let integer = integer(value).ok_or(Unfit("an integer of 64 bits"))?;
-                out.extend(integer.to_be_bytes());
-            }
+            Self::Smallint | Self::Integer | Self::Bigint => self.put_integer(integer(value), out)?,
             Self::Real => {
                 let number = value.as_number().and_then(|number| number.as_str().parse::<f32>().ok());
                 let number = number.filter(|number| number.is_finite());
@@ -186,7 +202,7 @@ impl ColumnType {
                 .as_number()
                 .and_then(|number| Decimal::parse(number.as_str()))
                 .and_then(|decimal| decimal.to_numeric(out))
-                .ok_or(Unfit("a number within the range of numeric"))?,
+                .ok_or(NUMERIC)?,
             Self::Text => {
                 let text = value.as_str().filter(|text| !text.contains('\0'));
                 out.extend(text.ok_or(Unfit("a string without U+0000"))?.as_bytes());
@@ -223,7 +239,23 @@ impl ColumnType {
     }
 }
 
-/// An integer, however it is written: JSON Schema calls 5.0 and 1e3 integers too.
+/// Appends what `encode` appends, preceded by its length.
+fn with_length(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Unfit>) -> Result<(), Unfit> {
+    let start = out.len();
+    out.extend([0; 4]);
+    encode(out)?;
+    let length = i32::try_from(out.len() - start - 4).map_err(|_| Unfit("shorter than 2 GiB"))?;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+/// Converts a time from milliseconds since the Unix epoch to PostgreSQL's microseconds since 2000.
+pub(super) fn timestamptz_micros(unix_ms: i64) -> Option<i64> {
+    let micros = unix_ms.checked_mul(1_000)?.checked_sub(POSTGRES_EPOCH_UNIX_MICROS)?;
+    TIMESTAMP_MICROS.contains(&micros).then_some(micros)
+}
+
+/// Reads an integer in any notation: JSON Schema calls 5.0 and 1e3 integers too.
 fn integer(value: &Value) -> Option<i64> {
     let number = value.as_number()?;
     number.as_i64().or_else(|| Decimal::parse(number.as_str())?.to_i64(0, false))
@@ -262,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn null_and_what_is_not_there_are_null() {
+    fn a_null_or_absent_value_is_null() {
         for value in [None, Some(&Value::Null)] {
             let mut out = Vec::new();
             assert_eq!(ColumnType::Text.encode(value, &mut out), Ok(()));
@@ -281,7 +313,7 @@ mod tests {
             (ColumnType::Text, json!(5)),
             (ColumnType::Uuid, json!("5")),
             (ColumnType::Date, json!("2019-02-30")),
-            // PostgreSQL knows no year 0: it would become one before Christ.
+            // PostgreSQL has no year 0, and would store the year 1 BC.
             (ColumnType::Date, json!("0000-01-01")),
             (ColumnType::Timestamp, json!("0000-12-31 23:59:59")),
             (ColumnType::Timestamp, json!("2019-05-07")),
@@ -297,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn one_time_written_three_ways_is_one_time() {
+    fn a_time_written_in_three_ways_is_the_same_time() {
         let of = |ty, value| encoded(ty, &value).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
         let expected = Some(610_574_053_563_000);
         assert_eq!(of(ColumnType::Timestamptz, json!(1_557_258_853.563)), expected);

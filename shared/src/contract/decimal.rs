@@ -1,13 +1,15 @@
-//! A JSON number's digits, for columns that keep them exactly.
+//! A JSON number's digits: for columns that keep them exactly, and to compare numbers by their value.
+
+use std::cmp::Ordering;
 
 /// A finite decimal number: `digits × 10^exponent`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Decimal {
+pub struct Decimal {
     negative: bool,
     /// Without leading zeros; empty for zero.
     digits: Vec<u8>,
     exponent: i64,
-    /// Digits after the point as they were written, which `numeric` keeps: `1.50` has two.
+    /// The number of digits written after the point, which `numeric` keeps: `1.50` has two.
     scale: i64,
 }
 
@@ -15,15 +17,17 @@ pub(super) struct Decimal {
 /// (<https://www.postgresql.org/docs/current/datatype-numeric.html>).
 const INTEGRAL_DIGITS: i64 = 131_072;
 const FRACTIONAL_DIGITS: i64 = 16_383;
+/// The sign of a negative binary `numeric`.
+const NEGATIVE: i16 = 0x4000;
+
+/// The most zeros that are written instead of an exponent. Enough for every finite double.
+const ZEROS: i64 = 400;
 
 impl Decimal {
-    /// Reads a number as JSON writes it. None if its exponent is beyond all reason.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Parses a JSON number. Returns `None` if its exponent is absurdly large, unless the number is zero.
+    pub fn parse(text: &str) -> Option<Self> {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
-            None => (text, 0),
-        };
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
         let (integral, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let digits: Vec<u8> = integral
             .bytes()
@@ -34,7 +38,11 @@ impl Decimal {
         if digits.iter().any(|&digit| digit > 9) {
             return None;
         }
-        let exponent = exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?;
+        let exponent = match exponent.parse::<i64>() {
+            Ok(exponent) => exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?,
+            Err(_) if digits.is_empty() => 0,
+            Err(_) => return None,
+        };
         Some(Self {
             negative: negative && !digits.is_empty(),
             scale: exponent.checked_neg()?.max(0),
@@ -43,8 +51,125 @@ impl Decimal {
         })
     }
 
-    /// The number times `10^shift` as an integer; rounded half away from zero if `round`, else None when a
-    /// fraction is left. None beyond `i64`.
+    /// Compares two numbers by their value, however they are written.
+    pub fn compare(&self, other: &Self) -> Ordering {
+        let sign = |number: &Self| if number.negative { -1 } else { i8::from(!number.digits.is_empty()) };
+        // The power of ten above the first digit.
+        let magnitude = |number: &Self| i128::from(number.exponent) + number.digits.len() as i128;
+        sign(self).cmp(&sign(other)).then_with(|| {
+            let larger =
+                magnitude(self).cmp(&magnitude(other)).then_with(|| self.significant().cmp(other.significant()));
+            if self.negative { larger.reverse() } else { larger }
+        })
+    }
+
+    /// Returns whether it is a whole multiple of a positive number. `None` if that one has too many digits.
+    pub fn is_multiple_of(&self, divisor: &Self) -> Option<bool> {
+        let modulus = divisor
+            .significant()
+            .iter()
+            .try_fold(0_u64, |value, &digit| value.checked_mul(10)?.checked_add(digit.into()))
+            .filter(|modulus| *modulus != 0)?;
+        // Both as digits × 10^exponent, without zeros at the end of the digits.
+        let exponent =
+            |number: &Self| i128::from(number.exponent) + (number.digits.len() - number.significant().len()) as i128;
+        if self.digits.is_empty() {
+            return Some(true);
+        }
+        let Ok(mut power) = u128::try_from(exponent(self) - exponent(divisor)) else {
+            // A power of ten would have to divide the digits, whose last one is not zero.
+            return Some(false);
+        };
+        let times = |a: u128, b: u128| a * b % u128::from(modulus);
+        let append = |rest, &digit: &u8| (times(rest, 10) + u128::from(digit)) % u128::from(modulus);
+        let mut rest = self.significant().iter().fold(0, append);
+        let mut factor = 10 % u128::from(modulus);
+        while power > 0 {
+            if power % 2 == 1 {
+                rest = times(rest, factor);
+            }
+            factor = times(factor, factor);
+            power /= 2;
+        }
+        Some(rest == 0)
+    }
+
+    /// Writes the number so that equal numbers have equal texts: without needless zeros, and with an exponent only where
+    /// it would have more than [`ZEROS`] zeros without one.
+    pub(super) fn canonical(&self) -> String {
+        const ZEROS: i128 = self::ZEROS as i128;
+        let digits: String = self.significant().iter().map(|&digit| char::from(b'0' + digit)).collect();
+        let trailing = (self.digits.len() - self.significant().len()) as i128;
+        let exponent = i128::from(self.exponent) + trailing;
+        let point = digits.len() as i128 + exponent;
+        let zeros = |count: i128| "0".repeat(usize::try_from(count).unwrap_or_default());
+        let magnitude = if digits.is_empty() {
+            "0".to_owned()
+        } else if (0..=ZEROS).contains(&exponent) {
+            digits + &zeros(exponent)
+        } else if exponent < 0 && point > 0 {
+            let (integral, fraction) = digits.split_at(usize::try_from(point).unwrap_or_default());
+            format!("{integral}.{fraction}")
+        } else if (-ZEROS..=0).contains(&point) {
+            format!("0.{}{digits}", zeros(-point))
+        } else {
+            format!("{digits}e{exponent}")
+        };
+        if self.negative { format!("-{magnitude}") } else { magnitude }
+    }
+
+    /// Writes the number as `numeric` keeps it: with all its digits after the point. One that would have more than
+    /// [`ZEROS`] zeros is written as [`Self::canonical`] writes it.
+    pub(super) fn as_stored(&self) -> String {
+        if self.exponent > ZEROS || self.scale > self.digits.len() as i64 + ZEROS {
+            return self.canonical();
+        }
+        let zeros = |count: i64| std::iter::repeat_n('0', usize::try_from(count).unwrap_or_default());
+        let digits = self.digits.iter().map(|&digit| char::from(b'0' + digit)).chain(zeros(self.exponent));
+        // A digit at least before the point.
+        let leading = self.scale + 1 - self.digits.len() as i64;
+        let mut text: String = zeros(leading).chain(digits).collect();
+        if self.scale > 0 {
+            text.insert(text.len() - usize::try_from(self.scale).unwrap_or_default(), '.');
+        }
+        if self.negative { format!("-{text}") } else { text }
+    }
+
+    /// Reads PostgreSQL's binary `numeric`, as [`Self::to_numeric`] writes it. Returns `None` for other bytes, and for NaN
+    /// and infinity.
+    pub(super) fn from_numeric(bytes: &[u8]) -> Option<Self> {
+        let (words, []) = bytes.as_chunks::<2>() else { return None };
+        let mut words = words.iter().map(|word| i16::from_be_bytes(*word));
+        let mut word = || words.next().map(i64::from);
+        let (count, weight, sign, scale) = (word()?, word()?, word()?, word()?);
+        if sign != 0 && sign != i64::from(NEGATIVE) {
+            return None;
+        }
+        let mut digits: Vec<u8> = Vec::with_capacity(words.len() * 4);
+        for group in words {
+            let group = u16::try_from(group).ok().filter(|group| *group < 10_000)?;
+            digits.extend([group / 1_000, group / 100 % 10, group / 10 % 10, group % 10].map(|digit| digit as u8));
+        }
+        let mut exponent = if digits.is_empty() { 0 } else { 4 * (weight - count + 1) };
+        // The last group ends where a group ends, the digits after the point where the scale says.
+        if scale > 0 || exponent < 0 {
+            let length = i64::try_from(digits.len()).ok()? + exponent + scale;
+            digits.resize(usize::try_from(length.max(0)).ok()?, 0);
+            exponent = -scale;
+        }
+        let digits: Vec<u8> = digits.into_iter().skip_while(|&digit| digit == 0).collect();
+        let exponent = if digits.is_empty() { 0 } else { exponent };
+        Some(Self { negative: sign != 0 && !digits.is_empty(), digits, exponent, scale })
+    }
+
+    /// The digits without the zeros at their end.
+    fn significant(&self) -> &[u8] {
+        let zeros = self.digits.iter().rev().take_while(|&&digit| digit == 0).count();
+        &self.digits[..self.digits.len() - zeros]
+    }
+
+    /// Returns the number times `10^shift` as an integer, rounded half away from zero if `round`. Without `round`, a remaining
+    /// fraction gives `None`, and so does a value beyond `i64`.
     pub(super) fn to_i64(&self, shift: i64, round: bool) -> Option<i64> {
         let exponent = self.exponent.checked_add(shift)?;
         let cut = usize::try_from(exponent.min(0).unsigned_abs()).ok()?;
@@ -59,7 +184,7 @@ impl Decimal {
         if magnitude != 0 && exponent > 0 {
             magnitude = magnitude.checked_mul(10_i128.checked_pow(u32::try_from(exponent).ok()?)?)?;
         }
-        // With more places cut than there are digits, the first place cut holds a zero.
+        // If more places are cut than there are digits, the first cut place is a zero.
         if round && cut <= self.digits.len() && dropped.first().is_some_and(|&digit| digit >= 5) {
             magnitude = magnitude.checked_add(1)?;
         }
@@ -67,7 +192,7 @@ impl Decimal {
     }
 
     /// Appends PostgreSQL's binary `numeric`: base-10,000 digits with a weight and a display scale
-    /// (`numeric_send` in PostgreSQL's source). None beyond what `numeric` holds.
+    /// (`numeric_send` in PostgreSQL's source). Returns `None` beyond the range of `numeric`.
     pub(super) fn to_numeric(&self, out: &mut Vec<u8>) -> Option<()> {
         let length = i64::try_from(self.digits.len()).ok()?;
         if length.checked_add(self.exponent)? > INTEGRAL_DIGITS || self.scale > FRACTIONAL_DIGITS {
@@ -85,7 +210,6 @@ impl Decimal {
             groups.pop();
         }
         let weight = if groups.is_empty() { 0 } else { weight };
-        const NEGATIVE: i16 = 0x4000;
         out.extend(i16::try_from(groups.len()).ok()?.to_be_bytes());
         out.extend(i16::try_from(weight).ok()?.to_be_bytes());
         out.extend(if self.negative { NEGATIVE } else { 0 }.to_be_bytes());
@@ -114,6 +238,123 @@ mod tests {
         assert_eq!(integer("0e99999999"), Some(0));
         assert_eq!(integer("1.5"), None);
         assert_eq!(integer("1e400"), None);
+    }
+
+    fn decimal(text: &str) -> Decimal {
+        Decimal::parse(text).unwrap_or_else(|| panic!("{text} is a number"))
+    }
+
+    #[test]
+    fn numbers_are_equal_by_value_and_ordered_at_any_size() {
+        for texts in [
+            vec!["5", "5.0", "5e0", "50e-1", "0.5E+1", "5.000000000000000000000000000000000000"],
+            vec!["0", "-0", "0.0", "-0e9", "0e99999999999999999999"],
+            vec!["-1.50", "-15e-1", "-0.0015e3"],
+            vec!["1e400", "10e399", "0.01e402"],
+            vec!["1e-9000000000000000000", "0.1e-8999999999999999999"],
+            vec!["9223372036854775807", "9.223372036854775807e18", "9223372036854775807.000"],
+        ] {
+            for (a, b) in texts.iter().zip(texts.iter().skip(1)) {
+                assert_eq!(decimal(a).compare(&decimal(b)), Ordering::Equal, "{a} {b}");
+                assert_eq!(decimal(a).canonical(), decimal(b).canonical(), "{a} {b}");
+            }
+        }
+        let ascending = [
+            "-1e401",
+            "-1e400",
+            "-9007199254740993",
+            "-9007199254740992",
+            "-1",
+            "-1e-400",
+            "0",
+            "1e-400",
+            "0.1",
+            "1",
+            "1.5",
+            "9007199254740992",
+            "9007199254740993",
+            "9223372036854775806.9",
+            "9223372036854775807",
+            "1e400",
+            "1.00000000000000000000000000000000000001e400",
+        ];
+        for (a, b) in ascending.iter().zip(ascending.iter().skip(1)) {
+            assert_eq!(decimal(a).compare(&decimal(b)), Ordering::Less, "{a} {b}");
+            assert_eq!(decimal(b).compare(&decimal(a)), Ordering::Greater, "{a} {b}");
+            assert_ne!(decimal(a).canonical(), decimal(b).canonical(), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_needs_no_shortening_keeps_its_text() {
+        for text in ["0", "7", "-7", "100", "0.001", "-12.5", "123456789012345678901234567890.5"] {
+            assert_eq!(decimal(text).canonical(), text);
+        }
+        assert_eq!(decimal("1.50e1").canonical(), "15");
+        assert_eq!(decimal("1e401").canonical(), "1e401");
+        assert_eq!(decimal("12e-500").canonical(), "12e-500");
+    }
+
+    #[test]
+    fn a_binary_numeric_is_read_with_the_digits_it_was_written_with() {
+        for text in [
+            "0",
+            "0.00",
+            "7",
+            "-7",
+            "100",
+            "10000",
+            "100000000",
+            "10000.00",
+            "0.001",
+            "0.0001",
+            "0.00010",
+            "-12.5",
+            "9999.9999",
+            "10000.00010",
+            "123456789012345678901234567890.12300",
+            "1e131071",
+            "12e-500",
+            "1.0e3",
+            "5e-9",
+        ] {
+            let mut bytes = Vec::new();
+            assert_eq!(decimal(text).to_numeric(&mut bytes), Some(()), "{text}");
+            let read = Decimal::from_numeric(&bytes).unwrap_or_else(|| panic!("{text} is read"));
+            assert_eq!(read.compare(&decimal(text)), Ordering::Equal, "{text}");
+            assert_eq!(read.as_stored(), decimal(text).as_stored(), "{text}");
+            if !text.contains('e') {
+                assert_eq!(read.as_stored(), text);
+            }
+        }
+        for bytes in [&[][..], &[0; 7], &[0, 0, 0, 0, 0xC0, 0, 0, 0], &[0, 1, 0, 0, 0, 0, 0, 0, 0x27, 0x10]] {
+            assert_eq!(Decimal::from_numeric(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn multiples_are_exact() {
+        for (number, divisor, expected) in [
+            ("0.3", "0.1", true),
+            ("4.35", "0.01", true),
+            ("1.005", "0.01", false),
+            ("9007199254740993", "2", false),
+            ("9223372036854775806.0", "2", true),
+            ("9223372036854775807.0", "2", false),
+            ("1e400", "3", false),
+            ("3e400", "3", true),
+            ("123456789012345678901234567890", "7", true),
+            ("123456789012345678901234567891", "7", false),
+            ("1e-400", "1e-401", true),
+            ("1e-401", "1e-400", false),
+            ("0", "7", true),
+            ("-0.0", "0.3", true),
+            ("-14", "7", true),
+            ("70", "700", false),
+        ] {
+            assert_eq!(decimal(number).is_multiple_of(&decimal(divisor)), Some(expected), "{number} {divisor}");
+        }
+        assert_eq!(decimal("1").is_multiple_of(&decimal("12345678901234567890123")), None);
     }
 
     #[test]

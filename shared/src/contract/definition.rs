@@ -1,16 +1,17 @@
-//! The `x-sluice` block of a contract file, and what must hold in it.
+//! The `x-sluice` block of a contract file, and its rules.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::column::{Column, ColumnType};
+use super::column::ColumnType;
+use super::metadata::{Meta, Source};
 use super::pointer::{self, Pointer};
-use super::{Changes, Entity, Landing, Mode, Parent, Table};
-use crate::identity::Role;
+use super::reach::{self, Strings};
+use super::{Changes, Column, Entity, Landing, Mode, Parent, Role, Table};
 
-/// What is wrong with a contract, and where in its file.
+/// An error in a contract, and its place in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wrong {
     pub(super) pointer: String,
@@ -24,7 +25,7 @@ impl Wrong {
     }
 }
 
-/// The block as it is written.
+/// The block as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Definition {
@@ -37,6 +38,7 @@ pub(super) struct Definition {
     #[serde(default)]
     columns: BTreeMap<String, ColumnDefinition>,
     dedupe: Option<Pointer>,
+    version: Option<Value>,
     parent: Option<ParentDefinition>,
     schema: Option<String>,
     #[serde(default)]
@@ -62,7 +64,8 @@ enum ModeName {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ColumnDefinition {
-    from: Pointer,
+    from: Option<Pointer>,
+    meta: Option<Meta>,
     #[serde(rename = "type")]
     ty: ColumnType,
 }
@@ -96,13 +99,13 @@ impl Definition {
         })
     }
 
-    /// What the block says of the landing, once all of it holds together.
+    /// Validates the block and returns what it says about landing.
     pub(super) fn mode(&self, schema: &Value) -> Result<Mode, Wrong> {
         self.check_topic()?;
         self.check_key(schema)?;
         match self.mode {
             ModeName::Append => {
-                self.refuse(&[("parent", self.parent.is_some())])?;
+                self.refuse(&[("parent", self.parent.is_some()), ("version", self.version.is_some())])?;
                 self.refuse_changes_members()?;
                 let landing = self.landing(schema)?;
                 let dedupe = match &self.dedupe {
@@ -116,12 +119,13 @@ impl Definition {
                 self.refuse_changes_members()?;
                 let landing = self.landing(schema)?;
                 let key = self.key_columns(&landing)?;
-                Ok(Mode::Upsert { landing, key })
+                let version = self.version_column(&landing, &key)?;
+                Ok(Mode::Upsert { landing, key, version })
             }
             ModeName::Entity => {
                 self.refuse(&[("dedupe", self.dedupe.is_some())])?;
                 self.refuse_changes_members()?;
-                let landing = self.landing(schema)?;
+                let mut landing = self.landing(schema)?;
                 let key = self.key_columns(&landing)?;
                 let parent = match &self.parent {
                     Some(parent) => Some(Parent {
@@ -132,12 +136,20 @@ impl Definition {
                     }),
                     None => None,
                 };
-                Ok(Mode::Entity(Entity { landing, key, parent }))
+                if let Some(parent) = &parent {
+                    refuse_numbers_as_text("parent/from", &landing.columns[parent.column])?;
+                }
+                for &column in key.iter().chain(parent.iter().map(|parent| &parent.column)) {
+                    landing.columns[column].is_composed = landing.columns[column].ty == ColumnType::Text;
+                }
+                let version = self.version_column(&landing, &key)?;
+                Ok(Mode::Entity(Entity { landing, key, parent, version }))
             }
             ModeName::Changes => {
                 self.refuse(&[
                     ("parent", self.parent.is_some()),
                     ("dedupe", self.dedupe.is_some()),
+                    ("version", self.version.is_some()),
                     ("table", self.table.is_some()),
                     ("columns", !self.columns.is_empty()),
                 ])?;
@@ -165,10 +177,10 @@ impl Definition {
             || matches!(self.topic.as_str(), "." | "..")
             || !self.topic.chars().all(legal)
         {
-            return Err(Wrong::at("topic", "a topic is named with 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'"));
+            return Err(Wrong::at("topic", "must be 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'"));
         }
         if self.partitions == 0 {
-            return Err(Wrong::at("partitions", "a topic has at least 1 partition"));
+            return Err(Wrong::at("partitions", "must be at least 1"));
         }
         Ok(())
     }
@@ -202,7 +214,7 @@ impl Definition {
                 Table { schema: schema.to_owned(), name: name.to_owned() }
             }
             _ => {
-                return Err(Wrong::at("table", "a table is named with its schema, as in public.orders"));
+                return Err(Wrong::at("table", "must include the schema, as in public.orders"));
             }
         };
         if self.columns.is_empty() {
@@ -210,10 +222,39 @@ impl Definition {
         }
         let mut columns = Vec::with_capacity(self.columns.len());
         for (name, column) in &self.columns {
-            check_member(schema, &column.from, &format!("columns/{name}/from"))?;
-            columns.push(Column { name: name.clone(), from: column.from.clone(), ty: column.ty });
+            columns.push(column.read(name, schema)?);
         }
         Ok(Landing { table, columns })
+    }
+
+    /// The column that `version` names: by the pointer or the metadata that fills it.
+    fn version_column(&self, landing: &Landing, key: &[usize]) -> Result<Option<usize>, Wrong> {
+        let Some(version) = &self.version else { return Ok(None) };
+        let wrong = |reason: &str| Wrong::at("version", reason);
+        let source = match version {
+            Value::String(pointer) => Source::Event(Pointer::try_from(pointer.clone()).map_err(|e| wrong(&e))?),
+            Value::Object(members) if members.len() == 1 && members.contains_key("meta") => {
+                let meta = Meta::deserialize(&members["meta"]).map_err(|error| wrong(&error.to_string()))?;
+                if !meta.is_version() {
+                    return Err(wrong("only the metadata \"offset\" and \"timestamp\" grow with every event"));
+                }
+                Source::Meta(meta)
+            }
+            Value::Object(_) | Value::Array(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {
+                return Err(wrong(
+                    "should be a JSON pointer into the event, or {\"meta\": \"offset\" or \"timestamp\"}",
+                ));
+            }
+        };
+        let column = landing.columns.iter().position(|column| column.from == source);
+        let column = column.ok_or_else(|| wrong("must fill a column, so that versions can be compared"))?;
+        if key.contains(&column) {
+            return Err(wrong("must not be the key: events with the same key would all have the same version"));
+        }
+        if !landing.columns[column].ty.is_ordered() {
+            return Err(wrong("must fill a column whose type has an order: a number, a date or a time"));
+        }
+        Ok(Some(column))
     }
 
     fn key_columns(&self, landing: &Landing) -> Result<Vec<usize>, Wrong> {
@@ -222,7 +263,47 @@ impl Definition {
         }
         let column =
             |(index, pointer)| landing.column_from(pointer).ok_or_else(|| no_column(&format!("key/{index}"), pointer));
-        self.key.iter().enumerate().map(column).collect()
+        let key = self.key.iter().enumerate().map(column).collect::<Result<Vec<_>, _>>()?;
+        key.iter().try_for_each(|&column| refuse_numbers_as_text("key", &landing.columns[column]))?;
+        Ok(key)
+    }
+}
+
+/// Events with the same key are told apart by its text, so two texts of one number would be two keys and one row.
+fn refuse_numbers_as_text(place: &str, column: &Column) -> Result<(), Wrong> {
+    match column.strings {
+        Strings::AsTyped => Ok(()),
+        Strings::Numbers(_) => Err(Wrong::at(
+            place,
+            format!(
+                "column {} must be filled with numbers instead of strings, because \"7\" and \"007\" would be one row; \
+                 or give it the type text",
+                column.name
+            ),
+        )),
+    }
+}
+
+impl ColumnDefinition {
+    fn read(&self, name: &str, schema: &Value) -> Result<Column, Wrong> {
+        let (from, strings) = match (&self.from, self.meta) {
+            (Some(pointer), None) => {
+                check_member(schema, pointer, &format!("columns/{name}/from"))?;
+                let strings = reach::check(schema, pointer, self.ty)
+                    .map_err(|reason| Wrong::at(&format!("columns/{name}"), format!("column {name}: {reason}")))?;
+                (Source::Event(pointer.clone()), strings)
+            }
+            (None, Some(meta)) if meta.types().contains(&self.ty) => (Source::Meta(meta), Strings::AsTyped),
+            (None, Some(meta)) => {
+                let types: Vec<&str> = meta.types().iter().map(|ty| ty.sql()).collect();
+                let reason = format!("this metadata should go into a column of type {}", types.join(" or "));
+                return Err(Wrong::at(&format!("columns/{name}/type"), reason));
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(Wrong::at(&format!("columns/{name}"), "should have either `from` or `meta`"));
+            }
+        };
+        Ok(Column { name: name.to_owned(), from, ty: self.ty, is_composed: false, strings })
     }
 }
 
@@ -241,7 +322,7 @@ fn no_column(member: &str, pointer: &Pointer) -> Wrong {
     Wrong::at(member, format!("no column is written from {:?}", pointer.as_str()))
 }
 
-/// A pointer into a member that a closed schema does not name can only be a slip of the pen.
+/// Rejects a pointer into a member that a closed schema does not name, which can only be a typing error.
 fn check_member(schema: &Value, pointer: &Pointer, member: &str) -> Result<(), Wrong> {
     let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
     match (pointer.first(), schema.get("properties").and_then(Value::as_object)) {

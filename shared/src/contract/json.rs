@@ -1,5 +1,5 @@
-//! JSON as Sluice reads it: RFC 8259, and each name at most once in an object (RFC 7493, section 2.3), since two
-//! readers could else see two different events. Numbers keep their digits.
+//! Strict JSON: RFC 8259 with unique names in an object (RFC 7493, section 2.3), because otherwise two readers could see two
+//! different events. Numbers keep their digits.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Why a text is not JSON, and where.
+/// Why a text is not JSON, and at which place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail} (line {line}, column {column})")]
 pub struct NotJson {
@@ -24,14 +24,32 @@ pub struct NotJson {
 /// # Errors
 /// The text is not UTF-8, not JSON, nested too deeply, or names a member twice.
 pub fn parse(text: &[u8]) -> Result<Value, NotJson> {
+    if let Some(encoding) = byte_order_mark(text) {
+        let detail = format!("starts with a byte order mark ({encoding}); JSON is UTF-8 without one");
+        return Err(NotJson { line: 1, column: 1, detail });
+    }
     serde_json::from_slice::<Strict>(text).map(|strict| strict.0).map_err(|error| not_json(&error))
 }
 
-/// What `serde_json` says of a text, in our terms.
+/// Returns the encoding whose byte order mark the text starts with. RFC 8259, section 8.1, forbids it, and an editor that
+/// wrote it does not show it.
+fn byte_order_mark(text: &[u8]) -> Option<&'static str> {
+    // UTF-32 first: in little endian, its mark starts with UTF-16's.
+    const MARKS: [(&[u8], &str); 5] = [
+        (b"\xff\xfe\0\0", "UTF-32"),
+        (b"\0\0\xfe\xff", "UTF-32"),
+        (b"\xff\xfe", "UTF-16"),
+        (b"\xfe\xff", "UTF-16"),
+        (b"\xef\xbb\xbf", "UTF-8"),
+    ];
+    MARKS.into_iter().find(|(mark, _)| text.starts_with(mark)).map(|(_, encoding)| encoding)
+}
+
+/// Converts an error of `serde_json`.
 pub fn not_json(error: &serde_json::Error) -> NotJson {
     let text = error.to_string();
     let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail);
-    // At a line's beginning, and in an empty text, serde_json has read no column yet.
+    // At the start of a line, and in an empty text, serde_json reports column 0.
     NotJson { line: error.line().max(1), column: error.column().max(1), detail: detail.to_owned() }
 }
 
@@ -105,16 +123,16 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
-/// What a visitor of a map is handed first.
+/// The first key that a map visitor receives.
 enum Key {
     /// A member's name: the map is an object.
     Name(String),
-    /// The name under which `serde_json` hands over a number that keeps its digits, as if it were a map.
+    /// The name under which `serde_json` passes a number that keeps its digits, as if it were a map.
     Number,
 }
 
-/// Tells the two apart whatever a member is named: a member's name is asked whether it is there, and says so
-/// (`visit_some`); `serde_json`'s own comes as a plain text, whatever it is asked.
+/// Distinguishes the two, whatever a member is called: for a real member's name, `deserialize_option` calls
+/// `visit_some`; for the internal name that `serde_json` gives to numbers, it calls `visit_str`.
 struct KeySeed;
 
 impl<'de> DeserializeSeed<'de> for KeySeed {
@@ -156,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_whose_member_is_named_as_a_number_is_within_is_the_object_that_it_is() {
+    fn an_object_with_serde_jsons_internal_name_for_numbers_stays_an_object() {
         for name in ["$serde_json::private::Number", "$serde_json::private::RawValue"] {
             for spelling in [name.to_owned(), name.replace('$', "\\u0024"), name.replace(':', "\\u003A")] {
                 for value in [json!("7"), json!("x"), json!(7), json!(null), json!({"a": 1.5}), json!(["7"])] {
@@ -182,7 +200,27 @@ mod tests {
     }
 
     #[test]
-    fn a_member_named_twice_is_refused_with_its_place() {
+    fn a_byte_order_mark_is_named() {
+        let utf16 = |bytes: fn(u16) -> [u8; 2]| "\u{feff}{}".encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+        let utf32 =
+            |bytes: fn(u32) -> [u8; 4]| "\u{feff}{}".chars().map(u32::from).flat_map(bytes).collect::<Vec<u8>>();
+        for (text, encoding) in [
+            ("\u{feff}{}".as_bytes().to_vec(), "UTF-8"),
+            (utf16(u16::to_le_bytes), "UTF-16"),
+            (utf16(u16::to_be_bytes), "UTF-16"),
+            (utf32(u32::to_le_bytes), "UTF-32"),
+            (utf32(u32::to_be_bytes), "UTF-32"),
+        ] {
+            let error = parse(&text).map_err(|error| error.to_string());
+            let expected =
+                format!("starts with a byte order mark ({encoding}); JSON is UTF-8 without one (line 1, column 1)");
+            assert_eq!(error, Err(expected));
+        }
+        assert_eq!(parse("\"\u{feff}\"".as_bytes()), Ok(json!("\u{feff}")));
+    }
+
+    #[test]
+    fn a_member_named_twice_is_refused_with_its_position() {
         let error = parse(b"{\"a\": 1,\n \"a\": 2}");
         assert_eq!(error.as_ref().map_err(|error| error.line), Err(2));
         assert!(parse(b"[{\"a\":{\"b\":1,\"c\":2,\"b\":3}}]").is_err());
@@ -190,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_refused() {
+    fn text_that_is_not_json_is_refused() {
         let deep = "[".repeat(100_000);
         for text in ["", "{", "nul", "[1,]", "\"\\ud800\"", "{} {}", "01", &deep] {
             assert!(parse(text.as_bytes()).is_err(), "{text:.20}");
@@ -200,7 +238,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_serde_json_reads_is_read_alike(text in "[\\[\\]{}:,\"a0-9.eE\\- ]{0,24}") {
+        fn json_is_read_as_serde_json_reads_it(text in "[\\[\\]{}:,\"a0-9.eE\\- ]{0,24}") {
             if let (Ok(ours), Ok(theirs)) = (parse(text.as_bytes()), serde_json::from_str::<Value>(&text)) {
                 proptest::prop_assert_eq!(ours, theirs);
             }

@@ -1,19 +1,35 @@
 //! Contracts: one JSON Schema (2020-12) file per stream. Its `x-sluice` block says on which topic the stream's events
-//! travel and how they land. Everything else follows from it: what `ingest` accepts, what `consume` writes, OpenAPI,
-//! random events.
+//! travel and how they land. Everything else is derived from it: the events that `ingest` accepts, the rows that
+//! `consume` writes, OpenAPI, and the events of the crate `random-events`.
 
+pub mod canonical;
 pub mod column;
+mod composed;
 mod decimal;
+mod decode;
 mod definition;
 pub mod json;
+mod limits;
+mod metadata;
+mod number_text;
+mod pattern;
 pub mod pointer;
-pub mod random;
+mod reach;
 mod registry;
+mod role;
+pub mod schema;
+mod validator;
+mod violation;
 
-pub use column::{Column, ColumnType};
+pub use column::ColumnType;
+pub use composed::composed;
+pub use decimal::Decimal;
 pub use json::NotJson;
+pub use metadata::{Meta, Metadata, Source, Unsent, trace_id};
 pub use pointer::Pointer;
 pub use registry::{ContractError, Registry};
+pub use role::Role;
+pub use validator::Part;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -23,7 +39,8 @@ use memchr::memmem;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::identity::Role;
+use self::column::Unfit;
+use self::reach::Strings;
 
 /// A stream's contract, compiled.
 #[derive(Debug)]
@@ -32,11 +49,11 @@ pub struct Contract {
     pub stream: String,
     /// The Kafka topic of its events.
     pub topic: String,
-    /// The partitions the topic is created with.
+    /// The number of partitions that the topic is created with.
     pub partitions: i32,
-    /// What of an event decides its partition; with none, any partition will do.
+    /// The pointers to the values that decide an event's partition. If there are none, any partition is used.
     pub key: Vec<Pointer>,
-    /// Who may post its events; empty: nobody, over HTTP.
+    /// The roles that may post its events. If empty, no user may, only a service key.
     pub roles: Vec<Role>,
     /// How its events land.
     pub mode: Mode,
@@ -50,17 +67,19 @@ pub struct Contract {
 pub enum Mode {
     /// A row per event.
     Append {
-        /// Where.
+        /// The landing table.
         landing: Landing,
-        /// The column that holds the event's own id: an id that is there already is not written again.
+        /// The column with the event's own id. An existing id is not written again.
         dedupe: Option<usize>,
     },
     /// A row per key, which later events replace.
     Upsert {
-        /// Where.
+        /// The landing table.
         landing: Landing,
         /// The columns that are the key.
         key: Vec<usize>,
+        /// The column that decides which event wins. Without it, the later one does.
+        version: Option<usize>,
     },
     /// Commands that create, update and delete rows.
     Entity(Entity),
@@ -77,6 +96,21 @@ pub struct Landing {
     pub columns: Vec<Column>,
 }
 
+/// A column of a landing table.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Where its value comes from.
+    pub from: Source,
+    /// Its type.
+    pub ty: ColumnType,
+    /// Whether its texts are stored [`composed`], as those of entities' keys and parents are.
+    pub is_composed: bool,
+    /// How it takes strings: as its type says, or as numbers.
+    strings: Strings,
+}
+
 /// A table's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Table {
@@ -86,15 +120,17 @@ pub struct Table {
     pub name: String,
 }
 
-/// What mode `entity` needs to know.
+/// The settings of mode `entity`.
 #[derive(Debug)]
 pub struct Entity {
-    /// Where.
+    /// The landing table.
     pub landing: Landing,
     /// The columns that identify an entity.
     pub key: Vec<usize>,
     /// The entity it belongs to.
     pub parent: Option<Parent>,
+    /// The column that decides whether a command still applies. Without it, the later command wins.
+    pub version: Option<usize>,
 }
 
 /// An entity's parent.
@@ -106,44 +142,53 @@ pub struct Parent {
     pub column: usize,
 }
 
-/// What mode `changes` may write to.
+/// The settings of mode `changes`.
 #[derive(Debug)]
 pub struct Changes {
-    /// The one schema; a bare table name and the schema `public` mean it too.
+    /// The only schema. A bare table name and the schema `public` also mean it.
     pub schema: String,
-    /// The tables in it; none: all of them.
+    /// The tables in it. `None` means all of them.
     pub tables: Option<BTreeSet<String>>,
     /// Whether missing tables and columns are created.
     pub evolve: bool,
 }
 
-/// What of an event breaks its contract.
+/// A contract violation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// Where, as a JSON pointer.
+    /// The JSON pointer of the wrong value.
     pub pointer: String,
     /// What is wrong, without the value itself.
     pub detail: String,
 }
 
-/// How many violations are listed.
+/// The maximum number of violations to list.
 pub const VIOLATIONS_LISTED: usize = 100;
 
 impl Contract {
-    /// Checks an event: against the schema, and that PostgreSQL can store what it says.
+    /// The stream of login attempts, which only Sluice itself writes.
+    pub const LOGIN: &str = "login";
+
+    /// Checks an event against the schema, and that PostgreSQL can store it.
     ///
-    /// `raw` is the text that `event` was read from. In modes with columns, the row is appended to `row` as
-    /// [`Landing::encode`] does.
+    /// `raw` is the text that `event` was read from, `metadata` is its record's, if there is a record yet. In modes
+    /// with columns, the row is appended to `row` as [`Landing::encode`] does.
     ///
     /// # Errors
-    /// What is wrong, up to [`VIOLATIONS_LISTED`]; what was appended to `row` is then to be dropped.
-    pub fn check(&self, raw: &[u8], event: &Value, row: &mut Vec<u8>) -> Result<(), Vec<Violation>> {
+    /// The violations, up to [`VIOLATIONS_LISTED`]. The caller must then drop what was appended to `row`.
+    pub fn check(
+        &self,
+        raw: &[u8],
+        event: &Value,
+        metadata: Option<&Metadata<'_>>,
+        row: &mut Vec<u8>,
+    ) -> Result<(), Vec<Violation>> {
         if !self.validator.is_valid(event) {
             let violations = self.validator.iter_errors(event).take(VIOLATIONS_LISTED);
             return Err(violations
                 .map(|error| Violation {
                     pointer: error.instance_path().to_string(),
-                    detail: error.masked().to_string(),
+                    detail: violation::detail(&error),
                 })
                 .collect());
         }
@@ -156,28 +201,39 @@ impl Contract {
             }]);
         }
         match self.landing() {
-            Some(landing) => landing.encode(event, row).map_err(|violation| vec![violation]),
+            Some(landing) => landing.encode(event, metadata, row).map_err(|violation| vec![violation]),
             None => Ok(()),
         }
     }
 
-    /// The key of an event's record: one value as its text, several as a JSON array.
+    /// Returns where in the contract the keywords are that an event violates, as JSON pointers, followed through references.
+    pub fn violated_keywords(&self, event: &Value) -> BTreeSet<String> {
+        self.validator.iter_errors(event).map(|error| error.schema_path().to_string()).collect()
+    }
+
+    /// Returns the key of an event's record: one value as its text, several as a JSON array. Texts of an entity's key are
+    /// [`composed`].
     pub fn record_key<'e>(&self, event: &'e Value) -> Option<Cow<'e, str>> {
-        let value = |pointer: &Pointer| pointer.get(event).unwrap_or(&Value::Null).clone();
+        let is_entity = matches!(self.mode, Mode::Entity(_));
+        let value = |pointer: &Pointer| match pointer.get(event) {
+            Some(Value::String(text)) if is_entity => Value::from(composed(text)),
+            value => value.cloned().unwrap_or_default(),
+        };
         match self.key.as_slice() {
             [] => None,
             [pointer] => match pointer.get(event)? {
+                Value::String(text) if is_entity => Some(composed(text)),
                 Value::String(text) => Some(Cow::Borrowed(text)),
                 Value::Null => None,
                 other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                    Some(Cow::Owned(other.to_string()))
+                    Some(Cow::Owned(canonical::text(other)))
                 }
             },
-            several => Some(Cow::Owned(Value::Array(several.iter().map(value).collect()).to_string())),
+            several => Some(Cow::Owned(canonical::text(&Value::Array(several.iter().map(value).collect())))),
         }
     }
 
-    /// The table and columns of its rows; none in mode `changes`.
+    /// Returns the table and columns of its rows; `None` in mode `changes`.
     pub fn landing(&self) -> Option<&Landing> {
         match &self.mode {
             Mode::Append { landing, .. } | Mode::Upsert { landing, .. } => Some(landing),
@@ -186,7 +242,25 @@ impl Contract {
         }
     }
 
-    /// The write mode's name, as in the contract file.
+    /// Returns the columns that identify a row, in the modes in which a later event replaces or changes one.
+    pub fn row_key(&self) -> Option<&[usize]> {
+        match &self.mode {
+            Mode::Upsert { key, .. } => Some(key),
+            Mode::Entity(entity) => Some(&entity.key),
+            Mode::Append { .. } | Mode::Changes(_) => None,
+        }
+    }
+
+    /// Returns the column that holds a row's version.
+    pub fn version(&self) -> Option<usize> {
+        match &self.mode {
+            Mode::Upsert { version, .. } => *version,
+            Mode::Entity(entity) => entity.version,
+            Mode::Append { .. } | Mode::Changes(_) => None,
+        }
+    }
+
+    /// Returns the write mode's name, as in the contract file.
     pub fn mode_name(&self) -> &'static str {
         match &self.mode {
             Mode::Append { .. } => "append",
@@ -198,37 +272,83 @@ impl Contract {
 }
 
 impl Landing {
-    /// Appends the event's row: every column's value in PostgreSQL's binary form, its length before it.
+    /// Appends the event's row: every column's value in PostgreSQL's binary form, preceded by its length.
     ///
     /// # Errors
     /// The first value that does not fit its column.
-    pub fn encode(&self, event: &Value, row: &mut Vec<u8>) -> Result<(), Violation> {
-        self.columns.iter().try_for_each(|column| {
-            column
-                .ty
-                .encode(column.from.get(event), row)
-                .map_err(|unfit| Violation { pointer: column.from.as_str().to_owned(), detail: unfit.to_string() })
-        })
+    pub fn encode(&self, event: &Value, metadata: Option<&Metadata<'_>>, row: &mut Vec<u8>) -> Result<(), Violation> {
+        self.columns.iter().try_for_each(|column| column.encode(event, metadata, row))
+    }
+
+    /// Returns the encoded values of some columns, without a record's metadata. They distinguish rows with different
+    /// keys.
+    ///
+    /// # Errors
+    /// The first value that does not fit its column.
+    pub fn encode_some(&self, columns: &[usize], event: &Value) -> Result<Vec<u8>, Violation> {
+        let mut cells = Vec::new();
+        columns.iter().try_for_each(|&column| self.columns[column].encode(event, None, &mut cells))?;
+        Ok(cells)
+    }
+
+    /// Returns a value as a column holds it, encoded.
+    ///
+    /// # Errors
+    /// It does not fit.
+    pub fn encode_value(&self, column: usize, value: &Value) -> Result<Vec<u8>, Violation> {
+        let mut cell = Vec::new();
+        let encoded = self.columns[column].encode_value(Some(value), &mut cell);
+        encoded.map_err(|unfit| Violation { pointer: String::new(), detail: unfit.to_string() })?;
+        Ok(cell)
     }
 
     fn column_from(&self, pointer: &Pointer) -> Option<usize> {
-        self.columns.iter().position(|column| column.from == *pointer)
+        self.columns.iter().position(|column| column.from.pointer() == Some(pointer))
+    }
+}
+
+impl Column {
+    fn encode(&self, event: &Value, metadata: Option<&Metadata<'_>>, row: &mut Vec<u8>) -> Result<(), Violation> {
+        let (pointer, encoded) = match &self.from {
+            Source::Event(pointer) => (pointer.as_str(), self.encode_value(pointer.get(event), row)),
+            Source::Meta(meta) => ("", meta.encode(metadata, self.ty, row)),
+        };
+        encoded.map_err(|unfit| Violation { pointer: pointer.to_owned(), detail: unfit.to_string() })
+    }
+
+    /// Returns whether it takes strings as numbers, because its schema allows only numbers in them.
+    pub fn reads_strings_as_numbers(&self) -> bool {
+        match self.strings {
+            Strings::Numbers(_) => true,
+            Strings::AsTyped => false,
+        }
+    }
+
+    fn encode_value(&self, value: Option<&Value>, row: &mut Vec<u8>) -> Result<(), Unfit> {
+        match (value, self.strings) {
+            (Some(Value::String(text)), Strings::Numbers(form)) => self.ty.encode_number(text, form, row),
+            (Some(Value::String(text)), Strings::AsTyped) if self.is_composed => match composed(text) {
+                Cow::Borrowed(_) => self.ty.encode(value, row),
+                Cow::Owned(text) => self.ty.encode(Some(&Value::String(text)), row),
+            },
+            (value, _) => self.ty.encode(value, row),
+        }
     }
 }
 
 impl Table {
-    /// Its name as SQL takes it, quoted.
+    /// Returns its quoted name for SQL.
     pub fn quoted(&self) -> String {
         format!("{}.{}", quoted(&self.schema), quoted(&self.name))
     }
 }
 
-/// An identifier as SQL takes it, quoted.
+/// Quotes an identifier for SQL.
 pub fn quoted(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
-/// Where in an event a text holds U+0000.
+/// Returns the pointer to a text that contains U+0000.
 fn nul(value: &Value) -> Option<String> {
     fn within(token: &str, value: &Value) -> Option<String> {
         nul(value).map(|pointer| pointer::join([token]) + &pointer)

@@ -18,7 +18,7 @@ struct Token {
 }
 
 impl Pointer {
-    /// The value it points at, if there is one.
+    /// Returns the value that it points to, if any.
     pub fn get<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         self.tokens.iter().try_fold(value, |value, token| match value {
             Value::Object(members) => members.get(&token.name),
@@ -27,12 +27,17 @@ impl Pointer {
         })
     }
 
-    /// As it is written.
+    /// Returns its text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The member of the event in which it points; none for the event itself.
+    /// Returns its unescaped tokens.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.tokens.iter().map(|token| token.name.as_str())
+    }
+
+    /// Returns the top-level member that it points into, or `None` for the event itself.
     pub fn first(&self) -> Option<&str> {
         self.tokens.first().map(|token| token.name.as_str())
     }
@@ -60,7 +65,7 @@ impl TryFrom<String> for Pointer {
     }
 }
 
-/// The pointer that leads through `tokens`.
+/// Builds a pointer from tokens.
 pub fn join<'t>(tokens: impl IntoIterator<Item = &'t str>) -> String {
     tokens
         .into_iter()

@@ -1,18 +1,18 @@
-//! All contracts: read once, compiled once, found by stream and by topic.
+//! All contracts, read and compiled once, and found by stream or topic.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use include_dir::{Dir, include_dir};
-use jsonschema::{Draft, PatternOptions};
+use jsonschema::ValidationError;
 
 use super::definition::{Definition, Wrong};
-use super::{Contract, Entity, Mode, json};
+use super::{Contract, Entity, Mode, json, validator};
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/contracts");
 
-/// Why the contracts cannot be used: the start stops with this line.
+/// Why the contracts cannot be used. The start fails with this message.
 #[derive(Debug, thiserror::Error)]
 pub enum ContractError {
     /// The folder, or a file in it, cannot be read.
@@ -20,7 +20,7 @@ pub enum ContractError {
     Unreadable {
         /// The folder or file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// The folder holds no contract.
@@ -31,7 +31,7 @@ pub enum ContractError {
     Wrong {
         /// The contract's file.
         file: String,
-        /// Where in it, as a JSON pointer.
+        /// The JSON pointer into it.
         pointer: String,
         /// What is wrong there.
         reason: String,
@@ -46,34 +46,35 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Reads the `*.json` files of a folder, or the built-in contracts.
+    /// Reads the `*.json` files of a folder, or the built-in contracts. A folder without a contract for the stream
+    /// [`Contract::LOGIN`] uses the built-in one.
     ///
     /// # Errors
     /// The folder cannot be read, or a contract is wrong: named by file, pointer and reason.
     pub fn load(contracts_dir: Option<&Path>) -> Result<Self, ContractError> {
         let files = match contracts_dir {
             None => BUILT_IN.files().map(|file| (file.path().to_owned(), file.contents().to_owned())).collect(),
-            Some(folder) => read_folder(folder)?,
+            Some(folder) => with_login(read_folder(folder)?),
         };
         Self::compile(files)
     }
 
-    /// Every contract, by stream.
+    /// Iterates over all contracts by stream.
     pub fn contracts(&self) -> impl ExactSizeIterator<Item = &Arc<Contract>> {
         self.by_stream.values()
     }
 
-    /// The contract of a stream.
+    /// Returns a stream's contract.
     pub fn stream(&self, stream: &str) -> Option<&Arc<Contract>> {
         self.by_stream.get(stream)
     }
 
-    /// The contract of a topic's stream.
+    /// Returns the contract of a topic's stream.
     pub fn topic(&self, topic: &str) -> Option<&Arc<Contract>> {
         self.by_topic.get(topic)
     }
 
-    /// The entity contracts whose parent is `stream`.
+    /// Iterates over the entity contracts whose parent is `stream`.
     pub fn children(&self, stream: &str) -> impl Iterator<Item = (&Arc<Contract>, &Entity)> {
         self.by_stream.values().filter_map(move |contract| match &contract.mode {
             Mode::Entity(entity) => {
@@ -84,7 +85,7 @@ impl Registry {
         })
     }
 
-    /// How many ancestors a contract's stream has.
+    /// Returns how many ancestors a contract's stream has.
     pub fn generation(&self, contract: &Contract) -> usize {
         let parent = |contract: &Contract| match &contract.mode {
             Mode::Entity(entity) => self.stream(&entity.parent.as_ref()?.stream).map(Arc::clone),
@@ -98,9 +99,7 @@ impl Registry {
         let mut by_topic: HashMap<String, Arc<Contract>> = HashMap::new();
         for (path, text) in files {
             let file = path.display().to_string();
-            let stream = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            let contract = compile(stream, &text).map_err(|wrong| wrong.in_file(&file))?;
-            let contract = Arc::new(contract);
+            let contract = Arc::new(Contract::compile(&path, &text)?);
             if let Some(other) = by_topic.insert(contract.topic.clone(), Arc::clone(&contract)) {
                 let reason = format!("stream {} has this topic already", other.stream);
                 return Err(wrong("/x-sluice/topic", reason).in_file(&file));
@@ -140,6 +139,27 @@ impl Registry {
     }
 }
 
+impl Contract {
+    /// Compiles one contract by itself: its parent is not looked up, and another stream may have its topic.
+    ///
+    /// # Errors
+    /// It is wrong: named by `file`, pointer and reason.
+    pub fn compile(file: &Path, text: &[u8]) -> Result<Self, ContractError> {
+        let stream = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        compile(stream, text).map_err(|wrong| wrong.in_file(&file.display().to_string()))
+    }
+}
+
+/// Adds the built-in contract of the stream that Sluice itself writes to, unless there is one.
+fn with_login(mut files: Vec<(PathBuf, Vec<u8>)>) -> Vec<(PathBuf, Vec<u8>)> {
+    let is_login = |path: &Path| path.file_stem().is_some_and(|stem| stem == Contract::LOGIN);
+    if !files.iter().any(|(path, _)| is_login(path)) {
+        let built_in = BUILT_IN.files().find(|file| is_login(file.path()));
+        files.extend(built_in.map(|file| (file.path().to_owned(), file.contents().to_owned())));
+    }
+    files
+}
+
 fn read_folder(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, ContractError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
@@ -166,16 +186,8 @@ pub(super) fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
         return Err(wrong("", "a stream is named, as its file is, with a-z, 0-9 and '-'"));
     }
     let document = json::parse(text).map_err(|error| wrong("", error.to_string()))?;
-    let schema_error =
-        |error: jsonschema::ValidationError<'_>| wrong(&error.instance_path().to_string(), error.to_string());
-    let validator = jsonschema::options()
-        .with_draft(Draft::Draft202012)
-        .should_validate_formats(true)
-        .should_ignore_unknown_formats(false)
-        // A regex engine without backtracking: no event can make a pattern take long.
-        .with_pattern_options(PatternOptions::regex())
-        .build(&document)
-        .map_err(schema_error)?;
+    let schema_error = |error: ValidationError<'_>| wrong(&error.instance_path().to_string(), error.to_string());
+    let validator = validator::compile(&document).map_err(schema_error)?;
     let definition = Definition::read(&document)?;
     let mode = definition.mode(&document)?;
     Ok(Contract {
@@ -221,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_contracts_are_right() {
+    fn the_built_in_contracts_are_valid() {
         let streams = Registry::load(None)
             .map(|registry| registry.contracts().map(|contract| contract.stream.clone()).collect::<Vec<_>>());
         let expected = ["changes", "city", "continent", "country", "login", "route", "user-event"];
@@ -229,13 +241,21 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_contract_is_refused_with_file_pointer_and_reason() {
+    fn a_folder_without_a_contract_for_login_uses_the_built_in_one() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/orders/contracts");
+        let streams = Registry::load(Some(&folder))
+            .map(|registry| registry.contracts().map(|contract| contract.stream.clone()).collect::<Vec<_>>());
+        assert_eq!(streams.map_err(|error| error.to_string()), Ok(["login", "order"].map(str::to_owned).to_vec()));
+    }
+
+    #[test]
+    fn an_invalid_contract_is_refused_with_file_pointer_and_reason() {
         assert_eq!(refusal(|_| {}), "accepted");
         for (pointer, value, expected) in [
-            ("/x-sluice/topic", json!("a b"), "order.json: /x-sluice/topic: a topic is named with"),
+            ("/x-sluice/topic", json!("a b"), "order.json: /x-sluice/topic: must be 1 to 249 of"),
             ("/x-sluice/partitions", json!(0), "order.json: /x-sluice/partitions: "),
             ("/x-sluice/mode", json!("merge"), "order.json: /x-sluice/mode: unknown variant `merge`"),
-            ("/x-sluice/table", json!("orders"), "order.json: /x-sluice/table: a table is named with its schema"),
+            ("/x-sluice/table", json!("orders"), "order.json: /x-sluice/table: must include the schema"),
             ("/x-sluice/columns/id/type", json!("bigit"), "order.json: /x-sluice/columns/id/type: unknown variant"),
             (
                 "/x-sluice/columns/id/from",
@@ -258,6 +278,12 @@ mod tests {
             });
             assert!(refusal.starts_with(expected), "{refusal}");
         }
+        let unreachable = refusal(|contract| contract["x-sluice"]["columns"]["name"]["type"] = json!("numeric"));
+        assert_eq!(
+            unreachable,
+            "order.json: /x-sluice/columns/name: column name: numeric needs a number, or a string whose pattern allows only \
+             decimals, but the schema allows a string without a pattern for decimals at \"/name\""
+        );
         let unknown = refusal(|contract| contract["x-sluice"]["tabel"] = json!("x"));
         assert!(unknown.starts_with("order.json: /x-sluice/tabel: unknown field"), "{unknown}");
         let parent = refusal(|contract| {
@@ -265,5 +291,108 @@ mod tests {
             contract["x-sluice"]["parent"] = json!({"stream": "nation", "from": "/name"});
         });
         assert_eq!(parent, "order.json: /x-sluice/parent/stream: there is no such stream");
+    }
+
+    #[test]
+    fn a_wrong_version_is_refused_when_contracts_are_loaded() {
+        const PLACE: &str = "order.json: /x-sluice/version: ";
+        let versioned = |version: &Value, ty: &str| {
+            refusal(|contract| {
+                contract["properties"]["name"] = match ty {
+                    "bigint" => json!({"type": "integer"}),
+                    "boolean" => json!({"type": "boolean"}),
+                    _ => json!({"type": "string"}),
+                };
+                let block = &mut contract["x-sluice"];
+                block["version"] = version.clone();
+                block["columns"]["name"]["type"] = json!(ty);
+                block["columns"]["pos"] = json!({"meta": "offset", "type": "bigint"});
+                block["columns"]["at"] = json!({"meta": "timestamp", "type": "timestamptz"});
+                block["columns"]["sender"] = json!({"meta": "user", "type": "text"});
+            })
+        };
+        for (version, ty) in [
+            (json!("/name"), "bigint"),
+            (json!("/name"), "timestamptz"),
+            (json!({"meta": "offset"}), "text"),
+            (json!({"meta": "timestamp"}), "text"),
+        ] {
+            assert_eq!(versioned(&version, ty), "accepted", "{version}");
+        }
+        for (version, ty, reason) in [
+            (json!("name"), "bigint", "\"name\" is not a JSON pointer"),
+            (json!("/other"), "bigint", "must fill a column, so that"),
+            (json!("/id"), "bigint", "must not be the key"),
+            (json!("/name"), "text", "must fill a column whose type has an order"),
+            (json!("/name"), "boolean", "must fill a column whose type has an order"),
+            (json!("/name"), "uuid", "must fill a column whose type has an order"),
+            (json!("/name"), "jsonb", "must fill a column whose type has an order"),
+            (json!({"meta": "user"}), "bigint", "only the metadata \"offset\" and \"timestamp\" grow"),
+            (json!({"meta": "trace_id"}), "bigint", "only the metadata \"offset\" and \"timestamp\" grow"),
+            (json!({"meta": "key"}), "bigint", "unknown variant `key`"),
+            (json!({"meta": "offset", "from": "/name"}), "bigint", "should be a JSON pointer into the event, or"),
+            (json!({}), "bigint", "should be a JSON pointer into the event, or"),
+            (json!(7), "bigint", "should be a JSON pointer into the event, or"),
+            (json!(["/name"]), "bigint", "should be a JSON pointer into the event, or"),
+        ] {
+            let refusal = versioned(&version, ty);
+            assert!(refusal.starts_with(PLACE) && refusal.contains(reason), "{version} {ty}: {refusal}");
+        }
+        let without_column = refusal(|contract| contract["x-sluice"]["version"] = json!({"meta": "offset"}));
+        assert!(without_column.starts_with(&format!("{PLACE}must fill a column, so that")), "{without_column}");
+    }
+
+    #[test]
+    fn a_key_of_numbers_in_strings_is_refused() {
+        let refusal = refusal(|contract| {
+            contract["properties"]["id"] = json!({"type": "string", "pattern": "^[0-9]{1,9}$"});
+        });
+        let expected = "order.json: /x-sluice/key: column id must be filled with numbers instead of strings";
+        assert!(refusal.starts_with(expected), "{refusal}");
+    }
+
+    #[test]
+    fn modes_in_which_no_event_replaces_another_have_no_version() {
+        let append = refusal(|contract| {
+            contract["x-sluice"]["mode"] = json!("append");
+            contract["x-sluice"]["version"] = json!("/name");
+        });
+        assert!(append.starts_with("order.json: /x-sluice/version: mode append"), "{append}");
+        let changes = refusal(|contract| {
+            contract["x-sluice"] = json!({
+                "topic": "orders", "partitions": 1, "mode": "changes", "schema": "landing", "tables": ["*"],
+                "version": {"meta": "offset"}
+            });
+        });
+        assert!(changes.starts_with("order.json: /x-sluice/version: mode changes"), "{changes}");
+    }
+
+    #[test]
+    fn a_column_of_wrong_metadata_is_refused_when_contracts_are_loaded() {
+        let with = |column: &Value| refusal(|contract| contract["x-sluice"]["columns"]["extra"] = column.clone());
+        for (meta, types) in [
+            ("offset", ["bigint"].as_slice()),
+            ("partition", &["integer"]),
+            ("timestamp", &["bigint", "timestamptz"]),
+            ("topic", &["text"]),
+            ("user", &["text"]),
+            ("trace_id", &["text"]),
+        ] {
+            for ty in types {
+                assert_eq!(with(&json!({"meta": meta, "type": ty})), "accepted", "{meta} {ty}");
+            }
+            let boolean = with(&json!({"meta": meta, "type": "boolean"}));
+            let place = "order.json: /x-sluice/columns/extra/type: this metadata should go into a column of type ";
+            assert!(boolean.starts_with(place) && boolean.contains(types[0]), "{meta}: {boolean}");
+        }
+        for (column, place) in [
+            (json!({"meta": "key", "type": "text"}), "/x-sluice/columns/extra/meta: unknown variant `key`"),
+            (json!({"meta": "user", "from": "/name", "type": "text"}), "/x-sluice/columns/extra: should have either"),
+            (json!({"type": "text"}), "/x-sluice/columns/extra: should have either"),
+            (json!({"meta": "offset"}), "/x-sluice/columns/extra: missing field `type`"),
+        ] {
+            let refusal = with(&column);
+            assert!(refusal.starts_with(&format!("order.json: {place}")), "{column}: {refusal}");
+        }
     }
 }

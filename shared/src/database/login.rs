@@ -1,9 +1,11 @@
-//! A pool whose login changes while it lives: a secret that rotates, a token that expires.
+//! A pool whose login changes during its life: a secret that rotates, a token that expires.
 //!
-//! sqlx opens connections by itself and asks nobody for a password. So the pool is told a new one: before a token is
-//! too old, when a connection that lay idle is found dead (which is when a new one is opened), and when a request has
-//! failed and the login turns out to be refused.
+//! sqlx opens connections by itself and cannot ask for a password. So the pool is given a new one before a token is too old,
+//! when an idle connection turns out to be dead (then sqlx opens a new one), and when a request failed because the login was
+//! refused.
 
+use std::future::Future;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,16 +13,21 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
-use super::{DatabaseError, DatabaseSource, in_time, with_manners};
+use super::{DatabaseError, DatabaseSource};
 use crate::aws::{Aws, LookUpError};
-use crate::clock::Clock;
+use crate::process::clock::Clock;
 
 /// Tokens open connections for 15 minutes, and an invocation lasts 5 at most.
 const RENEW_AFTER_MS: i64 = 9 * 60 * 1_000;
-/// How long a login may take when it is only tried.
+/// How long a trial login may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// No login is known yet.
 const NEVER: i64 = i64::MIN;
+
+/// How long a connection may take to prove that it is alive, when it is taken from the pool and when it is returned. A
+/// silently cut connection does not answer, and must leave time for another one: sqlx's own test on return waits for TCP's
+/// timeout.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A pool's login. Clones share it.
 #[derive(Debug, Clone)]
@@ -37,18 +44,18 @@ struct Inner {
 }
 
 impl Login {
-    /// A pool that connects when it is first used, and its login, looked up now.
+    /// Creates a pool that connects on first use, with a login that is looked up now.
     ///
     /// # Errors
-    /// What the source names at AWS does not serve. That AWS does not answer is no error: it is asked again when the
-    /// pool is used.
+    /// The resource at AWS is unsuitable. If AWS does not answer, that is no error: the look-up is repeated when the pool is
+    /// used.
     pub async fn open(
         source: &DatabaseSource,
         aws: &Aws,
         clock: &Clock,
         max_connections: u32,
     ) -> Result<(PgPool, Self), LookUpError> {
-        let (pool, login) = Self::of(source.clone(), aws.clone(), clock.clone(), max_connections);
+        let (pool, login) = Self::for_source(source.clone(), aws.clone(), clock.clone(), max_connections);
         if source.changes()
             && let Err(error) = login.renew().await
         {
@@ -60,12 +67,12 @@ impl Login {
         Ok((pool, login))
     }
 
-    /// A pool whose login is part of its address.
-    pub(super) fn of_address(source: DatabaseSource, max_connections: u32) -> PgPool {
-        Self::of(source, Aws::default(), Clock::system(), max_connections).0
+    /// Creates a pool whose login is part of its address.
+    pub(super) fn for_address(source: DatabaseSource, max_connections: u32) -> PgPool {
+        Self::for_source(source, Aws::default(), Clock::system(), max_connections).0
     }
 
-    fn of(source: DatabaseSource, aws: Aws, clock: Clock, max_connections: u32) -> (PgPool, Self) {
+    fn for_source(source: DatabaseSource, aws: Aws, clock: Clock, max_connections: u32) -> (PgPool, Self) {
         let known = with_manners(source.known());
         let (pool, renewed_ms) = (OnceLock::new(), AtomicI64::new(NEVER));
         let login = Self(Arc::new(Inner { source, aws, clock, pool, renewed_ms, turn: tokio::sync::Mutex::default() }));
@@ -95,8 +102,7 @@ impl Login {
             .after_release(|connection, _| Box::pin(async move { in_time(connection.ping()).await.map(|()| true) }))
     }
 
-    /// Renews the login if it is about to expire, or if it is not known yet. To be called before every invocation: it
-    /// costs a look at the clock.
+    /// Renews the login if it is about to expire or not known yet. Call it before every invocation; it only reads the clock.
     pub async fn renew_if_due(&self) {
         let renewed_ms = self.0.renewed_ms.load(Ordering::Relaxed);
         let is_old = || self.0.clock.now_ms().saturating_sub(renewed_ms) >= RENEW_AFTER_MS;
@@ -106,8 +112,8 @@ impl Login {
         }
     }
 
-    /// Tries the login, and renews it if it is refused. To be called after a failure that a changed password can have
-    /// caused. Answers whether it is another one now.
+    /// Tries the login and renews it if it is refused. Call it after a failure that a changed password may have caused. Returns
+    /// whether the login changed.
     pub async fn renew_if_refused(&self) -> bool {
         if !self.0.source.changes() {
             return false;
@@ -115,7 +121,7 @@ impl Login {
         let before = self.0.renewed_ms.load(Ordering::Relaxed);
         let _turn = self.0.turn.lock().await;
         if self.0.renewed_ms.load(Ordering::Relaxed) != before {
-            // Who was before us has seen to it.
+            // Another caller has renewed it.
             return true;
         }
         if !self.is_refused().await {
@@ -133,14 +139,14 @@ impl Login {
         }
     }
 
-    /// Does the work, and does it again if it failed and the login was refused, which then is renewed. So the work has
-    /// to be such that it may be done twice.
+    /// Runs the work. If it fails and the login was refused, renews the login and runs the work once more, so the work must be
+    /// repeatable.
     ///
     /// # Errors
-    /// What the work fails with.
-    pub async fn hold<T, E>(&self, work: impl AsyncFn() -> Result<T, E>) -> Result<T, E> {
+    /// The work's error.
+    pub async fn run<T, E>(&self, work: impl AsyncFn() -> Result<T, E>) -> Result<T, E> {
         self.renew_if_due().await;
-        // In boxes: the compiler follows the types of futures only so deep.
+        // Boxed, because the compiler limits how deeply futures may nest.
         match Box::pin(work()).await {
             Err(_) if self.renew_if_refused().await => Box::pin(work()).await,
             done => done,
@@ -155,10 +161,10 @@ impl Login {
         }
     }
 
-    /// Opens a connection, for a start that wants to know whether that works.
+    /// Opens a connection, to check at the start whether that works.
     ///
     /// # Errors
-    /// The server does not answer in time, or refuses, and a renewed login with it.
+    /// The server does not answer in time, or refuses even a renewed login.
     pub async fn connect(&self, patience: Duration) -> Result<(), DatabaseError> {
         let acquire = async || {
             let pool = self.pool().ok_or(sqlx::Error::PoolClosed)?;
@@ -167,11 +173,12 @@ impl Login {
                 Err(_elapsed) => Err(sqlx::Error::PoolTimedOut),
             }
         };
-        match acquire().await {
+        let acquired = match acquire().await {
             Err(error) if is_refusal(&error) && self.renew_if_refused().await => acquire().await,
             acquired => acquired,
-        }
-        .map_err(DatabaseError::of)
+        };
+        let options = || self.pool().map(|pool| pool.connect_options()).unwrap_or_default();
+        acquired.map_err(|error| DatabaseError::from_connect(error, &options()))
     }
 
     async fn renew(&self) -> Result<(), LookUpError> {
@@ -185,7 +192,7 @@ impl Login {
         if let Some(pool) = self.pool() {
             pool.set_connect_options(with_manners(options));
         }
-        // A renewal within the same millisecond is another one, too.
+        // A second renewal within the same millisecond counts too.
         let last = self.0.renewed_ms.load(Ordering::Relaxed);
         self.0.renewed_ms.store(now_ms.max(last.saturating_add(1)), Ordering::Relaxed);
         Ok(())
@@ -213,13 +220,32 @@ impl Login {
     }
 }
 
-/// Whether the server does not let us in as who we say we are: SQLSTATE class 28.
+/// Returns whether the server refused the login (SQLSTATE class 28).
 fn is_refusal(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| code.starts_with("28"))
 }
 
-#[cfg(test)]
+/// Every connection gives up a lock after 10 s and a transaction in which nothing happens after 30 s: a function that
+/// was frozen in the middle of one must not hold up the retry of its batch.
+fn with_manners(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("sluice").options([
+        ("lock_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+        ("statement_timeout", "120s"),
+        ("timezone", "UTC"),
+        // Otherwise a role named like a schema would put that schema first.
+        ("search_path", "public"),
+    ])
+}
+
+async fn in_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(ANSWERS_WITHIN, answer)
+        .await
+        .unwrap_or_else(|_late| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
+}
+
+#[cfg(all(test, feature = "aws"))]
 mod tests {
     use aws_config::{BehaviorVersion, Region, SdkConfig};
     use aws_sdk_kafka::config::{Credentials, SharedCredentialsProvider};
@@ -229,7 +255,7 @@ mod tests {
     const MINUTE_MS: i64 = 60_000;
 
     #[tokio::test]
-    async fn a_token_for_rds_is_signed_anew_after_nine_minutes_and_not_before() {
+    async fn a_token_for_rds_is_signed_again_after_nine_minutes_and_not_before() {
         let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())

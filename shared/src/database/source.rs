@@ -1,4 +1,4 @@
-//! How the database is reached, as variables say it, and under what name.
+//! How to reach the database: settings from environment variables.
 
 use std::fmt;
 use std::str::FromStr as _;
@@ -6,43 +6,43 @@ use std::str::FromStr as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-use super::token;
-use crate::aws::{Aws, LookUpError, Secret, is_arn};
-use crate::pem::{Kind, Pem};
-use crate::settings::SettingsError;
+use crate::aws::{Aws, DatabaseUser, LookUpError, Secret, is_arn};
+use crate::network::pem::{Kind, Pem};
+use crate::network::resolve::resolves;
+use crate::process::settings::SettingsError;
 
 const URL: &str = "DATABASE_URL";
 const SECRET: &str = "DATABASE_SECRET_ARN";
 const AUTH: &str = "DATABASE_AUTH";
 const ADDRESS: &str = "a PostgreSQL address such as postgres://user:password@host:5432/database";
 
-/// Where the database is, and how it knows us, before anything is looked up.
+/// The database's address and login, before anything is looked up.
 #[derive(Clone)]
 pub struct DatabaseSource {
     options: PgConnectOptions,
     has_address: bool,
-    login: Login,
+    login: LoginSource,
 }
 
 #[derive(Clone)]
-enum Login {
-    /// As the address says.
+enum LoginSource {
+    /// The login in the address.
     Address,
-    /// The name and the password are a secret, which changes.
+    /// A name and a password in a secret, which changes.
     Secret { arn: String },
-    /// The password is a token that our IAM role signs.
+    /// A token signed by our IAM role as the password.
     Iam,
 }
 
 impl fmt::Debug for DatabaseSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The options hold the password.
+        // The options contain the password.
         write!(formatter, "DatabaseSource({}:{})", self.options.get_host(), self.options.get_port())
     }
 }
 
 impl DatabaseSource {
-    /// Reads variables from wherever `variable` finds them: `DATABASE_URL`, `DATABASE_SECRET_ARN`, `DATABASE_AUTH`.
+    /// Reads `DATABASE_URL`, `DATABASE_SECRET_ARN` and `DATABASE_AUTH` through `variable`.
     ///
     /// # Errors
     /// The first variable that is missing or malformed.
@@ -50,78 +50,90 @@ impl DatabaseSource {
         let malformed = |name, expected| SettingsError::Malformed { name, expected };
         let url = variable(URL);
         let login = match (variable(AUTH).as_deref(), variable(SECRET)) {
-            (None, None) => Login::Address,
-            (None, Some(arn)) if is_arn(&arn, "secretsmanager", "secret:") => Login::Secret { arn },
+            (None, None) => LoginSource::Address,
+            (None, Some(arn)) if is_arn(&arn, "secretsmanager", "secret:") => LoginSource::Secret { arn },
             (None, Some(_)) => return Err(malformed(SECRET, "the ARN of a secret with username and password")),
-            (Some("iam"), None) => Login::Iam,
+            (Some("iam"), None) => LoginSource::Iam,
             (Some(_), _) => return Err(malformed(AUTH, "iam, and that without DATABASE_SECRET_ARN, or nothing")),
         };
         let (options, has_address) = match (&login, url) {
             (_, Some(url)) => (parse(&url)?, true),
-            // A secret of RDS's says where the database is, too.
-            (Login::Secret { .. }, None) => (PgConnectOptions::new_without_pgpass(), false),
-            (Login::Address | Login::Iam, None) => {
+            // An RDS secret contains the address too.
+            (LoginSource::Secret { .. }, None) => (PgConnectOptions::new_without_pgpass(), false),
+            (LoginSource::Address | LoginSource::Iam, None) => {
                 return Err(SettingsError::Missing { name: URL, expected: ADDRESS });
             }
         };
-        if matches!(login, Login::Iam) && !is_encrypted(&verified(options.clone())) {
+        if matches!(login, LoginSource::Iam) && !is_encrypted(&verified(options.clone())) {
             return Err(malformed(URL, "sslmode=verify-full, as DATABASE_AUTH=iam takes encrypted connections only"));
         }
         Ok(Self { options, has_address, login })
     }
 
-    /// A database that this address alone says how to reach.
+    /// Creates a source from an address alone.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub fn of_url(url: &str) -> Result<Self, SettingsError> {
-        Ok(Self { options: parse(url)?, has_address: true, login: Login::Address })
+    /// The address is malformed.
+    pub fn from_url(url: &str) -> Result<Self, SettingsError> {
+        Ok(Self { options: parse(url)?, has_address: true, login: LoginSource::Address })
     }
 
-    /// Whether the login changes while we live.
+    /// Returns the host that the address names, if its name does not resolve.
+    pub async fn unresolved_host(&self) -> Option<String> {
+        let (host, port) = (self.options.get_host(), self.options.get_port());
+        let is_named = self.has_address && self.options.get_socket().is_none();
+        (is_named && !resolves(host, port).await).then(|| host.to_owned())
+    }
+
+    /// Returns whether the login can change during the process's life.
     pub(super) fn changes(&self) -> bool {
         match self.login {
-            Login::Address => false,
-            Login::Secret { .. } | Login::Iam => true,
+            LoginSource::Address => false,
+            LoginSource::Secret { .. } | LoginSource::Iam => true,
         }
     }
 
-    /// Whether the login has to be renewed before it is refused.
+    /// Returns whether the login must be renewed before it expires.
     pub(super) fn expires(&self) -> bool {
         match self.login {
-            Login::Address | Login::Secret { .. } => false,
-            Login::Iam => true,
+            LoginSource::Address | LoginSource::Secret { .. } => false,
+            LoginSource::Iam => true,
         }
     }
 
-    /// What is known without a look-up. Where that is not enough, nobody listens there.
+    /// Returns the options that are known without a look-up. If they have no login yet, they name a port that nothing
+    /// listens on.
     pub(super) fn known(&self) -> PgConnectOptions {
         match self.login {
-            Login::Address => verified(self.options.clone()),
-            Login::Secret { .. } | Login::Iam => self.options.clone().host("127.0.0.1").port(1),
+            LoginSource::Address => verified(self.options.clone()),
+            LoginSource::Secret { .. } | LoginSource::Iam => self.options.clone().host("127.0.0.1").port(1),
         }
     }
 
-    /// How to connect now, with the secret looked up or a token signed.
+    /// Resolves how to connect now: looks up the secret or signs a token.
     ///
     /// # Errors
-    /// AWS does not answer, or what it answers does not serve.
+    /// AWS does not answer, or the resource is unsuitable.
     pub(super) async fn look_up(&self, aws: &Aws, now_ms: i64) -> Result<PgConnectOptions, LookUpError> {
         let options = match &self.login {
-            Login::Address => self.options.clone(),
-            Login::Secret { arn } => self.with_secret(&aws.secret(SECRET, arn).await?).ok_or(LookUpError::Unfit {
-                variable: SECRET,
-                expected: "a JSON object with username and password, and without DATABASE_URL with host, too",
-            })?,
-            Login::Iam => {
-                let password = token::sign(aws, &self.options, now_ms).await?;
+            LoginSource::Address => self.options.clone(),
+            LoginSource::Secret { arn } => {
+                self.with_secret(&aws.secret(SECRET, arn).await?).ok_or(LookUpError::Unfit {
+                    variable: SECRET,
+                    expected: "a JSON object with username and password, and without DATABASE_URL with host, too",
+                })?
+            }
+            LoginSource::Iam => {
+                let (host, port, name) =
+                    (self.options.get_host(), self.options.get_port(), self.options.get_username());
+                let password = aws.database_token(DatabaseUser { host, port, name }, now_ms).await?;
                 self.options.clone().password(password.reveal())
             }
         };
         Ok(verified(options))
     }
 
-    /// The address wins where both say where the database is, the secret where both say who we are.
+    /// Combines address and secret. The address decides the location, the secret decides the login.
     fn with_secret(&self, secret: &Secret) -> Option<PgConnectOptions> {
         let members = secret.members()?;
         let member = |name: &str| members.get(name).map(Secret::reveal);
@@ -139,7 +151,7 @@ impl DatabaseSource {
     }
 }
 
-/// Reads an address. `sslrootcert` may be a path, as libpq has it, or the certificates themselves.
+/// Parses an address. `sslrootcert` may be a path, as in libpq, or the certificates themselves.
 fn parse(url: &str) -> Result<PgConnectOptions, SettingsError> {
     let malformed = |expected| SettingsError::Malformed { name: URL, expected };
     let parsed = Url::parse(url).map_err(|_unreadable| malformed(ADDRESS))?;
@@ -161,7 +173,7 @@ fn parse(url: &str) -> Result<PgConnectOptions, SettingsError> {
         malformed(if is_mode { "sslmode=disable, verify-ca or verify-full, if any, and " } else { ADDRESS })
     })?;
     match root.as_deref() {
-        // As libpq has it: the authorities that everybody trusts.
+        // As in libpq: the public authorities.
         None | Some("system") => Ok(options),
         Some(value) => {
             let pem = Pem::read(URL, value, Kind::Certificates)
@@ -171,8 +183,8 @@ fn parse(url: &str) -> Result<PgConnectOptions, SettingsError> {
     }
 }
 
-/// The same with a server that is verified, or on this machine. `prefer`, which is what an address says that says
-/// nothing, and `allow` would take any certificate, and none; `require` would take any.
+/// Requires a verified server unless it is on this machine. `prefer` (the default) and `allow` would accept any certificate
+/// or none, and `require` any certificate.
 fn verified(options: PgConnectOptions) -> PgConnectOptions {
     let mode = match options.get_ssl_mode() {
         PgSslMode::Allow | PgSslMode::Prefer if is_here(&options) => PgSslMode::Disable,
@@ -186,7 +198,7 @@ fn is_encrypted(options: &PgConnectOptions) -> bool {
     !matches!(options.get_ssl_mode(), PgSslMode::Disable)
 }
 
-/// Whether the server is on this machine.
+/// Returns whether the server is on this machine.
 fn is_here(options: &PgConnectOptions) -> bool {
     let host = options.get_host();
     let address: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
@@ -232,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_malformed_is_named_with_what_it_should_hold_and_without_what_it_holds() {
+    fn a_missing_or_malformed_variable_is_named_with_its_expected_content_and_without_its_value() {
         let address = (URL, "postgres://u:hunter2@db.example.org/d");
         for (variables, named) in [
             (vec![], "DATABASE_URL is not set: it should hold a PostgreSQL address"),
@@ -263,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_says_who_we_are_and_where_the_database_is_unless_the_address_does() {
+    fn a_secret_supplies_the_login_and_the_address_unless_a_variable_has_the_address() {
         let secret = Secret::new(
             r#"{"username":"rotated","password":"p","host":"rds.example.org","port":5433,"dbname":"events"}"#
                 .to_owned(),
@@ -285,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_is_not_part_of_what_is_logged() {
+    fn the_password_is_never_logged() {
         let source = read(&[(URL, "postgres://u:hunter2@h/d")]);
         assert!(!format!("{source:?}").contains("hunter2"));
     }

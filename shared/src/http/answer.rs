@@ -1,4 +1,4 @@
-//! Answers in JSON.
+//! JSON responses.
 
 use super::problem::Problem;
 use axum::http::header::CONTENT_TYPE;
@@ -7,30 +7,30 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
 
-/// An answer of this status with `body` as JSON.
+/// Creates a response with `body` as JSON.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(text) => written(status, text.into()),
         Err(error) => {
-            tracing::error!(%error, "an answer cannot be written as JSON");
+            tracing::error!(%error, "cannot serialise a response");
             Problem::internal().into_response()
         }
     }
 }
 
-/// An answer of this status whose body is JSON already.
+/// Creates a response whose body is JSON already.
 pub fn written(status: StatusCode, text: Bytes) -> Response {
     let mut response = (status, text).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// A list's answer.
+/// A page of a list.
 #[derive(Debug, Serialize)]
 pub struct List<T> {
-    /// What is listed.
+    /// The items.
     pub items: Vec<T>,
-    /// The cursor that `?after=` takes for what follows; none: nothing does.
+    /// The cursor to pass as `?after=` for the next page. `None` on the last page.
     pub next: Option<String>,
 }
 

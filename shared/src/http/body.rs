@@ -1,4 +1,4 @@
-//! A request's body: what its headers say of it, and no more of its bytes than the limit.
+//! Reading request bodies: media type, content coding and size limit.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use axum::http::header::CONTENT_ENCODING;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 
-/// A media type without its parameters, in lower case.
+/// Returns a media type without its parameters, in lower case.
 pub fn essence(media_type: &str) -> String {
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Whether a media type names no other charset than UTF-8, or ASCII, which is a part of it.
+/// Returns whether a media type's charset is UTF-8 or its subset ASCII. Without a charset it is.
 pub fn is_utf8(media_type: &str) -> bool {
     media_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
         !name.trim().eq_ignore_ascii_case("charset")
@@ -23,10 +23,10 @@ pub fn is_utf8(media_type: &str) -> bool {
     })
 }
 
-/// How a body is coded (RFC 9110, section 8.4.1).
+/// A content coding (RFC 9110, section 8.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
-    /// Not at all.
+    /// No coding.
     Identity,
     /// RFC 1952.
     Gzip,
@@ -35,8 +35,8 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// The coding that `Content-Encoding` names; none: one that we do not know, or several.
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
+    /// Parses `Content-Encoding`. Returns `None` for an unknown coding or several codings.
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut codings = headers.get_all(CONTENT_ENCODING).iter();
         let coding = codings.next().map_or(Ok("identity"), |coding| coding.to_str()).ok()?;
         match coding.trim().to_ascii_lowercase().as_str() {
@@ -49,21 +49,21 @@ impl Coding {
     }
 }
 
-/// Why a body is not received.
+/// Why a body was not received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unreceived {
     /// It has more bytes than the limit.
     #[error("the body is too large")]
     TooLarge,
-    /// It ended before its end.
+    /// The connection closed before the body was complete.
     #[error("the body is cut short")]
     CutShort,
 }
 
-/// The whole body as it was sent, of `limit` bytes at most.
+/// Reads the whole body, up to `limit` bytes.
 ///
 /// # Errors
-/// It is larger, or cut short.
+/// The body is larger or incomplete.
 pub async fn receive(body: Body, limit: usize) -> Result<Bytes, Unreceived> {
     let mut chunks = body.into_data_stream();
     let mut received = BytesMut::new();
@@ -78,8 +78,7 @@ pub async fn receive(body: Body, limit: usize) -> Result<Bytes, Unreceived> {
     Ok(received.freeze())
 }
 
-/// Lets a caller that is still sending finish, within reason: a connection closed in its face would cost it the
-/// answer.
+/// Reads on while the caller is still sending, within limits: closing the connection early would lose the response.
 async fn drain(mut chunks: BodyDataStream) {
     const MOST_BYTES: usize = 64 * 1_024 * 1_024;
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -92,6 +91,6 @@ async fn drain(mut chunks: BodyDataStream) {
             }
         }
     };
-    // Too slow or too much: then the connection is closed after all.
+    // Too slow or too large: the connection is closed anyway.
     let _in_time = tokio::time::timeout(PATIENCE, drained).await;
 }

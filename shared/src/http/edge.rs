@@ -1,5 +1,5 @@
-//! The outermost layer: every request gets an id and a line in the log, every failure becomes a problem (RFC 9457) -
-//! ours, the router's own, and panics.
+//! The outermost layer: every request gets an id and a line in the log, and every failure becomes a problem (RFC 9457),
+//! including the router's own failures and panics.
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -14,58 +14,75 @@ use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use lambda_http::request::RequestContext;
 use tracing::Instrument as _;
+use tracing::field::Empty;
 use uuid::Uuid;
 
+use super::cross_site;
+use super::path::reject_dot_segments;
 use super::problem::Problem;
+use super::trace_context;
+use crate::contract::trace_id;
 
-/// Where a request comes from. Every request behind [`serve`] carries it.
+// With `panic = "abort"`, a panic would end the process instead of the request.
+#[cfg(not(panic = "unwind"))]
+compile_error!("the outermost layer catches panics, so the profile must not set panic = \"abort\"");
+
+/// The origin of a request. Every request behind [`serve`] carries it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The caller's address, as API Gateway or the socket has it: a header that says so could be the caller's own.
+    /// The caller's address according to API Gateway or the socket. Headers are not trusted: callers can set them.
     pub source_ip: Option<String>,
     /// The request's id.
     pub request_id: String,
 }
 
-/// The address at a socket's other end, for where no API Gateway tells it.
+/// The peer address of the socket, used without API Gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
-/// Routes as a service: with an answer where there is none, and the edge around all.
+/// Wraps routes into a service, with a fallback for unknown paths and this layer around everything.
 pub fn serve(routes: Router) -> Router {
-    routes.fallback(no_route).layer(from_fn(edge))
+    let routes = routes.fallback(no_route).layer(from_fn(cross_site::reject_changes));
+    routes.layer(from_fn(reject_dot_segments)).layer(from_fn(edge))
 }
 
 async fn no_route() -> Problem {
-    Problem::not_found("There is no such route.")
+    Problem::not_found("This route does not exist. `/openapi.json` lists the routes.")
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Answers what `next` answers, with the request's id, and failures as problems.
+/// Runs the request, adds its id to the response, and turns failures into problems.
 async fn edge(mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
     let origin = Origin { source_ip: source_ip(&request), request_id: id.clone() };
     request.extensions_mut().insert(origin);
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let trace_id = trace_context::traceparent(request.headers()).and_then(|value| trace_id(value.as_bytes()));
+    let (method, path) = (request.method(), request.uri().path());
+    let span = tracing::info_span!("request", id, %method, path, trace_id, user = Empty, stream = Empty);
     let started = Instant::now();
     let answer = async {
-        let response = AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_panic| {
+        let mut response = AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_panic| {
             tracing::error!("the handler panicked");
             Problem::internal().into_response()
         });
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(status = response.status().as_u16(), elapsed_ms, "answered");
-        response
+        let problem = problem(&mut response);
+        let (status, code) = (response.status().as_u16(), problem.as_ref().map(Problem::code));
+        tracing::info!(status, code, elapsed_ms, "answered");
+        match problem {
+            Some(problem) => with_problem(&response, &problem, &id),
+            None => response,
+        }
     };
-    let mut response = with_problem(answer.instrument(span).await, &id);
+    let mut response = answer.instrument(span).await;
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }
 
-/// The caller's own id, else API Gateway's, else a new one.
+/// Returns the caller's request id, otherwise API Gateway's, otherwise a new one.
 fn request_id(request: &Request) -> String {
     const MOST_CHARACTERS: usize = 128;
     let is_legal = |id: &&str| (1..=MOST_CHARACTERS).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
@@ -84,15 +101,25 @@ fn source_ip(request: &Request) -> Option<String> {
     }
 }
 
-/// Writes the problem that a handler left; one of our own in place of what the router answers by itself.
-fn with_problem(mut response: Response, id: &str) -> Response {
-    let problem = match response.extensions_mut().remove::<Problem>() {
-        Some(problem) => problem,
-        None if response.status().is_client_error() || response.status().is_server_error() => {
-            of_status(response.status())
-        }
-        None => return response,
-    };
+/// Names the user in the lines that the log has about the present request.
+pub fn note_user(user: &str) {
+    tracing::Span::current().record("user", user);
+}
+
+/// Names the stream in the lines that the log has about the present request.
+pub fn note_stream(stream: &str) {
+    tracing::Span::current().record("stream", stream);
+}
+
+/// Takes the problem that a handler left, or creates one that replaces the router's own answer.
+fn problem(response: &mut Response) -> Option<Problem> {
+    let status = response.status();
+    let of_router = || (status.is_client_error() || status.is_server_error()).then(|| problem_for(status));
+    response.extensions_mut().remove::<Problem>().or_else(of_router)
+}
+
+/// Renders a problem with the headers of the response that it replaces.
+fn with_problem(response: &Response, problem: &Problem, id: &str) -> Response {
     let mut written = problem.respond(id);
     for (name, value) in response.headers() {
         if name != CONTENT_TYPE && name != CONTENT_LENGTH {
@@ -102,12 +129,14 @@ fn with_problem(mut response: Response, id: &str) -> Response {
     written
 }
 
-fn of_status(status: StatusCode) -> Problem {
+fn problem_for(status: StatusCode) -> Problem {
     match status {
-        StatusCode::NOT_FOUND => Problem::not_found("There is no such route."),
-        StatusCode::METHOD_NOT_ALLOWED => Problem::method_not_allowed("Allow lists the methods that this route takes."),
+        StatusCode::NOT_FOUND => Problem::not_found("This route does not exist. `/openapi.json` lists the routes."),
+        StatusCode::METHOD_NOT_ALLOWED => Problem::method_not_allowed(
+            "This route does not support the method. The `Allow` header lists the ones it does.",
+        ),
         status if status.is_client_error() => {
-            Problem::new(status, "malformed", "The request is malformed", "The request cannot be read.")
+            Problem::malformed("The request could not be parsed.").with_status(status)
         }
         _ => Problem::internal(),
     }

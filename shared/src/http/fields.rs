@@ -1,23 +1,33 @@
-//! Query strings and forms: percent-encoded fields, and the paging that lists share.
+//! Query strings and forms: percent-encoded fields, and the paging parameters of lists.
 
 use std::borrow::Cow;
 
-/// A query string or form that cannot be read: what is wrong with it.
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use percent_encoding::percent_decode;
+
+use super::problem::Problem;
+
+/// What is wrong with a query string or form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub Cow<'static, str>);
 
-/// Fields in the order they were given.
+/// The parameters of a list.
+pub const PAGE: [&str; 2] = ["after", "limit"];
+
+/// Fields in their original order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// Reads `application/x-www-form-urlencoded` text (WHATWG URL, section 5.1), strictly: what is not UTF-8 is
-    /// refused instead of replaced.
+    /// Parses `application/x-www-form-urlencoded` text (WHATWG URL, section 5.1). Unlike that standard, it rejects invalid
+    /// UTF-8 instead of replacing it.
     pub fn parse(text: &[u8]) -> Result<Self, Malformed> {
         let decode = |text: &[u8]| {
             let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-            String::from_utf8(percent_decode(&spaced)).map_err(|_| Malformed("a field is not UTF-8".into()))
+            String::from_utf8(percent_decode(&spaced).collect())
+                .map_err(|_| Malformed("A field is not valid UTF-8.".into()))
         };
         let field = |field: &[u8]| {
             let end = field.iter().position(|byte| *byte == b'=').unwrap_or(field.len());
@@ -26,67 +36,98 @@ impl Fields {
         text.split(|byte| *byte == b'&').filter(|text| !text.is_empty()).map(field).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The fields of a query string.
-    pub fn of_query(query: Option<&str>) -> Result<Self, Malformed> {
-        Self::parse(query.unwrap_or_default().as_bytes())
+    /// Parses the query string of a route that supports parameters of these names.
+    ///
+    /// # Errors
+    /// A parameter is malformed, or the route does not support it.
+    pub fn from_query(query: Option<&str>, supported: &[&str]) -> Result<Self, Malformed> {
+        let fields = Self::parse(query.unwrap_or_default().as_bytes())?;
+        match fields.0.iter().find(|(name, _)| !supported.contains(&name.as_str())) {
+            None => Ok(fields),
+            Some((name, _)) => {
+                let supported: Vec<String> = supported.iter().map(|name| format!("`{name}`")).collect();
+                let supported = if supported.is_empty() { "none".to_owned() } else { supported.join(", ") };
+                Err(Malformed(format!("There is no parameter {name:?}. This route supports {supported}.").into()))
+            }
+        }
     }
 
-    /// The value of a field that may be given once.
+    /// Returns the value of an optional field that may appear once.
     pub fn get(&self, name: &str) -> Result<Option<&str>, Malformed> {
         let mut values = self.0.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str());
         let value = values.next();
         if values.next().is_some() {
-            return Err(Malformed(format!("{name} is given twice").into()));
+            return Err(Malformed(format!("`{name}` appears twice.").into()));
         }
         if value.is_some_and(|value| value.contains('\0')) {
-            return Err(Malformed(format!("{name} contains U+0000").into()));
+            return Err(Malformed(format!("`{name}` must not contain U+0000.").into()));
         }
         Ok(value)
     }
 
-    /// The value of a field that must be given once.
+    /// Returns the value of a required field that may appear once.
     pub fn require(&self, name: &str) -> Result<&str, Malformed> {
-        self.get(name)?.ok_or_else(|| Malformed(format!("the query lacks {name}").into()))
+        self.get(name)?.ok_or_else(|| Malformed(format!("The query parameter `{name}` is missing.").into()))
     }
 
-    /// How many items a list is asked for: `limit`, 100 unless told, at most 1,000.
+    /// Returns the requested page size: `limit`, by default 100, at most 1,000.
     pub fn limit(&self) -> Result<u16, Malformed> {
         const DEFAULT: u16 = 100;
         const MOST: u16 = 1_000;
-        let wrong = || Malformed("limit should be a number from 1 to 1000".into());
+        let wrong = || Malformed("`limit` must be a number from 1 to 1000.".into());
         match self.get("limit")? {
             None => Ok(DEFAULT),
             Some(text) if text.is_empty() || text.bytes().any(|byte| !byte.is_ascii_digit()) => Err(wrong()),
-            // Digits that are no u16 are too many of them.
-            Some(text) => match text.parse().unwrap_or(MOST) {
-                0 => Err(wrong()),
-                limit => Ok(limit.min(MOST)),
-            },
+            Some(text) => text.parse().ok().filter(|limit| (1..=MOST).contains(limit)).ok_or_else(wrong),
         }
     }
 
-    /// The fields as they were given.
+    /// Returns the id after which a list continues: the cursor `after`, or 0 on the first page.
+    pub fn after_id(&self) -> Result<i64, Malformed> {
+        let Some(cursor) = self.get("after")? else { return Ok(0) };
+        cursor.parse().map_err(|_| Malformed("`after` must be a cursor from `next`.".into()))
+    }
+
+    /// Returns whether there are no fields.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the fields without those of this name.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.0.retain(|(field, _)| field != name);
+        self
+    }
+
+    /// Returns the id before which a list that begins with the newest item continues: the cursor `after`, or the highest
+    /// id on the first page.
+    pub fn before_id(&self) -> Result<i64, Malformed> {
+        match self.get("after")? {
+            None => Ok(i64::MAX),
+            Some(_) => self.after_id(),
+        }
+    }
+
+    /// Iterates over the fields in their original order.
     pub fn into_inner(self) -> Vec<(String, String)> {
         self.0
     }
 }
 
-/// Replaces `%41` by `A`. A `%` that begins no such triple stands for itself.
-pub fn percent_decode(text: &[u8]) -> Vec<u8> {
-    let hex = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        decoded.push(match (first, hex(after.first()), hex(after.get(1))) {
-            (b'%', Some(high), Some(low)) => {
-                rest = &after[2..];
-                u8::try_from(high * 16 + low).unwrap_or_default()
-            }
-            _ => *first,
-        });
+/// A handler's argument on routes without query parameters: any is `400`, instead of being ignored.
+#[derive(Debug, Clone, Copy)]
+pub struct NoQuery;
+
+impl<S: Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match Fields::from_query(parts.uri.query(), &[]) {
+            Ok(_) => Ok(Self),
+            Err(malformed) => Err(Problem::malformed(malformed.0)),
+        }
     }
-    decoded
 }
 
 #[cfg(test)]
@@ -101,14 +142,16 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_not_utf8_is_refused_instead_of_replaced() {
+    fn a_field_that_is_not_utf8_is_rejected_instead_of_replaced() {
         assert!(Fields::parse(b"name=%ff").is_err());
         assert!(Fields::parse("name=\u{fffd}".as_bytes()).is_ok());
     }
 
     #[test]
-    fn a_parameter_given_twice_or_with_a_nul_is_refused() {
-        let get = |query: &str| Fields::of_query(Some(query)).and_then(|f| f.get("a").map(|v| v.map(str::to_owned)));
+    fn a_parameter_that_appears_twice_or_contains_nul_is_rejected() {
+        let get = |query: &str| {
+            Fields::from_query(Some(query), &["a", "b"]).and_then(|f| f.get("a").map(|v| v.map(str::to_owned)))
+        };
         assert_eq!(get("a=1&b=2").ok(), Some(Some("1".to_owned())));
         assert_eq!(get("b=2").ok(), Some(None));
         assert!(get("a=1&a=1").is_err());
@@ -116,12 +159,24 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_100_items_long_unless_told_and_1000_at_most() {
-        let limit = |query: &str| Fields::of_query(Some(query)).and_then(|fields| fields.limit()).ok();
+    fn a_parameter_that_the_route_does_not_support_is_rejected_by_name() {
+        let wrong =
+            |query, supported: &[&str]| Fields::from_query(Some(query), supported).err().map(|wrong| wrong.to_string());
+        assert_eq!(wrong("after=1&limit=2", &PAGE), None);
+        let expected = r#"There is no parameter "limits". This route supports `after`, `limit`."#;
+        assert_eq!(wrong("after=1&limits=2", &PAGE).as_deref(), Some(expected));
+        let expected = r#"There is no parameter "after". This route supports none."#;
+        assert_eq!(wrong("after=1", &[]).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_page_has_100_items_by_default_and_at_most_1000() {
+        let limit = |query: &str| Fields::from_query(Some(query), &PAGE).and_then(|fields| fields.limit()).ok();
         assert_eq!(limit(""), Some(100));
         assert_eq!(limit("limit=7"), Some(7));
-        assert_eq!(limit("limit=1000000"), Some(1_000));
-        assert_eq!(limit(&format!("limit={}", "9".repeat(100))), Some(1_000));
+        assert_eq!(limit("limit=1000"), Some(1_000));
+        assert_eq!(limit("limit=1001"), None);
+        assert_eq!(limit(&format!("limit={}", "9".repeat(100))), None);
         assert_eq!(limit("limit=007"), Some(7));
         assert_eq!(limit("limit="), None);
         assert_eq!(limit("limit=%2B7"), None);

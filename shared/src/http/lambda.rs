@@ -1,4 +1,4 @@
-//! Routes behind API Gateway, on Lambda.
+//! Serving routes behind API Gateway, on Lambda.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -6,81 +6,113 @@ use axum::Router;
 use axum::extract::Request as AxumRequest;
 use axum::http::Extensions;
 use axum::middleware::{Next, from_fn};
-use lambda_http::http::Uri;
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::tower::util::{MapRequest, MapRequestLayer};
 use lambda_http::tower::{Layer as _, Service as _};
-use lambda_http::{Adapter, Context, Error, LambdaEvent, Request, RequestExt as _};
+use lambda_http::{Adapter, Context, Error, LambdaEvent, Request, RequestExt as _, lambda_runtime};
 use serde_json::value::{RawValue, to_raw_value};
 use sqlx::PgPool;
 
 use super::edge::serve;
+use super::path::{encoded, encoded_query, with_path};
 use crate::database;
 use crate::metrics::{Metrics, embed};
+use crate::process::clock::unix_ms;
 
-/// What an invocation keeps of its time, to write its answer.
+/// The part of an invocation's time that is reserved for writing the response.
 const RESERVE: Duration = Duration::from_millis(500);
+/// How long API Gateway waits for a response is 30 s, from before a sandbox is started. This leaves time for the response.
+const API_GATEWAY_MS: i64 = 29_000;
+/// The longest time that Lambda lets an invocation run. An older event is a recorded one, as in tests.
+const LONGEST_INVOCATION_MS: i64 = 900_000;
 
-/// Answers API Gateway's requests with these routes, one at a time, until Lambda ends the process. What each has
-/// counted in `metrics` goes to CloudWatch, and nothing is in flight on the connections of `pool` any more.
+/// Serves API Gateway's requests with these routes, one at a time, until Lambda ends the process. After each, `metrics` are
+/// written for CloudWatch, and nothing is in flight on the connections of `pool`.
 ///
 /// # Errors
-/// The runtime API does not do its part.
+/// The Runtime API fails.
 pub async fn run(routes: Router, pool: PgPool, metrics: Metrics) -> Result<(), Error> {
     let to_the_end = from_fn(move |request: AxumRequest, next: Next| {
         let (pool, metrics) = (pool.clone(), metrics.clone());
         async move {
             let response = next.run(request).await;
             embed(&metrics);
-            // The process may be frozen as soon as it has answered.
-            database::settle(&pool).await;
+            // Lambda may freeze the process as soon as it has answered.
+            database::wait_until_idle(&pool).await;
             response
         }
     });
-    lambda_http::run(MapRequestLayer::new(without_stage).layer(serve(routes).layer(to_the_end))).await
+    let service = MapRequestLayer::new(with_decoded_path).layer(serve(routes).layer(to_the_end));
+    lambda_runtime::run(MapRequestLayer::new(with_encoded_path).layer(Adapter::from(service))).await
 }
 
-/// Until when a request is to be dealt with, so that it can be answered before Lambda ends its invocation; none where
-/// no Lambda ends it. `cargo lambda watch` tells a time in 1970.
+/// Returns the deadline of a request: early enough to answer before Lambda ends the invocation, and before API Gateway gives
+/// up. `None` outside Lambda.
 pub fn deadline(extensions: &Extensions) -> Option<Instant> {
-    let context = extensions.get::<Context>()?;
-    let left = context.deadline().duration_since(SystemTime::now()).ok()?;
-    Some(Instant::now() + left.saturating_sub(RESERVE))
+    let now = SystemTime::now();
+    // `cargo lambda watch` reports a deadline in 1970.
+    let lambdas = extensions.get::<Context>().and_then(|context| context.deadline().duration_since(now).ok());
+    let lambdas = lambdas.map(|left| left.saturating_sub(RESERVE));
+    let gateways = match extensions.get::<RequestContext>() {
+        Some(RequestContext::ApiGatewayV2(context)) => left_at_api_gateway(context.time_epoch, unix_ms(now)),
+        _ => None,
+    };
+    let left = lambdas.into_iter().chain(gateways).min()?;
+    Some(Instant::now() + left)
 }
 
-/// Routes as a function that other events invoke, too.
+/// Returns how long API Gateway still waits for the response to a request that it received at `received_ms`; none for a
+/// time that cannot be an invocation's.
+fn left_at_api_gateway(received_ms: i64, now_ms: i64) -> Option<Duration> {
+    let age_ms = now_ms.checked_sub(received_ms)?;
+    let left_ms = API_GATEWAY_MS.saturating_sub(age_ms).max(0);
+    let is_current = (-LONGEST_INVOCATION_MS..LONGEST_INVOCATION_MS).contains(&age_ms);
+    is_current.then(|| Duration::from_millis(left_ms.unsigned_abs()))
+}
+
+/// Routes in a function that is also invoked by other events.
 #[derive(Clone)]
 pub struct HttpFunction(MapRequest<Router, fn(Request) -> Request>);
 
 impl HttpFunction {
-    /// A function that answers API Gateway's events with these routes.
+    /// Creates a function that answers API Gateway's events with these routes.
     pub fn new(routes: Router) -> Self {
-        Self(MapRequestLayer::new(without_stage as fn(Request) -> Request).layer(serve(routes)))
+        Self(MapRequestLayer::new(with_decoded_path as fn(Request) -> Request).layer(serve(routes)))
     }
 
-    /// Answers an event of API Gateway (payload format 2.0) in the form that it expects.
+    /// Answers an event of API Gateway (payload format 2.0).
     ///
     /// # Errors
-    /// The event is none of API Gateway's.
+    /// The event is not from API Gateway.
     pub async fn invoke(&self, event: &str, context: Context) -> Result<Box<RawValue>, serde_json::Error> {
         let payload: LambdaRequest = serde_json::from_str(event)?;
-        let answering = Adapter::from(self.0.clone()).call(LambdaEvent { payload, context });
+        let event = with_encoded_path(LambdaEvent { payload, context });
+        let answering = Adapter::from(self.0.clone()).call(event);
         let Ok(response) = answering.await;
         to_raw_value(&response)
     }
 }
 
-/// Takes away the name of a stage, which stands before the path of all but `$default`.
-fn without_stage(mut request: Request) -> Request {
+/// Encodes an event's path again, before `lambda_http` parses it as a URL.
+fn with_encoded_path(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+    if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
+        request.raw_path = request.raw_path.as_deref().map(encoded);
+        request.raw_query_string = request.raw_query_string.as_deref().map(encoded_query);
+    }
+    event
+}
+
+/// Gives a request the path that [`with_encoded_path`] encoded, with its dot segments, and without the stage name, which
+/// precedes the path in every stage but `$default`.
+fn with_decoded_path(mut request: Request) -> Request {
     let stage = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.stage.as_deref(),
         _ => None,
     };
-    let prefix = stage.map(|stage| format!("/{stage}")).unwrap_or_default();
-    let path_and_query = request.uri().path_and_query().map(|rest| rest.as_str()).unwrap_or_default();
-    if let Some(rest) = path_and_query.strip_prefix(&prefix).filter(|rest| rest.starts_with('/'))
-        && let Ok(uri) = rest.parse::<Uri>()
-    {
+    let path = request.raw_http_path();
+    let prefix = stage.map(|stage| format!("/{}", encoded(stage))).unwrap_or_default();
+    let path = path.strip_prefix(&prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    if let Some(uri) = with_path(request.uri(), path) {
         *request.uri_mut() = uri;
     }
     request
@@ -88,22 +120,117 @@ fn without_stage(mut request: Request) -> Request {
 
 #[cfg(test)]
 mod tests {
-    use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
+    use axum::extract::Path;
+    use axum::routing::get;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn path(stage: &str, path: &str) -> String {
-        let mut context = ApiGatewayV2httpRequestContext::default();
-        context.stage = Some(stage.to_owned());
-        let mut request = Request::default().with_request_context(RequestContext::ApiGatewayV2(context));
-        *request.uri_mut() = Uri::try_from(path).unwrap_or_default();
-        without_stage(request).uri().to_string()
+    fn event(stage: &str, raw_path: &str, raw_query: &str) -> Value {
+        json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": raw_path, "rawQueryString": raw_query, "headers": {},
+            "isBase64Encoded": false,
+            "requestContext": {
+                "accountId": "1", "apiId": "a", "domainName": "d", "domainPrefix": "p", "requestId": "r",
+                "routeKey": "$default", "stage": stage, "time": "t", "timeEpoch": 1,
+                "http": {
+                    "method": "GET", "path": raw_path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "x"
+                }
+            }
+        })
+    }
+
+    /// Returns the status of the answer, and what the handler saw.
+    async fn seen(event: &Value) -> (u64, String) {
+        let handler = async |Path(name): Path<String>, uri: axum::http::Uri| {
+            format!("{name} {}", uri.query().unwrap_or_default())
+        };
+        let function = HttpFunction::new(Router::new().route("/users/{name}", get(handler)));
+        let answer = function.invoke(&event.to_string(), Context::default()).await;
+        let answer: Value = answer.ok().and_then(|answer| serde_json::from_str(answer.get()).ok()).unwrap_or_default();
+        (answer["statusCode"].as_u64().unwrap_or_default(), answer["body"].as_str().unwrap_or_default().to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_handler_sees_the_name_that_the_caller_encoded() {
+        for (raw_path, name) in [
+            ("/users/eve", "eve"),
+            ("/users/eve?1", "eve?1"),
+            ("/users/eve#1", "eve#1"),
+            ("/users/a%41", "a%41"),
+            ("/users/a%2F..%2Fbob", "a%2F..%2Fbob"),
+            ("/users/J\u{f6}rg K", "J\u{f6}rg K"),
+            ("/users/a\\b", "a\\b"),
+            ("/users/a\tb\n", "a\tb\n"),
+            ("/users/a;b=c", "a;b=c"),
+        ] {
+            assert_eq!(seen(&event("$default", raw_path, "")).await, (200, format!("{name} ")), "{raw_path}");
+            let with_stage = event("prod", &format!("/prod{raw_path}"), "a=%23&b=/prod/");
+            assert_eq!(seen(&with_stage).await, (200, format!("{name} a=%23&b=/prod/")), "{raw_path}");
+        }
+        assert_eq!(seen(&event("$default", "/users/eve", "a=b c#d\"")).await, (200, "eve a=b%20c%23d%22".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn dot_segments_are_refused_and_encoded_slashes_separate_segments() {
+        for raw_path in ["/users/a/../bob", "/users/..", "/users/./bob", "/.."] {
+            assert_eq!(seen(&event("$default", raw_path, "")).await.0, 400, "{raw_path}");
+        }
+        for raw_path in ["/users/a/bob", "/", "", "//users/bob"] {
+            assert_eq!(seen(&event("$default", raw_path, "")).await.0, 404, "{raw_path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_named_stage_is_removed_from_the_path_once() {
+        for (stage, raw_path, status) in [
+            ("prod", "/prod/users/eve", 200),
+            ("prod", "/users/eve", 200),
+            ("prod", "/prod/prod/users/eve", 404),
+            ("users", "/users/users/eve", 200),
+        ] {
+            assert_eq!(seen(&event(stage, raw_path, "")).await.0, status, "{stage} {raw_path}");
+        }
     }
 
     #[test]
-    fn a_named_stage_is_no_part_of_the_path() {
-        assert_eq!(path("prod", "https://x.org/prod/events/city?a=/prod/"), "/events/city?a=/prod/");
-        assert_eq!(path("prod", "/product/city"), "/product/city");
-        assert_eq!(path("$default", "/events/city"), "/events/city");
+    fn a_request_ends_when_api_gateway_gives_up_however_old_it_is_when_it_arrives() {
+        const NOW_MS: i64 = 1_700_000_000_000;
+        let left_ms = |age_ms: i64| left_at_api_gateway(NOW_MS - age_ms, NOW_MS).map(|left| left.as_millis());
+        for (age_ms, expected) in [
+            (0, Some(29_000)),
+            (4_000, Some(25_000)),
+            (29_000, Some(0)),
+            (35_000, Some(0)),
+            // Two machines' clocks differ.
+            (-50, Some(29_050)),
+            // Recorded events.
+            (900_000, None),
+            (NOW_MS - 1, None),
+            (-900_001, None),
+        ] {
+            assert_eq!(left_ms(age_ms), expected, "{age_ms}");
+        }
+    }
+
+    #[test]
+    fn the_smaller_of_both_deadlines_counts() {
+        let now_ms = unix_ms(SystemTime::now());
+        let left = |lambdas_ms: i64, age_ms: i64| {
+            let mut context = Context::default();
+            context.deadline = (now_ms + lambdas_ms).max(0).unsigned_abs();
+            let mut request = lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext::default();
+            request.time_epoch = now_ms - age_ms;
+            let mut extensions = Extensions::new();
+            extensions.insert(context);
+            extensions.insert(RequestContext::ApiGatewayV2(request));
+            deadline(&extensions)
+                .map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64().round())
+        };
+        assert_eq!(left(30_000, 5_000), Some(24.0));
+        assert_eq!(left(10_500, 5_000), Some(10.0));
+        assert_eq!(left(30_500, now_ms - 1), Some(30.0));
+        assert_eq!(left(-now_ms, 5_000), Some(24.0));
+        assert_eq!(left(-now_ms, now_ms - 1), None);
     }
 }

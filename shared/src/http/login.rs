@@ -1,4 +1,4 @@
-//! Requests find a database that lets us in, although passwords change.
+//! Keeps the database login valid across requests, although passwords change.
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -7,8 +7,8 @@ use axum::response::Response;
 
 use crate::database::Login;
 
-/// These routes, with the database's login renewed before a request if it is due, and after one that failed if it is
-/// refused: the next one then finds a new one.
+/// Wraps routes so that the database login is renewed before a request if it is due, and after a failed request if the
+/// database refused it. The next request then uses the new login.
 pub fn logged_in(routes: Router, login: Login) -> Router {
     routes.layer(from_fn_with_state(login, renewed))
 }

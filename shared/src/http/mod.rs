@@ -1,18 +1,27 @@
-//! What all functions that answer HTTP have in common.
+//! Everything that the functions with HTTP routes share.
 //!
 //! - [`edge`]: the outermost layer: a request's id, its line in the log, failures as problems
-//! - [`problem`]: errors as HTTP users see them (RFC 9457)
-//! - [`body`]: a request's body: its media type, its coding, and no more of its bytes than the limit
-//! - [`answer`], [`fields`]: answers in JSON and lists; query strings and forms
-//! - [`lambda`]: routes behind API Gateway
-//! - [`login`]: a database that lets requests in, although passwords change
-//! - [`database`]: how long the database has to answer, and what is answered when it does not
+//! - [`cross_site`]: rejects requests that another site makes a browser send
+//! - [`problem`], [`problem_type`]: errors as HTTP users see them (RFC 9457), and their types
+//! - [`body`]: request bodies: media type, content coding, size limit
+//! - [`answer`], [`fields`]: JSON responses and lists; query strings and forms
+//! - [`accept`], [`page`]: whether a caller prefers a page to JSON; the look of all pages
+//! - [`trace_context`]: the caller's trace
+//! - [`lambda`]: serving routes behind API Gateway; [`path`]: the paths that it passes on
+//! - [`login`]: keeps the database login valid
+//! - [`database`]: the database's time limit per request, and the response when it fails
 
+pub mod accept;
 pub mod answer;
 pub mod body;
+pub mod cross_site;
 pub mod database;
 pub mod edge;
 pub mod fields;
 pub mod lambda;
 pub mod login;
+pub mod page;
+pub mod path;
 pub mod problem;
+pub mod problem_type;
+pub mod trace_context;

@@ -5,99 +5,113 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-/// After how long a caller may try again what the broker or the database did not do.
+use super::problem_type::ProblemType;
+
+/// When a caller may retry after the broker or the database failed.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
-/// A problem with a stable code. What it says is for the caller: never a cause from within.
+/// A problem of some type. Its text is for the caller and never contains an internal cause.
 #[derive(Debug, Clone)]
 pub struct Problem {
+    kind: ProblemType,
     status: StatusCode,
-    code: &'static str,
-    title: &'static str,
     detail: String,
     retry_after_seconds: Option<u32>,
     members: Map<String, Value>,
 }
 
 impl Problem {
-    /// A problem of type `/problems/<code>`.
-    pub fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, title, detail: detail.into(), retry_after_seconds: None, members: Map::new() }
+    /// Creates a problem.
+    pub fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
+        Self { kind, status: kind.status, detail: detail.into(), retry_after_seconds: None, members: Map::new() }
     }
 
-    /// `500` with a constant text: the cause belongs in the log.
+    /// `500` with constant text. The cause belongs in the log.
     pub fn internal() -> Self {
         Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Internal error",
-            "Something went wrong on our side. The log has the cause under this request_id.",
+            ProblemType::INTERNAL,
+            "Something went wrong on our side. The log has the cause under this `request_id`.",
         )
     }
 
     /// `503` with `Retry-After`, when `what` (the broker, the database) does not answer.
     pub fn unavailable(what: &'static str) -> Self {
-        let mut problem = Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
-            "Temporarily unavailable",
-            format!("The {what} did not answer in time. Try again."),
-        );
-        problem.retry_after_seconds = Some(RETRY_AFTER_SECONDS);
-        problem
+        Self::new(ProblemType::UNAVAILABLE, format!("The {what} did not answer in time. Try again."))
+            .retry_after(RETRY_AFTER_SECONDS)
     }
 
-    /// `404` for a thing that is not there.
+    /// `404`: something does not exist.
     pub fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+        Self::new(ProblemType::NOT_FOUND, detail)
     }
 
-    /// `405`: what the route takes instead.
+    /// `405`: the route does not support the method.
     pub fn method_not_allowed(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed", detail)
+        Self::new(ProblemType::METHOD_NOT_ALLOWED, detail)
     }
 
-    /// `400`: the request, its query or a header cannot be read.
+    /// `400`: the request, its query or a header is malformed.
     pub fn malformed(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "malformed", "The request is malformed", detail)
+        Self::new(ProblemType::MALFORMED, detail)
     }
 
-    /// Adds a member to the problem's fields.
+    /// `413`: the request exceeds a limit.
+    pub fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(ProblemType::TOO_LARGE, detail)
+    }
+
+    /// `415`: the route does not support the media type.
+    pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
+        Self::new(ProblemType::MEDIA_TYPE, detail)
+    }
+
+    /// `415`: the route does not support the content coding.
+    pub fn unsupported_coding(detail: impl Into<String>) -> Self {
+        Self::new(ProblemType::CONTENT_ENCODING, detail)
+    }
+
+    /// Sets another status than its type's.
+    #[must_use]
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// Adds a member.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
         self
     }
 
-    /// With `Retry-After` (RFC 9110, section 10.2.3).
+    /// Adds `Retry-After` (RFC 9110, section 10.2.3).
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
     }
 
-    /// The status it is answered with.
+    /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.kind.code
     }
 
-    /// The problem's body for the request of this id.
+    /// Renders the body for a request id.
     pub fn body(&self, request_id: &str) -> Value {
         let mut fields = self.members.clone();
-        fields.insert("type".to_owned(), json!(format!("/problems/{}", self.code)));
-        fields.insert("title".to_owned(), json!(self.title));
+        fields.insert("type".to_owned(), json!(self.kind.uri()));
+        fields.insert("title".to_owned(), json!(self.kind.title));
         fields.insert("status".to_owned(), json!(self.status.as_u16()));
         fields.insert("detail".to_owned(), json!(self.detail));
         fields.insert("request_id".to_owned(), json!(request_id));
         Value::Object(fields)
     }
 
-    /// The answer to the request of this id.
+    /// Renders the response for a request id.
     pub fn respond(&self, request_id: &str) -> Response {
         let body = self.body(request_id).to_string();
         let mut response = (self.status, body).into_response();
@@ -110,7 +124,7 @@ impl Problem {
     }
 }
 
-/// Leaves the problem for the outermost layer to write, which knows the request's id.
+/// Passes the problem on to the outermost layer, which knows the request id and renders it.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();

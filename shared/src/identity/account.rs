@@ -1,17 +1,18 @@
-//! Accounts: the users' rows.
+//! Accounts: the rows of `sluice.users`.
 
 use std::sync::Arc;
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
 
-use super::caller::Role;
+use super::caller::Caller;
 use super::name::UserName;
+use crate::contract::Role;
 
-/// A user, with what is to know of them at a request.
+/// A user, with everything that a request needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Its number, which no other account ever has.
+    /// The account's number, which is never reused.
     pub id: i64,
     /// The name as it was registered.
     pub name: String,
@@ -21,37 +22,44 @@ pub struct Account {
     pub role: Role,
     /// The password's hash, a PHC string.
     pub(super) password_hash: String,
-    /// How often the password was changed.
+    /// The number of password changes.
     pub(super) generation: i32,
-    /// Until when the user is blocked, or was.
+    /// When the user's latest block ends or ended.
     pub(super) blocked_until_ms: Option<i64>,
 }
 
-/// An account as lists show it.
+impl Account {
+    /// Returns the user as the caller of a request.
+    pub(super) fn caller(&self) -> Caller {
+        Caller { id: self.id, name: self.name.clone(), key: self.key.clone(), role: self.role, grant: None }
+    }
+}
+
+/// An account in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// The name as it was registered.
     pub name: String,
-    /// The name as it is compared: the list's order.
+    /// The name as it is compared, which is also the sort order.
     pub key: String,
     /// What the user may do.
     pub role: Role,
     /// When the user registered, milliseconds since the Unix epoch.
     pub created_ms: i64,
-    /// Until when the user is blocked, or was.
+    /// When the user's latest block ends or ended.
     pub blocked_until_ms: Option<i64>,
 }
 
-/// What is under a name, be it anybody's or not.
+/// What the database has about a name, whether or not it belongs to a user.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Whose it is.
+    /// The user of that name.
     pub(super) account: Option<Arc<Account>>,
-    /// Until when the name is blocked, or was.
+    /// When the name's latest block ends or ended.
     pub(super) blocked_until_ms: Option<i64>,
 }
 
-/// What is under a name: by one statement, so that the time it takes does not tell whether there is such a user.
+/// Reads account and block of a name in one statement, so that response times do not reveal whether the user exists.
 pub(super) async fn find(executor: impl PgExecutor<'_>, key: &str) -> Result<Found, sqlx::Error> {
     const SELECT: &str = "
         select u.id, u.name, u.name_key, u.role, u.password_hash, u.generation, b.blocked_until_ms
@@ -76,7 +84,7 @@ pub(super) async fn find(executor: impl PgExecutor<'_>, key: &str) -> Result<Fou
     sqlx::query(SELECT).bind(key).try_map(read).fetch_one(executor).await
 }
 
-/// Adds an account. Answers whether the name was free.
+/// Adds an account. Returns whether the name was free.
 pub(super) async fn insert(pool: &PgPool, name: &UserName, hash: &str, role: Role) -> Result<bool, sqlx::Error> {
     const INSERT: &str = "
         insert into sluice.users (name, name_key, password_hash, role) values ($1, $2, $3, $4)
@@ -85,7 +93,7 @@ pub(super) async fn insert(pool: &PgPool, name: &UserName, hash: &str, role: Rol
     Ok(query.execute(pool).await?.rows_affected() > 0)
 }
 
-/// Makes an account an admin's, with this password. One that is there keeps its name.
+/// Creates an admin, or makes an existing account an admin, with this password. An existing account keeps its name.
 pub(super) async fn upsert_admin(pool: &PgPool, name: &UserName, hash: &str) -> Result<(), sqlx::Error> {
     const UPSERT: &str = "
         insert into sluice.users as u (name, name_key, password_hash, role) values ($1, $2, $3, 'admin')
@@ -95,16 +103,19 @@ pub(super) async fn upsert_admin(pool: &PgPool, name: &UserName, hash: &str) -> 
     Ok(())
 }
 
-/// Whether a name is taken.
-pub(super) async fn is_taken(pool: &PgPool, key: &str) -> Result<bool, sqlx::Error> {
+/// Returns whether a name is taken.
+///
+/// # Errors
+/// The database's error.
+pub async fn is_taken(pool: &PgPool, key: &str) -> Result<bool, sqlx::Error> {
     let query = sqlx::query_scalar("select exists (select from sluice.users where name_key = $1)");
     query.bind(key).fetch_one(pool).await
 }
 
-/// Lists accounts by name, those after `after`.
+/// Lists the accounts after the name `after`, in the order of names.
 ///
 /// # Errors
-/// What PostgreSQL answers.
+/// The database's error.
 pub async fn list(pool: &PgPool, after: &str, limit: i64) -> Result<Vec<Listed>, sqlx::Error> {
     const SELECT: &str = r#"
         select u.name, u.name_key, u.role, b.blocked_until_ms,
@@ -123,14 +134,41 @@ pub async fn list(pool: &PgPool, after: &str, limit: i64) -> Result<Vec<Listed>,
     sqlx::query(SELECT).bind(after).bind(limit).try_map(read).fetch_all(pool).await
 }
 
-/// Deletes an account of this name, the one of this number if there is one given. Answers whether it was there.
-pub(super) async fn delete(pool: &PgPool, key: &str, id: Option<i64>) -> Result<bool, sqlx::Error> {
-    let query = sqlx::query("delete from sluice.users where name_key = $1 and id = coalesce($2, id)");
-    Ok(query.bind(key).bind(id).execute(pool).await?.rows_affected() > 0)
+/// What became of a deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// The account is deleted.
+    Deleted,
+    /// There is no such account.
+    NotFound,
+    /// The account is the only admin's, and stays.
+    LastAdmin,
 }
 
-/// Changes the password of an account of this name: all that was given out under the old one is void. If `checked` is
-/// given, only of that very account and while its password is still the one that was checked. Answers whether it was.
+/// Deletes the account of this name, unless it is the only admin's; with `id`, only if it has that number.
+pub(super) async fn delete(pool: &PgPool, key: &str, id: Option<i64>) -> Result<Deletion, sqlx::Error> {
+    // Locks all admins, always in the same order, so that two who delete each other take turns and the second sees that
+    // only one is left.
+    const ADMINS: &str = "select name_key from sluice.users where role = 'admin' order by id for update";
+    const DELETE: &str = "delete from sluice.users where name_key = $1 and id = coalesce($2, id)";
+    let mut transaction = pool.begin().await?;
+    let admins: Vec<String> = sqlx::query_scalar(ADMINS).fetch_all(&mut *transaction).await?;
+    let deleted = sqlx::query(DELETE).bind(key).bind(id).execute(&mut *transaction).await?.rows_affected();
+    match (deleted, admins.as_slice()) {
+        (0, _) => Ok(Deletion::NotFound),
+        (_, [only]) if only == key => {
+            transaction.rollback().await?;
+            Ok(Deletion::LastAdmin)
+        }
+        _ => {
+            transaction.commit().await?;
+            Ok(Deletion::Deleted)
+        }
+    }
+}
+
+/// Changes the password of the account of this name and so invalidates its tokens. With `checked`, only if it is still
+/// that account and its password is still the one that was checked. Returns whether it was changed.
 pub(super) async fn set_password(
     pool: &PgPool,
     key: &str,
@@ -145,7 +183,7 @@ pub(super) async fn set_password(
     Ok(query.execute(pool).await?.rows_affected() > 0)
 }
 
-/// Replaces the hash of a password that has not changed meanwhile.
+/// Replaces the hash of a password that has not changed in the meantime.
 pub(super) async fn rehash(connection: &mut PgConnection, account: &Account, hash: &str) -> Result<(), sqlx::Error> {
     const UPDATE: &str = "update sluice.users set password_hash = $3 where id = $1 and password_hash = $2";
     sqlx::query(UPDATE).bind(account.id).bind(&account.password_hash).bind(hash).execute(connection).await?;

@@ -1,5 +1,5 @@
-//! Login attempts on their way to the topic `login`. They are committed to an outbox together with what they led to,
-//! and sent from there: a broker that does not answer delays them, and never a login.
+//! Login attempts on their way to the topic `login`. They are committed to an outbox together with their effect, and sent
+//! from there: a broker that does not answer delays them, but never a login.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,11 +9,10 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::contract::Registry;
-use crate::event_id::IDEMPOTENCY_KEY;
 use crate::kafka::{Outgoing, Producer, RecordHeader};
+use crate::record::headers::IDEMPOTENCY_KEY;
 
-/// On which way a password came.
+/// How the password was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Via {
@@ -23,21 +22,21 @@ pub enum Via {
     Basic,
 }
 
-/// What an attempt came to.
+/// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Outcome {
+pub(super) enum Verdict {
     Success,
     Failure,
     Blocked,
 }
 
-/// An attempt, as the contract `login` has it.
+/// An attempt, as the contract `login` describes it.
 #[derive(Debug, Serialize)]
 pub(super) struct Attempt<'a> {
     pub(super) user: &'a str,
     pub(super) at: String,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: Verdict,
     pub(super) via: Via,
     pub(super) source_ip: Option<&'a str>,
     pub(super) request_id: &'a str,
@@ -62,32 +61,30 @@ struct Inner {
     pool: PgPool,
     producer: Producer,
     topic: String,
-    /// Taken by the one that sends; after a failure, not before then.
+    /// Held by the task that sends. After a failure, the earliest time of the next try.
     not_before: Mutex<Instant>,
 }
 
 /// How long a request waits for its attempt to be sent.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// How long the broker is left alone after a failure.
+/// How long to wait after a failure before the next try.
 const PAUSE: Duration = Duration::from_secs(5);
 const AT_ONCE: i64 = 500;
 
 impl Relay {
-    /// Sends from `pool` to the topic of the stream `login`; none if there is no such stream.
-    pub fn of(registry: &Registry, pool: &PgPool, producer: &Producer) -> Option<Self> {
-        let topic = registry.stream("login")?.topic.clone();
-        let (pool, producer) = (pool.clone(), producer.clone());
-        Some(Self(Arc::new(Inner { pool, producer, topic, not_before: Mutex::new(Instant::now()) })))
+    /// Creates a relay from the outbox in `pool` to the topic of login attempts.
+    pub fn to_topic(topic: String, pool: PgPool, producer: Producer) -> Self {
+        Self(Arc::new(Inner { pool, producer, topic, not_before: Mutex::new(Instant::now()) }))
     }
 
-    /// Sends what is in the outbox, and waits a moment for it: on Lambda, nothing runs between requests. What is not
-    /// acknowledged meanwhile stays in the outbox, and is sent with the next. An attempt that is sent twice lands once.
+    /// Sends the outbox and waits a moment for it, because on Lambda nothing runs between requests. What is not
+    /// acknowledged in time stays in the outbox and is sent with the next attempt. An attempt that is sent twice lands once.
     pub async fn send(&self) {
         let inner = Arc::clone(&self.0);
         let _sent_or_late = tokio::time::timeout(PATIENCE, tokio::spawn(async move { inner.drain().await })).await;
     }
 
-    /// Sends what others have left in the outbox, again and again.
+    /// Keeps sending what is left in the outbox.
     pub async fn send_forever(self) {
         const EVERY: Duration = Duration::from_secs(1);
         loop {
@@ -109,7 +106,7 @@ impl Inner {
                 Ok(Drained::Some) => {}
                 Ok(Drained::Unacknowledged) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "login attempts cannot be read from their outbox");
+                    tracing::warn!(%error, "cannot read login attempts from the outbox");
                     break;
                 }
             }
@@ -140,7 +137,7 @@ impl Inner {
             found.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|((id, _), _)| *id).collect();
         sqlx::query("delete from sluice.login_outbox where id = any($1)").bind(&sent).execute(&self.pool).await?;
         if let Some(error) = answers.iter().find_map(|answer| answer.as_ref().err()) {
-            tracing::warn!(left = found.len() - sent.len(), %error, "login attempts stay in their outbox");
+            tracing::warn!(left = found.len() - sent.len(), %error, "login attempts stay in the outbox for now");
             return Ok(Drained::Unacknowledged);
         }
         let is_all = i64::try_from(found.len()).is_ok_and(|found| found < AT_ONCE);

@@ -1,42 +1,22 @@
-//! Who a request comes from, and what they may do.
+//! The caller of a request, and what a caller may do.
+
+use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
 
 use super::Denied;
+use super::grant::Grant;
+use crate::contract::{Contract, Role};
+use crate::http::edge::note_user;
 
-/// What a user may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Send events and ask what became of them.
-    User,
-    /// Everything.
-    Admin,
-}
-
-impl Role {
-    /// Its name in the database.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// The role of this name in the database.
-    pub(super) fn named(name: &str) -> Self {
-        if name == Self::Admin.name() { Self::Admin } else { Self::User }
-    }
-}
-
-/// The user whom a request comes from. As a handler's parameter it is there behind [`super::authenticated`] only.
+/// The user who sent a request, or whose service key did. Handlers can take it as a parameter behind
+/// [`super::authenticated`] and [`super::authenticated_or_key`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The account's number, which no other account ever has.
+    /// The account's number, which is never reused.
     pub id: i64,
     /// The name as it was registered.
     pub name: String,
@@ -44,23 +24,50 @@ pub struct Caller {
     pub key: String,
     /// What the user may do.
     pub role: Role,
+    /// What the service key may do that the request was sent with. `None`: it was sent by the user.
+    pub grant: Option<Arc<Grant>>,
 }
 
 impl Caller {
-    /// Whether the caller may post events of a stream that these roles may post to.
+    /// Checks that the caller may post events of a contract's stream.
     ///
     /// # Errors
     /// The caller may not.
-    pub fn may_post(&self, roles: &[Role]) -> Result<(), Denied> {
-        let may = roles.contains(&self.role) || (self.role == Role::Admin && !roles.is_empty());
-        if may { Ok(()) } else { Err(Denied::Forbidden) }
+    pub fn may_post(&self, contract: &Contract) -> Result<(), Denied> {
+        if contract.stream == Contract::LOGIN && contract.roles.is_empty() {
+            return Err(Denied::OwnStream);
+        }
+        let with_key = match &self.grant {
+            Some(grant) if grant.includes(contract) => true,
+            Some(_) => return Err(Denied::OtherStream),
+            None => false,
+        };
+        match (contract.roles.as_slice(), self.role) {
+            ([], _) if with_key => Ok(()),
+            ([], _) => Err(Denied::KeysOnly),
+            (_, Role::Admin) => Ok(()),
+            (roles, role) if roles.contains(&role) => Ok(()),
+            (_, Role::User) => Err(Denied::Forbidden),
+        }
     }
 
-    /// Whether the caller is an admin.
+    /// Checks that the caller is a user, and not a service key.
+    ///
+    /// # Errors
+    /// The request was sent with a service key.
+    pub fn must_be_user(&self) -> Result<(), Denied> {
+        match self.grant {
+            None => Ok(()),
+            Some(_) => Err(Denied::UsersOnly),
+        }
+    }
+
+    /// Checks that the caller is an admin.
     ///
     /// # Errors
     /// The caller is not.
     pub fn must_be_admin(&self) -> Result<(), Denied> {
+        self.must_be_user()?;
         match self.role {
             Role::Admin => Ok(()),
             Role::User => Err(Denied::Forbidden),
@@ -76,7 +83,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// An admin. As a handler's parameter it keeps others out.
+/// An admin. A handler that takes it as a parameter answers `403` to everyone else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin(pub Caller);
 
@@ -90,9 +97,10 @@ impl<S: Sync> FromRequestParts<S> for Admin {
     }
 }
 
-/// Lets everyone in as an admin, where nobody is asked for a name: for measuring what asking costs, and for tests of other things.
+/// Treats every request as an admin's. For measuring the cost of authentication, and for tests of other parts.
 pub async fn anyone(mut request: Request, next: Next) -> Response {
-    let caller = Caller { id: 0, name: "anyone".to_owned(), key: "anyone".to_owned(), role: Role::Admin };
+    let caller = Caller { id: 0, name: "anyone".to_owned(), key: "anyone".to_owned(), role: Role::Admin, grant: None };
+    note_user(&caller.name);
     request.extensions_mut().insert(caller);
     next.run(request).await
 }

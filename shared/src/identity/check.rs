@@ -1,4 +1,4 @@
-//! The check of a password: counted first, then compared, then noted.
+//! Checking a password: the attempt is counted, the password is compared, the result is recorded.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgConnection;
 
 use super::account::{self, Account};
-use super::attempt::{self, Attempt, Outcome};
+use super::attempt::{self, Attempt, Verdict};
 use super::denied::Denied;
 use super::lockout::{self, Admission};
 use super::name::UserName;
@@ -15,25 +15,25 @@ use super::{Identity, Inner, Via};
 use crate::http::database::in_time;
 use crate::http::edge::Origin;
 
-/// A password that is to be checked.
-struct Checked {
+/// A caller who claims a name with a password.
+struct Claimant {
     name: UserName,
-    /// None: the attempt is counted and not told.
+    /// `None`: the attempt is counted but not published.
     via: Option<Via>,
     origin: Origin,
 }
 
-/// What may be compared, and since when it is counted.
+/// A password that may be compared, and when its attempt was counted.
 struct Admitted {
     account: Option<Arc<Account>>,
     at_ms: i64,
 }
 
 impl Identity {
-    /// The account whose password this is. An attempt, told as `via` unless there is none.
+    /// Returns the account if its password is correct. The attempt is published with `via`, if given.
     ///
     /// # Errors
-    /// The password is wrong, the name is blocked, or something does not do its part in time.
+    /// The password is wrong, the name is blocked, or the database or hashing does not finish in time.
     pub(super) async fn check(
         &self,
         name: &UserName,
@@ -41,41 +41,41 @@ impl Identity {
         via: Option<Via>,
         origin: &Origin,
     ) -> Result<Arc<Account>, Denied> {
-        let checked = Checked { name: name.clone(), via, origin: origin.clone() };
+        let claimant = Claimant { name: name.clone(), via, origin: origin.clone() };
         let inner = Arc::clone(&self.0);
-        // By itself: a caller who hangs up does not keep an attempt from being counted.
-        let check = tokio::spawn(async move { inner.check(checked, password).await });
+        // In its own task: a caller who hangs up must not keep the attempt from being counted.
+        let check = tokio::spawn(async move { inner.check(claimant, password).await });
         check.await.unwrap_or(Err(Denied::Fault))
     }
 }
 
 impl Inner {
-    async fn check(&self, checked: Checked, password: Password) -> Result<Arc<Account>, Denied> {
-        // An answer for the blocked that takes no turn from others.
-        let until_ms = in_time(lockout::blocked_until(&self.pool, checked.name.key(), self.clock.now_ms())).await?;
+    async fn check(&self, claimant: Claimant, password: Password) -> Result<Arc<Account>, Denied> {
+        // Blocked users are answered here, without waiting for a hashing permit.
+        let until_ms = in_time(lockout::blocked_until(&self.pool, claimant.name.key(), self.clock.now_ms())).await?;
         if let Some(until_ms) = until_ms {
             let mut connection = in_time(self.pool.acquire()).await?;
-            in_time(self.tell(&mut connection, &checked, None, Outcome::Blocked)).await?;
+            in_time(self.tell(&mut connection, &claimant, None, Verdict::Blocked)).await?;
             drop(connection);
             self.relay().await;
             return Err(self.blocked(until_ms));
         }
-        let outcome = self.compare(&checked, password).await;
+        let outcome = self.compare(&claimant, password).await;
         self.relay().await;
         outcome
     }
 
-    async fn compare(&self, checked: &Checked, password: Password) -> Result<Arc<Account>, Denied> {
+    async fn compare(&self, claimant: &Claimant, password: Password) -> Result<Arc<Account>, Denied> {
         const PATIENCE: Duration = Duration::from_secs(15);
         const PAUSE: Duration = Duration::from_millis(10);
         let begun = Instant::now();
         loop {
             let turn = self.hasher.turn().await?;
-            match in_time(self.admit(checked)).await? {
+            match in_time(self.admit(claimant)).await? {
                 Ok(admitted) => {
                     let stored = admitted.account.as_ref().map(|account| account.password_hash.clone());
                     let compared = turn.compare(password, stored).await?;
-                    return in_time(self.settle(checked, admitted, compared)).await;
+                    return in_time(self.settle(claimant, admitted, compared)).await;
                 }
                 Err(Admission::Wait) if begun.elapsed() < PATIENCE => {
                     drop(turn);
@@ -87,16 +87,16 @@ impl Inner {
         }
     }
 
-    /// Counts the attempt, if it is not too late for it.
-    async fn admit(&self, checked: &Checked) -> Result<Result<Admitted, Admission>, sqlx::Error> {
+    /// Counts the attempt, unless the name is blocked.
+    async fn admit(&self, claimant: &Claimant) -> Result<Result<Admitted, Admission>, sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
         let now_ms = self.clock.now_ms();
-        let mut count = lockout::lock(&mut transaction, &checked.name, now_ms).await?;
-        let account = account::find(&mut *transaction, checked.name.key()).await?.account;
+        let mut count = lockout::lock(&mut transaction, &claimant.name, now_ms).await?;
+        let account = account::find(&mut *transaction, claimant.name.key()).await?.account;
         let admission = count.admit(self.lockout, now_ms);
-        lockout::store(&mut transaction, checked.name.key(), &count).await?;
+        lockout::store(&mut transaction, claimant.name.key(), &count).await?;
         if matches!(admission, Admission::Blocked { .. }) {
-            self.tell(&mut transaction, checked, account.as_deref(), Outcome::Blocked).await?;
+            self.tell(&mut transaction, claimant, account.as_deref(), Verdict::Blocked).await?;
         }
         transaction.commit().await?;
         match admission {
@@ -105,20 +105,20 @@ impl Inner {
         }
     }
 
-    /// Notes what the attempt came to.
+    /// Records the attempt's result.
     async fn settle(
         &self,
-        checked: &Checked,
+        claimant: &Claimant,
         Admitted { account, at_ms }: Admitted,
         compared: Compared,
     ) -> Result<Arc<Account>, Denied> {
         let mut transaction = self.pool.begin().await?;
         let now_ms = self.clock.now_ms();
-        let mut count = lockout::lock(&mut transaction, &checked.name, now_ms).await?;
-        let checked_account = match (compared, account) {
+        let mut count = lockout::lock(&mut transaction, &claimant.name, now_ms).await?;
+        let result = match (compared, account) {
             (Compared::Same { rehashed }, Some(mut account)) => {
                 count.succeed(at_ms);
-                self.tell(&mut transaction, checked, Some(&account), Outcome::Success).await?;
+                self.tell(&mut transaction, claimant, Some(&account), Verdict::Success).await?;
                 if let Some(hash) = rehashed {
                     account::rehash(&mut transaction, &account, &hash).await?;
                     Arc::make_mut(&mut account).password_hash = hash;
@@ -127,36 +127,36 @@ impl Inner {
             }
             (Compared::Same { .. } | Compared::Differs, account) => {
                 count.fail(self.lockout, at_ms, now_ms);
-                self.tell(&mut transaction, checked, account.as_deref(), Outcome::Failure).await?;
+                self.tell(&mut transaction, claimant, account.as_deref(), Verdict::Failure).await?;
                 lockout::forget(&mut transaction, self.lockout, now_ms).await?;
                 Err(Denied::WrongPassword)
             }
         };
-        lockout::store(&mut transaction, checked.name.key(), &count).await?;
+        lockout::store(&mut transaction, claimant.name.key(), &count).await?;
         transaction.commit().await?;
-        // It may be blocked now, or have another hash.
-        self.known.forget(checked.name.key());
-        checked_account
+        // The account may be blocked by now, or have another hash.
+        self.remembered.forget(claimant.name.key());
+        result
     }
 
     async fn tell(
         &self,
         connection: &mut PgConnection,
-        checked: &Checked,
+        claimant: &Claimant,
         account: Option<&Account>,
-        outcome: Outcome,
+        outcome: Verdict,
     ) -> Result<(), sqlx::Error> {
-        let (Some(_), Some(via)) = (&self.relay, checked.via) else {
+        let (Some(_), Some(via)) = (&self.relay, claimant.via) else {
             return Ok(());
         };
         let at = jiff::Timestamp::from_millisecond(self.clock.now_ms()).unwrap_or_default().to_string();
         let attempt = Attempt {
-            user: account.map_or(checked.name.shown(), |account| &account.name),
+            user: account.map_or(claimant.name.shown(), |account| &account.name),
             at,
             outcome,
             via,
-            source_ip: checked.origin.source_ip.as_deref(),
-            request_id: &checked.origin.request_id,
+            source_ip: claimant.origin.source_ip.as_deref(),
+            request_id: &claimant.origin.request_id,
         };
         attempt::record(connection, &attempt).await
     }

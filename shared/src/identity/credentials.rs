@@ -1,4 +1,4 @@
-//! `Authorization`: what a request says of who it comes from.
+//! The `Authorization` header.
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -7,19 +7,22 @@ use base64_simd::STANDARD;
 use super::Denied;
 use super::name::UserName;
 use super::password::Password;
+use super::service_key::{self, ServiceKey};
 
-/// What a request carries.
+/// A request's credentials.
 #[derive(Debug)]
 pub(super) enum Credentials {
     /// A name and a password (RFC 7617).
     Basic { name: UserName, password: Password },
     /// A token (RFC 6750).
     Bearer(String),
+    /// A service key, which is sent like a token.
+    Key(ServiceKey),
 }
 
 impl Credentials {
-    /// The request's credentials: one header, its scheme in any case.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Denied> {
+    /// Reads the credentials: a single header, its scheme in any case.
+    pub(super) fn from_headers(headers: &HeaderMap) -> Result<Self, Denied> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
             return Err(Denied::Missing);
@@ -29,11 +32,14 @@ impl Credentials {
         let rest = rest.trim_ascii();
         if scheme.eq_ignore_ascii_case(b"bearer") {
             let token = std::str::from_utf8(rest).map_err(|_| Denied::InvalidToken)?;
+            if token.starts_with(service_key::PREFIX) {
+                return ServiceKey::parse(token).map(Self::Key).ok_or(Denied::InvalidKey);
+            }
             Ok(Self::Bearer(token.to_owned()))
         } else if scheme.eq_ignore_ascii_case(b"basic") {
             let (name, password) = basic(rest).ok_or(Denied::Missing)?;
-            // Nobody has a name that is none, and everybody may know: it is neither looked up nor counted.
-            let name = UserName::parse(&name).map_err(|_| Denied::WrongPassword)?;
+            // An invalid name belongs to no user, which is no secret: it is neither looked up nor counted.
+            let name = UserName::parse_existing(&name).map_err(|_| Denied::WrongPassword)?;
             Ok(Self::Basic { name, password })
         } else {
             Err(Denied::Missing)
@@ -57,7 +63,7 @@ mod tests {
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_str(value).ok()?);
         }
-        Credentials::of(&headers).ok()
+        Credentials::from_headers(&headers).ok()
     }
 
     #[test]
@@ -71,7 +77,18 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_no_credentials() {
+    fn a_bearer_token_that_begins_like_a_service_key_is_one_or_invalid() {
+        let key = ServiceKey::generate();
+        let found = of(&[&format!("Bearer {}", key.reveal())]);
+        assert!(matches!(&found, Some(Credentials::Key(found)) if *found == key), "{found:?}");
+        assert!(matches!(of(&["Bearer SLK_a"]), Some(Credentials::Bearer(_))));
+        for mistyped in ["slk_", "slk_a", &format!("{}0", key.reveal()), &key.reveal()[..52]] {
+            assert!(of(&[&format!("Bearer {mistyped}")]).is_none(), "{mistyped}");
+        }
+    }
+
+    #[test]
+    fn unreadable_headers_carry_no_credentials() {
         assert!(matches!(of(&["Bearer a.b.c"]), Some(Credentials::Bearer(token)) if token == "a.b.c"));
         let without_colon = format!("Basic {}", STANDARD.encode_to_string("ann"));
         let not_text = format!("Basic {}", STANDARD.encode_to_string(b"\xff:\xff"));

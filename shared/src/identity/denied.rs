@@ -1,47 +1,63 @@
-//! Why a caller is not let through, and how that is answered.
+//! Why a caller is denied, and the response.
 
+use axum::http::HeaderValue;
 use axum::http::header::WWW_AUTHENTICATE;
-use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::password::{Busy, Unhashable};
+use super::password::{Busy, HashError, Unhashable};
 use crate::http::database;
 use crate::http::problem::Problem;
+use crate::http::problem_type::ProblemType;
 
-/// Why a caller is not let through.
+/// Why a caller is denied.
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
-    /// `401`: no credentials, or none that can be read.
+    /// `401`: no readable credentials.
     #[error("no credentials")]
     Missing,
-    /// `401`: the token is not valid, or not any more.
+    /// `401`: the token is invalid or has expired.
     #[error("invalid token")]
     InvalidToken,
-    /// `401`: there is no such user, or the password is another.
+    /// `401`: there is no such service key, or it has expired.
+    #[error("invalid service key")]
+    InvalidKey,
+    /// `401`: there is no such user, or the password is wrong.
     #[error("wrong password")]
     WrongPassword,
     /// `403`: too many attempts have failed.
     #[error("blocked")]
     Blocked {
-        /// Until it may be tried again.
+        /// How long until the next attempt is allowed.
         retry_after_seconds: u32,
     },
     /// `403`: the user's role does not allow it.
     #[error("forbidden")]
     Forbidden,
+    /// `403`: the service key is not for this stream.
+    #[error("a service key for other streams")]
+    OtherStream,
+    /// `403`: service keys do not work on this route.
+    #[error("only users")]
+    UsersOnly,
+    /// `403`: the contract's stream has no roles, so only service keys may post to it.
+    #[error("only service keys may post")]
+    KeysOnly,
+    /// `403`: the stream is written by Sluice itself.
+    #[error("only the gateway may post")]
+    OwnStream,
     /// `503`: too many passwords are being compared.
     #[error("busy")]
     Busy,
     /// `500`: a password cannot be hashed.
     #[error(transparent)]
     Unhashable(#[from] Unhashable),
-    /// `500`: a token cannot be written.
-    #[error("a token cannot be written: {0}")]
+    /// `500`: the token cannot be signed.
+    #[error("cannot sign a token: {0}")]
     Token(#[source] jsonwebtoken::errors::Error),
-    /// `500`: a fault of ours, which is in the log.
-    #[error("a check of a password broke off")]
+    /// `500`: a bug, whose cause is in the log.
+    #[error("checking a password was aborted")]
     Fault,
-    /// `503` or `500`: the database does not do its part.
+    /// `503` or `500`: the database failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
 }
@@ -52,35 +68,49 @@ impl From<Busy> for Denied {
     }
 }
 
+impl From<HashError> for Denied {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Busy => Self::Busy,
+            HashError::Unhashable(error) => Self::Unhashable(error),
+        }
+    }
+}
+
 impl Denied {
-    /// The problem as the caller sees it.
+    /// Returns the problem that the caller sees.
     pub fn problem(&self) -> Problem {
-        let unauthorized =
-            |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Authentication is required", detail);
+        let unauthorized = |detail: &str| Problem::new(ProblemType::UNAUTHORIZED, detail);
+        let forbidden = |detail: &str| Problem::new(ProblemType::FORBIDDEN, detail);
         match self {
-            Self::Missing => unauthorized("Send a registered user's Basic credentials, or a Bearer token from /login."),
-            Self::InvalidToken => unauthorized("The token is not valid, or not any more. /login gives another."),
+            Self::Missing => {
+                unauthorized("Send Basic credentials of a registered user, or a Bearer token from `/login`.")
+            }
+            Self::InvalidToken => unauthorized("The token is invalid or has expired. Get a new one from `/login`."),
+            Self::InvalidKey => unauthorized(
+                "The service key is mistyped, deleted or expired, or its user is deleted. `POST /keys` creates another.",
+            ),
             Self::WrongPassword => {
-                unauthorized("There is no such user, or the password is another.").with("error", "Wrong password")
+                unauthorized("The user does not exist, or the password is wrong.").with("error", "Wrong password")
             }
             Self::Blocked { retry_after_seconds } => Problem::new(
-                StatusCode::FORBIDDEN,
-                "blocked",
-                "The user is blocked",
-                "Too many attempts have failed. Try again later.",
+                ProblemType::BLOCKED,
+                "Too many attempts failed. Try again after the time in `Retry-After`.",
             )
             .retry_after(*retry_after_seconds),
-            Self::Forbidden => Problem::new(
-                StatusCode::FORBIDDEN,
-                "forbidden",
-                "This is not allowed",
-                "Your role does not allow this.",
+            Self::Forbidden => forbidden("Your role does not allow this."),
+            Self::OtherStream => forbidden(
+                "This service key is not for this stream. `GET /keys` lists each key's streams; a stream whose contract \
+                 has no roles must be named in a key that an admin creates.",
             ),
+            Self::UsersOnly => forbidden(
+                "A service key can only post events and read receipts. Use Basic credentials or a token from `/login` here.",
+            ),
+            Self::KeysOnly => forbidden("Only service keys may post to this stream: its contract has no roles."),
+            Self::OwnStream => forbidden("Only the gateway itself writes to this stream."),
             Self::Busy => Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "Temporarily unavailable",
-                "Too many passwords are being compared. Try again.",
+                ProblemType::UNAVAILABLE,
+                "The server is busy checking passwords. Try again after the time in `Retry-After`.",
             )
             .retry_after(5),
             Self::Unhashable(_) | Self::Token(_) | Self::Fault => Problem::internal(),
@@ -88,14 +118,19 @@ impl Denied {
         }
     }
 
-    /// Writes the cause into the log, if it is not the caller's.
+    /// Logs the cause, unless it is the caller's mistake.
     pub fn log(&self) {
         match self {
             Self::Missing
             | Self::InvalidToken
+            | Self::InvalidKey
             | Self::WrongPassword
             | Self::Blocked { .. }
             | Self::Forbidden
+            | Self::OtherStream
+            | Self::UsersOnly
+            | Self::KeysOnly
+            | Self::OwnStream
             | Self::Fault => {}
             Self::Busy => tracing::warn!("too many passwords are being compared"),
             Self::Unhashable(_) | Self::Token(_) => tracing::error!("{self}"),
@@ -103,13 +138,17 @@ impl Denied {
         }
     }
 
-    /// The one challenge that a `401` carries (RFC 9110, section 11.6.1): API Gateway passes one value only.
+    /// Returns the single challenge of a `401` (RFC 9110, section 11.6.1). API Gateway passes only one value.
     fn challenge(&self) -> Option<&'static str> {
         match self {
-            Self::InvalidToken => Some("Bearer error=\"invalid_token\""),
+            Self::InvalidToken | Self::InvalidKey => Some("Bearer error=\"invalid_token\""),
             Self::Missing | Self::WrongPassword => Some("Basic realm=\"sluice\", charset=\"UTF-8\""),
             Self::Blocked { .. }
             | Self::Forbidden
+            | Self::OtherStream
+            | Self::UsersOnly
+            | Self::KeysOnly
+            | Self::OwnStream
             | Self::Busy
             | Self::Unhashable(_)
             | Self::Token(_)

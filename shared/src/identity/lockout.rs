@@ -1,50 +1,51 @@
-//! Lockout: who fails too often is blocked for a while. An attempt is counted before its password is compared, so that
-//! guesses at once, in any number of processes, do not pass the limit.
+//! Lockout: repeated wrong passwords block the account for a while. An attempt is counted before its password is compared,
+//! so that parallel guesses in any number of processes cannot exceed the limit.
 
 use sqlx::{PgConnection, PgPool, Row as _};
 
 use super::name::UserName;
 
-/// How much guessing is borne.
+/// How many failed attempts are tolerated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
-    /// This many failed attempts block: `BLOCK_AFTER`.
+    /// The number of failed attempts that block: `BLOCK_AFTER`.
     pub after: usize,
-    /// Within this many milliseconds: `BLOCK_WINDOW_SECONDS`.
+    /// The time in which they count, in milliseconds: `BLOCK_WINDOW_SECONDS`.
     pub window_ms: i64,
-    /// For this many milliseconds: `BLOCK_FOR_SECONDS`.
+    /// The length of a block, in milliseconds: `BLOCK_FOR_SECONDS`.
     pub for_ms: i64,
 }
 
-/// Comparing a password takes less, unless its process is gone: then the attempt counts as failed.
+/// Longer than comparing a password takes. An attempt still in flight after that belongs to a dead process and counts as
+/// failed.
 const CHECK_MOST_MS: i64 = 30_000;
 
-/// What is counted of a name.
+/// The counts of a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Count {
-    /// When attempts failed.
+    /// The times of failed attempts.
     failed_at_ms: Vec<i64>,
-    /// When attempts began whose passwords are still being compared.
+    /// The start times of attempts whose passwords are still being compared.
     checking_at_ms: Vec<i64>,
     blocked_until_ms: Option<i64>,
 }
 
-/// What becomes of an attempt.
+/// The decision about an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
     /// Its password may be compared.
     Admitted,
-    /// As many others are being compared as may still fail: their outcome decides.
+    /// The remaining attempts are all in flight: wait for their results.
     Wait,
-    /// It is too late.
+    /// The name is blocked.
     Blocked {
-        /// Until when.
+        /// When the block ends.
         until_ms: i64,
     },
 }
 
 impl Count {
-    /// Decides over an attempt and counts it, if it is admitted.
+    /// Decides about an attempt, and counts it if it is admitted.
     pub(super) fn admit(&mut self, rule: Rule, now_ms: i64) -> Admission {
         if let Some(until_ms) = self.blocked_until_ms {
             if until_ms > now_ms {
@@ -66,10 +67,10 @@ impl Count {
         }
     }
 
-    /// Notes that the attempt that was admitted at `at_ms` failed.
+    /// Records that the attempt admitted at `at_ms` failed.
     pub(super) fn fail(&mut self, rule: Rule, at_ms: i64, now_ms: i64) {
         if !self.take(at_ms) {
-            // The block was lifted meanwhile, and counting has started anew.
+            // The block was lifted in the meantime, and counting has restarted.
             return;
         }
         self.failed_at_ms.push(at_ms);
@@ -79,7 +80,7 @@ impl Count {
         }
     }
 
-    /// Notes that the attempt that was admitted at `at_ms` succeeded.
+    /// Records that the attempt admitted at `at_ms` succeeded.
     pub(super) fn succeed(&mut self, at_ms: i64) {
         self.take(at_ms);
     }
@@ -96,7 +97,7 @@ impl Count {
     }
 }
 
-/// Locks what is counted of a name until the transaction ends.
+/// Locks the counts of a name until the transaction ends.
 pub(super) async fn lock(connection: &mut PgConnection, name: &UserName, now_ms: i64) -> Result<Count, sqlx::Error> {
     const UPSERT: &str = "
         insert into sluice.blocks as b (name_key, name, touched_at_ms) values ($1, $2, $3)
@@ -110,7 +111,7 @@ pub(super) async fn lock(connection: &mut PgConnection, name: &UserName, now_ms:
     })
 }
 
-/// Stores what is counted of a name that is locked.
+/// Stores the counts of a locked name.
 pub(super) async fn store(connection: &mut PgConnection, name_key: &str, count: &Count) -> Result<(), sqlx::Error> {
     const UPDATE: &str = "
         update sluice.blocks set failed_at_ms = $2, checking_at_ms = $3, blocked_until_ms = $4 where name_key = $1";
@@ -124,10 +125,10 @@ pub(super) async fn store(connection: &mut PgConnection, name_key: &str, count: 
     Ok(())
 }
 
-/// The names that are blocked, as they were given: users as they registered, others as they were tried.
+/// Lists blocked names as they were given: users as they registered, unknown names as they were tried.
 ///
 /// # Errors
-/// What PostgreSQL answers.
+/// The database's error.
 pub async fn blocked(pool: &PgPool, now_ms: i64) -> Result<Vec<String>, sqlx::Error> {
     const SELECT: &str = "
         select coalesce(u.name, b.name) from sluice.blocks b left join sluice.users u using (name_key)
@@ -135,23 +136,23 @@ pub async fn blocked(pool: &PgPool, now_ms: i64) -> Result<Vec<String>, sqlx::Er
     sqlx::query_scalar(SELECT).bind(now_ms).fetch_all(pool).await
 }
 
-/// Until when a name is blocked, if it is.
+/// Returns when a name's block ends, if it is blocked.
 pub(super) async fn blocked_until(pool: &PgPool, name_key: &str, now_ms: i64) -> Result<Option<i64>, sqlx::Error> {
     const SELECT: &str = "select blocked_until_ms from sluice.blocks where name_key = $1 and blocked_until_ms > $2";
     sqlx::query_scalar(SELECT).bind(name_key).bind(now_ms).fetch_optional(pool).await
 }
 
-/// Lifts a name's block; counting starts anew. Answers whether there was one.
+/// Lifts a name's block and restarts counting. Returns whether there was one.
 ///
 /// # Errors
-/// What PostgreSQL answers.
+/// The database's error.
 pub async fn lift(pool: &PgPool, name_key: &str, now_ms: i64) -> Result<bool, sqlx::Error> {
     const DELETE: &str = "delete from sluice.blocks where name_key = $1 and blocked_until_ms > $2";
     let lifted = sqlx::query(DELETE).bind(name_key).bind(now_ms).execute(pool).await?;
     Ok(lifted.rows_affected() > 0)
 }
 
-/// Forgets names of which nothing counts any more.
+/// Deletes names whose counts have all expired.
 pub(super) async fn forget(connection: &mut PgConnection, rule: Rule, now_ms: i64) -> Result<(), sqlx::Error> {
     const DELETE: &str = "
         delete from sluice.blocks where name_key in (
@@ -178,19 +179,19 @@ mod tests {
     }
 
     #[test]
-    fn the_last_failure_is_still_admitted_and_what_follows_is_blocked() {
+    fn the_last_failure_is_admitted_and_later_attempts_are_blocked() {
         let mut count = Count::default();
         let outcomes: Vec<_> = (0..4).map(|now_ms| fail(&mut count, now_ms)).collect();
         let blocked = Admission::Blocked { until_ms: 900_002 };
         assert_eq!(outcomes, [Admission::Admitted, Admission::Admitted, Admission::Admitted, blocked]);
-        // Attempts meanwhile do not extend it, and afterwards counting starts anew.
+        // Attempts during the block do not extend it, and counting restarts afterwards.
         assert_eq!(fail(&mut count, 900_001), blocked);
         let outcomes: Vec<_> = (900_002..900_005).map(|now_ms| fail(&mut count, now_ms)).collect();
         assert_eq!(outcomes, [Admission::Admitted; 3]);
     }
 
     #[test]
-    fn failures_count_within_the_window_only() {
+    fn failures_count_only_within_the_window() {
         let mut count = Count::default();
         for now_ms in [0, 30_000, 60_000, 90_000, 120_000] {
             assert_eq!(fail(&mut count, now_ms), Admission::Admitted, "{now_ms}");
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_at_once_wait_for_those_before_them() {
+    fn concurrent_attempts_wait_for_earlier_ones() {
         let mut count = Count::default();
         for now_ms in 0..3 {
             assert_eq!(count.admit(RULE, now_ms), Admission::Admitted);
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_whose_process_is_gone_counts_as_failed() {
+    fn an_attempt_whose_process_died_counts_as_failed() {
         let mut count = Count::default();
         for now_ms in 0..3 {
             count.admit(RULE, now_ms);
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_after_a_block_was_lifted_does_not_count() {
+    fn a_failure_that_started_before_a_block_was_lifted_does_not_count() {
         let mut count = Count::default();
         count.admit(RULE, 0);
         let mut lifted = Count::default();

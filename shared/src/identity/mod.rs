@@ -1,8 +1,8 @@
-//! Users: who a request comes from, and who is blocked for guessing.
+//! Users: who sent a request, and who is blocked after repeated wrong passwords.
 //!
-//! A request's way: [`authenticated`] → its `credentials` → what the process remembers (`known`) or, where it does not,
-//! the database: `account` for a token, a `check` of the password for Basic credentials. A check is counted
-//! (`lockout`) before the password is compared (`password`), and told (`attempt`) to the topic `login`.
+//! The path of a request: [`authenticated`] → its `credentials` → what the process remembers (`remembered`), otherwise the
+//! database: `account` for a token, `keys` for a service key, a `check` of the password for Basic credentials. A check is
+//! counted (`lockout`) before the password is compared (`password`), and published (`attempt`) to the topic `login`.
 
 pub mod account;
 mod attempt;
@@ -10,10 +10,15 @@ mod caller;
 mod check;
 mod credentials;
 mod denied;
-mod known;
+mod grant;
+mod key_check;
+pub mod keys;
 pub mod lockout;
 pub mod name;
 pub mod password;
+mod remembered;
+mod remembered_keys;
+mod service_key;
 mod settings;
 mod token;
 
@@ -27,21 +32,25 @@ use axum::response::{IntoResponse as _, Response};
 use sqlx::PgPool;
 
 pub use self::attempt::{Relay, Via};
-pub use self::caller::{Admin, Caller, Role, anyone};
+pub use self::caller::{Admin, Caller, anyone};
 pub use self::denied::Denied;
+pub use self::grant::Grant;
+pub use self::service_key::ServiceKey;
 pub use self::settings::IdentitySettings;
 pub use self::token::{TokenKeys, Tokens};
 
-use self::account::{Account, Found};
+use self::account::{Account, Deletion, Found};
 use self::credentials::Credentials;
-use self::known::Known;
 use self::name::UserName;
 use self::password::{Hasher, Password};
-use crate::clock::Clock;
+use self::remembered::Remembered;
+use self::remembered_keys::RememberedKeys;
+pub use crate::contract::Role;
 use crate::http::database::in_time;
-use crate::http::edge::Origin;
+use crate::http::edge::{Origin, note_user};
+use crate::process::clock::Clock;
 
-/// Who users are. One for a process.
+/// The users of the gateway. There is one value per process.
 #[derive(Clone)]
 pub struct Identity(Arc<Inner>);
 
@@ -51,16 +60,17 @@ struct Inner {
     tokens: Tokens,
     lockout: lockout::Rule,
     hasher: Hasher,
-    known: Known,
-    /// None: no contract speaks of login attempts, and nobody is told of them.
+    remembered: Remembered,
+    remembered_keys: RememberedKeys,
+    /// `None`: no contract describes login attempts, so they are not published.
     relay: Option<Relay>,
 }
 
-/// More at once would not be quicker: argon2 keeps a processor busy. Nor is there memory for many: 19 MiB each.
+/// More hashes in parallel would not be faster, because argon2 keeps a processor busy, and each needs 19 MiB.
 const MOST_HASHES_AT_ONCE: usize = 4;
 
 impl Identity {
-    /// Users of `pool`; attempts are told through `relay`.
+    /// Manages the users in `pool` and publishes attempts through `relay`.
     pub fn new(pool: PgPool, clock: Clock, settings: &IdentitySettings, relay: Option<Relay>) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self(Arc::new(Inner {
@@ -69,24 +79,44 @@ impl Identity {
             tokens: Tokens::new(&settings.token_keys, settings.token_for),
             lockout: settings.lockout,
             hasher: Hasher::new(processors.min(MOST_HASHES_AT_ONCE)),
-            known: Known::new(),
+            remembered: Remembered::new(),
+            remembered_keys: RememberedKeys::new(),
             relay,
         }))
     }
 
-    /// The user whom a request comes from.
+    /// Identifies the user who sent a request.
     ///
     /// # Errors
-    /// It does not say, or what it says does not hold.
+    /// The credentials are missing or wrong, or a service key's.
     pub async fn authenticate(&self, headers: &HeaderMap, origin: &Origin) -> Result<Caller, Denied> {
-        let account = match Credentials::of(headers)? {
-            Credentials::Bearer(token) => self.bearer(&token).await?,
-            Credentials::Basic { name, password } => self.basic(&name, password, origin).await?,
-        };
-        Ok(Caller { id: account.id, name: account.name.clone(), key: account.key.clone(), role: account.role })
+        let caller = self.authenticate_or_key(headers, origin).await?;
+        caller.must_be_user()?;
+        Ok(caller)
     }
 
-    /// A token for whoever knows the password, and for how many seconds it is valid.
+    /// Identifies the user who sent a request, or whose service key did.
+    ///
+    /// # Errors
+    /// The credentials are missing or wrong.
+    pub async fn authenticate_or_key(&self, headers: &HeaderMap, origin: &Origin) -> Result<Caller, Denied> {
+        let account = match Credentials::from_headers(headers)? {
+            Credentials::Bearer(token) => self.bearer(&token).await?,
+            Credentials::Basic { name, password } => self.basic(&name, password, origin).await?,
+            Credentials::Key(key) => return self.caller_with_key(&key).await,
+        };
+        Ok(account.caller())
+    }
+
+    /// Returns the user of this name, as the caller of a request.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn user(&self, name: &UserName) -> Result<Option<Caller>, Denied> {
+        Ok(self.read(name.key()).await?.account.map(|account| account.caller()))
+    }
+
+    /// Issues a token for a correct password. Returns it with the seconds that it is valid for.
     ///
     /// # Errors
     /// The password is wrong, or the name blocked.
@@ -96,10 +126,10 @@ impl Identity {
         Ok((token, self.0.tokens.valid_for_seconds()))
     }
 
-    /// Adds a user. Answers whether the name was free.
+    /// Adds a user. Returns whether the name was free.
     ///
     /// # Errors
-    /// The database, or hashing, does not do its part.
+    /// The database or hashing failed.
     pub async fn register(&self, name: &UserName, password: Password) -> Result<bool, Denied> {
         if in_time(account::is_taken(&self.0.pool, name.key())).await? {
             return Ok(false);
@@ -108,11 +138,10 @@ impl Identity {
         Ok(in_time(account::insert(&self.0.pool, name, &hash, Role::User)).await?)
     }
 
-    /// Changes the caller's own password. Tokens and credentials from before are void.
+    /// Changes the caller's own password. Earlier tokens and credentials stop working.
     ///
     /// # Errors
-    /// `old` is wrong, which counts as a failed attempt, or another change made it wrong meanwhile; or the name is
-    /// blocked.
+    /// `old` is wrong, which counts as a failed attempt; another change was faster; or the name is blocked.
     pub async fn change_password(
         &self,
         name: &UserName,
@@ -125,11 +154,11 @@ impl Identity {
         if is_changed { Ok(()) } else { Err(Denied::WrongPassword) }
     }
 
-    /// Gives a user another password, whatever the old one is. Tokens and credentials from before are void. Answers
-    /// whether there is such a user.
+    /// Sets a user's password without the old one. Earlier tokens and credentials stop working. Returns whether the user
+    /// exists.
     ///
     /// # Errors
-    /// The database, or hashing, does not do its part.
+    /// The database or hashing failed.
     pub async fn reset_password(&self, name: &UserName, new: Password) -> Result<bool, Denied> {
         self.set_password(name, None, new).await
     }
@@ -137,57 +166,58 @@ impl Identity {
     async fn set_password(&self, name: &UserName, checked: Option<&Account>, new: Password) -> Result<bool, Denied> {
         let hash = self.0.hasher.hash(new).await?;
         let is_set = in_time(account::set_password(&self.0.pool, name.key(), checked, &hash)).await?;
-        self.0.known.forget(name.key());
+        self.0.remembered.forget(name.key());
         Ok(is_set)
     }
 
-    /// Deletes a user; if `id` is given, the one whose number it is: a name may have been registered anew. Answers
-    /// whether there was one.
+    /// Deletes a user, unless it is the last admin. With `id`, only the account of that number, because a name may have been
+    /// registered again.
     ///
     /// # Errors
-    /// The database does not do its part.
-    pub async fn delete(&self, name: &UserName, id: Option<i64>) -> Result<bool, Denied> {
-        let was_there = in_time(account::delete(&self.0.pool, name.key(), id)).await?;
-        self.0.known.forget(name.key());
-        Ok(was_there)
+    /// The database failed.
+    pub async fn delete(&self, name: &UserName, id: Option<i64>) -> Result<Deletion, Denied> {
+        let deletion = in_time(account::delete(&self.0.pool, name.key(), id)).await?;
+        self.0.remembered.forget(name.key());
+        self.0.remembered_keys.forget_all();
+        Ok(deletion)
     }
 
-    /// Lifts a block. Answers whether there was one.
+    /// Lifts a block. Returns whether there was one.
     ///
     /// # Errors
-    /// The database does not do its part.
+    /// The database failed.
     pub async fn lift_block(&self, name: &UserName) -> Result<bool, Denied> {
         let was_there = in_time(lockout::lift(&self.0.pool, name.key(), self.0.clock.now_ms())).await?;
-        self.0.known.forget(name.key());
+        self.0.remembered.forget(name.key());
         Ok(was_there)
     }
 
     async fn bearer(&self, token: &str) -> Result<Arc<Account>, Denied> {
         let claims = self.0.tokens.read(token, &self.0.clock).ok_or(Denied::InvalidToken)?;
         let is_whose = |account: &Account| account.id == claims.uid && account.generation == claims.generation;
-        if let Some(account) = self.0.known.account(&claims.sub).filter(|account| is_whose(account)) {
+        if let Some(account) = self.0.remembered.account(&claims.sub).filter(|account| is_whose(account)) {
             return Ok(account);
         }
-        // Not known, or known from before a change: a token may be younger than what is remembered.
+        // Not remembered, or remembered from before a change: the token may be newer than the remembered account.
         let Found { account, .. } = self.read(&claims.sub).await?;
         account.filter(|account| is_whose(account)).ok_or(Denied::InvalidToken)
     }
 
     async fn basic(&self, name: &UserName, password: Password, origin: &Origin) -> Result<Arc<Account>, Denied> {
-        let known = &self.0.known;
-        if let Some(account) = known.account(name.key())
+        let remembered = &self.0.remembered;
+        if let Some(account) = remembered.account(name.key())
             && !self.is_blocked(account.blocked_until_ms)
-            && known.is_verified(&account, &password)
+            && remembered.is_verified(&account, &password)
         {
             return Ok(account);
         }
-        // From here on unknown names go the same way as users': else time would tell them apart.
+        // From here on, unknown names take the same path as users, so that response times do not reveal them.
         let Found { account, blocked_until_ms } = self.read(name.key()).await?;
         if self.is_blocked(blocked_until_ms) {
             return self.check(name, password, Some(Via::Basic), origin).await;
         }
-        // Of those who come at once with the same, one is checked.
-        match (known.verify(name.key(), account.as_deref(), &password).await, account) {
+        // Among concurrent requests with the same credentials, one is checked.
+        match (remembered.verify(name.key(), account.as_deref(), &password).await, account) {
             (Ok(()), Some(account)) => Ok(account),
             (Ok(()), None) => Err(Denied::WrongPassword),
             (Err(guard), account) => {
@@ -195,7 +225,7 @@ impl Identity {
                 if account.is_some() {
                     guard.note();
                 }
-                if let Err(guard) = known.verify(name.key(), Some(&checked), &password).await {
+                if let Err(guard) = remembered.verify(name.key(), Some(&checked), &password).await {
                     guard.note();
                 }
                 Ok(checked)
@@ -207,32 +237,44 @@ impl Identity {
         until_ms.is_some_and(|until_ms| until_ms > self.0.clock.now_ms())
     }
 
-    /// Reads what is under a name, and remembers the account.
+    /// Reads account and block of a name, and remembers the account.
     async fn read(&self, name_key: &str) -> Result<Found, Denied> {
-        let (before, read_at) = (self.0.known.before(), Instant::now());
+        let (before, read_at) = (self.0.remembered.before(), Instant::now());
         let found = in_time(account::find(&self.0.pool, name_key)).await?;
         if let Some(account) = &found.account {
-            self.0.known.remember(before, read_at, account);
+            self.0.remembered.remember(before, read_at, account);
         }
         Ok(found)
     }
 }
 
-/// Makes a user an admin, with this password; adds the user, if there is none of this name. For those who have the
-/// database's address.
+/// Makes a user an admin with this password, adding the user if necessary. For operators with access to the database.
 ///
 /// # Errors
-/// The database, or hashing, does not do its part.
+/// The database or hashing failed.
 pub async fn make_admin(pool: &PgPool, name: &UserName, password: Password) -> Result<(), Denied> {
     let hash = Hasher::new(1).hash(password).await?;
     Ok(account::upsert_admin(pool, name, &hash).await?)
 }
 
-/// Lets users through, as [`Caller`]s, and nobody else.
-pub async fn authenticated(State(identity): State<Identity>, mut request: Request, next: Next) -> Response {
+/// Middleware that lets only authenticated users through, as [`Caller`]s.
+pub async fn authenticated(State(identity): State<Identity>, request: Request, next: Next) -> Response {
     let origin = request.extensions().get().cloned().unwrap_or_default();
-    match identity.authenticate(request.headers(), &origin).await {
+    let caller = identity.authenticate(request.headers(), &origin).await;
+    run_as(caller, request, next).await
+}
+
+/// Middleware that lets authenticated users and service keys through, as [`Caller`]s.
+pub async fn authenticated_or_key(State(identity): State<Identity>, request: Request, next: Next) -> Response {
+    let origin = request.extensions().get().cloned().unwrap_or_default();
+    let caller = identity.authenticate_or_key(request.headers(), &origin).await;
+    run_as(caller, request, next).await
+}
+
+async fn run_as(caller: Result<Caller, Denied>, mut request: Request, next: Next) -> Response {
+    match caller {
         Ok(caller) => {
+            note_user(&caller.name);
             request.extensions_mut().insert(caller);
             next.run(request).await
         }

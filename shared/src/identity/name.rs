@@ -1,40 +1,48 @@
-//! User names: shown as they were given, compared without regard to case, to how Unicode spells them and to what
-//! nobody sees.
-
-mod invisible;
+//! User names: shown as given; compared without regard to case, Unicode composition and invisible characters.
 
 use icu_casemap::CaseMapper;
+use icu_properties::CodePointSetData;
+use icu_properties::props::{BidiControl, DefaultIgnorableCodePoint};
 use unicode_normalization::UnicodeNormalization as _;
 
-use self::invisible::is_invisible;
-
-/// A name that a user may have. Who asks under a text that is none is nobody.
+/// A valid user name. Text that is not a valid name belongs to no user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserName {
     shown: String,
     key: String,
 }
 
-/// Why a name is refused.
+/// Why a name is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongName {
     /// It is too short or too long.
-    #[error("should have 3 to 64 characters")]
+    #[error("must have 3 to 64 characters")]
     Length,
-    /// Basic credentials could not carry it (RFC 7617, section 2), or nobody could read it.
-    #[error("must not contain control characters or ':'")]
+    /// Basic credentials cannot carry it (RFC 7617, section 2), programs read it differently in a path, or people could not
+    /// read it.
+    #[error("must not contain control characters or any of : / ? # % \\")]
     Character,
-    /// It would look like another.
+    /// It would look like another name.
     #[error("must not begin or end with white space")]
     WhiteSpace,
 }
 
 impl UserName {
-    /// The name that `text` is: composed (NFC), so that its length is the same from every keyboard.
+    /// Parses a new user's name and composes it (NFC), so that its length is the same from every keyboard.
     ///
     /// # Errors
-    /// No user can have it.
+    /// The text is not a valid name.
     pub fn parse(text: &str) -> Result<Self, WrongName> {
+        // API Gateway decodes a path before a function sees it, so these are ambiguous in `/users/{user}`.
+        const AMBIGUOUS_IN_PATHS: [char; 5] = ['/', '?', '#', '%', '\\'];
+        if text.contains(AMBIGUOUS_IN_PATHS) { Err(WrongName::Character) } else { Self::parse_existing(text) }
+    }
+
+    /// Parses the name of a user who may have registered when `/`, `?`, `#`, `%` and `\` were allowed.
+    ///
+    /// # Errors
+    /// No user can have this name.
+    pub fn parse_existing(text: &str) -> Result<Self, WrongName> {
         const FEWEST_CHARACTERS: usize = 3;
         const MOST_CHARACTERS: usize = 64;
         let shown: String = text.nfc().collect();
@@ -51,26 +59,30 @@ impl UserName {
         }
     }
 
-    /// As it was given.
+    /// Returns the name as it was given.
     pub fn shown(&self) -> &str {
         &self.shown
     }
 
-    /// As it is compared.
+    /// Returns the name as it is compared.
     pub fn key(&self) -> &str {
         &self.key
     }
 }
 
-/// Control characters, those that end a line or a paragraph, and those that turn the direction of writing, by which a
-/// name could look like another (`Bidi_Control` in Unicode's PropList.txt).
+/// Returns whether a character is a control character, ends a line or a paragraph, or changes the writing direction and
+/// could so disguise a name (`Bidi_Control` in Unicode's PropList.txt).
 fn is_control(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || CodePointSetData::new::<BidiControl>().contains(c)
 }
 
-/// A text as it is compared: NFKC and case folding without what nobody sees, until none of it changes it any more
-/// (Unicode, section 3.13, `toNFKC_Casefold`).
+/// Whether fonts that do not know a character show nothing for it.
+fn is_invisible(c: char) -> bool {
+    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+}
+
+/// Returns the form in which names are compared: NFKC and case folding without invisible characters, repeated until
+/// nothing changes (Unicode, section 3.13, `toNFKC_Casefold`).
 pub(super) fn key(text: &str) -> String {
     let once = |text: &str| -> String {
         let decomposed: String = text.nfkd().collect();
@@ -93,7 +105,7 @@ mod tests {
             ("Ｋim", "kim"),
             ("eve\u{200b}", "eve"),
             ("e\u{ad}\u{34f}ve\u{fe0f}", "Eve"),
-            // In the order that what nobody sees had kept them from.
+            // Combining marks in the order that an invisible character had kept them from.
             ("a\u{301}\u{34f}\u{323}", "a\u{323}\u{301}"),
         ] {
             assert_eq!(key(a), key(b), "{a} {b}");
@@ -105,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_3_to_64_characters_and_no_colon() {
+    fn a_name_has_3_to_64_characters_and_none_that_is_ambiguous() {
         let refused = |text: &str| UserName::parse(text).err();
         assert_eq!(refused("ab"), Some(WrongName::Length));
         assert_eq!(refused(&"é".repeat(65)), Some(WrongName::Length));
@@ -115,6 +127,11 @@ mod tests {
         assert_eq!(refused("a\u{200b}\u{200b}b"), Some(WrongName::Length));
         assert_eq!(refused("a:b"), Some(WrongName::Character));
         assert_eq!(refused("a\u{7f}b"), Some(WrongName::Character));
+        for name in ["eve/1", "eve?1", "eve#1", "eve%1", "eve\\1"] {
+            assert_eq!(refused(name), Some(WrongName::Character));
+            assert_eq!(UserName::parse_existing(name).map(|name| name.shown().to_owned()), Ok(name.to_owned()));
+        }
+        assert_eq!(UserName::parse_existing("eve:1").err(), Some(WrongName::Character));
         assert_eq!(
             UserName::parse("Ann").map(|name| (name.shown().to_owned(), name.key().to_owned())),
             Ok(("Ann".to_owned(), "ann".to_owned()))
@@ -122,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_neither_begins_nor_ends_with_white_space_nor_turns_the_line() {
+    fn a_name_has_no_white_space_at_its_ends_and_no_direction_marks() {
         let refused = |text: &str| UserName::parse(text).err();
         for text in [" ann", "ann ", "ann\u{a0}", "\u{3000}ann", "ann \u{200b}", "\u{2060}\u{2003}ann"] {
             assert_eq!(refused(text), Some(WrongName::WhiteSpace), "{text:?}");

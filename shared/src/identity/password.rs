@@ -1,4 +1,4 @@
-//! Passwords: what is taken for one, and the slow hash that is kept of it.
+//! Passwords: the rules for them, and the slow hash that is stored.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,49 +9,63 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::Denied;
 use super::name::{self, UserName};
+use crate::process::settings::SettingsError;
 
-/// A password as someone gave it. It is never shown, whole or in part.
+/// A password. It is never displayed, not even in part.
 #[derive(Clone)]
 pub struct Password(String);
 
-/// Why a password is refused.
+/// Why a password is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongPassword {
     /// It is too short or too long.
-    #[error("should have 8 to 256 characters")]
+    #[error("must have 8 to 256 characters")]
     Length,
     /// It is the user's name.
     #[error("must not be the user name")]
     IsName,
-    /// It is in lists of common and breached passwords, or nearly so.
-    #[error("is too common: it would be guessed at once")]
+    /// It is in a list of common and breached passwords, or close to one of them.
+    #[error("is too common and would be guessed quickly; choose another one")]
     Common,
 }
 
-/// Whether common and breached passwords are refused: `PASSWORD_BLOCKLIST`.
+/// Whether common and breached passwords are rejected: `PASSWORD_BLOCKLIST`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocklist {
-    /// They are.
+    /// They are rejected.
     Common,
-    /// They are not.
+    /// They are allowed.
     Off,
 }
 
+impl Blocklist {
+    /// Reads `PASSWORD_BLOCKLIST`; the default is `common`.
+    ///
+    /// # Errors
+    /// The variable is malformed.
+    pub fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, SettingsError> {
+        const NAME: &str = "PASSWORD_BLOCKLIST";
+        match variable(NAME).as_deref() {
+            None | Some("common") => Ok(Self::Common),
+            Some("off") => Ok(Self::Off),
+            Some(_) => Err(SettingsError::Malformed { name: NAME, expected: "common or off" }),
+        }
+    }
+}
+
 impl Password {
-    /// A password to compare. Composed (NFC, as RFC 8265 has it), so that it is the same from every keyboard.
+    /// Reads a password to compare. It is composed (NFC, RFC 8265), so that it is the same from every keyboard.
     pub fn given(text: &str) -> Self {
         Self(text.nfc().collect())
     }
 
-    /// A password that `name` may have from now on.
+    /// Reads a new password for `name`.
     ///
     /// # Errors
-    /// It may not.
+    /// The password breaks a rule.
     pub fn new(text: &str, name: &UserName, blocklist: Blocklist) -> Result<Self, WrongPassword> {
-        // What zxcvbn finds in fewer guesses: its lists of passwords from breaches, and what is made from them, from
-        // words and from names by the usual tricks.
+        // zxcvbn guesses these quickly: passwords from breaches, and the usual variations of them, of words and of names.
         const FEWEST_GUESSES_LOG10: f64 = 6.0;
         let password = Self::given(text);
         if !(8..=256).contains(&password.0.chars().count()) {
@@ -78,11 +92,11 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Hashes passwords with argon2id (RFC 9106) at 19 MiB, two passes, one lane (OWASP's Password Storage Cheat Sheet):
-/// a few at a time, so that a flood of logins takes neither the memory nor the processors.
+/// Hashes passwords with argon2id (RFC 9106) at 19 MiB, two passes, one lane (OWASP's Password Storage Cheat Sheet), a few
+/// at a time, so that a flood of logins exhausts neither memory nor processors.
 ///
-/// Each permit has its memory, which it keeps: 19 MiB that are given back and taken anew for every hash end up in so
-/// many pieces that the process grows without end (<https://github.com/RustCrypto/password-hashes/issues/526>).
+/// Each permit keeps its memory: freeing and allocating 19 MiB for every hash fragments the heap, and the process grows
+/// without end (<https://github.com/RustCrypto/password-hashes/issues/526>).
 #[derive(Clone)]
 pub(super) struct Hasher {
     permits: Arc<Semaphore>,
@@ -91,53 +105,53 @@ pub(super) struct Hasher {
 
 type Memory = Vec<Block>;
 
-/// How long one waits for its turn. API Gateway gives a request up after 30 s.
-const QUEUE: Duration = Duration::from_secs(15);
+/// How long to wait for a permit. API Gateway abandons a request after 30 s.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Too many passwords are being compared.
+/// The error of a permit that did not come in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are being compared")]
 pub struct Busy;
 
-/// A turn at hashing.
+/// A permit to hash one password.
 pub(super) struct Turn {
     permit: OwnedSemaphorePermit,
     memory: Arc<Mutex<Vec<Memory>>>,
 }
 
-/// What comparing a password with a hash came to.
+/// The result of comparing a password with a hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Compared {
-    /// It is another.
+    /// The password is wrong.
     Differs,
-    /// It is the one.
+    /// The password is correct.
     Same {
-        /// A new hash, if the old one was made with less effort than is usual now.
+        /// A new hash, if the stored one was made with weaker parameters.
         rehashed: Option<String>,
     },
 }
 
 impl Hasher {
-    /// A hasher that hashes `at_once` passwords at once.
+    /// Creates a hasher for `at_once` passwords in parallel.
     pub(super) fn new(at_once: usize) -> Self {
         Self { permits: Arc::new(Semaphore::new(at_once)), memory: Arc::default() }
     }
 
-    /// The hash to keep of a password, as a PHC string.
+    /// Hashes a password into a PHC string.
     ///
     /// # Errors
-    /// The turn did not come in time, or the system has no random bytes or no memory.
-    pub(super) async fn hash(&self, password: Password) -> Result<String, Denied> {
+    /// The permit did not come in time, or the system has no random bytes or no memory.
+    pub(super) async fn hash(&self, password: Password) -> Result<String, HashError> {
         let turn = self.turn().await?;
         Ok(turn.run(move |memory| hash(password.bytes(), memory)).await?)
     }
 
-    /// Waits for a turn.
+    /// Waits for a permit.
     ///
     /// # Errors
     /// It did not come in time.
     pub(super) async fn turn(&self) -> Result<Turn, Busy> {
-        match tokio::time::timeout(QUEUE, Arc::clone(&self.permits).acquire_owned()).await {
+        match tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Turn { permit, memory: Arc::clone(&self.memory) }),
             Ok(Err(_)) | Err(_) => Err(Busy),
         }
@@ -145,11 +159,11 @@ impl Hasher {
 }
 
 impl Turn {
-    /// Compares a password with a stored hash. Without one, the work is the same and the password differs: who waits
-    /// for the answer cannot tell whether there is such a user.
+    /// Compares a password with a stored hash. Without a hash, the work is the same and the result is "wrong", so that
+    /// response times do not reveal whether the user exists.
     ///
     /// # Errors
-    /// The stored hash is none, or the system has no random bytes or no memory.
+    /// The stored hash is malformed, or the system has no random bytes or no memory.
     pub(super) async fn compare(self, password: Password, stored: Option<String>) -> Result<Compared, Unhashable> {
         self.run(move |memory| compare(&password, stored.as_deref(), memory)).await
     }
@@ -158,7 +172,7 @@ impl Turn {
         self,
         work: impl FnOnce(&mut Memory) -> Result<T, Unhashable> + Send + 'static,
     ) -> Result<T, Unhashable> {
-        // The permit travels with the work: a caller that goes away leaves it running, and its memory in use.
+        // The permit moves with the work: if the caller goes away, the work goes on and its memory stays in use.
         let Self { permit, memory } = self;
         let run = tokio::task::spawn_blocking(move || {
             let lock = || memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,9 +186,30 @@ impl Turn {
     }
 }
 
-/// Hashing failed: the cause, without the password.
+/// Why a password was not hashed.
+#[derive(Debug)]
+pub enum HashError {
+    /// The permit did not come in time.
+    Busy,
+    /// Hashing failed.
+    Unhashable(Unhashable),
+}
+
+impl From<Busy> for HashError {
+    fn from(Busy: Busy) -> Self {
+        Self::Busy
+    }
+}
+
+impl From<Unhashable> for HashError {
+    fn from(error: Unhashable) -> Self {
+        Self::Unhashable(error)
+    }
+}
+
+/// The cause of a failed hash, without the password.
 #[derive(Debug, thiserror::Error)]
-#[error("a password cannot be hashed: {0}")]
+#[error("cannot hash a password: {0}")]
 pub struct Unhashable(String);
 
 impl From<argon2::password_hash::Error> for Unhashable {
@@ -195,7 +230,7 @@ impl From<phc::Error> for Unhashable {
     }
 }
 
-/// What is compared where there is no hash. Its output is of no password.
+/// The salt if there is no stored hash. The output is discarded.
 const NOBODYS_SALT: [u8; 16] = [0; 16];
 
 fn hash(password: &[u8], memory: &mut Memory) -> Result<String, Unhashable> {
@@ -257,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn common_passwords_are_refused_where_that_is_asked_for() {
+    fn common_passwords_are_rejected_if_the_blocklist_is_on() {
         for common in ["password", "Password1", "qwertyuiop", "12345678", "iloveyou1", "baltimore1", "trustno1"] {
             assert_eq!(refused(common, Blocklist::Common), Some(WrongPassword::Common), "{common}");
         }
@@ -267,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_is_the_same_from_every_keyboard_and_no_other() -> Result<(), Denied> {
+    async fn a_password_is_the_same_from_every_keyboard() -> Result<(), HashError> {
         let hasher = Hasher::new(1);
         let stored = hasher.hash(Password::given("gar\u{e7}on-8")).await?;
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
@@ -281,20 +316,20 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_of_less_effort_is_made_anew() -> Result<(), Unhashable> {
+    fn a_hash_with_weaker_parameters_is_replaced() -> Result<(), Unhashable> {
         use argon2::PasswordHasher as _;
         let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8_192, 1, 1, None)?);
         let stored = weak.hash_password(b"test1234")?.to_string();
         let mut memory = Memory::new();
         let given = Password::given("test1234");
-        let Compared::Same { rehashed: Some(anew) } = compare(&given, Some(&stored), &mut memory)? else {
-            return Err(Unhashable("it is not made anew".to_owned()));
+        let Compared::Same { rehashed: Some(rehashed) } = compare(&given, Some(&stored), &mut memory)? else {
+            return Err(Unhashable("it is not replaced".to_owned()));
         };
-        assert_eq!(compare(&given, Some(&anew), &mut memory)?, Compared::Same { rehashed: None });
+        assert_eq!(compare(&given, Some(&rehashed), &mut memory)?, Compared::Same { rehashed: None });
         assert_eq!(compare(&given, Some(&stored.replace("t=1", "t=2")), &mut memory)?, Compared::Differs);
-        // The library's own way agrees, although the memory was used before.
+        // The library's own function agrees, although the memory was used before.
         use argon2::PasswordVerifier as _;
-        Argon2::default().verify_password(b"test1234", anew.as_str())?;
+        Argon2::default().verify_password(b"test1234", rehashed.as_str())?;
         Ok(())
     }
 

@@ -1,12 +1,12 @@
-//! What the environment says of users.
+//! The environment variables for users.
 
 use std::time::Duration;
 
 use super::lockout::Rule;
 use super::token::TokenKeys;
-use crate::settings::{SettingsError, number, seconds};
+use crate::process::settings::{SettingsError, seconds};
 
-/// How users are known and kept from guessing.
+/// The settings of authentication and lockout.
 #[derive(Debug, Clone)]
 pub struct IdentitySettings {
     /// `TOKEN_KEY`.
@@ -18,7 +18,7 @@ pub struct IdentitySettings {
 }
 
 impl IdentitySettings {
-    /// Reads variables from wherever `variable` finds them.
+    /// Reads the settings through `variable`.
     ///
     /// # Errors
     /// The first variable that is missing or malformed.
@@ -41,4 +41,15 @@ impl IdentitySettings {
             },
         })
     }
+}
+
+/// Reads a whole number that is at least 1.
+fn number(
+    variable: impl Fn(&'static str) -> Option<String>,
+    name: &'static str,
+    default: usize,
+) -> Result<usize, SettingsError> {
+    let Some(text) = variable(name) else { return Ok(default) };
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or(SettingsError::Malformed { name, expected: "a whole number of at least 1" })
 }

@@ -1,4 +1,4 @@
-//! Tokens: who has one need not send a password.
+//! Tokens, which clients send instead of a password.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
-use crate::clock::Clock;
+use crate::process::clock::Clock;
 
-/// What signs and verifies tokens: JSON Web Tokens (RFC 7519) under HMAC with SHA-256, and under nothing else.
+/// Signs and verifies tokens: JSON Web Tokens (RFC 7519) under HMAC with SHA-256, and nothing else.
 #[derive(Clone)]
 pub struct Tokens {
     signs: EncodingKey,
@@ -23,11 +23,11 @@ pub struct Tokens {
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenKeys(Vec<Vec<u8>>);
 
-/// The fewest bytes of a key: as many as the hash has (RFC 7518, section 3.2).
+/// The minimum length of a key in bytes: that of the hash (RFC 7518, section 3.2).
 const FEWEST_BYTES: usize = 32;
 
 impl TokenKeys {
-    /// Reads keys in hex or base64, separated by commas; none if one of them is neither, or too short.
+    /// Parses keys in hex or base64, separated by commas. Returns `None` if one is malformed or too short.
     pub fn parse(text: &str) -> Option<Self> {
         let keys: Option<Vec<_>> = text.split(',').map(|key| decode(key.trim())).collect();
         keys.filter(|keys| keys.iter().all(|key| key.len() >= FEWEST_BYTES)).map(Self)
@@ -35,9 +35,8 @@ impl TokenKeys {
 }
 
 fn decode(text: &str) -> Option<Vec<u8>> {
-    let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_hex {
-        return (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect();
+    if let Ok(key) = hex::decode(text) {
+        return Some(key);
     }
     let unpadded = text.trim_end_matches('=');
     STANDARD.decode_to_vec(text).or_else(|_| URL_SAFE_NO_PAD.decode_to_vec(unpadded)).ok()
@@ -49,10 +48,10 @@ impl fmt::Debug for TokenKeys {
     }
 }
 
-/// What a token says.
+/// A token's claims.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Claims {
-    /// Whose it is: the name as it is compared.
+    /// The user's name as it is compared.
     pub(super) sub: String,
     /// The account's number: a name may be registered again.
     pub(super) uid: i64,
@@ -67,12 +66,12 @@ pub(super) struct Claims {
 const AUDIENCE: &str = "sluice";
 
 impl Tokens {
-    /// With these keys; a token is valid for `valid_for`.
+    /// Creates a signer with these keys, whose tokens are valid for `valid_for`.
     pub fn new(keys: &TokenKeys, valid_for: Duration) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "aud", "sub"]);
-        // Held against the gateway's own clock, below.
+        // Checked against the gateway's own clock, below.
         validation.validate_exp = false;
         let signing = keys.0.first().map(Vec::as_slice).unwrap_or_default();
         Self {
@@ -83,15 +82,15 @@ impl Tokens {
         }
     }
 
-    /// For how many seconds a token is valid.
+    /// Returns how many seconds a token is valid for.
     pub fn valid_for_seconds(&self) -> i64 {
         self.valid_for_seconds
     }
 
-    /// A token for an account.
+    /// Issues a token for an account.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The token cannot be signed.
     pub(super) fn give(&self, account: &Account, clock: &Clock) -> Result<String, jsonwebtoken::errors::Error> {
         let now_seconds = clock.now_ms() / 1_000;
         let claims = Claims {
@@ -105,7 +104,7 @@ impl Tokens {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signs)
     }
 
-    /// What a token says, if one of the keys has signed it and it is still valid.
+    /// Returns a token's claims, if one of the keys signed it and it is still valid.
     pub(super) fn read(&self, token: &str, clock: &Clock) -> Option<Claims> {
         let read = |key| jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok();
         let claims = self.verify.iter().find_map(read)?.claims;
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_valid_until_it_expires_and_under_its_keys_only() {
+    fn a_token_is_valid_until_it_expires_and_only_under_its_keys() {
         let clock = Clock::fixed(1_700_000_000_000);
         let token = tokens(A).give(&account(), &clock).unwrap_or_default();
         let reads =
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_another_algorithm_or_audience_is_none() {
+    fn a_token_of_another_algorithm_or_audience_is_invalid() {
         let clock = Clock::fixed(1_700_000_000_000);
         let encode = |text: &str| URL_SAFE_NO_PAD.encode_to_string(text);
         let claims = |aud: &str| serde_json::json!({"sub": "ann", "uid": 7, "gen": 3, "aud": aud, "iat": 1_700_000_000, "exp": 1_800_000_000});

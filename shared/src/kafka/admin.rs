@@ -5,31 +5,32 @@ use std::ptr;
 
 use rdkafka::admin::AdminClient;
 use rdkafka::bindings::{rd_kafka_oauthbearer_set_token, rd_kafka_resp_err_t};
-use rdkafka::client::OAuthToken;
+use rdkafka::client::{Client, OAuthToken};
 use rdkafka::error::KafkaError;
 
 use super::{Context, KafkaSettings};
 
-/// A client for the admin API. Where tokens are used, it has one for its life, which is to be short: rdkafka's does not
-/// ask for tokens (<https://github.com/fede1024/rust-rdkafka/issues/757>).
+/// Creates a client for the admin API. If tokens are used, it gets one for its whole life, which must be short, because
+/// rdkafka's admin client never requests tokens (<https://github.com/fede1024/rust-rdkafka/issues/757>).
 ///
 /// # Errors
-/// A setting that librdkafka refuses, or no token is to be had.
+/// librdkafka rejects a setting, or no token is available.
 pub(super) async fn client(settings: &KafkaSettings) -> Result<AdminClient<Context>, KafkaError> {
     let context = settings.context();
     let admin: AdminClient<Context> = settings.client_config().create_with_context(context.clone())?;
     if !context.has_tokens() {
         return Ok(admin);
     }
-    // It waits for the token on its thread.
+    // Waiting for the token blocks the thread.
     let token = tokio::task::spawn_blocking(move || context.token().map_err(|error| error.to_string()));
     let token = token.await.unwrap_or_else(|panic| Err(panic.to_string()));
-    give(&admin, token.map_err(KafkaError::ClientCreation)?)?;
+    give(admin.inner(), token.map_err(KafkaError::ClientCreation)?)?;
     Ok(admin)
 }
 
+/// Gives a client its token.
 #[expect(unsafe_code, reason = "rdkafka has no safe function for it")]
-fn give(admin: &AdminClient<Context>, token: OAuthToken) -> Result<(), KafkaError> {
+pub(super) fn give(client: &Client<Context>, token: OAuthToken) -> Result<(), KafkaError> {
     let text = |text: String| CString::new(text).map_err(KafkaError::Nul);
     let (value, principal) = (text(token.token)?, text(token.principal_name)?);
     let mut said: [c_char; 512] = [0; 512];
@@ -37,7 +38,7 @@ fn give(admin: &AdminClient<Context>, token: OAuthToken) -> Result<(), KafkaErro
     // librdkafka copies what it keeps. There are no extensions.
     let answer = unsafe {
         rd_kafka_oauthbearer_set_token(
-            admin.inner().native_ptr(),
+            client.native_ptr(),
             value.as_ptr(),
             token.lifetime_ms,
             principal.as_ptr(),
@@ -50,6 +51,6 @@ fn give(admin: &AdminClient<Context>, token: OAuthToken) -> Result<(), KafkaErro
     if answer == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
         Ok(())
     } else {
-        Err(KafkaError::ClientCreation("librdkafka does not take the token".to_owned()))
+        Err(KafkaError::ClientCreation("librdkafka rejected the token".to_owned()))
     }
 }

@@ -1,80 +1,84 @@
-//! The producer's connection: the client that is used now, and what comes after one that has failed.
+//! The producer's connection: its current client, and the replacement of one that failed.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::future_producer::FutureProducerContext;
 use rdkafka::producer::{FutureProducer, Producer as _};
 
-use super::producer::SEND_TIMEOUT;
+use super::settings_origin::SettingsOrigin;
 use super::{Context, KafkaSettings, KafkaSource};
 use crate::aws::{Aws, LookUpError};
-use crate::clock::Clock;
+use crate::process::clock::Clock;
+
+/// How long librdkafka tries to deliver a record. Nothing else bounds the wait for its report, so a send that was reported
+/// as failed cannot arrive later.
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Why there is no client.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ProducerError {
-    /// The cluster, or how we are known there, was not found at AWS.
+    /// Looking up the cluster or its credentials at AWS failed.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
-    /// A setting that librdkafka refuses.
+    /// librdkafka rejects a setting.
     #[error("Kafka: {0}")]
     Settings(#[from] KafkaError),
-    /// Brokers refuse us, or we them: certificates, names, passwords, tokens.
+    /// One side refuses the other: certificates, names, passwords or tokens.
     #[error("Kafka: the connection is refused: {0}")]
     Refused(String),
     /// No broker answers.
-    #[error("KAFKA_BOOTSTRAP_SERVERS: no answer from the cluster: {0}")]
-    Silent(String),
+    #[error("KAFKA_BOOTSTRAP_SERVERS: cannot connect to {servers}: {reason}")]
+    Silent {
+        /// The bootstrap servers.
+        servers: String,
+        /// The last error that librdkafka reported.
+        reason: String,
+    },
 }
 
 impl ProducerError {
-    /// Whether it may be otherwise in a moment, without anybody doing anything.
+    /// Returns whether the error may go away by itself.
     pub fn passes(&self) -> bool {
         match self {
             Self::LookUp(error) => error.passes(),
-            Self::Silent(_) => true,
+            Self::Silent { .. } => true,
             Self::Settings(_) | Self::Refused(_) => false,
         }
     }
 }
 
-/// As `connections.max.idle.ms`, which librdkafka measures by a clock that may stand still in a frozen function.
+/// The same time as `connections.max.idle.ms`, which librdkafka measures with a clock that may stop in a frozen function.
 const IDLE_MS: i64 = 180_000;
 
-/// The client that is used now. One that has failed is replaced.
+/// The current client. A client that failed is replaced.
 pub(super) struct Connection {
-    origin: Origin,
+    origin: SettingsOrigin,
     current: RwLock<Current>,
     looking_up: tokio::sync::Mutex<()>,
     last_used_ms: AtomicI64,
 }
 
-/// Where settings come from.
-enum Origin {
-    Known(KafkaSettings),
-    LookedUp { source: KafkaSource, aws: Aws },
-}
-
-/// What is sent with; no client before the first look-up, and until the next one after a failure.
+/// The client in use. There is none before the first look-up, nor between a failure and the next look-up.
 struct Current {
     client: Option<Client>,
-    /// How many clients there were before.
+    /// The number of earlier clients.
     number: u64,
-    /// What the last client was made from.
+    /// The settings of the last client.
     settings: Option<KafkaSettings>,
 }
 
-/// A client, and its context, which librdkafka's hides.
+/// A client with its context, which rdkafka's client hides.
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) producer: FutureProducer<Context>,
     pub(super) context: Context,
 }
 
-/// A client, and how many there were before it.
+/// A client, and the number of earlier ones.
 pub(super) struct Numbered {
     pub(super) client: Client,
     number: u64,
@@ -87,37 +91,37 @@ impl Client {
         Ok(Self { producer, context })
     }
 
-    /// librdkafka's own.
+    /// rdkafka's client.
     pub(super) fn native(&self) -> &rdkafka::client::Client<FutureProducerContext<Context>> {
         self.producer.client()
     }
 }
 
 impl Connection {
-    /// A connection that is begun in the background.
-    pub(super) fn of(settings: &KafkaSettings) -> Result<Self, KafkaError> {
-        let connection = Self::with(Origin::Known(settings.clone()));
+    /// Creates a connection that is opened in the background.
+    pub(super) fn from_settings(settings: &KafkaSettings) -> Result<Self, KafkaError> {
+        let connection = Self::with(SettingsOrigin::Known(settings.clone()));
         connection.make(settings.clone())?;
         Ok(connection)
     }
 
-    /// A connection whose cluster is looked up when it is first used.
+    /// Creates a connection whose cluster is looked up on first use.
     pub(super) fn looked_up(source: KafkaSource, aws: Aws) -> Self {
-        Self::with(Origin::LookedUp { source, aws })
+        Self::with(SettingsOrigin::LookedUp { source, aws })
     }
 
-    fn with(origin: Origin) -> Self {
+    fn with(origin: SettingsOrigin) -> Self {
         let current = RwLock::new(Current { client: None, number: 0, settings: None });
         let last_used_ms = AtomicI64::new(Clock::system().now_ms());
         Self { origin, current, looking_up: tokio::sync::Mutex::default(), last_used_ms }
     }
 
-    /// The client to use now.
+    /// Returns the current client.
     fn current(&self) -> Option<Numbered> {
         let now_ms = Clock::system().now_ms();
         let is_stale = is_stale(self.last_used_ms.swap(now_ms, Ordering::Relaxed), now_ms);
         let current = self.any();
-        // What it was made from has not failed, and is not looked up again.
+        // The previous settings did not fail, so they are not looked up again.
         let settings = self.last_settings().filter(|_| is_stale);
         match (current, settings) {
             (Some(stale), Some(settings)) => {
@@ -133,7 +137,7 @@ impl Connection {
         current.client.clone().map(|client| Numbered { client, number: current.number })
     }
 
-    /// The client, made from what is looked up now if there is none.
+    /// Returns the current client, or creates one from freshly looked-up settings.
     pub(super) async fn client(&self) -> Result<Numbered, ProducerError> {
         if let Some(used) = self.current() {
             return Ok(used);
@@ -142,22 +146,11 @@ impl Connection {
         if let Some(used) = self.current() {
             return Ok(used);
         }
-        let settings = match &self.origin {
-            Origin::Known(settings) => settings.clone(),
-            Origin::LookedUp { source, aws } => match (source.look_up(aws).await, self.last_settings()) {
-                (Ok(settings), _) => settings,
-                // What held before may hold still.
-                (Err(error), Some(last)) if error.passes() => {
-                    tracing::warn!("{error}; what was looked up before is used");
-                    last
-                }
-                (Err(error), _) => return Err(error.into()),
-            },
-        };
+        let settings = self.origin.settings(self.last_settings()).await?;
         Ok(self.make(settings)?)
     }
 
-    /// The same on a blocking thread.
+    /// Does the same on a blocking thread.
     pub(super) fn client_here(&self) -> Option<Numbered> {
         match tokio::runtime::Handle::current().block_on(self.client()) {
             Ok(used) => Some(used),
@@ -168,7 +161,7 @@ impl Connection {
         }
     }
 
-    fn last_settings(&self) -> Option<KafkaSettings> {
+    pub(super) fn last_settings(&self) -> Option<KafkaSettings> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).settings.clone()
     }
 
@@ -179,29 +172,30 @@ impl Connection {
         Ok(Numbered { client, number: current.number })
     }
 
-    /// Has the next send use a new client, unless one of the sends beside this has seen to it already.
+    /// Makes the next send use a new client, unless a concurrent send has already done so.
     pub(super) fn replace(&self, failed: Numbered) {
         match &self.origin {
-            // It connects until it is used.
-            Origin::Known(settings) => self.replace_with(failed, Some(settings)),
-            Origin::LookedUp { .. } => self.replace_with(failed, None),
+            // It connects in the background until it is used.
+            SettingsOrigin::Known(settings) => self.replace_with(failed, Some(settings)),
+            SettingsOrigin::LookedUp { .. } => self.replace_with(failed, None),
         }
     }
 
     fn replace_with(&self, failed: Numbered, settings: Option<&KafkaSettings>) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if current.number == failed.number {
-            let refused = |error: &KafkaError| tracing::error!(%error, "the Kafka client cannot be replaced");
+            let refused = |error: &KafkaError| tracing::error!(%error, "cannot replace the Kafka client");
             current.number += 1;
             current.client = settings.and_then(|settings| Client::new(settings).inspect_err(refused).ok());
         }
         drop(current);
-        // The last to let go of a client waits for its threads to end.
+        // Dropping the last reference to a client waits for its threads to end.
         tokio::task::spawn_blocking(move || drop(failed));
     }
 }
 
-/// Whether a client that was last used then is not to be trusted any more. A clock that was set back says nothing.
+/// Returns whether a client that was last used at that time may have lost its connections. A clock that was set back
+/// proves nothing.
 fn is_stale(last_used_ms: i64, now_ms: i64) -> bool {
     now_ms.saturating_sub(last_used_ms) > IDLE_MS
 }
@@ -211,12 +205,12 @@ fn configuration(settings: &KafkaSettings) -> ClientConfig {
     config
         .set("acks", "all")
         .set("enable.idempotence", "true")
-        // Before the message's own timeout: a topic that is not there is told from a broker that does not answer.
+        // Shorter than the message timeout, so that a missing topic is not mistaken for a broker that does not answer.
         .set("topic.metadata.propagation.max.ms", "5000")
         .set("linger.ms", "0")
         .set("message.timeout.ms", SEND_TIMEOUT.as_millis().to_string())
         .set("message.max.bytes", "1048588")
-        // Java's default partitioner, so that others who produce to the topics agree on a key's partition.
+        // Java's default partitioner, so that other producers agree on a key's partition.
         .set("partitioner", "murmur2_random")
         .set("queue.buffering.max.messages", "100000")
         .set("queue.buffering.max.kbytes", "131072");
@@ -228,14 +222,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_client_that_nobody_used_for_long_is_replaced_by_one_that_is_used_then() -> Result<(), KafkaError> {
-        let connection = Connection::of(&KafkaSettings::plaintext("127.0.0.1:1"))?;
+    async fn a_client_that_was_idle_for_long_is_replaced() -> Result<(), KafkaError> {
+        let connection = Connection::from_settings(&KafkaSettings::plaintext("127.0.0.1:1"))?;
         let number = || connection.current().map(|used| used.number);
         let first = number();
         connection.last_used_ms.fetch_sub(IDLE_MS + 1, Ordering::Relaxed);
         let second = number();
         assert!(second.is_some() && second != first);
-        // As if the clock had been set back.
+        // Simulates a clock that was set back.
         connection.last_used_ms.fetch_add(10 * IDLE_MS, Ordering::Relaxed);
         assert_eq!(number(), second);
         Ok(())

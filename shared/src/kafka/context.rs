@@ -1,8 +1,9 @@
-//! What every client of ours has beside its settings: tokens, and what the brokers refused.
+//! The context of our Kafka clients: supplies tokens and records refused connections.
 
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::watch;
 
@@ -21,27 +22,32 @@ impl Context {
         Self { tokens, refusal: watch::Sender::new(None), last_error: watch::Sender::new(None) }
     }
 
-    /// What went wrong last, if anything did.
+    /// The latest error, if any.
     pub fn last_error(&self) -> Option<String> {
         self.last_error.borrow().clone()
     }
 
-    /// Waits for brokers that refuse us, or that we refuse: certificates, names, passwords, tokens. Nothing that waiting
-    /// mends.
+    /// Waits until a connection is refused by either side: certificates, names, passwords, tokens. Retrying does not help
+    /// with these.
     pub async fn refused(&self) -> String {
         match self.refusal.subscribe().wait_for(Option::is_some).await.map(|refusal| refusal.clone()) {
             Ok(Some(refusal)) => refusal,
-            // We hold its sender ourselves.
+            // This value holds the sender, so the channel cannot close.
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }
 
-    /// Notes an error of the client's; logs the first refusal.
+    /// Returns the reason if brokers refuse us, or we refuse them, without waiting.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refusal.borrow().clone()
+    }
+
+    /// Records a client's error and logs the first refusal.
     pub fn note(&self, error: &KafkaError, reason: &str) {
         let said = first_line(reason);
         self.last_error.send_replace(Some(said.clone()));
-        // In TLS 1.3 a broker says that it does not take our certificate when the connection is there already: it ends
-        // like one that is cut, but for the words.
+        // In TLS 1.3 a broker rejects our certificate after the connection is established. The error is the one of a
+        // closed connection; only its text differs.
         let is_alert = said.contains("SSL routines") && said.contains("alert");
         if !is_alert && !error.rdkafka_error_code().is_some_and(is_refusal) {
             return;
@@ -52,12 +58,12 @@ impl Context {
         }
     }
 
-    /// A token, for clients that ask by themselves.
+    /// Returns a token, for clients that request it themselves.
     ///
     /// # Errors
-    /// No token is to be had now, or none is used here.
+    /// No token is available, or this connection uses none.
     pub fn token(&self) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        let tokens = self.tokens.as_ref().ok_or("tokens are not how we are known here")?;
+        let tokens = self.tokens.as_ref().ok_or("this connection does not use tokens")?;
         tokens.next().map_err(|error| {
             self.refusal.send_replace(Some(error.to_string()));
             tracing::error!("Kafka: {error}");
@@ -65,7 +71,7 @@ impl Context {
         })
     }
 
-    /// Whether a client has to be given tokens.
+    /// Returns whether a client needs tokens.
     pub(super) fn has_tokens(&self) -> bool {
         self.tokens.is_some()
     }
@@ -75,7 +81,7 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // What matters comes as an error, too.
+        // Anything important is reported as an error too.
         tracing::debug!(?level, facility, "{message}");
     }
 
@@ -89,6 +95,9 @@ impl ClientContext for Context {
     }
 }
 
+/// For a consumer that is assigned its partitions, and so has no group to follow.
+impl ConsumerContext for Context {}
+
 fn is_refusal(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
@@ -96,7 +105,7 @@ fn is_refusal(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// librdkafka names the connection, then says what is wrong, then how long it took.
+/// Extracts the cause from librdkafka's message, which names the connection first and the elapsed time last.
 fn first_line(reason: &str) -> String {
     reason.lines().next().unwrap_or_default().trim().to_owned()
 }

@@ -1,65 +1,68 @@
-//! Kafka: how it is reached, the producer, the topics.
+//! Kafka: settings, the producer, the reader, the topics.
 //!
-//! [`KafkaSource`] is what variables say; what AWS adds to it makes [`KafkaSettings`], from which clients are made.
-//! [`Context`] is what every client has beside them: tokens, and what the brokers refused.
+//! [`KafkaSource`] reads variables; look-ups at AWS turn it into [`KafkaSettings`], from which clients are created.
+//! [`Context`] supplies every client's tokens and records refused connections.
 
 mod admin;
 mod connection;
 mod context;
 mod producer;
+pub mod reader;
+mod settings_origin;
 mod source;
 mod token;
 pub mod topics;
 
-pub use connection::ProducerError;
+pub use connection::{ProducerError, SEND_TIMEOUT};
 pub use context::Context;
-pub use producer::{Acknowledged, Outgoing, Producer, RecordHeader, SEND_TIMEOUT, SendError};
+pub use producer::{Acknowledged, Outgoing, Producer, RecordHeader, SendError};
 pub use source::KafkaSource;
-pub use token::{BearerToken, IamTokens, Sign, TokenError};
+pub use token::IamTokens;
 
 use rdkafka::ClientConfig;
 
 use crate::aws::Secret;
-use crate::pem::Pem;
+use crate::network::pem::Pem;
+use crate::network::resolve::resolves;
 
-/// How Kafka is reached.
+/// How to reach Kafka.
 #[derive(Debug, Clone)]
 pub struct KafkaSettings {
     /// `host:port`, several separated by commas.
     pub bootstrap_servers: String,
-    /// How we are known there.
+    /// Encryption and authentication.
     pub access: Access,
 }
 
-/// How brokers know us, and we them. Whatever is encrypted is verified: the broker's certificate and its name.
+/// How client and broker authenticate each other. Every encrypted connection verifies the broker's certificate and name.
 #[derive(Debug, Clone)]
 pub enum Access {
-    /// Anybody may connect, unencrypted.
+    /// No authentication, unencrypted.
     Plaintext,
-    /// Anybody may connect, over TLS.
+    /// No client authentication, over TLS.
     Tls {
-        /// Who has to have signed the broker's certificate.
+        /// The authorities that may have signed the broker's certificate.
         ca: Pem,
     },
-    /// By a client's certificate.
+    /// A client certificate.
     Certificate {
-        /// Who has to have signed the broker's certificate; without it, one of the machine's authorities.
+        /// The authorities that may have signed the broker's certificate. Defaults to the machine's.
         ca: Option<Pem>,
-        /// Ours, and those between it and its authority.
+        /// The client's certificate, followed by intermediate ones.
         certificate: Pem,
-        /// Its key.
+        /// Its private key.
         key: Pem,
     },
-    /// By a name and a password, over TLS (SASL, SCRAM-SHA-512).
+    /// User name and password over TLS (SASL, SCRAM-SHA-512).
     Scram {
         /// As above.
         ca: Option<Pem>,
-        /// The name.
+        /// The user name.
         username: String,
         /// The password.
         password: Secret,
     },
-    /// By tokens, over TLS (SASL, OAUTHBEARER), as Amazon MSK has it for IAM.
+    /// Tokens over TLS (SASL, OAUTHBEARER), as Amazon MSK uses them for IAM.
     Iam {
         /// As above.
         ca: Option<Pem>,
@@ -69,13 +72,24 @@ pub enum Access {
 }
 
 impl KafkaSettings {
-    /// A cluster that anybody may connect to.
+    /// Settings for a cluster without encryption and authentication.
     pub fn plaintext(bootstrap_servers: impl Into<String>) -> Self {
         Self { bootstrap_servers: bootstrap_servers.into(), access: Access::Plaintext }
     }
 
-    /// What every client of ours has in common. A dead broker is noticed within seconds, as a function that was
-    /// frozen for an hour finds its connections cut; idle ones are closed before load balancers do it.
+    /// Returns the bootstrap servers if none of their hosts' names resolves: a client would retry forever.
+    pub async fn unresolved_servers(&self) -> Option<&str> {
+        for server in self.bootstrap_servers.split(',') {
+            let (host, port) = server.trim().rsplit_once(':').unwrap_or((server, ""));
+            if resolves(host, port.parse().unwrap_or_default()).await {
+                return None;
+            }
+        }
+        Some(&self.bootstrap_servers)
+    }
+
+    /// Returns the configuration that all clients share. It detects a dead broker within seconds, because a function that
+    /// was frozen for an hour finds its connections cut, and it closes idle connections before load balancers do.
     pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -88,13 +102,13 @@ impl KafkaSettings {
             .set("reconnect.backoff.max.ms", "500")
             .set("connections.max.idle.ms", "180000")
             .set("allow.auto.create.topics", "false")
-            // The first metadata answer comes over a connection that is already there (8 ms instead of 55).
+            // Connects before the first request: the first metadata answer takes 8 ms instead of 55.
             .set("enable.sparse.connections", "false");
         self.access.set(&mut config);
         config
     }
 
-    /// What a client of these settings has beside them.
+    /// Creates the context for a client with these settings.
     pub fn context(&self) -> Context {
         Context::new(match &self.access {
             Access::Iam { tokens, .. } => Some(tokens.clone()),
@@ -134,7 +148,7 @@ fn tls(config: &mut ClientConfig, protocol: &str, ca: Option<&Pem>) {
         .set("ssl.endpoint.identification.algorithm", "https");
     match ca {
         Some(ca) => config.set("ssl.ca.pem", ca.text()),
-        // An OpenSSL that is built into the binary does not know where this machine's authorities are.
+        // An OpenSSL built into the binary does not know where this machine keeps its authorities.
         None => config.set("ssl.ca.location", "probe"),
     };
 }

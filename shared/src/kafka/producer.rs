@@ -1,4 +1,4 @@
-//! The producer: nothing is acknowledged to a caller before every in-sync replica has it.
+//! The producer. A caller gets an acknowledgement only when every in-sync replica has the record.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,104 +12,111 @@ use super::connection::{Connection, ProducerError};
 use super::{Context, KafkaSettings, KafkaSource};
 use crate::aws::Aws;
 
-/// How long librdkafka tries to deliver a record before it gives it up. The wait for its report is not bounded
-/// otherwise, so a send that was reported as failed cannot arrive later.
-pub const SEND_TIMEOUT: Duration = Duration::from_secs(8);
-
 const CONNECT_TURN: Duration = Duration::from_millis(500);
 
-/// A record's header: its name and its value, which may be missing.
+/// A record header: a name and an optional value.
 pub type RecordHeader = (String, Option<Vec<u8>>);
 
-/// A record on its way out.
+/// A record to send.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
     /// The topic.
     pub topic: &'a str,
-    /// What decides the partition; without one, any.
+    /// The key, which decides the partition. Without a key, any partition is used.
     pub key: Option<&'a [u8]>,
-    /// The event's own JSON; none is a tombstone.
+    /// The event's JSON. `None` is a tombstone.
     pub value: Option<&'a [u8]>,
-    /// In order; names may repeat.
+    /// The headers in order. Names may repeat.
     pub headers: &'a [RecordHeader],
 }
 
-/// Where an acknowledged record lies.
+/// The position of an acknowledged record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acknowledged {
     /// The partition.
     pub partition: i32,
-    /// The offset in it.
+    /// Its offset.
     pub offset: i64,
-    /// The record's time, milliseconds since the Unix epoch.
+    /// Its timestamp, in milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
 }
 
 /// Why a record was not acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The broker, or the way to it, did not do its part in time; or the queue before it is full.
+    /// The broker did not acknowledge in time, or the send queue is full.
     #[error("the broker did not acknowledge: {0}")]
     Unacknowledged(#[source] KafkaError),
-    /// The broker takes no record of this size.
-    #[error("the record is larger than the broker takes")]
+    /// The record exceeds the broker's size limit.
+    #[error("the record exceeds the broker's size limit")]
     TooLarge,
-    /// The topic is not there: `cargo local topics` creates it.
+    /// The topic does not exist. `cargo local topics` creates it.
     #[error("the topic does not exist")]
     UnknownTopic,
-    /// There is no client to send with.
+    /// No client could be created.
     #[error(transparent)]
     Unconnected(#[from] ProducerError),
 }
 
+async fn unresolved(settings: Option<&KafkaSettings>) -> Option<String> {
+    settings?.unresolved_servers().await.map(str::to_owned)
+}
+
 /// An idempotent producer with acks=all. Clones share the connection.
 ///
-/// A client that has failed is replaced by a new one: after a fatal error librdkafka sends nothing any more, and a
-/// client whose every connection died with its function or its broker has been seen not to find back. What was looked
-/// up at AWS is then looked up again: brokers are replaced, passwords changed. Replaced is also one that nobody has used
-/// for long: its function was frozen, and whoever sits between may have cut its connections without a word, which costs
-/// the first send [`KafkaSettings::client_config`]'s socket timeout to find out.
+/// A client that failed is replaced: after a fatal error librdkafka sends nothing, and a client that lost all connections
+/// has been seen not to recover. Its settings are then looked up at AWS again, because brokers and passwords change. A
+/// client that was idle for three minutes is also replaced: its function was frozen, and a load balancer may have dropped
+/// its connections silently, which the first send would only notice after the socket timeout of
+/// [`KafkaSettings::client_config`].
 #[derive(Clone)]
 pub struct Producer(Arc<Connection>);
 
 impl Producer {
-    /// A producer; connects in the background.
+    /// Creates a producer that connects in the background.
     ///
     /// # Errors
-    /// A setting that librdkafka refuses.
+    /// librdkafka rejects a setting.
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
-        Ok(Self(Arc::new(Connection::of(settings)?)))
+        Ok(Self(Arc::new(Connection::from_settings(settings)?)))
     }
 
-    /// A producer whose cluster is looked up when it is first used, unless [`Producer::connect`] comes before that.
+    /// Creates a producer whose cluster is looked up on first use, or by [`Producer::connect`].
     pub fn looked_up(source: KafkaSource, aws: Aws) -> Self {
         Self(Arc::new(Connection::looked_up(source, aws)))
     }
 
-    /// Looks up what has to be, connects, and waits until a broker answers, for `patience` at most.
+    /// Looks up the settings, connects, and waits for at most `patience` until a broker answers.
     ///
     /// # Errors
-    /// It is not connected by then. What passes is tried again by whoever sends.
+    /// There is no connection by then, or no broker's name resolves. The next send retries if the error may pass.
     pub async fn connect(&self, patience: Duration) -> Result<(), ProducerError> {
         let used = self.0.client().await?;
         let context = used.client.context.clone();
+        let settings = self.0.last_settings();
         let answers = async {
             let deadline = tokio::time::Instant::now() + patience;
             while tokio::time::Instant::now() < deadline {
-                // In turns: nobody can call off a question, and a process that wants to end waits for it.
+                // In short steps: a running request cannot be cancelled, and the process could not end before it.
                 let client = used.client.clone();
                 let turn = CONNECT_TURN.min(patience);
                 let ask = move || client.native().fetch_metadata(None, turn).is_ok();
                 let answer = tokio::task::spawn_blocking(ask.clone());
                 if matches!(answer.await, Ok(true)) {
-                    // librdkafka asks for its producer's id when a broker answers that it stays connected to. The first
-                    // answer came over the bootstrap connection, which it gives up. Without another one it happens
-                    // that it tries again only after half a second, which the first send then takes.
+                    // librdkafka requests its producer id when a broker it keeps a connection to answers. The first answer
+                    // came over the bootstrap connection, which it drops. Without a second answer it sometimes retries
+                    // only after 500 ms, which would delay the first send.
                     let _again = tokio::task::spawn_blocking(ask);
                     return Ok(());
                 }
+                if let Some(servers) = unresolved(settings.as_ref()).await {
+                    let reason = "the name does not resolve to an address".to_owned();
+                    return Err(ProducerError::Silent { servers, reason });
+                }
             }
-            Err(ProducerError::Silent(context.last_error().unwrap_or_else(|| "no word".to_owned())))
+            let servers = settings.as_ref().map(|settings| settings.bootstrap_servers.clone()).unwrap_or_default();
+            let reason = context.last_error().unwrap_or_else(|| "no answer in time".to_owned());
+            Err(ProducerError::Silent { servers, reason })
         };
         tokio::select! {
             biased;
@@ -120,7 +127,7 @@ impl Producer {
 
     /// Sends records and waits for every report: when this returns, none of them is in flight.
     ///
-    /// Answers, in the records' order, where each lies or why it does not.
+    /// Returns each record's position or error, in the order of the records.
     pub async fn send(&self, records: &[Outgoing<'_>]) -> Vec<Result<Acknowledged, SendError>> {
         let used = match self.0.client().await {
             Ok(used) => used,
@@ -136,7 +143,7 @@ impl Producer {
                     timestamp_ms: delivery.timestamp.to_millis().unwrap_or_default(),
                 }),
                 Ok(Err((error, _record))) => Err(send_error(error)),
-                // The client was dropped before it reported.
+                // The client was dropped before its report.
                 Err(_canceled) => Err(send_error(KafkaError::Canceled)),
             },
         }))
@@ -148,13 +155,13 @@ impl Producer {
         answers
     }
 
-    /// Whether the broker answers within `timeout`. Blocks: call it on a blocking thread.
+    /// Returns whether the broker answers within `timeout`. Blocks: call it on a blocking thread.
     pub fn answers(&self, timeout: Duration) -> bool {
         self.0.client_here().is_some_and(|used| used.client.native().fetch_metadata(None, timeout).is_ok())
     }
 
-    /// How many partitions a topic has; none when the cluster does not say so within `timeout`. Blocks: call it on a
-    /// blocking thread.
+    /// Returns a topic's number of partitions, or `None` if the cluster does not answer within `timeout`. Blocks: call it on
+    /// a blocking thread.
     pub fn partitions(&self, topic: &str, timeout: Duration) -> Option<i32> {
         let metadata = self.0.client_here()?.client.native().fetch_metadata(Some(topic), timeout).ok()?;
         let topic = metadata.topics().first().filter(|topic| topic.error().is_none())?;

@@ -1,13 +1,14 @@
-//! How Kafka is reached, as variables say it: what they name at AWS is looked up.
+//! How to reach Kafka: settings from environment variables, with look-ups at AWS if they name resources there.
 
-use crate::aws::{Aws, Listener, LookUpError, Secret, Service, is_arn};
-use crate::pem::{Kind, Pem};
-use crate::settings::SettingsError;
+use crate::aws::{Aws, Listener, LookUpError, Secret, is_arn};
+use crate::network::pem::{Kind, Pem};
+use crate::process::clock::Clock;
+use crate::process::settings::SettingsError;
 
 use super::token::IamTokens;
 use super::{Access, KafkaSettings};
 
-/// Brokers and how they know us, before anything is looked up.
+/// Brokers and authentication, before anything is looked up.
 #[derive(Debug, Clone)]
 pub struct KafkaSource {
     brokers: Brokers,
@@ -25,12 +26,12 @@ enum Brokers {
 #[derive(Debug, Clone)]
 enum AccessSource {
     Known(Access),
-    /// A SCRAM user whose name and password are a secret.
+    /// A SCRAM user whose name and password are in a secret.
     ScramSecret {
         ca: Option<Pem>,
         arn: String,
     },
-    /// A client whose certificate and key are a secret, as an event source mapping takes it.
+    /// A client whose certificate and key are in a secret of the form that event source mappings use.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-cluster-auth.html>
     CertificateSecret {
         ca: Option<Pem>,
@@ -46,8 +47,8 @@ const CLUSTER: &str = "MSK_CLUSTER_ARN";
 const SECRET: &str = "KAFKA_SECRET_ARN";
 
 impl KafkaSource {
-    /// Reads variables from wherever `variable` finds them: `KAFKA_BOOTSTRAP_SERVERS` or `MSK_CLUSTER_ARN`, and
-    /// `KAFKA_AUTH` with what that needs.
+    /// Reads the settings through `variable`: `KAFKA_BOOTSTRAP_SERVERS` or `MSK_CLUSTER_ARN`, and `KAFKA_AUTH` with the
+    /// variables it requires.
     ///
     /// # Errors
     /// The first variable that is missing or malformed.
@@ -55,10 +56,10 @@ impl KafkaSource {
         Ok(Self { brokers: brokers(&variable)?, access: access(&variable)? })
     }
 
-    /// The settings, with what they name at AWS looked up.
+    /// Resolves the settings, looking up at AWS what they name.
     ///
     /// # Errors
-    /// AWS does not answer, or what it answers does not serve.
+    /// AWS does not answer, or the resource is unsuitable.
     pub async fn look_up(&self, aws: &Aws) -> Result<KafkaSettings, LookUpError> {
         let (bootstrap_servers, access) =
             futures::try_join!(self.look_up_brokers(aws), self.access.look_up(aws, self))?;
@@ -118,21 +119,12 @@ impl AccessSource {
                 })
             }
             Self::Iam { ca } => {
-                const VARIABLE: &str = "KAFKA_AUTH";
-                let region = match &source.brokers {
-                    Brokers::MskCluster(arn) => Some(crate::aws::region_of(arn)),
-                    Brokers::Servers(_) => aws.region().await,
+                let cluster = match &source.brokers {
+                    Brokers::MskCluster(arn) => Some(arn.as_str()),
+                    Brokers::Servers(_) => None,
                 };
-                let region = region.ok_or(LookUpError::Unfit {
-                    variable: VARIABLE,
-                    expected: "iam needs a region in AWS_REGION, such as eu-central-1",
-                })?;
-                let credentials = aws.credentials().await.ok_or_else(|| LookUpError::Refused {
-                    variable: VARIABLE,
-                    service: Service::Credentials,
-                    cause: "there are none".to_owned(),
-                })?;
-                Ok(Access::Iam { ca: ca.clone(), tokens: IamTokens::of_credentials(credentials, region) })
+                let signer = aws.kafka_signer(cluster).await?;
+                Ok(Access::Iam { ca: ca.clone(), tokens: IamTokens::new(signer, Clock::system()) })
             }
         }
     }
@@ -186,13 +178,13 @@ fn access(variable: impl Fn(&'static str) -> Option<String>) -> Result<AccessSou
                 certificate: needed(
                     "KAFKA_SSL_CERT",
                     Kind::Certificates,
-                    "the client's certificate in PEM, or the path of a file with it, as KAFKA_AUTH=tls needs it, unless \
+                    "the client's certificate for KAFKA_AUTH=tls, in PEM or as the path of a file, unless \
                      KAFKA_SECRET_ARN names a secret",
                 )?,
                 key: needed(
                     "KAFKA_SSL_KEY",
                     Kind::PrivateKey,
-                    "the client's private key in PEM, or the path of a file with it, as KAFKA_AUTH=tls needs it, unless \
+                    "the client's private key for KAFKA_AUTH=tls, in PEM or as the path of a file, unless \
                      KAFKA_SECRET_ARN names a secret",
                 )?,
             }))
@@ -203,11 +195,11 @@ fn access(variable: impl Fn(&'static str) -> Option<String>) -> Result<AccessSou
                 ca,
                 username: needed(
                     "KAFKA_SASL_USERNAME",
-                    "the name to log in with, as KAFKA_AUTH=scram needs it, unless KAFKA_SECRET_ARN names a secret",
+                    "the user name for KAFKA_AUTH=scram, unless KAFKA_SECRET_ARN names a secret",
                 )?,
                 password: Secret::new(needed(
                     "KAFKA_SASL_PASSWORD",
-                    "the password to log in with, as KAFKA_AUTH=scram needs it, unless KAFKA_SECRET_ARN names a secret",
+                    "the password for KAFKA_AUTH=scram, unless KAFKA_SECRET_ARN names a secret",
                 )?),
             })),
         },
@@ -231,7 +223,7 @@ mod tests {
     const ARN: (&str, &str) = ("MSK_CLUSTER_ARN", "arn:aws:kafka:eu-central-1:123456789012:cluster/sluice/5f");
 
     #[test]
-    fn what_is_missing_or_malformed_is_named_with_what_it_should_hold_and_without_what_it_holds() {
+    fn errors_name_the_variable_and_its_expected_content_but_never_its_value() {
         let certificate = ("KAFKA_SSL_CERT", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----");
         for (variables, named) in [
             (vec![], "KAFKA_BOOTSTRAP_SERVERS is not set"),
@@ -258,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_of_being_known_has_its_own_listener() {
+    fn each_authentication_method_has_its_own_listener() {
         let password = ("KAFKA_SASL_PASSWORD", "p");
         let authority = ("KAFKA_SSL_CA", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----");
         let secret = ("KAFKA_SECRET_ARN", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:kafka-AbCdEf");
@@ -276,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_part_of_what_is_logged() {
+    fn secrets_are_never_logged() {
         let password = ("KAFKA_SASL_PASSWORD", "hunter2");
         let source = read(&[BROKERS, ("KAFKA_AUTH", "scram"), ("KAFKA_SASL_USERNAME", "u"), password]);
         assert!(!format!("{source:?}").contains("hunter2"), "{source:?}");

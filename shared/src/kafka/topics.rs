@@ -1,4 +1,4 @@
-//! The contracts' topics: created where they are missing, checked where they are there.
+//! The contracts' topics: creates missing ones and checks existing ones.
 
 use std::time::Duration;
 
@@ -8,12 +8,17 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::{KafkaSettings, Producer, ProducerError, admin};
 use crate::contract::Registry;
 
-/// Why the topics could not be made sure of.
+/// Why the topics could not be created or checked.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
     /// The cluster did not answer.
-    #[error("KAFKA_BOOTSTRAP_SERVERS: no answer from the cluster: {0}")]
-    Unreachable(#[source] KafkaError),
+    #[error("KAFKA_BOOTSTRAP_SERVERS: no answer from {servers}: {source}")]
+    Unreachable {
+        /// The bootstrap servers.
+        servers: String,
+        /// Why.
+        source: KafkaError,
+    },
     /// There is no connection.
     #[error(transparent)]
     Unconnected(#[from] ProducerError),
@@ -22,41 +27,42 @@ pub enum TopicError {
     Refused {
         /// The topic.
         topic: String,
-        /// Why.
+        /// The broker's error.
         code: RDKafkaErrorCode,
     },
 }
 
-/// What became of one contract's topic.
+/// The state of one contract's topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicState {
     /// The topic.
     pub topic: String,
-    /// The partitions that its contract names.
+    /// The number of partitions in its contract.
     pub wanted_partitions: i32,
-    /// The partitions that it has.
+    /// The number of partitions it has.
     pub partitions: i32,
-    /// Whether it was created just now.
+    /// Whether this call created it.
     pub created: bool,
 }
 
-/// Creates each contract's topic where it is missing, with the broker's default replication, and counts the
-/// partitions of those that are there. Nothing that exists is changed: more partitions move keys.
+/// Creates each contract's missing topic with the broker's default replication, and counts the partitions of existing
+/// topics. Existing topics are never changed, because more partitions would move keys.
 ///
 /// # Errors
 /// The cluster does not answer, or refuses.
 pub async fn ensure(settings: &KafkaSettings, registry: &Registry) -> Result<Vec<TopicState>, TopicError> {
     const PATIENCE: Duration = Duration::from_secs(30);
-    // A refusal is told at once; rdkafka's client for the admin API would try again until its patience is over.
+    // Fail at once if the connection is refused; rdkafka's admin client would retry until its timeout.
     Producer::new(settings).map_err(ProducerError::Settings)?.connect(PATIENCE).await?;
-    let admin = admin::client(settings).await.map_err(TopicError::Unreachable)?;
+    let unreachable = |source| TopicError::Unreachable { servers: settings.bootstrap_servers.clone(), source };
+    let admin = admin::client(settings).await.map_err(unreachable)?;
     let wanted: Vec<NewTopic<'_>> = registry
         .contracts()
         // -1: the broker's default replication factor (KIP-464).
         .map(|contract| NewTopic::new(&contract.topic, contract.partitions, TopicReplication::Fixed(-1)))
         .collect();
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
-    let answers = admin.create_topics(&wanted, &options).await.map_err(TopicError::Unreachable)?;
+    let answers = admin.create_topics(&wanted, &options).await.map_err(unreachable)?;
 
     let mut states = Vec::with_capacity(wanted.len());
     for (contract, answer) in registry.contracts().zip(answers) {
@@ -75,7 +81,7 @@ pub async fn ensure(settings: &KafkaSettings, registry: &Registry) -> Result<Vec
     let existing = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, PATIENCE))
         .await
         .unwrap_or(Err(KafkaError::Canceled))
-        .map_err(TopicError::Unreachable)?;
+        .map_err(unreachable)?;
     for state in states.iter_mut().filter(|state| !state.created) {
         state.partitions = existing
             .topics()

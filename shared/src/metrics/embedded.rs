@@ -1,4 +1,4 @@
-//! CloudWatch's embedded metric format: metrics in a line of the log.
+//! CloudWatch's embedded metric format: metrics as lines of the log.
 //!
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
@@ -6,42 +6,61 @@ use std::io::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Count, Counter, Counts, LAG_MS, Metrics};
-use crate::clock::Clock;
+use super::{Count, Counted, Counter, LAG_MS, Metrics};
+use crate::process::clock::Clock;
 
-/// CloudWatch's namespace for them.
+/// The metrics' namespace in CloudWatch.
 const NAMESPACE: &str = "Sluice";
 
-/// Writes what was counted since the last time to standard output: a line for each stream, as its name is a dimension,
-/// which has one value a line. An invocation that counted nothing writes nothing.
+/// CloudWatch's name for batches that did not land.
+const FAILED_BATCHES: &str = "failed_batches";
+
+/// Writes the counts since the last call to standard output: a line for each stream and for each error type, because
+/// these are dimensions, and a line has one value for each dimension. If nothing was counted, it writes nothing.
+/// Request durations are left out, because API Gateway has its own metrics for them.
 pub fn embed(metrics: &Metrics) {
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let lines = lines(&metrics.take(), &function, Clock::system().now_ms());
-    // Nobody reads them: nothing that an invocation should fail for.
+    // If standard output is closed, nobody reads the metrics, and the invocation should not fail for that.
     let _unread = std::io::stdout().lock().write_all(lines.as_bytes());
 }
 
-fn lines(counts: &Counts, function: &str, now_ms: i64) -> String {
-    let line = |(stream, count): (&Option<String>, &Count)| line(stream.as_deref(), count, function, now_ms);
-    counts.iter().map(|counted| line(counted).to_string() + "\n").collect()
+fn lines(counted: &Counted, function: &str, now_ms: i64) -> String {
+    let of_stream = |(stream, count): (&Option<String>, &Count)| {
+        line(function, stream.as_deref().map(|stream| ("stream", stream)), metrics(count), now_ms)
+    };
+    let of_failures = |(error_type, batches): (&&str, &u64)| {
+        let metrics = vec![(FAILED_BATCHES, "Count", *batches)];
+        line(function, Some(("error_type", *error_type)), metrics, now_ms)
+    };
+    let lines = counted.streams.iter().map(of_stream).chain(counted.failed_batches.iter().map(of_failures));
+    lines.map(|line| line.to_string() + "\n").collect()
 }
 
-fn line(stream: Option<&str>, count: &Count, function: &str, now_ms: i64) -> Value {
+/// Returns a stream's metrics: name, unit and value.
+fn metrics(count: &Count) -> Vec<(&'static str, &'static str, u64)> {
+    let counters = Counter::ALL.iter().map(|&counter| (counter.name(), "Count", count.counted(counter)));
+    let lag = count.lag.longest_ms.map(|lag_ms| (LAG_MS, "Milliseconds", lag_ms));
+    counters.filter(|(_, _, n)| *n > 0).chain(lag).collect()
+}
+
+fn line(
+    function: &str,
+    dimension: Option<(&str, &str)>,
+    metrics: Vec<(&'static str, &'static str, u64)>,
+    now_ms: i64,
+) -> Value {
     let mut members = Map::new();
     let mut definitions = Vec::new();
-    for &counter in Counter::ALL.iter().filter(|counter| count.of(**counter) > 0) {
-        definitions.push(json!({"Name": counter.name(), "Unit": "Count"}));
-        members.insert(counter.name().to_owned(), count.of(counter).into());
-    }
-    if let Some(lag_ms) = count.lag.longest_ms {
-        definitions.push(json!({"Name": LAG_MS, "Unit": "Milliseconds"}));
-        members.insert(LAG_MS.to_owned(), lag_ms.into());
+    for (name, unit, value) in metrics {
+        definitions.push(json!({"Name": name, "Unit": unit}));
+        members.insert(name.to_owned(), value.into());
     }
     let mut dimensions = vec![vec!["function"]];
     members.insert("function".to_owned(), function.into());
-    if let Some(stream) = stream {
-        dimensions.push(vec!["function", "stream"]);
-        members.insert("stream".to_owned(), stream.into());
+    if let Some((name, value)) = dimension {
+        dimensions.push(vec!["function", name]);
+        members.insert(name.to_owned(), value.into());
     }
     let directive = json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": definitions});
     members.insert("_aws".to_owned(), json!({"Timestamp": now_ms, "CloudWatchMetrics": [directive]}));
@@ -53,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_stream_has_a_line_as_the_specification_says() {
+    fn every_stream_and_error_type_has_a_line_in_the_specified_format() {
         let metrics = Metrics::default();
         metrics.count(Counter::Written, Some("city"), 2);
         metrics.count(Counter::Written, Some("city"), 1);
@@ -61,6 +80,7 @@ mod tests {
         metrics.count(Counter::Invalid, None, 4);
         metrics.note_lag("city", 70);
         metrics.note_lag("city", 20);
+        metrics.count_failed_batch("Sluice.Stop");
         let written = lines(&metrics.take(), "consume", 1_700_000_000_000);
         let lines: Vec<Value> = written.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let directive = |dimensions: Value, metrics: Value| {
@@ -72,13 +92,18 @@ mod tests {
             json!([["function"], ["function", "stream"]]),
             json!([{"Name": "written", "Unit": "Count"}, {"Name": "lag_ms", "Unit": "Milliseconds"}]),
         );
+        let of_failures = directive(
+            json!([["function"], ["function", "error_type"]]),
+            json!([{"Name": "failed_batches", "Unit": "Count"}]),
+        );
         assert_eq!(
             lines,
             [
                 json!({"_aws": of_none, "function": "consume", "invalid": 4}),
                 json!({"_aws": of_city, "function": "consume", "stream": "city", "written": 3, "lag_ms": 70}),
+                json!({"_aws": of_failures, "function": "consume", "error_type": "Sluice.Stop", "failed_batches": 1}),
             ]
         );
-        assert!(metrics.take().is_empty(), "what was written is not written again");
+        assert_eq!(super::lines(&metrics.take(), "consume", 0), "", "what was written is not written again");
     }
 }

@@ -1,19 +1,23 @@
-//! What the functions count: streams' events and what became of them.
+//! Counts each stream's events and their outcomes.
 //!
 //! On Lambda the counts of each invocation go to CloudWatch in its embedded metric format ([`embed`]); `local` serves
-//! the sums ([`Metrics::prometheus`]). A counter is added by a line in `counters!` and one that counts it.
+//! the sums ([`Metrics::prometheus`]). A new counter needs a line in `counters!` and a call of [`Metrics::count`].
 
 mod embedded;
+pub mod exposition;
 mod prometheus;
+mod requests;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use self::embedded::embed;
+use self::requests::{Group, Requests};
 
 macro_rules! counters {
     ($(#[doc = $meaning:literal] $counter:ident = $name:literal,)*) => {
-        /// What is counted. Its documentation is what `GET /metrics` says of it.
+        /// A counter. Its documentation is its description in `GET /metrics`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Counter {
             $(#[doc = $meaning] $counter,)*
@@ -22,12 +26,12 @@ macro_rules! counters {
         impl Counter {
             const ALL: &[Self] = &[$(Self::$counter,)*];
 
-            /// The metric's name.
+            /// Returns the metric's name.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$counter => $name,)* }
             }
 
-            /// What it counts.
+            /// Returns the metric's description.
             const fn meaning(self) -> &'static str {
                 match self { $(Self::$counter => $meaning.trim_ascii(),)* }
             }
@@ -36,49 +40,59 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Events that were accepted: the broker has acknowledged them.
+    /// Events that the broker acknowledged.
     Accepted = "accepted",
-    /// Events that were refused as they break their contract.
+    /// Events that violate their contract.
     Invalid = "invalid",
-    /// Events that were answered 503 as the broker had not acknowledged them in time.
+    /// Events answered 503 because the broker did not acknowledge them in time.
     Unacknowledged = "unacknowledged",
-    /// Events whose rows were written, those included that had been waiting.
+    /// Events whose rows were written, including those that had been waiting.
     Written = "written",
-    /// Events that repeat one that has landed, by its idempotency key or its id.
+    /// Events that repeat a landed event, by idempotency key or id.
     Duplicate = "duplicate",
+    /// Events that changed nothing because their row had a higher version.
+    Superseded = "superseded",
     /// Events that began to wait for their parent.
     Waiting = "waiting",
-    /// Events that had been waiting and whose parent came.
+    /// Waiting events whose parent arrived.
     Released = "released",
     /// Events that became dead letters.
     Rejected = "rejected",
-    /// Records that were delivered again and had been applied.
+    /// Redelivered records that had been applied.
     Replayed = "replayed",
     /// Records without a value.
     Tombstones = "tombstones",
-    /// Changes of rows that were not there.
+    /// Updates and deletes of rows that do not exist.
     SkippedRows = "skipped_rows",
-    /// Partitions whose offsets started anew: the topic was created anew, or its log truncated.
+    /// Partitions whose offsets restarted: the topic was recreated, or its log truncated.
     Incarnations = "incarnations",
-    /// Offsets that never came although later ones did.
+    /// Offsets that Kafka no longer had when they were due.
     Gaps = "gaps",
 }
 
-/// The name of the one metric that is no count: milliseconds from a batch's oldest new record to its commit.
+/// The name of the only metric that is not a count: milliseconds from a batch's oldest new record to its commit.
 const LAG_MS: &str = "lag_ms";
 
 /// The upper bounds of the lag's buckets, in milliseconds.
 const LAG_BOUNDS_MS: [u64; 12] =
     [10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 3_600_000];
 
-/// What a process has counted. Clones count together.
+/// The counts of a process. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Metrics(Arc<Mutex<Counts>>);
+pub struct Metrics(Arc<Mutex<Counted>>);
 
-/// By stream; of what belongs to none, under none.
+#[derive(Debug, Default)]
+struct Counted {
+    streams: Counts,
+    /// Failed batches by the invocation's error type.
+    failed_batches: BTreeMap<&'static str, u64>,
+    requests: Requests,
+}
+
+/// Counts by stream. `None` is for records that belong to no stream.
 type Counts = BTreeMap<Option<String>, Count>;
 
-/// What was counted of one stream.
+/// The counts of one stream.
 #[derive(Debug, Clone, Default)]
 struct Count {
     /// In the order of [`Counter::ALL`].
@@ -92,41 +106,50 @@ struct Lag {
     longest_ms: Option<u64>,
     batches: u64,
     sum_ms: u64,
-    /// How many batches were within each of [`LAG_BOUNDS_MS`].
+    /// The number of batches within each of [`LAG_BOUNDS_MS`].
     within: [u64; LAG_BOUNDS_MS.len()],
 }
 
 impl Metrics {
-    /// Counts `n` more of a stream's events, or of what belongs to no stream.
+    /// Adds `n` to a stream's counter. `stream` is `None` for records that belong to no stream.
     pub fn count(&self, counter: Counter, stream: Option<&str>, n: u64) {
         if n > 0 {
             self.update(stream, |count| count.counters[counter as usize] += n);
         }
     }
 
-    /// Notes that a batch of a stream was committed `lag_ms` after the time of its oldest new record.
+    /// Records that a batch of a stream was committed `lag_ms` after the time of its oldest new record.
     pub fn note_lag(&self, stream: &str, lag_ms: u64) {
         self.update(Some(stream), |count| count.lag.note(lag_ms));
     }
 
-    /// What was counted so far, as Prometheus reads it.
-    pub fn prometheus(&self) -> String {
-        prometheus::text(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Counts a batch that did not land. A batch that is delivered again and fails again counts again.
+    pub fn count_failed_batch(&self, error_type: &'static str) {
+        *self.lock().failed_batches.entry(error_type).or_default() += 1;
     }
 
-    /// What was counted since the last time.
-    fn take(&self) -> Counts {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Records how long a function took for a request. `route` is the route's pattern, `status` the response's status.
+    pub fn note_request(&self, function: &'static str, route: &str, status: u16, elapsed: Duration) {
+        let group = Group { function, route: route.to_owned(), class: status / 100 };
+        self.lock().requests.entry(group).or_default().note(elapsed);
+    }
+
+    /// Returns the counts since the last call, and resets them.
+    fn take(&self) -> Counted {
+        std::mem::take(&mut *self.lock())
     }
 
     fn update(&self, stream: Option<&str>, update: impl FnOnce(&mut Count)) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        update(counts.entry(stream.map(str::to_owned)).or_default());
+        update(self.lock().streams.entry(stream.map(str::to_owned)).or_default());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Count {
-    fn of(&self, counter: Counter) -> u64 {
+    fn counted(&self, counter: Counter) -> u64 {
         self.counters[counter as usize]
     }
 }

@@ -2,66 +2,65 @@
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
 
-use std::fmt::{self, Write as _};
+use super::exposition::{Exposition, Kind};
+use super::{Counted, Counter, LAG_BOUNDS_MS, LAG_MS, Metrics, requests};
 
-use super::{Counter, Counts, LAG_BOUNDS_MS, LAG_MS, Lag};
-
-/// Every counter of every stream. Of a stream that has counted anything, the zeros too.
-pub(super) fn text(counts: &Counts) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _written = write(&mut text, counts);
-    text
+impl Metrics {
+    /// Renders all counts so far.
+    pub fn prometheus(&self) -> String {
+        text(&self.lock())
+    }
 }
 
-fn write(text: &mut String, counts: &Counts) -> fmt::Result {
+/// Renders every counter of every stream that has counted anything, including zeros.
+fn text(counted: &Counted) -> String {
+    let mut text = Exposition::default();
     for &counter in Counter::ALL {
-        let (name, meaning) = (counter.name(), counter.meaning());
-        writeln!(text, "# HELP sluice_{name}_total {meaning}\n# TYPE sluice_{name}_total counter")?;
-        for (stream, count) in counts {
-            writeln!(text, "sluice_{name}_total{} {}", labels(stream.as_deref(), None), count.of(counter))?;
+        let name = format!("sluice_{}_total", counter.name());
+        text.describe(&name, Kind::Counter, counter.meaning());
+        for (stream, count) in &counted.streams {
+            text.sample(&name, &labels(stream.as_deref()), count.counted(counter));
         }
     }
-    writeln!(text, "# HELP sluice_{LAG_MS} Milliseconds from a batch's oldest new record to its commit.")?;
-    writeln!(text, "# TYPE sluice_{LAG_MS} histogram")?;
-    for (stream, count) in counts.iter().filter(|(_, count)| count.lag.batches > 0) {
-        write_lag(text, stream.as_deref(), &count.lag)?;
+    text.describe(FAILED_BATCHES, Kind::Counter, "Batches that did not land, by the invocation's error type.");
+    for (error_type, batches) in &counted.failed_batches {
+        text.sample(FAILED_BATCHES, &[("error_type", error_type)], batches);
     }
-    Ok(())
+    let name = format!("sluice_{LAG_MS}");
+    text.describe(&name, Kind::Histogram, "Milliseconds from a batch's oldest new record to its commit.");
+    for (stream, count) in counted.streams.iter().filter(|(_, count)| count.lag.batches > 0) {
+        let within = LAG_BOUNDS_MS.iter().map(u64::to_string).zip(count.lag.within);
+        text.histogram(&name, &labels(stream.as_deref()), within, count.lag.batches, count.lag.sum_ms);
+    }
+    requests::write(&mut text, &counted.requests);
+    text.into_text()
 }
 
-fn write_lag(text: &mut String, stream: Option<&str>, lag: &Lag) -> fmt::Result {
-    for (bound_ms, within) in LAG_BOUNDS_MS.iter().zip(lag.within) {
-        writeln!(text, "sluice_{LAG_MS}_bucket{} {within}", labels(stream, Some(&bound_ms.to_string())))?;
-    }
-    writeln!(text, "sluice_{LAG_MS}_bucket{} {}", labels(stream, Some("+Inf")), lag.batches)?;
-    writeln!(text, "sluice_{LAG_MS}_sum{} {}", labels(stream, None), lag.sum_ms)?;
-    writeln!(text, "sluice_{LAG_MS}_count{} {}", labels(stream, None), lag.batches)
-}
+const FAILED_BATCHES: &str = "sluice_failed_batches_total";
 
-fn labels(stream: Option<&str>, bound: Option<&str>) -> String {
-    let label = |name, value: Option<&str>| {
-        let escaped = value?.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        Some(format!("{name}=\"{escaped}\""))
-    };
-    let labels: Vec<String> = [label("stream", stream), label("le", bound)].into_iter().flatten().collect();
-    if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) }
+fn labels(stream: Option<&str>) -> Vec<(&'static str, &str)> {
+    stream.map(|stream| ("stream", stream)).into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use crate::metrics::{Counter, Metrics};
 
     #[test]
-    fn sums_are_told_by_stream_and_the_lag_in_buckets() {
+    fn sums_are_grouped_by_stream_and_error_type_and_times_by_bucket() {
         let metrics = Metrics::default();
         metrics.count(Counter::Accepted, Some("a \"b\"\\"), 2);
         metrics.count(Counter::Invalid, None, 3);
         metrics.note_lag("city", 11);
         metrics.note_lag("city", 4_000_000);
+        metrics.count_failed_batch("Sluice.Stop");
+        metrics.note_request("ingest", "/events/{stream}", 202, Duration::from_millis(25));
+        metrics.note_request("ingest", "/events/{stream}", 200, Duration::from_secs(60));
         let text = metrics.prometheus();
         for line in [
-            "# HELP sluice_accepted_total Events that were accepted: the broker has acknowledged them.",
+            "# HELP sluice_accepted_total Events that the broker acknowledged.",
             "# TYPE sluice_accepted_total counter",
             r#"sluice_accepted_total{stream="a \"b\"\\"} 2"#,
             "sluice_invalid_total 3",
@@ -72,6 +71,13 @@ mod tests {
             r#"sluice_lag_ms_bucket{stream="city",le="+Inf"} 2"#,
             r#"sluice_lag_ms_sum{stream="city"} 4000011"#,
             r#"sluice_lag_ms_count{stream="city"} 2"#,
+            r#"sluice_failed_batches_total{error_type="Sluice.Stop"} 1"#,
+            "# TYPE sluice_http_request_duration_seconds histogram",
+            r#"sluice_http_request_duration_seconds_bucket{function="ingest",route="/events/{stream}",status="2xx",le="0.01"} 0"#,
+            r#"sluice_http_request_duration_seconds_bucket{function="ingest",route="/events/{stream}",status="2xx",le="0.025"} 1"#,
+            r#"sluice_http_request_duration_seconds_bucket{function="ingest",route="/events/{stream}",status="2xx",le="+Inf"} 2"#,
+            r#"sluice_http_request_duration_seconds_sum{function="ingest",route="/events/{stream}",status="2xx"} 60.025"#,
+            r#"sluice_http_request_duration_seconds_count{function="ingest",route="/events/{stream}",status="2xx"} 2"#,
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
         }

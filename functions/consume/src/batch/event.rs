@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Header;
+use shared::kafka::RecordHeader;
 
 /// The event.
 #[derive(Deserialize)]
@@ -71,7 +71,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 }
 
 /// One element of a record's headers: `{"name": [bytes]}`.
-pub(super) struct Headers(pub(super) Vec<Header>);
+pub(super) struct Headers(pub(super) Vec<RecordHeader>);
 
 impl<'de> Deserialize<'de> for Headers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

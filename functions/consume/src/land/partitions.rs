@@ -1,14 +1,21 @@
-//! A batch's records by partition, with what their contracts say of them.
+//! A batch's records by partition, checked against their contracts.
 
 use std::sync::Arc;
 
 use shared::contract::{Contract, Registry};
-use shared::dead_letter::Rejection;
+use shared::ledger::Rejection;
 
-use super::Checked;
 use crate::batch::{Batch, Record};
 use crate::check::{Event, Rows};
-use crate::resume::Trace;
+use crate::resume::{Trace, Vouched};
+
+/// The batch's records by partition, with the results of checking them against their contracts.
+#[derive(Debug)]
+pub(crate) struct CheckedBatch<'b> {
+    pub(crate) batch: &'b Batch,
+    pub(crate) rows: Rows,
+    pub(crate) partitions: Vec<Partition<'b>>,
+}
 
 /// The records of one partition, in the order of their offsets.
 #[derive(Debug)]
@@ -18,37 +25,72 @@ pub(crate) struct Partition<'b> {
     pub(crate) contract: Arc<Contract>,
     pub(crate) records: &'b [Record],
     pub(crate) traces: Vec<Trace>,
-    /// What each record's contract says of it; none: a tombstone.
+    /// Who vouches that records missing between these are missing in Kafka.
+    pub(crate) vouched: Vouched,
+    /// Whether Kafka has confirmed that its log is the one that was applied.
+    pub(crate) is_confirmed: bool,
+    /// The result of each record's check; `None` for a tombstone.
     pub(crate) events: Vec<Option<Result<Event, Rejection>>>,
+}
+
+impl Partition<'_> {
+    /// Returns whether the record at this offset is among these and has this hash.
+    pub(crate) fn has(&self, offset: i64, hash: i64) -> bool {
+        let found = self.traces.binary_search_by_key(&offset, |trace| trace.offset);
+        found.is_ok_and(|index| self.traces[index].hash == hash)
+    }
 }
 
 /// Checks a batch.
 ///
 /// # Errors
-/// The topic of which no contract speaks.
-pub(crate) fn check<'b>(registry: &Registry, batch: &'b Batch) -> Result<Checked<'b>, String> {
+/// The topic that no contract names.
+pub(crate) fn check<'b>(registry: &Registry, batch: &'b Batch) -> Result<CheckedBatch<'b>, String> {
     let mut rows = Rows::default();
     let mut partitions = Vec::new();
     for records in batch.records.chunk_by(|a, b| (&a.topic, a.partition) == (&b.topic, b.partition)) {
         let (topic, partition, _) = records[0].place();
         let contract = registry.topic(topic).ok_or_else(|| topic.to_owned())?;
-        let trace = |record: &Record| Trace {
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-            hash: batch.hash(record),
-        };
-        let mut event = |record: &Record| {
-            let payload = batch.value(record)?;
-            Some(rows.check(contract, payload, |name| record.header(name)))
-        };
-        partitions.push(Partition {
-            topic,
-            partition,
-            contract: Arc::clone(contract),
-            records,
-            traces: records.iter().map(trace).collect(),
-            events: records.iter().map(&mut event).collect(),
-        });
+        partitions.push(check_partition(&mut rows, contract, batch, (topic, partition), records, Vouched::No));
     }
-    Ok(Checked { batch, rows, partitions })
+    Ok(CheckedBatch { batch, rows, partitions })
+}
+
+/// Checks records read from a partition's log, possibly none.
+pub(crate) fn check_log<'b>(
+    contract: &'b Arc<Contract>,
+    batch: &'b Batch,
+    partition: i32,
+    vouched: Vouched,
+) -> CheckedBatch<'b> {
+    let mut rows = Rows::default();
+    let place = (contract.topic.as_str(), partition);
+    let partitions = vec![check_partition(&mut rows, contract, batch, place, &batch.records, vouched)];
+    CheckedBatch { batch, rows, partitions }
+}
+
+fn check_partition<'b>(
+    rows: &mut Rows,
+    contract: &Arc<Contract>,
+    batch: &'b Batch,
+    (topic, partition): (&'b str, i32),
+    records: &'b [Record],
+    vouched: Vouched,
+) -> Partition<'b> {
+    let trace =
+        |record: &Record| Trace { offset: record.offset, timestamp_ms: record.timestamp_ms, hash: batch.hash(record) };
+    let event = |record: &Record| {
+        let payload = batch.value(record)?;
+        Some(rows.check(contract, payload, &record.envelope()))
+    };
+    Partition {
+        topic,
+        partition,
+        contract: Arc::clone(contract),
+        records,
+        traces: records.iter().map(trace).collect(),
+        vouched,
+        is_confirmed: false,
+        events: records.iter().map(event).collect(),
+    }
 }

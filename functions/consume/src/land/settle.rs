@@ -1,48 +1,110 @@
-//! What becomes of a stream's new records: written, a duplicate, waiting, or a dead letter.
+//! Decides how a stream's new records end: written, superseded, a duplicate, waiting, or a dead letter.
 
 use shared::contract::Contract;
-use shared::dead_letter::{self, Rejection};
+use shared::ledger::activity::{Activity, Counts};
+use shared::ledger::dead_letters::{self, NewDeadLetter};
+use shared::ledger::duplicates::{self, NewDuplicate, Repeated};
+use shared::ledger::records::{KeptRecord, LogPosition};
+use shared::ledger::{Rejection, event_ids, superseded};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Summary, Violation};
-use crate::candidate::Candidate;
+use super::locate::locate;
+use super::summary::{Letters, Tally};
+use crate::candidate::{Candidate, Origin};
 use crate::check::EventId;
+use crate::envelope::Envelope;
 use crate::once::{self, Claim};
-use crate::write::{Context, Exceptions, WriteError, isolate};
+use crate::replay::{self, Standing};
+use crate::write::{Context, Exceptions, Refusal, WriteError, isolate};
 
-/// How many records went which way.
+/// A rejected record and why.
+pub(super) type Violation<'c> = (KeptRecord<'c>, &'c Rejection);
+
+/// A stream's new records that conform to their contract.
+#[derive(Debug)]
+pub(super) struct StreamRecords<'c> {
+    pub(super) contract: &'c Contract,
+    pub(super) candidates: Vec<Candidate<'c>>,
+}
+
+/// How the records of one stream ended.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
-    written: usize,
-    duplicates: usize,
-    waiting: usize,
-    rejected: usize,
+    pub(super) activity: Activity,
+    /// The dead letters, as they are logged.
+    letters: Letters,
     skipped_rows: u64,
-    created: Vec<String>,
+    /// The keys of entities that were created.
+    pub(super) created: Vec<String>,
+    /// Records that PostgreSQL refused; they are among the rejected.
+    pub(super) refused: Vec<(Origin, Refusal)>,
 }
 
 impl Settled {
-    /// Adds it to a batch's summary; answers the keys of entities that were created.
-    pub(super) fn add_to(self, summary: &mut Summary) -> Vec<String> {
-        summary.written += self.written;
-        summary.duplicates += self.duplicates;
-        summary.waiting += self.waiting;
-        summary.rejected += self.rejected;
-        summary.skipped_rows += self.skipped_rows;
-        self.created
+    pub(super) fn add(&mut self, other: Self) {
+        let Self { activity, letters, skipped_rows, created, refused } = other;
+        self.activity.add(&activity);
+        self.letters.add(letters);
+        self.skipped_rows += skipped_rows;
+        self.created.extend(created);
+        self.refused.extend(refused);
+    }
+
+    /// Stores records as dead letters, and counts them.
+    async fn reject(&mut self, connection: &mut PgConnection, violations: &[Violation<'_>]) -> Result<(), sqlx::Error> {
+        let letters: Vec<_> =
+            violations.iter().map(|&(record, rejection)| NewDeadLetter { record, rejection }).collect();
+        dead_letters::insert(connection, &letters).await?;
+        for (record, rejection) in violations {
+            self.activity.counts(record.position).rejected += 1;
+            self.letters.note(record, rejection);
+        }
+        Ok(())
+    }
+
+    /// Adds the counts to a batch's result.
+    pub(super) fn add_to(&self, landed: &mut Tally, contract: &Contract) {
+        landed.count_records(&contract.stream, &self.activity);
+        landed.letters.add(self.letters.clone());
+        landed.for_stream(&contract.stream).skipped_rows += self.skipped_rows;
     }
 }
 
-/// Makes dead letters of records that break their contract.
-pub(super) async fn bury(connection: &mut PgConnection, violations: &[Violation<'_>]) -> Result<(), sqlx::Error> {
-    let headers: Vec<_> = violations.iter().map(|(candidate, _)| candidate.headers_json()).collect();
-    let letters: Vec<_> = violations
-        .iter()
-        .zip(&headers)
-        .map(|((candidate, rejection), headers)| candidate.dead_letter(headers, rejection))
-        .collect();
-    dead_letter::insert(connection, &letters).await
+/// How a batch's records ended.
+#[derive(Debug)]
+pub(super) struct BatchResult {
+    pub(super) landed: Tally,
+    /// Records that PostgreSQL refused, in the order in which they were written.
+    pub(super) refused: Vec<(Origin, Refusal)>,
+}
+
+/// Stores records that break their contract as dead letters, except replays that repeat an event.
+pub(super) async fn reject(
+    connection: &mut PgConnection,
+    now_ms: i64,
+    contract: &Contract,
+    violations: &[Violation<'_>],
+) -> Result<Settled, sqlx::Error> {
+    // An invalid event stays invalid when it is replayed, so a replay's letter may be among the others.
+    let (replays, others): (Vec<_>, Vec<_>) =
+        violations.iter().copied().partition(|(record, _)| Envelope::for_record(record).replay().is_some());
+    let mut settled = Settled::default();
+    settled.reject(connection, &others).await?;
+    for replay in replays {
+        settled.activity.counts(replay.0.position).replays += 1;
+        match replay::settle_letters(connection, &[replay.0]).await?.pop() {
+            Some(Standing::Repeats(place)) => {
+                let duplicate = NewDuplicate { position: replay.0.position, repeated: Repeated::At(&place) };
+                duplicates::insert(connection, &contract.stream, &[duplicate], now_ms).await?;
+                settled.activity.counts(replay.0.position).duplicates += 1;
+            }
+            Some(Standing::Own | Standing::Replays) | None => {
+                settled.reject(connection, &[replay]).await?;
+            }
+        }
+    }
+    Ok(settled)
 }
 
 /// Settles a stream's new records.
@@ -52,54 +114,121 @@ pub(super) async fn settle(
     contract: &Contract,
     candidates: &[Candidate<'_>],
 ) -> Result<Settled, WriteError> {
-    let ids: Vec<EventId> = candidates.iter().filter_map(|candidate| candidate.id).collect();
+    let mut settled = Settled::default();
+    for stage in replay::stages(candidates) {
+        settled.add(settle_stage(connection, context, contract, stage).await?);
+    }
+    Ok(settled)
+}
+
+async fn settle_stage(
+    connection: &mut PgConnection,
+    context: &Context<'_>,
+    contract: &Contract,
+    candidates: &[Candidate<'_>],
+) -> Result<Settled, WriteError> {
+    // A replay has an id, too. Without ids there is nothing to claim and nothing to copy.
+    if candidates.iter().all(|candidate| candidate.id.is_none()) {
+        return settle_claimed(connection, context, contract, candidates).await;
+    }
+    let records: Vec<KeptRecord<'_>> = candidates.iter().map(|candidate| candidate.record).collect();
+    let standings = replay::settle_letters(connection, &records).await?;
+    let mut activity = Activity::default();
+    let mut repeats = Vec::new();
+    let mut own = Vec::with_capacity(candidates.len());
+    for (candidate, standing) in candidates.iter().zip(&standings) {
+        match standing {
+            Standing::Own => own.push(candidate),
+            Standing::Replays => {
+                activity.counts(candidate.record.position).replays += 1;
+                own.push(candidate);
+            }
+            Standing::Repeats(place) => {
+                activity.counts(candidate.record.position).replays += 1;
+                repeats.push(NewDuplicate { position: candidate.record.position, repeated: Repeated::At(place) });
+            }
+        }
+    }
+    let ids: Vec<EventId> = own.iter().filter_map(|candidate| candidate.id).collect();
     let mut claims = once::claim(connection, &contract.stream, &ids, context.now_ms).await?.into_iter();
     let mut first = Vec::with_capacity(candidates.len());
-    let mut repeats = Vec::new();
     let mut conflicts = Vec::new();
-    for candidate in candidates {
+    for candidate in own {
         match candidate.id.and_then(|_| claims.next()) {
             None | Some(Claim::First) => first.push(*candidate),
-            Some(Claim::Repeat) => repeats.push(candidate),
+            Some(Claim::Repeat) => repeats.push(repeat(candidate)),
             Some(Claim::Conflict) => conflicts.push(*candidate),
         }
     }
     let mut settled = settle_claimed(connection, context, contract, &first).await?;
-    let conflict = Rejection {
-        code: "idempotency_conflict".to_owned(),
-        reason: "another payload came under the same id".to_owned(),
-    };
-    let violations: Vec<Violation<'_>> = conflicts.iter().map(|candidate| (*candidate, &conflict)).collect();
-    bury(connection, &violations).await?;
-    once::note_duplicates(connection, &contract.stream, &repeats, context.now_ms).await?;
-    settled.rejected += violations.len();
-    settled.duplicates += repeats.len();
+    let conflict = Rejection::new("idempotency_conflict", "another payload came under the same id");
+    let violations: Vec<Violation<'_>> = conflicts.iter().map(|candidate| (candidate.record, &conflict)).collect();
+    settled.reject(connection, &violations).await?;
+    duplicates::insert(connection, &contract.stream, &repeats, context.now_ms).await?;
+    repeats.iter().for_each(|repeat| activity.counts(repeat.position).duplicates += 1);
+    settled.activity.add(&activity);
     Ok(settled)
 }
 
-/// Settles records whose ids are claimed, if they carry any: what is new, and what had been waiting.
+/// Describes an event that repeats the first one of its id, or of its row.
+fn repeat<'c>(candidate: &Candidate<'c>) -> NewDuplicate<'c> {
+    let repeated = candidate.id.map_or(Repeated::Unknown, |id| Repeated::ById(id.id));
+    NewDuplicate { position: candidate.record.position, repeated }
+}
+
+/// Settles records whose ids are claimed, if they carry any: new ones and released ones.
 pub(super) async fn settle_claimed(
     connection: &mut PgConnection,
     context: &Context<'_>,
     contract: &Contract,
     candidates: &[Candidate<'_>],
 ) -> Result<Settled, WriteError> {
-    let Exceptions { rejected, duplicates, waiting, skipped_rows, created } =
-        isolate(connection, context, contract, candidates).await?;
+    let mut out: Vec<(&Candidate<'_>, &Rejection)> = Vec::new();
+    let mut included: Vec<Candidate<'_>> = Vec::new();
+    let written = if context.excluded.is_empty() {
+        candidates
+    } else {
+        for candidate in candidates {
+            match context.excluded.get(&candidate.origin()) {
+                Some(rejection) => out.push((candidate, rejection)),
+                None => included.push(*candidate),
+            }
+        }
+        &included
+    };
+    let Exceptions { mut rejected, refused, duplicates: repeats, superseded: stale, waiting, skipped_rows, created } =
+        isolate(connection, context, contract, written).await?;
+    let signatures: Vec<_> = refused.iter().map(|(_, refusal)| refusal.signature).collect();
+    let mut refusals: Vec<(usize, Rejection)> =
+        refused.into_iter().map(|(index, refusal)| (index, refusal.rejection)).collect();
+    locate(connection, contract, written, &mut rejected).await?;
+    locate(connection, contract, written, &mut refusals).await?;
+    out.extend(rejected.iter().chain(&refusals).map(|(index, rejection)| (&written[*index], rejection)));
     let violations: Vec<Violation<'_>> =
-        rejected.iter().map(|(index, rejection)| (candidates[*index], rejection)).collect();
-    bury(connection, &violations).await?;
+        out.iter().map(|(candidate, rejection)| (candidate.record, *rejection)).collect();
+    let mut settled = Settled { skipped_rows, created, ..Settled::default() };
+    settled.reject(connection, &violations).await?;
     let ids: Vec<(Uuid, &Rejection)> =
-        violations.iter().filter_map(|(candidate, rejection)| Some((candidate.id?.id, *rejection))).collect();
-    once::note_rejections(connection, &contract.stream, &ids).await?;
-    let repeats: Vec<&Candidate<'_>> = duplicates.iter().map(|&index| &candidates[index]).collect();
-    once::note_duplicates(connection, &contract.stream, &repeats, context.now_ms).await?;
-    Ok(Settled {
-        written: candidates.len() - violations.len() - repeats.len() - waiting,
-        duplicates: repeats.len(),
-        waiting,
-        rejected: violations.len(),
-        skipped_rows,
-        created,
-    })
+        out.iter().filter_map(|(candidate, rejection)| Some((candidate.id?.id, *rejection))).collect();
+    event_ids::note_rejections(connection, &contract.stream, &ids).await?;
+    let repeats: Vec<_> = repeats.iter().map(|&index| repeat(&written[index])).collect();
+    duplicates::insert(connection, &contract.stream, &repeats, context.now_ms).await?;
+    let stale: Vec<_> = stale.iter().map(|&index| written[index].record.position).collect();
+    superseded::insert(connection, &stale, context.now_ms).await?;
+    let activity = &mut settled.activity;
+    candidates.iter().for_each(|candidate| activity.counts(candidate.record.position).written += 1);
+    violations.iter().for_each(|(record, _)| activity.counts(record.position).written -= 1);
+    let mut is_not_written = |position: LogPosition<'_>, count: fn(&mut Counts) -> &mut i64| {
+        let counts = activity.counts(position);
+        counts.written -= 1;
+        *count(counts) += 1;
+    };
+    repeats.iter().for_each(|repeat| is_not_written(repeat.position, |counts| &mut counts.duplicates));
+    stale.iter().for_each(|&position| is_not_written(position, |counts| &mut counts.superseded));
+    waiting.iter().for_each(|&at| is_not_written(written[at].record.position, |counts| &mut counts.waiting));
+    let refused = refusals.iter().zip(signatures).map(|((index, rejection), signature)| {
+        (written[*index].origin(), Refusal { rejection: rejection.clone(), signature })
+    });
+    settled.refused = refused.collect();
+    Ok(settled)
 }

@@ -1,74 +1,152 @@
-//! What became of a batch, as it is told, logged and counted.
+//! A batch's result, as it is returned, logged and counted.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use shared::contract::trace_id;
+use shared::ledger::Rejection;
+use shared::ledger::activity::{Activity, Counts};
+use shared::ledger::records::{KeptRecord, LogPosition};
 use shared::metrics::{Counter, Metrics};
+use shared::record::headers;
 
-/// What became of a batch.
+use crate::envelope::Envelope;
+
+/// A batch's result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Records that the batch had.
+    /// Records in the batch.
     pub records: usize,
     /// Records that had been applied before.
     pub replayed: usize,
-    /// Events that were written, those that had been waiting included.
+    /// Events that were written, including released ones.
     pub written: usize,
-    /// Events that repeated one that had landed.
+    /// Events that repeated a landed event.
     pub duplicates: usize,
+    /// Events that changed nothing because their row had a higher version.
+    pub superseded: usize,
     /// Events that wait for their parent.
     pub waiting: usize,
-    /// Events that had been waiting and whose parent came.
+    /// Waiting events whose parent arrived.
     pub released: usize,
     /// Events that became dead letters.
     pub rejected: usize,
     /// Records without a value.
     pub tombstones: usize,
-    /// Partitions whose offsets have started anew.
+    /// Partitions whose offsets have restarted.
     pub incarnations: usize,
-    /// Offsets that never came although later ones did.
+    /// Offsets that Kafka no longer had when they were due.
     pub skipped_offsets: i64,
-    /// Changes of rows that were not there.
+    /// Changes of rows that do not exist.
     pub skipped_rows: u64,
 }
 
-/// What became of a batch, by stream.
-#[derive(Debug, Default)]
-pub(crate) struct Landed(BTreeMap<String, OfStream>);
+/// A batch's result, by stream.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Tally {
+    streams: BTreeMap<String, OfStream>,
+    /// The same by partition, which its transaction stores.
+    pub(super) activity: Activity,
+    /// Its dead letters, which are logged once it is committed.
+    pub(super) letters: Letters,
+}
 
-#[derive(Debug, Default)]
+/// The first of a batch's dead letters, as they are logged.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Letters(Vec<Letter>);
+
+#[derive(Debug, Clone)]
+struct Letter {
+    topic: String,
+    partition: i32,
+    offset: i64,
+    error_code: String,
+    trace_id: Option<String>,
+}
+
+/// Of how many dead letters of a batch each gets a line in the log. The line of the batch counts the others, too.
+const LOGGED: usize = 100;
+
+impl Letters {
+    /// Notes a rejected record.
+    pub(super) fn note(&mut self, record: &KeptRecord<'_>, rejection: &Rejection) {
+        if self.0.len() >= LOGGED {
+            return;
+        }
+        let LogPosition { topic, partition, offset, incarnation: _ } = record.position;
+        let traceparent = Envelope::for_record(record).header(headers::TRACEPARENT);
+        self.0.push(Letter {
+            topic: topic.to_owned(),
+            partition,
+            offset,
+            error_code: rejection.code.clone(),
+            trace_id: traceparent.and_then(trace_id).map(str::to_owned),
+        });
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        let room = LOGGED.saturating_sub(self.0.len());
+        self.0.extend(other.0.into_iter().take(room));
+    }
+
+    /// Logs them. A reason may quote a value, so it stays in the table.
+    pub(super) fn log(&self) {
+        for Letter { topic, partition, offset, error_code, trace_id } in &self.0 {
+            tracing::info!(topic, partition, offset, error_code, trace_id, "became a dead letter");
+        }
+    }
+}
+
+#[derive(Debug, Default, Clone)]
 struct OfStream {
     summary: Summary,
-    /// The time of the oldest record that was new.
+    /// The timestamp of the oldest new record.
     oldest_ms: Option<i64>,
 }
 
-impl Landed {
-    /// A stream's part, to be added to.
-    pub(super) fn of(&mut self, stream: &str) -> &mut Summary {
-        &mut self.0.entry(stream.to_owned()).or_default().summary
+impl Tally {
+    /// Returns a stream's summary, for the caller to update.
+    pub(crate) fn for_stream(&mut self, stream: &str) -> &mut Summary {
+        &mut self.streams.entry(stream.to_owned()).or_default().summary
     }
 
-    /// Notes the time of a stream's new record.
+    /// Records the timestamp of a stream's new record.
     pub(super) fn note_time(&mut self, stream: &str, timestamp_ms: i64) {
-        let of_stream = self.0.entry(stream.to_owned()).or_default();
+        let of_stream = self.streams.entry(stream.to_owned()).or_default();
         of_stream.oldest_ms = Some(of_stream.oldest_ms.map_or(timestamp_ms, |oldest_ms| oldest_ms.min(timestamp_ms)));
     }
 
-    /// All streams' together.
+    /// Adds what became of a stream's records.
+    pub(super) fn count_records(&mut self, stream: &str, activity: &Activity) {
+        self.for_stream(stream).count_records(activity.sum());
+        self.activity.add(activity);
+    }
+
+    /// Adds another batch's result, whose activity was stored and whose dead letters were logged.
+    pub(crate) fn add(&mut self, other: Self) {
+        for (stream, OfStream { summary, oldest_ms }) in other.streams {
+            let sum = self.for_stream(&stream);
+            *sum = sum.and(summary);
+            if let Some(oldest_ms) = oldest_ms {
+                self.note_time(&stream, oldest_ms);
+            }
+        }
+    }
+
+    /// Returns the sum over all streams.
     pub(crate) fn summary(&self) -> Summary {
-        self.0.values().fold(Summary::default(), |sum, of_stream| sum.and(of_stream.summary))
+        self.streams.values().fold(Summary::default(), |sum, of_stream| sum.and(of_stream.summary))
     }
 
-    /// Milliseconds from the oldest new record's time to `now_ms`; none if none was new.
+    /// Returns the milliseconds from the oldest new record's timestamp to `now_ms`, or `None` without new records.
     pub(crate) fn lag_ms(&self, now_ms: i64) -> Option<u64> {
-        self.0.values().filter_map(|of_stream| of_stream.lag_ms(now_ms)).max()
+        self.streams.values().filter_map(|of_stream| of_stream.lag_ms(now_ms)).max()
     }
 
-    /// Counts it; `now_ms`: when it was committed.
+    /// Adds it to the metrics. `now_ms` is the time of its commit.
     pub(crate) fn count(&self, metrics: &Metrics, now_ms: i64) {
-        for (stream, of_stream) in &self.0 {
+        for (stream, of_stream) in &self.streams {
             of_stream.summary.count(metrics, stream);
             if let Some(lag_ms) = of_stream.lag_ms(now_ms) {
                 metrics.note_lag(stream, lag_ms);
@@ -85,12 +163,28 @@ impl OfStream {
 }
 
 impl Summary {
+    fn count_records(&mut self, counts: Counts) {
+        let Counts { written, duplicates, superseded, waiting, released, rejected, tombstones, replays: _ } = counts;
+        for (sum, count) in [
+            (&mut self.written, written),
+            (&mut self.duplicates, duplicates),
+            (&mut self.superseded, superseded),
+            (&mut self.waiting, waiting),
+            (&mut self.released, released),
+            (&mut self.rejected, rejected),
+            (&mut self.tombstones, tombstones),
+        ] {
+            *sum += usize::try_from(count).unwrap_or_default();
+        }
+    }
+
     fn and(self, other: Self) -> Self {
         Self {
             records: self.records + other.records,
             replayed: self.replayed + other.replayed,
             written: self.written + other.written,
             duplicates: self.duplicates + other.duplicates,
+            superseded: self.superseded + other.superseded,
             waiting: self.waiting + other.waiting,
             released: self.released + other.released,
             rejected: self.rejected + other.rejected,
@@ -103,11 +197,12 @@ impl Summary {
 
     fn count(self, metrics: &Metrics, stream: &str) {
         let Self {
-            // Each is one of the others.
+            // The sum of the others.
             records: _,
             replayed,
             written,
             duplicates,
+            superseded,
             waiting,
             released,
             rejected,
@@ -120,6 +215,7 @@ impl Summary {
             (Counter::Replayed, replayed as u64),
             (Counter::Written, written as u64),
             (Counter::Duplicate, duplicates as u64),
+            (Counter::Superseded, superseded as u64),
             (Counter::Waiting, waiting as u64),
             (Counter::Released, released as u64),
             (Counter::Rejected, rejected as u64),

@@ -1,9 +1,10 @@
-//! Mode `append`: a row per event. Large slices go by COPY straight into the table, small ones as arrays, which saves
-//! two turns. A stream whose events carry their own id skips those that are there.
+//! Mode `append`: a row per event. Large slices are copied straight into the table; small ones are sent as arrays, which saves
+//! two round trips. A stream whose events have an id of their own skips ids that exist.
 
 use std::collections::HashSet;
 
 use shared::contract::{Column, Landing, quoted};
+use shared::drift::type_difference;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
@@ -11,12 +12,12 @@ use super::rows::{COPY_HEADER, COPY_TRAILER, Cell, Cells, cells};
 use super::{Attempt, Exceptions, WriteError};
 use crate::candidate::Candidate;
 
-/// From how many rows on COPY is faster than arrays, its extra turns included (docs/ARCHITECTURE.md has the figures).
+/// The number of rows from which COPY is faster than arrays, despite its extra round trips (see docs/BENCHMARKS.md).
 const COPY_FROM_ROWS: usize = 500;
 
 pub(super) async fn write(
     connection: &mut PgConnection,
-    attempt: Attempt,
+    attempt: Attempt<'_>,
     stream: &str,
     landing: &Landing,
     dedupe: Option<usize>,
@@ -31,8 +32,8 @@ pub(super) async fn write(
         return Ok(Exceptions::default());
     };
     let (first, mut duplicates) = first_of_each_id(id, slice);
-    // At the second attempt an id is likely to be there already, and COPY would fail on it again.
-    if first.len() >= COPY_FROM_ROWS && attempt == Attempt::Whole {
+    // At the second attempt an id probably exists already, and COPY would fail on it again.
+    if first.len() >= COPY_FROM_ROWS && matches!(attempt, Attempt::Whole) {
         copy(connection, stream, landing, first.iter().map(|&index| &slice[index])).await?;
         return Ok(Exceptions { duplicates, ..Exceptions::default() });
     }
@@ -44,15 +45,14 @@ pub(super) async fn write(
     Ok(Exceptions { duplicates, ..Exceptions::default() })
 }
 
-/// The first record of each id, and the others.
+/// Splits records into the first of each id and the others.
 fn first_of_each_id(id: usize, slice: &[Candidate<'_>]) -> (Vec<usize>, Vec<usize>) {
     let mut seen = HashSet::with_capacity(slice.len());
     (0..slice.len()).partition(|&index| seen.insert(id_cell(id, &slice[index])))
 }
 
 fn id_cell<'a>(id: usize, candidate: &Candidate<'a>) -> Cell<'a> {
-    let row = candidate.row.get(2..).unwrap_or_default();
-    cells(row).nth(id).unwrap_or_default()
+    cells(candidate.cells()).nth(id).unwrap_or_default()
 }
 
 fn value(cell: Cell<'_>) -> &[u8] {
@@ -71,14 +71,14 @@ async fn copy<'s>(
     data.extend_from_slice(COPY_TRAILER);
     let statement = format!("copy {} ({}) from stdin (format binary)", landing.table.quoted(), names(&landing.columns));
     let mut copy = connection.copy_in_raw(&statement).await?;
-    // An error while sending is read from the answer to `finish`, as any other of the statement's.
+    // An error while sending is reported by `finish`, like any other error of the statement.
     copy.send(data).await?;
     copy.finish().await?;
     Ok(())
 }
 
-/// COPY's binary format carries no types: bytes of another type of the same length would be taken for the column's.
-/// Naming the table locks it against changes until the transaction ends, before the catalogue is read.
+/// Checks the columns' types, because COPY's binary format carries none: bytes of another type of the same length would be
+/// stored as the column's. Naming the table locks it against changes before the catalogue is read.
 async fn check_types(connection: &mut PgConnection, stream: &str, landing: &Landing) -> Result<(), WriteError> {
     let table = landing.table.quoted();
     let select = format!(
@@ -92,14 +92,9 @@ async fn check_types(connection: &mut PgConnection, stream: &str, landing: &Land
         .await?;
     for column in &landing.columns {
         let actual = found.iter().find(|(name, _, _)| *name == column.name);
-        if actual.is_none_or(|(_, oid, _)| *oid != i64::from(column.ty.oid())) {
-            return Err(WriteError::Drift {
-                stream: stream.to_owned(),
-                table: table.clone(),
-                column: column.name.clone(),
-                expected: column.ty.sql(),
-                found: actual.map_or_else(|| "missing".to_owned(), |(_, _, ty)| ty.clone()),
-            });
+        let found = actual.map(|(_, oid, ty)| (*oid, ty.as_str()));
+        if let Some(difference) = type_difference(stream, landing, column, found) {
+            return Err(WriteError::Drift(difference.into()));
         }
     }
     Ok(())
@@ -115,7 +110,7 @@ async fn insert<'s>(
     Ok(())
 }
 
-/// Inserts the rows whose id is not there yet; answers their ids.
+/// Inserts the rows whose id does not exist yet. Returns their ids.
 async fn insert_missing(
     connection: &mut PgConnection,
     landing: &Landing,
@@ -147,7 +142,7 @@ pub(super) fn names(columns: &[Column]) -> String {
 }
 
 /// `$1::bigint[], $2::text[], …`, one for each column.
-fn arrays(landing: &Landing) -> String {
+pub(super) fn arrays(landing: &Landing) -> String {
     let array = |(index, column): (usize, &Column)| format!("${}::{}[]", index + 1, column.ty.sql());
     landing.columns.iter().enumerate().map(array).collect::<Vec<_>>().join(", ")
 }

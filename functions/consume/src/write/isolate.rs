@@ -1,59 +1,139 @@
-//! Bulk first, isolate on failure: a slice is written whole; if a row's fault fails it, it is split until the guilty
+//! Bulk first, isolate on failure: a slice is written whole. If a row's fault fails it, it is split until the guilty
 //! rows stand alone. k guilty rows in n cost about k·log n statements.
 //!
-//! Most batches have no guilty row. The first attempt at a batch does without savepoints, each of which is two more
-//! turns to the database; a row's fault then fails all of it, and the second attempt isolates.
+//! Most batches have no guilty row. The first attempt at a batch uses no savepoints, each of which costs a round trip;
+//! a row's fault then fails the whole attempt, and the second attempt isolates.
 
-use shared::contract::Contract;
+use std::ops::Range;
+
+use shared::contract::{Contract, Mode};
+use shared::ledger::Rejection;
 use sqlx::{Executor as _, PgConnection};
 
-use super::{Attempt, Context, Exceptions, WriteError, write};
+use super::{Attempt, Context, Exceptions, Refusal, WriteError, middle, write};
 use crate::candidate::Candidate;
-use crate::fate::Fate;
+use crate::verdict::Verdict;
 
-/// Writes records in order within the caller's transaction, all but those that cannot be written.
+/// Records that are written together.
+struct Slice {
+    records: Range<usize>,
+    is_first_half: bool,
+    /// Whether it is known to fail: the slice whose second half it is failed, and the first half was written. It is then split
+    /// without being tried. A single record is still tried, for its reason.
+    is_known_to_fail: bool,
+}
+
+impl Slice {
+    /// Its halves, the first one last.
+    fn halves(&self, contract: &Contract, records: &[Candidate<'_>]) -> [Self; 2] {
+        let Range { start, end } = self.records;
+        let middle = start + middle(contract, &records[start..end]);
+        [
+            Self { records: middle..end, is_first_half: false, is_known_to_fail: false },
+            Self { records: start..middle, is_first_half: true, is_known_to_fail: false },
+        ]
+    }
+}
+
+const RELEASE: &str = "release savepoint slice";
+const ROLL_BACK: &str = "rollback to savepoint slice";
+
+/// Writes records in order within the caller's transaction, except those that PostgreSQL refuses.
 ///
 /// # Errors
-/// The world's or the operator's fault, and at the first attempt a row's: the whole transaction is to be rolled back.
+/// An environment or operator fault. [`Attempt::Whole`] and [`Attempt::Chosen`] also fail on a row's fault. After any
+/// error the transaction must be rolled back.
 pub(crate) async fn isolate(
     connection: &mut PgConnection,
     context: &Context<'_>,
     contract: &Contract,
     records: &[Candidate<'_>],
 ) -> Result<Exceptions, WriteError> {
-    match context.attempt {
-        Attempt::Whole if records.is_empty() => return Ok(Exceptions::default()),
-        Attempt::Whole => return write(connection, context, contract, records).await,
-        Attempt::Isolating => {}
+    if records.is_empty() {
+        return Ok(Exceptions::default());
     }
+    if matches!(context.attempt, Attempt::Whole) {
+        return write(connection, context, contract, records).await;
+    }
+    let written = match context.attempt {
+        Attempt::Whole | Attempt::Isolating | Attempt::Chosen(_) => format!("{RELEASE}; savepoint slice"),
+        Attempt::Checking(constraints) => format!("{} {RELEASE}; savepoint slice", constraints.check()),
+    };
     let mut exceptions = Exceptions::default();
-    // What is still to be written, the first on top.
-    let whole = 0..records.len();
-    let mut slices = vec![whole];
+    // Whether two slices end as both at once do. Change sets are not always so: adjacent truncates are one statement.
+    let adds_up = match contract.mode {
+        Mode::Append { .. } | Mode::Upsert { .. } | Mode::Entity(_) => true,
+        Mode::Changes(_) => false,
+    };
+    // The slices still to write, the first on top.
+    let mut slices = vec![Slice { records: 0..records.len(), is_first_half: false, is_known_to_fail: false }];
+    connection.execute("savepoint slice").await?;
     while let Some(slice) = slices.pop() {
-        if slice.is_empty() {
+        let range = slice.records.clone();
+        if slice.is_known_to_fail && range.len() > 1 {
+            slices.extend(slice.halves(contract, records));
             continue;
         }
-        connection.execute("savepoint slice").await?;
-        match write(connection, context, contract, &records[slice.clone()]).await {
-            Ok(written) => {
-                connection.execute("release savepoint slice").await?;
-                exceptions.add(written, slice.start);
-            }
-            Err(error) => match error.fate() {
-                Fate::Retry | Fate::Stop => return Err(error),
-                Fate::Reject(rejection) => {
-                    connection.execute("rollback to savepoint slice; release savepoint slice").await?;
-                    if slice.len() == 1 {
-                        exceptions.rejected.push((slice.start, rejection));
-                    } else {
-                        let middle = slice.start + slice.len() / 2;
-                        slices.push(middle..slice.end);
-                        slices.push(slice.start..middle);
-                    }
+        match write_slice(connection, context, contract, &records[range.clone()], &written).await {
+            Ok(of_slice) => {
+                exceptions.add(of_slice, range.start);
+                if let Some(second_half) = slices.last_mut().filter(|_| slice.is_first_half && adds_up) {
+                    second_half.is_known_to_fail = true;
                 }
-            },
+            }
+            Err(error) => {
+                let refusal = refusal(context.attempt, error, range.len())?;
+                connection.execute(ROLL_BACK).await?;
+                match refusal {
+                    Some(refusal) => exceptions.refused.push((range.start, refusal)),
+                    None => slices.extend(slice.halves(contract, records)),
+                }
+            }
         }
     }
+    connection.execute(RELEASE).await?;
     Ok(exceptions)
+}
+
+/// Writes a slice, then executes `written`, which keeps it and opens the next slice's savepoint.
+async fn write_slice(
+    connection: &mut PgConnection,
+    context: &Context<'_>,
+    contract: &Contract,
+    records: &[Candidate<'_>],
+    written: &str,
+) -> Result<Exceptions, WriteError> {
+    let exceptions = match (write(connection, context, contract, records).await, context.attempt) {
+        // Earlier slices have left deferred checks pending on a table that this slice truncates or alters.
+        (Err(error), Attempt::Chosen(constraints)) if error.has_pending_checks() => {
+            connection.execute(format!("{ROLL_BACK}; {}", constraints.check()).as_str()).await?;
+            write(connection, context, contract, records).await?
+        }
+        (exceptions, Attempt::Whole | Attempt::Isolating | Attempt::Checking(_) | Attempt::Chosen(_)) => exceptions?,
+    };
+    connection.execute(written).await?;
+    Ok(exceptions)
+}
+
+/// Decides what a slice's error means: its only record is refused, or (none) the slice must be split.
+fn refusal(attempt: Attempt<'_>, error: WriteError, records: usize) -> Result<Option<Refusal>, WriteError> {
+    let isolates = match attempt {
+        Attempt::Whole => false,
+        // Only an attempt that checks constraints after each slice can write the next one.
+        Attempt::Isolating => !error.has_pending_checks(),
+        Attempt::Checking(_) => true,
+        Attempt::Chosen(_) => records > 1,
+    };
+    let rejection = match error.verdict() {
+        Verdict::Reject(rejection) => rejection,
+        Verdict::Retry | Verdict::Stop if error.has_pending_checks() => Rejection::new(
+            error.sqlstate(),
+            "it truncates or alters a table while deferred checks of its own rows are pending",
+        ),
+        Verdict::Retry | Verdict::Stop => return Err(error),
+    };
+    if !isolates {
+        return Err(error);
+    }
+    Ok((records == 1).then(|| Refusal { rejection, signature: error.signature() }))
 }

@@ -1,4 +1,6 @@
-//! Rows in PostgreSQL's binary form, encoded once and sent either by COPY or as arrays.
+//! Rows in PostgreSQL's binary format, encoded once and sent by COPY or as arrays.
+
+use std::borrow::Cow;
 
 use shared::contract::ColumnType;
 use sqlx::encode::IsNull;
@@ -13,13 +15,13 @@ pub(crate) const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// Its end.
 pub(crate) const COPY_TRAILER: &[u8] = &(-1_i16).to_be_bytes();
 
-/// A column's value with its length before it, -1 for NULL.
+/// A column's value, preceded by its length; -1 for NULL.
 pub(crate) type Cell<'a> = &'a [u8];
 
 /// NULL as a cell.
 pub(crate) const NULL: Cell<'static> = &(-1_i32).to_be_bytes();
 
-/// The cells of an encoded row, without what COPY has before it.
+/// Iterates over the cells of an encoded row, without COPY's prefix.
 pub(crate) fn cells(mut row: &[u8]) -> impl Iterator<Item = Cell<'_>> {
     std::iter::from_fn(move || {
         let (length, _) = row.split_first_chunk()?;
@@ -28,6 +30,16 @@ pub(crate) fn cells(mut row: &[u8]) -> impl Iterator<Item = Cell<'_>> {
         row = rest;
         Some(cell)
     })
+}
+
+/// Returns the cells of a row's key, one after the other. Each begins with its length, so different keys have different
+/// bytes. A key of one column, by far the most frequent, is borrowed.
+pub(crate) fn key_cells<'a>(key: &[usize], row: &'a [u8]) -> Cow<'a, [u8]> {
+    let cell = |column: usize| cells(row).nth(column).unwrap_or_default();
+    match key {
+        [column] => Cow::Borrowed(cell(*column)),
+        columns => Cow::Owned(columns.iter().flat_map(|&column| cell(column)).copied().collect()),
+    }
 }
 
 /// A one-dimensional array of cells, bound as a parameter.
@@ -42,7 +54,7 @@ impl<'a> Cells<'a> {
         Self { ty, cells }
     }
 
-    /// The cells of rows, column by column. Rows of unequal length cannot be: one contract encoded them all.
+    /// Transposes rows into columns. All rows have the same length, because one contract encoded them.
     pub(crate) fn transpose(types: &[ColumnType], rows: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Self> {
         let count = rows.len();
         let mut columns: Vec<Self> = types.iter().map(|&ty| Self::new(ty, Vec::with_capacity(count))).collect();
@@ -55,7 +67,7 @@ impl<'a> Cells<'a> {
 
 impl Type<Postgres> for Cells<'_> {
     fn type_info() -> PgTypeInfo {
-        // Never asked for: `produces` knows the column's type.
+        // Never used: `produces` knows the column's type.
         PgTypeInfo::with_oid(Oid(0))
     }
 }

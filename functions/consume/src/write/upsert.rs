@@ -1,12 +1,12 @@
-//! Mode `upsert`: a row per key, which later events replace. As arrays at any size: ON CONFLICT needs an INSERT.
-
-use std::collections::HashMap;
+//! Mode `upsert`: a row per key, which later events replace, or only those with an equal or higher version. As arrays
+//! at any size: ON CONFLICT needs an INSERT.
 
 use shared::contract::{Column, Landing, quoted};
-use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
 
-use super::append::{bind, insert_statement};
-use super::rows::{Cell, cells};
+use super::append::{arrays, bind, insert_statement, names};
+use super::rows::key_cells;
 use super::{Exceptions, WriteError};
 use crate::candidate::Candidate;
 
@@ -14,40 +14,96 @@ pub(super) async fn write(
     connection: &mut PgConnection,
     landing: &Landing,
     key: &[usize],
+    version: Option<usize>,
     slice: &[Candidate<'_>],
 ) -> Result<Exceptions, WriteError> {
-    let last = last_of_each_key(key, slice);
-    let statement = statement(landing, key);
-    bind(&statement, landing, last.iter().map(|&index| &slice[index])).execute(connection).await?;
-    Ok(Exceptions::default())
+    let Some(version) = version else {
+        let last = last_of_each_key(key, slice);
+        let statement = statement(landing, key);
+        bind(&statement, landing, last.iter().map(|&index| &slice[index])).execute(connection).await?;
+        return Ok(Exceptions::default());
+    };
+    let statement = versioned_statement(landing, key, version);
+    let superseded: Vec<i64> =
+        bind(&statement, landing, slice.iter()).try_map(|row: PgRow| row.try_get(0)).fetch_all(connection).await?;
+    let index = |position: i64| usize::try_from(position - 1).ok();
+    Ok(Exceptions { superseded: superseded.into_iter().filter_map(index).collect(), ..Exceptions::default() })
 }
 
-/// A statement takes a key once: the last event wins, in the order of offsets.
+/// Returns the last event of each key, because a statement accepts a key only once.
+///
+/// They are in the order of their keys, the same in all transactions, so that two of them cannot deadlock.
 fn last_of_each_key(key: &[usize], slice: &[Candidate<'_>]) -> Vec<usize> {
-    let mut last: HashMap<Vec<Cell<'_>>, usize> = HashMap::with_capacity(slice.len());
-    for (index, candidate) in slice.iter().enumerate() {
-        let row: Vec<Cell<'_>> = cells(candidate.cells()).collect();
-        last.insert(key.iter().filter_map(|&column| row.get(column).copied()).collect(), index);
-    }
-    // In one order for all transactions, so that two of them lock rows alike and do not deadlock.
-    let mut rows: Vec<_> = last.into_iter().collect();
+    let keyed = slice.iter().enumerate().map(|(index, candidate)| (key_cells(key, candidate.cells()), index));
+    let mut rows: Vec<_> = keyed.collect();
     rows.sort_unstable();
-    rows.into_iter().map(|(_, index)| index).collect()
+    let is_last = |at: usize| rows.get(at + 1).is_none_or(|next| next.0 != rows[at].0);
+    (0..rows.len()).filter(|&at| is_last(at)).map(|at| rows[at].1).collect()
 }
 
 fn statement(landing: &Landing, key: &[usize]) -> String {
     let insert = insert_statement(landing);
-    let conflict = key.iter().map(|&column| quoted(&landing.columns[column].name)).collect::<Vec<_>>().join(", ");
-    let replaced: Vec<String> = landing
-        .columns
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| !key.contains(index))
-        .map(|(_, Column { name, .. })| format!("{0} = excluded.{0}", quoted(name)))
-        .collect();
+    let (conflict, replaced) = (conflict(landing, key), replaced(landing, key));
     if replaced.is_empty() {
         format!("{insert} on conflict ({conflict}) do nothing")
     } else {
-        format!("{insert} on conflict ({conflict}) do update set {}", replaced.join(", "))
+        format!("{insert} on conflict ({conflict}) do update set {replaced}")
     }
+}
+
+/// Writes the highest version of each key, of equal ones the last, unless the row has a higher one. Returns the
+/// positions, from 1, of the events that are superseded: those that a row or an earlier event of the slice exceeded
+/// when it was their turn. PostgreSQL compares both keys and versions, so the columns' own rules hold.
+fn versioned_statement(landing: &Landing, key: &[usize], version: usize) -> String {
+    let keys = |of: &str| key.iter().map(|column| format!("{of}c{column}")).collect::<Vec<_>>();
+    let matches = |a: &str, b: &dyn Fn(usize) -> String| {
+        key.iter().map(|&column| format!("{a}c{column} = {}", b(column))).collect::<Vec<_>>().join(" and ")
+    };
+    let column = |column: usize| quoted(&landing.columns[column].name);
+    format!(
+        "with input as (
+             select * from unnest({arrays}) with ordinality as i ({inputs}, position)
+         ), ranked as (
+             select i.*, row_number() over (partition by {keys} order by c{version} desc nulls last, position desc) as rank,
+                    max(c{version}) over (partition by {keys} order by position
+                                          rows between unbounded preceding and 1 preceding) as earlier
+             from input i
+         ), held as (
+             select r.position, t.{version_name} as version from ranked r join {table} t on {held}
+         ), written as (
+             insert into {table} as t ({names}) select {inputs} from ranked where rank = 1 order by {keys}
+             on conflict ({conflict}) do update set {replaced}
+             where t.{version_name} is null or excluded.{version_name} >= t.{version_name}
+             returning {returned}
+         )
+         select r.position from ranked r left join held h using (position)
+         where r.c{version} < greatest(r.earlier, h.version)
+               or (r.c{version} is null and coalesce(r.earlier, h.version) is not null)
+               or ({present} and not exists (select from written w where {written}))
+         order by 1",
+        arrays = arrays(landing),
+        inputs = (0..landing.columns.len()).map(|index| format!("c{index}")).collect::<Vec<_>>().join(", "),
+        keys = keys("").join(", "),
+        version_name = column(version),
+        table = landing.table.quoted(),
+        held = matches("r.", &|index| format!("t.{}", column(index))),
+        names = names(&landing.columns),
+        conflict = conflict(landing, key),
+        replaced = replaced(landing, key),
+        returned = key.iter().map(|&index| format!("t.{} as c{index}", column(index))).collect::<Vec<_>>().join(", "),
+        present = keys("r.").iter().map(|key| format!("{key} is not null")).collect::<Vec<_>>().join(" and "),
+        written = matches("r.", &|index| format!("w.c{index}")),
+    )
+}
+
+fn conflict(landing: &Landing, key: &[usize]) -> String {
+    key.iter().map(|&column| quoted(&landing.columns[column].name)).collect::<Vec<_>>().join(", ")
+}
+
+/// The assignments of all columns but the key's.
+fn replaced(landing: &Landing, key: &[usize]) -> String {
+    let others = landing.columns.iter().enumerate().filter(|(index, _)| !key.contains(index));
+    let assignments: Vec<String> =
+        others.map(|(_, Column { name, .. })| format!("{0} = excluded.{0}", quoted(name))).collect();
+    assignments.join(", ")
 }

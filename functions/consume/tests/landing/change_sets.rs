@@ -1,8 +1,9 @@
-//! Change sets: each lands whole or not at all, and a wrong one harms no other.
+//! Change sets: each lands whole or not at all, and an invalid one affects no other.
 
 use serde_json::{Value, json};
 
-use crate::support::{Function, records};
+use crate::own_stream::replay;
+use crate::support::{Function, Record, record, records};
 
 /// The example of a gatekeeper: three rows come, two go by part of their values. `last_type` is the last key's type.
 fn gatekeeper(last_type: &str) -> Value {
@@ -77,4 +78,153 @@ async fn wrong_sets_are_dead_letters_and_those_around_them_land() {
     assert_eq!((summary.rejected, summary.skipped_rows), (5, 1));
     assert_eq!(function.database.json("select a from landing.t order by a").await, json!([{"a": 1}, {"a": 3}]));
     assert_eq!(function.database.count("select count(*) from landing.q").await, 1);
+}
+
+#[tokio::test]
+async fn a_truncate_of_several_tables_lands_as_one_beside_sets_that_are_rejected() {
+    let function = Function::new().await;
+    let tables = "create table landing.orders (id int primary key);
+        create table landing.items (id int primary key, order_id int references landing.orders);
+        create table landing.parts (item_id int references landing.items on delete restrict);
+        create table landing.kept (id int primary key);
+        create table public.refers (id int references landing.kept);
+        insert into landing.kept values (1); insert into public.refers values (1)";
+    sqlx::raw_sql(tables).execute(&function.database.pool).await.expect("created");
+    let insert = |table: &str, columns: Value| {
+        let columns: Vec<Value> = columns
+            .as_object()
+            .expect("columns")
+            .iter()
+            .map(|(name, value)| json!({"name": name, "value": value}))
+            .collect();
+        json!({"action": "I", "table": table, "columns": columns})
+    };
+    let truncate = |table: &str| json!({"action": "T", "schema": "public", "table": table});
+    let begin = || json!({"action": "B"});
+    let commit = || json!({"action": "C"});
+    let sets = [
+        insert("orders", json!({"id": 1})),
+        insert("items", json!({"id": 1, "order_id": 1})),
+        insert("orders", json!({"id": "x"})),
+        insert("parts", json!({"item_id": 1})),
+        begin(),
+        truncate("orders"),
+        truncate("items"),
+        truncate("parts"),
+        commit(),
+        insert("items", json!({"id": 1, "order_id": 1})),
+        insert("orders", json!({"id": 2})),
+        begin(),
+        // One of the two cannot be emptied, on which the other does not depend.
+        truncate("kept"),
+        truncate("orders"),
+        commit(),
+        insert("orders", json!({"id": 3})),
+    ];
+    let expected = [
+        "written",
+        "written",
+        "rejected: 22P02",
+        "written",
+        "written",
+        "written",
+        "written",
+        "written",
+        "written",
+        "rejected: 23503",
+        "written",
+        "written",
+        "rejected: 23503",
+        "written",
+        "written",
+        "written",
+    ];
+    function.land(&records("changes", sets)).await;
+    assert_eq!(function.outcomes("changes", 0..16).await, expected);
+    let counts = "select (select json_agg(id) from landing.orders)::text as orders,
+        (select count(*) from landing.items) as items, (select count(*) from landing.parts) as parts,
+        (select count(*) from landing.kept) as kept";
+    assert_eq!(function.database.json(counts).await, json!([{"orders": "[3]", "items": 0, "parts": 0, "kept": 1}]));
+}
+
+#[tokio::test]
+async fn truncates_of_one_transaction_in_two_batches_block_nothing_and_land_when_replayed() {
+    const ORDERS: [[&str; 3]; 6] = [
+        ["orders", "items", "parts"],
+        ["orders", "parts", "items"],
+        ["items", "orders", "parts"],
+        ["items", "parts", "orders"],
+        ["parts", "orders", "items"],
+        ["parts", "items", "orders"],
+    ];
+    const ROWS: &str = "insert into landing.orders values (1); insert into landing.items values (1, 1);
+        insert into landing.parts values (1)";
+    const COUNT: &str = "select (select count(*) from landing.orders) + (select count(*) from landing.items)
+        + (select count(*) from landing.parts)";
+    let (mut offset, mut rejected) = (0, 0);
+    for timing in ["", "deferrable initially deferred"] {
+        let function = Function::new().await;
+        let tables = format!(
+            "create table landing.orders (id int primary key);
+             create table landing.items (id int primary key, order_id int references landing.orders {timing});
+             create table landing.parts (item_id int references landing.items {timing})"
+        );
+        sqlx::raw_sql(&tables).execute(&function.database.pool).await.expect("created");
+        for (order, first_batch) in ORDERS.iter().flat_map(|order| [(order, 1), (order, 2)]) {
+            sqlx::raw_sql(ROWS).execute(&function.database.pool).await.expect("filled");
+            let truncates: Vec<Record> = order
+                .iter()
+                .zip(offset..)
+                .map(|(table, offset)| record("changes", offset, &json!({"action": "T", "table": table, "xid": 7})))
+                .collect();
+            offset += 3;
+            let (first, second) = truncates.split_at(first_batch);
+            function.land(first).await;
+            function.land(second).await;
+
+            let case = format!("{order:?}, {first_batch} in the first batch, {timing}");
+            let outcomes = function.outcomes("changes", offset - 3..offset).await;
+            let allowed = |outcome: &String| outcome == "written" || outcome == "rejected: 23503";
+            assert!(outcomes.iter().all(allowed), "{case}: {outcomes:?}");
+            // Tables that refer to others come first.
+            for table in ["parts", "items", "orders"] {
+                let index = order.iter().position(|name| *name == table).expect("each table is truncated");
+                if outcomes[index] != "written" {
+                    function.land(&[replay(&truncates[index], &truncates[index], offset)]).await;
+                    assert_eq!(function.outcomes("changes", offset..offset + 1).await, ["written"], "{case}");
+                    (offset, rejected) = (offset + 1, rejected + 1);
+                }
+            }
+            assert_eq!(function.database.count(COUNT).await, 0, "{case}");
+        }
+        if timing.is_empty() {
+            let reasons = "select distinct reason from sluice.dead_letters order by reason";
+            let reason = |constraint: &str, table: &str| {
+                json!({"reason": format!("foreign key {constraint} of table landing.{table} rejects the change: other rows \
+                    still refer to the row; if one statement of the source truncated several tables, replay this once \
+                    the others are empty")})
+            };
+            let expected = [reason("items_order_id_fkey", "items"), reason("parts_item_id_fkey", "parts")];
+            assert_eq!(function.database.json(reasons).await, json!(expected));
+        }
+        offset = 0;
+    }
+    assert!(rejected > 0, "some transaction is split where it matters");
+}
+
+#[tokio::test]
+async fn a_published_landing_table_blocks_nothing() {
+    let function = Function::new().await;
+    let cell = |name: &str, value: Value| json!({"name": name, "type": "text", "value": value});
+    let insert = json!({"action": "I", "table": "r9", "columns": [cell("id", json!("1")), cell("a", json!("x"))]});
+    let key = json!([cell("id", json!("1"))]);
+    let update =
+        |table: &str| json!({"action": "U", "table": table, "columns": [cell("a", json!("y"))], "identity": key});
+    function.land(&records("changes", [insert])).await;
+    let published = "create publication everything for all tables;
+        create table landing.listed (id text, a text); create publication listed for table landing.listed (id)";
+    sqlx::raw_sql(published).execute(&function.database.pool).await.expect("created");
+    let all = records("changes", [json!({}), update("r9"), update("listed"), json!({"action": "T", "table": "r9"})]);
+    function.land(&all[1..]).await;
+    assert_eq!(function.outcomes("changes", 1..4).await, ["written", "rejected: no_replica_identity", "written"]);
 }

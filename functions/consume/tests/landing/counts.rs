@@ -1,11 +1,11 @@
-//! What is counted of batches.
+//! The metrics that batches count.
 
 use serde_json::json;
 
 use crate::support::{Function, NOW_MS, Record, record, route};
 
 #[tokio::test]
-async fn everything_that_becomes_of_an_event_is_counted_under_its_stream() {
+async fn each_outcome_of_an_event_is_counted_under_its_stream() {
     let function = Function::new().await;
     let keyed = |offset| Record {
         headers: vec![("idempotency-key".to_owned(), "k".to_owned())],
@@ -26,7 +26,7 @@ async fn everything_that_becomes_of_an_event_is_counted_under_its_stream() {
     let missing = json!({"action": "D", "schema": "landing", "table": "t", "identity": [{"name": "id", "type": "integer", "value": 2}]});
     function.land(&[record("changes", 0, &update), record("changes", 1, &missing)]).await;
 
-    let told = function.metrics.prometheus();
+    let metrics = function.metrics.prometheus();
     for line in [
         r#"sluice_written_total{stream="route"} 3"#,
         r#"sluice_duplicate_total{stream="route"} 1"#,
@@ -43,7 +43,7 @@ async fn everything_that_becomes_of_an_event_is_counted_under_its_stream() {
         // Of the batches that had anything new.
         r#"sluice_lag_ms_count{stream="route"} 3"#,
     ] {
-        assert!(told.lines().any(|have| have == line), "{line} is not in\n{told}");
+        assert!(metrics.lines().any(|have| have == line), "{line} is not in\n{metrics}");
     }
 }
 
@@ -54,6 +54,6 @@ async fn the_lag_is_the_oldest_new_records() {
         |offset, before_ms| Record { timestamp_ms: NOW_MS - before_ms, ..record("routes", offset, &route(1, 1.0)) };
     function.land(&[at(0, 5_000)]).await;
     function.land(&[at(0, 5_000), at(1, 200), at(2, 700), at(3, -50)]).await;
-    let told = function.metrics.prometheus();
-    assert!(told.contains("sluice_lag_ms_sum{stream=\"route\"} 5700\n"), "{told}");
+    let metrics = function.metrics.prometheus();
+    assert!(metrics.contains("sluice_lag_ms_sum{stream=\"route\"} 5700\n"), "{metrics}");
 }

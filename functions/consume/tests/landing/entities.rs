@@ -1,4 +1,4 @@
-//! Entities: commands in the order of offsets, parents before children whatever comes first.
+//! Entities: commands in the order of offsets, and parents before children in whichever order they arrive.
 
 use serde_json::{Value, json};
 
@@ -110,7 +110,7 @@ async fn parents_and_children_in_one_batch_need_not_wait() {
 }
 
 #[tokio::test]
-async fn what_waits_for_longer_than_an_hour_is_rejected_and_may_be_sent_again() {
+async fn a_command_that_waits_for_over_an_hour_is_rejected_and_may_be_sent_again() {
     let function = Function::new().await;
     let keyed = |offset| Record {
         headers: vec![("idempotency-key".to_owned(), "k".to_owned())],
@@ -144,7 +144,7 @@ async fn parents_and_children_that_land_at_once_never_miss_each_other() {
 }
 
 #[tokio::test]
-async fn a_change_of_parent_waits_and_so_does_what_follows() {
+async fn a_change_of_parent_waits_and_so_do_the_commands_after_it() {
     let function = Function::new().await;
     function.land(&records("continent", [json!({"name": "Asia"})])).await;
     function.land(&records("country", [country("Turkey", "Asia")])).await;

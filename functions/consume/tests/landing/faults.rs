@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use shared::testing::TestDatabase;
 use sqlx::Executor as _;
 use sqlx::postgres::PgConnectOptions;
+use testing::TestDatabase;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -50,6 +50,19 @@ async fn a_poison_record_becomes_a_dead_letter_and_the_others_land() {
 }
 
 #[tokio::test]
+async fn names_with_nul_do_not_block_a_partition() {
+    let function = Function::new().await;
+    let mut batch = records("routes", (0..3).map(|user| route(user, 1.0)));
+    batch[0].headers = vec![("a\0".to_owned(), "b".to_owned())];
+    batch[0].value = Some(b"{}".to_vec());
+    batch[1].value = Some(br#"{"userID":1,"timestamp":1,"coordinates":[1,1],"a\u0000":1}"#.to_vec());
+    let summary = function.land(&batch).await;
+    assert_eq!((summary.written, summary.rejected), (1, 2));
+    let letters = function.database.json(r#"select headers from sluice.dead_letters order by "offset""#).await;
+    assert_eq!(letters[0]["headers"], json!([{"name_bytes": [97, 0], "value": "b"}]));
+}
+
+#[tokio::test]
 async fn a_dead_letter_keeps_the_record_byte_by_byte() {
     let function = Function::new().await;
     let poison = Record {
@@ -61,8 +74,10 @@ async fn a_dead_letter_keeps_the_record_byte_by_byte() {
     };
     function.land(std::slice::from_ref(&poison)).await;
     let id = function.database.count("select id from sluice.dead_letters").await;
-    let letter =
-        shared::dead_letter::find(&function.database.pool, id).await.expect("it answers").expect("it is there");
+    let letter = shared::ledger::dead_letters::find(&function.database.pool, id)
+        .await
+        .expect("it answers")
+        .expect("it is there");
     assert_eq!((letter.topic.as_str(), letter.partition, letter.offset), ("routes", 3, 41));
     assert_eq!((&letter.key, &letter.payload), (&poison.key, &b"\xfe\x00{".to_vec()));
     assert_eq!(letter.headers, json!([{"name": "a", "value": "ü"}, {"name": "a", "value": "2"}]));
@@ -81,8 +96,7 @@ async fn rows_that_only_the_database_refuses_are_found_among_many() {
         .database
         .json(r#"select "offset", error_code, reason from sluice.dead_letters order by "offset""#)
         .await;
-    let letter =
-        |offset| json!({"offset": offset, "error_code": "23514", "reason": "a check of the table refuses the row"});
+    let letter = |offset| json!({"offset": offset, "error_code": "23514", "reason": "check routes_table_user_id_check of table public.routes_table rejects the row"});
     assert_eq!(letters, json!([letter(17), letter(18), letter(700), letter(1999)]));
     assert_eq!(function.outcomes("routes", 16..19).await, ["written", "rejected: 23514", "rejected: 23514"]);
 }
@@ -94,12 +108,12 @@ async fn a_drifted_schema_fails_the_batch_loudly_and_rejects_nothing() {
         (
             "alter table public.routes_table drop column latitude",
             1_000,
-            "column latitude of \"public\".\"routes_table\" is missing",
+            "stream route: table public.routes_table, column latitude: expected double precision, found no such column",
         ),
         (
             "alter table public.routes_table alter column user_id type double precision",
             1_000,
-            "stream route: column user_id of \"public\".\"routes_table\" is double precision, but its contract says bigint",
+            "stream route: table public.routes_table, column user_id: expected bigint, found double precision",
         ),
         ("drop table public.routes_table", 10, "does not exist"),
         ("drop table public.routes_table", 1_000, "does not exist"),
@@ -133,8 +147,9 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
         let fresh = shared::database::connect(&function.database.url, 1).expect("an address");
         let registry = Arc::new(shared::contract::Registry::load(None).expect("contracts"));
         let (wait, metrics) = (Duration::from_secs(1), function.metrics.clone());
-        let reader = consume::Consume::new(fresh, registry, function.clock.clone(), wait, metrics);
-        let error = reader.invoke(&crate::support::event(&batch), BUDGET).await.expect_err("it is read-only");
+        let log = function.log.clone();
+        let other = consume::Consume::new(fresh, registry, function.clock.clone(), wait, metrics, log);
+        let error = other.invoke(&crate::support::event(&batch), BUDGET).await.expect_err("it is read-only");
         assert!(error.to_string().starts_with("the batch did not land and is to be delivered again"), "{error}");
         failures += 1;
     }
@@ -184,7 +199,7 @@ async fn a_killed_connection_fails_the_batch_which_lands_when_delivered_again() 
 }
 
 #[tokio::test]
-async fn a_frozen_transaction_holds_its_retry_up_no_longer_than_its_lock_lasts() {
+async fn a_frozen_transaction_delays_its_retry_no_longer_than_its_lock_lasts() {
     let function = Function::new().await;
     let batch = records("routes", [route(1, 1.0)]);
     function.land(&batch).await;
@@ -199,7 +214,7 @@ async fn a_frozen_transaction_holds_its_retry_up_no_longer_than_its_lock_lasts()
 }
 
 #[tokio::test]
-async fn a_connection_that_was_cut_without_a_word_leaves_time_for_another() {
+async fn a_connection_that_was_cut_silently_leaves_time_for_another() {
     let database = TestDatabase::create().await;
     let server = PgConnectOptions::from_str(&database.url).expect("an address");
     let server = format!("{}:{}", server.get_host(), server.get_port());

@@ -1,14 +1,33 @@
 //! The landing against a real PostgreSQL: `DATABASE_URL` points at the server, each test has a database of its own.
 
-#![expect(clippy::expect_used, reason = "a test that meets what it does not expect has failed")]
+#![expect(clippy::expect_used, reason = "a test that meets anything unexpected has failed")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "the model is of the tests' own enums")]
 
+mod activity;
+mod amounts;
 mod change_sets;
+mod composed_names;
 mod counts;
+mod deferred;
+mod drift;
 mod entities;
 mod exactly_once;
 mod faults;
+mod gaps;
+mod memory_log;
+mod metadata;
 mod model;
-mod seventh_stream;
+mod new_stream;
+mod overtaken;
+mod own_stream;
+mod reasons;
+mod replays;
+mod retention;
+mod same_payload;
+mod shown;
+mod snapshot;
+mod stalls;
 mod support;
+mod version_model;
+mod versions;
 mod wal2json_source;

@@ -1,4 +1,4 @@
-//! What the tests of `consume` share: the function on a database of its own, and events as the mapping sends them.
+//! Shared by the tests: the function on its own database, and events as the mapping sends them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,10 +7,13 @@ use std::time::Duration;
 use base64_simd::STANDARD;
 use consume::{Consume, ConsumeError, Summary};
 use serde_json::{Value, json};
-use shared::clock::Clock;
 use shared::contract::Registry;
+use shared::kafka::reader::LogRecord;
 use shared::metrics::Metrics;
-use shared::testing::TestDatabase;
+use shared::process::clock::Clock;
+use testing::TestDatabase;
+
+use crate::memory_log::MemoryLog;
 
 /// The function and its database.
 pub(crate) struct Function {
@@ -18,11 +21,13 @@ pub(crate) struct Function {
     pub(crate) database: TestDatabase,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
+    /// Kafka's records.
+    pub(crate) log: Arc<MemoryLog>,
 }
 
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
 
-/// As template.yaml has it.
+/// The timeout in template.yaml.
 pub(crate) const BUDGET: Duration = Duration::from_secs(300);
 
 impl Function {
@@ -37,11 +42,22 @@ impl Function {
         let clock = Clock::fixed(NOW_MS);
         let registry = Arc::new(Registry::load(contracts_dir).expect("the contracts are right"));
         let (wait, metrics) = (Duration::from_secs(3_600), Metrics::default());
-        let consume = Consume::new(database.pool.clone(), registry, clock.clone(), wait, metrics.clone());
-        Self { consume, database, clock, metrics }
+        let log = Arc::new(MemoryLog::default());
+        let reader = Arc::clone(&log);
+        let consume = Consume::new(database.pool.clone(), registry, clock.clone(), wait, metrics.clone(), reader);
+        Self { consume, database, clock, metrics, log }
     }
 
+    /// Delivers records that Kafka has.
     pub(crate) async fn deliver(&self, records: &[Record]) -> Result<Summary, ConsumeError> {
+        for record in records {
+            self.log.put(&record.topic, record.partition, [record.in_log()]);
+        }
+        self.deliver_only(records).await
+    }
+
+    /// Delivers records whether or not Kafka has them.
+    pub(crate) async fn deliver_only(&self, records: &[Record]) -> Result<Summary, ConsumeError> {
         self.consume.invoke(&event(records), BUDGET).await
     }
 
@@ -49,14 +65,19 @@ impl Function {
         self.deliver(records).await.expect("the batch lands")
     }
 
-    /// What became of records, by topic and partition 0.
+    /// Returns the outcomes of a topic's records in partition 0.
     pub(crate) async fn outcomes(&self, topic: &str, offsets: std::ops::Range<i64>) -> Vec<String> {
         let records: Vec<(i32, i64)> = offsets.map(|offset| (0, offset)).collect();
-        let outcomes = shared::receipt::look_up(&self.database.pool, topic, &records).await.expect("receipts answer");
+        let outcomes = shared::ledger::receipts::look_up(&self.database.pool, Some(&*self.log), topic, &records)
+            .await
+            .expect("receipts answer");
         outcomes
             .into_iter()
             .map(|outcome| match outcome {
-                shared::receipt::Outcome::Rejected(rejection) => format!("rejected: {}", rejection.code),
+                shared::ledger::receipts::Outcome::Rejected(rejection)
+                | shared::ledger::receipts::Outcome::Replayed { rejection, .. } => {
+                    format!("rejected: {}", rejection.code)
+                }
                 other => format!("{:?}", other.status()).to_lowercase(),
             })
             .collect()
@@ -73,6 +94,23 @@ pub(crate) struct Record {
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Record {
+    /// The record as Kafka has it.
+    pub(crate) fn in_log(&self) -> LogRecord {
+        LogRecord {
+            offset: self.offset,
+            timestamp_ms: self.timestamp_ms,
+            key: self.key.clone(),
+            value: self.value.clone(),
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), Some(value.clone().into_bytes())))
+                .collect(),
+        }
+    }
 }
 
 /// A record on partition 0.

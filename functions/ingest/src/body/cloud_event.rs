@@ -1,28 +1,41 @@
 //! CloudEvents 1.0: from HTTP (HTTP protocol binding, JSON event format) to a record's headers (Kafka protocol
 //! binding, section 3.2: attributes as `ce_*`, `datacontenttype` as `content-type`).
 
+use std::borrow::Cow;
+
 use axum::http::HeaderMap;
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use shared::contract::{json, pointer};
+use shared::http::body::{essence, is_utf8};
 use shared::kafka::RecordHeader;
 
-use super::{Event, media_type};
-use crate::check::EventError;
-use crate::prefer::unquoted;
-use shared::http::fields::percent_decode;
+use super::attributes::{Attributes, REQUIRED, is_string};
+use super::event::PostedEvent;
+use super::split;
+use crate::event_error::EventError;
+use crate::header_value::unquoted;
 
-const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
 const JSON: &str = "application/json";
 
-/// Whether the headers carry an event's attributes (HTTP binding, section 3.1.3).
+/// Returns whether the headers carry CloudEvents attributes (HTTP binding, section 3.1.3).
 pub(super) fn is_in(headers: &HeaderMap) -> bool {
     REQUIRED.iter().any(|name| headers.contains_key(format!("ce-{name}")))
 }
 
-/// The record headers of an event whose attributes are HTTP headers, and what is wrong with these.
+/// Returns whether a media type is JSON (CloudEvents JSON format, section 3.1).
+pub(super) fn is_json(media_type: &str) -> bool {
+    let essence = essence(media_type);
+    is_utf8(media_type)
+        && essence
+            .split_once('/')
+            .is_some_and(|(_, subtype)| subtype == "json" || (subtype.ends_with("+json") && subtype.len() > 5))
+}
+
+/// Converts attributes in HTTP headers into record headers, with the errors found.
 pub(super) fn from_headers(headers: &HeaderMap) -> (Vec<RecordHeader>, Vec<EventError>) {
     let mut attributes = Attributes::default();
     let mut errors = Vec::new();
@@ -37,10 +50,10 @@ pub(super) fn from_headers(headers: &HeaderMap) -> (Vec<RecordHeader>, Vec<Event
         let mut values = headers.get_all(header).iter();
         let value = values.next().and_then(|value| decoded(value.as_bytes()));
         let added = match value {
-            _ if values.next().is_some() => Err("is given twice"),
-            _ if name == "datacontenttype" => Err("is not used: Content-Type says it"),
+            _ if values.next().is_some() => Err("appears twice"),
+            _ if name == "datacontenttype" => Err("must not be set; use `Content-Type` instead"),
             Some(value) => attributes.add(name, value),
-            None => Err("is not UTF-8"),
+            None => Err("is not valid UTF-8"),
         };
         if let Err(detail) = added {
             note(header.as_str(), detail);
@@ -52,36 +65,36 @@ pub(super) fn from_headers(headers: &HeaderMap) -> (Vec<RecordHeader>, Vec<Event
     }
     let content_type = headers.get("content-type").and_then(|value| value.to_str().ok());
     attributes.content_type(content_type.unwrap_or(JSON));
-    (attributes.0, errors)
+    (attributes.into_headers(), errors)
 }
 
-/// A header's value: percent-encoded UTF-8, which may be quoted (HTTP binding, section 3.1.3.2).
+/// Decodes a header's value: percent-encoded UTF-8, possibly quoted (HTTP binding, section 3.1.3.2).
 fn decoded(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok()?;
-    String::from_utf8(percent_decode(unquoted(text).as_bytes())).ok()
+    percent_decode_str(&unquoted(text)).decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// The event in an envelope in structured mode.
-pub(super) fn open(index: usize, text: &Bytes, envelope: Value) -> Result<Event, Vec<EventError>> {
+/// Reads an event in structured mode, given its envelope as text and as a value.
+pub(super) fn from_envelope(index: usize, text: &Bytes, envelope: Value) -> Result<PostedEvent, Vec<EventError>> {
     let error = |pointer: &str, detail: &str| EventError::new(index, pointer, detail);
     let Value::Object(mut members) = envelope else {
-        return Err(vec![error("", "is not a CloudEvent: it should be an object")]);
+        return Err(vec![error("", "must be an object: a CloudEvent in structured mode")]);
     };
     let (data, data_base64) = (members.remove("data"), members.remove("data_base64"));
     let (headers, mut errors) = from_members(index, &members);
     let event = match (data, data_base64) {
-        (Some(_), Some(_)) => Err(error("/data_base64", "stands beside data")),
+        (Some(_), Some(_)) => Err(error("/data_base64", "must not be set together with `data`")),
         (None, None) => Err(error("/data", "is missing")),
         (Some(value), None) => match raw_data(text) {
             Some(text) => Ok((text, value, "/data")),
-            None => Err(error("/data", "cannot be read")),
+            None => Err(error("/data", "cannot be parsed")),
         },
         (None, Some(data)) => from_base64(&data)
             .map(|(text, value)| (text, value, "/data_base64"))
             .map_err(|detail| error("/data_base64", &detail)),
     };
     match event {
-        Ok((text, value, within)) => Ok(Event { text, value, headers, within, errors }),
+        Ok((text, value, within)) => Ok(PostedEvent { text, value, headers, within, errors }),
         Err(error) => {
             errors.push(error);
             Err(errors)
@@ -100,21 +113,23 @@ fn from_members(index: usize, members: &Map<String, Value>) -> (Vec<RecordHeader
             Value::Null => continue,
             Value::String(text) if name == "datacontenttype" => {
                 content_type = text;
-                if !media_type::is_json(text) {
-                    note(name, "is not JSON in UTF-8, which the stream takes");
+                if !is_json(text) {
+                    note(name, "must be JSON in UTF-8");
                 }
                 continue;
             }
             Value::String(text) => text.clone(),
             Value::Bool(boolean) => boolean.to_string(),
-            Value::Number(number) if number.is_i64() => number.to_string(),
+            Value::Number(number) if number.as_i64().is_some_and(|integer| i32::try_from(integer).is_ok()) => {
+                number.to_string()
+            }
             Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                note(name, "is not a string, a boolean or an integer, as attributes are");
+                note(name, "must be a string, a boolean or an integer of 32 bits");
                 continue;
             }
         };
-        let is_text = value.is_string() || !REQUIRED.contains(&name.as_str());
-        if let Err(detail) = if is_text { attributes.add(name, text) } else { Err("is not a string") } {
+        let is_right_type = value.is_string() || !is_string(name);
+        if let Err(detail) = if is_right_type { attributes.add(name, text) } else { Err("must be a string") } {
             note(name, detail);
         }
     }
@@ -122,10 +137,10 @@ fn from_members(index: usize, members: &Map<String, Value>) -> (Vec<RecordHeader
         note(name, "is missing");
     }
     attributes.content_type(content_type);
-    (attributes.0, errors)
+    (attributes.into_headers(), errors)
 }
 
-/// The data's own text.
+/// Returns the data's JSON text.
 fn raw_data(envelope: &Bytes) -> Option<Bytes> {
     #[derive(Deserialize)]
     struct Envelope<'e> {
@@ -137,34 +152,9 @@ fn raw_data(envelope: &Bytes) -> Option<Bytes> {
 }
 
 fn from_base64(data: &Value) -> Result<(Bytes, Value), String> {
-    let text = data.as_str().ok_or("is not a string")?;
-    let decoded = base64_simd::STANDARD.decode_to_vec(text).map_err(|_| "is not base64")?;
-    let value = json::parse(&decoded).map_err(|error| format!("does not hold JSON: {error}"))?;
-    let trimmed = super::split::trimmed(&decoded);
+    let text = data.as_str().ok_or("must be a string")?;
+    let decoded = base64_simd::STANDARD.decode_to_vec(text).map_err(|_| "must be base64")?;
+    let value = json::parse(&decoded).map_err(|error| format!("does not contain JSON: {error}"))?;
+    let trimmed = split::trimmed(&decoded);
     Ok((Bytes::from(decoded).slice(trimmed), value))
-}
-
-/// Attributes as a record's headers.
-#[derive(Debug, Default)]
-struct Attributes(Vec<RecordHeader>);
-
-impl Attributes {
-    /// Adds an attribute by the rules for names and strings (CloudEvents, section 3).
-    fn add(&mut self, name: &str, value: String) -> Result<(), &'static str> {
-        let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        match name {
-            "" => return Err("has no name"),
-            name if !is_name(name) => return Err("is not named with a-z and 0-9, as attributes are"),
-            "specversion" if value != "1.0" => return Err("is not 1.0"),
-            name if REQUIRED.contains(&name) && value.is_empty() => return Err("is empty"),
-            _ if value.chars().any(char::is_control) => return Err("holds a control character"),
-            _ => {}
-        }
-        self.0.push((format!("ce_{name}"), Some(value.into_bytes())));
-        Ok(())
-    }
-
-    fn content_type(&mut self, media_type: &str) {
-        self.0.push(("content-type".to_owned(), Some(media_type.as_bytes().to_vec())));
-    }
 }

@@ -1,28 +1,26 @@
-//! A form's fields as an event: text becomes what the contract's property is.
+//! Turns a form's fields into an event: each text takes the type of the contract's property.
 
+use bytes::Bytes;
 use serde_json::{Map, Number, Value};
 use shared::contract::Contract;
-
-use super::{Envelope, Posted};
-use crate::error::Error;
 use shared::http::fields::Fields;
 
-/// The event that a form's fields make.
-pub(super) fn event(fields: Fields, contract: &Contract) -> Result<Posted, Error> {
+use crate::error::Error;
+
+/// Builds an event's JSON from a form's fields.
+pub(super) fn event(fields: Fields, contract: &Contract) -> Result<Bytes, Error> {
     let mut event = Map::new();
     for (name, text) in fields.into_inner() {
         let value = value(text, contract.document.pointer("/properties").and_then(|p| p.get(&name)));
         if event.contains_key(&name) {
-            return Err(Error::malformed("a field is given twice"));
+            return Err(Error::malformed("A form field appears twice."));
         }
         event.insert(name, value);
     }
-    let body: bytes::Bytes = Value::Object(event).to_string().into();
-    let place = 0..body.len();
-    Ok(Posted { places: vec![place], body, is_batch: false, envelope: Envelope::None })
+    Ok(Value::Object(event).to_string().into())
 }
 
-/// A field's value, by its property's types. What fits none of them stays text, and the contract says what is wrong.
+/// Converts a field to one of its property's types. Text that fits none stays text, and the contract reports it.
 fn value(text: String, property: Option<&Value>) -> Value {
     let types: Vec<&str> = match property.and_then(|property| property.get("type")) {
         Some(Value::String(name)) => vec![name],

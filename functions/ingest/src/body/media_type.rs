@@ -1,10 +1,10 @@
-//! What kind of body a request has, by its `Content-Type`.
+//! The kind of a request's body, by its `Content-Type`.
 
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use shared::http::body::{essence, is_utf8};
 
-use super::cloud_event;
+use super::cloud_event::{self, is_json};
 use crate::error::Error;
 
 /// The kinds of body.
@@ -24,34 +24,28 @@ pub(super) enum MediaType {
     Form,
 }
 
-/// The kind of body that the headers tell of: JSON, when they do not. Otherwise it is one of `accepted`.
-pub(super) fn of(headers: &HeaderMap, accepted: &'static str) -> Result<MediaType, Error> {
-    let unsupported = || Error::MediaType { accepted };
-    let content_type = match headers.get(CONTENT_TYPE) {
-        Some(value) => value.to_str().map_err(|_| unsupported())?,
-        None => "application/json",
-    };
-    if !is_utf8(content_type) {
-        return Err(unsupported());
+impl MediaType {
+    /// Returns the kind of body according to the headers, JSON by default. Other types are an error that lists
+    /// `accepted`.
+    pub(super) fn from_headers(headers: &HeaderMap, accepted: &'static str) -> Result<Self, Error> {
+        let unsupported = || Error::MediaType { accepted };
+        let content_type = match headers.get(CONTENT_TYPE) {
+            Some(value) => value.to_str().map_err(|_| unsupported())?,
+            None => "application/json",
+        };
+        if !is_utf8(content_type) {
+            return Err(unsupported());
+        }
+        match essence(content_type).as_str() {
+            "application/cloudevents+json" => Ok(Self::CloudEvent),
+            "application/cloudevents-batch+json" => Ok(Self::CloudEventBatch),
+            // Any media type outside CloudEvents means binary mode (HTTP binding, section 3).
+            _ if cloud_event::is_in(headers) && is_json(content_type) => Ok(Self::CloudEventData),
+            _ if cloud_event::is_in(headers) => Err(unsupported()),
+            "application/json" => Ok(Self::Json),
+            "application/x-ndjson" => Ok(Self::NdJson),
+            "application/x-www-form-urlencoded" => Ok(Self::Form),
+            _ => Err(unsupported()),
+        }
     }
-    match essence(content_type).as_str() {
-        "application/cloudevents+json" => Ok(MediaType::CloudEvent),
-        "application/cloudevents-batch+json" => Ok(MediaType::CloudEventBatch),
-        // What is not a CloudEvents media type is binary mode (HTTP binding, section 3).
-        _ if cloud_event::is_in(headers) && is_json(content_type) => Ok(MediaType::CloudEventData),
-        _ if cloud_event::is_in(headers) => Err(unsupported()),
-        "application/json" => Ok(MediaType::Json),
-        "application/x-ndjson" => Ok(MediaType::NdJson),
-        "application/x-www-form-urlencoded" => Ok(MediaType::Form),
-        _ => Err(unsupported()),
-    }
-}
-
-/// Whether a media type means JSON (CloudEvents JSON format, section 3.1).
-pub(super) fn is_json(media_type: &str) -> bool {
-    let essence = essence(media_type);
-    is_utf8(media_type)
-        && essence
-            .split_once('/')
-            .is_some_and(|(_, subtype)| subtype == "json" || (subtype.ends_with("+json") && subtype.len() > 5))
 }

@@ -1,4 +1,4 @@
-//! Where in a body its events are.
+//! Finds the events in a body.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,22 +7,24 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use shared::contract::{NotJson, json};
 
-use super::EVENTS;
 use crate::error::Error;
 
-const TOO_MANY: Error = Error::TooLarge("A batch may have 10,000 events.");
+/// The maximum number of events in a batch.
+pub(crate) const MAX_EVENTS: usize = 10_000;
 
-/// The one event that fills a body.
+const TOO_MANY: Error = Error::TooLarge("A batch must not have more than 10,000 events.");
+
+/// Returns the range of a body that is a single event.
 pub(super) fn trimmed(body: &[u8]) -> Range<usize> {
     trim(body, 0..body.len())
 }
 
-/// Whether the body is a JSON array.
+/// Returns whether the body is a JSON array.
 pub(super) fn is_array(body: &[u8]) -> bool {
     body.get(trimmed(body).start) == Some(&b'[')
 }
 
-/// The lines that are not blank.
+/// Returns the ranges of the lines that are not blank.
 pub(super) fn lines(body: &[u8]) -> Result<Vec<Range<usize>>, Error> {
     let mut lines = Vec::new();
     let mut start = 0;
@@ -30,7 +32,7 @@ pub(super) fn lines(body: &[u8]) -> Result<Vec<Range<usize>>, Error> {
         let place = trim(body, start..start + line.len());
         start += line.len() + 1;
         if !place.is_empty() {
-            if lines.len() == EVENTS {
+            if lines.len() == MAX_EVENTS {
                 return Err(TOO_MANY);
             }
             lines.push(place);
@@ -39,12 +41,12 @@ pub(super) fn lines(body: &[u8]) -> Result<Vec<Range<usize>>, Error> {
     Ok(lines)
 }
 
-/// The elements of an array.
+/// Returns the ranges of an array's elements.
 pub(super) fn elements(body: &[u8]) -> Result<Vec<Range<usize>>, Error> {
     let mut elements: Vec<&RawValue> = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let read = Elements(&mut elements).deserialize(&mut deserializer).and_then(|()| deserializer.end());
-    if elements.len() > EVENTS {
+    if elements.len() > MAX_EVENTS {
         return Err(TOO_MANY);
     }
     read.map_err(|error| Error::NotJson(json::not_json(&error)))?;
@@ -55,7 +57,7 @@ pub(super) fn elements(body: &[u8]) -> Result<Vec<Range<usize>>, Error> {
     Ok(elements.into_iter().map(place).collect())
 }
 
-/// Collects an array's elements, up to one too many.
+/// Collects an array's elements up to the limit.
 struct Elements<'c, 'b>(&'c mut Vec<&'b RawValue>);
 
 impl<'b> DeserializeSeed<'b> for Elements<'_, 'b> {
@@ -76,7 +78,7 @@ impl<'b> Visitor<'b> for Elements<'_, 'b> {
     fn visit_seq<A: SeqAccess<'b>>(self, mut elements: A) -> Result<(), A::Error> {
         while let Some(element) = elements.next_element()? {
             self.0.push(element);
-            if self.0.len() > EVENTS {
+            if self.0.len() > MAX_EVENTS {
                 return Err(A::Error::custom("too many elements"));
             }
         }
@@ -84,7 +86,7 @@ impl<'b> Visitor<'b> for Elements<'_, 'b> {
     }
 }
 
-/// A place in an event, as a place in the body at whose byte `start` the event begins.
+/// Converts a place in an event that starts at byte `start` into a place in the body.
 pub(super) fn in_body(body: &[u8], start: usize, error: NotJson) -> NotJson {
     let before = body.get(..start).unwrap_or_default();
     let lines_before = before.iter().filter(|byte| **byte == b'\n').count();
@@ -96,7 +98,7 @@ pub(super) fn in_body(body: &[u8], start: usize, error: NotJson) -> NotJson {
     }
 }
 
-/// Without JSON's white space around it.
+/// Trims JSON's white space at both ends.
 fn trim(body: &[u8], range: Range<usize>) -> Range<usize> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     let text = body.get(range.clone()).unwrap_or_default();

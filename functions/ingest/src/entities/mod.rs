@@ -1,31 +1,37 @@
-//! Entities under their own names: `/{stream}` takes commands, with the method as the operation, and shows one;
-//! `/{table}` lists them. Both are derived from the contracts.
+//! Routes of entities, derived from the contracts: `/{stream}` accepts commands, with the method as the operation, and
+//! shows one entity; `/{table}` lists them. They are used by `routes`, and described by `openapi`.
+//!
+//! - `operation`: the operation of a command, which follows from the method
+//! - `rows`: reads entities from their tables
 
 mod operation;
 mod rows;
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use base64_simd::URL_SAFE_NO_PAD as BASE64;
 use serde_json::value::RawValue;
-use shared::contract::{Column, Contract, Entity, Mode};
-
-use crate::Ingest;
-use crate::error::Error;
-pub(crate) use operation::Operation;
+use shared::contract::{Column, Contract, Entity, Mode, Registry, composed};
 use shared::http::answer::List;
 use shared::http::database::in_time;
-use shared::http::fields::Fields;
+use shared::http::fields::{Fields, PAGE};
 
-/// What a name means as a route.
+pub(crate) use self::operation::Operation;
+use crate::Ingest;
+use crate::error::Error;
+
+/// What the name in an entity's route stands for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Named<'r> {
+pub(crate) enum EntityRoute<'r> {
     /// A stream of entities.
     Stream(&'r Contract, &'r Entity),
-    /// The table of one.
+    /// The table of such a stream.
     Table(&'r Entity),
 }
 
-impl Named<'_> {
-    /// What its route takes.
+impl EntityRoute<'_> {
+    /// Returns the methods of the route.
     pub(crate) fn allow(self) -> &'static str {
         match self {
             Self::Stream(..) => "GET, HEAD, POST, PUT, DELETE",
@@ -34,47 +40,49 @@ impl Named<'_> {
     }
 }
 
-/// The entity contracts.
-pub(crate) fn all(ingest: &Ingest) -> impl Iterator<Item = (&Contract, &Entity)> {
-    ingest.registry.contracts().filter_map(|contract| match &contract.mode {
-        Mode::Entity(entity) => Some((contract.as_ref(), entity)),
+/// Returns the entity contracts.
+pub(crate) fn all(registry: &Registry) -> impl Iterator<Item = (&Arc<Contract>, &Entity)> {
+    registry.contracts().filter_map(|contract| match &contract.mode {
+        Mode::Entity(entity) => Some((contract, entity)),
         Mode::Append { .. } | Mode::Upsert { .. } | Mode::Changes(_) => None,
     })
 }
 
-/// What `name` means as a route.
-pub(crate) fn named<'i>(ingest: &'i Ingest, name: &str) -> Result<Named<'i>, Error> {
-    let stream = all(ingest).find(|(contract, _)| contract.stream == name);
-    let table = || all(ingest).find(|(_, entity)| entity.landing.table.name == name);
+/// Resolves the name in a route.
+pub(crate) fn resolve<'i>(ingest: &'i Ingest, name: &str) -> Result<EntityRoute<'i>, Error> {
+    let stream = all(&ingest.registry).find(|(contract, _)| contract.stream == name);
+    let table = || all(&ingest.registry).find(|(_, entity)| entity.landing.table.name == name);
     match (stream, table) {
-        (Some((contract, entity)), _) => Ok(Named::Stream(contract, entity)),
+        (Some((contract, entity)), _) => Ok(EntityRoute::Stream(contract, entity)),
         (None, table) => match table() {
-            Some((_, entity)) => Ok(Named::Table(entity)),
-            None => Err(Error::not_found("There is no such route.")),
+            Some((_, entity)) => Ok(EntityRoute::Table(entity)),
+            None => Err(Error::not_found("This route does not exist. `/openapi.json` lists the routes.")),
         },
     }
 }
 
-/// One entity, found by all of its key's fields.
+/// Returns the entity identified by all fields of its key.
 pub(crate) async fn find(ingest: &Ingest, entity: &Entity, query: &Fields) -> Result<Box<RawValue>, Error> {
     let key = key_columns(entity);
-    let values = key.iter().map(|column| query.require(parameter(column))).collect::<Result<Vec<_>, _>>()?;
+    let value = |column: &&Column| query.require(parameter(column)).map(|value| as_stored(column, value));
+    let values = key.iter().map(value).collect::<Result<Vec<_>, _>>()?;
     let found = in_time(rows::find(&ingest.pool, &entity.landing.table, &key, &values)).await?;
-    found.ok_or_else(|| Error::not_found("There is no such entity."))
+    found.ok_or_else(|| Error::not_found("This entity does not exist."))
 }
 
-/// Lists entities by their keys; those of one parent, if the query names it.
+/// Lists entities in the order of their keys, only those of one parent if the query names it.
 pub(crate) async fn list(ingest: &Ingest, entity: &Entity, query: &Fields) -> Result<List<Box<RawValue>>, Error> {
     let key = key_columns(entity);
     let parent = match &entity.parent {
         Some(parent) => {
             let column = &entity.landing.columns[parent.column];
-            query.get(parameter(column))?.map(|value| (column, value))
+            query.get(parameter(column))?.map(|value| (column, as_stored(column, value)))
         }
         None => None,
     };
     let after = query.get("after")?.map(|cursor| from_cursor(cursor, key.len())).transpose()?;
     let limit = query.limit()?;
+    let parent = parent.as_ref().map(|(column, value)| (*column, value.as_ref()));
     let page = rows::Page { parent, after: after.as_deref(), limit: i64::from(limit) + 1 };
     let mut rows = in_time(rows::list(&ingest.pool, &entity.landing.table, &key, page)).await?;
     let more = rows.len() > usize::from(limit);
@@ -83,19 +91,35 @@ pub(crate) async fn list(ingest: &Ingest, entity: &Entity, query: &Fields) -> Re
     Ok(List { items: rows.into_iter().map(|row| row.json).collect(), next })
 }
 
+/// Returns the query parameters of a route: the fields of the key, or the parent's name and those of a list.
+pub(crate) fn parameters(route: EntityRoute<'_>) -> Vec<&str> {
+    match route {
+        EntityRoute::Stream(_, entity) => key_columns(entity).into_iter().map(parameter).collect(),
+        EntityRoute::Table(entity) => {
+            let parent = entity.parent.as_ref().map(|parent| parameter(&entity.landing.columns[parent.column]));
+            parent.into_iter().chain(PAGE).collect()
+        }
+    }
+}
+
 fn key_columns(entity: &Entity) -> Vec<&Column> {
     entity.key.iter().map(|index| &entity.landing.columns[*index]).collect()
 }
 
-/// What a column is called in a query: as its member in the event.
+/// Returns a value in the form in which its column stores it.
+fn as_stored<'v>(column: &Column, value: &'v str) -> Cow<'v, str> {
+    if column.is_composed { composed(value) } else { Cow::Borrowed(value) }
+}
+
+/// Returns a column's name in queries, which is that of its member in the event.
 pub(crate) fn parameter(column: &Column) -> &str {
-    match column.from.as_str().strip_prefix('/') {
+    match column.from.pointer().and_then(|pointer| pointer.as_str().strip_prefix('/')) {
         Some(member) if !member.is_empty() && !member.contains(['/', '~']) => member,
         _ => &column.name,
     }
 }
 
-/// A list's place as a cursor: the key of the last row.
+/// Encodes a position in a list as a cursor: the key of the last row.
 fn to_cursor(key: &[String]) -> String {
     BASE64.encode_to_string(serde_json::json!(key).to_string())
 }
@@ -103,7 +127,7 @@ fn to_cursor(key: &[String]) -> String {
 fn from_cursor(cursor: &str, columns: usize) -> Result<Vec<String>, Error> {
     let key = BASE64.decode_to_vec(cursor).ok().and_then(|text| serde_json::from_slice::<Vec<String>>(&text).ok());
     key.filter(|key| key.len() == columns && !key.iter().any(|value| value.contains('\0')))
-        .ok_or_else(|| Error::malformed("after should be a cursor from next"))
+        .ok_or_else(|| Error::malformed("`after` must be a cursor from `next`."))
 }
 
 #[cfg(test)]
@@ -111,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_comes_back_and_no_other_text_is_one() {
+    fn a_cursor_round_trips_and_other_text_is_rejected() {
         let key = ["Côte d'Ivoire".to_owned(), "Bouaké \"1\"".to_owned()];
         assert_eq!(from_cursor(&to_cursor(&key), 2).ok(), Some(key.to_vec()));
         assert!(from_cursor(&to_cursor(&key), 1).is_err());

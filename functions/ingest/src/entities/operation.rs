@@ -1,13 +1,13 @@
-//! The operation that a method means, as an entity command states it.
+//! The operation of an entity command, which follows from the HTTP method.
 
 use axum::http::Method;
 use bytes::Bytes;
 use serde_json::Value;
 
-/// What a command does.
+/// An operation on an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// `POST`. A command that states no operation creates.
+    /// `POST`, and the default of a command without an operation.
     Create,
     /// `PUT`.
     Update,
@@ -16,13 +16,22 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// What a method means.
-    pub(crate) fn of(method: &Method) -> Option<Self> {
+    /// Returns the operation that a method stands for.
+    pub(crate) fn from_method(method: &Method) -> Option<Self> {
         match *method {
             Method::POST => Some(Self::Create),
             Method::PUT => Some(Self::Update),
             Method::DELETE => Some(Self::Delete),
             _ => None,
+        }
+    }
+
+    /// Returns the operation of a command that has passed its contract. `create` is the default.
+    pub(crate) fn from_command(command: &Value) -> Self {
+        match command.get("op").and_then(Value::as_str) {
+            Some("update") => Self::Update,
+            Some("delete") => Self::Delete,
+            Some(_) | None => Self::Create,
         }
     }
 
@@ -34,25 +43,25 @@ impl Operation {
         }
     }
 
-    /// Has the command state this operation. Answers its text anew, if it has changed: `op` comes first, the rest
-    /// stays as it was written.
+    /// Adds the operation to a command that has none. Returns the command's new text if it changed: `op` comes first,
+    /// and the rest stays as it was sent.
     ///
     /// # Errors
-    /// The command states another operation: what is wrong with `op`.
-    pub(crate) fn state_in(self, text: &[u8], command: &mut Value) -> Result<Option<Bytes>, String> {
+    /// The command has a different operation. The error says what is wrong with `op`.
+    pub(crate) fn add_to(self, text: &[u8], command: &mut Value) -> Result<Option<Bytes>, String> {
         let (Some(members), Some((b'{', rest))) = (command.as_object_mut(), text.split_first()) else {
             return Ok(None);
         };
         match members.get("op") {
             Some(op) if op == self.name() => Ok(None),
-            Some(_) => Err(format!("is not {:?}, which this method means", self.name())),
+            Some(_) => Err(format!("must be {:?} with this HTTP method, or be omitted", self.name())),
             None if self == Self::Create => Ok(None),
             None => {
                 let comma = if members.is_empty() { "" } else { "," };
-                let mut stated = format!("{{\"op\":\"{}\"{comma}", self.name()).into_bytes();
-                stated.extend_from_slice(rest);
+                let mut extended = format!("{{\"op\":\"{}\"{comma}", self.name()).into_bytes();
+                extended.extend_from_slice(rest);
                 members.insert("op".to_owned(), self.name().into());
-                Ok(Some(stated.into()))
+                Ok(Some(extended.into()))
             }
         }
     }
@@ -63,30 +72,30 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn state(operation: Operation, text: &str) -> (Result<Option<Bytes>, String>, Value) {
+    fn added(operation: Operation, text: &str) -> (Result<Option<Bytes>, String>, Value) {
         let mut command = serde_json::from_str(text).unwrap_or_default();
-        (operation.state_in(text.as_bytes(), &mut command), command)
+        (operation.add_to(text.as_bytes(), &mut command), command)
     }
 
     #[test]
-    fn the_operation_is_put_before_what_was_written() {
-        let (stated, command) = state(Operation::Update, "{ \"name\":\"Iran\", \"area\": 1.50}");
+    fn the_operation_is_inserted_before_the_other_members() {
+        let (text_with_op, command) = added(Operation::Update, "{ \"name\":\"Iran\", \"area\": 1.50}");
         let text = "{\"op\":\"update\", \"name\":\"Iran\", \"area\": 1.50}";
-        assert_eq!(stated, Ok(Some(Bytes::from(text))));
+        assert_eq!(text_with_op, Ok(Some(Bytes::from(text))));
         assert_eq!(serde_json::from_str::<Value>(text).ok(), Some(command));
-        assert_eq!(state(Operation::Delete, "{}").0, Ok(Some(Bytes::from("{\"op\":\"delete\"}"))));
+        assert_eq!(added(Operation::Delete, "{}").0, Ok(Some(Bytes::from("{\"op\":\"delete\"}"))));
     }
 
     #[test]
-    fn a_command_that_says_so_already_stays_as_it_is() {
-        assert_eq!(state(Operation::Create, "{\"name\":\"Iran\"}"), (Ok(None), json!({"name": "Iran"})));
-        assert_eq!(state(Operation::Delete, "{\"op\":\"delete\"}").0, Ok(None));
-        assert_eq!(state(Operation::Delete, "[1]").0, Ok(None));
+    fn a_command_that_already_has_the_operation_is_unchanged() {
+        assert_eq!(added(Operation::Create, "{\"name\":\"Iran\"}"), (Ok(None), json!({"name": "Iran"})));
+        assert_eq!(added(Operation::Delete, "{\"op\":\"delete\"}").0, Ok(None));
+        assert_eq!(added(Operation::Delete, "[1]").0, Ok(None));
     }
 
     #[test]
-    fn a_command_that_states_another_operation_is_refused() {
-        assert!(state(Operation::Create, "{\"op\":\"delete\"}").0.is_err());
-        assert!(state(Operation::Delete, "{\"op\":null}").0.is_err());
+    fn a_command_with_a_different_operation_is_rejected() {
+        assert!(added(Operation::Create, "{\"op\":\"delete\"}").0.is_err());
+        assert!(added(Operation::Delete, "{\"op\":null}").0.is_err());
     }
 }

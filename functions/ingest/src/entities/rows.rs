@@ -1,5 +1,6 @@
-//! Entities as their tables hold them.
+//! Reads entities from their tables.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
@@ -16,35 +17,35 @@ pub(crate) struct EntityRow {
     pub(crate) key: Vec<String>,
 }
 
-/// Which rows are listed.
+/// The rows to list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Page<'a> {
-    /// Those with this value in this column.
+    /// Only rows with this value in this column.
     pub(crate) parent: Option<(&'a Column, &'a str)>,
-    /// Those with a greater key than this.
+    /// Only rows with a greater key than this.
     pub(crate) after: Option<&'a [String]>,
-    /// So many of them.
+    /// The maximum number of rows.
     pub(crate) limit: i64,
 }
 
-/// The row with this key.
+/// Returns the row with this key.
 pub(crate) async fn find(
     executor: impl PgExecutor<'_>,
     table: &Table,
     key: &[&Column],
-    values: &[&str],
+    values: &[Cow<'_, str>],
 ) -> Result<Option<Box<RawValue>>, sqlx::Error> {
     let select = format!(
         "select row_to_json(t)::text as json from {} t where {} = {}",
         table.quoted(),
-        row_of(key, column),
-        row_of(key, placeholder)
+        tuple(key, column),
+        tuple(key, placeholder)
     );
-    let query = values.iter().fold(sqlx::query(&select), |query, value| query.bind(*value));
+    let query = values.iter().fold(sqlx::query(&select), |query, value| query.bind(value.as_ref()));
     query.try_map(|row| json(&row)).fetch_optional(executor).await
 }
 
-/// Rows in their keys' order.
+/// Returns rows in the order of their keys.
 pub(crate) async fn list(
     executor: impl PgExecutor<'_>,
     table: &Table,
@@ -59,9 +60,9 @@ pub(crate) async fn list(
         table.quoted()
     );
     let mut values: Vec<&str> = Vec::new();
-    // Writing into a string does not fail.
+    // Writing to a string cannot fail.
     if let Some(after) = page.after {
-        let _infallible = write!(select, " and {} > {}", row_of(key, column), row_of(key, placeholder));
+        let _infallible = write!(select, " and {} > {}", tuple(key, column), tuple(key, placeholder));
         values.extend(after.iter().map(String::as_str));
     }
     if let Some((parent, value)) = page.parent {
@@ -74,7 +75,8 @@ pub(crate) async fn list(
     query.bind(page.limit).try_map(row).fetch_all(executor).await
 }
 
-fn row_of(key: &[&Column], part: fn(usize, &Column) -> String) -> String {
+/// Writes the key's columns or placeholders as a row constructor.
+fn tuple(key: &[&Column], part: fn(usize, &Column) -> String) -> String {
     let parts: Vec<String> = key.iter().enumerate().map(|(index, key)| part(index, key)).collect();
     format!("({})", parts.join(", "))
 }
@@ -83,7 +85,7 @@ fn column(_index: usize, column: &Column) -> String {
     format!("t.{}", quoted(&column.name))
 }
 
-/// A value comes as text, whatever its column's type.
+/// Binds a value as text, whatever its column's type.
 fn placeholder(index: usize, column: &Column) -> String {
     format!("${}::text::{}", index + 1, column.ty.sql())
 }

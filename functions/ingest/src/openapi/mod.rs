@@ -1,30 +1,38 @@
-//! OpenAPI 3.1 of the function, generated from its contracts. Its schemas are JSON Schema 2020-12, as contracts are.
+//! The OpenAPI 3.1 document of all routes, generated from the contracts. Its schemas are JSON Schema 2020-12, as
+//! contracts are. It uses only `entities` and `submit`; `routes` serves it.
+//!
+//! - `events`, `entities`, `console`, `users`, `service`: what can be done, by path and method
+//! - `schemas`, `console_schemas`, `parameters`: what is sent and returned; `explicit`: contracts' schemas, for tools
+//! - `problems`: what an operation answers, receipts or a problem
+//! - `examples`: an example of each
+//! - `operation`: how an operation is built; `parts`: what several have in common
 
-mod operations;
+mod console;
+mod console_schemas;
+mod entities;
+mod events;
+mod examples;
+mod explicit;
+mod operation;
+mod parameters;
+mod parts;
+mod problems;
 mod schemas;
+mod service;
 mod users;
 
-use serde_json::{Map, Value, json};
-use shared::contract::{Contract, Entity, Mode, Registry};
+use std::collections::BTreeSet;
 
-/// The whole document.
+use serde_json::{Map, Value, json};
+use shared::contract::Registry;
+
+/// Creates the whole document.
 pub(crate) fn document(registry: &Registry) -> Value {
-    let mut paths = operations::fixed();
-    paths.extend(users::paths());
-    for contract in registry.contracts().filter(|contract| !contract.roles.is_empty()) {
-        paths.insert(format!("/events/{}", contract.stream), json!({"post": operations::post_events(contract)}));
+    let mut paths = entities::all(registry);
+    for others in [events::all(registry), console::all(), users::all(), service::all()] {
+        paths.extend(others);
     }
-    for (contract, entity) in entities(registry) {
-        paths.entry(format!("/{}", entity.landing.table.name)).or_insert_with(|| operations::table(contract, entity));
-    }
-    // Where a stream is named like a table, the stream has the route.
-    for (contract, entity) in entities(registry) {
-        let path = format!("/{}", contract.stream);
-        if !operations::fixed().contains_key(&path) {
-            paths.insert(path, operations::entity(contract, entity));
-        }
-    }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Sluice",
@@ -33,42 +41,82 @@ pub(crate) fn document(registry: &Registry) -> Value {
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"}
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": "events"}, {"name": "entities"}, {"name": "dead letters"}, {"name": "reports"}, {"name": "users"}, {"name": "service"}],
+        "tags": [
+            {"name": "events", "description": "Sending events, and finding out what happened to them."},
+            {"name": "entities", "description": "Entities, with the method as the command, and their rows."},
+            {"name": "dead letters", "description": "Events that could not be written."},
+            {"name": "reports", "description": "User events, counted."},
+            {"name": "users", "description": "Registration, login and blocks."},
+            {"name": "service", "description": "The gateway itself."}
+        ],
         "security": [{"basic": []}, {"bearer": []}],
         "paths": paths,
         "components": {
             "schemas": components(registry),
-            "parameters": schemas::parameters(),
-            "responses": schemas::responses(),
+            "parameters": parameters::shared(),
+            "responses": {"Throttled": problems::throttled()},
+            "examples": problems::problem_examples(),
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic"},
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A token from /login."},
+                "serviceKey": {
+                    "type": "http", "scheme": "bearer", "bearerFormat": "slk_…",
+                    "description": "A service key from POST /keys, for posting to its streams and reading receipts."
+                }
             }
         }
-    })
+    });
+    drop_unused(&mut document);
+    document
 }
 
 fn components(registry: &Registry) -> Map<String, Value> {
     let mut components = schemas::fixed();
+    components.extend(problems::schemas());
+    components.extend(console_schemas::all());
     for contract in registry.contracts() {
         components.insert(contract.stream.clone(), schemas::event(contract));
     }
-    for (contract, entity) in entities(registry) {
+    for (contract, entity) in crate::entities::all(registry) {
         components.insert(schemas::row_name(contract), schemas::row(entity));
     }
     components
 }
 
-fn entities(registry: &Registry) -> impl Iterator<Item = (&Contract, &Entity)> {
-    registry.contracts().filter_map(|contract| match &contract.mode {
-        Mode::Entity(entity) => Some((contract.as_ref(), entity)),
-        Mode::Append { .. } | Mode::Upsert { .. } | Mode::Changes(_) => None,
-    })
+/// Removes components that no path refers to, such as the schema of a stream that nobody may post to.
+fn drop_unused(document: &mut Value) {
+    let mut used = BTreeSet::new();
+    let mut found = Vec::new();
+    collect_references(&document["paths"], &mut found);
+    while let Some(pointer) = found.pop() {
+        // A reference may lead into a component, such as to a contract's `$defs`.
+        let mut tokens = pointer.split('/').skip(2);
+        let Some((section, name)) = tokens.next().zip(tokens.next()) else { continue };
+        if used.insert((section.to_owned(), name.to_owned())) {
+            collect_references(&document["components"][section][name], &mut found);
+        }
+    }
+    for section in ["schemas", "parameters", "examples"] {
+        if let Some(components) = document["components"][section].as_object_mut() {
+            components.retain(|name, _| used.contains(&(section.to_owned(), name.clone())));
+        }
+    }
 }
 
-/// A reference to a schema.
-fn schema(name: &str) -> Value {
-    json!({"$ref": format!("#/components/schemas/{name}")})
+/// Collects the pointers of all references in a part of the document.
+fn collect_references(part: &Value, found: &mut Vec<String>) {
+    match part {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match (name.as_str(), member) {
+                    ("$ref", Value::String(reference)) => found.extend(reference.strip_prefix('#').map(str::to_owned)),
+                    _ => collect_references(member, found),
+                }
+            }
+        }
+        Value::Array(elements) => elements.iter().for_each(|element| collect_references(element, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 #[cfg(test)]

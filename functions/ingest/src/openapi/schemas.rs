@@ -1,22 +1,24 @@
-//! What goes in and comes out.
+//! The schemas of what is sent and returned.
 
 use serde_json::{Map, Value, json};
 use shared::contract::{ColumnType, Contract, Entity};
 
-use super::schema;
+use super::explicit::make_explicit;
+use super::parts::schema;
 
-/// A contract's schema. References within it are made to lead to where it now stands.
+/// Returns a contract's schema. Its references are adjusted to its place in the document.
 pub(super) fn event(contract: &Contract) -> Value {
     let mut document = contract.document.clone();
     if let Some(members) = document.as_object_mut() {
         members.remove("$schema");
         members.remove("x-sluice");
     }
-    lead_references(&mut document, &format!("#/components/schemas/{}", contract.stream));
+    make_explicit(&mut document);
+    adjust_references(&mut document, &format!("#/components/schemas/{}", contract.stream));
     document
 }
 
-fn lead_references(schema: &mut Value, home: &str) {
+fn adjust_references(schema: &mut Value, home: &str) {
     match schema {
         Value::Object(members) => {
             for (name, member) in members {
@@ -28,24 +30,25 @@ fn lead_references(schema: &mut Value, home: &str) {
                     }
                     // Data, not schemas.
                     ("const" | "default" | "enum" | "examples", _) => {}
-                    _ => lead_references(member, home),
+                    _ => adjust_references(member, home),
                 }
             }
         }
-        Value::Array(elements) => elements.iter_mut().for_each(|element| lead_references(element, home)),
+        Value::Array(elements) => elements.iter_mut().for_each(|element| adjust_references(element, home)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
-/// What the schema of an entity's rows is called.
+/// Returns the name of the schema of an entity's rows.
 pub(super) fn row_name(contract: &Contract) -> String {
     format!("{}.row", contract.stream)
 }
 
-/// An entity's row.
+/// Returns the schema of an entity's rows.
 pub(super) fn row(entity: &Entity) -> Value {
     let columns = entity.landing.columns.iter().map(|column| (column.name.clone(), column_type(column.ty)));
-    json!({"type": "object", "properties": columns.collect::<Map<_, _>>()})
+    let required: Vec<&str> = entity.landing.columns.iter().map(|column| column.name.as_str()).collect();
+    json!({"type": "object", "required": required, "properties": columns.collect::<Map<_, _>>()})
 }
 
 fn column_type(ty: ColumnType) -> Value {
@@ -60,26 +63,32 @@ fn column_type(ty: ColumnType) -> Value {
     }
 }
 
-/// The schemas that do not depend on the contracts. Streams are named in lower case: names never meet.
+/// Returns the schemas that do not depend on the contracts. Streams have lower-case names, so the names cannot collide.
 pub(super) fn fixed() -> Map<String, Value> {
-    let status = json!({"enum": ["pending", "waiting", "written", "duplicate", "rejected"]});
+    let status = json!({"enum": ["pending", "waiting", "written", "duplicate", "superseded", "rejected", "lost"]});
     let number = json!({"type": "integer", "minimum": 0});
+    let stalled = json!({"type": "string", "description": "Of a pending event: why its partition cannot land."});
+    let replayed_as = json!({
+        "allOf": [schema("Receipt")],
+        "description": "The receipt of its replay, with its status. If the replay was rejected and replayed in turn, of the last one."
+    });
     let schemas = [
         (
             "Receipt",
             json!({
                 "type": "object",
-                "description": "Where an accepted event lies and, if it was waited for, what became of it.",
+                "description": "The position of an accepted event and, if the request waited for it, its status.",
                 "required": ["topic", "partition", "offset", "timestamp", "href"],
                 "properties": {
-                    "index": {"type": "integer", "minimum": 0, "description": "The event's, where others were left out."},
+                    "index": {"type": "integer", "minimum": 0, "description": "The event's index in the batch, if some events have no receipt."},
                     "topic": {"type": "string"},
                     "partition": number,
                     "offset": number,
                     "timestamp": {"type": "integer", "description": "Milliseconds since the Unix epoch."},
                     "href": {"type": "string", "format": "uri-reference"},
                     "status": status,
-                    "reason": {"type": "string"}
+                    "reason": {"type": "string"},
+                    "stalled": stalled
                 }
             }),
         ),
@@ -96,11 +105,61 @@ pub(super) fn fixed() -> Map<String, Value> {
             }),
         ),
         (
-            "Fate",
+            "Validated",
+            json!({
+                "type": "object",
+                "required": ["valid"],
+                "properties": {
+                    "valid": {"type": "integer", "minimum": 1, "description": "The number of valid events."},
+                    "rows": {
+                        "type": "array",
+                        "description": "The rows of the valid events, in order. What only Kafka knows is null. For change sets, an entry for each change.",
+                        "items": {"type": "object"}
+                    },
+                    "omitted": {"type": "integer", "minimum": 1, "description": "The number of rows at the end that did not fit into the response."},
+                    "errors": {"type": "array", "items": schema("EventError")}
+                }
+            }),
+        ),
+        (
+            "EventStatus",
             json!({
                 "type": "object",
                 "required": ["status"],
-                "properties": {"status": status, "reason": {"type": "string"}}
+                "properties": {
+                    "status": status,
+                    "reason": {"type": "string"},
+                    "stalled": stalled,
+                    "replayed_as": replayed_as
+                }
+            }),
+        ),
+        (
+            "ReceiptStatus",
+            json!({"allOf": [
+                {
+                    "type": "object",
+                    "required": ["topic", "partition", "offset"],
+                    "properties": {"topic": {"type": "string"}, "partition": number, "offset": number}
+                },
+                {"$ref": "#/components/schemas/EventStatus"}
+            ]}),
+        ),
+        (
+            "Gap",
+            json!({
+                "type": "object",
+                "required": ["destination", "topic", "partition", "first_offset", "last_offset", "cause", "is_exact", "noted_at"],
+                "properties": {
+                    "destination": {"type": "string"},
+                    "topic": {"type": "string"},
+                    "partition": number,
+                    "first_offset": number,
+                    "last_offset": number,
+                    "cause": {"enum": ["retention", "compaction", "transaction", "unknown"]},
+                    "is_exact": {"type": "boolean", "description": "false: merged from older gaps, and also spans records that were applied."},
+                    "noted_at": {"type": "string", "format": "date-time"}
+                }
             }),
         ),
         (
@@ -119,22 +178,13 @@ pub(super) fn fixed() -> Map<String, Value> {
             }),
         ),
         (
-            "Problem",
+            "FieldError",
             json!({
                 "type": "object",
-                "description": "RFC 9457.",
-                "required": ["type", "title", "status", "detail", "request_id"],
+                "required": ["pointer", "detail"],
                 "properties": {
-                    "type": {"type": "string", "format": "uri-reference"},
-                    "title": {"type": "string"},
-                    "status": {"type": "integer"},
-                    "detail": {"type": "string"},
-                    "request_id": {"type": "string"},
-                    "line": number,
-                    "column": number,
-                    "accepted": number,
-                    "errors": {"type": "array", "items": schema("EventError")},
-                    "receipts": {"type": "array", "items": schema("Receipt")}
+                    "pointer": {"type": "string", "description": "A JSON pointer into the posted fields."},
+                    "detail": {"type": "string"}
                 }
             }),
         ),
@@ -143,18 +193,33 @@ pub(super) fn fixed() -> Map<String, Value> {
             json!({
                 "type": "object",
                 "required": [
-                    "id", "topic", "partition", "offset", "timestamp", "reason", "error_code", "status", "headers",
-                    "key", "payload"
+                    "id", "stream", "topic", "partition", "offset", "timestamp", "reason", "error_code", "constraint",
+                    "table", "column", "pointer", "status", "replays", "replay_of", "note", "headers", "key", "payload"
                 ],
                 "properties": {
                     "id": {"type": "integer"},
+                    "stream": {"type": ["string", "null"], "description": "The stream that uses the topic, if one still does."},
                     "topic": {"type": "string"},
                     "partition": number,
                     "offset": number,
                     "timestamp": {"type": "integer", "description": "Milliseconds since the Unix epoch."},
                     "reason": {"type": "string"},
-                    "error_code": {"type": "string"},
-                    "status": {"enum": ["open", "replayed"]},
+                    "error_code": {"type": "string", "description": "An SQLSTATE, or a code of Sluice's own."},
+                    "constraint": {
+                        "type": ["string", "null"],
+                        "description": "The constraint or index that rejected the row, if PostgreSQL names it."
+                    },
+                    "table": {"type": ["string", "null"], "description": "The table, if PostgreSQL names it."},
+                    "column": {"type": ["string", "null"], "description": "The column, if PostgreSQL names it."},
+                    "pointer": {
+                        "type": ["string", "null"],
+                        "description": "A JSON pointer to the wrong value in the payload, if known."
+                    },
+                    "status": {"enum": ["open", "replayed", "discarded", "expired"]},
+                    "replays": {"type": "integer", "minimum": 0, "description": "How often it or its predecessors were replayed."},
+                    "replay_of": {"type": ["integer", "null"], "description": "The letter whose replay it is."},
+                    "note": {"type": ["string", "null"], "description": "The note of the admin who discarded it."},
+                    "replayed_as": replayed_as,
                     "headers": {"type": "array", "items": {"type": "object"}},
                     "key": {"type": ["string", "null"]},
                     "key_base64": {"type": "string", "contentEncoding": "base64"},
@@ -164,17 +229,61 @@ pub(super) fn fixed() -> Map<String, Value> {
             }),
         ),
         (
+            "FollowedEvent",
+            json!({
+                "type": "object",
+                "required": ["topic", "partition", "offset", "accepted_at", "user", "trace_id", "headers", "key", "payload", "status", "reason", "landed_at", "row", "dead_letter"],
+                "properties": {
+                    "topic": {"type": "string"},
+                    "partition": number,
+                    "offset": number,
+                    "accepted_at": {"type": ["string", "null"], "format": "date-time", "description": "Null if Kafka no longer has the record."},
+                    "user": {"type": ["string", "null"]},
+                    "trace_id": {"type": ["string", "null"]},
+                    "headers": {"type": ["array", "null"], "items": {"type": "object"}},
+                    "key": {"type": ["string", "null"]},
+                    "payload": {"description": "The event; a string if it is not JSON or is cut, null if it is not UTF-8."},
+                    "payload_base64": {"type": "string", "contentEncoding": "base64"},
+                    "payload_truncated": {"const": true, "description": "The payload is cut at 64 KiB."},
+                    "status": status,
+                    "reason": {"type": ["string", "null"]},
+                    "landed_at": {"type": ["string", "null"], "format": "date-time", "description": "To the minute."},
+                    "row": {"type": ["object", "null"], "description": "The row as it is now, if the contract has something that identifies it."},
+                    "dead_letter": {"type": ["object", "null"]}
+                }
+            }),
+        ),
+        (
             "Stream",
             json!({
                 "type": "object",
-                "required": ["stream", "topic", "partitions", "mode", "table", "contract"],
+                "required": ["stream", "topic", "partitions", "mode", "table", "roles", "contract"],
                 "properties": {
                     "stream": {"type": "string"},
                     "topic": {"type": "string"},
                     "partitions": {"type": "integer", "minimum": 1},
                     "mode": {"enum": ["append", "upsert", "entity", "changes"]},
                     "table": {"type": ["string", "null"]},
+                    "roles": {
+                        "type": "array",
+                        "items": {"enum": ["user", "admin"]},
+                        "description": "Who may post; if empty, only service keys."
+                    },
                     "contract": {"type": "object"}
+                }
+            }),
+        ),
+        (
+            "Explanation",
+            json!({
+                "type": "object",
+                "required": ["type", "status", "title", "meaning", "remedy"],
+                "properties": {
+                    "type": {"type": "string", "format": "uri-reference"},
+                    "status": {"type": "integer"},
+                    "title": {"type": "string"},
+                    "meaning": {"type": "string"},
+                    "remedy": {"type": "string", "description": "What to do about it."}
                 }
             }),
         ),
@@ -182,63 +291,29 @@ pub(super) fn fixed() -> Map<String, Value> {
             "Health",
             json!({
                 "type": "object",
-                "properties": {"status": {"const": "ok"}, "broker": {"const": "ok"}, "database": {"const": "ok"}}
+                "required": ["status", "broker", "database", "stalled"],
+                "properties": {
+                    "status": {"const": "ok"},
+                    "broker": {"const": "ok"},
+                    "database": {"const": "ok"},
+                    "stalled": {
+                        "type": "array",
+                        "description": "The partitions that cannot land, the oldest stall first. Their events wait in Kafka.",
+                        "items": {
+                            "type": "object",
+                            "required": ["topic", "partition", "destination", "reason", "since"],
+                            "properties": {
+                                "topic": {"type": "string"},
+                                "partition": number,
+                                "destination": {"type": "string"},
+                                "reason": {"type": "string"},
+                                "since": {"type": "string", "format": "date-time"}
+                            }
+                        }
+                    }
+                }
             }),
         ),
     ];
     schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
-}
-
-/// Parameters that several operations have.
-pub(super) fn parameters() -> Value {
-    json!({
-        "Prefer": {
-            "name": "Prefer", "in": "header", "schema": {"type": "string"},
-            "description": "RFC 7240. wait=N (25 at most): answers once the events are written. handling=lenient: \
-                            takes the valid events of a batch. return=minimal: leaves receipts out.",
-            "example": "wait=10, handling=lenient"
-        },
-        "IdempotencyKey": {
-            "name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-            "description": "Under this key, for a batch with the event's index, an event lands at most once."
-        },
-        "ContentEncoding": {
-            "name": "Content-Encoding", "in": "header", "schema": {"enum": ["identity", "gzip", "zstd"]}
-        },
-        "After": {
-            "name": "after", "in": "query", "schema": {"type": "string"},
-            "description": "A cursor from next: lists what follows."
-        },
-        "Limit": {
-            "name": "limit", "in": "query",
-            "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
-        }
-    })
-}
-
-/// Responses that several operations have.
-pub(super) fn responses() -> Value {
-    let accepted = |description: &str| {
-        json!({
-            "description": description,
-            "headers": {
-                "Location": {"description": "One event's receipt.", "schema": {"type": "string"}},
-                "Preference-Applied": {"schema": {"type": "string"}}
-            },
-            "content": {"application/json": {"schema": schema("Accepted")}}
-        })
-    };
-    json!({
-        "Written": accepted("With Prefer: wait. All events are written, or repeat some that are."),
-        "Accepted": accepted("The broker has acknowledged the events."),
-        "Problem": {
-            "description": "A problem, told by its type.",
-            "content": {"application/problem+json": {"schema": schema("Problem")}}
-        },
-        "Unavailable": {
-            "description": "Broker or database do not answer. receipts lists what the broker did acknowledge.",
-            "headers": {"Retry-After": {"schema": {"type": "integer"}}},
-            "content": {"application/problem+json": {"schema": schema("Problem")}}
-        }
-    })
 }

@@ -3,11 +3,11 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use sqlx::Executor as _;
 
-use crate::support::Function;
+use crate::support::TestIngest;
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-async fn fill(function: &Function) {
+async fn fill(function: &TestIngest) {
     function
         .pool
         .execute(
@@ -22,8 +22,8 @@ async fn fill(function: &Function) {
 }
 
 #[tokio::test]
-async fn the_method_is_the_operation_and_the_rest_stays_as_it_was_sent() {
-    let function = Function::start().await;
+async fn the_method_sets_the_operation_and_the_other_bytes_are_kept() {
+    let function = TestIngest::start().await;
     let body = r#"{ "country": "Iran","name": "Alvand",  "latitude": 36.1890}"#;
     for method in ["POST", "PUT", "DELETE"] {
         let answer = function.send(method, "/city", &[], body).await;
@@ -42,8 +42,8 @@ async fn the_method_is_the_operation_and_the_rest_stays_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn a_form_is_an_event_with_the_contracts_types() {
-    let function = Function::start().await;
+async fn a_form_becomes_an_event_with_the_contracts_types() {
+    let function = TestIngest::start().await;
     let answer = function.post("/city", &[FORM], "country=Iran&name=S%C3%A3o+1&population=90000&area=").await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     let answer = function.send("DELETE", "/city?country=Iran&name=Alvand", &[], Body::empty()).await;
@@ -62,8 +62,28 @@ async fn a_form_is_an_event_with_the_contracts_types() {
 }
 
 #[tokio::test]
-async fn one_entity_is_found_by_its_key() {
-    let function = Function::start().await;
+async fn an_entity_is_found_in_any_spelling_of_its_name() {
+    let function = TestIngest::start().await;
+    fill(&function).await;
+    let country = function.get("/country?name=Co%CC%82te+%26+%22x%22").await;
+    assert_eq!((country.status, &country.body["continent"]), (StatusCode::OK, &json!("Asia")));
+    function.pool.execute("insert into cities (country, name) values ('Côte & \"x\"', 'Bouak\u{e9}')").await.unwrap();
+    let city = function.get("/city?country=Co%CC%82te+%26+%22x%22&name=Bouake%CC%81").await;
+    assert_eq!((city.status, &city.body["name"]), (StatusCode::OK, &json!("Bouak\u{e9}")));
+    let cities = function.get("/cities?country=Co%CC%82te+%26+%22x%22").await;
+    assert_eq!(cities.body["items"].as_array().map(Vec::len), Some(1), "{cities:?}");
+    // Both spellings go to one partition, or their order would be lost.
+    for name in ["Bouak\u{e9}", "Bouake\u{301}"] {
+        function.post("/continent", &[], json!({"name": name}).to_string()).await;
+    }
+    let keys: Vec<Option<String>> = function.records("continent").await.into_iter().map(|record| record.key).collect();
+    assert_eq!(keys, [Some("Bouak\u{e9}".to_owned()), Some("Bouak\u{e9}".to_owned())]);
+    function.end().await;
+}
+
+#[tokio::test]
+async fn an_entity_is_found_by_its_key() {
+    let function = TestIngest::start().await;
     fill(&function).await;
     let city = function.get("/city?country=Iran&name=City%207").await;
     assert_eq!(
@@ -87,7 +107,7 @@ async fn one_entity_is_found_by_its_key() {
 
 #[tokio::test]
 async fn entities_are_listed_by_key_page_by_page_and_by_parent() {
-    let function = Function::start().await;
+    let function = TestIngest::start().await;
     fill(&function).await;
     let (mut found, mut after) = (Vec::new(), String::new());
     loop {
@@ -117,8 +137,8 @@ async fn entities_are_listed_by_key_page_by_page_and_by_parent() {
 }
 
 #[tokio::test]
-async fn a_table_takes_no_commands_and_an_unknown_name_is_no_route() {
-    let function = Function::start().await;
+async fn a_table_accepts_no_commands_and_an_unknown_name_is_404() {
+    let function = TestIngest::start().await;
     for (method, path, status, allow) in [
         ("POST", "/cities", 405, "GET, HEAD"),
         ("PATCH", "/cities", 405, "GET, HEAD"),

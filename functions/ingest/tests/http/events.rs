@@ -1,18 +1,15 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Function, gzip};
-
-const ROUTE: &str = r#"{"userID": 5, "timestamp": 1557258853.563, "coordinates": [52.3676, 4.9041]}"#;
-const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
+use crate::support::{Answer, CITY, NDJSON, ROUTE, TestIngest, gzip};
 
 fn receipts(answer: &Answer) -> &Vec<Value> {
     answer.body["receipts"].as_array().unwrap_or_else(|| panic!("{answer:?}"))
 }
 
 #[tokio::test]
-async fn one_event_is_acknowledged_and_on_its_topic_byte_by_byte() {
-    let function = Function::start().await;
+async fn an_acknowledged_event_is_on_its_topic_byte_for_byte() {
+    let function = TestIngest::start().await;
     let answer = function.post("/events/route", &[], ROUTE).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);
     assert_eq!(answer.body["accepted"], 1);
@@ -33,8 +30,25 @@ async fn one_event_is_acknowledged_and_on_its_topic_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn receipts_are_in_the_order_of_a_batchs_events() {
-    let function = Function::start().await;
+async fn a_valid_traceparent_is_passed_on_and_an_invalid_one_is_ignored() {
+    const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let function = TestIngest::start().await;
+    let zeros = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
+    let twice = [("traceparent", TRACEPARENT), ("traceparent", TRACEPARENT)];
+    for headers in [&[("traceparent", TRACEPARENT)][..], &[("traceparent", zeros)], &twice, &[]] {
+        assert_eq!(function.post("/events/route", headers, ROUTE).await.status, StatusCode::ACCEPTED);
+    }
+    let mut records = function.records("routes").await;
+    records.sort_by_key(|record| record.offset);
+    let passed_on: Vec<_> =
+        records.iter().map(|record| record.headers.get("traceparent").map(String::as_str)).collect();
+    assert_eq!(passed_on, [Some(TRACEPARENT), None, None, None]);
+    function.end().await;
+}
+
+#[tokio::test]
+async fn a_batchs_receipts_are_in_the_order_of_its_events() {
+    let function = TestIngest::start().await;
     let events: Vec<String> = (0..500).map(|user| ROUTE.replace("5, ", &format!("{user}, "))).collect();
     for (content_type, body) in
         [("application/json", format!("[{}]", events.join(", "))), ("application/x-ndjson", events.join("\n"))]
@@ -56,8 +70,8 @@ async fn receipts_are_in_the_order_of_a_batchs_events() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_of_a_batch_with_an_invalid_event() {
-    let function = Function::start().await;
+async fn a_batch_with_an_invalid_event_sends_nothing() {
+    let function = TestIngest::start().await;
     let body = format!("{ROUTE}\n{}\n{}\n", ROUTE.replace("5,", "\"5\","), ROUTE.replace("52.", "152."));
     let answer = function.post("/events/route", &[NDJSON], body).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -76,8 +90,8 @@ async fn nothing_is_sent_of_a_batch_with_an_invalid_event() {
 }
 
 #[tokio::test]
-async fn violations_are_listed_up_to_a_hundred() {
-    let function = Function::start().await;
+async fn at_most_a_hundred_violations_are_listed() {
+    let function = TestIngest::start().await;
     let answer = function.post("/events/route", &[NDJSON], "{}\n".repeat(1_000)).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(answer.body["errors"].as_array().unwrap().len(), 100);
@@ -85,8 +99,8 @@ async fn violations_are_listed_up_to_a_hundred() {
 }
 
 #[tokio::test]
-async fn a_lenient_batch_is_taken_without_its_invalid_events() {
-    let function = Function::start().await;
+async fn a_lenient_batch_is_accepted_without_its_invalid_events() {
+    let function = TestIngest::start().await;
     let body = format!("{{}}\n{ROUTE}\nnope\n{ROUTE}");
     let headers = [NDJSON, ("prefer", "handling=lenient"), ("idempotency-key", "k")];
     let answer = function.post("/events/route", &headers, body).await;
@@ -111,7 +125,7 @@ async fn a_lenient_batch_is_taken_without_its_invalid_events() {
 
 #[tokio::test]
 async fn every_invalid_event_of_a_lenient_batch_is_listed() {
-    let function = Function::start().await;
+    let function = TestIngest::start().await;
     let body = format!("{}{ROUTE}", "{}\n".repeat(2_000));
     let answer = function.post("/events/route", &[NDJSON, ("prefer", "handling=lenient")], body).await;
     let errors = answer.body["errors"].as_array().unwrap();
@@ -121,8 +135,8 @@ async fn every_invalid_event_of_a_lenient_batch_is_listed() {
 }
 
 #[tokio::test]
-async fn a_minimal_answer_has_no_receipts() {
-    let function = Function::start().await;
+async fn a_minimal_answer_omits_the_receipts() {
+    let function = TestIngest::start().await;
     let answer = function.post("/events/route", &[("prefer", "return=minimal")], ROUTE).await;
     assert_eq!((answer.status, answer.body.clone()), (StatusCode::ACCEPTED, json!({"accepted": 1})));
     assert_eq!(answer.header("preference-applied"), "return=minimal");
@@ -131,8 +145,8 @@ async fn a_minimal_answer_has_no_receipts() {
 }
 
 #[tokio::test]
-async fn a_cloud_event_is_its_data_with_the_attributes_as_headers() {
-    let function = Function::start().await;
+async fn a_cloud_events_data_becomes_the_value_and_its_attributes_become_headers() {
+    let function = TestIngest::start().await;
     let structured = format!(
         r#"{{"specversion":"1.0","id":"7","source":"/gps","type":"moved","time":"2019-05-07T19:54:13Z","data":{ROUTE}}}"#
     );
@@ -178,9 +192,8 @@ async fn a_cloud_event_is_its_data_with_the_attributes_as_headers() {
 }
 
 #[tokio::test]
-async fn bad_input_has_its_clear_answer_and_later_events_are_unharmed() {
-    let function = Function::start().await;
-    let city = r#"{"country": "Iran", "name": "Alvand"}"#;
+async fn invalid_input_is_rejected_and_later_events_are_accepted() {
+    let function = TestIngest::start().await;
     let json = ("content-type", "application/json");
     let big = format!("{{\"country\": \"Iran\", \"name\": \"{}\"}}", "x".repeat(1_000_000));
     let deep = format!("{{\"country\": \"Iran\", \"name\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
@@ -188,7 +201,7 @@ async fn bad_input_has_its_clear_answer_and_later_events_are_unharmed() {
     for (name, headers, body, status) in [
         ("NUL in a text", vec![json], br#"{"country": "Iran", "name": "a\u0000"}"#.to_vec(), 422),
         (
-            "an object that is named as a number is within",
+            "an object that imitates serde_json's numbers",
             vec![json],
             br#"{"country": "Iran", "name": "a", "area": {"$serde_json::private::Number": "7"}}"#.to_vec(),
             422,
@@ -198,15 +211,15 @@ async fn bad_input_has_its_clear_answer_and_later_events_are_unharmed() {
         ("invalid UTF-8", vec![json], b"{\"country\": \"Iran\", \"name\": \"\xff\"}".to_vec(), 400),
         ("a gzip bomb", vec![json, ("content-encoding", "gzip")], bomb, 413),
         ("duplicate keys", vec![json], br#"{"country": "Iran", "name": "a", "name": "b"}"#.to_vec(), 400),
-        ("too large an event", vec![json], big.into_bytes(), 413),
+        ("an event that is too large", vec![json], big.into_bytes(), 413),
         ("an unknown member", vec![json], br#"{"country": "Iran", "name": "a", "mayor": "b"}"#.to_vec(), 422),
         ("no body", vec![json], Vec::new(), 400),
         ("an empty array", vec![json], b"[]".to_vec(), 422),
         ("no lines", vec![NDJSON], b"\n \n".to_vec(), 422),
         ("a scalar", vec![json], b"5".to_vec(), 422),
-        ("a media type", vec![("content-type", "text/csv")], b"a,b".to_vec(), 415),
-        ("a coding", vec![("content-encoding", "br")], b"{}".to_vec(), 415),
-        ("a long key", vec![("idempotency-key", &"k".repeat(256)[..])], city.into(), 400),
+        ("an unsupported media type", vec![("content-type", "text/csv")], b"a,b".to_vec(), 415),
+        ("an unsupported coding", vec![("content-encoding", "br")], b"{}".to_vec(), 415),
+        ("a long key", vec![("idempotency-key", &"k".repeat(256)[..])], CITY.into(), 400),
     ] {
         let answer = function.post("/events/city", &headers, body).await;
         assert_eq!(answer.status, status, "{name}: {answer:?}");
@@ -215,15 +228,15 @@ async fn bad_input_has_its_clear_answer_and_later_events_are_unharmed() {
             assert!(answer.body.get(member).is_some(), "{name}: {member}");
         }
     }
-    assert_eq!(function.post("/events/no-such-stream", &[], city).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(function.post("/events/city", &[], city).await.status, StatusCode::ACCEPTED);
+    assert_eq!(function.post("/events/no-such-stream", &[], CITY).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(function.post("/events/city", &[], CITY).await.status, StatusCode::ACCEPTED);
     assert_eq!(function.records("city").await.len(), 1);
     function.end().await;
 }
 
 #[tokio::test]
 async fn the_largest_event_with_the_largest_headers_fits_into_a_record() {
-    let function = Function::start().await;
+    let function = TestIngest::start().await;
     let event = |bytes: usize| {
         let empty = r#"{"action":"M","prefix":""}"#;
         empty.replace("\"\"", &format!("\"{}\"", "x".repeat(bytes - empty.len())))
@@ -247,8 +260,8 @@ async fn the_largest_event_with_the_largest_headers_fits_into_a_record() {
 }
 
 #[tokio::test]
-async fn ten_thousand_events_are_one_batch() {
-    let function = Function::start().await;
+async fn a_batch_of_ten_thousand_events_is_accepted() {
+    let function = TestIngest::start().await;
     let answer = function.post("/events/route", &[NDJSON], format!("{ROUTE}\n").repeat(10_000)).await;
     assert_eq!((answer.status, &answer.body["accepted"]), (StatusCode::ACCEPTED, &json!(10_000)));
     assert_eq!(receipts(&answer).len(), 10_000);

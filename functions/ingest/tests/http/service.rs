@@ -2,16 +2,16 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use serde_json::json;
 
-use crate::support::{Function, Lacking};
+use crate::support::{Lacking, TestIngest};
 
-/// A function that neither broker nor database is needed for.
-async fn alone() -> Function {
-    Function::start_lacking(Lacking { broker: true, database: true, topics: true }).await
+/// Starts a function without a broker and a database.
+async fn start() -> TestIngest {
+    TestIngest::start_lacking(Lacking { broker: true, database: true, topics: true, roles: false }).await
 }
 
 #[tokio::test]
-async fn a_request_has_its_callers_id_or_a_new_one() {
-    let function = alone().await;
+async fn a_request_keeps_its_callers_id_or_gets_a_new_one() {
+    let function = start().await;
     let given = function.send("GET", "/streams", &[("x-request-id", "abc-1")], Body::empty()).await;
     assert_eq!(given.header("x-request-id"), "abc-1");
     let (one, other) = (function.get("/streams").await, function.get("/streams").await);
@@ -24,15 +24,15 @@ async fn a_request_has_its_callers_id_or_a_new_one() {
 }
 
 #[tokio::test]
-async fn what_no_route_takes_is_a_problem() {
-    let function = alone().await;
+async fn unknown_routes_and_methods_are_problems() {
+    let function = start().await;
     for (method, path, status, allow) in [
         ("GET", "/", 404, ""),
         ("GET", "/events", 404, ""),
         ("GET", "/no/such/route", 404, ""),
         ("GET", "/events/city", 405, "POST"),
         ("DELETE", "/health", 405, "GET,HEAD"),
-        ("PUT", "/dead-letters/1/replay", 405, "POST"),
+        ("PUT", "/submit/1", 405, "GET,HEAD,POST"),
     ] {
         let answer = function.send(method, path, &[], Body::empty()).await;
         assert_eq!((answer.status.as_u16(), answer.header("allow")), (status, allow), "{method} {path}");
@@ -43,8 +43,83 @@ async fn what_no_route_takes_is_a_problem() {
 }
 
 #[tokio::test]
+async fn without_roles_only_service_keys_may_post_and_the_documents_say_so() {
+    let lacking = Lacking { broker: true, database: true, topics: true, roles: true };
+    let function = TestIngest::start_lacking(lacking).await;
+    let keys = "Only service keys may post to this stream: its contract has no roles.";
+    for (method, path, detail) in [
+        ("POST", "/events/route", keys),
+        ("POST", "/events/city", keys),
+        ("PUT", "/city", keys),
+        ("DELETE", "/country?name=a", keys),
+        ("POST", "/submit/5", keys),
+        ("POST", "/events/login", "Only the gateway itself writes to this stream."),
+    ] {
+        let answer = function.send(method, path, &[], "{}").await;
+        assert_eq!((answer.status.as_u16(), &answer.body["detail"]), (403, &json!(detail)), "{method} {path}");
+    }
+    assert_eq!(function.get("/streams/route").await.body["roles"], json!([]));
+    let paths = &function.get("/openapi.json").await.body["paths"];
+    for (path, method) in [("/events/route", "post"), ("/city", "post"), ("/city", "put"), ("/city", "delete")] {
+        assert_eq!(paths[path][method]["security"], json!([{"serviceKey": []}]), "{method} {path}");
+    }
+    assert_eq!(paths["/events/login"], json!(null));
+
+    let with_roles = start().await;
+    let security = &with_roles.get("/openapi.json").await.body["paths"]["/events/route"]["post"]["security"];
+    assert_eq!(*security, json!([{"basic": []}, {"bearer": []}, {"serviceKey": []}]));
+    assert_eq!(with_roles.get("/streams/route").await.body["roles"], json!(["user"]));
+    assert_eq!(with_roles.get("/streams/changes").await.body["roles"], json!(["admin"]));
+    assert_eq!(with_roles.get("/streams/login").await.body["roles"], json!([]));
+}
+
+#[tokio::test]
+async fn requests_of_another_site_change_nothing() {
+    let function = start().await;
+    let status = async |method: &str, path: &str, headers: &[(&str, &str)]| {
+        let answer = function.send(method, path, headers, Body::empty()).await;
+        (answer.status.as_u16(), answer.body["type"].as_str().unwrap_or_default().to_owned())
+    };
+    let refused = (403, "/problems/cross-site".to_owned());
+    for headers in [[("sec-fetch-site", "cross-site")], [("origin", "https://evil.example")]] {
+        for (method, path) in [
+            ("POST", "/events/route"),
+            ("POST", "/city"),
+            ("DELETE", "/city?country=a&name=b"),
+            ("GET", "/submit/1"),
+            ("POST", "/submit/1"),
+        ] {
+            assert_eq!(status(method, path, &headers).await, refused, "{method} {path}");
+        }
+        assert_eq!(status("GET", "/streams", &headers).await.0, 200);
+    }
+    assert_ne!(status("POST", "/events/route", &[("sec-fetch-site", "same-origin")]).await, refused);
+}
+
+#[tokio::test]
+async fn a_parameter_that_a_route_does_not_support_is_refused() {
+    let function = start().await;
+    for (method, path) in [
+        ("GET", "/streams?limits=2"),
+        ("GET", "/streams?limit=1001"),
+        ("GET", "/streams/city?after=1"),
+        ("GET", "/gaps?cause=1"),
+        ("GET", "/cities?name=x"),
+        ("GET", "/city?nam=x"),
+        ("POST", "/events/route?dry_run=true"),
+        ("POST", "/city?name=x"),
+        ("PUT", "/city?name=x"),
+        ("POST", "/submit/1?n=2"),
+    ] {
+        let answer = function.send(method, path, &[], "{}").await;
+        let expected = (StatusCode::BAD_REQUEST, &json!("/problems/malformed"));
+        assert_eq!((answer.status, &answer.body["type"]), expected, "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn streams_are_listed_with_their_contracts() {
-    let function = alone().await;
+    let function = start().await;
     let list = function.get("/streams").await.body;
     let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| item["stream"].as_str().unwrap()).collect();
     assert_eq!(names, ["changes", "city", "continent", "country", "login", "route", "user-event"]);
@@ -57,4 +132,30 @@ async fn streams_are_listed_with_their_contracts() {
     assert_eq!(city["contract"]["x-sluice"]["parent"]["stream"], "country");
     assert_eq!(city, list["items"][1]);
     assert_eq!(function.get("/streams/none").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_unknown_stream_is_answered_with_the_one_that_was_probably_meant() {
+    let function = start().await;
+    let detail = async |method: &str, path: &str| {
+        let answer = function.send(method, path, &[], "{}").await;
+        assert_eq!((answer.status, &answer.body["type"]), (StatusCode::NOT_FOUND, &json!("/problems/not-found")));
+        answer.body["detail"].as_str().unwrap().to_owned()
+    };
+    let expected = r#"There is no stream "routes". Did you mean "route"?"#;
+    assert_eq!(detail("POST", "/events/routes").await, expected);
+    assert_eq!(detail("GET", "/streams/routes").await, expected);
+    let topic = function.topic("user-events");
+    for (name, meant) in [(&topic[..], "user-event"), ("public.cities", "city"), ("contry", "country")] {
+        let expected = format!("There is no stream {name:?}. Did you mean {meant:?}?");
+        assert_eq!(detail("POST", &format!("/events/{name}")).await, expected);
+    }
+    let unlike = r#"There is no stream "nothing". `GET /streams` lists the streams."#;
+    assert_eq!(detail("GET", "/streams/nothing").await, unlike);
+    // Nobody may post to the stream `login`.
+    assert_eq!(detail("GET", "/streams/logins").await, r#"There is no stream "logins". Did you mean "login"?"#);
+    assert_eq!(
+        detail("POST", "/events/logins").await,
+        r#"There is no stream "logins". `GET /streams` lists the streams."#
+    );
 }

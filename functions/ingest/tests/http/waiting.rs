@@ -3,10 +3,9 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Function, NOW_MS, WAIT_FOR_PARENT};
+use crate::support::{CITY, NDJSON, NOW_MS, TestIngest, WAIT_FOR_PARENT};
 
-const CITY: &str = r#"{"country": "Iran", "name": "Alvand"}"#;
-/// Later than any record.
+/// A time later than any record's.
 const LATER_MS: i64 = i64::MAX;
 
 fn statuses(body: &Value) -> Vec<&str> {
@@ -14,12 +13,12 @@ fn statuses(body: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn who_waits_is_told_once_the_events_are_written() {
-    let function = Function::start().await;
+async fn a_request_that_waits_is_answered_once_the_events_are_written() {
+    let function = TestIngest::start().await;
     let started = Instant::now();
     let (answer, ()) =
         tokio::join!(function.post("/events/city", &[("prefer", "wait=20")], format!("[{CITY}, {CITY}]")), async {
-            // The events of one key are in one partition, whose number is Kafka's choice.
+            // Events of one key share a partition, which the client library chooses.
             while function.records("city").await.len() < 2 {}
             let partition = function.records("city").await[0].partition;
             function.repeat("city", partition, 1).await;
@@ -32,8 +31,8 @@ async fn who_waits_is_told_once_the_events_are_written() {
 }
 
 #[tokio::test]
-async fn who_waits_is_told_as_soon_as_one_event_is_rejected() {
-    let function = Function::start().await;
+async fn a_request_that_waits_is_answered_as_soon_as_one_event_is_rejected() {
+    let function = TestIngest::start().await;
     let elsewhere: Vec<String> = (0..20).map(|n| CITY.replace("Alvand", &format!("Alvand {n}"))).collect();
     let body = format!("[{CITY}, {}]", elsewhere.join(","));
     let (answer, ()) = tokio::join!(function.post("/events/city", &[("prefer", "wait=20")], body), async {
@@ -54,8 +53,8 @@ async fn who_waits_is_told_as_soon_as_one_event_is_rejected() {
 }
 
 #[tokio::test]
-async fn when_time_is_up_the_answer_is_what_is_known() {
-    let function = Function::start().await;
+async fn after_the_wait_the_answer_has_the_statuses_known_so_far() {
+    let function = TestIngest::start().await;
     let started = Instant::now();
     let answer = function.post("/events/city", &[("prefer", "wait=1")], CITY).await;
     assert_eq!((answer.status, statuses(&answer.body)), (StatusCode::ACCEPTED, vec!["pending"]));
@@ -70,8 +69,8 @@ async fn when_time_is_up_the_answer_is_what_is_known() {
 }
 
 #[tokio::test]
-async fn an_event_that_has_waited_for_its_parent_for_too_long_is_rejected() {
-    let function = Function::start().await;
+async fn an_event_that_waits_too_long_for_its_parent_is_rejected() {
+    let function = TestIngest::start().await;
     let answer = function.post("/events/city", &[], CITY).await;
     let receipt = &answer.body["receipts"][0];
     let partition = i32::try_from(receipt["partition"].as_i64().unwrap()).unwrap();
@@ -82,20 +81,22 @@ async fn an_event_that_has_waited_for_its_parent_for_too_long_is_rejected() {
     function.clock.advance(wait_ms);
     assert_eq!(function.get(href).await.body, json!({"status": "waiting"}));
     function.clock.advance(1);
-    let fate = function.get(href).await.body;
-    assert_eq!(fate["status"], "rejected");
-    assert_eq!(fate["reason"], "the country it belongs to did not come in time");
-    assert_eq!(function.get("/dead-letters").await.body["items"][0]["error_code"], "parent_missing");
+    let status = function.get(href).await.body;
+    assert_eq!(status["status"], "rejected");
+    assert_eq!(status["reason"], "the country it belongs to did not come in time");
+    let code: String =
+        sqlx::query_scalar("select error_code from sluice.dead_letters").fetch_one(&function.pool).await.unwrap();
+    assert_eq!(code, "parent_missing");
     let counts = function.metrics.prometheus();
     assert!(counts.contains(r#"sluice_rejected_total{stream="city"} 1"#), "{counts}");
     function.end().await;
 }
 
 #[tokio::test]
-async fn an_event_on_a_topic_that_was_created_anew_is_not_taken_for_written() {
-    let function = Function::start().await;
+async fn an_event_on_a_recreated_topic_is_not_mistaken_for_written() {
+    let function = TestIngest::start().await;
     for partition in 0..4 {
-        // What is left of the topic that was there before.
+        // The watermark of the deleted topic.
         function.apply("city", partition, 1_000, NOW_MS).await;
     }
     let answer = function.post("/events/city", &[("prefer", "wait=1")], CITY).await;
@@ -104,13 +105,13 @@ async fn an_event_on_a_topic_that_was_created_anew_is_not_taken_for_written() {
 }
 
 #[tokio::test]
-async fn ten_thousand_events_are_waited_for() {
-    let function = Function::start().await;
+async fn a_request_can_wait_for_ten_thousand_events() {
+    let function = TestIngest::start().await;
     for partition in 0..4 {
         function.apply("city", partition, 10_000, LATER_MS).await;
     }
     let body: String = (0..10_000).map(|n| CITY.replace("Alvand", &format!("Alvand {n}")) + "\n").collect();
-    let headers = [("content-type", "application/x-ndjson"), ("prefer", "wait=20")];
+    let headers = [NDJSON, ("prefer", "wait=20")];
     let answer = function.post("/events/city", &headers, body).await;
     assert_eq!((answer.status, statuses(&answer.body).len()), (StatusCode::OK, 10_000));
     function.end().await;

@@ -1,5 +1,5 @@
-//! What the mail says: the same as text and as HTML, with the chart as a table whose cells are the bars, which every
-//! mail program shows.
+//! The mail's content, as text and as HTML. The chart is a table whose cells are the bars, because every mail program
+//! can show that.
 
 use lettre::Message;
 use lettre::message::{Mailbox, Mailboxes, MultiPart};
@@ -7,13 +7,14 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::MailError;
 use crate::hour::Hour;
-use crate::page::{grouped, name, sentence, title};
 use crate::tally::Tally;
+use crate::wording::{grouped, name, sentence, title};
 
-/// Most rows: the page and its JSON have them all.
+/// The maximum number of rows in a mail. The page and the JSON have more.
 const MOST_ROWS: usize = 50;
 
-/// An hour's report. Its Message-ID is the hour's: should it ever be sent twice, it is the same message.
+/// Writes an hour's report. The Message-ID is derived from the hour, so a report that is sent twice is the same
+/// message.
 pub(super) fn message(from: &Mailbox, to: &Mailboxes, tally: &Tally, hour: Hour) -> Result<Message, MailError> {
     let events = tally.events();
     let event = if events == 1 { "event" } else { "events" };
@@ -26,13 +27,13 @@ pub(super) fn message(from: &Mailbox, to: &Mailboxes, tally: &Tally, hour: Hour)
     Ok(message.multipart(MultiPart::alternative_plain_html(text(tally), markup(tally).into_string()))?)
 }
 
-/// Rows that are shown, and what is said of those that are not.
+/// Splits off the rows that are shown, and summarises the others in a sentence.
 fn rows(tally: &Tally) -> (&[(String, i64)], Option<String>) {
     let rows = &tally.stats.0;
     let rest = rows.get(MOST_ROWS..).unwrap_or_default();
     let events = rest.iter().map(|(_, events)| events).sum();
-    let said = format!("{} more with {} events", rest.len(), grouped(events));
-    (&rows[..rows.len().min(MOST_ROWS)], (!rest.is_empty()).then_some(said))
+    let summary = format!("{} more with {} events", rest.len(), grouped(events));
+    (&rows[..rows.len().min(MOST_ROWS)], (!rest.is_empty()).then_some(summary))
 }
 
 fn text(tally: &Tally) -> String {
@@ -48,7 +49,8 @@ fn text(tally: &Tally) -> String {
     text
 }
 
-/// Colours that can be read on light and on dark ground, as mail programs turn one into the other.
+/// Writes the HTML in colours that are readable on light and dark backgrounds, because mail programs switch between
+/// them.
 fn markup(tally: &Tally) -> Markup {
     let (rows, rest) = rows(tally);
     let most = rows.iter().map(|(_, events)| *events).max().unwrap_or(0).max(1);
@@ -79,7 +81,7 @@ fn markup(tally: &Tally) -> Markup {
     }
 }
 
-/// A bar as long as the share that `events` is of `most`.
+/// Draws a bar whose length is the share of `events` in `most`.
 fn bar(events: i64, most: i64) -> Markup {
     let percent = (events * 100 / most).clamp(1, 100);
     html! {

@@ -1,6 +1,10 @@
-//! The mail: what it says, and how it goes out.
+//! The hourly mail: its content (`message`), and how it is sent (`smtp`, `ses`). `schedule` sends it.
 
+mod error;
 mod message;
+#[cfg(not(feature = "aws"))]
+mod no_ses;
+#[cfg(feature = "aws")]
 mod ses;
 mod smtp;
 
@@ -10,27 +14,14 @@ use shared::aws::Aws;
 use crate::hour::Hour;
 use crate::settings::{MailSettings, MailTransport};
 use crate::tally::Tally;
+pub use error::MailError;
+#[cfg(not(feature = "aws"))]
+use no_ses::Ses;
+#[cfg(feature = "aws")]
 use ses::Ses;
 use smtp::Smtp;
 
-/// Why a mail was not sent.
-#[derive(Debug, thiserror::Error)]
-pub enum MailError {
-    /// The message cannot be written.
-    #[error("the message cannot be written: {0}")]
-    Message(#[from] lettre::error::Error),
-    /// The SMTP server cannot be reached, or does not take it.
-    #[error("SMTP_URL: {0}")]
-    Smtp(#[from] lettre::transport::smtp::Error),
-    /// Amazon SES cannot be reached, or does not take it.
-    #[error("Amazon SES: {0}")]
-    Ses(String),
-    /// It took too long.
-    #[error("it took too long")]
-    Late,
-}
-
-/// The way by which mail goes out, and to whom.
+/// How mail is sent, and to whom.
 #[derive(Debug)]
 pub(crate) struct Post {
     to: Mailboxes,
@@ -45,16 +36,16 @@ enum Carrier {
 }
 
 impl Post {
-    /// Opens no connection yet.
+    /// Prepares sending without opening a connection.
     pub(crate) fn new(settings: &MailSettings, aws: &Aws) -> Result<Self, MailError> {
         let carrier = match &settings.transport {
             MailTransport::Smtp(url) => Carrier::Smtp(Smtp::new(url)?),
-            MailTransport::Ses => Carrier::Ses(Ses(aws.clone())),
+            MailTransport::Ses => Carrier::Ses(Ses::new(aws.clone())?),
         };
         Ok(Self { to: settings.to.clone(), from: settings.from.clone(), carrier })
     }
 
-    /// Sends a report; returns once the server has taken it.
+    /// Sends a report and returns once the server has accepted it.
     pub(crate) async fn send(&self, tally: &Tally, hour: Hour) -> Result<(), MailError> {
         let message = message::message(&self.from, &self.to, tally, hour)?;
         match &self.carrier {

@@ -1,4 +1,4 @@
-//! Mail through Amazon SES, version 2 of its API, which takes a message as it is.
+//! Mail through version 2 of Amazon SES's API, which accepts a complete message.
 //! <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>
 
 use aws_sdk_sesv2::Client;
@@ -10,12 +10,16 @@ use shared::aws::Aws;
 
 use super::MailError;
 
-/// SES of an account.
+/// An account's SES.
 #[derive(Debug)]
-pub(super) struct Ses(pub(super) Aws);
+pub(super) struct Ses(Aws);
 
 impl Ses {
-    /// Sends a message; SES reads its sender and its recipients.
+    pub(super) fn new(aws: Aws) -> Result<Self, MailError> {
+        Ok(Self(aws))
+    }
+
+    /// Sends a message. SES reads sender and recipients from its headers.
     pub(super) async fn send(&self, message: &Message) -> Result<(), MailError> {
         let failed = |error: &dyn std::error::Error| MailError::Ses(DisplayErrorContext(error).to_string());
         let raw = RawMessage::builder().data(Blob::new(message.formatted())).build().map_err(|error| failed(&error))?;

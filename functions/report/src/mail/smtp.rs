@@ -1,4 +1,4 @@
-//! Mail through an SMTP server (RFC 5321). Over TLS, its certificate is verified.
+//! Mail through an SMTP server (RFC 5321). Over TLS, the server's certificate is verified.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 
 use super::MailError;
 
-/// How long the server may take for an answer.
+/// How long the server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An SMTP server.
@@ -14,12 +14,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Smtp(AsyncSmtpTransport<Tokio1Executor>);
 
 impl Smtp {
-    /// The server at an `smtp://` or `smtps://` address.
+    /// Creates a client of the server at an `smtp://` or `smtps://` address.
     pub(super) fn new(url: &str) -> Result<Self, MailError> {
         Ok(Self(AsyncSmtpTransport::<Tokio1Executor>::from_url(url)?.timeout(Some(TIMEOUT)).build()))
     }
 
-    /// Sends over a connection of its own: between two hours, any other would have been cut.
+    /// Sends over a new connection, because an idle one would have been closed within the hour.
     pub(super) async fn send(&self, message: Message) -> Result<(), MailError> {
         self.0.send(message).await?;
         Ok(())

@@ -1,23 +1,23 @@
-//! The chart: an SVG whose lengths are shares of its width, so that its text is as large on a phone as on a desk.
+//! The chart: an SVG whose lengths are percentages, so its text has the same size on a phone and on a desktop.
 
 use jiff::ToSpan as _;
 use jiff::civil::DateTime;
 use maud::{Markup, html};
 
-use super::{count, grouped, name, title};
 use crate::question::By;
 use crate::tally::Tally;
+use crate::wording::{count, grouped, name, title};
 
-/// Most bars of places: the largest.
+/// The maximum number of bars in a chart of places. The largest are shown.
 const MOST_PLACES: usize = 30;
-/// Most columns of hours, a week: the latest.
+/// The maximum number of columns in a chart of hours: the latest week.
 const MOST_HOURS: usize = 168;
-/// A bar with its text, in pixels.
+/// The height of a bar with its text, in pixels.
 const ROW_PX: usize = 40;
-/// The tallest column, in pixels.
+/// The height of the tallest column, in pixels.
 const COLUMN_PX: i64 = 220;
 
-/// The chart of a report that is not empty.
+/// Draws the chart of a report that is not empty.
 pub(super) fn chart(tally: &Tally) -> Markup {
     let rows = &tally.stats.0;
     let label = title(tally.question.by);
@@ -42,12 +42,12 @@ pub(super) fn chart(tally: &Tally) -> Markup {
     }
 }
 
-/// The hours up to the last one, those included that have no events, and whether all of them are there.
+/// Returns the hours up to the last one, including hours without events, and whether they are complete.
 fn latest_hours(rows: &[(String, i64)]) -> (Vec<(String, i64)>, bool) {
     let time = |hour: &String| hour.parse::<DateTime>().ok();
     let mut hours: Vec<(DateTime, i64)> = Vec::new();
     for (at, events) in rows.iter().rev().filter_map(|(hour, events)| Some((time(hour)?, *events))) {
-        // From the last one back.
+        // Fills in the hours without events, from the latest backwards.
         while let Some(before) = hours.last().and_then(|(hour, _)| hour.checked_sub(1.hour()).ok()).filter(|b| *b > at)
         {
             if hours.len() == MOST_HOURS {
@@ -108,13 +108,13 @@ fn columns(label: &str, rows: &[(String, i64)]) -> Markup {
     }
 }
 
-/// A share of the width, to a hundredth of a percent.
+/// Returns a share of the width, to a hundredth of a percent.
 fn percent(part: i64, whole: i64) -> String {
     let share = i128::from(part) * 10_000 / i128::from(whole.max(1));
     format!("{}.{:02}%", share / 100, share % 100)
 }
 
-/// A name as long as a phone is wide; the table has it whole.
+/// Cuts a name to the width of a phone. The table has it in full.
 fn shortened(name: &str) -> String {
     const MOST: usize = 32;
     match name.char_indices().nth(MOST) {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn hours_without_events_have_their_place() {
+    fn hours_without_events_keep_their_place() {
         let (hours, is_all) = latest_hours(&rows(&["2026-11-20T22:00", "2026-11-21T01:00"]));
         let written: Vec<(&str, i64)> = hours.iter().map(|(hour, events)| (hour.as_str(), *events)).collect();
         assert!(is_all);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_has_a_weeks_hours_at_most() {
+    fn a_chart_has_at_most_a_week_of_hours() {
         let (hours, is_all) = latest_hours(&rows(&["1970-01-01T00:00", "2026-11-14T00:00", "2026-11-21T01:00"]));
         assert_eq!((hours.len(), is_all), (MOST_HOURS, false));
         assert_eq!(hours[0], ("2026-11-14 02:00".to_owned(), 0));

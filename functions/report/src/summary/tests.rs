@@ -5,19 +5,19 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use shared::http::fields::Fields;
-use shared::testing::TestDatabase;
 use sqlx::{Connection as _, PgConnection, PgPool};
+use testing::TestDatabase;
 
 use super::*;
 
 const CITIES: [&str; 5] = ["Holland", "holland ", "Den Haag", "東京", " "];
 
-/// What a query asks for.
+/// Returns the question of a query string.
 fn question(query: &str) -> Question {
-    Question::of(&Fields::of_query(Some(query)).unwrap()).unwrap()
+    Question::from_query(&Fields::from_query(Some(query), &Question::PARAMETERS).unwrap()).unwrap()
 }
 
-/// The report's counts, and those that reading every event gives.
+/// Returns the report's counts, and those from reading every event.
 async fn both(pool: &PgPool, query: &str) -> [BTreeMap<String, i64>; 2] {
     let question = question(query);
     let kept = count(pool, &question).await.unwrap();
@@ -39,7 +39,7 @@ async fn both(pool: &PgPool, query: &str) -> [BTreeMap<String, i64>; 2] {
     [summed(kept), full.into_iter().collect()]
 }
 
-/// A name may come several times, and with counts that cancel each other out.
+/// Adds up the counts of each name. A name may occur several times, even with counts that cancel each other out.
 fn summed(counted: Vec<Counted>) -> BTreeMap<String, i64> {
     let mut events = BTreeMap::new();
     for counted in counted {
@@ -74,7 +74,7 @@ async fn assert_equal(pool: &PgPool, rng: &mut SmallRng) {
     }
 }
 
-/// A statement that changes some events in some way.
+/// Returns a random statement that changes some events.
 fn statement(rng: &mut SmallRng) -> String {
     let day = rng.random_range(1..=5);
     let (city, other) = (CITIES.choose(rng).unwrap(), CITIES.choose(rng).unwrap());
@@ -93,13 +93,13 @@ fn statement(rng: &mut SmallRng) -> String {
 }
 
 #[tokio::test]
-async fn the_counts_are_those_of_a_full_count_whatever_was_done_to_the_events() {
+async fn the_counts_equal_a_full_count_whatever_was_done_to_the_events() {
     let database = TestDatabase::create().await;
     let seed = std::env::var("SLUICE_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     println!("SLUICE_SEED={seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
     for round in 0..25 {
-        // Side by side, some of them undone.
+        // They run concurrently, and some are rolled back.
         let transactions = (0..4).map(|_| {
             let statements: Vec<String> = (0..rng.random_range(1..4)).map(|_| statement(&mut rng)).collect();
             let commits = rng.random_bool(0.8);
@@ -108,7 +108,8 @@ async fn the_counts_are_those_of_a_full_count_whatever_was_done_to_the_events() 
                 let mut connection = PgConnection::connect(url).await.unwrap();
                 let mut transaction = connection.begin().await.unwrap();
                 for statement in statements {
-                    // Updates of the same events in two orders may be ended as a deadlock, which undoes them.
+                    // Two updates of the same events in different orders may deadlock, and PostgreSQL then rolls one of
+                    // them back.
                     if sqlx::query(&statement).execute(&mut *transaction).await.is_err() {
                         return;
                     }
@@ -130,7 +131,7 @@ async fn the_counts_are_those_of_a_full_count_whatever_was_done_to_the_events() 
 }
 
 #[tokio::test]
-async fn a_table_that_is_truncated_counts_nothing_whatever_the_truncating_transaction_sees() {
+async fn a_truncated_table_has_no_counts_even_if_the_truncating_transaction_does_not_see_all_events() {
     let database = TestDatabase::create().await;
     const INSERT: &str =
         "insert into public.user_events (id, city, datetime) values (gen_random_uuid(), 'Holland', '2026-01-01')";
@@ -146,7 +147,7 @@ async fn a_table_that_is_truncated_counts_nothing_whatever_the_truncating_transa
 }
 
 #[tokio::test]
-async fn times_that_only_sql_can_insert_disturb_no_report() {
+async fn times_that_only_sql_can_insert_do_not_break_a_report() {
     let database = TestDatabase::create().await;
     for time in ["-infinity", "infinity", "0044-03-15 12:00 BC", "0044-03-15 12:00", "294276-12-31"] {
         sqlx::query(
@@ -165,7 +166,7 @@ async fn times_that_only_sql_can_insert_disturb_no_report() {
 }
 
 #[tokio::test]
-async fn transactions_that_land_side_by_side_do_not_wait_for_each_others_counts() {
+async fn concurrent_transactions_do_not_wait_for_each_others_counts() {
     let database = TestDatabase::create().await;
     const INSERT: &str =
         "insert into public.user_events (id, city, datetime) values (gen_random_uuid(), 'Holland', '2026-01-01')";

@@ -1,5 +1,5 @@
-//! The function's routes, with a real PostgreSQL behind them: run by `cargo local with-servers -- cargo test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
+//! Tests the function's routes against a real PostgreSQL: run by `cargo local with-servers -- cargo test`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where its setup fails")]
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use http_body_util::BodyExt as _;
 use report::{ReportSettings, Reports};
 use serde_json::{Value, json};
 use shared::aws::Aws;
-use shared::clock::Clock;
 use shared::http::edge::serve;
 use shared::identity::lockout::Rule;
 use shared::identity::name::UserName;
 use shared::identity::password::Password;
 use shared::identity::{Identity, IdentitySettings, TokenKeys, make_admin};
-use shared::testing::TestDatabase;
+use shared::process::clock::Clock;
+use testing::TestDatabase;
 use tower::ServiceExt as _;
 
 /// `admin:admin's password`
 const ADMIN: &str = "Basic YWRtaW46YWRtaW4ncyBwYXNzd29yZA==";
 
-struct Function {
+struct TestReport {
     database: TestDatabase,
     routes: Router,
 }
@@ -39,7 +39,7 @@ impl Answer {
     }
 }
 
-impl Function {
+impl TestReport {
     async fn start() -> Self {
         let database = TestDatabase::create().await;
         let name = UserName::parse("admin").unwrap();
@@ -83,8 +83,8 @@ impl Function {
 }
 
 #[tokio::test]
-async fn without_events_the_report_is_empty_and_untidy_spellings_count_as_one_city() {
-    let function = Function::start().await;
+async fn a_report_is_empty_at_first_and_counts_spellings_of_a_city_as_one() {
+    let function = TestReport::start().await;
     let answer = function.get("/report", &[]).await;
     assert_eq!(answer.json(), json!({"timestamp": "2019-05-07T19:54:13.563Z", "stats": {}}));
 
@@ -98,7 +98,7 @@ async fn without_events_the_report_is_empty_and_untidy_spellings_count_as_one_ci
 
 #[tokio::test]
 async fn events_are_counted_by_country_or_hour_within_a_range() {
-    let function = Function::start().await;
+    let function = TestReport::start().await;
     function.land("Holland", Some("United States"), "2019-05-07 19:54:13.563").await;
     function.land("Holland", Some("UNITED STATES"), "2019-05-07 20:00:00").await;
     function.land("Amsterdam", None, "2019-05-08 00:00:00").await;
@@ -117,8 +117,8 @@ async fn events_are_counted_by_country_or_hour_within_a_range() {
 }
 
 #[tokio::test]
-async fn who_asks_for_a_page_gets_one_that_runs_nothing_whatever_a_city_is_called() {
-    let function = Function::start().await;
+async fn a_page_runs_no_script_whatever_a_city_is_called() {
+    let function = TestReport::start().await;
     function.land("<script>alert('x')</script>", Some("\"><img src=x>"), "2019-05-07").await;
     for query in ["", "?by=country", "?by=hour&from=2019-05-07&to=2019-05-08"] {
         let answer = function.get(&format!("/report{query}"), &[("accept", "text/html, */*;q=0.1")]).await;
@@ -132,8 +132,8 @@ async fn who_asks_for_a_page_gets_one_that_runs_nothing_whatever_a_city_is_calle
 }
 
 #[tokio::test]
-async fn strangers_get_no_report() {
-    let function = Function::start().await;
+async fn unauthenticated_callers_get_no_report() {
+    let function = TestReport::start().await;
     let answer = function.send(Request::get("/report").body(Body::empty()).unwrap()).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
 }

@@ -1,13 +1,13 @@
-//! Lists, and who may see and end what.
+//! Tests the lists, and who may see and delete users.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN, Function, basic};
+use crate::support::{ADMIN, TestUsers, basic};
 
 #[tokio::test]
 async fn users_are_listed_by_name_a_page_at_a_time() {
-    let function = Function::start().await;
+    let function = TestUsers::start().await;
     for name in ["Zoe", "ben", "Émile", "carl"] {
         function.register(name).await;
     }
@@ -27,8 +27,8 @@ async fn users_are_listed_by_name_a_page_at_a_time() {
 }
 
 #[tokio::test]
-async fn only_admins_see_and_end_what_is_not_theirs() {
-    let function = Function::start().await;
+async fn only_admins_see_and_delete_other_users() {
+    let function = TestUsers::start().await;
     function.register("ann").await;
     function.register("bob").await;
     let ann = basic("ann", "test1234");
@@ -46,4 +46,75 @@ async fn only_admins_see_and_end_what_is_not_theirs() {
     assert_eq!(function.send("DELETE", "/users/bob", ADMIN, &Value::Null).await.status, StatusCode::NO_CONTENT);
     assert_eq!(function.send("DELETE", "/users/bob", ADMIN, &Value::Null).await.status, StatusCode::NOT_FOUND);
     assert_eq!(function.get("/users", ADMIN).await.body["items"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn the_audit_log_says_who_created_unblocked_and_deleted_whom() {
+    let function = TestUsers::start().await;
+    function.register("Ann").await;
+    let block = "insert into sluice.blocks (name_key, name, blocked_until_ms, touched_at_ms) values ('ann', 'Ann', 9223372036854775807, 0)";
+    assert!(sqlx::query(block).execute(&function.database.pool).await.is_ok());
+    let unblocked = function.send("DELETE", "/blocked/ann", ADMIN, &Value::Null).await;
+    assert_eq!(unblocked.status, StatusCode::NO_CONTENT);
+    assert_eq!(function.send("DELETE", "/users/ann", ADMIN, &Value::Null).await.status, StatusCode::NO_CONTENT);
+    // What failed is not in it.
+    assert_eq!(function.send("DELETE", "/users/ann", ADMIN, &Value::Null).await.status, StatusCode::NOT_FOUND);
+    let audit = function.database.json(r#"select "user", action, object from sluice.audit order by id"#).await;
+    let expected = json!([
+        {"user": "Ann", "action": "created", "object": "users/Ann"},
+        {"user": "admin", "action": "unblocked", "object": "users/ann"},
+        {"user": "admin", "action": "deleted", "object": "users/ann"},
+    ]);
+    assert_eq!(audit, expected);
+}
+
+/// Makes another admin with the password `test1234`.
+async fn another_admin(function: &TestUsers, name: &str) {
+    function.register(name).await;
+    let update = format!("update sluice.users set role = 'admin' where name = '{name}'");
+    sqlx::raw_sql(&update).execute(&function.database.pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_admin_cannot_be_deleted() {
+    let function = TestUsers::start().await;
+    function.register("ann").await;
+    let answer = function.send("DELETE", "/users/admin", ADMIN, &Value::Null).await;
+    assert_eq!((answer.status, &answer.body["type"]), (StatusCode::CONFLICT, &json!("/problems/last-admin")));
+    assert_eq!(function.get("/users", ADMIN).await.status, StatusCode::OK);
+
+    another_admin(&function, "bob").await;
+    assert_eq!(function.send("DELETE", "/users/admin", ADMIN, &Value::Null).await.status, StatusCode::NO_CONTENT);
+    let bob = basic("bob", "test1234");
+    assert_eq!(function.send("DELETE", "/users/bob", &bob, &Value::Null).await.status, StatusCode::CONFLICT);
+    assert_eq!(function.send("DELETE", "/users/ann", &bob, &Value::Null).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn of_two_admins_who_delete_each_other_or_themselves_at_once_one_stays() {
+    let function = TestUsers::start().await;
+    for round in 0..20 {
+        let (ann, bob) = (format!("ann{round}"), format!("bob{round}"));
+        another_admin(&function, &ann).await;
+        another_admin(&function, &bob).await;
+        let only_these = format!("delete from sluice.users where name not in ('{ann}', '{bob}')");
+        sqlx::raw_sql(&only_these).execute(&function.database.pool).await.unwrap();
+        let delete = async |caller: &str, user: &str| {
+            let path = format!("/users/{user}");
+            function.send("DELETE", &path, &basic(caller, "test1234"), &Value::Null).await.status
+        };
+        // Both passwords are known to the process, so that the deletions meet in the database.
+        for name in [&ann, &bob] {
+            assert_eq!(function.who(&basic(name, "test1234")).await.status, StatusCode::OK);
+        }
+        let (first, second) = if round % 2 == 0 {
+            tokio::join!(delete(&ann, &bob), delete(&bob, &ann))
+        } else {
+            tokio::join!(delete(&ann, &ann), delete(&bob, &bob))
+        };
+        let mut statuses = [first.as_u16(), second.as_u16()];
+        statuses.sort_unstable();
+        assert!(statuses == [204, 409] || statuses == [204, 401], "{statuses:?}");
+        assert_eq!(function.database.count("select count(*) from sluice.users where role = 'admin'").await, 1);
+    }
 }

@@ -1,4 +1,4 @@
-//! Bodies: how they may be coded, and how large they may be.
+//! Request bodies: encodings and size limits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,13 +8,13 @@ use axum::http::{Request, StatusCode};
 use futures::{StreamExt as _, stream};
 use serde_json::json;
 
-use crate::support::{ADMIN, Function};
+use crate::support::{ADMIN, TestUsers};
 
 const ANN: &str = r#"{"user":"ann","pass":"test1234"}"#;
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_received_to_its_end_so_that_the_answer_arrives() {
-    let function = Function::start().await;
+async fn a_body_over_the_limit_is_read_to_its_end_so_that_the_answer_arrives() {
+    let function = TestUsers::start().await;
     for (method, path) in [("POST", "/register"), ("POST", "/login"), ("PUT", "/users/admin/password")] {
         let received = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&received);
@@ -30,8 +30,8 @@ async fn a_body_over_the_limit_is_received_to_its_end_so_that_the_answer_arrives
 }
 
 #[tokio::test]
-async fn a_body_in_another_charset_or_coding_is_not_taken_for_what_it_is_not() {
-    let function = Function::start().await;
+async fn a_body_in_another_charset_or_coding_is_rejected() {
+    let function = TestUsers::start().await;
     for path in ["/register", "/login"] {
         for (headers, code) in [
             ([("content-type", "application/json; charset=utf-16"), ("x-other", "")], "/problems/media-type"),
@@ -59,8 +59,8 @@ async fn a_body_in_another_charset_or_coding_is_not_taken_for_what_it_is_not() {
 }
 
 #[tokio::test]
-async fn columns_count_from_1() {
-    let function = Function::start().await;
+async fn lines_and_columns_count_from_1() {
+    let function = TestUsers::start().await;
     for path in ["/register", "/login"] {
         for (body, line, column) in [("", 1, 1), ("{\n", 2, 1), ("{\n\n}x", 3, 2), ("nope", 1, 2)] {
             let request = Request::post(path).body(Body::from(body)).unwrap();

@@ -1,4 +1,4 @@
-//! Tokens, Basic credentials, and what is remembered of them.
+//! Tokens and Basic credentials, and how long a process remembers them.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use shared::http::edge::Origin;
 
-use crate::support::{ADMIN, Function, basic, identity, send};
+use crate::support::{ADMIN, TestUsers, basic, identity, send};
 
 #[tokio::test]
-async fn a_login_gives_a_token_that_works_until_it_expires() {
-    let function = Function::start().await;
+async fn a_login_returns_a_token_that_works_until_it_expires() {
+    let function = TestUsers::start().await;
     function.register("Ann").await;
     let answer = function.post_form("/login", "username=ann&password=test1234").await;
     assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::OK, "no-store"));
@@ -30,8 +30,8 @@ async fn a_login_gives_a_token_that_works_until_it_expires() {
 }
 
 #[tokio::test]
-async fn strangers_get_nothing_and_one_challenge() {
-    let function = Function::start().await;
+async fn unauthenticated_callers_get_401_with_a_single_challenge() {
+    let function = TestUsers::start().await;
     let challenge = "Basic realm=\"sluice\", charset=\"UTF-8\"";
     for authorization in ["", "Basic", "Basic !!", "Digest x", &basic("nobody", "test1234"), &basic("admin", "wrong")] {
         for path in ["/who", "/users", "/blocked"] {
@@ -39,7 +39,7 @@ async fn strangers_get_nothing_and_one_challenge() {
             let challenges: Vec<_> =
                 answer.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect();
             assert_eq!((answer.status, challenges), (StatusCode::UNAUTHORIZED, vec![challenge]), "{authorization}");
-            // Not to be blocked by the next.
+            // Keeps the next case from being blocked.
             function.clock.advance(60_000);
         }
     }
@@ -50,8 +50,8 @@ async fn strangers_get_nothing_and_one_challenge() {
 }
 
 #[tokio::test]
-async fn a_changed_password_and_a_deleted_user_are_void_at_once_here_and_within_5_s_elsewhere() {
-    let function = Function::start().await;
+async fn changed_passwords_and_deleted_users_take_effect_at_once_here_and_within_5_s_elsewhere() {
+    let function = TestUsers::start().await;
     let another = function.another();
     function.register("ann").await;
     function.register("bob").await;
@@ -65,10 +65,10 @@ async fn a_changed_password_and_a_deleted_user_are_void_at_once_here_and_within_
     assert_eq!(function.send("PUT", "/users/Ann/password", &token, &change).await.status, StatusCode::NO_CONTENT);
     assert_eq!(function.send("DELETE", "/users/bob", &bobs, &Value::Null).await.status, StatusCode::NO_CONTENT);
     let changed = Instant::now();
-    let anew = function.log_in("ann", "another password").await;
-    let anew = format!("Bearer {}", anew.body["token"].as_str().unwrap());
-    // What is young is taken at once even where what is remembered is old.
-    assert_eq!(send(&another, "GET", "/who", &anew, &Value::Null).await.status, StatusCode::OK);
+    let again = function.log_in("ann", "another password").await;
+    let again = format!("Bearer {}", again.body["token"].as_str().unwrap());
+    // A new credential works at once even in a process that remembers the old account.
+    assert_eq!(send(&another, "GET", "/who", &again, &Value::Null).await.status, StatusCode::OK);
     for authorization in [&token, &right, &bobs] {
         assert_eq!(function.who(authorization).await.status, StatusCode::UNAUTHORIZED);
     }
@@ -77,23 +77,23 @@ async fn a_changed_password_and_a_deleted_user_are_void_at_once_here_and_within_
         let answer = send(&another, "GET", "/who", authorization, &Value::Null).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     }
-    // A name that is registered again is another user.
+    // A name that is registered again belongs to a different user.
     function.register("bob").await;
     assert_eq!(function.who(&bobs).await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn a_repeated_request_needs_neither_database_nor_hash() {
-    let function = Function::start().await;
+    let function = TestUsers::start().await;
     function.register("ann").await;
     let token = function.token("ann").await;
     let identity = identity(&function.database.pool, &function.clock);
     let ask = async |authorization: &str| {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", authorization.parse().unwrap());
-        let begun = Instant::now();
+        let started = Instant::now();
         let caller = identity.authenticate(&headers, &Origin::default()).await;
-        (caller.map(|caller| caller.name).map_err(|denied| denied.to_string()), begun.elapsed())
+        (caller.map(|caller| caller.name).map_err(|denied| denied.to_string()), started.elapsed())
     };
     let right = basic("ann", "test1234");
     assert_eq!(ask(&right).await.0, Ok("ann".to_owned()));
@@ -104,13 +104,13 @@ async fn a_repeated_request_needs_neither_database_nor_hash() {
         assert_eq!(name, Ok("ann".to_owned()));
         assert!(elapsed < Duration::from_millis(5), "{elapsed:?}");
     }
-    // What was right says nothing of what is like it.
+    // A remembered correct password says nothing about similar ones.
     assert!(ask(&basic("ann", "test12345")).await.0.is_err());
 }
 
 #[tokio::test]
-async fn a_user_who_fails_to_know_the_old_password_counts_as_guessing() {
-    let function = Function::start().await;
+async fn a_wrong_old_password_counts_as_a_failed_attempt() {
+    let function = TestUsers::start().await;
     function.register("ann").await;
     let token = function.token("ann").await;
     let change = json!({"old": "wrong-password", "new": "another password"});
@@ -129,8 +129,8 @@ async fn a_user_who_fails_to_know_the_old_password_counts_as_guessing() {
 }
 
 #[tokio::test]
-async fn of_changes_at_once_that_know_the_same_old_password_one_is_made() {
-    let function = Function::start().await;
+async fn only_one_of_several_concurrent_password_changes_succeeds() {
+    let function = TestUsers::start().await;
     let another = function.another();
     function.register("ann").await;
     let token = &function.token("ann").await;
@@ -150,8 +150,8 @@ async fn of_changes_at_once_that_know_the_same_old_password_one_is_made() {
 }
 
 #[tokio::test]
-async fn a_deleted_users_credentials_neither_delete_nor_change_who_has_the_name_now() {
-    let function = Function::start().await;
+async fn a_deleted_users_credentials_cannot_touch_the_next_owner_of_the_name() {
+    let function = TestUsers::start().await;
     let another = function.another();
     function.register("ann").await;
     let token = function.token("ann").await;
@@ -159,7 +159,7 @@ async fn a_deleted_users_credentials_neither_delete_nor_change_who_has_the_name_
     assert_eq!(ask("GET", "/who", &Value::Null).await, StatusCode::OK);
     assert_eq!(function.send("DELETE", "/users/ann", ADMIN, &Value::Null).await.status, StatusCode::NO_CONTENT);
     function.register("ann").await;
-    // The other process still remembers who had the name before.
+    // The other process still remembers the previous owner of the name.
     assert_eq!(ask("GET", "/who", &Value::Null).await, StatusCode::OK);
     assert_eq!(ask("DELETE", "/users/ann", &Value::Null).await, StatusCode::NOT_FOUND);
     let change = json!({"old": "test1234", "new": "another password"});
@@ -168,8 +168,8 @@ async fn a_deleted_users_credentials_neither_delete_nor_change_who_has_the_name_
 }
 
 #[tokio::test]
-async fn a_bearer_token_that_is_not_text_gets_the_challenge_of_tokens() {
-    let function = Function::start().await;
+async fn a_bearer_token_that_is_not_text_gets_the_bearer_challenge() {
+    let function = TestUsers::start().await;
     for bytes in [&b"Bearer \xff\xfe"[..], b"bearer a.\xc3\xa9.c"] {
         let request = Request::get("/who").header("authorization", HeaderValue::from_bytes(bytes).unwrap());
         let answer = function.ask(request.body(Body::empty()).unwrap()).await;

@@ -1,4 +1,4 @@
-//! Guessing stops at five.
+//! Lockout after five failed attempts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,11 +6,11 @@ use axum::http::StatusCode;
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN, Function, basic, send};
+use crate::support::{ADMIN, TestUsers, basic, send};
 
 #[tokio::test]
-async fn the_fifth_failure_is_answered_as_one_and_what_follows_is_blocked() {
-    let function = Function::start().await;
+async fn the_fifth_failure_gets_401_and_later_attempts_are_blocked() {
+    let function = TestUsers::start().await;
     function.register("test").await;
     for _ in 0..5 {
         let answer = function.log_in("test", "wrong-password").await;
@@ -22,7 +22,7 @@ async fn the_fifth_failure_is_answered_as_one_and_what_follows_is_blocked() {
     let listed = function.get("/users", ADMIN).await.body;
     assert_eq!(listed["items"][1]["blocked_until"], "2023-11-14T22:28:20Z", "{listed}");
 
-    // Attempts meanwhile do not extend it.
+    // Attempts during the block do not extend it.
     function.clock.advance(899_001);
     let blocked = function.log_in("test", "wrong-password").await;
     assert_eq!((blocked.status, blocked.header("retry-after")), (StatusCode::FORBIDDEN, "1"));
@@ -32,8 +32,8 @@ async fn the_fifth_failure_is_answered_as_one_and_what_follows_is_blocked() {
 }
 
 #[tokio::test]
-async fn of_100_guesses_at_once_in_two_processes_5_are_compared() {
-    let function = Function::start().await;
+async fn of_100_concurrent_guesses_in_two_processes_only_5_are_compared() {
+    let function = TestUsers::start().await;
     function.register("test").await;
     let another = function.another();
     let guess = async |number: usize| {
@@ -51,8 +51,8 @@ async fn of_100_guesses_at_once_in_two_processes_5_are_compared() {
 }
 
 #[tokio::test]
-async fn right_passwords_at_once_block_nobody() {
-    let function = Function::start().await;
+async fn concurrent_correct_passwords_block_nobody() {
+    let function = TestUsers::start().await;
     function.register("test").await;
     let another = function.another();
     let ask = async |number: usize| match number % 4 {
@@ -66,8 +66,8 @@ async fn right_passwords_at_once_block_nobody() {
 }
 
 #[tokio::test]
-async fn failures_count_within_a_minute_and_unknown_names_count_without_becoming_users() {
-    let function = Function::start().await;
+async fn failures_within_a_minute_count_for_unknown_names_too() {
+    let function = TestUsers::start().await;
     for round in 0..6 {
         assert_eq!(function.log_in("Nobody", "guess-1234").await.status, StatusCode::UNAUTHORIZED, "{round}");
         function.clock.advance(15_000);
@@ -81,8 +81,8 @@ async fn failures_count_within_a_minute_and_unknown_names_count_without_becoming
 }
 
 #[tokio::test]
-async fn a_blocks_end_is_an_admins_to_bring_and_counting_starts_anew() {
-    let function = Function::start().await;
+async fn an_admin_can_lift_a_block_and_counting_restarts() {
+    let function = TestUsers::start().await;
     function.register("test").await;
     let token = function.token("test").await;
     for _ in 0..5 {
@@ -90,7 +90,7 @@ async fn a_blocks_end_is_an_admins_to_bring_and_counting_starts_anew() {
     }
     let right = basic("test", "test1234");
     assert_eq!(function.who(&right).await.status, StatusCode::FORBIDDEN);
-    // Who is logged in cannot be locked out by strangers.
+    // Strangers cannot lock out a user who is logged in.
     assert_eq!(function.who(&token).await.status, StatusCode::OK);
 
     assert_eq!(function.send("DELETE", "/blocked/test", &token, &Value::Null).await.status, StatusCode::FORBIDDEN);
@@ -103,8 +103,8 @@ async fn a_blocks_end_is_an_admins_to_bring_and_counting_starts_anew() {
 }
 
 #[tokio::test]
-async fn credentials_that_were_right_are_refused_while_their_user_is_blocked() {
-    let function = Function::start().await;
+async fn correct_credentials_are_refused_while_the_user_is_blocked() {
+    let function = TestUsers::start().await;
     function.register("test").await;
     let right = basic("test", "test1234");
     assert_eq!(function.who(&right).await.status, StatusCode::OK);
@@ -115,8 +115,8 @@ async fn credentials_that_were_right_are_refused_while_their_user_is_blocked() {
 }
 
 #[tokio::test]
-async fn names_that_nobody_tries_any_more_are_forgotten() {
-    let function = Function::start().await;
+async fn idle_names_are_forgotten() {
+    let function = TestUsers::start().await;
     for number in 0..20 {
         function.log_in(&format!("nobody {number}"), "guess-1234").await;
     }
@@ -126,8 +126,8 @@ async fn names_that_nobody_tries_any_more_are_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_the_same_guess_at_once_one_at_a_time_is_compared_be_there_such_a_user_or_not() {
-    let function = Function::start().await;
+async fn identical_concurrent_guesses_are_compared_one_at_a_time_for_known_and_unknown_users() {
+    let function = TestUsers::start().await;
     function.register("known").await;
     for name in ["known", "nobody"] {
         let guess = basic(name, "wrong-password");

@@ -1,9 +1,10 @@
-//! The function's routes, with a real PostgreSQL behind them: run by `cargo local with-servers -- cargo test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground gives way")]
+//! Tests the function's routes against a real PostgreSQL: run by `cargo local with-servers -- cargo test`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where its setup fails")]
 
 mod accounts;
 mod bodies;
 mod credentials;
+mod keys;
 mod lockout;
 mod names;
 mod registration;

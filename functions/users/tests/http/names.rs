@@ -1,13 +1,16 @@
-//! Names: which are one, and which are nobody's.
+//! User names: which are equal, and which are invalid.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use shared::identity::make_admin;
+use shared::identity::name::UserName;
+use shared::identity::password::Password;
 
-use crate::support::{ADMIN, Function, basic};
+use crate::support::{ADMIN, TestUsers, basic};
 
 #[tokio::test]
 async fn a_name_is_the_same_composed_and_decomposed_at_any_length() {
-    let function = Function::start().await;
+    let function = TestUsers::start().await;
     // Decomposed, it has 80 characters.
     let (composed, decomposed) = ("\u{e9}".repeat(40), "e\u{301}".repeat(40));
     function.register(&decomposed).await;
@@ -28,7 +31,7 @@ async fn a_name_is_the_same_composed_and_decomposed_at_any_length() {
 
 #[tokio::test]
 async fn guesses_count_however_the_name_is_spelt() {
-    let function = Function::start().await;
+    let function = TestUsers::start().await;
     let (composed, decomposed) = ("\u{e9}".repeat(40), "e\u{301}".repeat(40));
     function.register(&composed).await;
     let right = basic(&composed, "test1234");
@@ -42,8 +45,52 @@ async fn guesses_count_however_the_name_is_spelt() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_can_have_is_nobodys() {
-    let function = Function::start().await;
+async fn a_new_name_has_no_character_that_is_ambiguous_in_a_path() {
+    let function = TestUsers::start().await;
+    for c in [':', '/', '?', '#', '%', '\\'] {
+        let answer = function.post("/register", json!({"user": format!("eve{c}1"), "pass": "test1234"})).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{c}");
+        let expected = "must not contain control characters or any of : / ? # % \\";
+        assert_eq!(
+            (&answer.body["errors"][0]["pointer"], &answer.body["errors"][0]["detail"]),
+            (&json!("/user"), &json!(expected))
+        );
+    }
+}
+
+#[tokio::test]
+async fn api_gateways_path_means_the_user_that_the_caller_named() {
+    let function = TestUsers::start().await;
+    function.register("eve").await;
+    function.register("bob").await;
+    // Users from before such names were refused.
+    for name in ["eve?1", "eve#1", "a%41"] {
+        let name = UserName::parse_existing(name).unwrap();
+        make_admin(&function.database.pool, &name, Password::given("test1234")).await.unwrap();
+        assert_eq!(function.who(&basic(name.shown(), "test1234")).await.status, StatusCode::OK);
+    }
+    for (raw_path, status) in [
+        ("/users/eve?2", 404),
+        ("/users/eve#2", 404),
+        ("/users/eve?1", 204),
+        ("/users/eve#1", 204),
+        ("/users/a%41", 204),
+        ("/users/aa", 404),
+        ("/users/a/../bob", 400),
+        ("/users/./bob", 400),
+        ("/users/bob/x", 404),
+    ] {
+        assert_eq!(function.deleted_over_api_gateway(raw_path).await, status, "{raw_path}");
+    }
+    assert_eq!(function.database.count("select count(*) from sluice.users where name in ('eve', 'bob')").await, 2);
+    assert_eq!(function.database.count("select count(*) from sluice.users").await, 3);
+    assert_eq!(function.deleted_over_api_gateway("/users/eve").await, 204);
+    assert_eq!(function.database.count("select count(*) from sluice.users where name = 'eve'").await, 0);
+}
+
+#[tokio::test]
+async fn an_invalid_name_belongs_to_nobody() {
+    let function = TestUsers::start().await;
     let long = "a".repeat(65);
     for (name, in_path) in [("ab\0c", "ab%00c"), ("ab", "ab"), (&long, &long), ("ann ", "ann%20")] {
         let answer = function.who(&basic(name, "test1234")).await;
@@ -67,13 +114,13 @@ async fn a_name_that_nobody_can_have_is_nobodys() {
             );
         }
     }
-    // The admin's own: nobody else is counted.
+    // Only the admin's own attempts are counted.
     assert_eq!(function.database.count("select count(*) from sluice.blocks where name <> 'admin'").await, 0);
 }
 
 #[tokio::test]
-async fn a_name_that_differs_in_what_nobody_sees_is_taken_or_refused() {
-    let function = Function::start().await;
+async fn a_name_that_differs_only_in_invisible_characters_is_taken_or_refused() {
+    let function = TestUsers::start().await;
     function.register("eve").await;
     let register = async |name: &str| {
         let answer = function.post("/register", json!({"user": name, "pass": "test1234"})).await;

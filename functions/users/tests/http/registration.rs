@@ -1,4 +1,4 @@
-//! Registering, and what is refused.
+//! Registration, and what it rejects.
 
 use axum::http::StatusCode;
 use futures::future::join_all;
@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use shared::identity::password::Blocklist;
 use users::{Registration, UsersSettings};
 
-use crate::support::{ADMIN, Function, basic, settings};
+use crate::support::{ADMIN, TestUsers, basic, settings};
 
 #[tokio::test]
-async fn a_user_registers_as_json_or_form_under_both_spellings_and_is_known() {
-    let function = Function::start().await;
+async fn a_user_can_register_with_json_or_a_form_under_both_field_names() {
+    let function = TestUsers::start().await;
     let answers = [
         function.post("/register", json!({"user": "Ann", "pass": "test1234"})).await,
         function.post("/new_user", json!({"username": "bob", "password": "test1234"})).await,
@@ -27,8 +27,8 @@ async fn a_user_registers_as_json_or_form_under_both_spellings_and_is_known() {
 }
 
 #[tokio::test]
-async fn of_50_who_register_one_name_at_once_one_gets_it() {
-    let function = Function::start().await;
+async fn of_50_concurrent_registrations_of_one_name_one_succeeds() {
+    let function = TestUsers::start().await;
     let spellings = ["straße", "STRASSE", "Strasse", "ＳＴＲＡＳＳＥ"];
     let register = |number: usize| {
         let body = json!({"user": spellings[number % spellings.len()], "pass": "test1234"});
@@ -41,8 +41,8 @@ async fn of_50_who_register_one_name_at_once_one_gets_it() {
 }
 
 #[tokio::test]
-async fn refused_values_are_named() {
-    let function = Function::start().await;
+async fn invalid_values_are_listed_with_their_pointers() {
+    let function = TestUsers::start().await;
     let refusal = async |body: Value| {
         let answer = function.post("/register", body).await;
         (answer.status.as_u16(), answer.body["errors"][0]["pointer"].as_str().unwrap_or_default().to_owned())
@@ -65,8 +65,29 @@ async fn refused_values_are_named() {
 }
 
 #[tokio::test]
-async fn common_passwords_are_refused_where_that_is_set() {
-    let function = Function::start_with(UsersSettings { blocklist: Blocklist::Common, ..settings() }).await;
+async fn a_role_is_refused_and_never_ignored() {
+    let function = TestUsers::start().await;
+    for role in [json!("admin"), json!("user"), json!(""), json!(null), json!(["admin"])] {
+        for path in ["/register", "/new_user"] {
+            let body = json!({"user": "ann", "pass": "test1234", "role": role});
+            let answer = function.send("POST", path, ADMIN, &body).await;
+            assert_eq!(
+                (answer.status.as_u16(), &answer.body["errors"][0]["pointer"]),
+                (422, &json!("/role")),
+                "{body}"
+            );
+        }
+    }
+    for form in ["user=ann&pass=test1234&role=admin", "role=&username=ann&password=test1234"] {
+        let answer = function.post_form("/register", form).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["errors"][0]["pointer"]), (422, &json!("/role")), "{form}");
+    }
+    assert_eq!(function.database.count("select count(*) from sluice.users").await, 1);
+}
+
+#[tokio::test]
+async fn common_passwords_are_refused_if_the_blocklist_is_on() {
+    let function = TestUsers::start_with(UsersSettings { blocklist: Blocklist::Common, ..settings() }).await;
     let register = async |password: &str| {
         function.post("/register", json!({"user": "ann", "pass": password})).await.status.as_u16()
     };
@@ -75,8 +96,8 @@ async fn common_passwords_are_refused_where_that_is_set() {
 }
 
 #[tokio::test]
-async fn closed_registration_leaves_it_to_admins() {
-    let function = Function::start_with(UsersSettings { registration: Registration::Closed, ..settings() }).await;
+async fn closed_registration_is_for_admins_only() {
+    let function = TestUsers::start_with(UsersSettings { registration: Registration::Closed, ..settings() }).await;
     let register = async |authorization: &str, name: &str| {
         let body = json!({"user": name, "pass": "test1234"});
         function.send("POST", "/register", authorization, &body).await.status.as_u16()

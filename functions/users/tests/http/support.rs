@@ -1,22 +1,30 @@
-//! What the tests share: the function on a database of its own, and who asks it.
+//! The tests' shared setup: the function with a database of its own, and a client.
 
+use std::path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::routing::get;
 use axum::{Router, middleware};
 use base64_simd::STANDARD;
 use http_body_util::BodyExt as _;
+use lambda_http::Context;
 use serde_json::{Value, json};
-use shared::clock::Clock;
+use shared::contract::Registry;
 use shared::http::edge::serve;
+use shared::http::lambda::HttpFunction;
 use shared::identity::lockout::Rule;
 use shared::identity::name::UserName;
 use shared::identity::password::{Blocklist, Password};
-use shared::identity::{Caller, Identity, IdentitySettings, TokenKeys, authenticated, make_admin};
-use shared::testing::TestDatabase;
+use shared::identity::{
+    Caller, Denied, Identity, IdentitySettings, TokenKeys, authenticated, authenticated_or_key, make_admin,
+};
+use shared::process::clock::Clock;
 use sqlx::PgPool;
+use testing::TestDatabase;
 use tower::ServiceExt as _;
 use users::{Registration, Users, UsersSettings};
 
@@ -24,13 +32,12 @@ pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
 pub(crate) const ADMIN: &str = "Basic YWRtaW46YWRtaW4ncyBwYXNzd29yZA==";
 
 /// The function and its database.
-pub(crate) struct Function {
+pub(crate) struct TestUsers {
     pub(crate) database: TestDatabase,
     pub(crate) clock: Clock,
     routes: Router,
 }
 
-/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -48,12 +55,12 @@ pub(crate) fn settings() -> UsersSettings {
     UsersSettings { registration: Registration::Open, blocklist: Blocklist::Off }
 }
 
-impl Function {
+impl TestUsers {
     pub(crate) async fn start() -> Self {
         Self::start_with(settings()).await
     }
 
-    /// With an admin, whose credentials are [`ADMIN`].
+    /// Starts the function with an admin, whose credentials are [`ADMIN`].
     pub(crate) async fn start_with(settings: UsersSettings) -> Self {
         let database = TestDatabase::create().await;
         shared::database::migrate(&database.pool, None).await.unwrap();
@@ -64,13 +71,33 @@ impl Function {
         Self { database, clock, routes }
     }
 
-    /// Another process on the same database.
+    /// Starts another process on the same database.
     pub(crate) fn another(&self) -> Router {
         routes(&self.database.pool, &self.clock, settings())
     }
 
     pub(crate) async fn send(&self, method: &str, path: &str, authorization: &str, body: &Value) -> Answer {
         send(&self.routes, method, path, authorization, body).await
+    }
+
+    /// Deletes the resource at a path that API Gateway has decoded, as the admin. Returns the status.
+    pub(crate) async fn deleted_over_api_gateway(&self, raw_path: &str) -> u64 {
+        let http = json!({"method": "DELETE", "path": raw_path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "x"});
+        let event = json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": raw_path, "rawQueryString": "",
+            "headers": {"authorization": ADMIN}, "isBase64Encoded": false,
+            "requestContext": {"http": http, "stage": "$default", "requestId": "x", "timeEpoch": 1}
+        });
+        let users = Users::new(
+            identity(&self.database.pool, &self.clock),
+            self.database.pool.clone(),
+            registry(),
+            self.clock.clone(),
+            settings(),
+        );
+        let function = HttpFunction::new(users::routes(users));
+        let answer = function.invoke(&event.to_string(), Context::default()).await.unwrap();
+        serde_json::from_str::<Value>(answer.get()).unwrap()["statusCode"].as_u64().unwrap()
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
@@ -81,13 +108,12 @@ impl Function {
         self.send("GET", path, authorization, &Value::Null).await
     }
 
-    /// Posts a form.
     pub(crate) async fn post_form(&self, path: &str, body: &str) -> Answer {
         let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
         self.ask(request.body(Body::from(body.to_owned())).unwrap()).await
     }
 
-    /// Sends a request as it is.
+    /// Sends a request unchanged.
     pub(crate) async fn ask(&self, request: Request<Body>) -> Answer {
         answer(&self.routes, request).await
     }
@@ -102,13 +128,13 @@ impl Function {
         self.post("/login", json!({"user": name, "pass": password})).await
     }
 
-    /// A `Bearer` header of a user with the password `test1234`.
+    /// Returns a `Bearer` header for a user with the password `test1234`.
     pub(crate) async fn token(&self, name: &str) -> String {
         let answer = self.log_in(name, "test1234").await;
         format!("Bearer {}", answer.body["token"].as_str().unwrap())
     }
 
-    /// Who the gateway thinks asks.
+    /// Returns the caller as the gateway sees it.
     pub(crate) async fn who(&self, authorization: &str) -> Answer {
         self.get("/who", authorization).await
     }
@@ -123,14 +149,46 @@ pub(crate) fn identity(pool: &PgPool, clock: &Clock) -> Identity {
     Identity::new(pool.clone(), clock.clone(), &settings, None)
 }
 
-/// The function's routes, and one that any function could have: it says who asks.
+/// Returns the built-in contracts, and `sensor`, whose contract has no roles.
+fn registry() -> Arc<Registry> {
+    static REGISTRY: OnceLock<Arc<Registry>> = OnceLock::new();
+    let load = || {
+        let folder = tempfile::tempdir().unwrap();
+        let shipped = path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/contracts");
+        for file in std::fs::read_dir(&shipped).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+        }
+        let mut sensor: Value = serde_json::from_slice(&std::fs::read(shipped.join("route.json")).unwrap()).unwrap();
+        sensor["x-sluice"]["topic"] = json!("sensors");
+        sensor["x-sluice"]["roles"] = json!([]);
+        std::fs::write(folder.path().join("sensor.json"), sensor.to_string()).unwrap();
+        Arc::new(Registry::load(Some(folder.path())).unwrap())
+    };
+    Arc::clone(REGISTRY.get_or_init(load))
+}
+
+/// The function's routes, one that returns the caller, and one that says whether the caller may post to a stream.
 fn routes(pool: &PgPool, clock: &Clock, settings: UsersSettings) -> Router {
     let identity = identity(pool, clock);
     let who = Router::new()
         .route("/who", get(async |caller: Caller| caller.name))
         .route_layer(middleware::from_fn_with_state(identity.clone(), authenticated));
-    let users = Users::new(identity, pool.clone(), clock.clone(), settings);
-    serve(users::routes(users).merge(who))
+    let may_post = Router::new()
+        .route("/may-post/{stream}", get(may_post))
+        .route_layer(middleware::from_fn_with_state(identity.clone(), authenticated_or_key))
+        .with_state(registry());
+    let users = Users::new(identity, pool.clone(), registry(), clock.clone(), settings);
+    serve(users::routes(users).merge(who).merge(may_post))
+}
+
+async fn may_post(
+    State(registry): State<Arc<Registry>>,
+    caller: Caller,
+    Path(stream): Path<String>,
+) -> Result<String, Denied> {
+    caller.may_post(registry.stream(&stream).unwrap())?;
+    Ok(caller.name)
 }
 
 pub(crate) async fn send(routes: &Router, method: &str, path: &str, authorization: &str, body: &Value) -> Answer {

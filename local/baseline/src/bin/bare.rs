@@ -1,5 +1,5 @@
-//! The least that does what `ingest` does with the world: one query, one acknowledged send. Its clients are set up and
-//! connect while the runtime starts, as `ingest`'s do; it knows no contracts, no users and no errors.
+//! A minimal function with the same I/O as `ingest`: one query and one acknowledged send. Its clients connect while the
+//! runtime starts, as those of `ingest` do. It has no contracts, no users and no error handling.
 
 use std::env::var;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The least that answers API Gateway.
+//! A minimal function that answers API Gateway.
 
 use lambda_http::{Error, Request, run, service_fn};
 

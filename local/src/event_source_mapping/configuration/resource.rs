@@ -1,4 +1,4 @@
-//! The template's event source mappings, property by property.
+//! Reads the template's event source mappings, property by property.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,20 +7,34 @@ use serde_norway::Value;
 
 use crate::template::Template;
 
-use super::failures;
+use super::order;
 use super::{BATCH_SIZE, ConfigurationError, MappingConfiguration, WINDOW};
 
-/// Lambda takes no more. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
+/// Lambda's maximum. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
 const MOST_RECORDS: usize = 10_000;
-/// Lambda waits no longer.
+/// Lambda's maximum.
 const LONGEST_WINDOW_SECONDS: u64 = 300;
 
-/// The mappings that the template names.
+/// Properties that change which records reach the function, and how the mapping behaves without each.
+///
+/// `template.yaml` sets none of them: `consume` dead-letters a bad record in the database itself, so a failed batch is
+/// always worth another try. A retry limit would drop good records while the database is down.
+const UNSUPPORTED: [(&str, &str); 6] = [
+    ("BisectBatchOnFunctionError", "a failed batch is retried as a whole"),
+    ("DestinationConfig", "no record is given up"),
+    ("FilterCriteria", "every record is delivered"),
+    ("FunctionResponseTypes", "a batch succeeds or fails as a whole"),
+    ("MaximumRecordAgeInSeconds", "records of any age are delivered"),
+    ("MaximumRetryAttempts", "a failed batch is retried until it succeeds"),
+];
+
+/// Returns the mappings that the template names.
 ///
 /// # Errors
-/// The template cannot be read, or a mapping in it is not as it should be.
+/// The template cannot be read, or a mapping in it is invalid.
 pub fn read(path: &Path) -> Result<Vec<MappingConfiguration>, ConfigurationError> {
     let template = Template::read(path)?;
+    order::refuse_unordered(&template)?;
     template
         .resources()
         .filter(|(_, resource)| is_kafka_mapping(resource))
@@ -39,10 +53,10 @@ fn is_kafka_mapping(resource: &Value) -> bool {
 }
 
 /// One mapping of the template.
-pub(super) struct Resource<'a> {
+struct Resource<'a> {
     path: &'a Path,
     name: &'a str,
-    pub(super) properties: &'a Value,
+    properties: &'a Value,
 }
 
 impl Resource<'_> {
@@ -57,11 +71,12 @@ impl Resource<'_> {
             })?,
             None => format!("sluice-{}", topics.join("-")),
         };
-        if self.properties.get("FilterCriteria").is_some() {
-            return Err(self.unlike("FilterCriteria", "absent, as nothing is filtered on this machine"));
+        if let Some((property, without)) = UNSUPPORTED.into_iter().find(|(name, _)| self.properties.get(name).is_some())
+        {
+            let (path, resource) = (self.path.to_owned(), self.name.to_owned());
+            return Err(ConfigurationError::Unsupported { path, resource, property, without });
         }
         Ok(MappingConfiguration {
-            on_error: failures::read(self, &topics)?,
             topics,
             group,
             batch_size: self.batch_size()?,
@@ -101,7 +116,7 @@ impl Resource<'_> {
             .ok_or_else(|| self.unlike("MaximumBatchingWindowInSeconds", "a number from 0 to 300"))
     }
 
-    pub(super) fn unlike(&self, property: &str, expected: &'static str) -> ConfigurationError {
+    fn unlike(&self, property: &str, expected: &'static str) -> ConfigurationError {
         ConfigurationError::Property {
             path: self.path.to_owned(),
             resource: self.name.to_owned(),
@@ -111,17 +126,12 @@ impl Resource<'_> {
     }
 }
 
-/// A text; none if it is known in AWS only.
-pub(super) fn text(value: &Value) -> Option<String> {
+/// Returns a text; none if only AWS knows it.
+fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// CloudFormation takes numbers as text, too.
-pub(super) fn number(value: &Value) -> Option<i64> {
+/// CloudFormation also accepts numbers as text.
+fn number(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
-}
-
-/// And truth values.
-pub(super) fn truth(value: &Value) -> Option<bool> {
-    value.as_bool().or_else(|| value.as_str()?.parse().ok())
 }

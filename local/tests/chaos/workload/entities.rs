@@ -1,5 +1,5 @@
-//! Commands about continents, countries and cities: the population tells client and sequence number, the area is the
-//! hash. A client's names are its own, so that the order of its commands decides what becomes of them.
+//! Commands about continents, countries and cities. The population encodes the client and the sequence number, and the
+//! area is the hash. Each client has its own names, so that the order of its commands decides their expected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,21 +33,21 @@ enum Operation {
     Delete,
 }
 
-/// What a command is about: its stream, its name and, of a city, its country.
+/// The subject of a command: its stream, its name and, for a city, its country.
 pub(crate) type Key = (Stream, String, Option<String>);
 
 #[derive(Debug, Clone, Hash)]
 pub(crate) struct Command {
     operation: Operation,
     key: Key,
-    /// A country's continent; none in an update that leaves it.
+    /// A country's continent; none in an update that keeps it.
     continent: Option<String>,
     population: i64,
     /// None leaves them out.
     place_millionths: Option<(i64, i64)>,
 }
 
-/// An entity as its row has it: parent, population, area, latitude and longitude.
+/// An entity as in its row: parent, population, area, latitude and longitude.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entity {
     pub(crate) parent: Option<String>,
@@ -57,17 +57,17 @@ pub(crate) struct Entity {
     pub(crate) longitude: Option<f64>,
 }
 
-/// All commands of a client, in their order.
+/// All commands of a client, in order.
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) commands: Vec<Command>,
 }
 
-/// What a script comes to.
+/// The entities and rejections that a script leads to.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
+pub(crate) struct ExpectedState {
     pub(crate) entities: BTreeMap<Key, Entity>,
-    /// Commands that are rejected, by sequence number, with the error code.
+    /// Rejected commands: their error codes by sequence number.
     pub(crate) rejected: BTreeMap<u64, &'static str>,
 }
 
@@ -75,8 +75,8 @@ const CONTINENTS: usize = 4;
 const COUNTRIES: usize = 20;
 
 impl Script {
-    /// Random commands. Those who may get children are created once and stay; they come late, so that many children
-    /// have to wait for them.
+    /// Generates random commands. Entities that may have children are created once and stay; they are created late, so
+    /// that many children have to wait for them.
     pub(crate) fn write(seed: u64, client: u32, events: u64) -> Self {
         let random = StdRng::seed_from_u64(hash(&(seed, client, "script")));
         let mut writer = Writer { client, random, commands: Vec::new(), existing: BTreeSet::new() };
@@ -101,7 +101,7 @@ impl Script {
         Self { commands: writer.commands }
     }
 
-    /// The stream of a command, and the sequence number up to which commands of this stream follow.
+    /// Returns the stream of a command, and the sequence number up to which commands of this stream follow.
     pub(crate) fn stream(&self, sequence: u64) -> (&'static str, u64) {
         let rest = &self.commands[usize::try_from(sequence).unwrap()..];
         let stream = rest[0].key.0;
@@ -109,23 +109,23 @@ impl Script {
         (stream.name(), sequence + u64::try_from(same).unwrap())
     }
 
-    /// Applies the commands one by one, as INTERFACE.md's rules have it.
-    pub(crate) fn outcome(&self) -> Outcome {
-        let mut outcome = Outcome::default();
+    /// Applies the commands one by one, by the documented rules of write mode `entity`.
+    pub(crate) fn expected_state(&self) -> ExpectedState {
+        let mut expected = ExpectedState::default();
         for (sequence, command) in (0..).zip(&self.commands) {
-            let exists = outcome.entities.contains_key(&command.key);
+            let exists = expected.entities.contains_key(&command.key);
             match (command.operation, exists) {
-                (Operation::Create, true) => drop(outcome.rejected.insert(sequence, "already_exists")),
-                (Operation::Update | Operation::Delete, false) => drop(outcome.rejected.insert(sequence, "not_found")),
-                (Operation::Delete, true) => drop(outcome.entities.remove(&command.key)),
-                (Operation::Create, false) => drop(outcome.entities.insert(command.key.clone(), command.entity(None))),
+                (Operation::Create, true) => drop(expected.rejected.insert(sequence, "already_exists")),
+                (Operation::Update | Operation::Delete, false) => drop(expected.rejected.insert(sequence, "not_found")),
+                (Operation::Delete, true) => drop(expected.entities.remove(&command.key)),
+                (Operation::Create, false) => drop(expected.entities.insert(command.key.clone(), command.entity(None))),
                 (Operation::Update, true) => {
-                    let entity = outcome.entities.get_mut(&command.key).unwrap();
+                    let entity = expected.entities.get_mut(&command.key).unwrap();
                     *entity = command.entity(Some(entity));
                 }
             }
         }
-        outcome
+        expected
     }
 }
 
@@ -151,12 +151,12 @@ impl Command {
         event
     }
 
-    /// The hash.
+    /// Returns the hash.
     fn area(&self) -> u64 {
         hash(self) % (1 << 40)
     }
 
-    /// The entity after this command, as it was before.
+    /// Returns the entity after this command, given its previous state.
     fn entity(&self, before: Option<&Entity>) -> Entity {
         let (_, _, country) = &self.key;
         let parent = country.clone().or(self.continent.clone()).or(before.and_then(|before| before.parent.clone()));
@@ -171,8 +171,8 @@ impl Command {
     }
 }
 
-/// The client and the sequence number that a population tells.
-pub(crate) fn told(population: i64) -> Option<(u32, u64)> {
+/// Decodes the client and the sequence number from a population.
+pub(crate) fn origin(population: i64) -> Option<(u32, u64)> {
     let client = u32::try_from(population >> 32).ok()?;
     let sequence = u64::try_from(population & 0xffff_ffff).ok()?;
     Some((client, sequence))
@@ -182,12 +182,12 @@ struct Writer {
     client: u32,
     random: StdRng,
     commands: Vec<Command>,
-    /// What is there once the commands are applied.
+    /// The entities after the commands are applied.
     existing: BTreeSet<Key>,
 }
 
 impl Writer {
-    /// Some commands of one stream, as one sends them.
+    /// Commands of one stream that are sent as one batch.
     fn run(&mut self, until: usize) {
         let stream = match self.random.random_range(0..100) {
             0..4 => Stream::Continent,
@@ -215,9 +215,9 @@ impl Writer {
         let number = self.random.random_range(0..most);
         let key = self.key(stream, sort, number);
         let operation = match (sort, self.existing.contains(&key), self.random.random_range(0..100)) {
-            // A parent that is created late leaves its children waiting.
+            // A parent that is created late makes its children wait.
             (Sort::Lasting, false, 10..) if stream != Stream::City => return,
-            // Against the rules, and rejected.
+            // These commands break the rules and are rejected.
             (Sort::Passing, false, 0..5) => Operation::Delete,
             (Sort::Passing, false, 5..10) => Operation::Update,
             (_, true, 0..10) => Operation::Create,
@@ -253,12 +253,12 @@ impl Writer {
     }
 }
 
-/// What becomes of an entity.
+/// The lifetime of an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {
-    /// Is created, and stays: may have children.
+    /// It is created and stays, so it may have children.
     Lasting,
-    /// Comes and goes.
+    /// It is created and deleted.
     Passing,
 }
 

@@ -1,6 +1,5 @@
-//! What is sent: events that carry their client, their sequence number and a hash of what they say in their own
-//! fields. An event is made from the seed, the client and the sequence number alone, so that it can be made again to
-//! be compared with its row.
+//! The workload: events that carry their client, their sequence number and a hash in their own fields. An event depends
+//! only on the seed, the client and the sequence number, so it can be generated again and compared with its row.
 
 pub(crate) mod entities;
 pub(crate) mod routes;
@@ -10,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use self::entities::Script;
 
-/// One who sends events of a kind, one batch after the other.
+/// A client that sends events of one kind, batch by batch.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) number: u32,
@@ -26,7 +25,7 @@ pub(crate) enum Kind {
     Entities(Script),
 }
 
-/// Half of the events are routes, three in ten are user events, two in ten are commands about entities.
+/// Half of the events are routes, three in ten are user events, and two in ten are commands about entities.
 pub(crate) fn clients(seed: u64, events: u64) -> Vec<Client> {
     const SENDERS: [(u32, u64); 3] = [(4, 50), (3, 30), (2, 20)];
     let mut clients: Vec<Client> = Vec::new();
@@ -42,14 +41,14 @@ pub(crate) fn clients(seed: u64, events: u64) -> Vec<Client> {
             clients.push(Client { number, seed, kind, events });
         }
     }
-    // What the divisions left.
+    // The remainder of the divisions.
     let left = events - clients.iter().map(|client| client.events).sum::<u64>();
     clients[0].events += left;
     clients
 }
 
 impl Client {
-    /// The stream of an event, and the sequence number up to which events of this stream follow.
+    /// Returns the stream of an event, and the sequence number up to which events of this stream follow.
     pub(crate) fn stream(&self, sequence: u64) -> (&'static str, u64) {
         match &self.kind {
             Kind::Routes => ("route", self.events),
@@ -58,7 +57,7 @@ impl Client {
         }
     }
 
-    /// The event's JSON.
+    /// Returns the event's JSON.
     pub(crate) fn event(&self, sequence: u64) -> String {
         match &self.kind {
             Kind::Routes => routes::Route::new(self, sequence).json(),
@@ -67,7 +66,7 @@ impl Client {
         }
     }
 
-    /// A number that is random, but the same for the same event.
+    /// Returns a number that is random but always the same for the same event.
     fn random(&self, sequence: u64, of_what: &str) -> u64 {
         hash(&(self.seed, self.number, sequence, of_what))
     }
@@ -79,14 +78,14 @@ pub(crate) fn hash(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Millionths as a decimal number.
+/// Formats millionths as a decimal number.
 fn decimal(millionths: i64) -> String {
     let sign = if millionths < 0 { "-" } else { "" };
     let digits = millionths.unsigned_abs();
     format!("{sign}{}.{:06}", digits / 1_000_000, digits % 1_000_000)
 }
 
-/// Millionths as they are in a column of type double precision.
+/// Converts millionths to the value of a column of type double precision.
 fn double(millionths: i64) -> f64 {
     decimal(millionths).parse().unwrap()
 }

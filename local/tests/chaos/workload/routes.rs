@@ -1,9 +1,9 @@
-//! Routes: the user's number tells the client, the time the sequence number; the longitude is the hash.
+//! Routes: the user's number encodes the client, and the time the sequence number. The longitude is the hash.
 
 use super::{Client, decimal, double, hash};
 
 const FIRST_SECOND: i64 = 1_600_000_000;
-/// So that a client's events are in several partitions.
+/// Spreads a client's events over several partitions.
 const USERS_OF_A_CLIENT: i64 = 16;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -41,15 +41,15 @@ impl Route {
         (self.user, self.time_us, double(self.latitude_millionths), longitude)
     }
 
-    /// The hash.
+    /// Returns the hash.
     fn longitude_millionths(&self) -> i64 {
         let hash = hash(&(self.user, self.time_us, self.latitude_millionths));
         i64::try_from(hash % 360_000_001).unwrap() - 180_000_000
     }
 }
 
-/// The client and the sequence number that a row tells; none if it tells neither.
-pub(crate) fn told((user, time_us, _, _): &Row) -> Option<(u32, u64)> {
+/// Decodes the client and the sequence number from a row; none if the row has neither.
+pub(crate) fn origin((user, time_us, _, _): &Row) -> Option<(u32, u64)> {
     let client = u32::try_from(user.div_euclid(USERS_OF_A_CLIENT)).ok()?;
     let sequence = u64::try_from(time_us.div_euclid(1_000_000) - FIRST_SECOND).ok()?;
     Some((client, sequence))

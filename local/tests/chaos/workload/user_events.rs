@@ -1,4 +1,4 @@
-//! User events: the id tells client and sequence number; the post code is the hash.
+//! User events: the id encodes the client and the sequence number. The post code is the hash.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ pub(crate) struct UserEvent {
     datetime: String,
 }
 
-/// A row of `user_events`, the time as text with six digits of a second.
+/// A row of `user_events`, with the time as text to the microsecond.
 pub(crate) type Row = (Uuid, String, Option<String>, Option<String>, Option<String>, String);
 
 impl UserEvent {
@@ -53,14 +53,14 @@ impl UserEvent {
         (id, (*city).to_owned(), state.clone(), country, Some(self.post_code()), datetime.clone())
     }
 
-    /// The hash.
+    /// Returns the hash.
     fn post_code(&self) -> String {
         format!("{:016x}", hash(self))
     }
 }
 
-/// The client and the sequence number that a row tells; none if it tells neither.
-pub(crate) fn told((id, ..): &Row) -> Option<(u32, u64)> {
+/// Decodes the client and the sequence number from a row; none if the row has neither.
+pub(crate) fn origin((id, ..): &Row) -> Option<(u32, u64)> {
     let id = id.as_u128();
     let client = u32::try_from(id >> 96).ok()?;
     let sequence = u64::try_from(id & ((1 << 96) - 1)).ok()?;

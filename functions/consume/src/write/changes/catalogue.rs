@@ -1,5 +1,5 @@
-//! What is there: the tables that a call names, and the types that are not PostgreSQL's own. Read anew on every call,
-//! since what a rejected set had created is rolled back with it.
+//! Looks up the tables that a call names, and the types that are not built in. Nothing is cached between calls, because
+//! rolling back a rejected set also removes what it created.
 
 use std::collections::HashMap;
 
@@ -9,25 +9,42 @@ use sqlx::{PgConnection, Row as _};
 use super::type_name::{self, Given, Other, Parsed};
 use super::types::Type;
 
-/// A name that change sets may write to, and what stands behind it.
+/// A name that change sets may write to, and the table behind it.
 #[derive(Debug, Clone)]
 pub(super) struct Relation {
     pub(super) name: String,
     pub(super) state: State,
     pub(super) columns: Vec<Column>,
     pub(super) by_name: HashMap<String, usize>,
-    /// Columns may be added: it is no partition, and of no composite type.
-    pub(super) extensible: bool,
-    /// Ours to index.
+    /// The table to which columns are added: itself, or the root of the partitions that it belongs to. None: its
+    /// columns are fixed by a composite type, or its root is in another schema.
+    pub(super) extended: Option<String>,
+    /// It has partitions, so its rows are stored in other tables.
+    pub(super) partitioned: bool,
+    /// Our role may index and alter it.
     pub(super) owned: bool,
-    /// It has triggers of its operator's, or foreign keys, to which the order of operations matters.
+    /// It has triggers or foreign keys, for which the order of operations matters.
     pub(super) triggers: bool,
+    /// The database publishes updates or deletes of some table, perhaps of this one.
+    pub(super) publishing: bool,
+    /// The tables behind it whose rows PostgreSQL refuses to change, because they are published without a replica
+    /// identity.
+    pub(super) unidentified: Vec<Unidentified>,
+}
+
+/// A table that is published without a replica identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unidentified {
+    /// Its name, quoted, with its schema.
+    pub(super) table: String,
+    /// Our role owns it, and a replica identity that we give it would work.
+    pub(super) ours: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     There,
-    /// It will be, once the plan's tables are created.
+    /// It will exist once the plan's tables are created.
     Planned,
     Missing,
     /// The name belongs to a view, a sequence, a type…
@@ -38,12 +55,12 @@ pub(super) enum State {
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) ty: Type,
-    /// Its type for people.
+    /// Its type as messages show it.
     pub(super) shown: String,
     pub(super) state: ColumnState,
     pub(super) access: Access,
     pub(super) nullable: bool,
-    /// An index begins with it, or with its first characters.
+    /// An index starts with it, or with its first characters.
     pub(super) indexed: bool,
 }
 
@@ -56,22 +73,22 @@ pub(super) enum ColumnState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Writable,
-    /// `generated always as identity`: what is inserted may be said, but not what is updated.
+    /// `generated always as identity`: PostgreSQL takes a value in an insert, but not in an update.
     Identity,
-    /// `generated always as (…) stored`.
+    /// `generated always as (…)`: PostgreSQL takes no value.
     Generated,
 }
 
-/// A given type that exists.
+/// An existing type that a change set names.
 #[derive(Debug, Clone)]
-pub(super) struct Known {
+pub(super) struct KnownType {
     pub(super) given: Given,
     /// A column of it may be created.
     pub(super) storable: bool,
 }
 
-/// The given types, by their text as given; of those that are not in it nobody knows.
-pub(super) type Types<'d> = HashMap<&'d str, Known>;
+/// The existing types that the change sets name, by the text that names them.
+pub(super) type Types<'d> = HashMap<&'d str, KnownType>;
 
 impl Relation {
     pub(super) fn missing(name: &str) -> Self {
@@ -80,9 +97,12 @@ impl Relation {
             state: State::Missing,
             columns: Vec::new(),
             by_name: HashMap::new(),
-            extensible: true,
+            extended: Some(name.to_owned()),
+            partitioned: false,
             owned: true,
             triggers: false,
+            publishing: false,
+            unidentified: Vec::new(),
         }
     }
 
@@ -106,7 +126,7 @@ impl Relation {
 
 const RELATIONS: &str = include_str!("relations.sql");
 
-/// The relations of these names in the schema. Names that are not taken are missing from the answer.
+/// Looks up the relations with these names in the schema. Names that do not exist are missing from the result.
 pub(super) async fn relations(
     connection: &mut PgConnection,
     schema: &str,
@@ -118,9 +138,11 @@ pub(super) async fn relations(
         if relations.last().is_none_or(|last| last.name != name) {
             relations.push(Relation {
                 state: if row.try_get("ordinary")? { State::There } else { State::Taken },
-                extensible: row.try_get("extensible")?,
+                extended: row.try_get("extended")?,
+                partitioned: row.try_get("partitioned")?,
                 owned: row.try_get("owned")?,
                 triggers: row.try_get("triggers")?,
+                publishing: row.try_get("publishing")?,
                 ..Relation::missing(&name)
             });
         }
@@ -131,13 +153,35 @@ pub(super) async fn relations(
     Ok(relations)
 }
 
+const IDENTITIES: &str = include_str!("identities.sql");
+
+/// Notes for each relation which tables behind it are published without a replica identity.
+pub(super) async fn note_unidentified(
+    connection: &mut PgConnection,
+    schema: &str,
+    relations: &mut [Relation],
+) -> Result<(), sqlx::Error> {
+    if !relations.iter().any(|relation| relation.publishing) {
+        return Ok(());
+    }
+    let names: Vec<String> = relations.iter().map(|relation| relation.name.clone()).collect();
+    for row in sqlx::query(IDENTITIES).bind(schema).bind(&names).fetch_all(connection).await? {
+        let name: String = row.try_get("relation")?;
+        let unidentified = Unidentified { table: row.try_get("target")?, ours: row.try_get("ours")? };
+        if let Some(relation) = relations.iter_mut().find(|relation| relation.name == name) {
+            relation.unidentified.push(unidentified);
+        }
+    }
+    Ok(())
+}
+
 fn column(row: &PgRow) -> Result<Option<Column>, sqlx::Error> {
     let Some(name) = row.try_get("column_name")? else {
         return Ok(None);
     };
     let shown: String = row.try_get("shown")?;
     let modifiers = match type_name::parse(&shown) {
-        Some(Parsed::Own(given)) => given.ty.modifiers,
+        Some(Parsed::BuiltIn(given)) => given.ty.modifiers,
         Some(Parsed::Other(other)) => other.modifiers,
         None => String::new(),
     };
@@ -164,12 +208,13 @@ fn type_of(row: &PgRow, modifiers: String) -> Result<Type, sqlx::Error> {
         modifiers,
         array: row.try_get("type_array")?,
         enumeration: row.try_get("type_enumeration")?,
+        integer: row.try_get("type_integer")?,
     })
 }
 
 const TYPES: &str = include_str!("types.sql");
 
-/// Finds out what the given texts mean. Those of PostgreSQL's own types cost no query.
+/// Looks up the types that the given texts mean. Built-in types cost no query.
 pub(super) async fn types<'d>(
     connection: &mut PgConnection,
     schema: &str,
@@ -179,7 +224,7 @@ pub(super) async fn types<'d>(
     let mut others: Vec<(&str, Other)> = Vec::new();
     for text in given {
         match type_name::parse(text) {
-            Some(Parsed::Own(given)) => drop(types.insert(text, Known { given, storable: true })),
+            Some(Parsed::BuiltIn(given)) => drop(types.insert(text, KnownType { given, storable: true })),
             Some(Parsed::Other(other)) => others.push((text, other)),
             None => {}
         }
@@ -200,11 +245,11 @@ pub(super) async fn types<'d>(
         };
         let mut ty = type_of(&row, other.modifiers.clone())?;
         ty.array |= other.array;
-        // Those of PostgreSQL's own types have been read, or were none.
-        if !other.modifiers.is_empty() && (ty.is_own() || !row.try_get::<bool, _>("takes_modifiers")?) {
+        // Built-in types that take modifiers have been parsed above, so a built-in type found here takes none.
+        if !other.modifiers.is_empty() && (ty.is_built_in() || !row.try_get::<bool, _>("takes_modifiers")?) {
             continue;
         }
-        types.insert(text, Known { given: Given { ty, or: None }, storable: row.try_get("storable")? });
+        types.insert(text, KnownType { given: Given { ty, or: None }, storable: row.try_get("storable")? });
     }
     Ok(types)
 }

@@ -1,19 +1,20 @@
-//! What a plan needs and is not there is created: tables, columns, and an index where rows are looked up by a key.
+//! Creates what a plan needs and the database lacks: tables, columns, replica identities, and an index where rows are
+//! looked up by a key.
 
 use sqlx::{Executor as _, PgConnection};
 
 use shared::contract::{Changes, Table, quoted};
 
 use super::catalogue::{Column, ColumnState, Relation, State};
-use super::plan::{OldColumn, Plan};
+use super::plan::{Kind, OldColumn, Plan, Step};
 use super::statement;
 use super::types::{IndexPart, PREFIX_BYTES};
 
-/// An arbitrary number that is ours among the database's advisory locks.
+/// The key of our advisory lock: an arbitrary number.
 const LOCK: i64 = 0x736c_7569_6365_0001;
 
-/// One transaction at a time creates things; the others wait here, then look again at what is there. Without it,
-/// two that create the same table would meet in an error.
+/// Waits until no other transaction creates tables or columns. Without the lock, one of two that create the same
+/// table would fail. The caller must look at the catalogue again afterwards.
 pub(super) async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(connection).await.map(drop)
 }
@@ -26,15 +27,24 @@ pub(super) fn statements(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
         let planned = relation.columns.iter().filter(|column| column.state == ColumnState::Planned);
         let columns: Vec<String> = planned.map(definition).collect();
         match relation.state {
-            State::Planned => statements.push(format!("create table {table} ({})", columns.join(", "))),
+            State::Planned => {
+                statements.push(format!("create table {table} ({})", columns.join(", ")));
+                // It has no key, so PostgreSQL would refuse its updates and deletes once a publication contains it.
+                statements.push(identity(&table));
+            }
             State::There if !columns.is_empty() => {
-                let columns: Vec<String> = columns.iter().map(|column| format!("add column {column}")).collect();
+                let extended = relation.extended.as_deref().unwrap_or(&relation.name);
+                let table = Table { schema: rules.schema.clone(), name: extended.to_owned() }.quoted();
+                // Another table of the plan may have added it: one of the same root, or one that inherits from this.
+                let add = |column: &String| format!("add column if not exists {column}");
+                let columns: Vec<String> = columns.iter().map(add).collect();
                 statements.push(format!("alter table {table} {}", columns.join(", ")));
             }
             State::There | State::Missing | State::Taken => {}
         }
     }
     if rules.evolve {
+        statements.extend(identities(plan));
         statements.extend(indexes(rules, plan));
     }
     statements
@@ -48,6 +58,32 @@ pub(super) async fn execute(connection: &mut PgConnection, statements: &[String]
     Ok(())
 }
 
+/// Whether it adds columns that tables unknown to the plan may share.
+pub(super) fn shares_columns(plan: &Plan<'_>) -> bool {
+    let adds = |relation: &Relation| relation.columns.iter().any(|column| column.state == ColumnState::Planned);
+    plan.relations.iter().any(|relation| relation.state == State::There && adds(relation))
+}
+
+/// The statement that makes PostgreSQL identify a row by all of its columns.
+pub(super) fn identity(table: &str) -> String {
+    format!("alter table {table} replica identity full")
+}
+
+/// A replica identity for each table that is published without one and has rows to update or delete.
+fn identities(plan: &Plan<'_>) -> Vec<String> {
+    let changed = |index: usize| {
+        let changes = |step: &Step<'_>| matches!(step.shape.kind, Kind::Update | Kind::Delete);
+        plan.steps.iter().any(|step| step.shape.relation == index && changes(step))
+    };
+    let relations = plan.relations.iter().enumerate();
+    let relations = relations.filter(|(index, relation)| !relation.unidentified.is_empty() && changed(*index));
+    let mut tables: Vec<&str> =
+        relations.flat_map(|(_, relation)| relation.unidentified.iter().map(|table| table.table.as_str())).collect();
+    tables.sort_unstable();
+    tables.dedup();
+    tables.into_iter().map(identity).collect()
+}
+
 fn quoted_name(rules: &Changes, relation: &Relation) -> String {
     Table { schema: rules.schema.clone(), name: relation.name.clone() }.quoted()
 }
@@ -56,8 +92,8 @@ fn definition(column: &Column) -> String {
     format!("{} {}", quoted(&column.name), column.ty.sql())
 }
 
-/// An index for each table whose rows are looked up by less than all of their columns, where none begins with one of
-/// these. It is not unique: what the source promises is not ours to enforce.
+/// Plans an index for each table whose rows are looked up by some of their columns, unless an index starts with one of
+/// these. It is not unique: the source's promises are not ours to enforce.
 fn indexes(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
     let mut statements = Vec::new();
     let mut indexed: Vec<Vec<bool>> =
@@ -66,18 +102,18 @@ fn indexes(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
         let (relation, old) = (&plan.relations[step.shape.relation], &step.shape.old);
         let indexed = &mut indexed[step.shape.relation];
         let whole_row = old.len() == relation.columns.len();
-        // A table with foreign keys or triggers has an operator who sees to its indexes.
+        // A table with foreign keys or triggers was made by someone else, who also decides about its indexes.
         let ours = relation.owned && !relation.triggers;
         if old.is_empty() || whole_row || !ours || old.iter().any(|old| indexed[old.column]) {
             continue;
         }
         let table = quoted_name(rules, relation);
-        // Nothing helps, and nothing is to be found out again for the next step.
+        // Even if no index is possible, the next step need not try again.
         old.iter().for_each(|old| indexed[old.column] = true);
         if let Some(columns) = index_columns(relation, old) {
             statements.push(format!("create index on {table} {columns}"));
             if relation.state == State::There {
-                // Else the planner takes any key for a frequent one.
+                // Without statistics the planner assumes that every key occurs often.
                 statements.push(format!("analyze {table}"));
             }
         }
@@ -85,7 +121,7 @@ fn indexes(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
     statements
 }
 
-/// What fits into an entry: PostgreSQL takes 2,704 bytes, and refuses the row whose entry is longer.
+/// The size of an index entry. PostgreSQL takes up to 2,704 bytes and refuses a row whose entry is longer.
 const ENTRY_BYTES: usize = 2_000;
 const INDEX_COLUMNS: usize = 8;
 

@@ -1,16 +1,19 @@
-//! Mode `changes`: change sets of another database's tables, as wal2json writes them, applied to tables of the same
-//! names. `wal2json` reads a set, `catalogue` what is there, `plan` decides what each set may do, `evolve` creates what
-//! is missing, `runs` gathers what one statement can do, `apply` does it.
+//! Mode `changes`: applies change sets of another database's tables, as wal2json writes them, to tables of the same
+//! names. `wal2json` reads a set, `catalogue` looks up the tables, `plan` checks each set against them, `evolve` creates
+//! what is missing, `runs` gathers operations that one statement can do, `apply` executes it. `docs/CHANGES.md` walks
+//! through an example.
 //!
-//! What a set itself gets wrong is found before any SQL of it runs, and the set is rejected alone. Whatever PostgreSQL
-//! refuses later fails the call; the caller rolls back and calls again with fewer sets.
+//! A fault of the set itself is found before any of its SQL runs, and only that set is rejected. If PostgreSQL refuses
+//! something later, the call fails; the caller rolls back and calls again with fewer sets.
 
 mod apply;
 mod catalogue;
 mod evolve;
 mod fault;
+mod number;
 mod plan;
 mod runs;
+mod split;
 mod statement;
 mod type_name;
 mod types;
@@ -19,59 +22,62 @@ mod wal2json;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use fault::Failure;
+pub(crate) use split::middle;
+
 use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 use shared::contract::Changes;
-use shared::dead_letter::Rejection;
+use shared::ledger::Rejection;
 use sqlx::{Executor as _, PgConnection};
 
-use plan::{Kind, Plan, Set};
+use plan::{Kind, Plan};
 use runs::Run;
-use wal2json::{Action, Cell, Operation};
+use wal2json::{Action, Cell, Operation, Set};
 
-/// What became of the sets.
+/// What happened to the sets.
 #[derive(Debug, Default)]
 pub(crate) struct Applied {
-    /// Sets that are wrong in themselves, by their index; all others are applied.
+    /// The sets that have a fault of their own, by index. All others are applied.
     pub(crate) rejected: Vec<(usize, Rejection)>,
-    /// Updates and deletes whose row, and truncates whose table, is not there.
+    /// How many updates and deletes found no row, and how many truncates no table.
     pub(crate) skipped_rows: u64,
 }
 
-/// Why the sets could not be applied.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    /// PostgreSQL says so.
-    #[error(transparent)]
-    Sql(#[from] sqlx::Error),
-    /// A value is not one of its column's type, which tells it by an SQLSTATE that is not class 22: the set's fault.
-    #[error("a value does not fit its column: {0}")]
-    Value(#[source] sqlx::Error),
-}
-
-/// Applies change sets in order within the caller's transaction. After an error it is to be rolled back, to a savepoint
-/// at least.
+/// Applies change sets in order within the caller's transaction. After an error the caller must roll back, at least to a
+/// savepoint.
 pub(crate) async fn write(connection: &mut PgConnection, rules: &Changes, sets: &[&Value]) -> Result<Applied, Failure> {
-    let sets: Vec<Set<'_>> = sets.iter().map(|set| wal2json::operations(set)).collect();
+    let sets: Vec<Set<'_>> = sets.iter().map(|set| wal2json::read(set)).collect();
     let mut plan = plan(connection, rules, &sets).await?;
     if !evolve::statements(rules, &plan).is_empty() {
         evolve::lock(connection).await?;
         plan = self::plan(connection, rules, &sets).await?;
         evolve::execute(connection, &evolve::statements(rules, &plan)).await?;
+        if evolve::shares_columns(&plan) {
+            plan = self::plan(connection, rules, &sets).await?;
+        }
     }
     let found = steps(connection, rules, &plan, sets.len() == 1).await?;
     Ok(Applied { rejected: plan.rejected, skipped_rows: plan.skipped_rows + found })
 }
 
 async fn plan<'d>(connection: &mut PgConnection, rules: &Changes, sets: &[Set<'d>]) -> Result<Plan<'d>, sqlx::Error> {
-    let operations = || sets.iter().flatten().flatten();
+    let operations = || sets.iter().flat_map(|set| &set.operations).flatten();
     let names: BTreeSet<&str> = operations().filter_map(|operation| plan::allowed(rules, operation).ok()).collect();
-    let there = if names.is_empty() {
+    let needs_identity = |action: &Action<'_>| match action {
+        // A truncate may have to delete.
+        Action::Update { .. } | Action::Delete(_) | Action::Truncate => true,
+        Action::Insert(_) => false,
+    };
+    let mut there = if names.is_empty() {
         Vec::new()
     } else {
         catalogue::relations(connection, &rules.schema, &names.into_iter().collect::<Vec<_>>()).await?
     };
+    if operations().any(|operation| needs_identity(&operation.action)) {
+        catalogue::note_unidentified(connection, &rules.schema, &mut there).await?;
+    }
     let given: HashSet<&str> = operations().flat_map(cells).filter_map(|cell| cell.type_name).collect();
     let types = catalogue::types(connection, &rules.schema, given.into_iter()).await?;
     Ok(plan::plan(rules, there, &types, sets))
@@ -87,7 +93,7 @@ fn cells<'o, 'd>(operation: &'o Operation<'d>) -> impl Iterator<Item = &'o Cell<
     new.iter().chain(old)
 }
 
-/// Applies the plan's steps; answers how many found no row.
+/// Applies the plan's steps; returns how many found no row.
 async fn steps(
     connection: &mut PgConnection,
     rules: &Changes,
@@ -96,16 +102,16 @@ async fn steps(
 ) -> Result<u64, Failure> {
     let runs = runs::gather(&plan.relations, &plan.steps);
     if !last_resort || !reorders(&runs) {
-        return apply::apply(connection, &rules.schema, &plan.relations, &runs).await;
+        return apply::apply(connection, rules, &plan.relations, &runs).await;
     }
-    // The set stands alone: if a constraint refuses it, that must not be because of the order that we chose. (Two rows
-    // may trade a unique value, and meet on the way.)
+    // This is the only set: no constraint may refuse it just because of the order that we chose. (Two rows may swap a
+    // unique value by way of a third value.)
     connection.execute("savepoint runs").await?;
-    match apply::apply(connection, &rules.schema, &plan.relations, &runs).await {
+    match apply::apply(connection, rules, &plan.relations, &runs).await {
         Err(Failure::Sql(sqlx::Error::Database(error))) if error.code().is_some_and(|code| code.starts_with("23")) => {
             connection.execute("rollback to savepoint runs").await?;
-            let runs: Vec<Run<'_, '_>> = plan.steps.iter().map(Run::of).collect();
-            apply::apply(connection, &rules.schema, &plan.relations, &runs).await
+            let runs: Vec<Run<'_, '_>> = plan.steps.iter().map(Run::for_step).collect();
+            apply::apply(connection, rules, &plan.relations, &runs).await
         }
         applied => applied,
     }

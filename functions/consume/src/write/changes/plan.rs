@@ -1,43 +1,56 @@
-//! What is to be done: each set is checked against the catalogue as it will be after the sets before it. A set that
-//! has a fault leaves no trace, here or in SQL.
+//! Plans what to do: each set is checked against the catalogue as it will be after earlier sets. A set that has a fault
+//! leaves no trace, neither here nor in SQL.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use shared::contract::Changes;
-use shared::dead_letter::Rejection;
+use shared::ledger::Rejection;
 
 use super::catalogue::{Access, Column, ColumnState, Relation, State, Types};
 use super::fault::{self, Fault};
-use super::wal2json::{Action, Cell, Nulls, Old, Operation, Text};
+use super::number;
+use super::wal2json::{Action, Border, Cell, Nulls, Old, Operation, Set};
 
-/// Everything that a call is to do.
+/// Everything that a call will do.
 #[derive(Debug)]
 pub(super) struct Plan<'d> {
-    /// What the steps name, planned tables and columns included.
+    /// The tables that the steps name, including planned tables and columns.
     pub(super) relations: Vec<Relation>,
     pub(super) steps: Vec<Step<'d>>,
-    /// The sets that are not among the steps.
+    /// The sets that have no steps, because they have a fault.
     pub(super) rejected: Vec<(usize, Rejection)>,
-    /// How many operations ask for rows of tables that are not there.
+    /// How many operations concern rows of missing tables.
     pub(super) skipped_rows: u64,
 }
 
-/// One operation, its columns found.
+/// One operation, with its columns looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Step<'d> {
     pub(super) shape: Shape,
-    /// The new values, as the shape's `new` has their columns.
+    /// The new values, in the order of the shape's `new`.
     pub(super) new: Vec<Text<'d>>,
-    /// The values before, as the shape's `old` has their columns.
+    /// The new values, in the order of the shape's `unwritable`.
+    pub(super) unwritable: Vec<Text<'d>>,
+    /// The old values, in the order of the shape's `old`.
     pub(super) old: Vec<Text<'d>>,
+    /// Steps of one transaction of the source have the same number, as far as that is known.
+    pub(super) transaction: usize,
 }
 
-/// What operations that one statement can do have in common. Tables and columns by index.
+/// A value as text that its column's type reads, `None` being NULL.
+pub(super) type Text<'d> = Option<Cow<'d, str>>;
+
+/// What operations must have in common to share a statement. Tables and columns are indexes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) relation: usize,
     pub(super) kind: Kind,
+    /// The columns to write.
     pub(super) new: Vec<usize>,
+    /// The columns of an update that PostgreSQL does not let us write, although their value may change: identity
+    /// columns, and generated ones that are part of `old`.
+    pub(super) unwritable: Vec<usize>,
     pub(super) old: Vec<OldColumn>,
     pub(super) nulls: Nulls,
 }
@@ -56,25 +69,35 @@ pub(super) struct OldColumn {
     pub(super) null: bool,
 }
 
-/// The operations of a set, or why there are none to be had.
-pub(super) type Set<'d> = Result<Vec<Operation<'d>>, Rejection>;
+impl Shape {
+    /// The identity columns among `unwritable`, each with its position there. Only the table shows whether their values
+    /// change.
+    pub(super) fn identities<'s>(&'s self, relation: &'s Relation) -> impl Iterator<Item = (usize, usize)> + 's {
+        let is_identity = |(_, column): &(usize, usize)| relation.columns[*column].access == Access::Identity;
+        self.unwritable.iter().copied().enumerate().filter(is_identity)
+    }
+}
 
 struct Planner<'a, 'd> {
     rules: &'a Changes,
     types: &'a Types<'d>,
     plan: Plan<'d>,
     by_name: HashMap<String, usize>,
-    /// What the set at hand has changed of the relations: which, their state and how many columns they had.
+    /// The relations that the current set has changed: index, former state, and former number of columns.
     journal: Vec<(usize, State, usize)>,
+    transaction: usize,
+    border: Border<'d>,
 }
 
-/// Plans all sets over what is there.
+/// Plans all sets against the existing tables.
 pub(super) fn plan<'d>(rules: &Changes, there: Vec<Relation>, types: &Types<'d>, sets: &[Set<'d>]) -> Plan<'d> {
     let by_name = there.iter().enumerate().map(|(index, relation)| (relation.name.clone(), index)).collect();
     let plan = Plan { relations: there, steps: Vec::new(), rejected: Vec::new(), skipped_rows: 0 };
-    let mut planner = Planner { rules, types, plan, by_name, journal: Vec::new() };
+    let mut planner =
+        Planner { rules, types, plan, by_name, journal: Vec::new(), transaction: 0, border: Border::Here };
     for (index, set) in sets.iter().enumerate() {
-        let planned = match set {
+        planner.cross(set.border);
+        let planned = match &set.operations {
             Ok(operations) => planner.set(operations),
             Err(rejection) => Err(rejection.clone()),
         };
@@ -85,7 +108,7 @@ pub(super) fn plan<'d>(rules: &Changes, there: Vec<Relation>, types: &Types<'d>,
     planner.plan
 }
 
-/// The table's name, if the contract allows to write there.
+/// The table's name, if the contract allows the operation to write to it.
 pub(super) fn allowed<'d>(rules: &Changes, operation: &Operation<'d>) -> Result<&'d str, Fault> {
     let Operation { schema, table, .. } = operation;
     fault::check_name(table)?;
@@ -116,6 +139,14 @@ impl<'d> Planner<'_, 'd> {
         Ok(())
     }
 
+    /// Counts a new transaction, unless the next set's operations belong to the current one.
+    fn cross(&mut self, border: Border<'d>) {
+        if border == Border::Here || border != self.border {
+            self.transaction += 1;
+        }
+        self.border = border;
+    }
+
     fn operation(&mut self, operation: &Operation<'d>) -> Result<(), Fault> {
         let table = allowed(self.rules, operation)?;
         let relation = self.relation(table);
@@ -126,7 +157,7 @@ impl<'d> Planner<'_, 'd> {
                 self.note(relation);
                 self.plan.relations[relation].state = State::Planned;
             }
-            // A table that is not there has no row: nothing to do, and no reason to create it.
+            // A missing table has no row to change, so there is nothing to do and no reason to create it.
             (State::Missing, Action::Update { .. } | Action::Delete(_) | Action::Truncate) => {
                 self.plan.skipped_rows += 1;
                 return Ok(());
@@ -134,17 +165,12 @@ impl<'d> Planner<'_, 'd> {
             (State::There | State::Planned, _) => {}
         }
         let step = match &operation.action {
-            Action::Insert(cells) => {
-                let (new, values) = self.new_columns(relation, cells, None)?;
-                Step { new: values, ..step(relation, Kind::Insert, new) }
-            }
-            Action::Update { new, old } => {
-                let (columns, values) = self.new_columns(relation, new, Some(old))?;
-                self.with_old(relation, old, Step { new: values, ..step(relation, Kind::Update, columns) })?
-            }
-            Action::Delete(old) => self.with_old(relation, old, step(relation, Kind::Delete, Vec::new()))?,
-            Action::Truncate => step(relation, Kind::Truncate, Vec::new()),
+            Action::Insert(cells) => self.insert(relation, cells)?,
+            Action::Update { new, old } => self.update(relation, new, old)?,
+            Action::Delete(old) => self.with_old(relation, old, step(relation, Kind::Delete))?,
+            Action::Truncate => step(relation, Kind::Truncate),
         };
+        let step = Step { transaction: self.transaction, ..step };
         self.plan.steps.push(step);
         Ok(())
     }
@@ -164,40 +190,71 @@ impl<'d> Planner<'_, 'd> {
         self.journal.push((relation, *state, columns.len()));
     }
 
-    /// The columns to write, with their values.
-    fn new_columns(
-        &mut self,
-        relation: usize,
-        cells: &[Cell<'d>],
-        old: Option<&Old<'d>>,
-    ) -> Result<(Vec<usize>, Vec<Text<'d>>), Fault> {
-        let (mut new, mut values) = (Vec::with_capacity(cells.len()), Vec::with_capacity(cells.len()));
-        for (cell, index) in cells.iter().zip(self.columns(relation, cells)?) {
-            let Relation { name: table, columns, .. } = &self.plan.relations[relation];
-            let unchanged =
-                || old.is_some_and(|old| old.cells.iter().any(|o| o.name == cell.name && o.value == cell.value));
-            match columns[index].access {
-                Access::Identity if old.is_some() && unchanged() => continue,
-                Access::Identity if old.is_none() => {}
-                Access::Writable => {}
-                Access::Identity | Access::Generated => return Err(fault::not_writable(table, cell.name)),
+    fn insert(&mut self, relation: usize, cells: &[Cell<'d>]) -> Result<Step<'d>, Fault> {
+        let mut step = step(relation, Kind::Insert);
+        for (cell, column) in cells.iter().zip(self.columns(relation, cells)?) {
+            match self.plan.relations[relation].columns[column].access {
+                Access::Generated => {}
+                Access::Writable | Access::Identity => {
+                    step.shape.new.push(column);
+                    step.new.push(self.text(relation, column, cell)?);
+                }
             }
-            new.push(index);
-            values.push(cell.value);
         }
-        Ok((new, values))
+        Ok(step)
+    }
+
+    fn update(&mut self, relation: usize, cells: &[Cell<'d>], old: &Old<'d>) -> Result<Step<'d>, Fault> {
+        let mut step = step(relation, Kind::Update);
+        for (cell, column) in cells.iter().zip(self.columns(relation, cells)?) {
+            let before = old.cells.iter().find(|old| old.name == cell.name);
+            let unchanged = before.is_some_and(|before| before.value == cell.value);
+            match self.plan.relations[relation].columns[column].access {
+                Access::Writable => {
+                    step.shape.new.push(column);
+                    step.new.push(self.text(relation, column, cell)?);
+                }
+                Access::Identity if unchanged => {}
+                Access::Generated if before.is_none() => {}
+                Access::Identity | Access::Generated => {
+                    step.shape.unwritable.push(column);
+                    step.unwritable.push(self.text(relation, column, cell)?);
+                }
+            }
+        }
+        self.with_old(relation, old, step)
     }
 
     fn with_old(&mut self, relation: usize, old: &Old<'d>, mut step: Step<'d>) -> Result<Step<'d>, Fault> {
-        let columns = self.columns(relation, &old.cells)?;
-        let old_column = |(column, cell): (usize, &Cell<'_>)| OldColumn { column, null: cell.value.is_none() };
-        step.shape.old = columns.into_iter().zip(&old.cells).map(old_column).collect();
+        for (cell, column) in old.cells.iter().zip(self.columns(relation, &old.cells)?) {
+            step.shape.old.push(OldColumn { column, null: cell.value.is_none() });
+            step.old.push(self.text(relation, column, cell)?);
+        }
         step.shape.nulls = old.nulls;
-        step.old = old.cells.iter().map(|cell| cell.value).collect();
-        if step.shape.old.is_empty() { Err(fault::MALFORMED) } else { Ok(step) }
+        let Relation { name, unidentified, .. } = &self.plan.relations[relation];
+        if step.shape.old.is_empty() {
+            Err(fault::MALFORMED)
+        } else if unidentified.iter().any(|table| !table.ours || !self.rules.evolve) {
+            Err(fault::no_replica_identity(name))
+        } else {
+            Ok(step)
+        }
     }
 
-    /// The columns of these names, added where they are missing, each of the type that is given.
+    /// The cell's value as the column's type reads it.
+    fn text(&self, relation: usize, column: usize, cell: &Cell<'d>) -> Result<Text<'d>, Fault> {
+        let Relation { name, columns, .. } = &self.plan.relations[relation];
+        let column = &columns[column];
+        match cell.value {
+            Some(value) if column.ty.integer => match number::integer(value) {
+                Ok(digits) => Ok(Some(digits)),
+                Err(why) => Err(fault::not_an_integer(name, &column.name, &column.shown, why)),
+            },
+            value => Ok(value.map(Cow::Borrowed)),
+        }
+    }
+
+    /// Looks up the columns with these names. Missing ones are added, with the type that is given.
     fn columns(&mut self, relation: usize, cells: &[Cell<'d>]) -> Result<Vec<usize>, Fault> {
         let mut named = vec![false; self.plan.relations[relation].columns.len()];
         let mut indexes = Vec::with_capacity(cells.len());
@@ -229,7 +286,8 @@ impl<'d> Planner<'_, 'd> {
         if SYSTEM_COLUMNS.contains(&cell.name) {
             return Err(fault::not_writable(&table.name, cell.name));
         }
-        if !self.rules.evolve || !table.extensible {
+        let may_extend = |table: &String| self.rules.tables.as_ref().is_none_or(|tables| tables.contains(table));
+        if !self.rules.evolve || !table.extended.as_ref().is_some_and(may_extend) {
             return Err(fault::no_such_column(&table.name, cell.name));
         }
         let known = given.ok_or_else(|| fault::missing_type(&table.name, cell.name))?;
@@ -253,9 +311,10 @@ impl<'d> Planner<'_, 'd> {
 /// <https://www.postgresql.org/docs/current/ddl-system-columns.html>
 const SYSTEM_COLUMNS: [&str; 6] = ["cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"];
 
-fn step<'d>(relation: usize, kind: Kind, new: Vec<usize>) -> Step<'d> {
-    let shape = Shape { relation, kind, new, old: Vec::new(), nulls: Nulls::Listed };
-    Step { shape, new: Vec::new(), old: Vec::new() }
+fn step<'d>(relation: usize, kind: Kind) -> Step<'d> {
+    let (new, unwritable, old) = (Vec::new(), Vec::new(), Vec::new());
+    let shape = Shape { relation, kind, new, unwritable, old, nulls: Nulls::Listed };
+    Step { shape, new: Vec::new(), unwritable: Vec::new(), old: Vec::new(), transaction: 0 }
 }
 
 #[cfg(test)]

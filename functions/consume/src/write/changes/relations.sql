@@ -1,10 +1,21 @@
 -- The relations named $2 in schema $1, a row per column, in the order of the columns; and the other types that own
 -- such a name: a table would need it for its row type.
 select c.relname::text as name,
-       c.relkind = 'r' as ordinary,
-       not c.relispartition and c.reloftype = 0 as extensible,
+       c.relkind in ('r', 'p') as ordinary,
+       c.relkind = 'p' as partitioned,
+       -- The table to add a column to. A partition has its root's columns, a typed table its type's.
+       case
+           when c.reloftype <> 0 then null
+           when not c.relispartition then c.relname::text
+           else (
+               select root.relname::text
+               from pg_class root
+               where root.oid = pg_partition_root(c.oid) and root.relnamespace = n.oid and root.reloftype = 0
+           )
+       end as extended,
        pg_has_role(c.relowner, 'usage') and has_schema_privilege(n.oid, 'create') as owned,
        c.relhastriggers as triggers,
+       exists (select from pg_publication where pubupdate or pubdelete) as publishing,
        a.attname::text as column_name,
        format_type(a.atttypid, a.atttypmod) as shown,
        not a.attnotnull as nullable,
@@ -14,6 +25,18 @@ select c.relname::text as name,
        t.typname::text as type_name,
        t.oid <> a.atttypid as type_array,
        t.typtype = 'e' as type_enumeration,
+       case
+           when t.oid <> a.atttypid then false
+           when t.typtype <> 'd' then t.oid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype)
+           else (
+               with recursive under (type, domain_of) as (
+                   select t.oid, t.typbasetype
+                   union all
+                   select b.oid, b.typbasetype from under join pg_type b on b.oid = under.domain_of
+               )
+               select bool_or(type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype)) from under
+           )
+       end as type_integer,
        exists (
            select
            from pg_index i
@@ -27,14 +50,15 @@ select c.relname::text as name,
        ) as indexed
 from pg_namespace n
 join pg_class c on c.relnamespace = n.oid and c.relname = any ($2::text[]::name[])
-left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and c.relkind = 'r'
+left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p')
 left join pg_type own on own.oid = a.atttypid
 left join pg_type element on element.oid = own.typelem and element.typarray = own.oid
 left join pg_type t on t.oid = coalesce(element.oid, own.oid)
 left join pg_namespace tn on tn.oid = t.typnamespace
 where n.nspname = $1
 union all
-select t.typname::text, false, false, false, false, null, null, null, null, null, null, null, null, null, null
+select t.typname::text, false, false, null, false, false, false, null, null, null, null, null, null, null, null, null,
+       null, null
 from pg_namespace n
 join pg_type t on t.typnamespace = n.oid and t.typname = any ($2::text[]::name[])
 where n.nspname = $1 and t.typrelid = 0

@@ -1,32 +1,34 @@
-//! Runs: operations that one statement does at once, with the same end as one after the other.
+//! Gathers operations into runs: one statement executes a run, with the same result as its operations one by one.
 //!
-//! A table has one open run. An operation of the same shape joins it, unless it meets the run's rows:
-//! - an insert never does: it reads nothing;
-//! - an update that keeps its row's key replaces an earlier one of the same key (the intermediate row is never seen);
-//! - any other update or delete that names an old or new key of the run's ends the run.
+//! A table has one open run. An operation of the same shape joins it, unless it concerns the run's rows:
+//! - an insert never does, since it reads nothing;
+//! - an update that keeps its row's key replaces an earlier one of the same key (nobody sees the row in between);
+//! - any other update or delete that names one of the run's old or new keys ends the run.
 //!
-//! Runs of different tables may overtake each other, which nobody sees within a transaction, unless a table has
-//! triggers or foreign keys: then only neighbours form a run.
+//! Truncates that follow each other in one transaction of the source are one run across tables: PostgreSQL records
+//! `truncate a, b` as a truncate per table, and refuses to truncate a table without those that refer to it.
 //!
-//! Keys are compared as text here and as their types in SQL. Where two texts are one value, the statement notices
-//! ([`super::statement::matching`]), does nothing, and the run is applied one by one.
+//! Runs of different tables may overtake each other, since nobody sees the order within a transaction. If a table has
+//! triggers or foreign keys, however, only operations that follow each other form a run.
+//!
+//! Keys are compared as text here, and by their types in SQL. If two texts are the same value, the statement notices
+//! (`matching` in `statement.rs`) and does nothing; the run's operations are then applied one by one.
 
 use std::collections::HashMap;
 
 use super::catalogue::Relation;
-use super::plan::{Kind, OldColumn, Shape, Step};
-use super::wal2json::Text;
+use super::plan::{Kind, OldColumn, Shape, Step, Text};
 
-/// Steps of one shape, in order.
+/// Steps of one shape, in order, or truncates of any tables.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Run<'p, 'd> {
     pub(super) steps: Vec<&'p Step<'d>>,
-    /// What the statement is given: steps by index, each with the number of steps that it stands for.
+    /// The steps that the statement gets, by index, each with the number of steps that it stands for.
     pub(super) given: Vec<(usize, i32)>,
 }
 
 impl<'p, 'd> Run<'p, 'd> {
-    pub(super) fn of(step: &'p Step<'d>) -> Self {
+    pub(super) fn for_step(step: &'p Step<'d>) -> Self {
         Self { steps: vec![step], given: vec![(0, 1)] }
     }
 
@@ -36,7 +38,7 @@ impl<'p, 'd> Run<'p, 'd> {
     }
 }
 
-/// A run that may still grow.
+/// A run that can still grow.
 #[derive(Default)]
 struct Open<'d> {
     run: usize,
@@ -46,19 +48,26 @@ struct Open<'d> {
 /// What a run does with a key.
 #[derive(Clone, Copy)]
 enum Use {
-    /// Updates its row, as the run's `given` at this index says.
+    /// It updates the key's row. The index is that of the update in the run's `given`.
     Updated(usize),
-    /// Deletes its row, moves it to another key, or moves a row here.
+    /// It deletes the key's row, gives it another key, or gives the key to another row.
     Moved,
 }
 
-/// The runs of these steps, to be applied in order.
+/// Gathers steps into runs, which must be applied in order.
 pub(super) fn gather<'p, 'd>(relations: &[Relation], steps: &'p [Step<'d>]) -> Vec<Run<'p, 'd>> {
     let neighbours_only = steps.iter().any(|step| relations[step.shape.relation].triggers);
     let mut runs: Vec<Run<'p, 'd>> = Vec::new();
     let mut open: HashMap<usize, Open<'d>> = HashMap::new();
+    let mut previous: Option<&Step<'d>> = None;
     for step in steps {
         let relation = step.shape.relation;
+        let before = previous.replace(step);
+        if let (true, Some(run)) = (before.is_some_and(|before| continues_truncate(before, step)), runs.last_mut()) {
+            run.steps.push(step);
+            open.insert(relation, Open { run: runs.len() - 1, keys: HashMap::new() });
+            continue;
+        }
         if neighbours_only && runs.last().is_some_and(|run| run.shape().relation != relation) {
             open.clear();
         }
@@ -70,17 +79,22 @@ pub(super) fn gather<'p, 'd>(relations: &[Relation], steps: &'p [Step<'d>]) -> V
             let mut keys = HashMap::new();
             note(&mut keys, step, 0);
             open.insert(relation, Open { run: runs.len(), keys });
-            runs.push(Run::of(step));
+            runs.push(Run::for_step(step));
         }
     }
     runs
 }
 
-/// Adds the step to the run, if it does not meet the run's rows.
+/// Whether two steps that follow each other are part of one `truncate` in the source.
+fn continues_truncate(before: &Step<'_>, step: &Step<'_>) -> bool {
+    let truncates = |step: &Step<'_>| step.shape.kind == Kind::Truncate;
+    truncates(before) && truncates(step) && before.transaction == step.transaction
+}
+
+/// Adds the step to the run, if it does not concern the run's rows.
 fn join<'p, 'd>(run: &mut Run<'p, 'd>, keys: &mut HashMap<Vec<Text<'d>>, Use>, step: &'p Step<'d>) -> bool {
     match step.shape.kind {
         Kind::Insert => {}
-        // Once is enough, but it is not a step that comes in numbers.
         Kind::Truncate => return false,
         Kind::Update | Kind::Delete => match (keys.get(&step.old), new_key(step)) {
             (None, None) => {}
@@ -111,16 +125,19 @@ fn note<'d>(keys: &mut HashMap<Vec<Text<'d>>, Use>, step: &Step<'d>, given: usiz
     }
 }
 
-/// The key that an update gives its row, if it is another.
+/// The key that an update gives its row, if that is a different one.
 fn new_key<'d>(step: &Step<'d>) -> Option<Vec<Text<'d>>> {
     if step.shape.kind != Kind::Update {
         return None;
     }
     let mut changed = false;
-    let value = |(old, &before): (&OldColumn, &Text<'d>)| {
-        let after = step.shape.new.iter().position(|new| *new == old.column).map_or(before, |new| step.new[new]);
+    let position = |columns: &[usize], column: usize| columns.iter().position(|other| *other == column);
+    let value = |(old, before): (&OldColumn, &Text<'d>)| {
+        let new = position(&step.shape.new, old.column).map(|index| &step.new[index]);
+        let unwritable = || position(&step.shape.unwritable, old.column).map(|index| &step.unwritable[index]);
+        let after = new.or_else(unwritable).unwrap_or(before);
         changed |= after != before;
-        after
+        after.clone()
     };
     let key = step.shape.old.iter().zip(&step.old).map(value).collect();
     changed.then_some(key)
@@ -131,11 +148,18 @@ mod tests {
     use super::super::wal2json::Nulls;
     use super::*;
 
-    fn step<'d>(kind: Kind, relation: usize, new: &[Text<'d>], old: &[Text<'d>]) -> Step<'d> {
+    fn step<'d>(kind: Kind, relation: usize, new: &[Option<&'d str>], old: &[Option<&'d str>]) -> Step<'d> {
         let old_columns = old.iter().enumerate().map(|(column, value)| OldColumn { column, null: value.is_none() });
-        let shape =
-            Shape { relation, kind, new: (0..new.len()).collect(), old: old_columns.collect(), nulls: Nulls::LeftOut };
-        Step { shape, new: new.to_vec(), old: old.to_vec() }
+        let shape = Shape {
+            relation,
+            kind,
+            new: (0..new.len()).collect(),
+            unwritable: Vec::new(),
+            old: old_columns.collect(),
+            nulls: Nulls::LeftOut,
+        };
+        let texts = |values: &[Option<&'d str>]| values.iter().map(|value| value.map(Into::into)).collect();
+        Step { shape, new: texts(new), unwritable: Vec::new(), old: texts(old), transaction: 0 }
     }
 
     fn insert(relation: usize, key: &str) -> Step<'_> {
@@ -150,6 +174,10 @@ mod tests {
         step(Kind::Delete, 0, &[], &[Some(key)])
     }
 
+    fn truncate<'d>(relation: usize, transaction: usize) -> Step<'d> {
+        Step { transaction, ..step(Kind::Truncate, relation, &[], &[]) }
+    }
+
     /// The runs, as the indexes of their steps.
     fn runs(steps: &[Step<'_>], triggers: bool) -> Vec<Vec<usize>> {
         let relation = |name| Relation { triggers, ..Relation::missing(name) };
@@ -159,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn inserts_of_interleaved_tables_are_a_run_per_table() {
+    fn inserts_into_interleaved_tables_form_one_run_per_table() {
         let steps = [insert(0, "1"), insert(1, "1"), insert(0, "1"), insert(1, "2")];
         assert_eq!(runs(&steps, false), [vec![0, 2], vec![1, 3]]);
     }
@@ -177,7 +205,23 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_key_ends_the_run_that_names_it_again() {
+    fn truncates_of_one_transaction_are_one_run_and_what_follows_comes_after_it() {
+        let steps = [insert(0, "1"), insert(1, "1"), truncate(0, 1), truncate(1, 1), insert(0, "2"), insert(1, "2")];
+        for triggers in [false, true] {
+            assert_eq!(runs(&steps, triggers), [vec![0], vec![1], vec![2, 3], vec![4], vec![5]]);
+        }
+        assert_eq!(runs(&[truncate(0, 1), truncate(1, 2), truncate(0, 2)], false), [vec![0], vec![1, 2]]);
+        assert_eq!(runs(&[truncate(0, 1), insert(1, "1"), truncate(1, 1)], false), [[0], [1], [2]]);
+    }
+
+    #[test]
+    fn a_step_between_two_truncates_separates_them_even_if_it_joins_an_earlier_run() {
+        let steps = [insert(1, "1"), truncate(0, 1), insert(1, "2"), truncate(0, 1)];
+        assert_eq!(runs(&steps, false), [vec![0, 2], vec![1], vec![3]]);
+    }
+
+    #[test]
+    fn a_step_that_names_a_deleted_key_again_starts_a_new_run() {
         assert_eq!(runs(&[delete("1"), delete("2"), delete("1")], false), [vec![0, 1], vec![2]]);
     }
 
@@ -191,9 +235,9 @@ mod tests {
     }
 
     #[test]
-    fn updates_that_move_rows_join_only_where_they_do_not_meet() {
+    fn updates_that_change_keys_join_a_run_only_if_it_does_not_name_these_keys() {
         assert_eq!(runs(&[update("1", "2"), update("3", "4")], false), [[0, 1]]);
-        // From, to, and onto a key of the run.
+        // The second update starts from a key of the run, or gives its row one.
         assert_eq!(runs(&[update("1", "2"), update("1", "3")], false), [[0], [1]]);
         assert_eq!(runs(&[update("1", "2"), update("2", "2")], false), [[0], [1]]);
         assert_eq!(runs(&[update("1", "1"), update("3", "1")], false), [[0], [1]]);

@@ -1,42 +1,75 @@
-//! The SQL of runs. Identifiers are quoted, types come from the catalogue, values are bound: arrays of text, one per
-//! column, which PostgreSQL casts to the column's own type, so that each value is what its text says.
+//! Writes the SQL of runs. Identifiers are quoted, types come from the catalogue, values are bound: an array of text per
+//! column, which PostgreSQL casts to the column's own type.
 
 use shared::contract::quoted;
 
-use super::catalogue::{Column, Relation};
+use super::catalogue::{Access, Column, Relation};
 use super::plan::{Kind, OldColumn, Shape};
 use super::types::{IndexPart, PREFIX_CHARACTERS};
 use super::wal2json::Nulls;
 
-/// The statement of a run.
+/// Returns the statement that executes a run.
 ///
-/// An insert takes the columns' arrays, or without columns the number of rows. An update or delete takes the arrays of
-/// the new values, of the old values that are not NULL, and how many steps each row stands for; it answers with how
-/// many steps found their row, and whether it did nothing because the run is to be applied one by one.
-pub(super) fn of(table: &str, relation: &Relation, shape: &Shape) -> String {
+/// An insert takes the columns' arrays, or the number of rows if there are no columns. An update or delete takes the
+/// arrays of the new values (those of identity columns last), the arrays of the old values that are not NULL, and an
+/// array with the number of steps that each row stands for. An update or delete returns how many steps found their row,
+/// whether it did nothing because the steps must be applied one by one, and whether it did nothing because an identity
+/// column would change.
+pub(super) fn for_run(table: &str, relation: &Relation, shape: &Shape) -> String {
     match shape.kind {
         Kind::Insert => insert(table, relation, &shape.new),
-        Kind::Update => {
-            let set = |(index, &column): (usize, &usize)| {
-                let column = &relation.columns[column];
-                format!("{} = {}", quoted(&column.name), cast(column, &format!("new.s{index}")))
-            };
-            let set = shape.new.iter().enumerate().map(set).collect::<Vec<_>>().join(", ");
-            let change = format!(
-                "update only {table} as t set {set} from chosen c join new on new.n = c.n
-                 where t.ctid = c.at and not exists (select from clash)"
-            );
-            matching(table, relation, shape, &change)
-        }
-        Kind::Delete => {
-            let change = format!(
-                "delete from only {table} as t using chosen c where t.ctid = c.at and not exists (select from clash)"
-            );
-            matching(table, relation, shape, &change)
-        }
-        // Another table's foreign key, or a trigger, may have a say in it.
-        Kind::Truncate if relation.triggers => format!("delete from only {table}"),
-        Kind::Truncate => format!("truncate only {table}"),
+        Kind::Update | Kind::Delete => matching(&Target::new(table, relation), relation, shape),
+        Kind::Truncate => truncate(&[(table, relation)]),
+    }
+}
+
+/// Empties tables together, and only them: it fails if a row of another table refers to theirs.
+pub(super) fn truncate(tables: &[(&str, &Relation)]) -> String {
+    let targets: Vec<String> = tables.iter().map(|(table, relation)| Target::new(table, relation).only).collect();
+    format!("truncate {}", targets.join(", "))
+}
+
+/// Deletes all rows of tables together. Foreign keys are checked when the last row is gone.
+pub(super) fn delete_all(tables: &[(&str, &Relation)]) -> String {
+    let mut deletes: Vec<String> =
+        tables.iter().map(|(table, relation)| format!("delete from {}", Target::new(table, relation).only)).collect();
+    let last = deletes.pop().unwrap_or_default();
+    if deletes.is_empty() {
+        return last;
+    }
+    let others: Vec<String> =
+        deletes.iter().enumerate().map(|(index, delete)| format!("d{index} as ({delete})")).collect();
+    format!("with {} {last}", others.join(", "))
+}
+
+/// A table as a statement names it, and the physical location of a row (`ctid`) in it.
+struct Target {
+    /// `only` leaves out the tables that inherit from it. A partitioned table has no `only`: all rows are in its
+    /// partitions.
+    only: String,
+    partitioned: bool,
+}
+
+impl Target {
+    fn new(table: &str, relation: &Relation) -> Self {
+        let partitioned = relation.partitioned;
+        Self { only: if partitioned { table.to_owned() } else { format!("only {table}") }, partitioned }
+    }
+
+    /// Selects a row's physical location.
+    fn place(&self) -> &'static str {
+        if self.partitioned { "t.ctid as at, t.tableoid as part" } else { "t.ctid as at" }
+    }
+
+    /// The names under which [`Self::place`] selects it.
+    fn place_columns(&self) -> &'static str {
+        if self.partitioned { "at, part" } else { "at" }
+    }
+
+    /// The condition that the row of `table` is at the location in `chosen`.
+    fn is_at(&self, table: &str, chosen: &str) -> String {
+        let part = if self.partitioned { format!(" and {table}.tableoid = {chosen}.part") } else { String::new() };
+        format!("{table}.ctid = {chosen}.at{part}")
     }
 }
 
@@ -47,6 +80,7 @@ fn insert(table: &str, relation: &Relation, columns: &[usize]) -> String {
     let columns: Vec<&Column> = columns.iter().map(|&column| &relation.columns[column]).collect();
     let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
     let values: Vec<String> = numbered(&columns, |n, column| cast(column, &format!("v.s{n}")));
+    // An identity column gets the source's value, even if PostgreSQL always generates one.
     format!(
         "insert into {table} ({}) overriding system value select {} from unnest({}) as v ({})",
         names.join(", "),
@@ -56,92 +90,184 @@ fn insert(table: &str, relation: &Relation, columns: &[usize]) -> String {
     )
 }
 
-/// Finds for each given row the one row that it means, and has `change` change it.
-///
-/// Among the rows that match, those come first whose columns that are left out are NULL: format 1 leaves NULLs out of
-/// the row before. If there is none of them, what is left out was no part of the key: then the row that matches is
-/// meant, if it is the only one or they are all equal; otherwise none. Of equal values, the one that is written alike
-/// comes first: 1.0 and 1 are one number.
-///
-/// Nothing is done, and the run is to be applied one by one, when two given rows mean the same row (their texts
-/// differ, their values do not), or when an update that stands for several could have met several rows.
-fn matching(table: &str, relation: &Relation, shape: &Shape, change: &str) -> String {
-    let new: Vec<String> = (0..shape.new.len()).map(|n| format!("s{n}")).collect();
-    let mut old = Vec::new();
-    let mut conditions = Vec::new();
-    let mut same_texts = vec!["true".to_owned()];
-    for (n, &OldColumn { column, null }) in shape.old.iter().enumerate() {
+/// Changes the rows in `chosen`, unless there is a row in one of the tables `obstacles`.
+fn change(target: &Target, relation: &Relation, shape: &Shape, obstacles: &[&str]) -> String {
+    let only = &target.only;
+    let at = target.is_at("t", "c");
+    let unless = obstacles.iter().map(|obstacle| format!("not exists (select from {obstacle})")).collect::<Vec<_>>();
+    let unless = unless.join(" and ");
+    let set = |(index, &column): (usize, &usize)| {
         let column = &relation.columns[column];
-        if null {
-            conditions.push(format!("t.{} is null", quoted(&column.name)));
-        } else {
-            old.push(format!("o{n}, "));
-            let value = cast(column, &format!("old.o{n}"));
-            conditions.extend(equal(column, &value));
-            if column.ty.has_several_texts() {
-                same_texts.push(format!("t.{}::text = ({value})::text", quoted(&column.name)));
-            }
+        format!("{} = {}", quoted(&column.name), cast(column, &format!("new.s{index}")))
+    };
+    match shape.kind {
+        Kind::Update if shape.new.is_empty() => format!("select c.weight from chosen c where {unless}"),
+        Kind::Update => {
+            let set = shape.new.iter().enumerate().map(set).collect::<Vec<_>>().join(", ");
+            format!(
+                "update {only} as t set {set}
+             from chosen c join new on new.n = c.n where {at} and {unless} returning c.weight"
+            )
+        }
+        Kind::Delete | Kind::Insert | Kind::Truncate => {
+            format!("delete from {only} as t using chosen c where {at} and {unless} returning c.weight")
         }
     }
-    let left_out: Vec<String> = relation
-        .columns
-        .iter()
-        .enumerate()
-        .filter(|(index, column)| column.nullable && shape.old.iter().all(|old| old.column != *index))
-        .map(|(_, column)| format!("t.{} is null", quoted(&column.name)))
-        .collect();
-    let (preferred, certain) = match (left_out.is_empty(), shape.nulls) {
-        (true, _) => ("true".to_owned(), "true".to_owned()),
-        // Where NULLs are listed, whatever matches is right.
-        (false, Nulls::Listed) => (left_out.join(" and "), "true".to_owned()),
-        (false, Nulls::LeftOut) => (
-            left_out.join(" and "),
-            format!(
-                "c.preferred or c.matches = 1 or not exists (
-                     select from candidates other
-                     join only {table} as x on x.ctid = other.at join only {table} as y on y.ctid = c.at
-                     where other.n = c.n and (x.*)::text <> (y.*)::text)"
-            ),
-        ),
+}
+
+/// Selects the rows in which the update would give an identity column another value. None: it names no such column.
+fn identity_changes(target: &Target, relation: &Relation, shape: &Shape) -> Option<String> {
+    let differs = |(index, (_, column)): (usize, (usize, usize))| {
+        let column = &relation.columns[column];
+        let value = cast(column, &format!("new.s{}", shape.new.len() + index));
+        format!("t.{} is distinct from {value}", quoted(&column.name))
     };
+    let differs: Vec<String> = shape.identities(relation).enumerate().map(differs).collect();
+    let (only, at, differs) = (&target.only, target.is_at("t", "c"), differs.join(" or "));
+    (!differs.is_empty())
+        .then(|| format!("select 1 from chosen c join new on new.n = c.n join {only} as t on {at} where {differs}"))
+}
+
+/// What the old values say about the row that they identify.
+#[derive(Default)]
+struct Conditions {
+    /// Must hold: the row has these values.
+    needed: Vec<String>,
+    /// Should hold: PostgreSQL generates the columns here, perhaps with a different expression than in the source.
+    likely: Vec<String>,
+    /// The texts are equal, too: 1.0 and 1 are the same number.
+    same_texts: Vec<String>,
+    /// The columns that are left out are NULL.
+    nulls: Vec<String>,
+    /// The names of the arrays of old values, each followed by a comma.
+    arrays: Vec<String>,
+}
+
+impl Conditions {
+    fn new(relation: &Relation, shape: &Shape) -> Self {
+        let generated = |column: usize| relation.columns[column].access == Access::Generated;
+        let only_generated = shape.old.iter().all(|old| generated(old.column));
+        let mut all = Self::default();
+        for (n, &OldColumn { column: index, null }) in shape.old.iter().enumerate() {
+            let column = &relation.columns[index];
+            let is_needed = only_generated || !generated(index);
+            let conditions = if null {
+                vec![format!("t.{} is null", quoted(&column.name))]
+            } else {
+                all.arrays.push(format!("o{n}, "));
+                let value = cast(column, &format!("old.o{n}"));
+                if is_needed && column.ty.has_several_texts() {
+                    all.same_texts.push(format!("t.{}::text = ({value})::text", quoted(&column.name)));
+                }
+                equal(column, &value)
+            };
+            if is_needed { &mut all.needed } else { &mut all.likely }.extend(conditions);
+        }
+        let left_out = |(index, column): &(usize, &Column)| {
+            column.nullable && !generated(*index) && shape.old.iter().all(|old| old.column != *index)
+        };
+        let left_out = relation.columns.iter().enumerate().filter(left_out);
+        all.nulls = left_out.map(|(_, column)| format!("t.{} is null", quoted(&column.name))).collect();
+        all
+    }
+}
+
+fn all(conditions: &[String]) -> String {
+    if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
+}
+
+/// Finds the one row that each tuple of old values identifies, and changes it.
+///
+/// If the old values include generated columns, rows that agree with them rule out rows that do not.
+///
+/// Matching rows that have NULL in the columns that are left out come first, because wal2json's format 1 leaves NULLs
+/// out of the old row. If there are no such rows, the columns that are left out were not part of the key: a matching
+/// row is then the right one only if it is the only one, or if all of them are equal. Among rows with equal values, one
+/// with the same texts comes first.
+///
+/// Nothing is done, and the steps of the run have to be applied one by one, if two tuples of old values identify the
+/// same row (their texts differ, but their values do not), or if an update that stands for several steps matches
+/// several rows.
+fn matching(target: &Target, relation: &Relation, shape: &Shape) -> String {
+    let only = &target.only;
+    let Conditions { needed, likely, same_texts, nulls, arrays } = Conditions::new(relation, shape);
+    let sure = format!(
+        "c.matches = 1 or not exists (
+                 select from candidates other join {only} as x on {} join {only} as y on {}
+                 where other.n = c.n and (x.*)::text <> (y.*)::text
+             )",
+        target.is_at("x", "other"),
+        target.is_at("y", "c"),
+    );
+    let mut certain = Vec::new();
+    if !likely.is_empty() {
+        certain.push(format!("(c.likely or {sure})"));
+    }
+    // If the format lists NULLs, any matching row is the right one.
+    if !nulls.is_empty() && shape.nulls == Nulls::LeftOut {
+        certain.push(format!("(c.preferred or {sure})"));
+    }
     let parameter = |n: usize| format!("${n}::text[], ");
-    // Apart, since a relation has at most 1,664 columns, and a table 1,600.
-    let new_rows = match new.len() {
+    // New and old values are in separate CTEs: a row of a query has at most 1,664 columns, and a table has up to 1,600.
+    let new = shape.new.len() + shape.identities(relation).count();
+    let new_rows = match new {
         0 => String::new(),
         count => format!(
             "new as materialized (select * from unnest({}) with ordinality as new ({}, n)), ",
             (1..=count).map(parameter).collect::<String>().trim_end_matches(", "),
-            new.join(", ")
+            (0..count).map(|n| format!("s{n}")).collect::<Vec<_>>().join(", ")
         ),
     };
-    let weight = new.len() + old.len() + 1;
-    let parameters: String = (new.len() + 1..weight).map(parameter).collect();
+    let weight = new + arrays.len() + 1;
+    let likely_column =
+        if likely.is_empty() { String::new() } else { format!(", ({}) is true as likely", all(&likely)) };
+    let mut candidates = format!(
+        "select old.n, old.weight, {}, {} as preferred, {} as same_texts{likely_column}
+             from old join {only} as t on {}",
+        target.place(),
+        all(&nulls),
+        all(&same_texts),
+        all(&needed),
+    );
+    if !likely.is_empty() {
+        candidates = format!(
+            "select * from (
+                 select *, bool_or(likely) over (partition by n) as some_likely from ({candidates}) as c
+             ) as c where likely or not some_likely"
+        );
+    }
+    let (moved, obstacles, has_moved) = match identity_changes(target, relation, shape) {
+        Some(moved) => {
+            (format!("moved as materialized ({moved}), "), &["clash", "moved"][..], "exists (select from moved)")
+        }
+        None => (String::new(), &["clash"][..], "false"),
+    };
     format!(
         "with {new_rows}old as materialized (
-             select * from unnest({parameters}${weight}::integer[]) with ordinality as old ({names}weight, n)
+             select * from unnest({parameters}${weight}::integer[]) with ordinality as old ({arrays}weight, n)
          ), candidates as materialized (
-             select old.n, old.weight, t.ctid as at, {preferred} as preferred, {same_texts} as same_texts,
-                    count(*) over (partition by old.n) as matches
-             from old join only {table} as t on {conditions}
+             select *, count(*) over (partition by n) as matches from ({candidates}) as c
          ), chosen as materialized (
              select * from (
-                 select distinct on (n) * from candidates order by n, preferred desc, same_texts desc, at
+                 select distinct on (n) * from candidates order by n, preferred desc, same_texts desc, {place}
              ) as c where {certain}
          ), clash as materialized (
-             select 1 from chosen group by at having count(*) > 1
+             select 1 from chosen group by {place} having count(*) > 1
              union all
              select 1 from chosen where weight > 1 and matches > 1
-         ), changed as (
-             {change} returning c.weight
+         ), {moved}changed as (
+             {change}
          )
-         select coalesce(sum(weight), 0)::bigint, exists (select from clash) from changed",
-        names = old.concat(),
-        conditions = conditions.join(" and "),
-        same_texts = same_texts.join(" and "),
+         select coalesce(sum(weight), 0)::bigint, exists (select from clash), {has_moved} from changed",
+        parameters = (new + 1..weight).map(parameter).collect::<String>(),
+        arrays = arrays.concat(),
+        place = target.place_columns(),
+        certain = all(&certain),
+        change = change(target, relation, shape, obstacles),
     )
 }
 
-/// That the column has this value.
+/// The conditions that the column has this value.
 fn equal(column: &Column, value: &str) -> Vec<String> {
     let name = quoted(&column.name);
     if !column.ty.has_equality() {
@@ -149,7 +275,7 @@ fn equal(column: &Column, value: &str) -> Vec<String> {
     }
     let mut conditions = vec![format!("t.{name} = {value}")];
     if column.ty.index_part() == Some(IndexPart::Prefix) {
-        // What our own index knows of it.
+        // Lets our own index, which holds only this prefix, find it.
         conditions.push(format!("{} = {}", prefix(&format!("t.{name}")), prefix(value)));
     }
     conditions

@@ -1,26 +1,27 @@
-//! Types as change sets give them: `character varying(30)`, `VARCHAR(30)`, `_int4`, `timestamp(3) with time zone`.
+//! Parses types as change sets give them: `character varying(30)`, `VARCHAR(30)`, `_int4`,
+//! `timestamp(3) with time zone`.
 //!
-//! They come from strangers. A given text is either one of the spellings below, of which SQL sees only our own words
-//! and numbers, or a name to look up, which PostgreSQL sees only as a bound value ([`Parsed::Other`]).
+//! They come from strangers. A text is either one of the spellings below, from which only our own words and numbers get
+//! into SQL, or a name to look up, which PostgreSQL gets as a bound value ([`Parsed::Other`]).
 
 use super::types::{Type, own};
 
-/// What a given text turns out to be.
+/// What a given text means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Parsed {
-    /// A type of PostgreSQL's own.
-    Own(Given),
-    /// A type that may have been made in the database: an enum, a domain, an extension's.
+    /// A built-in type.
+    BuiltIn(Given),
+    /// A type that someone may have created: an enum, a domain, an extension's type.
     Other(Other),
 }
 
 /// A given type that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Given {
-    /// What a new column gets.
+    /// The type that a new column gets.
     pub(super) ty: Type,
-    /// wal2json takes the quotes off `"char"`, which leaves the SQL name of `character(1)`: both may be meant. A new
-    /// column becomes the latter, which refuses a longer text where the former would cut it.
+    /// wal2json removes the quotes of `"char"`, which leaves the SQL name of `character(1)`, so the text can mean either.
+    /// A new column gets the latter: it refuses a longer text, which the former would cut.
     pub(super) or: Option<Type>,
 }
 
@@ -35,30 +36,30 @@ impl Given {
 pub(super) struct Other {
     pub(super) schema: Option<String>,
     pub(super) name: String,
-    /// In the form of SQL: `('Point',4326)`, or empty.
+    /// As SQL writes them: `('Point',4326)`, or empty.
     pub(super) modifiers: String,
     pub(super) array: bool,
 }
 
-/// Longer than any type's text that PostgreSQL prints: schema, name, quotes, modifiers.
+/// More than PostgreSQL needs for any type: schema, name, quotes, modifiers.
 const LONGEST_BYTES: usize = 512;
 const NAME_BYTES: usize = 63;
 
-/// Reads a type's text. `None`: it cannot be a type.
+/// Parses a type's text. Returns `None` if it cannot be a type.
 pub(super) fn parse(text: &str) -> Option<Parsed> {
     if text.len() > LONGEST_BYTES || text.contains('\0') {
         return None;
     }
     let (text, array) = without_array(text.trim());
     let sql_name = text.strip_prefix("pg_catalog.").unwrap_or(text);
-    own_type(sql_name, array)
-        .map(Parsed::Own)
+    built_in_type(sql_name, array)
+        .map(Parsed::BuiltIn)
         // The catalogue's name of an array type.
-        .or_else(|| own_type(sql_name.strip_prefix('_')?, true).map(Parsed::Own))
+        .or_else(|| built_in_type(sql_name.strip_prefix('_')?, true).map(Parsed::BuiltIn))
         .or_else(|| other_type(text, array).map(Parsed::Other))
 }
 
-/// PostgreSQL keeps neither the number of dimensions nor their lengths.
+/// Removes an array's brackets. PostgreSQL stores neither the number of dimensions nor their lengths.
 fn without_array(mut text: &str) -> (&str, bool) {
     let mut array = false;
     while let Some((element, length)) = text.strip_suffix(']').and_then(|text| text.rsplit_once('[')) {
@@ -70,7 +71,7 @@ fn without_array(mut text: &str) -> (&str, bool) {
     (text, array)
 }
 
-fn own_type(text: &str, array: bool) -> Option<Given> {
+fn built_in_type(text: &str, array: bool) -> Option<Given> {
     let (words, modifiers) = words_and_modifiers(text)?;
     let modifiers = modifiers.as_deref();
     let type_of = |name: &str, modifiers: &str| Type::own(name, modifiers, array);
@@ -80,7 +81,7 @@ fn own_type(text: &str, array: bool) -> Option<Given> {
         Some([length]) => type_of(name, &format!("({length})")),
         Some(_) => None,
     };
-    // More than microseconds is less: PostgreSQL warns, and takes 6.
+    // PostgreSQL reduces a precision beyond microseconds to 6, with a warning.
     let time = |name: &str| match modifiers {
         None => type_of(name, ""),
         Some([precision]) if *precision >= 0 => type_of(name, &format!("({})", precision.min(&6))),
@@ -121,7 +122,7 @@ fn own_type(text: &str, array: bool) -> Option<Given> {
         interval if interval == "interval" || interval.starts_with("interval ") => {
             interval_type(interval.trim_start_matches("interval"), modifiers, array)
         }
-        // A name that the catalogue has and SQL takes as it is, such as text, uuid or int4.
+        // A catalogue name that is also valid SQL, such as text, uuid or int4.
         name => own(name).and_then(|_| plain(name)),
     }?;
     let or = if words == "char" && modifiers.is_none() { type_of("char", "") } else { None };
@@ -156,7 +157,7 @@ fn interval_type(fields: &str, modifiers: Option<&[i32]>, array: bool) -> Option
     }
 }
 
-/// `timestamp (3) with  time zone` as its words, lower-case with one space between, and the numbers in its brackets.
+/// Splits `timestamp (3) with  time zone` into its words, in lower case with single spaces, and the numbers in brackets.
 fn words_and_modifiers(text: &str) -> Option<(String, Option<Vec<i32>>)> {
     let (head, modifiers, tail) = match text.split_once('(') {
         None => (text, None, ""),
@@ -171,8 +172,8 @@ fn words_and_modifiers(text: &str) -> Option<(String, Option<Vec<i32>>)> {
     (!words.is_empty() && words.iter().all(word)).then(|| (words.join(" ").to_ascii_lowercase(), modifiers))
 }
 
-/// `mood`, `public.mood`, `public."My mood"`, `geometry(Point,4326)`; and, since wal2json takes the quotes off a name
-/// that begins with one, any other text as the name itself.
+/// Parses `mood`, `public.mood`, `public."My mood"` or `geometry(Point,4326)`. Any other text is itself the name, because
+/// wal2json removes the quotes of a name that starts with one.
 fn other_type(text: &str, array: bool) -> Option<Other> {
     let fits = |name: &str| !name.is_empty() && name.len() <= NAME_BYTES;
     let named = || {
@@ -191,7 +192,7 @@ fn other_type(text: &str, array: bool) -> Option<Other> {
     named().or_else(literal).filter(|other| fits(&other.name) && other.schema.as_deref().is_none_or(fits))
 }
 
-/// An identifier, quoted or plain, and what follows it.
+/// Parses an identifier, quoted or plain, and returns what follows it.
 fn identifier(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').unwrap_or(text.len());
@@ -212,7 +213,7 @@ fn identifier(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// Numbers, and words as literals, so that none of them is a keyword.
+/// Parses modifiers: numbers, and words, which become literals so that none of them is a keyword.
 fn other_modifiers(list: &str) -> Option<String> {
     let modifier = |text: &str| match text.trim().parse::<i32>() {
         Ok(number) => Some(number.to_string()),
@@ -234,7 +235,7 @@ mod tests {
 
     fn sql(text: &str) -> Option<String> {
         match parse(text)? {
-            Parsed::Own(given) => Some(given.ty.sql()),
+            Parsed::BuiltIn(given) => Some(given.ty.sql()),
             Parsed::Other(_) => None,
         }
     }
@@ -311,7 +312,7 @@ mod tests {
             text in r#"(int|varchar|interval|numeric|time|_|"|'|;|--|\(|\)|,|[0-9-]| |\[|\]|\.|day|second|é){0,12}"#
         ) {
             let written = match parse(&text) {
-                Some(Parsed::Own(given)) => given.ty.sql(),
+                Some(Parsed::BuiltIn(given)) => given.ty.sql(),
                 Some(Parsed::Other(other)) => other.modifiers.replace('\'', ""),
                 None => String::new(),
             };

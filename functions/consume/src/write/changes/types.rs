@@ -1,4 +1,4 @@
-//! What is known of a column's type: how SQL writes it, whether its values can be compared, whether they fit an index.
+//! Properties of a column's type: how SQL writes it, whether its values can be compared, whether they fit an index.
 
 use shared::contract::quoted;
 
@@ -8,31 +8,33 @@ const CATALOGUE: &str = "pg_catalog";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Type {
     pub(super) schema: String,
-    /// The catalogue's name, of an array the element's.
+    /// Its name in the catalogue; for an array, the name of the element type.
     pub(super) name: String,
     /// As SQL writes them behind the name: `(10,2)`, ` day to second(3)`.
     pub(super) modifiers: String,
     pub(super) array: bool,
     /// Made by `create type … as enum`.
     pub(super) enumeration: bool,
+    /// An integer type, or a domain over one.
+    pub(super) integer: bool,
 }
 
-/// How a column takes part in an index.
+/// What an index holds of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IndexPart {
-    /// As it is; a value takes at most so many bytes.
+    /// The value, which takes at most this many bytes.
     Whole(usize),
-    /// Its first characters: an index refuses a long value, and the row with it.
+    /// Its first characters: if a value is too long for an index, PostgreSQL refuses the whole row.
     Prefix,
-    /// Only its hash: nothing is known of its length.
+    /// Its hash, since its length is not limited.
     Hash,
 }
 
-/// How many characters of a text an index holds.
+/// The number of characters of a text that an index holds.
 pub(super) const PREFIX_CHARACTERS: usize = 128;
 const LONGEST_CHARACTER_BYTES: usize = 4;
 
-/// The bytes of a [`IndexPart::Prefix`].
+/// The maximum number of bytes in an [`IndexPart::Prefix`].
 pub(super) const PREFIX_BYTES: usize = PREFIX_CHARACTERS * LONGEST_CHARACTER_BYTES;
 
 /// How long a value is.
@@ -43,76 +45,79 @@ enum Length {
     Any,
 }
 
-/// A type of PostgreSQL's own, whose input functions are known to call a wrong value one (SQLSTATE class 22).
+/// A built-in type whose input function reports a wrong value by SQLSTATE class 22.
 #[derive(Debug)]
-pub(super) struct Own {
+pub(super) struct BuiltIn {
     name: &'static str,
     equality: bool,
     length: Length,
 }
 
-const fn of(name: &'static str, length: Length) -> Own {
-    Own { name, equality: true, length }
+const fn built_in_type(name: &'static str, length: Length) -> BuiltIn {
+    BuiltIn { name, equality: true, length }
 }
 
 /// Without an operator `=`.
-const fn incomparable(name: &'static str) -> Own {
-    Own { name, equality: false, length: Length::Any }
+const fn incomparable(name: &'static str) -> BuiltIn {
+    BuiltIn { name, equality: false, length: Length::Any }
 }
 
-const OWN: &[Own] = &[
-    of("bit", Length::Any),
-    of("bool", Length::Bytes(1)),
-    of("bpchar", Length::Text),
-    of("bytea", Length::Any),
-    of("char", Length::Bytes(1)),
-    of("cidr", Length::Bytes(24)),
-    of("date", Length::Bytes(4)),
-    of("datemultirange", Length::Any),
-    of("daterange", Length::Any),
-    of("float4", Length::Bytes(4)),
-    of("float8", Length::Bytes(8)),
-    of("inet", Length::Bytes(24)),
-    of("int2", Length::Bytes(2)),
-    of("int4", Length::Bytes(4)),
-    of("int4multirange", Length::Any),
-    of("int4range", Length::Any),
-    of("int8", Length::Bytes(8)),
-    of("int8multirange", Length::Any),
-    of("int8range", Length::Any),
-    of("interval", Length::Bytes(16)),
+const OWN: &[BuiltIn] = &[
+    built_in_type("bit", Length::Any),
+    built_in_type("bool", Length::Bytes(1)),
+    built_in_type("bpchar", Length::Text),
+    built_in_type("bytea", Length::Any),
+    built_in_type("char", Length::Bytes(1)),
+    built_in_type("cidr", Length::Bytes(24)),
+    built_in_type("date", Length::Bytes(4)),
+    built_in_type("datemultirange", Length::Any),
+    built_in_type("daterange", Length::Any),
+    built_in_type("float4", Length::Bytes(4)),
+    built_in_type("float8", Length::Bytes(8)),
+    built_in_type("inet", Length::Bytes(24)),
+    built_in_type("int2", Length::Bytes(2)),
+    built_in_type("int4", Length::Bytes(4)),
+    built_in_type("int4multirange", Length::Any),
+    built_in_type("int4range", Length::Any),
+    built_in_type("int8", Length::Bytes(8)),
+    built_in_type("int8multirange", Length::Any),
+    built_in_type("int8range", Length::Any),
+    built_in_type("interval", Length::Bytes(16)),
     incomparable("json"),
-    of("jsonb", Length::Any),
-    of("macaddr", Length::Bytes(8)),
-    of("macaddr8", Length::Bytes(8)),
-    of("money", Length::Bytes(8)),
-    of("name", Length::Bytes(64)),
-    of("numeric", Length::Any),
-    of("nummultirange", Length::Any),
-    of("numrange", Length::Any),
-    of("oid", Length::Bytes(4)),
-    of("pg_lsn", Length::Bytes(8)),
-    of("text", Length::Text),
-    of("time", Length::Bytes(8)),
-    of("timestamp", Length::Bytes(8)),
-    of("timestamptz", Length::Bytes(8)),
-    of("timetz", Length::Bytes(12)),
-    of("tsmultirange", Length::Any),
-    of("tsrange", Length::Any),
-    of("tstzmultirange", Length::Any),
-    of("tstzrange", Length::Any),
-    of("uuid", Length::Bytes(16)),
-    of("varbit", Length::Any),
-    of("varchar", Length::Text),
+    built_in_type("jsonb", Length::Any),
+    built_in_type("macaddr", Length::Bytes(8)),
+    built_in_type("macaddr8", Length::Bytes(8)),
+    built_in_type("money", Length::Bytes(8)),
+    built_in_type("name", Length::Bytes(64)),
+    built_in_type("numeric", Length::Any),
+    built_in_type("nummultirange", Length::Any),
+    built_in_type("numrange", Length::Any),
+    built_in_type("oid", Length::Bytes(4)),
+    built_in_type("pg_lsn", Length::Bytes(8)),
+    built_in_type("text", Length::Text),
+    built_in_type("time", Length::Bytes(8)),
+    built_in_type("timestamp", Length::Bytes(8)),
+    built_in_type("timestamptz", Length::Bytes(8)),
+    built_in_type("timetz", Length::Bytes(12)),
+    built_in_type("tsmultirange", Length::Any),
+    built_in_type("tsrange", Length::Any),
+    built_in_type("tstzmultirange", Length::Any),
+    built_in_type("tstzrange", Length::Any),
+    built_in_type("uuid", Length::Bytes(16)),
+    built_in_type("varbit", Length::Any),
+    built_in_type("varchar", Length::Text),
 ];
 
-/// A type of PostgreSQL's own by the catalogue's name.
-pub(super) fn own(name: &str) -> Option<&'static Own> {
+/// The types whose input functions only read digits.
+const INTEGERS: [&str; 4] = ["int2", "int4", "int8", "oid"];
+
+/// Finds a built-in type by the catalogue's name.
+pub(super) fn own(name: &str) -> Option<&'static BuiltIn> {
     OWN.binary_search_by_key(&name, |own| own.name).ok().map(|index| &OWN[index])
 }
 
 impl Type {
-    /// A type of PostgreSQL's own; none of this name is none.
+    /// The built-in type with this name, if there is one.
     pub(super) fn own(name: &str, modifiers: &str, array: bool) -> Option<Self> {
         own(name).map(|own| Self {
             schema: CATALOGUE.to_owned(),
@@ -120,18 +125,19 @@ impl Type {
             modifiers: modifiers.to_owned(),
             array,
             enumeration: false,
+            integer: !array && INTEGERS.contains(&own.name),
         })
     }
 
-    fn properties(&self) -> Option<&'static Own> {
+    fn properties(&self) -> Option<&'static BuiltIn> {
         if self.schema == CATALOGUE { own(&self.name) } else { None }
     }
 
-    pub(super) fn is_own(&self) -> bool {
+    pub(super) fn is_built_in(&self) -> bool {
         self.properties().is_some()
     }
 
-    /// As SQL defines a column.
+    /// Writes it as in a column's definition.
     pub(super) fn sql(&self) -> String {
         let array = if self.array { "[]" } else { "" };
         if self.schema == CATALOGUE && self.name == "interval" {
@@ -141,34 +147,35 @@ impl Type {
         format!("{}.{}{}{array}", quoted(&self.schema), quoted(&self.name), self.modifiers)
     }
 
-    /// As a text is cast to it. Without its modifiers: an explicit cast would cut what is too long for the column,
-    /// the assignment then refuses it.
+    /// Writes it as the target of a cast, without modifiers: an explicit cast to `varchar(3)` cuts a longer text, while
+    /// the assignment to the column refuses it.
     pub(super) fn cast(&self) -> String {
         format!("{}.{}{}", quoted(&self.schema), quoted(&self.name), if self.array { "[]" } else { "" })
     }
 
-    /// wal2json writes it as hex digits without `\x`.
+    /// Whether it is `bytea`, whose values wal2json writes as hex digits without `\x`.
     pub(super) fn is_bytea(&self) -> bool {
         !self.array && self.schema == CATALOGUE && self.name == "bytea"
     }
 
-    /// Whether `=` compares it; else its text is compared. An extension's `=` may be missing, or out of sight.
+    /// Whether `=` compares its values. Otherwise their texts are compared: an extension's `=` can be missing, or outside
+    /// the search path.
     pub(super) fn has_equality(&self) -> bool {
         self.enumeration || self.properties().is_some_and(|own| own.equality)
     }
 
-    /// Whether values that are equal may be written differently, such as 1 and 1.0.
+    /// Whether equal values can have different texts, as 1 and 1.0 do.
     pub(super) fn has_several_texts(&self) -> bool {
         match self.name.as_str() {
-            "numeric" => self.is_own() && self.modifiers.is_empty(),
-            "float4" | "float8" | "interval" | "jsonb" | "nummultirange" | "numrange" => self.is_own(),
+            "numeric" => self.is_built_in() && self.modifiers.is_empty(),
+            "float4" | "float8" | "interval" | "jsonb" | "nummultirange" | "numrange" => self.is_built_in(),
             _ => false,
         }
     }
 
-    /// Whether a value that it does not take is known to be told by SQLSTATE class 22.
+    /// Whether it reports a wrong value by SQLSTATE class 22.
     pub(super) fn tells_wrong_values(&self) -> bool {
-        self.enumeration || self.is_own()
+        self.enumeration || self.is_built_in()
     }
 
     pub(super) fn index_part(&self) -> Option<IndexPart> {
@@ -206,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_takes_what_is_short_as_it_is() {
+    fn an_index_holds_short_values_whole() {
         let part = |name: &str, modifiers: &str| Type::own(name, modifiers, false).and_then(|ty| ty.index_part());
         assert_eq!(part("int4", ""), Some(IndexPart::Whole(4)));
         assert_eq!(part("varchar", "(36)"), Some(IndexPart::Whole(144)));

@@ -5,6 +5,18 @@ select w.position,
        t.typname::text as type_name,
        t.oid <> found.oid as type_array,
        t.typtype = 'e' as type_enumeration,
+       case
+           when t.oid <> found.oid then false
+           when t.typtype <> 'd' then t.oid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype)
+           else (
+               with recursive under (type, domain_of) as (
+                   select t.oid, t.typbasetype
+                   union all
+                   select b.oid, b.typbasetype from under join pg_type b on b.oid = under.domain_of
+               )
+               select bool_or(type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype)) from under
+           )
+       end as type_integer,
        t.typmodin <> 0 as takes_modifiers,
        -- Neither a pseudo-type nor, since a table can not be part of itself, a row type.
        t.typisdefined

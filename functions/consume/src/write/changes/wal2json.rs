@@ -1,8 +1,8 @@
-//! A change set as wal2json writes it (<https://github.com/eulerto/wal2json>), format 1 or 2, as operations. What the
-//! stream's schema has checked is relied on only so far that a set which breaks it is refused.
+//! Reads a change set as wal2json writes it (<https://github.com/eulerto/wal2json>), in format 1 or 2, into operations.
+//! The stream's schema has checked the set already; one that breaks it all the same is rejected as malformed.
 
 use serde_json::{Map, Value};
-use shared::dead_letter::Rejection;
+use shared::ledger::Rejection;
 
 use super::fault::{self, Fault};
 
@@ -20,7 +20,7 @@ pub(super) struct Operation<'d> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Action<'d> {
     Insert(Vec<Cell<'d>>),
-    /// The columns that are not there keep their values: wal2json leaves out a TOAST value that did not change.
+    /// Columns that are missing keep their values: wal2json leaves out a TOAST value that did not change.
     Update {
         new: Vec<Cell<'d>>,
         old: Old<'d>,
@@ -36,14 +36,14 @@ pub(super) struct Cell<'d> {
     pub(super) value: Text<'d>,
 }
 
-/// What is known of the row before: its key, or under replica identity full all of it. wal2json does not say which.
+/// The row before the change: its key, or under replica identity full all of it. wal2json does not say which.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Old<'d> {
     pub(super) cells: Vec<Cell<'d>>,
     pub(super) nulls: Nulls,
 }
 
-/// What becomes of a NULL in the row before.
+/// How a format writes a NULL in the row before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Nulls {
     /// Format 1 leaves it out.
@@ -52,8 +52,37 @@ pub(super) enum Nulls {
     Listed,
 }
 
+/// A change set and its place in the source's transactions.
+#[derive(Debug)]
+pub(super) struct Set<'d> {
+    /// Its operations, or why it has none.
+    pub(super) operations: Result<Vec<Operation<'d>>, Rejection>,
+    pub(super) border: Border<'d>,
+}
+
+/// Where a set stands between the source's transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Border<'d> {
+    /// A transaction of its own (format 1), or the beginning or end of one (`B` and `C`).
+    Here,
+    /// Part of the transaction with this number, which wal2json gives if it is asked to (`include-xids`).
+    Part(Option<&'d str>),
+}
+
+/// Reads a change set.
+pub(super) fn read(set: &Value) -> Set<'_> {
+    let border = match set.get("action").and_then(Value::as_str) {
+        None | Some("B" | "C") => Border::Here,
+        Some(_) => Border::Part(match set.get("xid") {
+            Some(Value::Number(xid)) => Some(xid.as_str()),
+            None | Some(Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => None,
+        }),
+    };
+    Set { operations: operations(set), border }
+}
+
 /// The operations of a set, in order. `message`, `B`, `C` and `M` have none.
-pub(super) fn operations(set: &Value) -> Result<Vec<Operation<'_>>, Rejection> {
+fn operations(set: &Value) -> Result<Vec<Operation<'_>>, Rejection> {
     match set.get("change") {
         Some(Value::Array(changes)) => {
             let mut operations = Vec::with_capacity(changes.len());
@@ -104,7 +133,7 @@ fn operation<'d>(change: &'d Value, action: Action<'d>) -> Result<Operation<'d>,
     Ok(Operation { schema: optional_text(change.get("schema"))?, table: text(change, "table")?, action })
 }
 
-/// Format 1's lists of names, types (these may be missing as a whole) and values.
+/// Reads format 1's lists of names, types and values. The list of types can be missing.
 fn lists<'d>(of: &'d Value, [names, types, values]: [&str; 3]) -> Result<Vec<Cell<'d>>, Fault> {
     let list = |name: &str| of.get(name).and_then(Value::as_array);
     let (names, values) = (list(names).ok_or(fault::MALFORMED)?, list(values).ok_or(fault::MALFORMED)?);
@@ -125,7 +154,7 @@ fn lists<'d>(of: &'d Value, [names, types, values]: [&str; 3]) -> Result<Vec<Cel
     names.iter().enumerate().map(cell).collect()
 }
 
-/// Format 2's list of objects.
+/// Reads format 2's list of objects.
 fn objects<'d>(of: &'d Value, member: &str) -> Result<Vec<Cell<'d>>, Fault> {
     let cell = |column: &'d Value| {
         Ok(Cell {
@@ -137,7 +166,7 @@ fn objects<'d>(of: &'d Value, member: &str) -> Result<Vec<Cell<'d>>, Fault> {
     of.get(member).and_then(Value::as_array).ok_or(fault::MALFORMED)?.iter().map(cell).collect()
 }
 
-/// Numbers keep the digits they were written with.
+/// Reads a value. Numbers keep their digits.
 fn value(value: Option<&Value>) -> Result<Text<'_>, Fault> {
     match value.ok_or(fault::MALFORMED)? {
         Value::Null => Ok(None),

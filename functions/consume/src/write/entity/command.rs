@@ -1,12 +1,12 @@
-//! A command, read from its event.
+//! Reads a command from its event.
 
 use serde_json::Value;
-use shared::contract::{Contract, Entity};
+use shared::contract::{Contract, Entity, Source, canonical, composed};
 
 use crate::candidate::Candidate;
 use crate::write::rows::{Cell, NULL, cells};
 
-/// What a command does.
+/// A command's operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Create,
@@ -18,13 +18,13 @@ pub(super) enum Operation {
 #[derive(Debug)]
 pub(super) struct Command<'a> {
     pub(super) operation: Operation,
-    /// The entity's key: its value, or several as a JSON array.
+    /// The entity's key: a single value, or several as a JSON array.
     pub(super) key: String,
     /// The key of the parent that it names.
     pub(super) parent: Option<String>,
     /// A cell for each column.
     pub(super) cells: Vec<Cell<'a>>,
-    /// Whether the event names each column's value.
+    /// For each column, whether the command sets it: to a value in the event, or to the record's metadata.
     pub(super) given: Vec<bool>,
 }
 
@@ -38,23 +38,32 @@ impl<'a> Command<'a> {
             operation: match event.get("op").and_then(Value::as_str) {
                 Some("update") => Operation::Update,
                 Some("delete") => Operation::Delete,
-                // Contracts of this mode leave `create` to be said or not.
+                // In this mode's contracts, `create` is the default.
                 Some(_) | None => Operation::Create,
             },
             key: contract.record_key(event).unwrap_or_default().into_owned(),
-            parent: entity.parent.as_ref().and_then(|parent| match columns[parent.column].from.get(event)? {
-                Value::Null => None,
-                Value::String(text) => Some(text.clone()),
-                other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                    Some(other.to_string())
+            parent: entity.parent.as_ref().and_then(|parent| {
+                match columns[parent.column].from.pointer()?.get(event)? {
+                    Value::Null => None,
+                    Value::String(text) => Some(composed(text).into_owned()),
+                    other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                        Some(canonical::text(other))
+                    }
                 }
             }),
             cells,
-            given: columns.iter().map(|column| column.from.get(event).is_some()).collect(),
+            given: columns.iter().map(|column| is_given(&column.from, event)).collect(),
         }
     }
 
     pub(super) fn is_delete(&self) -> bool {
         self.operation == Operation::Delete
+    }
+}
+
+fn is_given(source: &Source, event: &Value) -> bool {
+    match source {
+        Source::Event(pointer) => pointer.get(event).is_some(),
+        Source::Meta(_) => true,
     }
 }

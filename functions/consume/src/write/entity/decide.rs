@@ -1,32 +1,38 @@
-//! What commands come to: each is decided in the order of offsets against what is there and what those before it did.
+//! Decides each command, in offset order, against existing rows and earlier commands.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use shared::contract::Entity;
-use shared::dead_letter::Rejection;
+use shared::ledger::Rejection;
 
 use super::command::{Command, Operation};
 use crate::write::rows::{Cell, NULL};
+use crate::write::version;
 
-/// What is there before the commands.
+/// The state before the commands.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct Before {
     /// Keys that exist.
     pub(super) existing: HashSet<String>,
+    /// If the contract has a version, the version cell of each existing row and of each recently deleted one.
+    pub(super) versions: HashMap<String, Vec<u8>>,
     /// Keys for which commands are waiting, with the parent that they wait for.
     pub(super) queued: HashMap<String, String>,
     /// Parents that exist.
     pub(super) parents: HashSet<String>,
-    /// Keys to which children belong.
+    /// Keys that have children.
     pub(super) with_children: HashSet<String>,
 }
 
-/// What the commands come to.
+/// The result of the commands.
 #[derive(Debug)]
 pub(super) struct Decided<'c> {
     /// Each entity that was touched, by key.
     pub(super) rows: BTreeMap<&'c str, Row<'c>>,
     pub(super) rejected: Vec<(usize, Rejection)>,
+    /// Commands whose entity has a higher version.
+    pub(super) superseded: Vec<usize>,
     /// Commands that wait, with the parent's key.
     pub(super) waiting: Vec<(usize, String)>,
 }
@@ -37,15 +43,24 @@ pub(super) struct Row<'c> {
     pub(super) key: &'c str,
     /// A cell for each key column.
     pub(super) key_cells: Vec<Cell<'c>>,
-    /// What is set in each column; none: left as it is.
+    /// The new value of each column; `None` leaves it unchanged.
     pub(super) cells: Vec<Option<Cell<'c>>>,
+    /// The cell of its version, where the contract has one: an entity that was deleted keeps it.
+    version: Option<Vec<u8>>,
     existed: bool,
     exists: bool,
+    /// The last of these commands that took effect deleted it.
+    is_gone: bool,
     /// Created by these commands, perhaps in place of one that they deleted.
     is_new: bool,
 }
 
 impl Row<'_> {
+    /// Returns the version that outlives the row, if these commands have deleted it and it had one.
+    pub(super) fn last_version(&self) -> Option<Cell<'_>> {
+        self.version.as_deref().filter(|version| self.is_gone && *version != NULL)
+    }
+
     pub(super) fn is_deleted(&self) -> bool {
         self.existed && (!self.exists || self.is_new)
     }
@@ -60,11 +75,16 @@ impl Row<'_> {
 }
 
 /// Decides the commands in their order.
-pub(super) fn decide<'c>(entity: &Entity, commands: &'c [Command<'_>], known: Known) -> Decided<'c> {
+pub(super) fn decide<'c>(entity: &Entity, commands: &'c [Command<'_>], known: Before) -> Decided<'c> {
+    // The last column of the key is the entity's own name; the others are its parent's.
+    let name = entity.key.last().and_then(|&column| entity.landing.columns[column].from.pointer());
+    let name = name.map_or("", |pointer| pointer.as_str());
+    let rejection = |code: &str, reason: &str| Rejection::new(code, reason).at(name);
     let mut queued = known.queued;
-    let mut decided = Decided { rows: BTreeMap::new(), rejected: Vec::new(), waiting: Vec::new() };
+    let mut decided =
+        Decided { rows: BTreeMap::new(), rejected: Vec::new(), superseded: Vec::new(), waiting: Vec::new() };
     for (index, command) in commands.iter().enumerate() {
-        // Whatever is about an entity that waits comes after what it waits with.
+        // If commands for the entity are waiting, further ones queue behind them.
         if let Some(parent) = queued.get(&command.key) {
             decided.waiting.push((index, parent.clone()));
             continue;
@@ -74,10 +94,17 @@ pub(super) fn decide<'c>(entity: &Entity, commands: &'c [Command<'_>], known: Kn
             key: &command.key,
             key_cells: entity.key.iter().map(|&column| command.cells[column]).collect(),
             cells: vec![None; command.cells.len()],
+            version: known.versions.get(&command.key).cloned(),
             existed,
             exists: existed,
+            is_gone: false,
             is_new: false,
         });
+        let is_repeated = command.operation == Operation::Create && row.exists;
+        if !is_repeated && row.exceeds(entity, command) {
+            decided.superseded.push(index);
+            continue;
+        }
         let missing_parent = command.parent.as_ref().filter(|parent| !known.parents.contains(*parent));
         match (command.operation, row.exists, missing_parent) {
             (Operation::Create, true, _) => {
@@ -92,7 +119,9 @@ pub(super) fn decide<'c>(entity: &Entity, commands: &'c [Command<'_>], known: Kn
             }
             (Operation::Create, false, None) => {
                 row.exists = true;
+                row.is_gone = false;
                 row.is_new = true;
+                row.version = entity.version.map(|column| command.cells[column].to_vec());
                 row.cells = command.cells.iter().map(|&cell| Some(cell)).collect();
             }
             (Operation::Update, true, None) => {
@@ -101,13 +130,16 @@ pub(super) fn decide<'c>(entity: &Entity, commands: &'c [Command<'_>], known: Kn
                 {
                     row.cells[column] = Some(cell);
                 }
+                row.version = entity.version.map(|column| command.cells[column].to_vec());
             }
             (Operation::Delete, true, _) if known.with_children.contains(&command.key) => {
-                decided.rejected.push((index, rejection("has_children", "others belong to it")));
+                decided.rejected.push((index, rejection("has_children", "other entities belong to it")));
             }
             (Operation::Delete, true, _) => {
                 row.exists = false;
+                row.is_gone = true;
                 row.is_new = false;
+                row.version = entity.version.map(|column| command.cells[column].to_vec());
                 row.cells.fill(None);
             }
         }
@@ -116,14 +148,16 @@ pub(super) fn decide<'c>(entity: &Entity, commands: &'c [Command<'_>], known: Kn
 }
 
 impl<'c> Row<'c> {
-    /// A cell for each column of a new row.
+    /// Returns whether its version is higher than the command's.
+    fn exceeds(&self, entity: &Entity, command: &Command<'_>) -> bool {
+        let (Some(column), Some(version)) = (entity.version, &self.version) else { return false };
+        version::compare(entity.landing.columns[column].ty, version, command.cells[column]) == Ordering::Greater
+    }
+
+    /// Returns a cell for each column of a new row.
     pub(super) fn new_cells(&self) -> impl Iterator<Item = Cell<'c>> {
         self.cells.iter().map(|cell| cell.unwrap_or(NULL))
     }
-}
-
-fn rejection(code: &str, reason: &str) -> Rejection {
-    Rejection { code: code.to_owned(), reason: reason.to_owned() }
 }
 
 #[cfg(test)]
@@ -132,7 +166,7 @@ mod tests {
     use shared::contract::{Mode, Registry};
 
     /// Decides commands about countries, given as operation, name, continent and population.
-    fn outcome(commands: &[(Operation, &str, Option<&str>, Option<u8>)], known: Known) -> String {
+    fn outcome(commands: &[(Operation, &str, Option<&str>, Option<u8>)], known: Before) -> String {
         let Ok(registry) = Registry::load(None) else { return "no registry".to_owned() };
         let Some(Mode::Entity(entity)) = registry.stream("country").map(|contract| &contract.mode) else {
             return "no entity".to_owned();
@@ -173,18 +207,18 @@ mod tests {
         lines.join(", ")
     }
 
-    fn known(existing: &[&str], parents: &[&str]) -> Known {
-        Known {
+    fn known(existing: &[&str], parents: &[&str]) -> Before {
+        Before {
             existing: existing.iter().map(|&key| key.to_owned()).collect(),
             parents: parents.iter().map(|&key| key.to_owned()).collect(),
-            ..Known::default()
+            ..Before::default()
         }
     }
 
     use Operation::{Create, Delete, Update};
 
     #[test]
-    fn commands_for_one_key_come_to_what_they_would_one_by_one() {
+    fn commands_for_one_key_have_the_same_result_as_if_executed_one_by_one() {
         let asia = || known(&["Iran"], &["Asia"]);
         assert_eq!(
             outcome(&[(Create, "Oman", Some("Asia"), Some(1)), (Update, "Oman", None, Some(2))], asia()),
@@ -220,7 +254,7 @@ mod tests {
             ),
             "Oman inserted Some(2), 0 already_exists, 1 not_found, 2 not_found, 4 already_exists"
         );
-        let with_children = Known { with_children: ["Iran".to_owned()].into(), ..known(&["Iran"], &[]) };
+        let with_children = Before { with_children: ["Iran".to_owned()].into(), ..known(&["Iran"], &[]) };
         assert_eq!(outcome(&[(Delete, "Iran", None, None)], with_children), "0 has_children");
     }
 
@@ -237,7 +271,7 @@ mod tests {
             ),
             "Peru inserted None, 0 waits for Asia, 1 waits for Asia"
         );
-        let queued = Known { queued: [("Oman".to_owned(), "Asia".to_owned())].into(), ..known(&[], &["Europe"]) };
+        let queued = Before { queued: [("Oman".to_owned(), "Asia".to_owned())].into(), ..known(&[], &["Europe"]) };
         assert_eq!(outcome(&[(Create, "Oman", Some("Europe"), None)], queued), "0 waits for Asia");
     }
 

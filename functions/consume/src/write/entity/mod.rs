@@ -1,18 +1,19 @@
-//! Mode `entity`: commands that create, update and delete rows. They are decided in the order of their offsets, in
-//! memory, against what is there; what they come to is then written in at most three statements.
+//! Mode `entity`: commands that create, update and delete rows. They are decided in memory, in offset order, against existing
+//! rows. The result is written in at most three statements.
 
 mod command;
 mod decide;
 mod table;
-pub(crate) mod waiting;
 
 use std::collections::BTreeMap;
 
 use shared::contract::{Contract, Entity, Mode, Registry};
+use shared::ledger::waiting::{self, Queue, Waiter};
 use sqlx::PgConnection;
 
 use self::command::Command;
-use self::decide::{Known, decide};
+use self::decide::{Before, decide};
+use self::table::Existing;
 use super::{Context, Exceptions, WriteError};
 use crate::candidate::Candidate;
 
@@ -27,36 +28,40 @@ pub(super) async fn write(
     let known = look_up(connection, context.registry, contract, entity, &commands).await?;
     let decided = decide(entity, &commands, known);
 
-    table::delete(connection, entity, decided.rows.values().filter(|row| row.is_deleted())).await?;
+    table::delete(connection, &contract.stream, entity, context.now_ms, decided.rows.values()).await?;
     table::update(connection, entity, decided.rows.values().filter(|row| row.is_updated())).await?;
     table::insert(connection, entity, decided.rows.values().filter(|row| row.is_inserted())).await?;
     if let Some(parent) = &entity.parent {
-        let queue = waiting::Queue { stream: &contract.stream, parent_stream: &parent.stream, now_ms: context.now_ms };
-        let records = decided.waiting.iter().map(|(index, parent_key)| waiting::Waiter {
-            candidate: &slice[*index],
+        let queue = Queue { stream: &contract.stream, parent_stream: &parent.stream };
+        let waiters = decided.waiting.iter().map(|(index, parent_key)| Waiter {
+            record: slice[*index].record,
             entity_key: &commands[*index].key,
             parent_key,
+            since_ms: slice[*index].waiting_since_ms.unwrap_or(context.now_ms),
+            event_id: slice[*index].id.map(|id| id.id),
         });
-        waiting::enqueue(connection, queue, records.collect()).await?;
+        waiting::enqueue(connection, queue, &waiters.collect::<Vec<_>>()).await?;
     }
     Ok(Exceptions {
         created: decided.rows.values().filter(|row| row.is_inserted()).map(|row| row.key.to_owned()).collect(),
         rejected: decided.rejected,
-        waiting: decided.waiting.len(),
+        superseded: decided.superseded,
+        waiting: decided.waiting.into_iter().map(|(index, _)| index).collect(),
         ..Exceptions::default()
     })
 }
 
-/// Locks the rows that the commands are about and gathers what decides them.
+/// Locks the rows that the commands are about, and collects the state that decides them.
 async fn look_up(
     connection: &mut PgConnection,
     registry: &Registry,
     contract: &Contract,
     entity: &Entity,
     commands: &[Command<'_>],
-) -> Result<Known, WriteError> {
+) -> Result<Before, WriteError> {
     let keys: BTreeMap<&str, &Command<'_>> = commands.iter().map(|command| (command.key.as_str(), command)).collect();
-    let existing = table::lock_existing(connection, entity, &keys).await?;
+    let Existing { keys: existing, versions } =
+        table::lock_existing(connection, &contract.stream, entity, &keys).await?;
 
     let deleted: Vec<&str> =
         commands.iter().filter(|command| command.is_delete()).map(|command| command.key.as_str()).collect();
@@ -75,11 +80,11 @@ async fn look_up(
                 commands.iter().filter_map(|command| command.parent.as_deref()).collect();
             let parents = match registry.stream(&parent.stream).map(|contract| &contract.mode) {
                 Some(Mode::Entity(parent)) => table::lock_parents(connection, parent, &wanted).await?,
-                // The registry has made sure that a parent is an entity.
+                // The registry guarantees that a parent is an entity.
                 Some(Mode::Append { .. } | Mode::Upsert { .. } | Mode::Changes(_)) | None => Default::default(),
             };
             (queued, parents)
         }
     };
-    Ok(Known { existing, queued, parents, with_children })
+    Ok(Before { existing, versions, queued, parents, with_children })
 }

@@ -1,39 +1,125 @@
-//! The SQL of entities' tables.
+//! The SQL for entities' tables.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use shared::contract::{Column, Entity, quoted};
-use sqlx::{PgConnection, Row as _};
+use shared::contract::{Column, ColumnType, Entity, quoted};
+use shared::ledger::deleted_versions;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _, ValueRef as _};
 
 use super::command::Command;
 use super::decide::Row;
 use crate::write::append::insert_statement;
-use crate::write::rows::{Cell, Cells};
+use crate::write::rows::{Cell, Cells, NULL};
 
-/// Which of these keys exist. Their rows are locked in the order of the keys, so that two transactions do not wait
-/// for each other.
+/// The rows of some keys.
+#[derive(Debug, Default)]
+pub(super) struct Existing {
+    /// The keys that have one.
+    pub(super) keys: HashSet<String>,
+    /// If the contract has a version, the version cell of each row and of each recently deleted one.
+    pub(super) versions: HashMap<String, Vec<u8>>,
+}
+
+/// Finds the rows of these keys, and locks them in the order of the keys, so that two transactions do not wait for each
+/// other.
 pub(super) async fn lock_existing(
     connection: &mut PgConnection,
+    stream: &str,
     entity: &Entity,
     keys: &BTreeMap<&str, &Command<'_>>,
-) -> Result<HashSet<String>, sqlx::Error> {
+) -> Result<Existing, sqlx::Error> {
+    let version = entity.version.map(|column| &entity.landing.columns[column]);
     let select = format!(
-        "select k.position from unnest({arrays}) with ordinality as k ({names}, position)
+        "select k.position{version} from unnest({arrays}) with ordinality as k ({names}, position)
          join {table} t on {matches} order by k.position for update of t",
+        version = version
+            .map(|column| format!(", t.{}::{} as version", quoted(&column.name), column.ty.sql()))
+            .unwrap_or_default(),
         arrays = arrays(entity),
         names = key_names(entity),
         table = entity.landing.table.quoted(),
         matches = key_matches(entity),
     );
-    let query =
-        bind_keys(sqlx::query(&select), entity, |column| keys.values().map(|command| command.cells[column]).collect());
-    let positions: Vec<i64> = query.try_map(|row: sqlx::postgres::PgRow| row.try_get(0)).fetch_all(connection).await?;
     let names: Vec<&str> = keys.keys().copied().collect();
-    let name = |position: i64| names.get(usize::try_from(position - 1).ok()?).map(|&name| name.to_owned());
-    Ok(positions.into_iter().filter_map(name).collect())
+    let name = |position: i64| {
+        let index = usize::try_from(position - 1).unwrap_or(usize::MAX);
+        names.get(index).map_or_else(String::new, |&name| name.to_owned())
+    };
+    let cells = |column: usize| keys.values().map(|command| command.cells[column]).collect();
+    let Some(version) = version else {
+        let found: Vec<i64> = bind_keys(sqlx::query(&select), entity, cells)
+            .try_map(|row: PgRow| row.try_get(0))
+            .fetch_all(connection)
+            .await?;
+        return Ok(Existing { keys: found.into_iter().map(name).collect(), versions: HashMap::new() });
+    };
+    let select = format!(
+        "with existing as ({select})
+         select position, version, null::bytea from existing
+         union all
+         select d.position, null::{ty}, d.version from ({deleted}) d",
+        ty = version.ty.sql(),
+        deleted = deleted_versions::find(entity.key.len() + 1),
+    );
+    let query = bind_keys(sqlx::query(&select), entity, cells);
+    let found: Vec<(i64, Vec<u8>, Option<Vec<u8>>)> = query
+        .bind(stream)
+        .bind(version.ty.sql())
+        .bind(deleted_versions::hashes(names.iter().copied()))
+        .try_map(|row: PgRow| Ok((row.try_get(0)?, cell(&row, 1)?, row.try_get(2)?)))
+        .fetch_all(connection)
+        .await?;
+    let mut existing = Existing::default();
+    for (position, version, deleted) in found {
+        match deleted {
+            // If the row was created again, its current version counts.
+            Some(deleted) => _ = existing.versions.entry(name(position)).or_insert_with(|| with_length(&deleted)),
+            None => {
+                existing.versions.insert(name(position), version);
+                existing.keys.insert(name(position));
+            }
+        }
+    }
+    Ok(existing)
 }
 
-/// Which of these parents exist; they stay as long as the transaction lasts.
+/// A column's value as it came, in PostgreSQL's binary form with its length before it.
+fn cell(row: &PgRow, column: usize) -> Result<Vec<u8>, sqlx::Error> {
+    let value = row.try_get_raw(column)?;
+    let bytes = value.as_bytes().map_err(sqlx::Error::Decode);
+    if value.is_null() {
+        return Ok(NULL.to_vec());
+    }
+    Ok(with_length(bytes?))
+}
+
+fn with_length(value: &[u8]) -> Vec<u8> {
+    let length = i32::try_from(value.len()).unwrap_or(i32::MAX).to_be_bytes();
+    length.into_iter().chain(value.iter().copied()).collect()
+}
+
+/// Returns the SQL expression for a key's text as commands spell it: in a command's key, `1.50` has become `1.5`.
+fn key_text(column: &Column) -> String {
+    let name = quoted(&column.name);
+    match column.ty {
+        ColumnType::Numeric => format!("trim_scale({name})::text"),
+        ColumnType::Boolean
+        | ColumnType::Smallint
+        | ColumnType::Integer
+        | ColumnType::Bigint
+        | ColumnType::Real
+        | ColumnType::Double
+        | ColumnType::Text
+        | ColumnType::Uuid
+        | ColumnType::Date
+        | ColumnType::Timestamp
+        | ColumnType::Timestamptz
+        | ColumnType::Jsonb => format!("{name}::text"),
+    }
+}
+
+/// Returns which of these parents exist, and locks them until the transaction ends.
 pub(super) async fn lock_parents(
     connection: &mut PgConnection,
     parent: &Entity,
@@ -43,7 +129,8 @@ pub(super) async fn lock_parents(
         return Ok(HashSet::new());
     };
     let select = format!(
-        "select {name}::text from {table} where {name} = any($1::text[]::{ty}[]) order by {name} for key share",
+        "select {text} from {table} where {name} = any($1::text[]::{ty}[]) order by {name} for key share",
+        text = key_text(column),
         name = quoted(&column.name),
         table = parent.landing.table.quoted(),
         ty = column.ty.sql(),
@@ -53,7 +140,7 @@ pub(super) async fn lock_parents(
     Ok(found.into_iter().collect())
 }
 
-/// To which of these parents rows of `child` belong.
+/// Returns which of these parents have rows in `child`.
 pub(super) async fn parents_of(
     connection: &mut PgConnection,
     child: &Entity,
@@ -63,7 +150,8 @@ pub(super) async fn parents_of(
         return Ok(Vec::new());
     };
     let select = format!(
-        "select distinct {name}::text from {table} where {name} = any($1::text[]::{ty}[])",
+        "select distinct {text} from {table} where {name} = any($1::text[]::{ty}[])",
+        text = key_text(column),
         name = quoted(&column.name),
         table = child.landing.table.quoted(),
         ty = column.ty.sql(),
@@ -71,13 +159,17 @@ pub(super) async fn parents_of(
     sqlx::query_scalar(&select).bind(parents).fetch_all(connection).await
 }
 
+/// Deletes rows, and remembers the versions that outlive them. `rows` are all the rows that the commands touched.
 pub(super) async fn delete<'r>(
     connection: &mut PgConnection,
+    stream: &str,
     entity: &Entity,
-    rows: impl Iterator<Item = &'r Row<'r>>,
+    now_ms: i64,
+    rows: impl Iterator<Item = &'r Row<'r>> + Clone,
 ) -> Result<(), sqlx::Error> {
-    let rows: Vec<&Row<'_>> = rows.collect();
-    if rows.is_empty() {
+    let deleted: Vec<&Row<'_>> = rows.clone().filter(|row| row.is_deleted()).collect();
+    let versions: Vec<(&str, Cell<'_>)> = rows.filter_map(|row| Some((row.key, row.last_version()?))).collect();
+    if deleted.is_empty() && versions.is_empty() {
         return Ok(());
     }
     let delete = format!(
@@ -87,11 +179,24 @@ pub(super) async fn delete<'r>(
         names = key_names(entity),
         matches = key_matches(entity),
     );
-    bind_key_cells(sqlx::query(&delete), entity, &rows).execute(connection).await?;
+    let Some(version) = entity.version.filter(|_| !versions.is_empty()) else {
+        bind_key_cells(sqlx::query(&delete), entity, &deleted).execute(connection).await?;
+        return Ok(());
+    };
+    // In one statement, which saves a round trip.
+    let delete = format!("with remembered as ({}) {delete}", deleted_versions::remember(entity.key.len() + 1));
+    bind_key_cells(sqlx::query(&delete), entity, &deleted)
+        .bind(stream)
+        .bind(entity.landing.columns[version].ty.sql())
+        .bind(deleted_versions::hashes(versions.iter().map(|(key, _)| *key)))
+        .bind(versions.iter().map(|(_, version)| version.get(4..).unwrap_or_default()).collect::<Vec<_>>())
+        .bind(now_ms)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
-/// Sets what was given in each row and leaves the rest as it is.
+/// Updates the given columns of each row.
 pub(super) async fn update<'r>(
     connection: &mut PgConnection,
     entity: &Entity,
@@ -121,7 +226,7 @@ pub(super) async fn update<'r>(
     );
     let query = bind_key_cells(sqlx::query(&update), entity, &rows);
     let query = columns.iter().fold(query, |query, &(index, column)| {
-        let cells = rows.iter().map(|row| row.cells[index].unwrap_or(crate::write::rows::NULL)).collect();
+        let cells = rows.iter().map(|row| row.cells[index].unwrap_or(NULL)).collect();
         let given: Vec<bool> = rows.iter().map(|row| row.cells[index].is_some()).collect();
         query.bind(Cells::new(column.ty, cells)).bind(given)
     });

@@ -26,6 +26,21 @@ pub(crate) struct Expected {
     duplicates: BTreeMap<Place, Option<Id>>,
     /// In the order of arrival.
     pub(crate) waiting: Vec<Waiter>,
+    /// By topic, partition and incarnation.
+    pub(crate) activity: BTreeMap<(&'static str, i32, i32), Counts>,
+}
+
+/// What became of the records of a log.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) written: i64,
+    pub(crate) duplicates: i64,
+    pub(crate) waiting: i64,
+    pub(crate) released: i64,
+    pub(crate) rejected: i64,
+    pub(crate) tombstones: i64,
+    pub(crate) replays: i64,
+    pub(crate) last_offset: i64,
 }
 
 /// A topic and a key.
@@ -47,7 +62,7 @@ pub(crate) struct Waiter {
 }
 
 /// What became of one record.
-enum Fate {
+enum Writing {
     Written,
     Duplicate,
     Rejected(&'static str),
@@ -93,16 +108,24 @@ impl Expected {
         });
         let is_empty = released.is_empty();
         for Waiter { place, event, id, .. } in released {
-            let fate = self.write(&event);
-            self.note(place, &event, id, fate);
+            self.counts(place).released += 1;
+            let writing = self.write(&event);
+            self.note(place, &event, id, writing);
         }
         if !is_empty {
             self.release(generation_ + 1, &before);
         }
     }
 
+    fn counts(&mut self, (topic, partition, _, incarnation): Place) -> &mut Counts {
+        self.activity.entry((topic, partition, incarnation)).or_default()
+    }
+
     fn settle(&mut self, entry: &Entry) {
         let (place, event) = (entry.place, &entry.event);
+        let counts = self.counts(place);
+        counts.last_offset = counts.last_offset.max(place.2);
+        counts.replays += i64::from(entry.is_replay && !matches!(event, Event::Tombstone));
         // What breaks its contract is rejected without a look at its id.
         let is_valid = !matches!(event, Event::NotJson | Event::Violation | Event::Tombstone);
         let id = entry.id.as_ref().filter(|_| is_valid).map(|id| (place.0, id.clone()));
@@ -112,30 +135,40 @@ impl Expected {
                 None => drop(self.ids.insert(id.clone(), Held { payload, rejected: None })),
                 Some(held) if held.payload != payload => {
                     self.dead.insert((place, "idempotency_conflict"));
+                    self.counts(place).rejected += 1;
                     return;
                 }
                 Some(held) if entry.is_replay && self.openable.remove(id) => held.rejected = None,
                 Some(_) => {
                     self.duplicates.insert(place, Some(id.clone()));
+                    self.counts(place).duplicates += 1;
                     return;
                 }
             }
         }
-        let fate = self.write(event);
-        self.note(place, event, id, fate);
+        let writing = self.write(event);
+        self.note(place, event, id, writing);
     }
 
-    fn note(&mut self, place: Place, event: &Event, id: Option<Id>, fate: Fate) {
-        match fate {
-            Fate::Written => {}
-            Fate::Duplicate => drop(self.duplicates.insert(place, id)),
-            Fate::Rejected(code) => {
+    fn note(&mut self, place: Place, event: &Event, id: Option<Id>, writing: Writing) {
+        let counts = self.counts(place);
+        *match (&writing, event) {
+            (Writing::Written, Event::Tombstone) => &mut counts.tombstones,
+            (Writing::Written, _) => &mut counts.written,
+            (Writing::Duplicate, _) => &mut counts.duplicates,
+            (Writing::Rejected(_), _) => &mut counts.rejected,
+            (Writing::Waiting(_), _) => &mut counts.waiting,
+        } += 1;
+        match writing {
+            Writing::Written => {}
+            Writing::Duplicate => drop(self.duplicates.insert(place, id)),
+            Writing::Rejected(code) => {
                 self.dead.insert((place, code));
                 if let Some(held) = id.and_then(|id| self.ids.get_mut(&id)) {
                     held.rejected = Some(code);
                 }
             }
-            Fate::Waiting(parent) => self.waiting.push(Waiter { place, parent, event: event.clone(), id }),
+            Writing::Waiting(parent) => self.waiting.push(Waiter { place, parent, event: event.clone(), id }),
         }
     }
 
@@ -145,31 +178,31 @@ impl Expected {
         self.duplicates.iter().map(move |(place, id)| (*place, rejected(id)))
     }
 
-    fn write(&mut self, event: &Event) -> Fate {
+    fn write(&mut self, event: &Event) -> Writing {
         match event {
-            Event::NotJson => Fate::Rejected("not_json"),
-            Event::Violation => Fate::Rejected("contract_violation"),
-            Event::Tombstone => Fate::Written,
-            Event::Route(13) => Fate::Rejected("23514"),
+            Event::NotJson => Writing::Rejected("not_json"),
+            Event::Violation => Writing::Rejected("contract_violation"),
+            Event::Tombstone => Writing::Written,
+            Event::Route(13) => Writing::Rejected("23514"),
             Event::Route(user) => {
                 self.routes.push(*user);
-                Fate::Written
+                Writing::Written
             }
             Event::Activity(id, city) => match self.user_events.contains_key(id) {
-                true => Fate::Duplicate,
+                true => Writing::Duplicate,
                 false => {
                     self.user_events.insert(*id, city.clone());
-                    Fate::Written
+                    Writing::Written
                 }
             },
-            Event::Gauge(5, _) => Fate::Rejected("23514"),
+            Event::Gauge(5, _) => Writing::Rejected("23514"),
             Event::Gauge(id, value) => {
                 self.gauges.insert(*id, *value);
-                Fate::Written
+                Writing::Written
             }
             Event::Changes { insert, update, delete, is_wrong } => {
                 if *is_wrong {
-                    return Fate::Rejected("type_mismatch");
+                    return Writing::Rejected("type_mismatch");
                 }
                 insert.iter().for_each(|(id, value)| {
                     self.landed.insert(*id, *value);
@@ -182,7 +215,7 @@ impl Expected {
                 if let Some(id) = delete {
                     self.landed.remove(id);
                 }
-                Fate::Written
+                Writing::Written
             }
             Event::Continent(op, name, population) => {
                 let has_children = self.countries.values().any(|(continent, _)| continent == name);
@@ -190,31 +223,31 @@ impl Expected {
             }
             Event::Country(op, name, continent, population) => {
                 if let Some(parent) = self.queue(event) {
-                    return Fate::Waiting(parent);
+                    return Writing::Waiting(parent);
                 }
                 let exists = self.countries.contains_key(name);
                 if !self.continents.contains_key(continent) && (*op == "create" && !exists || *op == "update" && exists)
                 {
-                    return Fate::Waiting(continent.clone());
+                    return Writing::Waiting(continent.clone());
                 }
                 let has_children = self.cities.keys().any(|(country, _)| country == name);
                 match command(&mut self.countries, op, name.clone(), (continent.clone(), 0), has_children) {
-                    Fate::Written => {
+                    Writing::Written => {
                         if let Some(row) = self.countries.get_mut(name) {
                             *row = (continent.clone(), *population);
                         }
-                        Fate::Written
+                        Writing::Written
                     }
                     other => other,
                 }
             }
             Event::City(op, name, country, population) => {
                 if let Some(parent) = self.queue(event) {
-                    return Fate::Waiting(parent);
+                    return Writing::Waiting(parent);
                 }
                 let key = (country.clone(), name.clone());
                 if *op == "create" && !self.countries.contains_key(country) {
-                    return Fate::Waiting(country.clone());
+                    return Writing::Waiting(country.clone());
                 }
                 command(&mut self.cities, op, key, *population, false)
             }
@@ -232,18 +265,18 @@ impl Expected {
     }
 }
 
-fn command<K: Ord, V>(table: &mut BTreeMap<K, V>, op: &str, key: K, value: V, has_children: bool) -> Fate {
+fn command<K: Ord, V>(table: &mut BTreeMap<K, V>, op: &str, key: K, value: V, has_children: bool) -> Writing {
     match (op, table.contains_key(&key)) {
-        ("create", true) => Fate::Rejected("already_exists"),
-        ("update" | "delete", false) => Fate::Rejected("not_found"),
-        ("delete", true) if has_children => Fate::Rejected("has_children"),
+        ("create", true) => Writing::Rejected("already_exists"),
+        ("update" | "delete", false) => Writing::Rejected("not_found"),
+        ("delete", true) if has_children => Writing::Rejected("has_children"),
         ("delete", true) => {
             table.remove(&key);
-            Fate::Written
+            Writing::Written
         }
         _ => {
             table.insert(key, value);
-            Fate::Written
+            Writing::Written
         }
     }
 }

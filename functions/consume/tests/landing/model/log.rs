@@ -43,7 +43,7 @@ pub(crate) struct Log {
     pub(crate) entries: Vec<Entry>,
     /// Up to where the mapping has delivered.
     pub(crate) committed: usize,
-    /// How far the clock of whoever writes it is off.
+    /// How far the clock of its producer is off.
     pub(crate) skew_ms: i64,
 }
 

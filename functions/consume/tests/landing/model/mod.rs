@@ -4,6 +4,7 @@
 
 mod expected;
 mod log;
+mod world;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -19,10 +20,10 @@ use self::expected::Expected;
 use self::log::{Entry, Log, PARTITIONS, Source};
 use crate::support::{Function, Record};
 
-const HISTORIES: u64 = 2_000;
+const HISTORIES: u64 = 500;
 const WORKERS: u64 = 4;
 
-fn number_from(variable: &str) -> Option<u64> {
+pub(crate) fn number_from(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
@@ -44,7 +45,7 @@ fn random_histories_end_as_the_model_says() {
     println!("{histories} histories, {deliveries} deliveries");
 }
 
-/// Plays histories on a database of their own; answers how many batches were delivered.
+/// Plays histories on their own database. Returns the number of delivered batches.
 async fn play(seed: u64, histories: impl Iterator<Item = u64>) -> u64 {
     let contracts = contracts();
     let function = Function::with_contracts(Some(contracts.path())).await;
@@ -60,7 +61,7 @@ async fn play(seed: u64, histories: impl Iterator<Item = u64>) -> u64 {
 }
 
 /// The built-in contracts and one of mode `upsert`.
-fn contracts() -> tempfile::TempDir {
+pub(crate) fn contracts() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let built_in = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/contracts");
     for file in std::fs::read_dir(built_in).expect("the built-in contracts") {
@@ -83,7 +84,7 @@ fn contracts() -> tempfile::TempDir {
     folder
 }
 
-/// Plays one history; answers how many batches were delivered.
+/// Plays one history. Returns the number of delivered batches.
 async fn run(function: &Function, seed: u64) -> u64 {
     clear(function).await;
     let mut source = Source::new(StdRng::seed_from_u64(seed));
@@ -122,13 +123,13 @@ async fn run(function: &Function, seed: u64) -> u64 {
     deliveries
 }
 
-/// A topic that is deleted and created anew, or a log that is truncated and written on.
+/// A topic that is deleted and recreated, or a log that is truncated and then grows again.
 fn rewrite(source: &mut Source, log: &mut Log) {
     let applied = log.committed;
     // A clock that stood back is noticed by the log's first record; after a truncation, that is not known any more.
     let first_is_known = log.entries.first().is_some_and(|entry| entry.place.3 == log.incarnation);
     let kept = if source.chance(0.5) { 0 } else { source.below(applied) };
-    // What was not delivered is lost with the log; no consumer can know of it.
+    // Undelivered records are lost with the log, and no consumer can know of them.
     log.entries.truncate(kept);
     log.incarnation += 1;
     log.committed = kept;
@@ -138,7 +139,7 @@ fn rewrite(source: &mut Source, log: &mut Log) {
     source.append(log);
 }
 
-/// Delivers what is new in the chosen logs, and perhaps something old before it, with what may befall a batch.
+/// Delivers the new records of the chosen logs, perhaps after some old ones, with random faults.
 async fn deliver(
     function: &Function,
     source: &mut Source,
@@ -207,10 +208,11 @@ impl<F: Future> Future for Crash<'_, F> {
     }
 }
 
-const TABLES: &str = "sluice.watermarks, sluice.dead_letters, sluice.waiting, sluice.event_ids, sluice.duplicates,
+const TABLES: &str = "sluice.watermarks, sluice.gaps, sluice.dead_letters, sluice.waiting, sluice.event_ids, sluice.duplicates, sluice.activity,
      public.routes_table, public.user_events, public.gauges, landing.model, public.cities, public.countries, public.continents";
 
 async fn clear(function: &Function) {
+    function.log.clear();
     let deletes: Vec<String> = TABLES.split(',').map(|table| format!("delete from {table}")).collect();
     function.database.pool.execute(deletes.join(";").as_str()).await.expect("the tables are cleared");
 }
@@ -230,7 +232,22 @@ async fn compare(function: &Function, expected: &Expected, seed: u64) {
         expected.waiting.iter().map(|waiter| (waiter.place, json!([place(waiter.place), waiter.parent]))).collect();
     waiting.sort_by_key(|(at, _)| *at);
     let user_events = expected.user_events.iter();
-    let checks: [(&str, &str, Value); 10] = [
+    let activity = expected.activity.iter().map(|((topic, partition, incarnation), counts)| {
+        json!([
+            topic,
+            partition,
+            incarnation,
+            counts.written,
+            counts.duplicates,
+            counts.waiting,
+            counts.released,
+            counts.rejected,
+            counts.tombstones,
+            counts.replays,
+            counts.last_offset
+        ])
+    });
+    let checks: [(&str, &str, Value); 11] = [
         ("routes", "select user_id from public.routes_table order by 1", json!(routes)),
         (
             "user events",
@@ -279,6 +296,13 @@ async fn compare(function: &Function, expected: &Expected, seed: u64) {
             "changed rows",
             "select json_build_array(id, value) from landing.model order by id",
             expected.landed.iter().map(|(id, value)| json!([id, value])).collect(),
+        ),
+        (
+            "activity",
+            r#"select json_build_array(topic, "partition", incarnation, sum(written), sum(duplicates), sum(waiting), sum(released),
+                                       sum(rejected), sum(tombstones), sum(replays), max(last_offset))
+               from sluice.minutes group by topic, "partition", incarnation order by topic, "partition", incarnation"#,
+            activity.collect(),
         ),
     ];
     let mut differences = Vec::new();

@@ -1,4 +1,4 @@
-//! What is created, and what only looked for.
+//! Which tables and columns are created.
 
 use serde_json::json;
 
@@ -44,7 +44,7 @@ async fn a_table_without_columns_takes_rows() {
 }
 
 #[tokio::test]
-async fn what_a_refused_set_created_is_created_again_by_the_next() {
+async fn tables_of_a_rejected_set_are_created_again_by_the_next() {
     let database = TestDatabase::create().await;
     let good = format_2("t", Some(&[("a", "integer", json!(1))]), None);
     let guilty = format_2("t", Some(&[("a", "integer", json!("x"))]), None);

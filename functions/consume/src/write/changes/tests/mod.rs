@@ -1,15 +1,21 @@
 //! Against a real PostgreSQL.
 
+mod documented;
 mod evolution;
+mod generated;
 mod hostile;
+mod numbers;
+mod partitions;
+mod publications;
 mod random_histories;
 mod rows;
+mod truncates;
 mod values;
 
 use serde_json::{Value, json};
 use shared::contract::Changes;
-use shared::testing::TestDatabase;
 use sqlx::Connection as _;
+use testing::TestDatabase;
 
 use super::{Applied, Failure, write};
 
@@ -26,7 +32,7 @@ pub(super) async fn try_apply(database: &TestDatabase, rules: &Changes, sets: &[
     Ok(applied)
 }
 
-/// Applies the sets, all of which are right; answers how many rows were not there.
+/// Applies the sets, which are all valid. Returns how many rows did not exist.
 pub(super) async fn apply(database: &TestDatabase, sets: &[Value]) -> u64 {
     let applied = try_apply(database, &rules(), sets).await.expect("applied");
     assert_eq!(applied.rejected, []);
@@ -40,12 +46,12 @@ pub(super) async fn sql(database: &TestDatabase, statements: &str) {
 /// A column: its name, type and value.
 pub(super) type Cell<'a> = (&'a str, &'a str, Value);
 
-/// Both formats of one change, each with the row before as far as it is named.
+/// Both formats of one change, each with the given columns of the old row.
 pub(super) fn both(table: &str, new: Option<&[Cell<'_>]>, old: Option<&[Cell<'_>]>) -> [Value; 2] {
     [format_1(table, new, old), format_2(table, new, old)]
 }
 
-/// As wal2json would, it leaves NULLs out of the row before.
+/// Like wal2json, leaves NULLs out of the old row.
 pub(super) fn format_1(table: &str, new: Option<&[Cell<'_>]>, old: Option<&[Cell<'_>]>) -> Value {
     json!({ "change": [change_1(table, new, old)] })
 }

@@ -1,4 +1,4 @@
-//! Random histories of a table, told in both formats, with a key and with the whole row as identity, and cut into
+//! Random histories of a table, written in both formats, with a key and with the whole row as identity, and cut into
 //! calls anywhere: the landing table ends as the history does.
 
 use rand::rngs::StdRng;

@@ -1,4 +1,4 @@
-//! Which row a change means.
+//! Tests which row a change applies to.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::*;
 const ALL: &str = "select * from landing.t order by 1, 2, 3";
 
 #[tokio::test]
-async fn inserts_and_deletes_by_part_of_the_row_leave_the_one_row_between() {
+async fn deletes_by_part_of_the_row_leave_the_one_row_that_they_do_not_name() {
     let database = TestDatabase::create().await;
     let insert = |a: i32, c: &str| {
         json!({"kind": "insert", "table": "mytable", "columnnames": ["a", "b", "c"],
@@ -36,7 +36,7 @@ async fn inserts_and_deletes_by_part_of_the_row_leave_the_one_row_between() {
 }
 
 #[tokio::test]
-async fn a_row_before_that_is_whole_tells_null_from_a_value_in_both_formats() {
+async fn a_complete_old_row_distinguishes_null_from_a_value_in_both_formats() {
     for format in 0..2 {
         let database = TestDatabase::create().await;
         let rows = [[Some(1), Some(5), None], [Some(1), None, None], [Some(1), None, Some(6)]].map(row);
@@ -51,7 +51,7 @@ async fn a_row_before_that_is_whole_tells_null_from_a_value_in_both_formats() {
 }
 
 #[tokio::test]
-async fn of_equal_rows_a_change_takes_one() {
+async fn a_change_applies_to_only_one_of_several_equal_rows() {
     for format in 0..2 {
         let database = TestDatabase::create().await;
         let equal = row([Some(1), None, Some(3)]);
@@ -61,7 +61,7 @@ async fn of_equal_rows_a_change_takes_one() {
         let update = both("t", Some(&row([Some(1), Some(2), Some(3)])), Some(&equal))[format].clone();
         assert_eq!(apply(&database, &[delete.clone(), update.clone(), delete]).await, 0);
         assert_eq!(database.json(ALL).await, json!([{"a": 1, "b": 2, "c": 3}, {"a": 1, "b": null, "c": 3}]));
-        // Two of one key in one call: under format 1 the second must not take the row that the first has made.
+        // Two equal updates in one call: in format 1 the second must not apply to the row that the first has changed.
         let database = TestDatabase::create().await;
         let insert = format_2("t", Some(&equal), None);
         apply(&database, &[insert.clone(), insert.clone()]).await;
@@ -71,7 +71,7 @@ async fn of_equal_rows_a_change_takes_one() {
 }
 
 #[tokio::test]
-async fn a_key_of_rows_that_differ_otherwise_means_none_of_them_in_format_1() {
+async fn in_format_1_a_key_shared_by_different_rows_matches_none_of_them() {
     let database = TestDatabase::create().await;
     let rows = [[Some(1), Some(5), None], [Some(1), Some(6), None], [Some(2), Some(7), None], [Some(2), Some(7), None]];
     let inserts: Vec<_> = rows.map(row).iter().map(|row| format_2("t", Some(row), None)).collect();
@@ -83,7 +83,7 @@ async fn a_key_of_rows_that_differ_otherwise_means_none_of_them_in_format_1() {
 }
 
 #[tokio::test]
-async fn changes_of_one_key_within_a_set_and_across_sets_end_as_one_after_the_other() {
+async fn changes_of_one_key_have_the_same_result_in_one_call_as_one_after_the_other() {
     for format in 0..2 {
         let database = TestDatabase::create().await;
         let key = |a: i64| [("a", "integer", json!(a))];
@@ -101,7 +101,7 @@ async fn changes_of_one_key_within_a_set_and_across_sets_end_as_one_after_the_ot
                 update(1, 1, 13),
                 update(1, 1, 14),
                 insert(2, 20),
-                // A trade of keys, by way of a third.
+                // Two rows swap keys by way of a third key.
                 update(1, 99, 14),
                 update(2, 1, 20),
                 update(99, 2, 14),
@@ -133,7 +133,7 @@ async fn a_column_that_an_update_does_not_name_keeps_its_value() {
 }
 
 #[tokio::test]
-async fn truncate_removes_what_came_before_it_only() {
+async fn truncate_removes_only_rows_that_came_before_it() {
     let database = TestDatabase::create().await;
     let insert = |table: &str, a| format_2(table, Some(&row([Some(a)])), None);
     let truncate = json!({"action": "T", "schema": "public", "table": "t"});
@@ -180,7 +180,7 @@ async fn two_spellings_of_one_key_are_changed_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_set_whose_rows_trade_a_unique_value_is_not_refused_for_our_order() {
+async fn a_set_that_swaps_unique_values_is_not_refused_because_of_our_order() {
     let database = TestDatabase::create().await;
     sql(&database, "create table landing.t (a int, b int unique, c int)").await;
     let key = |a: i64| [("a", "integer", json!(a))];

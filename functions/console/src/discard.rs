@@ -1,0 +1,82 @@
+//! Discards the dead letters that match a filter.
+
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use shared::http::answer;
+use shared::http::database::in_time;
+use shared::identity::Caller;
+use shared::ledger::audit::{self, Action, NewEntry};
+use shared::ledger::{dead_letters, matching};
+
+use crate::Console;
+use crate::error::Error;
+use crate::filter::FilterParts;
+
+/// How many letters one transaction discards.
+const LETTERS_AT_ONCE: i64 = 10_000;
+/// How long a request may take. API Gateway gives up after 30 s.
+const LONGEST: Duration = Duration::from_secs(15);
+/// The maximum length of a note.
+const NOTE_CHARACTERS: usize = 1_000;
+
+/// The body of a request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DiscardBody {
+    filter: FilterParts,
+    note: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// How many letters match, or were discarded.
+#[derive(Debug, Serialize)]
+pub(crate) struct Discarded {
+    count: u64,
+    /// How many matching letters are still open: there was no time for them, or they were being replayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<u64>,
+}
+
+impl IntoResponse for Discarded {
+    fn into_response(self) -> Response {
+        answer::json(StatusCode::OK, &self)
+    }
+}
+
+/// Discards the open letters that match, or only counts them.
+pub(crate) async fn discard(console: &Console, caller: &Caller, body: DiscardBody) -> Result<Discarded, Error> {
+    let DiscardBody { filter, note, dry_run } = body;
+    let given = serde_json::to_value(&filter).unwrap_or_default();
+    let pool = &console.ingest.pool;
+    let filter = filter.resolve_open(&console.ingest.registry)?;
+    let matching = async || Ok::<_, sqlx::Error>(in_time(matching::count(pool, &filter)).await?.unsigned_abs());
+    if dry_run {
+        return Ok(Discarded { count: matching().await?, left: None });
+    }
+    let note = note.filter(|note| (1..=NOTE_CHARACTERS).contains(&note.chars().count()));
+    let note = note.ok_or_else(|| Error::malformed("`note` must say why, in 1 to 1,000 characters."))?;
+    let begun = Instant::now();
+    let detail = json!({"filter": given, "note": note, "count": 0});
+    let entry = NewEntry { user: &caller.name, action: Action::Discarded, object: "dead-letters".to_owned(), detail };
+    let entry = in_time(audit::insert(pool, &entry)).await?;
+    let mut count = 0;
+    loop {
+        let discarded = in_time(async {
+            let mut transaction = pool.begin().await?;
+            let discarded = dead_letters::discard(&mut transaction, &filter, &note, LETTERS_AT_ONCE).await?;
+            audit::set_count(&mut *transaction, entry, count + discarded).await?;
+            transaction.commit().await?;
+            Ok::<_, sqlx::Error>(discarded)
+        })
+        .await?;
+        count += discarded;
+        if discarded < LETTERS_AT_ONCE.unsigned_abs() || begun.elapsed() > LONGEST {
+            return Ok(Discarded { count, left: Some(matching().await?) });
+        }
+    }
+}

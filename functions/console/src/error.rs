@@ -1,0 +1,104 @@
+//! How a failed request is answered.
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use shared::database::error_class::describe;
+use shared::http::database;
+use shared::http::fields;
+use shared::http::problem::Problem;
+use shared::http::problem_type::ProblemType;
+use shared::kafka::reader::ReadError;
+
+/// Why a request fails.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// `400`: a parameter is wrong.
+    #[error("malformed: {0}")]
+    Malformed(Cow<'static, str>),
+    /// `413`: the body is too large.
+    #[error("too large")]
+    TooLarge,
+    /// `415`: the body is not JSON in UTF-8.
+    #[error("unsupported media type")]
+    MediaType,
+    /// `415`: the body has a content coding.
+    #[error("unsupported content coding")]
+    Coding,
+    /// `404`: the resource does not exist.
+    #[error("not found: {0}")]
+    NotFound(&'static str),
+    /// `409`: the dead letter cannot be replayed.
+    #[error("not replayable: {0}")]
+    NotReplayable(Cow<'static, str>),
+    /// The replay was not sent, or was rejected.
+    #[error(transparent)]
+    Sending(#[from] ingest::Error),
+    /// `503`, or `404` if there is no such partition: Kafka could not be read.
+    #[error(transparent)]
+    Kafka(#[from] ReadError),
+    /// `503` or `500`: the database failed.
+    #[error("database: {}", describe(.0))]
+    Database(#[from] sqlx::Error),
+}
+
+impl Error {
+    /// `400`.
+    pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::Malformed(detail.into())
+    }
+
+    /// `503`: nothing was sent.
+    pub(crate) fn unacknowledged() -> Self {
+        Self::Sending(ingest::Error::Unacknowledged { receipts: Vec::new() })
+    }
+
+    /// `409`.
+    pub(crate) fn not_replayable(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::NotReplayable(detail.into())
+    }
+}
+
+impl From<fields::Malformed> for Error {
+    fn from(fields::Malformed(detail): fields::Malformed) -> Self {
+        Self::Malformed(detail)
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Malformed(detail) => Problem::malformed(detail).into_response(),
+            Self::TooLarge => Problem::too_large("The body must not exceed 1,100,000 bytes.").into_response(),
+            Self::MediaType => {
+                Problem::unsupported_media_type("`Content-Type` must be `application/json`, in UTF-8.").into_response()
+            }
+            Self::Coding => {
+                const DETAIL: &str = "This route does not support `Content-Encoding`. Send the body uncompressed.";
+                Problem::unsupported_coding(DETAIL).into_response()
+            }
+            Self::NotFound(detail) => Problem::not_found(detail).into_response(),
+            Self::NotReplayable(detail) => Problem::new(ProblemType::NOT_REPLAYABLE, detail).into_response(),
+            Self::Sending(error) => error.into_response(),
+            Self::Kafka(error) => unread(&error).into_response(),
+            Self::Database(error) => {
+                database::log(&error);
+                database::problem(&error).into_response()
+            }
+        }
+    }
+}
+
+fn unread(error: &ReadError) -> Problem {
+    match error {
+        ReadError::UnknownPartition { .. } => Problem::not_found("Kafka has no such partition."),
+        ReadError::Forbidden(_) => {
+            tracing::error!(%error, "the function lacks the permission to read the topic");
+            Problem::internal()
+        }
+        ReadError::Unconnected(_) | ReadError::Failed(_) => {
+            tracing::warn!(%error, "Kafka could not be read");
+            Problem::unavailable("broker")
+        }
+    }
+}

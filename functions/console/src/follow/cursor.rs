@@ -1,0 +1,50 @@
+//! Where the next request continues.
+
+use base64_simd::URL_SAFE_NO_PAD as BASE64;
+use serde::{Deserialize, Serialize};
+
+/// The position of a search. It keeps the time range, because the default one moves with the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cursor {
+    /// The time from which on events are sought, milliseconds since the Unix epoch.
+    pub(super) since_ms: i64,
+    /// The time before which they are sought.
+    pub(super) until_ms: i64,
+    /// The partition that is read first.
+    pub(super) first: i32,
+    /// The partition to continue in.
+    pub(super) partition: i32,
+    /// The next offset in it; none at its beginning.
+    pub(super) offset: Option<i64>,
+}
+
+impl Cursor {
+    /// Writes the cursor as opaque text.
+    pub(super) fn to_text(self) -> String {
+        BASE64.encode_to_string(serde_json::to_vec(&self).unwrap_or_default())
+    }
+
+    /// Reads what [`Self::to_text`] wrote; `None` for anything else.
+    pub(super) fn from_text(text: &str) -> Option<Self> {
+        let cursor: Self = serde_json::from_slice(&BASE64.decode_to_vec(text).ok()?).ok()?;
+        let is_valid = cursor.first >= 0 && cursor.partition >= 0 && cursor.offset.is_none_or(|offset| offset >= 0);
+        is_valid.then_some(cursor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_round_trips_and_other_text_is_none() {
+        let cursor = Cursor { since_ms: 1, until_ms: 2, first: 3, partition: 4, offset: Some(5) };
+        assert_eq!(Cursor::from_text(&cursor.to_text()), Some(cursor));
+        let at_the_beginning = Cursor { offset: None, ..cursor };
+        assert_eq!(Cursor::from_text(&at_the_beginning.to_text()), Some(at_the_beginning));
+        for wrong in ["", "x", &Cursor { offset: Some(-1), ..cursor }.to_text(), &BASE64.encode_to_string("{}")] {
+            assert_eq!(Cursor::from_text(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Follows events through every stage: `GET /follow`.
+//!
+//! Kafka is the index. Nothing is stored per event, so an event is found by reading its stream's topic from a time on.
+//!
+//! - `request`: what the query asks for
+//! - `wanted`: whether a record is one of those
+//! - `scan`: reads the topic's partitions, within a time limit
+//! - `partitioner`: the partition of a key, which is read first
+//! - `cursor`: where the next request continues
+//! - `stages`: what became of the records that were found
+//! - `row`: the row of an event
+//! - `item`: a followed event in a response
+
+mod cursor;
+mod item;
+mod partitioner;
+mod request;
+mod row;
+mod scan;
+mod stages;
+mod wanted;
+
+use std::time::{Duration, Instant};
+
+use shared::http::answer::List;
+use shared::http::fields::Fields;
+
+use self::cursor::Cursor;
+pub(crate) use self::item::FollowedEvent;
+pub(crate) use self::request::PARAMETERS;
+use self::request::{FollowRequest, Sought};
+use self::scan::{Found, Scan};
+use crate::Console;
+use crate::error::Error;
+
+/// How long a request reads Kafka. Looking up what became of the records takes the rest of its 20 s.
+const READ_FOR: Duration = Duration::from_secs(15);
+/// How long looking up may take.
+const LOOK_UP_FOR: Duration = Duration::from_secs(5);
+
+/// Finds the events that a query asks for, and what became of each.
+///
+/// `deadline` is the request's, if it has one.
+///
+/// # Errors
+/// The query is malformed, there is no such stream or partition, or Kafka or the database does not answer.
+pub(crate) async fn follow(
+    console: &Console,
+    query: &Fields,
+    deadline: Option<Instant>,
+) -> Result<List<FollowedEvent>, Error> {
+    let ingest = &console.ingest;
+    let request = FollowRequest::from_query(query, &ingest.registry, ingest.clock.now_ms())?;
+    let longest = Instant::now() + READ_FOR;
+    let until = deadline.and_then(|deadline| deadline.checked_sub(LOOK_UP_FOR)).map_or(longest, |at| at.min(longest));
+    let Found { records, next } = match &request.sought {
+        Sought::Receipt { partition, offset } => {
+            scan::read_one(&ingest.reader, request.contract, *partition, *offset, until).await?
+        }
+        Sought::Events { wanted, cursor } => {
+            let FollowRequest { contract, limit, .. } = request;
+            Scan { reader: &ingest.reader, contract, wanted, limit, deadline: until }.run(*cursor).await?
+        }
+    };
+    let items = stages::look_up(console, request.contract, records).await?;
+    Ok(List { items, next: next.map(Cursor::to_text) })
+}

@@ -1,0 +1,134 @@
+//! What became of the records that were found.
+
+use std::collections::HashMap;
+
+use ingest::replay_receipts;
+use shared::contract::Contract;
+use shared::http::database::in_time;
+use shared::kafka::reader::LogRecord;
+use shared::ledger::dead_letters::{self, DeadLetter};
+use shared::ledger::receipts::{self, Outcome, Status};
+use shared::ledger::{headers, landing_minutes};
+
+use super::item::{FollowedEvent, LetterSummary, Stages};
+use super::row::Rows;
+use super::scan::FoundRecord;
+use crate::Console;
+use crate::error::Error;
+
+/// Looks up what became of each record.
+///
+/// # Errors
+/// The database does not answer.
+pub(super) async fn look_up(
+    console: &Console,
+    contract: &Contract,
+    mut found: Vec<FoundRecord>,
+) -> Result<Vec<FollowedEvent>, Error> {
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let pool = &console.ingest.pool;
+    let mut letters = in_time(letters(console, contract, &mut found)).await?;
+    let outcomes = in_time(outcomes(console, contract, &found)).await?;
+    let minutes = in_time(landing_minutes(console, contract, &found)).await?;
+    let mut rows = Rows::new(pool, contract);
+    let mut items = Vec::with_capacity(found.len());
+    for ((found, outcome), minute_ms) in found.into_iter().zip(outcomes).zip(minutes) {
+        let FoundRecord { partition, offset, record } = found;
+        let row = match &record {
+            Some(record) if has_row(&outcome) => in_time(rows.find(partition, record)).await?,
+            Some(_) | None => None,
+        };
+        // No event has that offset yet.
+        if record.is_none() && outcome == Outcome::Pending {
+            continue;
+        }
+        let dead_letter = match letters.remove(&(partition, offset)) {
+            Some(letter) => Some(summary(console, letter).await?),
+            None => None,
+        };
+        let landed_at_ms = minute_ms.filter(|_| has_landed(&outcome));
+        let stages = Stages { outcome, landed_at_ms, row, dead_letter };
+        items.push(FollowedEvent::new(&contract.topic, partition, offset, record.as_ref(), stages));
+    }
+    Ok(items)
+}
+
+/// Returns whether the event is about a row that exists.
+fn has_row(outcome: &Outcome) -> bool {
+    match outcome.status() {
+        Status::Written | Status::Duplicate | Status::Superseded => true,
+        Status::Pending | Status::Waiting | Status::Rejected | Status::Lost => false,
+    }
+}
+
+/// Returns whether it is settled what became of the event. A rejected one has landed, too: as a dead letter.
+fn has_landed(outcome: &Outcome) -> bool {
+    match outcome.status() {
+        Status::Written | Status::Duplicate | Status::Superseded | Status::Rejected => true,
+        Status::Pending | Status::Waiting | Status::Lost => false,
+    }
+}
+
+/// Returns the minutes in which records landed. Without its time, a record's minute is unknown.
+async fn landing_minutes(
+    console: &Console,
+    contract: &Contract,
+    found: &[FoundRecord],
+) -> Result<Vec<Option<i64>>, sqlx::Error> {
+    let time_ms = |found: &FoundRecord| found.record.as_ref().map_or(0, |record| record.timestamp_ms);
+    let records: Vec<_> = found.iter().map(|found| (found.partition, found.offset, time_ms(found))).collect();
+    landing_minutes::find(&console.ingest.pool, &contract.topic, &records).await
+}
+
+async fn outcomes(console: &Console, contract: &Contract, found: &[FoundRecord]) -> Result<Vec<Outcome>, sqlx::Error> {
+    let (pool, reader) = (&console.ingest.pool, &console.ingest.reader);
+    let sent = |found: &FoundRecord| Some((found.partition, found.offset, found.record.as_ref()?.timestamp_ms));
+    match found.iter().map(sent).collect::<Option<Vec<_>>>() {
+        Some(sent) => receipts::look_up_sent(pool, Some(reader), &contract.topic, &sent).await,
+        None => {
+            let places: Vec<_> = found.iter().map(|found| (found.partition, found.offset)).collect();
+            receipts::look_up(pool, Some(reader), &contract.topic, &places).await
+        }
+    }
+}
+
+/// Returns the dead letters of records by partition and offset. A record that Kafka no longer has is taken from its letter.
+async fn letters(
+    console: &Console,
+    contract: &Contract,
+    found: &mut [FoundRecord],
+) -> Result<HashMap<(i32, i64), DeadLetter>, sqlx::Error> {
+    let places: Vec<_> = found.iter().map(|found| (found.partition, found.offset)).collect();
+    let mut letters = HashMap::new();
+    for letter in dead_letters::at(&console.ingest.pool, &contract.topic, &places).await? {
+        let is_it = |found: &&mut FoundRecord| {
+            let time_ms = found.record.as_ref().map(|record| record.timestamp_ms);
+            // After a topic was recreated, another record may have had the same offset.
+            (found.partition, found.offset) == (letter.partition, letter.offset)
+                && time_ms.is_none_or(|time_ms| time_ms == letter.record_timestamp_ms)
+        };
+        if let Some(found) = found.iter_mut().find(is_it) {
+            found.record.get_or_insert_with(|| record(&letter));
+            letters.insert((letter.partition, letter.offset), letter);
+        }
+    }
+    Ok(letters)
+}
+
+fn record(letter: &DeadLetter) -> LogRecord {
+    LogRecord {
+        offset: letter.offset,
+        timestamp_ms: letter.record_timestamp_ms,
+        key: letter.key.clone(),
+        value: Some(letter.payload.clone()),
+        headers: headers::from_json(&letter.headers),
+    }
+}
+
+async fn summary(console: &Console, letter: DeadLetter) -> Result<LetterSummary, Error> {
+    let places = letter.replayed_as.clone().into_iter().collect();
+    let replayed_as = replay_receipts(&console.ingest, places).await?.pop();
+    Ok(LetterSummary::new(letter, replayed_as))
+}

@@ -1,0 +1,105 @@
+//! Whether a record is one of those that are asked for.
+
+use serde_json::Value;
+use shared::contract::{Contract, Mode, canonical, composed, json};
+use shared::kafka::reader::LogRecord;
+use shared::record::headers;
+
+/// A key or an id to look for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// The record's key.
+    Key(Vec<u8>),
+    /// The event's own id, or a CloudEvent's.
+    Id {
+        /// As it was given.
+        text: String,
+        /// The column that the contract names, and its encoded value; none if the contract names none, or it cannot hold
+        /// the id.
+        column: Option<(usize, Vec<u8>)>,
+    },
+    /// An `Idempotency-Key`.
+    IdempotencyKey(String),
+}
+
+impl Wanted {
+    /// Looks for a key in the form in which records of the stream have it.
+    pub(super) fn with_key(contract: &Contract, key: &str) -> Self {
+        let text = match (contract.key.as_slice(), json::parse(key.as_bytes())) {
+            // Several values are a JSON array.
+            ([_, _, ..], Ok(Value::Array(mut values))) => {
+                values.iter_mut().for_each(|value| compose(contract, value));
+                canonical::text(&Value::Array(values))
+            }
+            _ => {
+                let mut value = Value::from(key);
+                compose(contract, &mut value);
+                value.as_str().unwrap_or(key).to_owned()
+            }
+        };
+        Self::Key(text.into_bytes())
+    }
+
+    /// Looks for an event's own id, or a CloudEvent's.
+    pub(super) fn with_id(contract: &Contract, id: &str) -> Self {
+        let column = match &contract.mode {
+            Mode::Append { landing, dedupe: Some(column) } => {
+                // An id may be a number.
+                let values = [Some(Value::from(id)), json::parse(id.as_bytes()).ok()].into_iter().flatten();
+                let mut encoded = values.filter_map(|value| landing.encode_value(*column, &value).ok());
+                encoded.next().map(|cell| (*column, cell))
+            }
+            Mode::Append { dedupe: None, .. } | Mode::Upsert { .. } | Mode::Entity(_) | Mode::Changes(_) => None,
+        };
+        Self::Id { text: id.to_owned(), column }
+    }
+
+    /// Looks for an `Idempotency-Key`.
+    pub(super) fn with_idempotency_key(key: &str) -> Self {
+        Self::IdempotencyKey(key.to_owned())
+    }
+
+    /// Returns the record key that all matching records have, if there is one.
+    pub(super) fn record_key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Id { .. } | Self::IdempotencyKey(_) => None,
+        }
+    }
+
+    /// Returns whether a record is one of those.
+    pub(super) fn is(&self, contract: &Contract, record: &LogRecord) -> bool {
+        let header = |name: &str| record.headers.iter().find(|(header, _)| header == name)?.1.as_deref();
+        match self {
+            Self::Key(key) => record.key.as_ref() == Some(key),
+            Self::IdempotencyKey(key) => {
+                let found = header(headers::IDEMPOTENCY_KEY);
+                found.and_then(|found| found.strip_prefix(key.as_bytes())).is_some_and(is_index)
+            }
+            Self::Id { text, column } => {
+                header(headers::CLOUD_EVENT_ID) == Some(text.as_bytes())
+                    || column.as_ref().is_some_and(|(column, cell)| has_value(contract, record, *column, cell))
+            }
+        }
+    }
+}
+
+/// In a batch, an event's key is followed by a blank and its index.
+fn is_index(rest: &[u8]) -> bool {
+    match rest.split_first() {
+        None => true,
+        Some((blank, digits)) => *blank == b' ' && !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+    }
+}
+
+fn has_value(contract: &Contract, record: &LogRecord, column: usize, cell: &[u8]) -> bool {
+    let (Some(landing), Some(value)) = (contract.landing(), record.value.as_deref()) else { return false };
+    json::parse(value).is_ok_and(|event| landing.encode_some(&[column], &event).is_ok_and(|found| found == cell))
+}
+
+/// Entities' names are compared in composed form.
+fn compose(contract: &Contract, value: &mut Value) {
+    if let (Mode::Entity(_), Value::String(text)) = (&contract.mode, value) {
+        *text = composed(text).into_owned();
+    }
+}

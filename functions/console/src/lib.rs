@@ -1,0 +1,38 @@
+//! What operators see and do: dead letters, which they find, discard and replay.
+//!
+//! It uses the library of `ingest` to send a replay as any other event: its connections, receipts, and `Prefer: wait`.
+//! `ingest` knows nothing of this function.
+//!
+//! - `activity` shows what happened to each stream, and how far it is behind
+//! - `dead_letters` lists letters, `groups` groups them by reason, `discard` sets them aside, `replay` puts one back on
+//!   its topic, edited if the operator wants that; `runs` replay all letters that match a filter
+//! - `audit_log` lists who did what
+//! - `follow` finds events in Kafka, and says what became of each
+//! - `schedule` does what is due every minute
+//! - `invocation` distinguishes API Gateway's requests from the schedule's events
+//!
+//! At the bottom are `error`, `state`, `filter` (which letters are meant) and `body`, which everything may use.
+
+// A step of a run consists of deeply nested futures, and the compiler computes their layout recursively.
+#![recursion_limit = "256"]
+
+mod activity;
+mod audit_log;
+mod body;
+mod dead_letters;
+mod discard;
+mod error;
+mod filter;
+mod follow;
+mod groups;
+mod invocation;
+mod replay;
+mod routes;
+mod runs;
+mod schedule;
+mod state;
+
+pub use crate::invocation::{ConsoleFunction, InvocationError, ScheduleError};
+pub use crate::routes::{routes, routes_for_anyone};
+pub use crate::runs::advance_forever;
+pub use crate::state::Console;

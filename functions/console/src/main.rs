@@ -1,0 +1,41 @@
+//! The function `console` on AWS Lambda: API Gateway passes operators' requests, and EventBridge triggers the work of
+//! every minute.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use console::{Console, ConsoleFunction};
+use ingest::Ingest;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+use shared::database;
+use shared::http::login::logged_in;
+use shared::metrics::{Metrics, embed};
+use shared::start::{self, HttpWorld, World};
+
+/// On Lambda there is one request at a time. A replay holds one connection while it looks something up on another.
+const DATABASE_CONNECTIONS: u32 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    start::run(run()).await
+}
+
+async fn run() -> Result<(), Error> {
+    let HttpWorld { world, identity, producer, reader } = HttpWorld::connect(DATABASE_CONNECTIONS).await?;
+    let World { registry, pool, login, clock, wait_for_parent, .. } = world;
+    let metrics = Metrics::default();
+    let ingest = Ingest::new(pool.clone(), registry, producer, reader, clock, wait_for_parent, metrics.clone());
+    let console = Arc::new(Console::new(Arc::new(ingest)));
+    let routes = logged_in(console::routes(Arc::clone(&console), identity), login.clone());
+    let function = ConsoleFunction::new(console, routes);
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
+        // Retrying is safe: the schedule's work is done once, and a request that failed has its answer.
+        let answer = login.run(async || function.invoke(event.payload.get(), event.context.clone()).await).await;
+        embed(&metrics);
+        // Lambda may freeze the process as soon as it has answered.
+        database::wait_until_idle(&pool).await;
+        answer
+    }))
+    .await
+}

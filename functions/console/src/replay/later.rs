@@ -1,0 +1,275 @@
+//! Searches Kafka for later events with the keys of dead letters, for several letters of a topic at once.
+//!
+//! Only Kafka has all events in order. A letter's partition is read from the event's first record on. The topic's other
+//! partitions are read from that record's time on, because the key was in another partition if their number has changed.
+//! Keys are read from the events, as `consume` does, because other producers may set other record keys.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use ingest::Ingest;
+use shared::contract::{Contract, json};
+use shared::http::database::in_time;
+use shared::kafka::reader::{Chunk, Limits, LogRecord, ReadError, Reader as _};
+use shared::ledger::dead_letters::DeadLetter;
+use shared::ledger::receipts::{self, Outcome};
+use shared::record::place::Place;
+use shared::record::replay::{Replay, Searched};
+
+use super::headers::first_place;
+use crate::error::Error;
+
+/// The limits of one read.
+const MOST_RECORDS: usize = 10_000;
+const MOST_BYTES: usize = 16 * 1_024 * 1_024;
+
+/// The result of a search for one letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Later {
+    /// No later event up to these offsets.
+    None(Searched),
+    /// The letter's event has no valid key, so its replay cannot change a row.
+    NoKey,
+    /// A later event that was applied or may be soon.
+    Found(Place),
+    /// A replay of the same event that was applied or may be soon.
+    SentAgain(Place),
+    /// Kafka no longer has the event.
+    Gone,
+    /// The time was up before the end of the log.
+    TooMany,
+}
+
+/// An event to search for: that of a letter, with the payload that will be sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sought<'a> {
+    pub(crate) letter: &'a DeadLetter,
+    pub(crate) payload: &'a [u8],
+}
+
+/// Searches until the end of the log, or until the deadline. Returns a result for each letter, in their order.
+pub(crate) async fn search(
+    ingest: &Ingest,
+    contract: &Contract,
+    key: &[usize],
+    sought: &[Sought<'_>],
+    deadline: Instant,
+) -> Result<Vec<Later>, Error> {
+    let mut search = Search::new(contract, key, sought);
+    match search.run(ingest, deadline).await {
+        Ok(searched) => Ok(search.results(Later::None(searched))),
+        Err(SearchError::Late) => Ok(search.results(Later::TooMany)),
+        Err(SearchError::Read(ReadError::UnknownPartition { .. })) => Ok(search.results(Later::Gone)),
+        Err(SearchError::Read(error)) => {
+            let topic = &contract.topic;
+            tracing::error!(topic, %error, "cannot search for later events with a dead letter's key");
+            Err(Error::unacknowledged())
+        }
+        Err(SearchError::Database(error)) => Err(error.into()),
+    }
+}
+
+/// Why a search ended early.
+enum SearchError {
+    Late,
+    Read(ReadError),
+    Database(sqlx::Error),
+}
+
+impl From<ReadError> for SearchError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// A search in progress.
+struct Search<'a> {
+    contract: &'a Contract,
+    key: &'a [usize],
+    /// The first records of the letters' events, before any replay.
+    firsts: Vec<Place>,
+    /// The letters by the key of their events' row.
+    by_key: HashMap<Vec<u8>, Vec<usize>>,
+    /// What was found, by letter.
+    found: Vec<Option<Later>>,
+}
+
+impl<'a> Search<'a> {
+    fn new(contract: &'a Contract, key: &'a [usize], sought: &[Sought<'_>]) -> Self {
+        let mut by_key: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+        let mut found = vec![None; sought.len()];
+        for (index, Sought { payload, .. }) in sought.iter().enumerate() {
+            match key_cells(contract, key, payload) {
+                Some(cells) => by_key.entry(cells).or_default().push(index),
+                None => found[index] = Some(Later::NoKey),
+            }
+        }
+        let firsts = sought.iter().map(|sought| first_place(sought.letter)).collect();
+        Self { contract, key, firsts, by_key, found }
+    }
+
+    fn results(self, undecided: Later) -> Vec<Later> {
+        self.found.into_iter().map(|found| found.unwrap_or_else(|| undecided.clone())).collect()
+    }
+
+    /// Returns the letters about which nothing was found yet.
+    fn undecided(&self) -> impl Iterator<Item = (usize, &Place)> {
+        self.firsts.iter().enumerate().filter(|(index, _)| self.found[*index].is_none())
+    }
+
+    fn decide(&mut self, letters: Vec<usize>, later: &Later) {
+        for index in letters {
+            self.found[index].get_or_insert_with(|| later.clone());
+        }
+    }
+
+    /// Returns the offsets up to which there is no later event of the letters that remain undecided.
+    async fn run(&mut self, ingest: &Ingest, deadline: Instant) -> Result<Searched, SearchError> {
+        let topic = &self.contract.topic;
+        let Some(partitions) = ingest.reader.partitions(topic).await? else {
+            return Err(ReadError::UnknownPartition { topic: topic.clone(), partition: 0 }.into());
+        };
+        let outside = self.undecided().filter(|(_, first)| first.partition >= partitions);
+        let outside = outside.map(|(index, _)| index).collect();
+        self.decide(outside, &Later::Gone);
+        let mut searched = Searched::default();
+        for partition in 0..partitions {
+            let Some(start) = self.start(ingest, partition).await? else { break };
+            searched.note(partition, self.search_partition(ingest, partition, start, deadline).await?);
+        }
+        Ok(searched)
+    }
+
+    /// Returns the offset at which a partition's first event is that may be later; none if nothing is undecided.
+    async fn start(&self, ingest: &Ingest, partition: i32) -> Result<Option<i64>, ReadError> {
+        let topic = &self.contract.topic;
+        let of_partition = self.undecided().filter(|(_, first)| first.partition == partition);
+        let own = of_partition.map(|(_, first)| first.offset).min();
+        let others = self.undecided().filter(|(_, first)| first.partition != partition);
+        let Some(earliest_ms) = others.map(|(_, first)| first.timestamp_ms).min() else { return Ok(own) };
+        let at_time = match ingest.reader.offset_at_time(topic, partition, earliest_ms).await? {
+            Some(offset) => offset,
+            None => ingest.reader.bounds(topic, partition).await?.end,
+        };
+        Ok(Some(own.map_or(at_time, |own| own.min(at_time))))
+    }
+
+    /// Searches a partition up to its end, which is returned.
+    async fn search_partition(
+        &mut self,
+        ingest: &Ingest,
+        partition: i32,
+        start: i64,
+        deadline: Instant,
+    ) -> Result<i64, SearchError> {
+        let (mut from, mut latest_ms) = (start, i64::MIN);
+        loop {
+            let max_time = deadline.saturating_duration_since(Instant::now());
+            if max_time.is_zero() {
+                return Err(SearchError::Late);
+            }
+            let limits = Limits { max_records: MOST_RECORDS, max_bytes: MOST_BYTES, max_time };
+            let chunk = ingest.reader.read(&self.contract.topic, partition, from, i64::MAX, limits).await?;
+            self.note_gone(partition, &chunk, from == start);
+            let repeated = self.repeated(partition, &chunk.records, &mut latest_ms);
+            self.note_applied(ingest, partition, &chunk.records, repeated).await?;
+            from = chunk.until;
+            if from >= chunk.bounds.end {
+                return Ok(from);
+            }
+        }
+    }
+
+    /// Decides letters whose record Kafka no longer has, unless it has removed the record alone by compaction. The first
+    /// chunk shows which offsets Kafka has.
+    fn note_gone(&mut self, partition: i32, chunk: &Chunk, is_first: bool) {
+        let is_gone = |first: &Place| {
+            let is_within = !is_first || (chunk.bounds.start <= first.offset && first.offset < chunk.bounds.end);
+            let at = chunk.records.binary_search_by_key(&first.offset, |record| record.offset);
+            let is_other = at.is_ok_and(|at| chunk.records[at].timestamp_ms != first.timestamp_ms);
+            !is_within || is_other
+        };
+        let of_partition = self.undecided().filter(|(_, first)| first.partition == partition);
+        let gone = of_partition.filter(|(_, first)| is_gone(first)).map(|(index, _)| index).collect();
+        self.decide(gone, &Later::Gone);
+    }
+
+    /// Returns the records that are later events with a letter's key, or the letter's own event again (`true`), with the
+    /// letter. `latest_ms` is the latest time of the partition's records so far: other partitions count from the first
+    /// record on that is not older than a letter's.
+    fn repeated(&self, partition: i32, records: &[LogRecord], latest_ms: &mut i64) -> Vec<(usize, usize, bool)> {
+        let mut repeated = Vec::new();
+        for (at, record) in records.iter().enumerate() {
+            *latest_ms = (*latest_ms).max(record.timestamp_ms);
+            let cells = record.value.as_deref().and_then(|value| key_cells(self.contract, self.key, value));
+            let letters = cells.and_then(|cells| self.by_key.get(&cells));
+            for &letter in letters.into_iter().flatten() {
+                let first = &self.firsts[letter];
+                let is_after = match first.partition == partition {
+                    true => record.offset > first.offset,
+                    false => *latest_ms >= first.timestamp_ms,
+                };
+                if let Some(is_same) = is_after.then(|| same_event(first, record)).flatten() {
+                    repeated.push((at, letter, is_same));
+                }
+            }
+        }
+        repeated
+    }
+
+    /// Decides the letters of those repeated records that were applied or may be soon.
+    async fn note_applied(
+        &mut self,
+        ingest: &Ingest,
+        partition: i32,
+        records: &[LogRecord],
+        repeated: Vec<(usize, usize, bool)>,
+    ) -> Result<(), SearchError> {
+        let repeated: Vec<_> = repeated.into_iter().filter(|(_, letter, _)| self.found[*letter].is_none()).collect();
+        if repeated.is_empty() {
+            return Ok(());
+        }
+        let topic = &self.contract.topic;
+        let sent = |(at, ..): &(usize, usize, bool)| (partition, records[*at].offset, records[*at].timestamp_ms);
+        let sent: Vec<_> = repeated.iter().map(sent).collect();
+        let looking_up = receipts::look_up_sent(&ingest.pool, Some(&ingest.reader), topic, &sent);
+        let outcomes = in_time(looking_up).await.map_err(SearchError::Database)?;
+        for ((at, letter, is_same), outcome) in repeated.into_iter().zip(outcomes) {
+            if may_change_row(&outcome) {
+                let LogRecord { offset, timestamp_ms, .. } = records[at];
+                let place = Place { topic: topic.clone(), partition, offset, timestamp_ms };
+                self.decide(vec![letter], &if is_same { Later::SentAgain(place) } else { Later::Found(place) });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether an event with this outcome has changed its row, or still may.
+fn may_change_row(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Pending | Outcome::Waiting { .. } | Outcome::Written => true,
+        // The replay, or the event that a duplicate repeats, is a record that is searched too.
+        Outcome::Duplicate
+        | Outcome::Superseded
+        | Outcome::Rejected(_)
+        | Outcome::Replayed { .. }
+        | Outcome::Lost { .. } => false,
+    }
+}
+
+/// Returns whether a record with the key of a letter is the letter's event again (`true`) or a later event (`false`); `None`
+/// if it is neither.
+fn same_event(letter: &Place, record: &LogRecord) -> Option<bool> {
+    let header = |name: &str| record.headers.iter().find(|(header, _)| header == name)?.1.as_deref();
+    match Replay::from_headers(&letter.topic, header).and_then(|replay| replay.first) {
+        Some(first) if first == *letter => Some(true),
+        Some(first) => first.is_after(letter).then_some(false),
+        None => Some(false),
+    }
+}
+
+/// Returns the encoded key of an event's row; `None` if the event has no valid key, and so was rejected.
+fn key_cells(contract: &Contract, key: &[usize], payload: &[u8]) -> Option<Vec<u8>> {
+    contract.landing()?.encode_some(key, &json::parse(payload).ok()?).ok()
+}

@@ -1,0 +1,214 @@
+//! Replays: sends a dead letter to its topic again, once even if several callers request it. It sends through `ingest`,
+//! and is used by `routes`, and by `runs` for many letters.
+//!
+//! - `later`: searches Kafka for later events with the letters' keys
+//! - `headers`: the headers of the replay
+
+mod headers;
+mod later;
+
+use std::time::{Duration, Instant};
+
+use axum::extract::Request;
+use ingest::{Accepted, CheckedEvent, Ingest, Prefer, Receipt, check_event, respond, send_records};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use shared::contract::Contract;
+use shared::http::database::in_time;
+use shared::http::fields::Fields;
+use shared::http::lambda;
+use shared::identity::Caller;
+use shared::kafka::{Outgoing, SEND_TIMEOUT};
+use shared::ledger::audit::{self, Action, NewEntry};
+use shared::ledger::dead_letters::{self, DeadLetter};
+use shared::ledger::filter::LetterStatus;
+use shared::record::replay::Searched;
+
+use self::later::Later;
+use crate::dead_letters::no_such_letter;
+use crate::error::Error;
+use crate::{Console, body};
+
+pub(crate) use self::headers::{first_place, replay_headers};
+pub(crate) use self::later::Sought;
+
+/// The time limit for the search for later events.
+const LONGEST_SEARCH: Duration = Duration::from_secs(10);
+
+/// How a caller wants a dead letter to be replayed.
+#[derive(Debug)]
+pub(crate) struct ReplayOptions {
+    user: String,
+    arrived: Instant,
+    deadline: Option<Instant>,
+    prefer: Prefer,
+    /// Whether the letter may replace a later event with the same key.
+    is_forced: bool,
+}
+
+impl ReplayOptions {
+    /// Reads a request's query and headers.
+    pub(crate) fn from_request(caller: Caller, request: &Request) -> Result<Self, Error> {
+        let query = Fields::from_query(request.uri().query(), &["force"])?;
+        let is_forced = match query.get("force")? {
+            None | Some("false") => false,
+            Some("true" | "") => true,
+            Some(_) => return Err(Error::malformed("`force` must be `true` or `false`.")),
+        };
+        let (prefer, deadline) = (Prefer::from_headers(request.headers()), lambda::deadline(request.extensions()));
+        Ok(Self { user: caller.name, arrived: Instant::now(), deadline, prefer, is_forced })
+    }
+
+    /// Returns when the search for later events must end to leave time for sending the letter.
+    fn search_until(&self) -> Instant {
+        let longest = self.arrived + LONGEST_SEARCH;
+        match self.deadline.and_then(|deadline| deadline.checked_sub(SEND_TIMEOUT)) {
+            Some(deadline) => deadline.min(longest),
+            None => longest,
+        }
+    }
+}
+
+/// Replays a dead letter, or sends an edited event in its place, if a body gives one.
+///
+/// If the function is killed between the send and the commit, the letter stays open. A repeated request then sends it
+/// again under the same id, so it lands once. `consume` closes the letter when it reads the replay.
+pub(crate) async fn replay(
+    console: &Console,
+    id: &str,
+    body: Option<&[u8]>,
+    options: ReplayOptions,
+) -> Result<Accepted, Error> {
+    let ingest = &*console.ingest;
+    let id: i64 = id.parse().map_err(|_| no_such_letter())?;
+    let letter = in_time(dead_letters::find(&ingest.pool, id)).await?.ok_or_else(no_such_letter)?;
+    let contract = replayable(ingest, &letter)?;
+    let edited = body.map(|body| edited(contract, body)).transpose()?;
+    let searched = if options.is_forced {
+        None
+    } else {
+        let payload = edited.as_ref().map_or(&letter.payload[..], |edited| &edited.text[..]);
+        let found = order(ingest, contract, &[Sought { letter: &letter, payload }], options.search_until()).await?;
+        found.into_iter().next().unwrap_or(Order::Irrelevant).allowed()?
+    };
+    if options.deadline.is_some_and(|deadline| Instant::now() + SEND_TIMEOUT > deadline) {
+        return Err(Error::unacknowledged());
+    }
+    let receipt = send(ingest, contract, id, searched.as_ref(), (edited.as_ref(), &options)).await?;
+    let times = (options.arrived, options.deadline);
+    Ok(respond(ingest, &letter.topic, vec![receipt], None, options.prefer, times).await?)
+}
+
+/// The body of a request to send an edited event.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplayBody {
+    event: Box<RawValue>,
+}
+
+/// Reads an edited event and checks it as any other.
+fn edited(contract: &Contract, body: &[u8]) -> Result<CheckedEvent, Error> {
+    let ReplayBody { event } = body::parse(body)?;
+    Ok(check_event(contract, event.get().as_bytes().to_vec().into())?)
+}
+
+/// Returns the contract of a letter that can be replayed.
+pub(crate) fn replayable<'i>(ingest: &'i Ingest, letter: &DeadLetter) -> Result<&'i Contract, Error> {
+    match letter.status {
+        LetterStatus::Open => {}
+        LetterStatus::Replayed => return Err(Error::not_replayable("The letter was already replayed.")),
+        status @ (LetterStatus::Discarded | LetterStatus::Expired) => {
+            let status = status.name();
+            return Err(Error::not_replayable(format!("The letter is {status}. Only open letters can be replayed.")));
+        }
+    }
+    let contract = ingest.registry.topic(&letter.topic);
+    contract.map(AsRef::as_ref).ok_or_else(|| Error::not_replayable("No stream uses the letter's topic any more."))
+}
+
+/// Whether a letter may be replayed, given the events that were sent since.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// The order does not matter, or versions decide it.
+    Irrelevant,
+    /// The search for later events with the letter's key found this.
+    Searched(Later),
+}
+
+impl Order {
+    /// Returns the offsets up to which there is no later event, as far as that matters.
+    ///
+    /// # Errors
+    /// A later event with the letter's key was applied or may be soon, or that cannot be ruled out.
+    pub(crate) fn allowed(self) -> Result<Option<Searched>, Error> {
+        match self {
+            Self::Irrelevant | Self::Searched(Later::NoKey) => Ok(None),
+            Self::Searched(Later::None(searched)) => Ok(Some(searched)),
+            Self::Searched(Later::Found(place)) => Err(Error::not_replayable(format!(
+                "A later event with the same key was sent and not rejected: {place}. The letter's older event would \
+                 replace it. `?force=true` replays the letter anyway."
+            ))),
+            Self::Searched(Later::SentAgain(place)) => {
+                Err(Error::not_replayable(format!("The letter was already replayed, as {place}.")))
+            }
+            Self::Searched(Later::Gone) => Err(Error::not_replayable(
+                "Kafka no longer has this event, so later events with the same key cannot be ruled out. \
+                 `?force=true` replays the letter anyway.",
+            )),
+            Self::Searched(Later::TooMany) => Err(Error::not_replayable(format!(
+                "The events that were sent to the topic since cannot be read within {} s, so a later one with the \
+                 same key cannot be ruled out. `?force=true` replays the letter anyway.",
+                LONGEST_SEARCH.as_secs()
+            ))),
+        }
+    }
+}
+
+/// Looks for later events with the keys of a stream's letters. Returns a result for each letter, in their order.
+pub(crate) async fn order(
+    ingest: &Ingest,
+    contract: &Contract,
+    sought: &[Sought<'_>],
+    deadline: Instant,
+) -> Result<Vec<Order>, Error> {
+    match contract.row_key().filter(|_| contract.version().is_none()) {
+        None => Ok(sought.iter().map(|_| Order::Irrelevant).collect()),
+        Some(key) => {
+            let found = later::search(ingest, contract, key, sought, deadline).await?;
+            Ok(found.into_iter().map(Order::Searched).collect())
+        }
+    }
+}
+
+/// Sends a letter, or the edited event, and marks the letter as replayed. The letter is locked, so that concurrent
+/// requests send it once.
+async fn send(
+    ingest: &Ingest,
+    contract: &Contract,
+    id: i64,
+    searched: Option<&Searched>,
+    (edited, options): (Option<&CheckedEvent>, &ReplayOptions),
+) -> Result<Receipt, Error> {
+    let mut transaction = in_time(ingest.pool.begin()).await?;
+    let letter = in_time(dead_letters::lock(&mut transaction, id)).await?.ok_or_else(no_such_letter)?;
+    replayable(ingest, &letter)?;
+    let headers = replay_headers(&letter, searched, edited.is_some());
+    let (key, value) = match edited {
+        Some(CheckedEvent { key, text }) => (key.as_deref().map(str::as_bytes), &text[..]),
+        None => (letter.key.as_deref(), &letter.payload[..]),
+    };
+    let record = Outgoing { topic: &contract.topic, key, value: Some(value), headers: &headers };
+    let sent = send_records(ingest, contract, &[record]).await.pop();
+    let receipt = sent.ok_or_else(Error::unacknowledged)??;
+    in_time(async {
+        dead_letters::mark_replayed(&mut transaction, &[(id, receipt.place())]).await?;
+        let detail = json!({"force": options.is_forced, "edited": edited.is_some()});
+        let object = format!("dead-letters/{id}");
+        let entry = NewEntry { user: &options.user, action: Action::Replayed, object, detail };
+        audit::insert(&mut *transaction, &entry).await?;
+        transaction.commit().await
+    })
+    .await?;
+    Ok(receipt)
+}

@@ -1,0 +1,184 @@
+//! Continues runs, in steps of one transaction each. Any process may make the next step; whichever is killed, its step
+//! is made again, and letters that it had sent already are sent under the same ids, so that they land once.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+use ingest::{Ingest, send_records};
+use shared::contract::Contract;
+use shared::http::database::in_time;
+use shared::kafka::{Outgoing, RecordHeader};
+use shared::ledger::dead_letters::{self, DeadLetter};
+use shared::ledger::replay_run_letters;
+use shared::ledger::replay_runs::{self, Run};
+use shared::record::place::Place;
+
+use crate::Console;
+use crate::error::Error;
+use crate::replay::{Order, Sought, first_place, order, replay_headers, replayable};
+
+/// How many letters are put back in one step, and the bytes of their payloads.
+const LETTERS_AT_ONCE: i64 = 500;
+const BYTES_AT_ONCE: i64 = 8 * 1_024 * 1_024;
+
+/// The time limit for the search for later events in one step. Together with a send it must end well within the 30 s
+/// after which PostgreSQL ends an idle transaction.
+const LONGEST_SEARCH: Duration = Duration::from_secs(5);
+
+/// How often a letter, or those before it, may have been replayed already: a loop ends here.
+const MOST_REPLAYS: i32 = 3;
+
+/// How long a request of a run continues it. The last step may take longer.
+const FOR_REQUEST: Duration = Duration::from_secs(3);
+
+/// How long a process that does nothing else waits before it looks for runs that others created, and after a failure.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Letters were put back or left out.
+    Made,
+    /// Nothing is to do, or another process is doing it.
+    Idle,
+}
+
+/// The letters of a step whose fate is decided.
+#[derive(Debug, Default)]
+struct Settled {
+    replayed: Vec<(i64, Place)>,
+    skipped: Vec<i64>,
+    /// Whether the broker did not acknowledge some. They stay in the run.
+    is_incomplete: bool,
+}
+
+/// Continues all runs until there is nothing to do, or until a time.
+///
+/// # Errors
+/// The database failed, or the broker did not acknowledge in time. Whoever continues the runs next tries again.
+pub(crate) async fn advance_all(console: &Console, until: Instant) -> Result<(), Error> {
+    for id in in_time(replay_runs::running(&console.ingest.pool)).await? {
+        advance(console, id, until).await?;
+    }
+    Ok(())
+}
+
+/// Continues a run until it ends, or until a time.
+///
+/// # Errors
+/// As for [`advance_all`].
+async fn advance(console: &Console, id: i64, until: Instant) -> Result<(), Error> {
+    while Instant::now() < until && Box::pin(step(&console.ingest, id)).await? == Step::Made {}
+    Ok(())
+}
+
+/// Continues a run that is looked up. A failure shows in that it does not get on.
+pub(super) async fn advance_for_request(console: &Console, id: i64) {
+    if let Err(error) = advance(console, id, Instant::now() + FOR_REQUEST).await {
+        tracing::warn!(run = id, %error, "the run was not continued");
+    }
+}
+
+/// Continues all runs, and those that are created later, for as long as the process lives.
+pub async fn advance_forever(console: &Console) {
+    loop {
+        let far = Instant::now() + Duration::from_secs(3_600);
+        // Boxed, because the compiler limits how deeply futures may nest.
+        if let Err(error) = Box::pin(advance_all(console, far)).await {
+            tracing::warn!(%error, "runs were not continued; they are tried again");
+            tokio::time::sleep(PAUSE).await;
+        } else {
+            // Whether woken or not: another process may have created a run, too.
+            let _woken = tokio::time::timeout(PAUSE, console.woken()).await;
+        }
+    }
+}
+
+/// Puts back the next letters of a run.
+async fn step(ingest: &Ingest, id: i64) -> Result<Step, Error> {
+    let mut transaction = in_time(ingest.pool.begin()).await?;
+    let Some(run) = in_time(replay_runs::claim(&mut transaction, id)).await? else { return Ok(Step::Idle) };
+    let next = replay_run_letters::next(&mut transaction, id, LETTERS_AT_ONCE, BYTES_AT_ONCE);
+    let ids = in_time(next).await?;
+    let letters = in_time(dead_letters::lock_free(&mut transaction, &ids)).await?;
+    let existing: HashSet<i64> = in_time(dead_letters::existing(&mut *transaction, &ids)).await?.into_iter().collect();
+
+    let missing = ids.iter().copied().filter(|id| !existing.contains(id)).collect();
+    let mut settled = Settled { skipped: missing, ..Settled::default() };
+    let mut by_topic: BTreeMap<&str, Vec<&DeadLetter>> = BTreeMap::new();
+    letters.iter().for_each(|letter| by_topic.entry(&letter.topic).or_default().push(letter));
+    for letters in by_topic.into_values() {
+        put_back(ingest, &run, &letters, &mut settled).await?;
+    }
+
+    let Settled { replayed, skipped, is_incomplete } = settled;
+    let done: Vec<i64> = replayed.iter().map(|(id, _)| *id).chain(skipped.iter().copied()).collect();
+    in_time(async {
+        dead_letters::mark_replayed(&mut transaction, &replayed).await?;
+        replay_run_letters::remove(&mut transaction, id, &done).await?;
+        replay_runs::note_progress(&mut transaction, id, replayed.len(), skipped.len()).await?;
+        transaction.commit().await
+    })
+    .await?;
+    match is_incomplete {
+        true => Err(Error::unacknowledged()),
+        false => Ok(if done.is_empty() { Step::Idle } else { Step::Made }),
+    }
+}
+
+/// Sends a topic's letters, except those that may not be replayed.
+async fn put_back(ingest: &Ingest, run: &Run, letters: &[&DeadLetter], settled: &mut Settled) -> Result<(), Error> {
+    let (mut contract, mut open) = (None, Vec::with_capacity(letters.len()));
+    for &letter in letters {
+        match replayable(ingest, letter).ok().filter(|_| run.is_forced || letter.replays < MOST_REPLAYS) {
+            Some(of_letter) => {
+                contract = Some(of_letter);
+                open.push(letter);
+            }
+            None => settled.skipped.push(letter.id),
+        }
+    }
+    let Some(contract) = contract else { return Ok(()) };
+    // Events that were sent earlier come first, so that the later one of a key wins.
+    open.sort_by_cached_key(|letter| {
+        let Place { partition, offset, timestamp_ms, .. } = first_place(letter);
+        (timestamp_ms, partition, offset)
+    });
+    let orders = if run.is_forced {
+        open.iter().map(|_| Order::Irrelevant).collect()
+    } else {
+        let sought: Vec<_> = open.iter().map(|letter| Sought { letter, payload: &letter.payload }).collect();
+        order(ingest, contract, &sought, Instant::now() + LONGEST_SEARCH).await?
+    };
+    let mut records = Vec::with_capacity(open.len());
+    for (letter, order) in open.into_iter().zip(orders) {
+        match order.allowed() {
+            Ok(searched) => records.push((letter, replay_headers(letter, searched.as_ref(), false))),
+            Err(_refused) => settled.skipped.push(letter.id),
+        }
+    }
+    send(ingest, contract, &records, settled).await;
+    Ok(())
+}
+
+async fn send(
+    ingest: &Ingest,
+    contract: &Contract,
+    letters: &[(&DeadLetter, Vec<RecordHeader>)],
+    settled: &mut Settled,
+) {
+    let topic = &contract.topic;
+    let records = letters.iter().map(|(letter, headers)| {
+        let (key, value) = (letter.key.as_deref(), Some(&letter.payload[..]));
+        Outgoing { topic, key, value, headers }
+    });
+    let records: Vec<Outgoing<'_>> = records.collect();
+    for ((letter, _), sent) in letters.iter().zip(send_records(ingest, contract, &records).await) {
+        match sent {
+            Ok(receipt) => settled.replayed.push((letter.id, receipt.place())),
+            // No later attempt would succeed.
+            Err(ingest::Error::RecordTooLarge { .. }) => settled.skipped.push(letter.id),
+            Err(_unacknowledged) => settled.is_incomplete = true,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Runs: replays of all dead letters that match a filter. The letters are fixed when a run is created; `advance` puts
+//! them back.
+
+mod advance;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared::http::answer::{self, List};
+use shared::http::database::in_time;
+use shared::http::fields::Fields;
+use shared::identity::Caller;
+use shared::ledger::audit::{self, Action, NewEntry};
+use shared::ledger::replay_runs::{self, Run};
+use shared::ledger::{matching, replay_run_letters};
+
+pub(crate) use self::advance::advance_all;
+pub use self::advance::advance_forever;
+use crate::Console;
+use crate::error::Error;
+use crate::filter::FilterParts;
+
+/// The body of a request for a run.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunBody {
+    filter: FilterParts,
+    #[serde(default)]
+    dry_run: bool,
+    /// Whether letters are put back that a single replay would refuse, or that were replayed three times already.
+    #[serde(default)]
+    force: bool,
+}
+
+/// A run in a response.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunItem {
+    id: i64,
+    count: i64,
+    replayed: i64,
+    skipped: i64,
+    status: String,
+    href: String,
+    created_by: String,
+    created_at: Timestamp,
+    finished_at: Option<Timestamp>,
+    filter: Value,
+    force: bool,
+}
+
+impl From<Run> for RunItem {
+    fn from(run: Run) -> Self {
+        let Run { id, created_by, created_at, filter, is_forced, letters, replayed, skipped, status, finished_at } =
+            run;
+        let href = format!("/dead-letters/replays/{id}");
+        let (count, force) = (letters, is_forced);
+        Self { id, count, replayed, skipped, status, href, created_by, created_at, finished_at, filter, force }
+    }
+}
+
+impl IntoResponse for RunItem {
+    fn into_response(self) -> Response {
+        answer::json(StatusCode::OK, &self)
+    }
+}
+
+/// The answer to a request for a run.
+#[derive(Debug)]
+pub(crate) enum Requested {
+    /// Only the number of matching letters was asked for.
+    Counted(i64),
+    /// The run was created.
+    Created(Box<RunItem>),
+}
+
+impl IntoResponse for Requested {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Counted(count) => answer::json(StatusCode::OK, &json!({ "count": count })),
+            Self::Created(run) => answer::json(StatusCode::ACCEPTED, &run),
+        }
+    }
+}
+
+/// Creates a run of the open letters that match, or only counts them.
+pub(crate) async fn create(console: &Console, caller: &Caller, body: RunBody) -> Result<Requested, Error> {
+    let RunBody { filter: parts, dry_run, force } = body;
+    let pool = &console.ingest.pool;
+    let given = serde_json::to_value(&parts).unwrap_or_default();
+    let filter = parts.resolve_open(&console.ingest.registry)?;
+    if dry_run {
+        return Ok(Requested::Counted(in_time(matching::count(pool, &filter)).await?));
+    }
+    let run = in_time(async {
+        let mut transaction = pool.begin().await?;
+        let id = replay_runs::insert(&mut transaction, &caller.name, &given, force).await?;
+        let letters = replay_run_letters::insert_matching(&mut transaction, id, &filter).await?;
+        let run = replay_runs::set_letters(&mut transaction, id, letters).await?;
+        let detail = json!({"filter": given, "count": letters, "force": force});
+        let entry = NewEntry { user: &caller.name, action: Action::Replayed, object: object(id), detail };
+        audit::insert(&mut *transaction, &entry).await?;
+        transaction.commit().await?;
+        Ok::<_, sqlx::Error>(run)
+    })
+    .await?;
+    console.wake();
+    Ok(Requested::Created(Box::new(run.into())))
+}
+
+/// Lists runs, newest first.
+pub(crate) async fn list(console: &Console, query: &Fields) -> Result<List<RunItem>, Error> {
+    let (before, limit) = (query.before_id()?, query.limit()?);
+    let mut runs = in_time(replay_runs::list(&console.ingest.pool, before, i64::from(limit) + 1)).await?;
+    let has_more = runs.len() > usize::from(limit);
+    runs.truncate(limit.into());
+    let next = runs.last().filter(|_| has_more).map(|run| run.id.to_string());
+    Ok(List { items: runs.into_iter().map(RunItem::from).collect(), next })
+}
+
+/// Returns one run. Where requests continue runs, it is continued first.
+pub(crate) async fn find(console: &Console, id: &str) -> Result<RunItem, Error> {
+    let id = parse(id)?;
+    if console.advances_with_requests() {
+        advance::advance_for_request(console, id).await;
+    }
+    let run = in_time(replay_runs::find(&console.ingest.pool, id)).await?;
+    Ok(run.ok_or_else(no_such_run)?.into())
+}
+
+/// Cancels a run. Letters that are being put back at this moment are still put back.
+pub(crate) async fn cancel(console: &Console, caller: &Caller, id: &str) -> Result<RunItem, Error> {
+    let id = parse(id)?;
+    let run = in_time(async {
+        let mut transaction = console.ingest.pool.begin().await?;
+        if replay_runs::cancel(&mut transaction, id).await? {
+            let entry =
+                NewEntry { user: &caller.name, action: Action::Cancelled, object: object(id), detail: json!({}) };
+            audit::insert(&mut *transaction, &entry).await?;
+        }
+        let run = replay_runs::find(&mut *transaction, id).await?;
+        transaction.commit().await?;
+        Ok::<_, sqlx::Error>(run)
+    })
+    .await?;
+    Ok(run.ok_or_else(no_such_run)?.into())
+}
+
+fn object(id: i64) -> String {
+    format!("dead-letters/replays/{id}")
+}
+
+fn parse(id: &str) -> Result<i64, Error> {
+    id.parse().map_err(|_| no_such_run())
+}
+
+fn no_such_run() -> Error {
+    Error::NotFound("There is no such run.")
+}

@@ -1,0 +1,36 @@
+//! The work of every minute, whether or not there are requests.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use shared::http::database::in_time;
+use shared::ledger::{replay_run_letters, waiting};
+
+use crate::error::Error;
+use crate::{Console, runs};
+
+/// How long runs of replays are continued. The last step may take longer; the function's timeout is 30 s.
+const FOR_RUNS: Duration = Duration::from_secs(8);
+
+/// What a run of the schedule did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct ScheduledWork {
+    /// How many events were rejected because they had waited for their parents for too long.
+    rejected: u64,
+}
+
+/// Rejects the events that have waited for their parents for too long, and continues runs of replays. `consume` rejects
+/// events too, but only when it is invoked with some.
+///
+/// # Errors
+/// The database failed, or the broker did not acknowledge replays; the next run tries again.
+pub(crate) async fn run(console: &Console) -> Result<ScheduledWork, Error> {
+    let until = Instant::now() + FOR_RUNS;
+    let ingest = &console.ingest;
+    let limit_ms = i64::try_from(ingest.wait_for_parent.as_millis()).unwrap_or(i64::MAX);
+    let before_ms = ingest.clock.now_ms().saturating_sub(limit_ms);
+    let rejected = in_time(waiting::reject_expired(&ingest.pool, before_ms, &ingest.metrics)).await?;
+    in_time(replay_run_letters::forget_cancelled(&ingest.pool)).await?;
+    runs::advance_all(console, until).await?;
+    Ok(ScheduledWork { rejected })
+}

@@ -1,0 +1,56 @@
+//! What the handlers and the schedule share.
+
+use std::sync::Arc;
+
+use ingest::Ingest;
+use shared::kafka::reader::KafkaReader;
+use tokio::sync::Notify;
+
+/// The function's state.
+pub struct Console {
+    /// The connections, and the way to send events.
+    pub(crate) ingest: Arc<Ingest>,
+    /// The reader that looks up where logs end.
+    pub(crate) ends: KafkaReader,
+    /// Wakes the task that continues runs; none if there is no such task.
+    waker: Option<Notify>,
+}
+
+impl Console {
+    /// Works with the connections of `ingest`, and sends replays through it. Runs are continued by the schedule, and by
+    /// each request of one, as on Lambda.
+    pub fn new(ingest: Arc<Ingest>) -> Self {
+        Self::with_waker(ingest, None)
+    }
+
+    /// As [`Console::new`], for a process that is never frozen: a task continues runs with
+    /// [`advance_forever`](crate::advance_forever).
+    pub fn in_background(ingest: Arc<Ingest>) -> Self {
+        Self::with_waker(ingest, Some(Notify::new()))
+    }
+
+    fn with_waker(ingest: Arc<Ingest>, waker: Option<Notify>) -> Self {
+        let ends = ingest.reader.for_ends();
+        Self { ingest, ends, waker }
+    }
+
+    /// Returns whether a request of a run continues it.
+    pub(crate) fn advances_with_requests(&self) -> bool {
+        self.waker.is_none()
+    }
+
+    /// Wakes the task that continues runs, if there is one.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.notify_one();
+        }
+    }
+
+    /// Returns once the task that continues runs is woken.
+    pub(crate) async fn woken(&self) {
+        match &self.waker {
+            Some(waker) => waker.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Tests the function's routes against a real Apache Kafka and a real PostgreSQL: run by
+//! `cargo local with-servers -- cargo test`. The tests themselves write into the ledger what `consume` would.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails where its setup fails")]
+
+mod activity;
+mod dead_letters;
+mod discard;
+mod edits;
+mod filters;
+mod follow;
+mod groups;
+mod outages;
+mod runs;
+mod schedule;
+mod service;
+mod support;

@@ -1,0 +1,129 @@
+//! Decides whether a log is still the one that was applied. Kafka does not say, but can be asked for the last applied
+//! record.
+
+use std::time::Duration;
+
+use shared::kafka::reader::{Limits, LogRecord, ReadError, Reader};
+use shared::ledger::watermarks::{Applied, Restart, Watermark};
+
+use crate::batch;
+use crate::resume::Trace;
+
+/// What Kafka shows about a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Continuity {
+    /// The last applied record is still in its place.
+    Same,
+    /// Nothing was applied, or retention or compaction removed the last record: nothing contradicts it.
+    Unknown,
+    /// Its offset has another record, or none. The new records begin where the restart says.
+    Restarted(Restart),
+    /// The topic or partition no longer exists.
+    Deleted,
+}
+
+const ONE: Limits = Limits { max_records: 1, max_bytes: 1, max_time: Duration::from_secs(5) };
+
+/// Asks Kafka whether a partition's log is the one that was applied.
+pub(crate) async fn ask(reader: &dyn Reader, watermark: &Watermark) -> Result<Continuity, ReadError> {
+    match ask_for_last(reader, watermark).await {
+        Ok(Last::There) => Ok(Continuity::Same),
+        Ok(Last::Unknown) => Ok(Continuity::Unknown),
+        Ok(Last::Gone) => Ok(Continuity::Restarted(restart(reader, watermark).await?)),
+        Err(ReadError::UnknownPartition { .. }) => Ok(Continuity::Deleted),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the log has at the place of the last applied record.
+enum Last {
+    /// That record.
+    There,
+    /// Another record, or none: the log ends before it.
+    Gone,
+    /// It cannot be determined.
+    Unknown,
+}
+
+async fn ask_for_last(reader: &dyn Reader, watermark: &Watermark) -> Result<Last, ReadError> {
+    let (topic, partition) = (&watermark.topic, watermark.partition);
+    let bounds = reader.bounds(topic, partition).await?;
+    // An open transaction limits what can be read, but it is not the end of the log.
+    if bounds.end < watermark.next_offset && reader.high_watermark(topic, partition).await? < watermark.next_offset {
+        return Ok(Last::Gone);
+    }
+    let Some(applied) = watermark.applied else { return Ok(Last::Unknown) };
+    if !(bounds.start..bounds.end).contains(&applied.last_offset) {
+        return Ok(Last::Unknown);
+    }
+    Ok(match record_at(reader, watermark, applied.last_offset).await? {
+        Some(record) if trace(&record).hash == applied.last_hash => Last::There,
+        Some(_) => Last::Gone,
+        None => ask_without_last(reader, watermark, applied).await?,
+    })
+}
+
+/// Decides in case the last applied offset has no record. Only compaction removes a record from the middle of a log;
+/// then the first applied record may give the answer.
+async fn ask_without_last(reader: &dyn Reader, watermark: &Watermark, applied: Applied) -> Result<Last, ReadError> {
+    let is_compacted = match reader.is_compacted(&watermark.topic).await {
+        Ok(is_compacted) => is_compacted,
+        // Permission to read a topic does not include permission to read its configuration.
+        Err(ReadError::Forbidden(_)) => true,
+        Err(error) => return Err(error),
+    };
+    if !is_compacted {
+        return Ok(Last::Gone);
+    }
+    let first = record_at(reader, watermark, applied.first_offset).await?;
+    let is_different = first.is_some_and(|record| trace(&record).hash != applied.first_hash);
+    Ok(if is_different { Last::Gone } else { Last::Unknown })
+}
+
+/// Returns where the new records begin in a log that is not the one that was applied. A truncated log still has the first
+/// applied record; its new records are those newer than everything applied. A recreated topic is new from offset 0.
+pub(crate) async fn restart(reader: &dyn Reader, watermark: &Watermark) -> Result<Restart, ReadError> {
+    const RECREATED: Restart = Restart { start: 0, keeps_first: false };
+    let Some(applied) = watermark.applied else { return Ok(RECREATED) };
+    let (topic, partition) = (&watermark.topic, watermark.partition);
+    let bounds = reader.bounds(topic, partition).await?;
+    // If the current incarnation begins above offset 0, the log may have been truncated below its beginning. It then
+    // still has records of an earlier incarnation. These must not land twice, and only their timestamps tell them from
+    // new ones.
+    let begins_at_0 = watermark.starts.last().is_none_or(|start| *start == 0);
+    if begins_at_0 && bounds.end <= applied.first_offset {
+        return Ok(RECREATED);
+    }
+    let mut keeps_first = false;
+    if applied.first_offset >= bounds.start
+        && let Some(record) = record_at(reader, watermark, applied.first_offset).await?
+    {
+        keeps_first = trace(&record).hash == applied.first_hash;
+        if begins_at_0 && !keeps_first {
+            return Ok(RECREATED);
+        }
+    }
+    let newer = reader.offset_at_time(topic, partition, applied.max_timestamp_ms + 1).await?;
+    Ok(Restart { start: newer.unwrap_or(bounds.end).min(bounds.end).min(watermark.next_offset), keeps_first })
+}
+
+/// Returns whether a record is in the log that Kafka has now.
+pub(crate) async fn has(reader: &dyn Reader, watermark: &Watermark, expected: &Trace) -> Result<bool, ReadError> {
+    let found = match record_at(reader, watermark, expected.offset).await {
+        Ok(found) => found,
+        Err(ReadError::UnknownPartition { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(found.is_some_and(|record| trace(&record).hash == expected.hash))
+}
+
+async fn record_at(reader: &dyn Reader, watermark: &Watermark, offset: i64) -> Result<Option<LogRecord>, ReadError> {
+    let chunk = reader.read(&watermark.topic, watermark.partition, offset, offset + 1, ONE).await?;
+    Ok(chunk.records.into_iter().next())
+}
+
+/// Returns the trace of a record read from a log.
+pub(crate) fn trace(record: &LogRecord) -> Trace {
+    let hash = batch::hash(record.timestamp_ms, record.key.as_deref(), record.value.as_deref());
+    Trace { offset: record.offset, timestamp_ms: record.timestamp_ms, hash }
+}

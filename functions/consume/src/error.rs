@@ -1,0 +1,77 @@
+//! Why a batch did not land.
+
+use shared::kafka::reader::ReadError;
+
+use crate::batch::NotABatch;
+use crate::verdict::Verdict;
+use crate::write::WriteError;
+
+/// The name of an operator's fault.
+pub(crate) const STOP: &str = "Sluice.Stop";
+
+/// Why a batch did not land as a whole. The event source mapping delivers it again.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumeError {
+    /// The invocation does not come from a Kafka event source mapping.
+    #[error(transparent)]
+    NotABatch(#[from] NotABatch),
+    /// No contract names this topic.
+    #[error("no contract has the topic {0}: is CONTRACTS_DIR right?")]
+    UnknownTopic(String),
+    /// An environment fault: the database does not answer, or a lock is held.
+    #[error("the batch did not land and is to be delivered again: {0}")]
+    Retry(#[source] WriteError),
+    /// An operator fault: a drifted schema, a missing grant.
+    #[error("the batch cannot land until this is mended: {0}")]
+    Stop(#[source] WriteError),
+    /// Kafka could not be read to fill the range before the batch.
+    #[error("the batch did not land and is to be delivered again: {0}")]
+    Kafka(#[from] ReadError),
+    /// The range between watermark and batch was read in part, and that part has landed. The next delivery continues there.
+    #[error("records before the batch are being read from Kafka; the batch is to be delivered again")]
+    CatchingUp,
+    /// The batch did not land within the invocation's time.
+    #[error("the batch did not land within the invocation's time and is to be delivered again")]
+    Deadline,
+    /// A comparison of the watermarks with Kafka did not finish. The schedule starts the next one.
+    #[error("the watermarks were not all compared with Kafka, or what was missing did not land: {}", .0.cause())]
+    Comparison(Box<ConsumeError>),
+}
+
+impl ConsumeError {
+    /// Returns its name, which must not change: alarms and dashboards rely on it. A comparison's is that of its cause.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NotABatch(_) => "Sluice.NotABatch",
+            Self::UnknownTopic(_) => "Sluice.UnknownTopic",
+            Self::Retry(_) => "Sluice.Retry",
+            Self::Stop(_) => STOP,
+            Self::Kafka(_) => "Sluice.Kafka",
+            Self::CatchingUp => "Sluice.CatchingUp",
+            Self::Deadline => "Sluice.Deadline",
+            Self::Comparison(cause) => cause.name(),
+        }
+    }
+
+    /// Says what happened, without what follows for a batch.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            Self::NotABatch(error) => error.to_string(),
+            Self::UnknownTopic(_) => self.to_string(),
+            Self::Retry(error) | Self::Stop(error) => error.to_string(),
+            Self::Kafka(error) => error.to_string(),
+            Self::CatchingUp => "there are more records than one invocation reads; the next one continues".to_owned(),
+            Self::Deadline => "the invocation's time was up".to_owned(),
+            Self::Comparison(cause) => cause.cause(),
+        }
+    }
+}
+
+/// Decides what an error of the landing means for its batch.
+pub(crate) fn failed(error: WriteError) -> ConsumeError {
+    match error.verdict() {
+        Verdict::Stop => ConsumeError::Stop(error),
+        // A rejection belongs to a record. If none was being written, only a retry can help.
+        Verdict::Retry | Verdict::Reject(_) => ConsumeError::Retry(error),
+    }
+}

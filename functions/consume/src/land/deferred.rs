@@ -1,0 +1,367 @@
+//! Finds the records of a batch that violate deferred constraints. PostgreSQL reports such a violation at COMMIT,
+//! where no savepoint isolates it, so here constraints are checked within the transaction.
+//!
+//! A record may depend on a later one: a child may come before its parent, even if they are in different streams. The
+//! search therefore has two parts:
+//!
+//! 1. *Grow* a consistent set: records are written in order, constraints are checked after each slice, and slices that
+//!    fail are halved. A record that fails alone is set aside. The rest is consistent.
+//! 2. *Bring back* the good ones among the records set aside. Each trial rolls back and writes a chosen set in order,
+//!    so records are always written in the order of their offsets, whatever the order in which the search chose them.
+//!
+//! Each trial writes the whole batch, so the number of trials is limited. Within this limit, the search ends with a set
+//! to which no record can be added. Beyond it (hundreds of guilty records in thousands), a cheaper test decides first:
+//! does the record fit at the end of the consistent set?
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use shared::contract::Registry;
+use shared::ledger::Rejection;
+use sqlx::{Executor as _, PgConnection};
+
+use super::apply::apply as apply_streams;
+use super::settle::{BatchResult, StreamRecords};
+use super::summary::Tally;
+use crate::candidate::{Candidate, Origin};
+use crate::write::{Attempt, Constraints, Context, Refusal, Signature, WriteError, write};
+
+/// How many records all trials of a batch may write together: about two seconds' worth.
+const TRIAL_RECORDS: usize = 300_000;
+
+/// The maximum number of records set aside for which every pair is tried.
+const ALL_PAIRS_LIMIT: usize = 64;
+/// Each record is combined with at most this many earlier ones that have the same refusal: the nearest.
+const PARTNERS: usize = 12;
+/// The maximum number of combinations that one pass over the records set aside tries.
+const COMBINATIONS: usize = 4_000;
+
+const START: &str = "savepoint start";
+const RESTART: &str = "rollback to savepoint start";
+
+/// Writes the streams' records, except those that violate a constraint, deferred or not.
+///
+/// # Errors
+/// An environment or operator fault: the transaction must be rolled back.
+pub(super) async fn apply(
+    connection: &mut PgConnection,
+    registry: &Registry,
+    now_ms: i64,
+    streams: &[StreamRecords<'_>],
+    landed: Tally,
+) -> Result<Tally, WriteError> {
+    let constraints = Constraints::read(connection).await?;
+    connection.execute(START).await?;
+    let records = streams.iter().map(|stream| stream.candidates.len()).sum::<usize>().max(1);
+    let trials_left = TRIAL_RECORDS / records;
+    let guilty = HashSet::new();
+    Search { connection, registry, now_ms, streams, landed, constraints, trials_left, guilty }.run().await
+}
+
+/// Records that were set aside, in order.
+type Aside = Vec<(Origin, Refusal)>;
+
+/// A record's stream and its index among the stream's records.
+type Position = (usize, usize);
+
+struct Search<'s, 'c> {
+    connection: &'s mut PgConnection,
+    registry: &'s Registry,
+    now_ms: i64,
+    streams: &'s [StreamRecords<'c>],
+    /// The counts of the batch before its records are written.
+    landed: Tally,
+    constraints: Constraints,
+    trials_left: usize,
+    /// Records that failed when written together with all others.
+    guilty: HashSet<Origin>,
+}
+
+/// A consistent set: all records but those set aside.
+struct Found {
+    /// Its counts, if it is what the transaction contains. The last trial may have written another set.
+    landed: Option<Tally>,
+    aside: Aside,
+}
+
+/// A consistent set that the transaction contains.
+struct Written {
+    landed: Tally,
+    aside: Aside,
+}
+
+impl Search<'_, '_> {
+    async fn run(&mut self) -> Result<Tally, WriteError> {
+        let grown = self.grow(&[]).await?;
+        // The whole batch has failed already, so a single record set aside stays aside.
+        if grown.refused.len() <= 1 {
+            return Ok(grown.landed);
+        }
+        let grown = Written { landed: grown.landed, aside: grown.refused };
+        let signatures: HashSet<Signature> = grown.aside.iter().map(|(_, refusal)| refusal.signature).collect();
+        if signatures.len() >= self.trials_left {
+            let appended = self.append(grown).await?;
+            return Ok(self.combine(appended).await?.landed);
+        }
+        let mut found = self.eliminate(grown.aside).await?;
+        loop {
+            let brought_back = self.bring_back(found).await?;
+            let written = self.write_found(brought_back).await?;
+            let before = written.aside.len();
+            let Written { landed, aside } = self.combine(written).await?;
+            if aside.len() == before {
+                return Ok(landed);
+            }
+            found = Found { landed: Some(landed), aside };
+        }
+    }
+
+    /// Writes all records but these, and sets aside those that fail.
+    async fn grow(&mut self, aside: &[(Origin, Refusal)]) -> Result<BatchResult, WriteError> {
+        self.connection.execute(RESTART).await?;
+        let excluded = excluded(aside);
+        let attempt = Attempt::Checking(&self.constraints);
+        let context = Context { registry: self.registry, now_ms: self.now_ms, attempt, excluded: &excluded };
+        apply_streams(self.connection, &context, self.streams, self.landed.clone()).await
+    }
+
+    /// Writes all records but these, and checks the constraints at the end.
+    async fn trial(&mut self, aside: &[(Origin, Refusal)]) -> Result<Result<Tally, Signature>, WriteError> {
+        self.trials_left = self.trials_left.saturating_sub(1);
+        self.connection.execute(RESTART).await?;
+        let excluded = excluded(aside);
+        let attempt = Attempt::Chosen(&self.constraints);
+        let context = Context { registry: self.registry, now_ms: self.now_ms, attempt, excluded: &excluded };
+        let outcome = match apply_streams(self.connection, &context, self.streams, self.landed.clone()).await {
+            Ok(outcome) => self.check("").await.map(|()| outcome),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(outcome) => Ok(Ok(outcome.landed)),
+            Err(error) if error.is_isolable() => Ok(Err(error.signature())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks the constraints, then executes `then`.
+    async fn check(&mut self, then: &str) -> Result<(), WriteError> {
+        self.connection.execute(format!("{} {then}", self.constraints.check()).as_str()).await?;
+        Ok(())
+    }
+
+    /// Finds out which of the records set aside fit at the end of the set, alone, in pairs or in runs: two rows may
+    /// swap their unique values, and the entries of an account may have to add up to zero.
+    async fn combine(&mut self, written: Written) -> Result<Written, WriteError> {
+        let signatures: HashMap<&Origin, Signature> =
+            written.aside.iter().map(|(place, refusal)| (place, refusal.signature)).collect();
+        let with_signature = |position| (position, signatures.get(&self.origin(position)).copied());
+        let positions: Vec<_> = self.positions(&written.aside).into_iter().map(with_signature).collect();
+        let are_few = positions.len() <= ALL_PAIRS_LIMIT;
+        let mut alone: Vec<(Position, Option<Signature>)> = Vec::new();
+        let mut fitting: Vec<Vec<Position>> = Vec::new();
+        let mut tests_left = COMBINATIONS;
+        for (position, signature) in positions {
+            let alike: Vec<Position> =
+                alone.iter().filter(|(_, other)| *other == signature).map(|(position, _)| *position).collect();
+            let recent = &alike[alike.len().saturating_sub(PARTNERS)..];
+            let partners =
+                if are_few { alone.iter().map(|(position, _)| *position).collect() } else { recent.to_vec() };
+            let itself = are_few.then(|| vec![position]);
+            let pairs = partners.iter().rev().map(|partner| vec![*partner, position]);
+            let runs = (0..recent.len().saturating_sub(1)).rev().map(|start| [&recent[start..], &[position]].concat());
+            alone.push((position, signature));
+            for group in itself.into_iter().chain(pairs).chain(runs).take(tests_left) {
+                tests_left -= 1;
+                if self.fits(&group).await? {
+                    alone.retain(|(position, _)| !group.contains(position));
+                    fitting.push(group);
+                    break;
+                }
+            }
+        }
+        self.confirm(written, fitting).await
+    }
+
+    /// Returns the positions of the records set aside. Commands that had been waiting have none: they are not
+    /// among the streams' records.
+    fn positions(&self, aside: &Aside) -> Vec<Position> {
+        let places: HashSet<&Origin> = aside.iter().map(|(place, _)| place).collect();
+        let of_stream = |(stream, records): (usize, &StreamRecords<'_>)| {
+            let candidates = records.candidates.iter().map(Candidate::origin).enumerate();
+            let aside = candidates.filter(|(_, place)| places.contains(place));
+            aside.map(|(index, _)| (stream, index)).collect()
+        };
+        self.streams.iter().enumerate().map(of_stream).collect::<Vec<Vec<Position>>>().concat()
+    }
+
+    fn origin(&self, (stream, index): Position) -> Origin {
+        self.streams[stream].candidates[index].origin()
+    }
+
+    /// Tries the whole batch until a trial succeeds. After each failed trial, excludes the records whose refusal has
+    /// the same signature. A record that fails when written with all others is guilty, even if it depends on another.
+    async fn eliminate(&mut self, aside: Aside) -> Result<Found, WriteError> {
+        let mut out: Aside = Vec::new();
+        let mut is_out: HashSet<Origin> = HashSet::new();
+        loop {
+            let signature = match self.trial(&out).await? {
+                Ok(landed) => return Ok(Found { landed: Some(landed), aside: only(aside, &is_out) }),
+                Err(signature) => signature,
+            };
+            let is_guilty =
+                |(place, of_record): &&(Origin, Refusal)| of_record.signature == signature && !is_out.contains(place);
+            let guilty: Aside = aside.iter().filter(is_guilty).cloned().collect();
+            if let [(place, _)] = guilty.as_slice() {
+                self.guilty.insert(place.clone());
+            }
+            if guilty.is_empty() || self.trials_left == 0 {
+                return Ok(Found { landed: None, aside });
+            }
+            is_out.extend(guilty.iter().map(|(place, _)| place.clone()));
+            out.extend(guilty);
+        }
+    }
+
+    /// Finds out which records fit at the end of the consistent set, one by one or in groups.
+    async fn append(&mut self, written: Written) -> Result<Written, WriteError> {
+        let aside = self.positions(&written.aside);
+        let mut fitting: Vec<Vec<Position>> = Vec::new();
+        let mut groups = vec![aside.as_slice()];
+        while let Some(group) = groups.pop() {
+            if group.is_empty() {
+                continue;
+            }
+            if self.fits(group).await? {
+                fitting.extend(group.iter().map(|&position| vec![position]));
+            } else if group.len() > 1 {
+                let (first, second) = group.split_at(group.len() / 2);
+                groups.extend([second, first]);
+            }
+        }
+        self.confirm(written, fitting).await
+    }
+
+    /// Writes the set with the groups that fit at its end, now in the order of their offsets. A record that fits at the
+    /// end may not fit at its own offset, because a row that it needs immediately may come later. Groups that fail
+    /// together are therefore halved.
+    async fn confirm(&mut self, written: Written, fitting: Vec<Vec<Position>>) -> Result<Written, WriteError> {
+        if fitting.is_empty() {
+            return Ok(written);
+        }
+        let mut found = Found { landed: None, aside: written.aside };
+        let mut trials = VecDeque::from([fitting]);
+        while let Some(groups) = trials.pop_front() {
+            let places = groups.iter().flatten().map(|&position| self.origin(position)).collect();
+            if !self.add(&mut found, &places).await? {
+                split(groups, &mut trials);
+            }
+            if self.trials_left == 0 {
+                break;
+            }
+        }
+        self.write_found(found).await
+    }
+
+    /// Writes the set with these records, in order, and adds them to it if that is consistent.
+    async fn add(&mut self, found: &mut Found, places: &HashSet<Origin>) -> Result<bool, WriteError> {
+        let rest: Aside = found.aside.iter().filter(|(place, _)| !places.contains(place)).cloned().collect();
+        found.landed = self.trial(&rest).await?.ok();
+        if found.landed.is_some() {
+            found.aside = rest;
+        }
+        Ok(found.landed.is_some())
+    }
+
+    /// Writes a set that was found, unless the transaction already contains it.
+    async fn write_found(&mut self, Found { landed, mut aside }: Found) -> Result<Written, WriteError> {
+        if let Some(landed) = landed {
+            return Ok(Written { landed, aside });
+        }
+        let landed = match self.trial(&aside).await? {
+            Ok(landed) => landed,
+            // The set fails when it is written in bulk, although it did not fail slice by slice.
+            Err(_) => {
+                let grown = self.grow(&aside).await?;
+                aside.extend(grown.refused);
+                grown.landed
+            }
+        };
+        Ok(Written { landed, aside })
+    }
+
+    /// Writes these records after the others, and keeps them if the constraints hold.
+    async fn fits(&mut self, group: &[Position]) -> Result<bool, WriteError> {
+        self.connection.execute("savepoint fits").await?;
+        let written = match self.write(group).await {
+            Ok(()) => self.check("release savepoint fits").await,
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_isolable() => {
+                self.connection.execute("rollback to savepoint fits; release savepoint fits").await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write(&mut self, group: &[Position]) -> Result<(), WriteError> {
+        let attempt = Attempt::Checking(&self.constraints);
+        let context = Context { registry: self.registry, now_ms: self.now_ms, attempt, excluded: &HashMap::new() };
+        for group in group.chunk_by(|(a, _), (b, _)| a == b) {
+            let StreamRecords { contract, candidates } = &self.streams[group[0].0];
+            let records: Vec<Candidate<'_>> = group.iter().map(|&(_, index)| candidates[index]).collect();
+            write(self.connection, &context, contract, &records).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings back records in groups, and halves each group that fails, until no more can be brought back.
+    async fn bring_back(&mut self, mut found: Found) -> Result<Found, WriteError> {
+        loop {
+            let before = found.aside.len();
+            let mut groups: VecDeque<Vec<Origin>> = VecDeque::new();
+            let doubtful: Vec<Origin> = found
+                .aside
+                .iter()
+                .map(|(place, _)| place)
+                .filter(|place| !self.guilty.contains(place))
+                .cloned()
+                .collect();
+            if doubtful.len() < found.aside.len() {
+                groups.push_back(doubtful);
+            } else {
+                // All of them together have failed already.
+                split(doubtful, &mut groups);
+            }
+            while let Some(group) = groups.pop_front().filter(|group| !group.is_empty()) {
+                if self.trials_left == 0 {
+                    return Ok(found);
+                }
+                if !self.add(&mut found, &group.iter().cloned().collect()).await? {
+                    split(group, &mut groups);
+                }
+            }
+            if found.aside.len() == before {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// Halves a group. A group of one has no halves.
+fn split<T>(mut group: Vec<T>, groups: &mut VecDeque<Vec<T>>) {
+    if group.len() > 1 {
+        let second = group.split_off(group.len() / 2);
+        groups.extend([group, second]);
+    }
+}
+
+/// Those of the records set aside that are among `out`.
+fn only(aside: Aside, out: &HashSet<Origin>) -> Aside {
+    aside.into_iter().filter(|(place, _)| out.contains(place)).collect()
+}
+
+fn excluded(aside: &[(Origin, Refusal)]) -> HashMap<Origin, Rejection> {
+    aside.iter().map(|(place, refusal)| (place.clone(), refusal.rejection.clone())).collect()
+}

@@ -1,0 +1,64 @@
+//! Lands commands that were waiting, once their parents have landed.
+
+use shared::contract::Contract;
+use shared::ledger::Rejection;
+use shared::ledger::waiting::{self, Released};
+use sqlx::PgConnection;
+
+use super::settle::{BatchResult, Settled, Violation, reject, settle_claimed};
+use crate::candidate::Candidate;
+use crate::check::{Event, Rows};
+use crate::envelope::Envelope;
+use crate::write::{Context, WriteError};
+
+/// Lands the commands that were waiting for these entities of a stream, and those that were waiting for these in turn.
+pub(super) async fn release(
+    connection: &mut PgConnection,
+    context: &Context<'_>,
+    contract: &Contract,
+    created: Vec<String>,
+    outcome: &mut BatchResult,
+) -> Result<(), WriteError> {
+    let mut parents = vec![(contract.stream.clone(), created)];
+    while let Some((stream, keys)) = parents.pop() {
+        if keys.is_empty() {
+            continue;
+        }
+        for (child, _) in context.registry.children(&stream) {
+            let released = waiting::release(connection, &child.stream, &stream, &keys).await?;
+            if released.is_empty() {
+                continue;
+            }
+            let mut settled = land_released(connection, context, child, &released).await?;
+            settled.add_to(&mut outcome.landed, child);
+            outcome.refused.append(&mut settled.refused);
+            parents.push((child.stream.clone(), settled.created));
+        }
+    }
+    Ok(())
+}
+
+async fn land_released(
+    connection: &mut PgConnection,
+    context: &Context<'_>,
+    contract: &Contract,
+    released: &[Released],
+) -> Result<Settled, WriteError> {
+    let mut rows = Rows::default();
+    let check = |one: &Released| rows.check(contract, &one.payload, &Envelope::for_record(&one.record()));
+    let events: Vec<Result<Event, Rejection>> = released.iter().map(check).collect();
+    let mut candidates = Vec::with_capacity(released.len());
+    let mut violations: Vec<Violation<'_>> = Vec::new();
+    for (one, event) in released.iter().zip(&events) {
+        match event {
+            Ok(event) => candidates.push(Candidate::new(one.record(), event, &rows).waiting_since(one.since_ms)),
+            Err(rejection) => violations.push((one.record(), rejection)),
+        }
+    }
+    let mut settled = reject(connection, context.now_ms, contract, &violations).await?;
+    settled.add(settle_claimed(connection, context, contract, &candidates).await?);
+    for one in released {
+        settled.activity.counts(one.record().position).released += 1;
+    }
+    Ok(settled)
+}

@@ -1,0 +1,132 @@
+//! Rejects replays that a later event with the same key overtook: one sent after `ingest` searched for such events and
+//! before the replay was sent. Otherwise the replay would replace the later event.
+//!
+//! This applies if a contract has no version and the replay is not forced. An event between search and replay counts
+//! even if it is later rejected itself; the dead letter can then be replayed again.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use shared::contract::{Contract, json};
+use shared::kafka::reader::{Limits, LogRecord, Reader};
+use shared::ledger::Rejection;
+use shared::record::place::Place;
+use shared::record::replay::Replay;
+
+use crate::check::{Event, Rows};
+use crate::land::{CheckedBatch, Partition};
+use crate::write::rows::key_cells;
+
+/// The limits of reading the events between the end of the search and a batch that begins after it.
+const LIMITS: Limits =
+    Limits { max_records: 10_000, max_bytes: 16 * 1_024 * 1_024, max_time: std::time::Duration::from_secs(5) };
+
+/// The parts of an event that decide whether it overtakes a replay.
+struct Other {
+    offset: i64,
+    first: Option<Place>,
+}
+
+/// Rejects the batch's replays that were overtaken. Events before the batch are read from Kafka; if that fails, a
+/// replay that needs them is rejected, too.
+pub(crate) async fn reject(reader: &dyn Reader, checked: &mut CheckedBatch<'_>) {
+    let CheckedBatch { partitions, rows, .. } = checked;
+    for partition in partitions {
+        let contract = &partition.contract;
+        let Some(key) = contract.row_key().filter(|_| contract.version().is_none()).map(<[usize]>::to_vec) else {
+            continue;
+        };
+        let replays = replays(partition);
+        let Some(first) = partition.records.first().map(|record| record.offset) else { continue };
+        let Some(from) = replays.iter().map(|(_, _, until)| *until).min() else { continue };
+        let before =
+            if from < first { before(reader, partition, &key, from..first).await } else { Some(HashMap::new()) };
+        let within = within(partition, rows, &key);
+        for (index, replay, until) in replays {
+            let Some(Ok(event)) = &partition.events[index] else { continue };
+            let own = key_of_event(&key, rows, event);
+            let overtakes =
+                |other: &Other| other.offset >= until && is_later(other.first.as_ref(), replay.first.as_ref());
+            let is_overtaken = match &before {
+                Some(before) => before.get(&*own).is_some_and(|others| others.iter().any(overtakes)),
+                None => until < first,
+            };
+            // A replay that was overtaken itself overtakes no other.
+            let is_valid = |index: usize| matches!(partition.events[index], Some(Ok(_)));
+            let mut earlier = within.get(&own).into_iter().flatten().filter(|(at, _)| *at < index && is_valid(*at));
+            if is_overtaken || earlier.any(|(_, other)| overtakes(other)) {
+                const REASON: &str = "a later event with the same key was sent before the replay: replay it again";
+                partition.events[index] = Some(Err(Rejection::new("overtaken", REASON)));
+            }
+        }
+    }
+}
+
+/// The replays for which `ingest` searched, each with its index and the offset at which the search ended.
+fn replays(partition: &Partition<'_>) -> Vec<(usize, Replay, i64)> {
+    let read = |(index, record): (usize, &crate::batch::Record)| {
+        let replay = record.envelope().replay()?;
+        // A partition that is newer than the search was not searched at all.
+        let until = replay.searched.as_ref()?.until(record.partition).unwrap_or(0);
+        Some((index, replay, until))
+    };
+    partition.records.iter().enumerate().filter_map(read).collect()
+}
+
+/// A partition's events by the cells of their keys, each with its index.
+type EventsByKey<'a> = HashMap<Cow<'a, [u8]>, Vec<(usize, Other)>>;
+
+/// The partition's valid events by key.
+fn within<'a>(partition: &Partition<'_>, rows: &'a Rows, key: &[usize]) -> EventsByKey<'a> {
+    let mut within = EventsByKey::new();
+    for (index, (record, event)) in partition.records.iter().zip(&partition.events).enumerate() {
+        if let Some(Ok(event)) = event {
+            let first = record.envelope().replay().and_then(|replay| replay.first);
+            let other = Other { offset: record.offset, first };
+            within.entry(key_of_event(key, rows, event)).or_default().push((index, other));
+        }
+    }
+    within
+}
+
+fn key_of_event<'a>(key: &[usize], rows: &'a Rows, event: &Event) -> Cow<'a, [u8]> {
+    key_cells(key, rows.get(&event.row).get(2..).unwrap_or_default())
+}
+
+/// The events of a range of the log by key, or `None` if part of it cannot be read.
+async fn before(
+    reader: &dyn Reader,
+    partition: &Partition<'_>,
+    key: &[usize],
+    range: Range<i64>,
+) -> Option<HashMap<Vec<u8>, Vec<Other>>> {
+    let read = reader.read(partition.topic, partition.partition, range.start, range.end, LIMITS).await;
+    let chunk = read
+        .inspect_err(|error| tracing::warn!(topic = partition.topic, %error, "events before a replay cannot be read"))
+        .ok()?;
+    let is_whole = chunk.from == range.start && chunk.until >= range.end;
+    let mut before: HashMap<Vec<u8>, Vec<Other>> = HashMap::new();
+    for record in &chunk.records {
+        if let Some((key, other)) = other(&partition.contract, partition.topic, key, record) {
+            before.entry(key).or_default().push(other);
+        }
+    }
+    is_whole.then_some(before)
+}
+
+fn other(contract: &Contract, topic: &str, key: &[usize], record: &LogRecord) -> Option<(Vec<u8>, Other)> {
+    let event = json::parse(record.value.as_deref()?).ok()?;
+    let key = contract.landing()?.encode_some(key, &event).ok()?;
+    let header = |name: &str| record.headers.iter().find(|(header, _)| header == name)?.1.as_deref();
+    let first = Replay::from_headers(topic, header).and_then(|replay| replay.first);
+    Some((key, Other { offset: record.offset, first }))
+}
+
+/// Whether an event that was sent before a replay is later than the replayed event. Only a replay can be earlier.
+fn is_later(other: Option<&Place>, own: Option<&Place>) -> bool {
+    match (other, own) {
+        (Some(other), Some(own)) => other.is_after(own),
+        (None, _) | (_, None) => true,
+    }
+}

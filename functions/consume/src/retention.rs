@@ -1,0 +1,55 @@
+//! Erases what is older than its retention, on the schedule, in steps that are short for the database.
+
+use std::time::Instant;
+
+use shared::ledger::{dead_letters, login_attempts};
+use shared::start::Retention;
+use sqlx::PgConnection;
+
+/// The rows of one statement, which holds their locks.
+const STEP: i64 = 1_000;
+/// The statements of one invocation for each table. The next one continues.
+const MAX_STEPS: u64 = 50;
+
+#[derive(Debug, Clone, Copy)]
+enum Table {
+    DeadLetters,
+    LoginAttempts,
+}
+
+/// Erases what is due, until `until` at the latest.
+pub(crate) async fn apply(
+    connection: &mut PgConnection,
+    retention: Retention,
+    until: Instant,
+) -> Result<(), sqlx::Error> {
+    let Retention { dead_letters_days, login_attempts_days } = retention;
+    let dead_letters = erase(connection, Table::DeadLetters, dead_letters_days, until).await?;
+    let login_attempts = erase(connection, Table::LoginAttempts, login_attempts_days, until).await?;
+    if dead_letters + login_attempts > 0 {
+        tracing::info!(dead_letters, login_attempts, "erased what is older than its retention");
+    }
+    Ok(())
+}
+
+/// Erases the rows of a table that are older than so many days, step by step. Returns how many.
+async fn erase(
+    connection: &mut PgConnection,
+    table: Table,
+    days: Option<i32>,
+    until: Instant,
+) -> Result<u64, sqlx::Error> {
+    let Some(days) = days else { return Ok(0) };
+    let mut rows = 0;
+    for _ in 0..MAX_STEPS {
+        let of_step = match table {
+            Table::DeadLetters => dead_letters::expire(connection, days, STEP).await?,
+            Table::LoginAttempts => login_attempts::forget(connection, days, STEP).await?,
+        };
+        rows += of_step;
+        if of_step < STEP.unsigned_abs() || Instant::now() >= until {
+            break;
+        }
+    }
+    Ok(rows)
+}

@@ -1,0 +1,297 @@
+//! Records failed batches: one sentence says why their partitions are stalled.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shared::contract::{Contract, Mode, Registry};
+use shared::drift::{self, Difference};
+use shared::ledger::stalls::{self, Failure, Fault, FoundBy};
+use sqlx::PgPool;
+use sqlx::postgres::PgDatabaseError;
+use tokio::time::timeout;
+
+use crate::batch::Batch;
+use crate::error::STOP;
+use crate::{ConsumeError, WriteError};
+
+/// How long recording a failure may take if the invocation has time left.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long it may take at the invocation's deadline, out of the time that an invocation reserves for its answer.
+const LAST_RECORD_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Where a failure is recorded, and what the search for its cause needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stalls<'a> {
+    pub(crate) pool: &'a PgPool,
+    pub(crate) registry: &'a Registry,
+    /// When the invocation has to end.
+    pub(crate) deadline: Instant,
+}
+
+impl Stalls<'_> {
+    /// Records why partitions could not land. A failure that cannot be recorded is only logged: usually the database is
+    /// unreachable, which `/health` reports anyway.
+    pub(crate) async fn record(&self, partitions: &[(&str, i32)], error: &ConsumeError, found_by: FoundBy) {
+        let patience = self.patience();
+        let recording = async {
+            // A precise reason is worth half of the time; the rest is for recording that there is a failure at all.
+            let search = Search { pool: self.pool, registry: self.registry, patience: patience / 2, found_by };
+            let Some(failure) = failure(&search, partitions, error).await else { return Ok(()) };
+            stalls::record(self.pool, partitions, &failure, found_by).await
+        };
+        in_time(patience, recording).await;
+    }
+
+    /// Records that a stream's next event cannot land in these partitions, because its table is not what its contract
+    /// says.
+    pub(crate) async fn record_drift(&self, partitions: &[(&str, i32)], differences: &[Difference]) {
+        let failure = Failure {
+            reason: format!("New events cannot land: {}.", list(differences)),
+            error_type: STOP,
+            sqlstate: None,
+            fault: Fault::Operator,
+        };
+        in_time(self.patience(), stalls::record(self.pool, partitions, &failure, FoundBy::Comparison)).await;
+    }
+
+    /// Deletes what earlier comparisons have recorded about partitions.
+    pub(crate) async fn clear_compared(&self, partitions: &[(&str, i32)]) {
+        in_time(self.patience(), stalls::clear_compared(self.pool, partitions)).await;
+    }
+
+    /// Records several findings, as far as the invocation's time allows. A later comparison finds the others again.
+    pub(crate) async fn within_the_invocation(&self, recording: impl Future<Output = ()>) {
+        let left = self.deadline.saturating_duration_since(Instant::now()) + LAST_RECORD_TIMEOUT;
+        if timeout(left, recording).await.is_err() {
+            tracing::warn!("sluice.stalls is not up to date: the database is slow");
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        RECORD_TIMEOUT.min(self.deadline.saturating_duration_since(Instant::now()) + LAST_RECORD_TIMEOUT)
+    }
+}
+
+async fn in_time(patience: Duration, work: impl Future<Output = Result<(), sqlx::Error>>) {
+    match timeout(patience, work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "sluice.stalls is not up to date"),
+        Err(_late) => tracing::warn!("sluice.stalls is not up to date: the database is slow"),
+    }
+}
+
+/// Deletes what is recorded about partitions.
+pub(crate) async fn clear(pool: &PgPool, partitions: &[(&str, i32)]) {
+    in_time(LAST_RECORD_TIMEOUT, stalls::clear(pool, partitions)).await;
+}
+
+/// Lists the partitions of a batch.
+pub(crate) fn partitions(batch: &Batch) -> Vec<(&str, i32)> {
+    let partitions: BTreeSet<(&str, i32)> =
+        batch.records.iter().map(|record| (record.topic.as_str(), record.partition)).collect();
+    partitions.into_iter().collect()
+}
+
+/// What the search for a cause needs.
+struct Search<'a> {
+    pool: &'a PgPool,
+    registry: &'a Registry,
+    /// How long comparing contracts with the catalogue may take.
+    patience: Duration,
+    found_by: FoundBy,
+}
+
+impl Search<'_> {
+    /// Names the records that could not land, and those that could not be read.
+    fn records(&self) -> (&'static str, &'static str) {
+        match self.found_by {
+            FoundBy::Batch => ("its batch", "records before its batch"),
+            FoundBy::Comparison => {
+                const COMMITTED: &str =
+                    "records below its consumer group's committed offset, which no batch will deliver again,";
+                (COMMITTED, COMMITTED)
+            }
+        }
+    }
+}
+
+/// Describes a failure. Returns nothing if the payload was not a batch, because no partition is known then.
+async fn failure(search: &Search<'_>, partitions: &[(&str, i32)], error: &ConsumeError) -> Option<Failure> {
+    let topics: BTreeSet<&str> = partitions.iter().map(|(topic, _)| *topic).collect();
+    let contracts: Vec<&Arc<Contract>> = topics.iter().filter_map(|topic| search.registry.topic(topic)).collect();
+    let failure = |fault, sqlstate, reason| Failure { reason, error_type: error.name(), sqlstate, fault };
+    let (landed, read) = search.records();
+    match error {
+        // The missing records before the batch are landing, so nothing is stalled. A failed comparison is recorded
+        // elsewhere, for each partition with its own error.
+        ConsumeError::NotABatch(_) | ConsumeError::CatchingUp | ConsumeError::Comparison(_) => None,
+        ConsumeError::Kafka(cause) => {
+            let fault = if cause.passes() { Fault::Environment } else { Fault::Operator };
+            let reason = format!("{}: {read} could not be read from Kafka: {cause}", streams(&contracts));
+            Some(failure(fault, None, reason))
+        }
+        ConsumeError::UnknownTopic(topic) => {
+            Some(failure(Fault::Operator, None, format!("No contract has the topic {topic}.")))
+        }
+        ConsumeError::Deadline => {
+            let reason = format!("{}: {landed} did not land within the invocation's time.", streams(&contracts));
+            Some(failure(Fault::Environment, None, reason))
+        }
+        ConsumeError::Retry(cause) | ConsumeError::Stop(cause) => {
+            let code = sqlstate(cause);
+            let is_operator_fault = matches!(error, ConsumeError::Stop(_)) && code.as_deref() != Some(STALE_PLAN);
+            if !is_operator_fault {
+                return Some(failure(Fault::Environment, code, describe_database_error(&contracts, cause)));
+            }
+            let differences = differences(search, &contracts, cause).await;
+            Some(failure(
+                Fault::Operator,
+                code,
+                differences.unwrap_or_else(|| describe_database_error(&contracts, cause)),
+            ))
+        }
+    }
+}
+
+/// A statement was prepared for a table that has changed since. The next attempt prepares it again.
+const STALE_PLAN: &str = "0A000";
+
+/// Compares the tables that the batch writes to with their contracts.
+async fn differences(search: &Search<'_>, contracts: &[&Arc<Contract>], cause: &WriteError) -> Option<String> {
+    if let WriteError::Drift(difference) = cause {
+        return Some(sentence(std::slice::from_ref(&**difference)));
+    }
+    let mut written: Vec<Arc<Contract>> = Vec::new();
+    for contract in contracts {
+        gather(search.registry, contract, &mut written);
+    }
+    let comparing = async {
+        let mut connection = search.pool.acquire().await?;
+        drift::compare(&mut connection, &written).await
+    };
+    let differences = timeout(search.patience, comparing).await.ok()?.ok()?;
+    (!differences.is_empty()).then(|| sentence(&differences))
+}
+
+/// Collects a contract, and the contracts of children whose waiting rows its batches may release.
+fn gather(registry: &Registry, contract: &Arc<Contract>, written: &mut Vec<Arc<Contract>>) {
+    written.push(Arc::clone(contract));
+    if matches!(contract.mode, Mode::Entity(_)) {
+        for (child, _) in registry.children(&contract.stream) {
+            gather(registry, child, written);
+        }
+    }
+}
+
+fn sentence(differences: &[Difference]) -> String {
+    format!("{}.", capitalised(&list(differences)))
+}
+
+fn list(differences: &[Difference]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = differences.iter().take(SHOWN).map(Difference::to_string).collect();
+    let more = match differences.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("{}{more}", shown.join("; "))
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
+/// Describes a database error without the driver's message, which may repeat a value.
+fn describe_database_error(contracts: &[&Arc<Contract>], cause: &WriteError) -> String {
+    let streams = streams(contracts);
+    let (WriteError::Sql(error) | WriteError::Value(error) | WriteError::Commit(error)) = cause else {
+        return format!("{streams}: {cause}.");
+    };
+    let Some(error) = error.as_database_error() else {
+        return format!("{streams}: the connection to the database failed.");
+    };
+    let code = error.code().unwrap_or_default();
+    let postgres = error.try_downcast_ref::<PgDatabaseError>();
+    let place = postgres.and_then(|error| {
+        let table = format!(", table {}.{}", error.schema()?, error.table()?);
+        let column = error.column().map_or_else(String::new, |column| format!(", column {column}"));
+        Some(table + &column)
+    });
+    let message = postgres.filter(|error| names_only(error)).map_or(meaning(&code), PgDatabaseError::message);
+    format!("{streams}{}: {message} (SQLSTATE {code}).", place.unwrap_or_default())
+}
+
+/// Whether PostgreSQL's message only names a relation or column that is missing or forbidden. An error with a context
+/// comes from a trigger's own statement, whose names may be made from values.
+fn names_only(error: &PgDatabaseError) -> bool {
+    ["42501", "42703", "42P01", "3F000"].contains(&error.code()) && error.r#where().is_none()
+}
+
+fn streams(contracts: &[&Arc<Contract>]) -> String {
+    let names: Vec<&str> = contracts.iter().map(|contract| contract.stream.as_str()).collect();
+    let plural = if names.len() == 1 { "" } else { "s" };
+    format!("Stream{plural} {}", names.join(", "))
+}
+
+fn sqlstate(cause: &WriteError) -> Option<String> {
+    match cause {
+        WriteError::Sql(error) | WriteError::Value(error) | WriteError::Commit(error) => {
+            error.as_database_error().and_then(|error| error.code()).map(std::borrow::Cow::into_owned)
+        }
+        WriteError::Refused(_) | WriteError::Drift(_) => None,
+    }
+}
+
+/// Explains an SQLSTATE to an operator
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+fn meaning(code: &str) -> &'static str {
+    match code {
+        "25006" => "the database is read-only",
+        "40001" | "40P01" => "the transaction conflicts with other transactions",
+        "42501" => "the database role lacks a privilege",
+        "42703" => "a column does not exist",
+        "42883" => "a function or operator does not exist",
+        "42P01" => "a table does not exist",
+        "42P10" => "no unique index has the columns that the contract relies on",
+        "428C9" => "a generated column cannot be written",
+        "53100" => "the database's disk is full",
+        "53200" => "the database is out of memory",
+        "53300" => "the database has no connection left",
+        "55P03" => "another transaction holds a lock",
+        "57014" => "a statement took too long",
+        _ => match code.get(..2).unwrap_or_default() {
+            "08" => "the connection to the database failed",
+            "28" => "the database refuses the login",
+            "3D" | "3F" => "the database or a schema does not exist",
+            "53" => "the database is out of resources",
+            "57" => "the database is starting or shutting down",
+            "58" | "XX" => "the database has an internal error",
+            _ => "the database refuses the batch",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_names_three_differences_and_counts_the_rest() {
+        let difference = |column: &str| Difference {
+            stream: "route".to_owned(),
+            table: "public.t".to_owned(),
+            column: Some(column.to_owned()),
+            expected: "text".to_owned(),
+            found: "no such column".to_owned(),
+            keeps_all_out: true,
+        };
+        let said = sentence(&["a", "b", "c", "d", "e"].map(difference));
+        assert!(
+            said.starts_with("Stream route: table public.t, column a: expected text, found no such column; stream"),
+            "{said}"
+        );
+        assert!(said.ends_with("; and 2 more."), "{said}");
+    }
+}

@@ -1,0 +1,58 @@
+//! Work that is done now and then, before a batch: rejects events that waited too long for their parent, and forgets what
+//! has expired.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use shared::ledger::{activity, deleted_versions, duplicates, event_ids, stalls, superseded, waiting};
+use shared::metrics::Metrics;
+use sqlx::PgConnection;
+
+/// How often expired waiting events are looked for.
+const EXPIRE_EVERY_MS: i64 = 1_000;
+/// How often expired ids are looked for.
+const FORGET_EVERY_MS: i64 = 3_600_000;
+
+/// When each kind of work was last done.
+#[derive(Debug)]
+pub(crate) struct Sweeps {
+    expired_ms: AtomicI64,
+    forgot_ms: AtomicI64,
+}
+
+impl Default for Sweeps {
+    fn default() -> Self {
+        Self { expired_ms: AtomicI64::new(i64::MIN), forgot_ms: AtomicI64::new(i64::MIN) }
+    }
+}
+
+impl Sweeps {
+    /// Does what is due. Events that have waited for longer than `longest_wait_ms` are rejected.
+    pub(crate) async fn run(
+        &self,
+        connection: &mut PgConnection,
+        now_ms: i64,
+        longest_wait_ms: i64,
+        metrics: &Metrics,
+    ) -> Result<(), sqlx::Error> {
+        if is_due(&self.expired_ms, now_ms, EXPIRE_EVERY_MS) {
+            waiting::reject_expired(&mut *connection, now_ms.saturating_sub(longest_wait_ms), metrics).await?;
+        }
+        if is_due(&self.forgot_ms, now_ms, FORGET_EVERY_MS) {
+            let before_ms = now_ms - event_ids::REMEMBERED_MS;
+            duplicates::forget(&mut *connection, before_ms).await?;
+            event_ids::forget(&mut *connection, before_ms).await?;
+            superseded::forget(&mut *connection, before_ms).await?;
+            deleted_versions::forget(&mut *connection, before_ms).await?;
+            activity::forget(&mut *connection).await?;
+            stalls::forget(connection).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether a task last done at `last_ms` is due again, and if so marks it as done.
+fn is_due(last_ms: &AtomicI64, now_ms: i64, every_ms: i64) -> bool {
+    let last = last_ms.load(Ordering::Relaxed);
+    now_ms.saturating_sub(last) >= every_ms
+        && last_ms.compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}

@@ -1,0 +1,51 @@
+//! Which logs this process knows to be the ones that were applied.
+//!
+//! Normally, the database's watermarks and Kafka's logs advance together. After a restore or a failover, the database
+//! may be in an earlier state, and logs may have been recreated. The signs of that are that the database server has
+//! restarted, or that a watermark is behind what this process has committed. Kafka is then asked once per partition.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use shared::ledger::watermarks::Watermark;
+
+/// Partitions whose logs are known to be the ones that were applied.
+#[derive(Debug, Default)]
+pub(crate) struct Trust(Mutex<HashMap<(String, i32), Seen>>);
+
+/// How far a partition was when it was last seen.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    server_started_us: i64,
+    incarnation: i32,
+    next_offset: i64,
+}
+
+impl Trust {
+    /// Whether the log behind this watermark is known to be the one that was applied.
+    pub(crate) fn covers(&self, watermark: &Watermark, server_started_us: i64) -> bool {
+        self.seen().get(&key(watermark)).is_some_and(|seen| {
+            seen.server_started_us == server_started_us
+                && (watermark.incarnation(), watermark.next_offset) >= (seen.incarnation, seen.next_offset)
+        })
+    }
+
+    /// Remembers that the log behind this watermark is the one that was applied.
+    pub(crate) fn note(&self, watermark: &Watermark, server_started_us: i64) {
+        let seen = Seen { server_started_us, incarnation: watermark.incarnation(), next_offset: watermark.next_offset };
+        self.seen().insert(key(watermark), seen);
+    }
+
+    /// Forgets a partition, so that Kafka is asked again.
+    pub(crate) fn doubt(&self, watermark: &Watermark) {
+        self.seen().remove(&key(watermark));
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<(String, i32), Seen>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(watermark: &Watermark) -> (String, i32) {
+    (watermark.topic.clone(), watermark.partition)
+}

@@ -1,0 +1,72 @@
+//! An attempt at writing records: how they are written, and which of them were not written.
+
+use std::collections::HashMap;
+
+use shared::contract::Registry;
+use shared::ledger::Rejection;
+
+use super::constraints::Constraints;
+use super::error::Signature;
+use crate::candidate::Origin;
+
+/// What writing needs to know besides the records.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) now_ms: i64,
+    pub(crate) attempt: Attempt<'a>,
+    /// Records that must not be written, each with the reason.
+    pub(crate) excluded: &'a HashMap<Origin, Rejection>,
+}
+
+/// How a batch's records are written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Attempt<'a> {
+    /// Without savepoints: a row's fault fails the batch.
+    Whole,
+    /// With a savepoint for each slice: a row's fault is isolated.
+    Isolating,
+    /// Like `Isolating`, with deferred constraints checked after each slice: their violations are isolated as well.
+    Checking(&'a Constraints),
+    /// Only the records chosen to land together, all but the excluded ones: if one is refused, the attempt fails.
+    Chosen(&'a Constraints),
+}
+
+/// The records of a slice that were not written, by their index in the slice, and what else has to be reported.
+#[derive(Debug, Default)]
+pub(crate) struct Exceptions {
+    /// Records that break a rule of their mode, which PostgreSQL does not know.
+    pub(crate) rejected: Vec<(usize, Rejection)>,
+    /// Records that PostgreSQL refuses.
+    pub(crate) refused: Vec<(usize, Refusal)>,
+    /// Records that repeat existing rows.
+    pub(crate) duplicates: Vec<usize>,
+    /// Records whose rows had a higher version.
+    pub(crate) superseded: Vec<usize>,
+    /// They wait for their parent.
+    pub(crate) waiting: Vec<usize>,
+    /// The keys of entities that were created, for which children may be waiting.
+    pub(crate) created: Vec<String>,
+    /// Changes of rows that do not exist.
+    pub(crate) skipped_rows: u64,
+}
+
+impl Exceptions {
+    /// Adds the exceptions of a slice that begins at `start`.
+    pub(super) fn add(&mut self, other: Self, start: usize) {
+        self.rejected.extend(other.rejected.into_iter().map(|(index, rejection)| (start + index, rejection)));
+        self.refused.extend(other.refused.into_iter().map(|(index, refusal)| (start + index, refusal)));
+        self.duplicates.extend(other.duplicates.into_iter().map(|index| start + index));
+        self.superseded.extend(other.superseded.into_iter().map(|index| start + index));
+        self.waiting.extend(other.waiting.into_iter().map(|index| start + index));
+        self.created.extend(other.created);
+        self.skipped_rows += other.skipped_rows;
+    }
+}
+
+/// Why PostgreSQL refuses a record.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) rejection: Rejection,
+    pub(crate) signature: Signature,
+}

@@ -1,0 +1,63 @@
+//! Where a slice of change sets may be split.
+
+use serde_json::Value;
+
+/// The index that splits a slice of at least two sets into halves, as nearly as that goes without parting truncates of
+/// one statement: each half of it could fail where the whole does not. If the slice is just such truncates, they are
+/// parted.
+pub(crate) fn middle(sets: &[&Value]) -> usize {
+    let half = sets.len() / 2;
+    let fits = |&index: &usize| 0 < index && index < sets.len() && !parts_truncate(sets, index);
+    (0..=half).flat_map(|distance| [half - distance, half + distance]).find(fits).unwrap_or(half)
+}
+
+/// Whether truncates of one transaction stand on both sides of the index.
+fn parts_truncate(sets: &[&Value], index: usize) -> bool {
+    // A message does not end a statement.
+    let changes = |set: &&&Value| action(set) != Some("M");
+    match (sets[..index].iter().rev().find(changes), sets[index..].iter().find(changes)) {
+        (Some(before), Some(after)) => {
+            action(before) == Some("T") && action(after) == Some("T") && before.get("xid") == after.get("xid")
+        }
+        (None, _) | (_, None) => false,
+    }
+}
+
+fn action(set: &Value) -> Option<&str> {
+    set.get("action").and_then(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The middle of sets with these actions; a digit is a truncate in the transaction of that number.
+    fn middle_of(actions: &str) -> usize {
+        let set = |action: char| match action.to_digit(10) {
+            Some(xid) => json!({"action": "T", "table": "t", "xid": xid}),
+            None => json!({"action": action.to_string()}),
+        };
+        let sets: Vec<Value> = actions.chars().map(set).collect();
+        middle(&sets.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn truncates_of_one_transaction_stay_together() {
+        assert_eq!(middle_of("IIII"), 2);
+        assert_eq!(middle_of("II"), 1);
+        assert_eq!(middle_of("ITTI"), 1);
+        assert_eq!(middle_of("ITMTTI"), 1);
+        assert_eq!(middle_of("TTCBTT"), 3);
+        assert_eq!(middle_of("1122"), 2);
+        assert_eq!(middle_of("11122"), 3);
+        assert_eq!(middle_of("TTTTI"), 4);
+    }
+
+    #[test]
+    fn truncates_that_fail_together_are_parted() {
+        assert_eq!(middle_of("TT"), 1);
+        assert_eq!(middle_of("TTTT"), 2);
+    }
+}

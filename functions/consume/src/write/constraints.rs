@@ -1,0 +1,43 @@
+//! Checks deferred constraints inside the transaction, where a savepoint can isolate the records that violate them.
+
+use sqlx::PgConnection;
+
+/// The SQL that checks this database's deferred constraints.
+#[derive(Debug)]
+pub(crate) struct Constraints {
+    check: String,
+}
+
+impl Constraints {
+    /// Reads which deferrable constraints the database has.
+    pub(crate) async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        // Two tables of a schema may use one name for different constraints, and SET CONSTRAINTS changes both. If one
+        // of them is deferred, the name stays deferred: checking the other one late rejects no good record.
+        const INITIALLY_IMMEDIATE: &str = "
+            select string_agg(distinct format('%I.%I', n.nspname, c.conname), ', ')
+            from pg_catalog.pg_constraint c join pg_catalog.pg_namespace n on n.oid = c.connamespace
+            where c.condeferrable and not c.condeferred
+              and has_schema_privilege(n.oid, 'usage') and not pg_is_other_temp_schema(n.oid)
+              and not exists (
+                  select from pg_catalog.pg_constraint d
+                  where d.connamespace = c.connamespace and d.conname = c.conname and d.condeferred)";
+        let immediate: Option<String> = sqlx::query_scalar(INITIALLY_IMMEDIATE).fetch_one(connection).await?;
+        Ok(Self { check: check(immediate.as_deref()) })
+    }
+
+    /// SQL that fails if a deferred constraint is violated, and otherwise leaves each constraint's timing as the table
+    /// declares it.
+    pub(crate) fn check(&self) -> &str {
+        &self.check
+    }
+}
+
+fn check(initially_immediate: Option<&str>) -> String {
+    let mut check = "set constraints all immediate; set constraints all deferred;".to_owned();
+    if let Some(names) = initially_immediate {
+        check.push_str(" set constraints ");
+        check.push_str(names);
+        check.push_str(" immediate;");
+    }
+    check
+}

@@ -1,0 +1,70 @@
+//! Violations of deferred constraints: only the guilty records become dead letters, and nothing blocks.
+
+mod constraints;
+mod histories;
+mod order;
+mod streams;
+mod tables;
+
+use serde_json::{Value, json};
+use sqlx::Executor as _;
+
+use crate::support::Function;
+
+/// A change of one row: `action` I or D, and its columns.
+pub(crate) fn change(action: &str, table: &str, columns: &[(&str, i64)]) -> Value {
+    let cells: Vec<Value> =
+        columns.iter().map(|(name, value)| json!({"name": name, "type": "integer", "value": value})).collect();
+    let side = if action == "D" { "identity" } else { "columns" };
+    json!({"action": action, "table": table, side: cells})
+}
+
+pub(crate) fn insert(table: &str, columns: &[(&str, i64)]) -> Value {
+    change("I", table, columns)
+}
+
+pub(crate) fn delete(table: &str, id: i64) -> Value {
+    change("D", table, &[("id", id)])
+}
+
+/// A function whose database has these tables and constraints as well.
+pub(crate) async fn function(statements: &str) -> Function {
+    let function = Function::new().await;
+    function.database.pool.execute(statements).await.expect(statements);
+    function
+}
+
+/// `landing.parent` and `landing.child`, which refers to it, checked at COMMIT.
+pub(crate) const FAMILY: &str = "
+    create table landing.parent (id int primary key);
+    create table landing.child (id int primary key, parent int references landing.parent deferrable initially deferred)";
+
+/// `landing.entry`, in which the amounts of each account must add up to nothing, checked at COMMIT.
+pub(crate) const ACCOUNTS: &str = "
+    create table landing.entry (id int primary key, account int, amount int);
+    create function landing.balanced() returns trigger language plpgsql as $$ begin
+        if (select sum(amount) from landing.entry where account = new.account) <> 0 then
+            raise exception 'the account is not balanced';
+        end if;
+        return null;
+    end $$;
+    create constraint trigger balanced after insert on landing.entry
+        deferrable initially deferred for each row execute function landing.balanced()";
+
+/// A row of `landing.entry`.
+pub(crate) fn entry(id: i64, account: i64, amount: i64) -> Value {
+    insert("entry", &[("id", id), ("account", account), ("amount", amount)])
+}
+
+/// The ids in a landing table.
+pub(crate) async fn ids(function: &Function, table: &str) -> Value {
+    let select = format!("select coalesce(json_agg(id order by id), '[]') from landing.{table}");
+    sqlx::query_scalar(&select).fetch_one(&function.database.pool).await.expect("the ids")
+}
+
+/// A topic's dead letters: offset and SQLSTATE.
+pub(crate) async fn dead_letters(function: &Function, topic: &str) -> Value {
+    let select = r#"select coalesce(json_agg(json_build_array("offset", error_code) order by "offset"), '[]')
+                    from sluice.dead_letters where topic = $1"#;
+    sqlx::query_scalar(select).bind(topic).fetch_one(&function.database.pool).await.expect("the dead letters")
+}

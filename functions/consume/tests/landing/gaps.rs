@@ -1,0 +1,345 @@
+//! The watermark decides what is read: records that a batch skips are read from Kafka, and those that Kafka no longer has
+//! are a gap.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use consume::{Consume, ConsumeError};
+use serde_json::{Value, json};
+use shared::contract::Registry;
+use shared::kafka::reader::{KafkaReader, LogRecord};
+use shared::kafka::{KafkaSettings, Outgoing, Producer, topics};
+
+use crate::snapshot::Snapshot;
+use crate::support::{BUDGET, Function, NOW_MS, Record, record, route};
+
+fn routes(offsets: Range<i64>) -> Vec<Record> {
+    offsets.map(|offset| record("routes", offset, &route(offset, 1.0))).collect()
+}
+
+/// Other records at these offsets, a minute later.
+fn other_routes(offsets: Range<i64>) -> Vec<Record> {
+    let later = |record: Record| Record { timestamp_ms: record.timestamp_ms + 60_000, ..record };
+    offsets.map(|offset| later(record("routes", offset, &route(1_000 + offset, 1.0)))).collect()
+}
+
+impl Function {
+    /// Has Kafka take records that are not delivered.
+    fn send(&self, records: &[Record]) {
+        for record in records {
+            self.log.put(&record.topic, record.partition, [record.in_log()]);
+        }
+    }
+
+    async fn users(&self) -> Value {
+        self.database.json("select user_id from public.routes_table order by user_id").await
+    }
+
+    async fn gaps(&self) -> Value {
+        let select =
+            "select incarnation, first_offset, last_offset, cause from sluice.gaps order by incarnation, first_offset";
+        self.database.json(select).await
+    }
+
+    async fn restored(&self) -> Snapshot {
+        Snapshot::take(&self.database.pool, &[]).await
+    }
+
+    /// The same function in a new process.
+    fn restarted(&self) -> Consume {
+        let registry = Arc::new(Registry::load(None).expect("the contracts are right"));
+        let (pool, clock, log) = (self.database.pool.clone(), self.clock.clone(), self.log.clone());
+        Consume::new(pool, registry, clock, Duration::from_secs(3_600), self.metrics.clone(), log)
+    }
+}
+
+fn users(users: impl IntoIterator<Item = i64>) -> Value {
+    users.into_iter().map(|user| json!({ "user_id": user })).collect()
+}
+
+fn gap(incarnation: i32, first: i64, last: i64, cause: &str) -> Value {
+    json!({"incarnation": incarnation, "first_offset": first, "last_offset": last, "cause": cause})
+}
+
+#[tokio::test]
+async fn events_that_a_restored_database_lacks_are_read_from_kafka_before_the_next_batch() {
+    let function = Function::new().await;
+    function.land(&routes(0..2)).await;
+    let backup = function.restored().await;
+    function.land(&routes(2..5)).await;
+    backup.restore(&function.database.pool).await;
+
+    let summary = function.land(&routes(5..8)).await;
+    assert_eq!((summary.written, summary.skipped_offsets), (6, 0));
+    assert_eq!(function.users().await, users(0..8));
+    assert_eq!(function.gaps().await, json!([]));
+    assert_eq!(function.outcomes("routes", 0..9).await, [vec!["written"; 8], vec!["pending"]].concat());
+}
+
+#[tokio::test]
+async fn events_that_a_restored_database_lacks_are_read_from_a_real_kafka() {
+    let contracts = tempfile::tempdir().expect("a folder");
+    let topic = format!("gaps-{}", rand::random::<u64>());
+    let contract =
+        include_str!("../../../../shared/contracts/route.json").replace("\"routes\"", &format!("\"{topic}\""));
+    std::fs::write(contracts.path().join("route.json"), contract).expect("the contract is written");
+    let registry = Arc::new(Registry::load(Some(contracts.path())).expect("the contracts are right"));
+    let servers = std::env::var("KAFKA_BOOTSTRAP_SERVERS").expect("run the tests under cargo local with-servers");
+    let kafka = KafkaSettings::plaintext(servers);
+    topics::ensure(&kafka, &registry).await.expect("the topic is created");
+    let producer = Producer::new(&kafka).expect("a producer");
+    let function = Function::new().await;
+    let (pool, clock, wait) = (function.database.pool.clone(), function.clock.clone(), Duration::from_secs(1));
+    let reader = Arc::new(KafkaReader::new(kafka));
+    let consume = Consume::new(pool.clone(), registry, clock, wait, function.metrics.clone(), reader);
+
+    // One after the other, so that the events' users are their offsets.
+    let mut sent = Vec::new();
+    for user in 0..6 {
+        let value = route(user, 1.0).to_string().into_bytes();
+        let outgoing = Outgoing { topic: &topic, key: Some(b"k"), value: Some(&value), headers: &[] };
+        let at = producer.send(&[outgoing]).await.remove(0).expect("it is acknowledged");
+        sent.push(Record {
+            topic: topic.clone(),
+            partition: at.partition,
+            offset: at.offset,
+            timestamp_ms: at.timestamp_ms,
+            key: Some(b"k".to_vec()),
+            value: Some(value),
+            headers: Vec::new(),
+        });
+    }
+    let deliver = async |records: &[Record]| consume.invoke(&crate::support::event(records), BUDGET).await;
+    deliver(&sent[..1]).await.expect("it lands");
+    let backup = function.restored().await;
+    deliver(&sent[1..4]).await.expect("it lands");
+    backup.restore(&pool).await;
+    let summary = deliver(&sent[4..]).await.expect("it lands");
+    assert_eq!((summary.written, summary.replayed, summary.incarnations), (5, 0, 0));
+    assert_eq!(function.users().await, users(0..6));
+}
+
+#[tokio::test]
+async fn a_partition_without_traffic_gets_what_its_group_has_committed_and_no_more() {
+    let function = Function::new().await;
+    function.land(&routes(0..2)).await;
+    let backup = function.restored().await;
+    function.land(&routes(2..5)).await;
+    backup.restore(&function.database.pool).await;
+    // Two records that the mapping, which may be paused, has not delivered yet.
+    function.send(&routes(5..7));
+    function.log.commit("sluice-routes", "routes", 0, 5);
+
+    let event = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}).to_string();
+    let summary = function.consume.invoke(event.as_bytes(), BUDGET).await.expect("it is compared");
+    assert_eq!((summary.written, summary.records), (3, 3));
+    assert_eq!(function.users().await, users(0..5));
+    let again = function.consume.compare(BUDGET).await.expect("it is compared");
+    assert_eq!(again.records, 0);
+    assert_eq!(function.outcomes("routes", 4..6).await, ["written", "pending"]);
+}
+
+#[tokio::test]
+async fn records_that_retention_deleted_are_a_gap_whose_receipts_are_lost_with_and_without_traffic() {
+    let function = Function::new().await;
+    function.land(&routes(0..2)).await;
+    function.send(&routes(2..9));
+    function.log.delete_before("routes", 0, 4);
+    let compared = function.consume.compare(BUDGET).await.expect("it is compared");
+    assert_eq!(compared.skipped_offsets, 2);
+    assert_eq!(function.gaps().await, json!([gap(1, 2, 3, "retention")]));
+
+    function.log.delete_before("routes", 0, 6);
+    let summary = function.land(&routes(8..9)).await;
+    assert_eq!((summary.written, summary.skipped_offsets), (3, 2));
+    assert_eq!(function.gaps().await, json!([gap(1, 2, 5, "retention")]));
+    assert_eq!(function.users().await, users([0, 1, 6, 7, 8]));
+    let (written, lost) = ("written", "lost");
+    let outcomes = function.outcomes("routes", 0..9).await;
+    assert_eq!(outcomes, [written, written, lost, lost, lost, lost, written, written, written]);
+    let metrics = function.metrics.prometheus();
+    assert!(metrics.lines().any(|line| line == r#"sluice_gaps_total{stream="route"} 4"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn the_first_batch_of_a_partition_is_preceded_by_what_the_log_has_before_it() {
+    let function = Function::new().await;
+    function.send(&routes(0..6));
+    function.log.delete_before("routes", 0, 2);
+    assert_eq!(function.land(&routes(4..6)).await.written, 4);
+    assert_eq!(function.users().await, users(2..6));
+    assert_eq!(function.gaps().await, json!([gap(1, 0, 1, "retention")]));
+}
+
+#[tokio::test]
+async fn holes_of_transactions_and_compaction_are_gaps_with_their_cause() {
+    for (compacted, cause) in [(false, "transaction"), (true, "compaction")] {
+        let function = Function::new().await;
+        function.log.set_compacted(compacted);
+        function.land(&[routes(0..2), routes(3..4), routes(6..7)].concat()).await;
+        assert_eq!(function.gaps().await, json!([gap(1, 2, 2, cause), gap(1, 4, 5, cause)]));
+        let (written, lost) = ("written", "lost");
+        assert_eq!(function.outcomes("routes", 0..7).await, [written, written, lost, written, lost, lost, written]);
+        // A hole at the log's end is known once a group has gone past it, and the last record is still known then.
+        function.log.extend_to("routes", 0, 8);
+        function.log.commit("sluice-routes", "routes", 0, 8);
+        assert_eq!(function.consume.compare(BUDGET).await.expect("it is compared").skipped_offsets, 1);
+        let restarted = function.restarted();
+        restarted.compare(BUDGET).await.expect("it is compared");
+        assert_eq!(function.outcomes("routes", 7..9).await, [lost, "pending"]);
+        assert_eq!(function.land(&routes(8..10)).await.incarnations, 0);
+    }
+}
+
+#[tokio::test]
+async fn thousands_of_small_transactions_leave_a_bounded_table_and_true_receipts() {
+    const RECORDS: i64 = 2_500;
+    let function = Function::new().await;
+    // A record and its transaction's mark, in turns.
+    let records: Vec<Record> = (0..RECORDS).map(|number| record("routes", 2 * number, &route(number, 1.0))).collect();
+    for batch in records.chunks(700) {
+        assert_eq!(function.land(batch).await.written, batch.len());
+    }
+    assert_eq!(function.database.count("select count(*) from sluice.gaps").await, 1_001);
+    let outcomes = function.outcomes("routes", 0..2 * RECORDS - 1).await;
+    let wrong: Vec<_> = (0..)
+        .zip(&outcomes)
+        .filter(|(offset, outcome)| **outcome != if offset % 2 == 0 { "written" } else { "lost" })
+        .collect();
+    assert_eq!(wrong, []);
+    // Records that Kafka has deleted since cannot be looked up, and the receipt says so.
+    function.log.delete_before("routes", 0, 10);
+    let read = shared::ledger::receipts::look_up(
+        &function.database.pool,
+        Some(&*function.log),
+        "routes",
+        &[(0, 2), (0, 4_998)],
+    );
+    let outcomes = read.await.expect("receipts answer");
+    let reason = format!("{:?}", outcomes[0]);
+    assert!(reason.contains("not known") && reason.contains("Kafka no longer has it"), "{reason}");
+    assert_eq!(outcomes[1], shared::ledger::receipts::Outcome::Written);
+}
+
+#[tokio::test]
+async fn a_batch_that_goes_back_into_a_gap_lands_and_the_gap_shrinks() {
+    let function = Function::new().await;
+    // As a database that was migrated has it: nobody knows what was before the first record that was applied.
+    function.land(&routes(0..3)).await;
+    let before = "update sluice.watermarks set first_offset = 2;
+                  insert into sluice.gaps (topic, \"partition\", incarnation, first_offset, last_offset, cause)
+                  values ('routes', 0, 1, 0, 1, 'unknown');
+                  delete from public.routes_table where user_id < 2";
+    sqlx::Executor::execute(&function.database.pool, before).await.expect("it is prepared");
+    let first_hash = "update sluice.watermarks set first_hash = last_hash";
+    sqlx::Executor::execute(&function.database.pool, first_hash).await.expect("it is prepared");
+    assert_eq!(function.outcomes("routes", 0..3).await, ["lost", "lost", "written"]);
+
+    let summary = function.land(&routes(1..3)).await;
+    assert_eq!((summary.written, summary.replayed, summary.incarnations), (1, 1, 0));
+    assert_eq!(function.gaps().await, json!([gap(1, 0, 0, "unknown")]));
+    function.land(&routes(0..1)).await;
+    assert_eq!(function.gaps().await, json!([]));
+    assert_eq!(function.users().await, users(0..3));
+    assert_eq!(function.land(&routes(0..3)).await.replayed, 3);
+}
+
+#[tokio::test]
+async fn a_topic_that_was_recreated_before_a_restore_lands_from_its_beginning() {
+    let function = Function::new().await;
+    function.land(&routes(0..4)).await;
+    let backup = function.restored().await;
+    function.log.recreate("routes", 0);
+    function.send(&other_routes(0..6));
+    function.land(&other_routes(0..5)).await;
+    backup.restore(&function.database.pool).await;
+
+    // The batch begins above the watermark, and the log below the watermark is another one.
+    let event = crate::support::event(&other_routes(5..6));
+    let summary = function.restarted().invoke(&event, BUDGET).await.expect("it lands");
+    assert_eq!((summary.incarnations, summary.written), (1, 6));
+    assert_eq!(function.users().await, users((0..4).chain(1_000..1_006)));
+    assert_eq!(function.outcomes("routes", 0..7).await, [vec!["written"; 6], vec!["pending"]].concat());
+}
+
+#[tokio::test]
+async fn a_truncated_log_continues_where_its_new_records_begin() {
+    let function = Function::new().await;
+    function.land(&routes(0..6)).await;
+    function.log.truncate("routes", 0, 3);
+    function.send(&other_routes(3..9));
+    let event = crate::support::event(&other_routes(7..9));
+    let summary = function.restarted().invoke(&event, BUDGET).await.expect("it lands");
+    assert_eq!((summary.incarnations, summary.written), (1, 6));
+    assert_eq!(function.users().await, users((0..6).chain(1_003..1_009)));
+}
+
+#[tokio::test]
+async fn an_idle_partition_whose_topic_was_recreated_or_truncated_is_noticed_without_traffic() {
+    let function = Function::new().await;
+    function.land(&routes(0..6)).await;
+    function.log.truncate("routes", 0, 3);
+    function.send(&other_routes(3..5));
+    function.log.commit("sluice-routes", "routes", 0, 5);
+    let summary = function.consume.compare(BUDGET).await.expect("it is compared");
+    assert_eq!((summary.incarnations, summary.written), (1, 2));
+    assert_eq!(function.users().await, users((0..6).chain(1_003..1_005)));
+
+    let third = |offsets| {
+        let later = |record: Record| Record { timestamp_ms: record.timestamp_ms + 60_000, ..record };
+        other_routes(offsets).into_iter().map(later).collect::<Vec<_>>()
+    };
+    function.log.recreate("routes", 0);
+    function.send(&third(0..2));
+    function.log.commit("sluice-routes", "routes", 0, 2);
+    let summary = function.consume.compare(BUDGET).await.expect("it is compared");
+    assert_eq!((summary.incarnations, summary.written), (1, 2));
+    assert_eq!(function.land(&third(0..3)).await.written, 1);
+}
+
+#[tokio::test]
+async fn a_batch_of_a_log_that_was_deleted_meanwhile_still_lands() {
+    let function = Function::new().await;
+    function.land(&routes(0..3)).await;
+    function.log.recreate("routes", 0);
+    let summary = function.restarted().invoke(&crate::support::event(&routes(3..5)), BUDGET).await.expect("it lands");
+    assert_eq!((summary.written, summary.incarnations), (2, 0));
+    let summary = function.land(&other_routes(0..2)).await;
+    assert_eq!((summary.written, summary.incarnations), (2, 1));
+    assert_eq!(function.users().await, users((0..5).chain(1_000..1_002)));
+}
+
+#[tokio::test]
+async fn a_range_larger_than_one_invocation_reads_is_read_by_several() {
+    const RECORDS: i64 = 100_500;
+    let function = Function::new().await;
+    let tombstone = |offset| LogRecord { offset, timestamp_ms: NOW_MS, key: None, value: None, headers: Vec::new() };
+    for offset in 0..RECORDS {
+        function.log.append("routes", 0, tombstone(offset));
+    }
+    let batch = routes(RECORDS..RECORDS + 1);
+    function.send(&batch);
+    let error = function.deliver(&batch).await.expect_err("it is read in part");
+    assert!(matches!(error, ConsumeError::CatchingUp), "{error}");
+    assert_eq!(function.database.count("select next_offset from sluice.watermarks").await, 100_000);
+    assert_eq!(function.land(&batch).await.written, 1);
+    assert_eq!(function.database.count("select next_offset from sluice.watermarks").await, RECORDS + 1);
+}
+
+#[tokio::test]
+async fn kafka_is_not_asked_where_nothing_is_missing() {
+    let function = Function::new().await;
+    for first in [0, 10, 20] {
+        function.land(&routes(first..first + 10)).await;
+    }
+    function.land(&routes(15..40)).await;
+    assert_eq!(function.log.questions(), 0);
+    // A new process asks once.
+    let restarted = function.restarted();
+    for first in [40, 50] {
+        function.send(&routes(first..first + 10));
+        restarted.invoke(&crate::support::event(&routes(first..first + 10)), BUDGET).await.expect("it lands");
+    }
+    assert_eq!(function.log.questions(), 2);
+}

@@ -1,0 +1,87 @@
+//! Replays that a later event of their key has overtaken, found by reading Kafka: `ingest` looked for later events up
+//! to an offset, and between that offset and the replay another event may have been sent.
+
+use serde_json::json;
+
+use crate::own_stream::{Own, order, orders, replay};
+use crate::support::Record;
+
+const TABLE: &str = "
+    create table public.orders (number text primary key, state text, constraint good check (state <> 'bad'))";
+
+/// A stream without a version, whose event at offset 0 was rejected and could land now.
+async fn with_rejected(number: &str) -> (Own, Record) {
+    let own = orders("upsert", &json!({}), &json!({}), TABLE).await;
+    let rejected = order(0, &json!({"number": number, "state": "bad"}));
+    own.function.land(std::slice::from_ref(&rejected)).await;
+    let drop = "alter table public.orders drop constraint good";
+    sqlx::query(drop).execute(&own.function.database.pool).await.expect("the check is dropped");
+    (own, rejected)
+}
+
+/// The replay of a record after a search that ended at these offsets, such as `0/17,1/4`.
+fn checked_replay(of: &Record, offset: i64, searched_until: &str) -> Record {
+    with_search(replay(of, of, offset), searched_until)
+}
+
+fn with_search(mut record: Record, searched_until: &str) -> Record {
+    record.headers.push(("sluice-replay-checked".to_owned(), searched_until.to_owned()));
+    record
+}
+
+#[tokio::test]
+async fn an_event_that_landed_between_the_search_and_the_replay_overtakes_it() {
+    // The search ended before the later event, or it did not know the partition at all.
+    for searched_until in ["0/1", "1/9"] {
+        let (own, rejected) = with_rejected("a").await;
+        own.function.land(&[order(1, &json!({"number": "a", "state": "new"}))]).await;
+        own.function.land(&[checked_replay(&rejected, 2, searched_until)]).await;
+        assert_eq!(own.outcomes(0..3).await, ["rejected: 23514", "written", "rejected: overtaken"], "{searched_until}");
+        assert_eq!(own.rows().await, json!([{"number": "a", "state": "new"}]), "{searched_until}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_another_key_or_before_the_end_of_the_search_overtakes_no_replay() {
+    for (number, searched_until) in [("b", "0/1"), ("a", "0/2")] {
+        let (own, rejected) = with_rejected("a").await;
+        own.function.land(&[order(1, &json!({"number": number, "state": "other"}))]).await;
+        own.function.land(&[checked_replay(&rejected, 2, searched_until)]).await;
+        assert_eq!(own.outcomes(2..3).await, ["written"], "{number} {searched_until}");
+        let state = "select state from public.orders where number = 'a'";
+        assert_eq!(own.function.database.json(state).await, json!([{"state": "bad"}]), "{number} {searched_until}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_replays_the_one_of_the_earlier_event_is_overtaken_by_the_other() {
+    for is_first_replayed_first in [true, false] {
+        let (own, first) = with_rejected("a").await;
+        let check = "alter table public.orders add constraint good check (state <> 'worse')";
+        sqlx::query(check).execute(&own.function.database.pool).await.expect("the check is added");
+        let second = order(1, &json!({"number": "a", "state": "worse"}));
+        own.function.land(std::slice::from_ref(&second)).await;
+        let drop = "alter table public.orders drop constraint good";
+        sqlx::query(drop).execute(&own.function.database.pool).await.expect("the check is dropped");
+
+        let (one, other) = if is_first_replayed_first { (&first, &second) } else { (&second, &first) };
+        own.function.land(&[checked_replay(one, 2, "0/2")]).await;
+        own.function.land(&[checked_replay(other, 3, "0/2")]).await;
+        let outcome = if is_first_replayed_first { "written" } else { "rejected: overtaken" };
+        assert_eq!(own.outcomes(2..4).await, ["written", outcome]);
+        assert_eq!(own.rows().await, json!([{"number": "a", "state": "worse"}]));
+    }
+}
+
+#[tokio::test]
+async fn a_replay_is_rejected_if_the_events_before_it_cannot_be_read() {
+    let (own, rejected) = with_rejected("a").await;
+    own.function.land(&[order(1, &json!({"number": "b", "state": "other"}))]).await;
+    own.function.log.delete_before("orders", 0, 2);
+    let unread = checked_replay(&rejected, 2, "0/1");
+    own.function.land(std::slice::from_ref(&unread)).await;
+    assert_eq!(own.outcomes(2..3).await, ["rejected: overtaken"]);
+    // After a search that ends at the replay, nothing has to be read.
+    own.function.land(&[with_search(replay(&unread, &rejected, 3), "0/3")]).await;
+    assert_eq!(own.outcomes(3..4).await, ["written"]);
+}

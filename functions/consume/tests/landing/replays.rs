@@ -1,0 +1,202 @@
+//! Replays as `consume` meets them, above all in a database that was restored to before they were noted. A new
+//! database that reads the log from its start is one that was restored to the first backup.
+
+use serde_json::{Value, json};
+
+use crate::own_stream::{Own, order, orders, replay};
+use crate::support::Record;
+
+async fn appended() -> Own {
+    let table = "create table public.orders (number text, state text,
+                                             constraint good check (state <> 'bad'))";
+    orders("append", &json!({}), &json!({}), table).await
+}
+
+async fn allow_all(own: &Own) {
+    let drop = "alter table public.orders drop constraint good";
+    sqlx::query(drop).execute(&own.function.database.pool).await.expect("the check is dropped");
+}
+
+fn bad(offset: i64) -> Record {
+    order(offset, &json!({"number": offset.to_string(), "state": "bad"}))
+}
+
+async fn letters(own: &Own) -> Value {
+    let select = r#"select "offset", status, replayed_offset as replay from sluice.dead_letters order by "offset""#;
+    own.function.database.json(select).await
+}
+
+async fn count(own: &Own) -> i64 {
+    own.function.database.count("select count(*) from public.orders").await
+}
+
+#[tokio::test]
+async fn a_replay_that_is_read_closes_its_letter_and_lands_once_however_often_it_is_sent() {
+    let own = appended().await;
+    own.function.land(&[bad(0)]).await;
+    allow_all(&own).await;
+    own.function.land(&[replay(&bad(0), &bad(0), 1), replay(&bad(0), &bad(0), 2)]).await;
+    own.function.land(&[replay(&bad(0), &bad(0), 3)]).await;
+    assert_eq!(letters(&own).await, json!([{"offset": 0, "status": "replayed", "replay": 1}]));
+    assert_eq!(own.outcomes(0..4).await, ["rejected: 23514", "written", "duplicate", "duplicate"]);
+    assert_eq!(count(&own).await, 1);
+}
+
+#[tokio::test]
+async fn an_edited_event_lands_once_in_the_place_of_its_letter_although_its_payload_differs() {
+    for headers in [vec![], vec![("idempotency-key".to_owned(), "k".to_owned())]] {
+        let own = appended().await;
+        let first = Record { headers, ..bad(0) };
+        own.function.land(std::slice::from_ref(&first)).await;
+        let edited = |offset: i64, number: &str| {
+            let mut edited = replay(&first, &first, offset);
+            edited.value = Some(json!({"number": number, "state": "good"}).to_string().into_bytes());
+            let place = edited.headers.iter().find(|(name, _)| name == "sluice-replay").expect("its place").1.clone();
+            edited.headers.push(("sluice-replay-edited".to_owned(), place));
+            edited
+        };
+        // Sent again after a crash, and then edited differently.
+        own.function.land(&[edited(1, "7"), edited(2, "7"), edited(3, "8")]).await;
+        let expected = ["rejected: 23514", "written", "duplicate", "rejected: idempotency_conflict"];
+        assert_eq!(own.outcomes(0..4).await, expected);
+        assert_eq!(letters(&own).await[0], json!({"offset": 0, "status": "replayed", "replay": 1}));
+        // Whatever repeats the original under its key shares its outcome.
+        if !first.headers.is_empty() {
+            own.function.land(&[Record { offset: 4, ..first.clone() }]).await;
+            assert_eq!(own.outcomes(4..5).await, ["rejected: 23514"]);
+        }
+        assert_eq!(count(&own).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn in_a_restored_database_a_letter_and_its_replay_have_the_same_outcome_in_one_batch_or_two() {
+    for in_one_batch in [false, true] {
+        let own = appended().await;
+        let log = [bad(0), replay(&bad(0), &bad(0), 1), replay(&replay(&bad(0), &bad(0), 1), &bad(0), 2)];
+        if in_one_batch {
+            own.function.land(&log).await;
+        } else {
+            for record in &log {
+                own.function.land(std::slice::from_ref(record)).await;
+            }
+        }
+        let expected = json!([
+            {"offset": 0, "status": "replayed", "replay": 1},
+            {"offset": 1, "status": "replayed", "replay": 2},
+            {"offset": 2, "status": "open", "replay": null}
+        ]);
+        assert_eq!(letters(&own).await, expected, "{in_one_batch}");
+        assert_eq!(own.outcomes(0..3).await, ["rejected: 23514"; 3], "{in_one_batch}");
+        // The operator tries once more, with success: nothing lands twice.
+        allow_all(&own).await;
+        let again = replay(&log[2], &log[0], 3);
+        own.function.land(&[again.clone(), replay(&log[2], &log[0], 4)]).await;
+        assert_eq!(own.outcomes(3..5).await, ["written", "duplicate"], "{in_one_batch}");
+        assert_eq!(count(&own).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_lands_after_a_restore_does_not_land_again_as_its_replay() {
+    for in_one_batch in [false, true] {
+        for headers in [vec![], vec![("idempotency-key".to_owned(), "k".to_owned())]] {
+            let own = appended().await;
+            allow_all(&own).await;
+            let first = Record { headers, ..bad(0) };
+            let log = [first.clone(), replay(&first, &first, 1), replay(&replay(&first, &first, 1), &first, 2)];
+            if in_one_batch {
+                own.function.land(&log).await;
+            } else {
+                for record in &log {
+                    own.function.land(std::slice::from_ref(record)).await;
+                }
+            }
+            assert_eq!(own.outcomes(0..3).await, ["written", "duplicate", "duplicate"], "{in_one_batch}");
+            assert_eq!((count(&own).await, letters(&own).await), (1, json!([])), "{in_one_batch}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_replay_that_comes_before_its_event_on_another_partition_shares_its_outcome() {
+    for is_rejected in [false, true] {
+        let own = appended().await;
+        if !is_rejected {
+            allow_all(&own).await;
+        }
+        let first = Record { partition: 1, ..bad(0) };
+        let replayed = Record { partition: 0, ..replay(&first, &first, 5) };
+        own.function.land(std::slice::from_ref(&replayed)).await;
+        assert_eq!(own.outcomes(5..6).await, ["pending"]);
+        own.function.land(std::slice::from_ref(&first)).await;
+        let (outcome, rows) = if is_rejected { ("rejected: 23514", 0) } else { ("duplicate", 1) };
+        assert_eq!((own.outcomes(5..6).await, count(&own).await), (vec![outcome.to_owned()], rows));
+        if is_rejected {
+            allow_all(&own).await;
+            let again = Record { partition: 0, ..replay(&first, &first, 6) };
+            own.function.land(&[again]).await;
+            assert_eq!((own.outcomes(6..7).await, count(&own).await), (vec!["written".to_owned()], 1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_replay_that_breaks_its_contract_again_closes_its_letter_too() {
+    let own = appended().await;
+    let broken = order(0, &json!({"number": 7}));
+    let log = [broken.clone(), replay(&broken, &broken, 1)];
+    own.function.land(&log).await;
+    let expected = json!([
+        {"offset": 0, "status": "replayed", "replay": 1}, {"offset": 1, "status": "open", "replay": null}
+    ]);
+    assert_eq!(letters(&own).await, expected);
+    // A replay of a letter that no database knows repeats an event that is not decided.
+    own.function.land(&[replay(&order(90, &json!({"number": 7})), &order(90, &json!({"number": 7})), 2)]).await;
+    assert_eq!(letters(&own).await, expected);
+    assert_eq!(own.outcomes(2..3).await, ["pending"]);
+}
+
+#[tokio::test]
+async fn a_replay_that_names_its_letter_by_number_closes_only_the_letter_with_its_payload() {
+    let numbered = |of: &Record, id: i64, offset: i64| Record {
+        offset,
+        timestamp_ms: of.timestamp_ms + 100,
+        headers: vec![("sluice-replay".to_owned(), id.to_string())],
+        ..of.clone()
+    };
+    let own = appended().await;
+    own.function.land(&[bad(0), bad(1)]).await;
+    allow_all(&own).await;
+    let ids: Vec<i64> = sqlx::query_scalar(r#"select id from sluice.dead_letters order by "offset""#)
+        .fetch_all(&own.function.database.pool)
+        .await
+        .expect("it answers");
+    own.function
+        .land(&[numbered(&bad(0), ids[1], 2), numbered(&bad(0), ids[0], 3), numbered(&bad(0), ids[0], 4)])
+        .await;
+    let expected = json!([
+        {"offset": 0, "status": "replayed", "replay": 3}, {"offset": 1, "status": "open", "replay": null}
+    ]);
+    assert_eq!(letters(&own).await, expected);
+    assert_eq!(own.outcomes(3..5).await, ["written", "duplicate"]);
+}
+
+#[tokio::test]
+async fn a_replay_of_a_letter_from_before_a_topic_was_recreated_closes_that_letter_only() {
+    let own = appended().await;
+    own.function.land(&[bad(0), bad(1)]).await;
+    // The topic begins again, with times to match.
+    let newer = |record: Record| Record { timestamp_ms: record.timestamp_ms + 1_000_000, ..record };
+    own.function.land(&[newer(bad(0))]).await;
+    allow_all(&own).await;
+    let replayed = newer(replay(&bad(0), &bad(0), 1));
+    own.function.land(&[replayed]).await;
+    let select = r#"select incarnation, "offset", status from sluice.dead_letters order by incarnation, "offset""#;
+    let expected = json!([
+        {"incarnation": 1, "offset": 0, "status": "replayed"}, {"incarnation": 1, "offset": 1, "status": "open"},
+        {"incarnation": 2, "offset": 0, "status": "open"}
+    ]);
+    assert_eq!(own.function.database.json(select).await, expected);
+    assert_eq!(count(&own).await, 1);
+}

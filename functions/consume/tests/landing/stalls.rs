@@ -1,0 +1,341 @@
+//! A partition that cannot land is listed with the cause for as long as it cannot land.
+
+use serde_json::json;
+use shared::ledger::stalls::{self, Stall};
+use sqlx::Executor as _;
+
+use crate::support::{BUDGET, Function, Record, record, records, route, user_event};
+
+async fn stalls(function: &Function) -> Vec<Stall> {
+    stalls::list(&function.database.pool).await.expect("the stalls are listed")
+}
+
+async fn execute(function: &Function, sql: &str) {
+    function.database.pool.execute(sql).await.expect(sql);
+}
+
+#[tokio::test]
+async fn a_missing_column_stalls_its_partition_until_the_column_is_there() {
+    let function = Function::new().await;
+    function.land(&[record("routes", 0, &route(1, 1.0))]).await;
+    assert_eq!(stalls(&function).await, []);
+
+    execute(&function, "alter table public.routes_table drop column latitude").await;
+    let batch = [record("routes", 1, &route(2, 1.0))];
+    function.deliver(&batch).await.expect_err("the batch fails");
+    let first = stalls(&function).await;
+    let [Stall { topic, partition, destination, reason, since }] = first.as_slice() else {
+        panic!("one partition is stalled: {first:?}");
+    };
+    assert_eq!((topic.as_str(), *partition, destination.as_str()), ("routes", 0, "postgresql"));
+    let expected =
+        "Stream route: table public.routes_table, column latitude: expected double precision, found no such column.";
+    assert_eq!(reason, expected);
+    let age = function.database.count("select extract(epoch from now() - since)::bigint from sluice.stalls").await;
+    assert!(age <= 60, "since {since}, {age} s ago");
+
+    function.deliver(&batch).await.expect_err("the batch fails again");
+    assert_eq!(stalls(&function).await, first, "it is stalled since its first failure");
+    function.land(&records("user-events", [user_event(1, "Delft")])).await;
+    assert_eq!(stalls(&function).await, first, "another stream lands, and changes nothing");
+
+    execute(&function, "alter table public.routes_table add column latitude double precision").await;
+    function.land(&batch).await;
+    assert_eq!(stalls(&function).await, []);
+
+    execute(&function, "alter table public.routes_table drop column latitude").await;
+    function.deliver(&[record("routes", 2, &route(3, 1.0))]).await.expect_err("the batch fails");
+    assert!(stalls(&function).await[0].since > *since, "after a success it is stalled since the next failure");
+}
+
+#[tokio::test]
+async fn a_fault_of_the_environment_is_a_stall_once_it_has_lasted_for_thirty_seconds() {
+    let function = Function::new().await;
+    execute(
+        &function,
+        "create function public.conflict() returns trigger language plpgsql
+         as $$ begin raise exception 'value 4711' using errcode = '40001'; end $$;
+         create trigger conflict before insert on public.routes_table execute function public.conflict()",
+    )
+    .await;
+    let batch = records("routes", [route(1, 1.0)]);
+    function.deliver(&batch).await.expect_err("the batch fails");
+    function.deliver(&batch).await.expect_err("the batch fails again at once");
+    assert_eq!(stalls(&function).await, [], "it may pass");
+
+    execute(&function, "update sluice.stalls set since = since - interval '31 seconds'").await;
+    function.deliver(&batch).await.expect_err("the batch still fails");
+    let reasons: Vec<String> = stalls(&function).await.into_iter().map(|stall| stall.reason).collect();
+    assert_eq!(reasons, ["Stream route: the transaction conflicts with other transactions (SQLSTATE 40001)."]);
+
+    execute(&function, "drop trigger conflict on public.routes_table").await;
+    function.land(&batch).await;
+    assert_eq!(stalls(&function).await, []);
+}
+
+#[tokio::test]
+async fn the_reason_is_precise_for_each_fault_of_the_operator_and_holds_no_value() {
+    for (fault, reason) in [
+        (
+            "drop table public.routes_table",
+            "Stream route: table public.routes_table: expected a table, found no such table.",
+        ),
+        (
+            "alter table public.routes_table rename column user_id to account",
+            "Stream route: table public.routes_table, column user_id: expected bigint, found no such column; \
+             stream route: table public.routes_table, column account: expected a default, or that it may be null, as the \
+             contract does not fill it, found not null without a default.",
+        ),
+        (
+            "alter table sluice.watermarks rename column last_hash to gone",
+            "Stream route: column w.last_hash does not exist (SQLSTATE 42703).",
+        ),
+        (
+            "create function public.stop() returns trigger language plpgsql
+             as $$ begin perform public.judge(new.user_id); return new; end $$;
+             create trigger stop before insert on public.routes_table execute function public.stop()",
+            "Stream route: a function or operator does not exist (SQLSTATE 42883).",
+        ),
+    ] {
+        let function = Function::new().await;
+        execute(&function, fault).await;
+        function.deliver(&records("routes", [route(4711, 1.0)])).await.expect_err("the batch fails");
+        let reasons: Vec<String> = stalls(&function).await.into_iter().map(|stall| stall.reason).collect();
+        assert_eq!(reasons, [reason]);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_on_conflict_cannot_use_stalls_the_stream_at_once() {
+    let function = Function::new().await;
+    for (constraint, found) in [
+        ("drop constraint user_events_pkey", "none"),
+        ("add unique (id) deferrable", "a deferrable one only, which on conflict cannot use"),
+    ] {
+        execute(&function, &format!("alter table public.user_events {constraint}")).await;
+        function.deliver(&records("user-events", [user_event(1, "Delft")])).await.expect_err("the batch fails");
+        let reasons: Vec<String> = stalls(&function).await.into_iter().map(|stall| stall.reason).collect();
+        let key = "expected a unique index on (id), which dedupe relies on";
+        assert_eq!(reasons, [format!("Stream user-event: table public.user_events, column id: {key}, found {found}.")]);
+    }
+}
+
+#[tokio::test]
+async fn a_topic_without_a_contract_stalls_its_partition() {
+    let function = Function::new().await;
+    function.deliver(&[record("nobodys", 0, &json!({}))]).await.expect_err("the batch fails");
+    let reasons: Vec<String> = stalls(&function).await.into_iter().map(|stall| stall.reason).collect();
+    assert_eq!(reasons, ["No contract has the topic nobodys."]);
+}
+
+#[tokio::test]
+async fn a_failure_is_recorded_even_if_transactions_are_read_only_by_default() {
+    let function = Function::new().await;
+    let name = function.database.url.rsplit('/').next().unwrap_or_default().to_owned();
+    execute(&function, &format!("alter database {name} set default_transaction_read_only = on")).await;
+    let fresh = shared::database::connect(&function.database.url, 1).expect("an address");
+    let registry = std::sync::Arc::new(shared::contract::Registry::load(None).expect("contracts"));
+    let (wait, metrics) = (std::time::Duration::from_secs(1), function.metrics.clone());
+    let consume = consume::Consume::new(fresh, registry, function.clock.clone(), wait, metrics, function.log.clone());
+    let batch = crate::support::event(&records("routes", [route(1, 1.0)]));
+    consume.invoke(&batch, BUDGET).await.expect_err("the batch fails");
+    let recorded = function.database.json("select sqlstate, fault, reason from sluice.stalls").await;
+    let reason = "Stream route: the database is read-only (SQLSTATE 25006).";
+    assert_eq!(recorded, json!([{"sqlstate": "25006", "fault": "environment", "reason": reason}]));
+}
+
+#[tokio::test]
+async fn a_batch_that_turns_out_to_be_applied_ends_its_stall() {
+    let function = Function::new().await;
+    let batch = records("routes", [route(1, 1.0)]);
+    function.land(&batch).await;
+    // As when the answer to a commit is lost: the batch has landed, and is recorded as failed.
+    execute(
+        &function,
+        "insert into sluice.stalls (topic, \"partition\", reason, error_type, fault, since, last_failed_at)
+         values ('routes', 0, 'The answer was lost.', 'Sluice.Retry', 'environment', now() - interval '1 minute', clock_timestamp())",
+    )
+    .await;
+    assert_eq!(stalls(&function).await.len(), 1);
+    function.land(&batch).await;
+    assert_eq!(stalls(&function).await, []);
+}
+
+#[tokio::test]
+async fn a_batch_ends_the_stall_of_a_partition_that_was_applied_even_if_another_partition_advances() {
+    let function = Function::new().await;
+    let applied = record("routes", 0, &route(1, 1.0));
+    function.land(std::slice::from_ref(&applied)).await;
+    execute(
+        &function,
+        "insert into sluice.stalls (topic, \"partition\", reason, error_type, fault, since, last_failed_at)
+         values ('routes', 0, 'The answer was lost.', 'Sluice.Retry', 'environment', now() - interval '1 minute', clock_timestamp())",
+    )
+    .await;
+    let fresh = Record { partition: 1, ..record("routes", 0, &route(2, 1.0)) };
+    function.land(&[applied, fresh]).await;
+    assert_eq!(stalls(&function).await, []);
+}
+
+#[tokio::test]
+async fn a_stall_that_has_ended_is_deleted_within_the_hour() {
+    let function = Function::new().await;
+    execute(&function, "alter table public.routes_table drop column latitude").await;
+    let batch = records("routes", [route(1, 1.0)]);
+    function.deliver(&batch).await.expect_err("the batch fails");
+    execute(&function, "alter table public.routes_table add column latitude double precision").await;
+    function.land(&batch).await;
+    assert_eq!(function.database.count("select count(*) from sluice.stalls").await, 1, "landing costs no statement");
+    function.clock.advance(3_600_000);
+    function.land(&[record("routes", 1, &route(2, 1.0))]).await;
+    assert_eq!(function.database.count("select count(*) from sluice.stalls").await, 0);
+}
+
+#[tokio::test]
+async fn failed_batches_are_counted_by_error_type() {
+    let function = Function::new().await;
+    function.deliver(&[record("nobodys", 0, &json!({}))]).await.expect_err("the batch fails");
+    execute(&function, "drop table public.routes_table").await;
+    for _ in 0..2 {
+        function.deliver(&records("routes", [route(1, 1.0)])).await.expect_err("the batch fails");
+    }
+    let text = function.metrics.prometheus();
+    for line in [
+        r#"sluice_failed_batches_total{error_type="Sluice.UnknownTopic"} 1"#,
+        r#"sluice_failed_batches_total{error_type="Sluice.Stop"} 2"#,
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
+    }
+}
+
+/// Runs a comparison as its schedule does. Returns the error's text.
+async fn compare(function: &Function) -> Result<(), String> {
+    let event = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}).to_string();
+    let compared = function.consume.invoke(event.as_bytes(), BUDGET).await;
+    compared.map(|_summary| ()).map_err(|error| error.to_string())
+}
+
+async fn reasons(function: &Function) -> Vec<String> {
+    stalls(function).await.into_iter().map(|stall| stall.reason).collect()
+}
+
+/// Puts records into Kafka that the group has committed although they were not applied.
+fn commit_only(function: &Function, records: &[Record]) {
+    for record in records {
+        function.log.put(&record.topic, record.partition, [record.in_log()]);
+        function.log.commit(&format!("sluice-{}", record.topic), &record.topic, record.partition, record.offset + 1);
+    }
+}
+
+const NO_LATITUDE: &str = "alter table public.routes_table drop column latitude";
+const LATITUDE: &str = "alter table public.routes_table add column latitude double precision";
+
+#[tokio::test]
+async fn missing_records_that_a_comparison_cannot_land_stall_their_partition_with_the_cause() {
+    let function = Function::new().await;
+    commit_only(&function, &records("routes", [route(1, 1.0)]));
+    execute(&function, NO_LATITUDE).await;
+    let error = compare(&function).await.expect_err("the comparison fails");
+    assert!(error.starts_with("the watermarks were not all compared with Kafka, or what was missing did not land: "));
+    assert!(!error.contains("batch"), "{error}");
+    let difference = "table public.routes_table, column latitude: expected double precision, found no such column.";
+    assert_eq!(reasons(&function).await, [format!("Stream route: {difference}")]);
+    let first = stalls(&function).await;
+    compare(&function).await.expect_err("the comparison fails again");
+    assert_eq!(stalls(&function).await, first, "it is stalled since the first comparison");
+
+    execute(&function, LATITUDE).await;
+    compare(&function).await.expect("it is compared");
+    assert_eq!(stalls(&function).await, []);
+    assert_eq!(function.outcomes("routes", 0..1).await, ["written"]);
+}
+
+#[tokio::test]
+async fn a_stall_that_a_comparison_found_ends_when_nothing_is_missing_any_more() {
+    let function = Function::new().await;
+    function.land(&[record("routes", 0, &route(1, 1.0))]).await;
+    commit_only(&function, &[record("routes", 1, &route(2, 1.0))]);
+    execute(
+        &function,
+        "create function public.stop() returns trigger language plpgsql
+         as $$ begin perform public.judge(new.user_id); return new; end $$;
+         create trigger stop before insert on public.routes_table execute function public.stop()",
+    )
+    .await;
+    compare(&function).await.expect_err("the comparison fails");
+    assert_eq!(reasons(&function).await, ["Stream route: a function or operator does not exist (SQLSTATE 42883)."]);
+    // The mapping will deliver the record, because its group was moved back.
+    function.log.commit("sluice-routes", "routes", 0, 1);
+    compare(&function).await.expect("it is compared");
+    assert_eq!(stalls(&function).await, []);
+}
+
+#[tokio::test]
+async fn a_comparison_neither_replaces_nor_ends_the_stall_of_a_batch() {
+    let function = Function::new().await;
+    execute(&function, NO_LATITUDE).await;
+    function.deliver(&records("routes", [route(1, 1.0)])).await.expect_err("the batch fails");
+    let by_batch = stalls(&function).await;
+    compare(&function).await.expect("it is compared");
+    assert_eq!(stalls(&function).await, by_batch);
+    execute(&function, LATITUDE).await;
+    compare(&function).await.expect("it is compared");
+    assert_eq!(stalls(&function).await, by_batch, "its batch has not landed yet");
+}
+
+#[tokio::test]
+async fn a_table_that_no_event_can_enter_is_listed_before_the_first_batch_and_until_it_is_mended() {
+    for (fault, mending, difference) in [
+        (
+            NO_LATITUDE,
+            LATITUDE,
+            "table public.routes_table, column latitude: expected double precision, found no such column",
+        ),
+        (
+            "alter table public.routes_table rename to elsewhere",
+            "alter table public.elsewhere rename to routes_table",
+            "table public.routes_table: expected a table, found no such table",
+        ),
+        (
+            "alter table public.routes_table drop column latitude,
+                 add column latitude double precision generated always as (longitude) stored",
+            "alter table public.routes_table drop column latitude, add column latitude double precision",
+            "table public.routes_table, column latitude: expected a column that can be written, found generated always",
+        ),
+    ] {
+        let function = Function::new().await;
+        function.log.create("routes", 2);
+        compare(&function).await.expect("it is compared");
+        assert_eq!(stalls(&function).await, [], "{fault}");
+
+        execute(&function, fault).await;
+        compare(&function).await.expect("it is compared");
+        let expected = format!("New events cannot land: stream route: {difference}.");
+        assert_eq!(reasons(&function).await, [expected.clone(), expected], "both partitions are listed");
+        function.deliver(&[record("routes", 0, &route(1, 1.0))]).await.expect_err("the batch fails");
+        execute(&function, mending).await;
+        compare(&function).await.expect("it is compared");
+        let left: Vec<i32> = stalls(&function).await.into_iter().map(|stall| stall.partition).collect();
+        assert_eq!(left, [0], "{fault}: only the failed batch still stands still");
+        function.land(&[record("routes", 0, &route(1, 1.0))]).await;
+        assert_eq!(stalls(&function).await, [], "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_difference_that_lets_some_events_land_is_not_a_stall_before_a_batch_fails() {
+    for difference in [
+        // PostgreSQL converts the numbers of a small batch.
+        "alter table public.routes_table alter column user_id type numeric",
+        "alter table public.routes_table add column extra integer not null",
+        // A large batch is copied, which needs no index.
+        "alter table public.user_events drop constraint user_events_pkey",
+    ] {
+        let function = Function::new().await;
+        function.log.create("routes", 1);
+        function.log.create("user-events", 1);
+        execute(&function, difference).await;
+        compare(&function).await.expect("it is compared");
+        assert_eq!(stalls(&function).await, [], "{difference}");
+    }
+}

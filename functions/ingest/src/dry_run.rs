@@ -1,0 +1,151 @@
+//! `?validate_only=true`: checks events like any others and shows the rows that they would become, without sending them.
+//!
+//! Nothing here has access to the producer, so a dry run cannot send.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
+use shared::contract::{Column, Contract, Entity, Mode, Source, Unsent};
+use shared::http::answer::json;
+use shared::http::fields::Fields;
+
+use crate::accept::AcceptOptions;
+use crate::body::PostedEvents;
+use crate::change_rows::change_rows;
+use crate::check::{Verdict, check_each};
+use crate::entities::Operation;
+use crate::error::Error;
+use crate::event_error::EventError;
+use crate::prefer::Prefer;
+
+/// The query parameter.
+pub(crate) const VALIDATE_ONLY: &str = "validate_only";
+
+/// The maximum total size of the rows in a response, in bytes. Lambda limits the whole response to 6 MiB.
+const ROWS_BYTES: usize = 4 * 1_024 * 1_024;
+
+/// What a request with events is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The events are checked and sent.
+    Send,
+    /// The events are only checked.
+    ValidateOnly,
+}
+
+impl Purpose {
+    /// Reads the query of a request.
+    ///
+    /// # Errors
+    /// The parameter appears twice, or is neither `true` nor `false`.
+    pub(crate) fn from_query(query: &Fields) -> Result<Self, Error> {
+        match query.get(VALIDATE_ONLY)? {
+            None | Some("false") => Ok(Self::Send),
+            Some("true" | "") => Ok(Self::ValidateOnly),
+            Some(_) => Err(Error::malformed("`validate_only` must be `true` or `false`.")),
+        }
+    }
+}
+
+/// Events that passed all checks and were not sent.
+#[derive(Debug)]
+pub(crate) struct Validated {
+    prefer: Prefer,
+    valid: usize,
+    rows: Vec<Box<RawValue>>,
+    omitted: usize,
+    errors: Option<Vec<EventError>>,
+}
+
+/// Checks the caller's events as [`accept`](crate::accept::accept) does, and returns their rows instead of sending them.
+///
+/// # Errors
+/// Those of sending, except for the broker's.
+pub(crate) fn validate(
+    contract: &Contract,
+    posted: &PostedEvents,
+    operation: Option<Operation>,
+    options: AcceptOptions<'_>,
+) -> Result<Validated, Error> {
+    let rules = options.rules(contract, operation);
+    let unsent = Unsent { topic: &contract.topic, user: rules.user, traceparent: rules.traceparent };
+    let (mut rows, mut omitted, mut bytes) = (Vec::new(), 0, 0);
+    let Verdict { valid, errors } = check_each(posted, rules, |index, event, encoded| {
+        for row in shown(contract, index, event, encoded, &unsent) {
+            match to_raw_value(&row).ok().filter(|row| bytes + row.get().len() <= ROWS_BYTES && omitted == 0) {
+                Some(row) => {
+                    bytes += row.get().len();
+                    rows.push(row);
+                }
+                None => omitted += 1,
+            }
+        }
+    })?;
+    let errors = rules.is_lenient.then_some(errors);
+    Ok(Validated { prefer: options.into_prefer().without_wait(), valid: valid.len(), rows, omitted, errors })
+}
+
+/// Returns the rows of an event: one, or in mode `changes` one for each change.
+fn shown(
+    contract: &Contract,
+    index: usize,
+    event: &Value,
+    encoded: &[u8],
+    unsent: &Unsent<'_>,
+) -> Vec<Map<String, Value>> {
+    match &contract.mode {
+        Mode::Append { landing, .. } | Mode::Upsert { landing, .. } => vec![landing.show(encoded, unsent)],
+        Mode::Entity(entity) => {
+            let mut row = entity.landing.show(encoded, unsent);
+            row.retain(|name, _| is_written(entity, event, name));
+            vec![row]
+        }
+        Mode::Changes(changes) => change_rows(changes, index, event),
+    }
+}
+
+/// Returns whether a command writes a column: an update only those that it names, a deletion none, so that its key is
+/// shown.
+fn is_written(entity: &Entity, command: &Value, name: &str) -> bool {
+    let is_given = |column: &Column| match &column.from {
+        Source::Event(pointer) => pointer.get(command).is_some(),
+        Source::Meta(_) => true,
+    };
+    let columns = &entity.landing.columns;
+    match Operation::from_command(command) {
+        Operation::Create => true,
+        Operation::Update => columns.iter().any(|column| column.name == name && is_given(column)),
+        Operation::Delete => entity.key.iter().any(|&key| columns[key].name == name),
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    valid: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<&'a [Box<RawValue>]>,
+    #[serde(skip_serializing_if = "is_zero")]
+    omitted: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [EventError]>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+impl IntoResponse for Validated {
+    fn into_response(self) -> Response {
+        let Self { prefer, valid, rows, omitted, errors } = self;
+        let rows = (!prefer.is_minimal()).then_some(rows.as_slice());
+        let omitted = if rows.is_some() { omitted } else { 0 };
+        let mut response = json(StatusCode::OK, &Body { valid, rows, omitted, errors: errors.as_deref() });
+        if let Some(applied) = prefer.applied() {
+            response.headers_mut().insert("preference-applied", applied);
+        }
+        response
+    }
+}

@@ -1,0 +1,158 @@
+//! Looks up the status of accepted events.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use shared::http::answer::{List, json};
+use shared::http::database::in_time;
+use shared::http::edge::note_stream;
+use shared::http::fields::Fields;
+use shared::ledger::receipts::{self, Outcome, Status};
+use shared::ledger::{stalls, waiting};
+use shared::record::place::Place;
+
+use crate::Ingest;
+use crate::error::Error;
+use crate::receipt::{Receipt, reason};
+
+/// The status of one event.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct EventStatus {
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Of a pending event: why its partition cannot land.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stalled: Option<String>,
+    /// Of a rejected event: the receipt of its replay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed_as: Option<Receipt>,
+}
+
+impl IntoResponse for EventStatus {
+    fn into_response(self) -> Response {
+        json(StatusCode::OK, &self)
+    }
+}
+
+/// Looks up an event's status, given the parts of its receipt's path.
+pub(crate) async fn find(ingest: &Ingest, topic: &str, partition: &str, offset: &str) -> Result<EventStatus, Error> {
+    let contract = ingest.registry.topic(topic).ok_or_else(|| Error::not_found("There is no such topic."))?;
+    note_stream(&contract.stream);
+    let partition: i32 = number(partition)?;
+    let offset: i64 = number(offset)?;
+    if !ingest.partitions.has(&ingest.producer, contract, partition).await {
+        return Err(Error::not_found("The topic has no such partition."));
+    }
+    let outcome = in_time(outcome(ingest, topic, (partition, offset))).await?;
+    let (stalled, replayed_as) = match &outcome {
+        Outcome::Pending => (in_time(stalls::reasons(&ingest.pool, topic)).await?.remove(&partition), None),
+        Outcome::Replayed { replay, .. } => (None, replay_receipts(ingest, vec![replay.clone()]).await?.pop()),
+        Outcome::Waiting { .. }
+        | Outcome::Written
+        | Outcome::Duplicate
+        | Outcome::Superseded
+        | Outcome::Rejected(_)
+        | Outcome::Lost { .. } => (None, None),
+    };
+    Ok(EventStatus { status: outcome.status(), reason: reason(outcome), stalled, replayed_as })
+}
+
+/// The most receipts that one request looks up.
+const MOST_RECEIPTS: usize = 100;
+
+/// How long looking up all of them may take: API Gateway waits for 30 s.
+const LONGEST_LOOK_UP: Duration = Duration::from_secs(20);
+
+/// The status of one event of several.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReceiptStatus {
+    topic: String,
+    partition: i32,
+    offset: i64,
+    #[serde(flatten)]
+    status: EventStatus,
+}
+
+/// Looks up the statuses of the events in `ids`: `TOPIC/PARTITION/OFFSET`, separated by commas. Keeps their order.
+///
+/// # Errors
+/// There are more than 100, one is malformed, or a topic or partition does not exist.
+pub(crate) async fn find_all(ingest: &Ingest, query: &Fields) -> Result<List<ReceiptStatus>, Error> {
+    let ids: Vec<&str> = query.require("ids")?.split(',').collect();
+    if ids.len() > MOST_RECEIPTS {
+        return Err(Error::malformed(format!("`ids` must name at most {MOST_RECEIPTS} receipts.")));
+    }
+    tokio::time::timeout(LONGEST_LOOK_UP, find_each(ingest, &ids))
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut.into()))
+}
+
+async fn find_each(ingest: &Ingest, ids: &[&str]) -> Result<List<ReceiptStatus>, Error> {
+    let mut items = Vec::with_capacity(ids.len());
+    for id in ids {
+        let mut parts = id.split('/');
+        let (Some(topic), Some(partition), Some(offset), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Error::malformed("`ids` must be TOPIC/PARTITION/OFFSET, separated by commas."));
+        };
+        let status = find(ingest, topic, partition, offset).await?;
+        items.push(ReceiptStatus {
+            topic: topic.to_owned(),
+            partition: number(partition)?,
+            offset: number(offset)?,
+            status,
+        });
+    }
+    Ok(List { items, next: None })
+}
+
+/// Returns the receipts of replays, with their statuses. If a replay was rejected and replayed in turn, its receipt is
+/// that of the last replay.
+///
+/// # Errors
+/// The database failed.
+pub async fn replay_receipts(ingest: &Ingest, places: Vec<Place>) -> Result<Vec<Receipt>, Error> {
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ends = in_time(receipts::follow_replays(&ingest.pool, Some(&ingest.reader), places)).await?;
+    Ok(ends.into_iter().map(|(place, outcome)| Receipt::of_replay(place, outcome)).collect())
+}
+
+async fn outcome(ingest: &Ingest, topic: &str, record: (i32, i64)) -> Result<Outcome, sqlx::Error> {
+    let look_up = || async {
+        let outcomes = receipts::look_up(&ingest.pool, Some(&ingest.reader), topic, &[record]).await;
+        outcomes.map(|outcomes| outcomes.into_iter().next().unwrap_or(Outcome::Pending))
+    };
+    let outcome = look_up().await?;
+    if reject_if_expired(ingest, &outcome).await? { look_up().await } else { Ok(outcome) }
+}
+
+/// Rejects all events that have waited for their parents for too long, if this event is one of them. Returns whether it
+/// is, so that the caller looks it up again.
+///
+/// `consume` rejects them too, but only when it is invoked with events.
+pub(crate) async fn reject_if_expired(ingest: &Ingest, outcome: &Outcome) -> Result<bool, sqlx::Error> {
+    let Outcome::Waiting { since_ms } = outcome else {
+        return Ok(false);
+    };
+    let limit_ms = i64::try_from(ingest.wait_for_parent.as_millis()).unwrap_or(i64::MAX);
+    let before_ms = ingest.clock.now_ms().saturating_sub(limit_ms);
+    if *since_ms >= before_ms {
+        return Ok(false);
+    }
+    waiting::reject_expired(&ingest.pool, before_ms, &ingest.metrics).await?;
+    Ok(true)
+}
+
+/// Parses a partition or an offset.
+fn number<N: std::str::FromStr>(text: &str) -> Result<N, Error> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit()).then_some(text);
+    digits
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| Error::malformed("Partition and offset must be whole numbers from 0."))
+}

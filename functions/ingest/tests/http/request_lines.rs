@@ -1,0 +1,52 @@
+//! The line that the log has about each request.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use crate::support::{Lacking, ROUTE, TestIngest};
+
+/// What was logged.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_requests_line_names_its_user_and_stream_and_the_code_of_its_problem() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let lacking = Lacking { broker: true, database: true, topics: true, roles: false };
+    let function = TestIngest::start_lacking(lacking).await;
+
+    function.send("POST", "/events/route", &[], r#"{"userID": "hidden"}"#).await;
+    function.send("POST", "/events/nothing", &[], ROUTE).await;
+    function.send("POST", "/city", &[], "[").await;
+    function.get("/streams/route").await;
+    function.send("PUT", "/streams/route", &[], "").await;
+
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("answered")).collect();
+    let expected = [
+        ["path=\"/events/route\"", "user=\"anyone\" stream=\"route\"", "status=422 code=\"contract\""],
+        ["path=\"/events/nothing\"", "user=\"anyone\"}", "status=404 code=\"not-found\""],
+        ["path=\"/city\"", "user=\"anyone\" stream=\"city\"", "status=400 code=\"not-json\""],
+        ["path=\"/streams/route\"", "user=\"anyone\" stream=\"route\"", "answered status=200 elapsed_ms"],
+        ["path=\"/streams/route\"", "method=PUT", "status=405 code=\"method-not-allowed\""],
+    ];
+    assert_eq!(lines.len(), expected.len(), "{text}");
+    for (line, parts) in lines.iter().zip(expected) {
+        assert!(parts.iter().all(|part| line.contains(part)), "{parts:?} are not in {line}");
+    }
+    assert!(!text.contains("hidden"), "{text}");
+}

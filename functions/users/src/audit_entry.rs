@@ -1,0 +1,17 @@
+//! Notes in the audit log what was done to users and keys.
+
+use serde_json::json;
+use shared::http::database::{self, in_time};
+use shared::ledger::audit::{self, Action, NewEntry};
+
+use crate::Users;
+
+/// Notes that `by` did something to `object`, such as `users/ann`. It was done, so a failure to note it does not fail the
+/// request.
+pub(crate) async fn note(users: &Users, by: &str, action: Action, object: String) {
+    let entry = NewEntry { user: by, action, object, detail: json!({}) };
+    if let Err(error) = in_time(audit::insert(&users.pool, &entry)).await {
+        database::log(&error);
+        tracing::error!(by, ?action, object = entry.object, "the audit log lacks what was done");
+    }
+}

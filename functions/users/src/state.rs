@@ -1,0 +1,33 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+
+use shared::contract::Registry;
+use shared::identity::Identity;
+use shared::process::clock::Clock;
+use sqlx::PgPool;
+
+use crate::settings::UsersSettings;
+
+/// The function's state.
+#[derive(Clone)]
+pub struct Users {
+    pub(crate) identity: Identity,
+    pub(crate) pool: PgPool,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) clock: Clock,
+    pub(crate) settings: UsersSettings,
+}
+
+impl Users {
+    /// Serves the users of `identity`, which are stored in `pool`, and their keys for the streams of `registry`.
+    pub fn new(
+        identity: Identity,
+        pool: PgPool,
+        registry: Arc<Registry>,
+        clock: Clock,
+        settings: UsersSettings,
+    ) -> Self {
+        Self { identity, pool, registry, clock, settings }
+    }
+}

@@ -1,0 +1,208 @@
+//! Measures the CPU time and memory of one invocation of each function, and derives the cost of a million events. Uses
+//! warm release binaries. AWS's prices are an input.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use base64_simd::STANDARD;
+use random_events::RandomEvents;
+use serde_json::{Value, json};
+use shared::contract::Registry;
+use shared::process::clock::Clock;
+
+use crate::invocation::{PASSWORD, USER, World, request};
+use local::CommandError;
+use local::lambda::{Answer, Lambda, Plan};
+use local::servers::RunningServers;
+use local::template::{self, Template};
+use operator::terminal::say;
+
+/// Invocations before the measurement begins.
+const WARM_UP: usize = 5;
+/// US dollars for a GB-second on arm64, a million invocations, and a million requests to an HTTP API, as listed for
+/// us-east-1 in November 2026. <https://aws.amazon.com/lambda/pricing/>, <https://aws.amazon.com/api-gateway/pricing/>
+const GB_SECOND: f64 = 0.000_013_333_4;
+const MILLION_INVOCATIONS: f64 = 0.20;
+const MILLION_REQUESTS: f64 = 1.00;
+/// Memory size at which Lambda allots one full CPU.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>
+const MB_OF_A_PROCESSOR: f64 = 1_769.0;
+
+/// An invocation to measure.
+struct Case {
+    function: &'static str,
+    what: &'static str,
+    /// The number of events per invocation; for requests to the API, the number of requests.
+    events: u32,
+    is_request: bool,
+    payloads: Vec<Bytes>,
+}
+
+/// Measures and prints CPU time, memory and cost.
+pub(crate) async fn measure(servers: &RunningServers, folder: &Path) -> Result<(), CommandError> {
+    let World { binaries, environment, token, pool } = World::prepare(servers).await?;
+    let template = Template::read(&template::own_path())?;
+    say(format_args!("Warm invocations, and a million events in US dollars: GB-seconds at {GB_SECOND}, a million"));
+    say(format_args!("invocations at {MILLION_INVOCATIONS}, a million requests to the HTTP API at {MILLION_REQUESTS}"));
+    say("");
+    say("| function | invocation | CPU ms | elapsed ms | peak MB | configured MB | billed ms | $ per million events |");
+    say("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for case in cases(&token)? {
+        let plan = Plan {
+            name: case.function,
+            binary: binaries.join(case.function),
+            environment: environment.clone(),
+            timeout: Duration::from_secs(60),
+            freezes: false,
+            folder: folder.to_owned(),
+        };
+        let memory_mb = memory_mb(&template, case.function)?;
+        let usage = case.run(plan).await?;
+        // Below one full CPU, the CPU time stretches in proportion.
+        let billed_ms = (usage.elapsed_ms - usage.processor_ms).max(0.0)
+            + usage.processor_ms * (MB_OF_A_PROCESSOR / memory_mb).max(1.0);
+        let invocations = 1e6 / f64::from(case.events);
+        let request = if case.is_request { MILLION_REQUESTS } else { 0.0 };
+        let dollars = invocations * billed_ms / 1e3 * memory_mb / 1_024.0 * GB_SECOND
+            + invocations / 1e6 * (MILLION_INVOCATIONS + request);
+        say(format_args!(
+            "| `{}` | {} | {:.2} | {:.2} | {:.0} | {memory_mb} | {billed_ms:.1} | {dollars:.3} |",
+            case.function, case.what, usage.processor_ms, usage.elapsed_ms, usage.peak_mb
+        ));
+    }
+    pool.close().await;
+    Ok(())
+}
+
+fn cases(token: &str) -> Result<Vec<Case>, CommandError> {
+    const TIMES: usize = 200;
+    let registry = Registry::load(None)?;
+    let contract = registry.stream("user-event").ok_or_else(|| CommandError::Bench("no user events".to_owned()))?;
+    let mut random = RandomEvents::new(Arc::clone(contract), Clock::system());
+    let mut events = |n: usize| -> Result<Vec<Value>, CommandError> {
+        let event = |_| random.event(&mut rand::rng()).map_err(|error| CommandError::Bench(error.to_string()));
+        (0..n).map(event).collect()
+    };
+    let mut requests = |size: usize, times: usize| -> Result<Vec<Bytes>, CommandError> {
+        let body = |_| Ok(request(token, "POST", "/events/user-event", &Value::from(events(size)?).to_string()));
+        (0..times + WARM_UP).map(body).collect()
+    };
+    let [one, hundred, most] = [requests(1, TIMES)?, requests(100, TIMES)?, requests(10_000, 10)?];
+    let credentials = json!({"user": USER, "pass": PASSWORD}).to_string();
+    let log_in = request(token, "POST", "/login", &credentials);
+    let report = request(token, "GET", "/report", "");
+    let mut next_offset = 0;
+    let mut batches = |size: usize, times: usize| -> Result<Vec<Bytes>, CommandError> {
+        let batch = |_| {
+            let batch = batch(next_offset, &events(size)?);
+            next_offset += size;
+            Ok(batch)
+        };
+        (0..times + WARM_UP).map(batch).collect()
+    };
+    let case = |function, what, events, is_request, payloads| Case { function, what, events, is_request, payloads };
+    Ok(vec![
+        case("ingest", "one event", 1, true, one),
+        case("ingest", "100 events", 100, true, hundred),
+        case("ingest", "10,000 events", 10_000, true, most),
+        case("consume", "a batch of 1", 1, false, batches(1, TIMES)?),
+        case("consume", "a batch of 100", 100, false, batches(100, TIMES)?),
+        case("consume", "a batch of 10,000", 10_000, false, batches(10_000, 20)?),
+        case("users", "a login", 1, true, vec![log_in; 50 + WARM_UP]),
+        case("report", "a report", 1, true, vec![report; TIMES + WARM_UP]),
+    ])
+}
+
+/// Builds batches of records as the event source mapping sends them.
+fn batch(first_offset: usize, events: &[Value]) -> Bytes {
+    let record = |(index, event): (usize, &Value)| {
+        json!({
+            "topic": "user-events",
+            "partition": 0,
+            "offset": first_offset + index,
+            "timestamp": 1_700_000_000_000_u64,
+            "timestampType": "CREATE_TIME",
+            "value": STANDARD.encode_to_string(event.to_string()),
+            "headers": [],
+        })
+    };
+    let records: Vec<Value> = events.iter().enumerate().map(record).collect();
+    let event =
+        json!({"eventSource": "aws:kafka", "bootstrapServers": "b-1:9098", "records": {"user-events-0": records}});
+    Bytes::from(event.to_string())
+}
+
+/// The average resource usage of an invocation.
+struct Usage {
+    processor_ms: f64,
+    elapsed_ms: f64,
+    peak_mb: f64,
+}
+
+impl Case {
+    async fn run(&self, plan: Plan) -> Result<Usage, CommandError> {
+        let failed = |what: String| CommandError::Bench(format!("{} {}: {what}", self.function, self.what));
+        let lambda = Lambda::start(plan, 1).await?;
+        let [sandbox] = lambda.sandboxes() else { return Err(failed("expected exactly one sandbox".to_owned())) };
+        let pid = sandbox.first_process().ok_or_else(|| failed("it did not start".to_owned()))?;
+        let mut before = (Duration::ZERO, Instant::now());
+        let times = self.payloads.len() - WARM_UP;
+        for (number, payload) in self.payloads.iter().enumerate() {
+            if number == WARM_UP {
+                before = (processor_time(pid)?, Instant::now());
+            }
+            match lambda.invoke(payload.clone()).await {
+                Answer::Response(answer) if is_well(&answer) => {}
+                Answer::Response(answer) | Answer::Error(answer) => {
+                    let mut answer = String::from_utf8_lossy(&answer).into_owned();
+                    answer.truncate(500);
+                    return Err(CommandError::Bench(format!("{} {}: {answer}", self.function, self.what)));
+                }
+            }
+        }
+        let elapsed = before.1.elapsed();
+        let processor = processor_time(pid)? - before.0;
+        let peak_mb = peak_mb(pid)?;
+        lambda.stop().await?;
+        #[expect(clippy::cast_precision_loss, reason = "a few hundred invocations")]
+        let each_ms = |time: Duration| time.as_secs_f64() * 1e3 / times as f64;
+        Ok(Usage { processor_ms: each_ms(processor), elapsed_ms: each_ms(elapsed), peak_mb })
+    }
+}
+
+/// Returns whether the answer is a success. Answers to API Gateway carry a status.
+fn is_well(answer: &[u8]) -> bool {
+    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    answer.get("statusCode").and_then(Value::as_u64).is_none_or(|status| status < 300)
+}
+
+/// Returns the memory size that template.yaml configures.
+fn memory_mb(template: &Template, function: &str) -> Result<f64, CommandError> {
+    let is_it =
+        |resource: &serde_norway::Value| resource["Metadata"]["BuildProperties"]["Binary"].as_str() == Some(function);
+    let resource = template.resources().find(|(_, resource)| is_it(resource));
+    resource
+        .and_then(|(_, resource)| resource["Properties"]["MemorySize"].as_f64())
+        .ok_or_else(|| CommandError::Bench(format!("template.yaml sets no memory size for {function}")))
+}
+
+/// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
+fn processor_time(pid: u32) -> Result<Duration, CommandError> {
+    /// `USER_HZ`, which is 100 on every Linux.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(CommandError::Data)?;
+    // The fields follow the program's name, which may contain spaces.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field).and_then(|ticks| ticks.parse::<u32>().ok()).unwrap_or_default();
+    Ok(TICK * (ticks(11) + ticks(12)))
+}
+
+/// <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>
+fn peak_mb(pid: u32) -> Result<f64, CommandError> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(CommandError::Data)?;
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<f64>().ok());
+    Ok(peak.unwrap_or_default() / 1_024.0)
+}

@@ -1,0 +1,70 @@
+//! `cargo local admin`: creates the first admin, whom no other admin could create.
+
+use std::io::{self, BufRead as _, IsTerminal as _};
+
+use clap::Args;
+use shared::database::{self, DatabaseSource};
+use shared::identity::name::UserName;
+use shared::identity::password::{Blocklist, Password};
+use shared::identity::{account, make_admin};
+
+use crate::environment::Environment;
+use crate::error::OperatorError;
+use crate::terminal::say;
+
+/// Makes a user an admin with a new password, and creates the user if the name is free. Reads the password from the
+/// terminal, or from the first line of standard input.
+#[derive(Debug, Args)]
+pub struct Admin {
+    /// The user's name.
+    name: String,
+}
+
+impl Admin {
+    /// Reads the password and makes the admin.
+    ///
+    /// # Errors
+    /// A variable is wrong, the password cannot be read or is refused, or the database is not ready.
+    pub async fn run(self) -> Result<(), OperatorError> {
+        let environment = Environment::default();
+        let (database, blocklist) = (environment.database()?, environment.blocklist()?);
+        let password = if io::stdin().is_terminal() {
+            rpassword::prompt_password(format!("Password for {}: ", self.name))
+        } else {
+            io::stdin().lock().lines().next().unwrap_or_else(|| Ok(String::new()))
+        }
+        .map_err(OperatorError::Password)?;
+        make(&database, &self.name, &password, blocklist).await?;
+        say(format_args!("{} is now an admin with this password", self.name));
+        Ok(())
+    }
+}
+
+/// Makes a user in the database an admin.
+///
+/// # Errors
+/// The name or the password is refused, or the database is not ready.
+pub async fn make(
+    database: &DatabaseSource,
+    name: &str,
+    password: &str,
+    blocklist: Blocklist,
+) -> Result<(), OperatorError> {
+    let refused = |what, error: String| OperatorError::Admin(format!("the admin's {what} {error}"));
+    let wrong_for_new = UserName::parse(name).err();
+    let name = UserName::parse_existing(name).map_err(|error| refused("name", error.to_string()))?;
+    let password = Password::new(password, &name, blocklist).map_err(|error| refused("password", error.to_string()))?;
+    let pool = database::connect_to(database, 1).await?;
+    let made = async {
+        let not_created = |error: String| OperatorError::Admin(format!("the admin was not created: {error}"));
+        if let Some(wrong) = wrong_for_new
+            && !account::is_taken(&pool, name.key()).await.map_err(|error| not_created(error.to_string()))?
+        {
+            return Err(refused("name", wrong.to_string()));
+        }
+        make_admin(&pool, &name, password).await.map_err(|error| not_created(error.to_string()))
+    };
+    let made = made.await;
+    pool.close().await;
+    made
+}

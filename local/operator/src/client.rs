@@ -1,0 +1,126 @@
+//! A client of the gateway's routes, for commands that ask and print the answer. (`send` has its own, which retries.)
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::{RequestBuilder, StatusCode, Url};
+use serde_json::Value;
+
+use crate::credentials::Credentials;
+
+/// The time limit for an answer. The gateway itself reads Kafka for up to 20 s.
+const ANSWER: Duration = Duration::from_secs(40);
+
+/// Where the gateway is, and which user sends the requests.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GatewayArgs {
+    /// Address of the gateway.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
+    to: Url,
+    /// Credentials of an admin (HTTP Basic).
+    #[arg(long, value_name = "NAME:PASSWORD")]
+    user: Option<Credentials>,
+}
+
+/// Why the gateway gave no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error("{0}: https is not supported yet: this command has no TLS. Give an http address")]
+    Https(Url),
+    #[error("{0} is not a valid address: give one such as http://127.0.0.1:9000")]
+    Address(Url),
+    #[error("the HTTP client could not be set up: {0}")]
+    Setup(#[source] reqwest::Error),
+    #[error("{url} did not answer: {cause}. Is `./local/up` running?")]
+    Unreachable { url: Url, cause: String },
+    #[error("{}", refusal(*.status, .detail))]
+    Refused { status: StatusCode, detail: String },
+    #[error("{url} answered something else than JSON: {cause}")]
+    Unexpected { url: Url, cause: String },
+}
+
+fn refusal(status: StatusCode, detail: &str) -> String {
+    match status {
+        StatusCode::UNAUTHORIZED => format!("{detail} Give an admin's name and password: --user NAME:PASSWORD"),
+        StatusCode::FORBIDDEN => format!("{detail} Only admins may do this."),
+        _ if detail.is_empty() => format!("the gateway answered {status}"),
+        _ => detail.to_owned(),
+    }
+}
+
+/// The gateway at an address.
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    credentials: Option<Credentials>,
+}
+
+impl Client {
+    /// Creates a client; it connects when it is used.
+    pub(crate) fn new(gateway: GatewayArgs) -> Result<Self, ClientError> {
+        let GatewayArgs { to: base, user: credentials } = gateway;
+        match base.scheme() {
+            "http" if base.has_host() => {}
+            "https" => return Err(ClientError::Https(base)),
+            _ => return Err(ClientError::Address(base)),
+        }
+        let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).timeout(ANSWER).build();
+        Ok(Self { http: http.map_err(ClientError::Setup)?, base, credentials })
+    }
+
+    /// Gets a resource.
+    pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, ClientError> {
+        let mut url = self.url(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.ask(self.http.get(url)).await
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
+    async fn ask(&self, request: RequestBuilder) -> Result<Value, ClientError> {
+        let request = match &self.credentials {
+            Some(Credentials { name, password }) => request.basic_auth(name, Some(password)),
+            None => request,
+        };
+        let unreachable =
+            |error: reqwest::Error| ClientError::Unreachable { url: self.base.clone(), cause: cause(&error) };
+        let answer = request.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(unreachable)?;
+        let json: Result<Value, _> = serde_json::from_slice(&body);
+        match json {
+            Ok(json) if status.is_success() => Ok(json),
+            Err(error) if status.is_success() => {
+                Err(ClientError::Unexpected { url: self.base.clone(), cause: error.to_string() })
+            }
+            problem => {
+                let detail = problem.ok().and_then(|problem| Some(problem.get("detail")?.as_str()?.to_owned()));
+                Err(ClientError::Refused { status, detail: detail.unwrap_or_default() })
+            }
+        }
+    }
+}
+
+/// Returns an error's innermost cause, because the outer ones repeat the address.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut source = error.source();
+    let mut text = error.to_string();
+    while let Some(inner) = source {
+        text = inner.to_string();
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,85 @@
+//! Compares the `x-sluice` blocks of two contracts, except for their columns.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use shared::contract::canonical;
+
+use super::change::{Affects, Change, Verdict};
+use super::difference::changed;
+
+/// Members that are compared elsewhere.
+const ELSEWHERE: [&str; 1] = ["columns"];
+
+/// Returns the changes of a contract's block.
+pub(super) fn changes(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
+    let (old, new) = (&old["x-sluice"], &new["x-sluice"]);
+    let names: BTreeSet<&String> =
+        [old, new].into_iter().filter_map(Value::as_object).flat_map(|block| block.keys()).collect();
+    let members = names.into_iter().filter(|name| !ELSEWHERE.contains(&name.as_str())).filter_map(|name| {
+        let (old, new) = (written(old, name), written(new, name));
+        if old.as_ref().map(canonical::text) == new.as_ref().map(canonical::text) {
+            return None;
+        }
+        let (verdict, text, affects) = judged(name, old.as_ref(), new.as_ref());
+        let text = format!("{}; {text}", changed(old.as_ref(), new.as_ref()));
+        Some(Change::new(stream, format!("/x-sluice/{name}"), verdict, text, affects))
+    });
+    members.collect()
+}
+
+/// Returns a member's value, or its default.
+fn written(block: &Value, name: &str) -> Option<Value> {
+    let default = match name {
+        "roles" => Some(json!(["user"])),
+        "key" | "tables" => Some(json!([])),
+        "evolve" => Some(json!(false)),
+        _ => None,
+    };
+    block.get(name).cloned().or(default)
+}
+
+fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Verdict, &'static str, Affects) {
+    use Verdict::{Breaking, Safe, Stricter};
+    let number = |value: Option<&Value>| value.and_then(Value::as_u64).unwrap_or(0);
+    let reach = |value: Option<&Value>| {
+        let roles: Vec<&str> =
+            value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        if roles.contains(&"user") { 2 } else { usize::from(!roles.is_empty()) }
+    };
+    match (name, old, new) {
+        ("topic", ..) => (Breaking, "events in the old topic that have not landed are no longer read", Affects::All),
+        ("key", ..) => (Breaking, "events of one key may land out of order, or in another row", Affects::Rekeyed),
+        ("mode", ..) => (Breaking, "events become other rows", Affects::All),
+        ("table", ..) => (Breaking, "readers of the old table miss new rows", Affects::All),
+        ("schema", ..) => (Breaking, "readers of the old schema miss new rows", Affects::All),
+        ("partitions", ..) if number(new) > number(old) => {
+            (Stricter, "keys move to other partitions: let the topic drain before you add them", Affects::Nothing)
+        }
+        ("partitions", ..) => (Safe, "Kafka cannot remove partitions, so nothing happens", Affects::Nothing),
+        ("roles", ..) if reach(new) < reach(old) => (Stricter, "fewer callers may post", Affects::Nothing),
+        ("roles", ..) => (Safe, "whoever could post still can", Affects::Nothing),
+        ("dedupe", ..) => (Breaking, "other events count as duplicates", Affects::All),
+        ("version", None, _) => (Stricter, "an event with a lower version no longer changes its row", Affects::Nothing),
+        ("version", ..) => (Breaking, "another event may win", Affects::All),
+        ("parent", None, _) => {
+            (Stricter, "an event without its parent waits, and is rejected in the end", Affects::Nothing)
+        }
+        ("parent", ..) => (Stricter, "an event is no longer kept until its former parent exists", Affects::Nothing),
+        ("tables", ..) if includes(new, old) => (Safe, "whatever could be written still can", Affects::Nothing),
+        ("tables", ..) => (Stricter, "changes of other tables are no longer accepted", Affects::Nothing),
+        ("evolve", _, Some(Value::Bool(true))) => (Safe, "missing tables and columns are created", Affects::Nothing),
+        ("evolve", ..) => (Stricter, "missing tables and columns are no longer created", Affects::Nothing),
+        _ => (Stricter, "its effect is not decided", Affects::Nothing),
+    }
+}
+
+/// Returns whether a list of tables allows all that another one allows.
+fn includes(new: Option<&Value>, old: Option<&Value>) -> bool {
+    let names = |value: Option<&Value>| {
+        let names = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        names.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let (new, old) = (names(new), names(old));
+    new.contains("*") || !old.contains("*") && new.is_superset(&old)
+}

@@ -1,0 +1,103 @@
+//! A difference between two versions of a contract, and what it means for events and readers.
+
+use std::fmt;
+
+use shared::contract::Pointer;
+
+/// What a change does to those who send events and those who read the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Whatever was accepted still is, and its row is the same.
+    Safe,
+    /// An event that was accepted may be rejected.
+    Stricter,
+    /// Events or readers miss something, or real events would be rejected.
+    Breaking,
+}
+
+impl Verdict {
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Safe => "safe",
+            Self::Stricter => "stricter",
+            Self::Breaking => "breaking",
+        }
+    }
+}
+
+/// Which real events a change affects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Affects {
+    /// None, or the events do not show it.
+    Nothing,
+    /// All of them.
+    All,
+    /// Those that violate this keyword of the new contract and, if there is a pointer, have a value there.
+    Violating { keyword: String, field: Option<Pointer> },
+    /// Those that have a value at one of the pointers.
+    Filling(Vec<Pointer>),
+    /// Those that get another key.
+    Rekeyed,
+}
+
+/// A change of a contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The stream.
+    pub stream: String,
+    /// The JSON pointer into the contract; empty for the whole contract.
+    pub pointer: String,
+    /// What it does.
+    pub verdict: Verdict,
+    /// What has changed.
+    pub text: String,
+    pub(super) affects: Affects,
+    /// How many events it affects, of how many.
+    pub(super) events: Option<(usize, usize)>,
+}
+
+impl Change {
+    pub(super) fn new(
+        stream: &str,
+        pointer: impl Into<String>,
+        verdict: Verdict,
+        text: impl Into<String>,
+        affects: Affects,
+    ) -> Self {
+        Self { stream: stream.to_owned(), pointer: pointer.into(), verdict, text: text.into(), affects, events: None }
+    }
+
+    /// Records how many of `checked` real events it affects. A stricter contract that rejects real events is breaking.
+    pub(super) fn count(&mut self, affected: usize, checked: usize) {
+        self.events = Some((affected, checked));
+        if self.verdict == Verdict::Stricter && affected > 0 {
+            self.verdict = Verdict::Breaking;
+        }
+    }
+}
+
+/// One line: `stricter order /properties/total/maximum: … (0 of 1000 events)`.
+impl fmt::Display for Change {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pointer = if self.pointer.is_empty() { "/" } else { &self.pointer };
+        write!(formatter, "{:8} {} {pointer}: {}", self.verdict.name(), self.stream, self.text)?;
+        match self.events {
+            Some((affected, checked)) => write!(formatter, " ({affected} of {checked} events)"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns whether one JSON pointer leads to a part of what the other one leads to. The branches of a condition belong to it.
+pub(super) fn overlap(a: &str, b: &str) -> bool {
+    let tokens = |pointer: &str| -> Vec<String> {
+        let family = |token: &str| match token {
+            "then" | "else" => "if".to_owned(),
+            "minContains" | "maxContains" => "contains".to_owned(),
+            token => token.to_owned(),
+        };
+        pointer.split('/').skip(1).map(family).collect()
+    };
+    tokens(a).iter().zip(&tokens(b)).all(|(a, b)| a == b)
+}

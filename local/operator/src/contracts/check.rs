@@ -1,0 +1,138 @@
+//! Checks real events against old and new contracts, and counts which changes affect them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+use shared::contract::{Contract, Metadata, Pointer, json};
+use shared::kafka::reader::LogRecord;
+
+use super::change::{Affects, overlap};
+use super::columns::keyword;
+
+/// What to check the events of a stream for.
+#[derive(Debug)]
+pub(super) struct Checker {
+    /// The contract that they were accepted under, if it is known.
+    pub(super) old: Option<Arc<Contract>>,
+    /// The contract that they are held against; none if the stream is gone.
+    pub(super) new: Option<Arc<Contract>>,
+    /// What each change affects.
+    pub(super) affects: Vec<Affects>,
+}
+
+/// What was counted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// The events that the old contract accepts.
+    pub(super) checked: usize,
+    /// How many of them each change affects.
+    pub(super) affected: Vec<usize>,
+    /// How many are rejected although no change says so: by the keyword's pointer and what is wrong.
+    pub(super) unexplained: BTreeMap<(String, String), usize>,
+}
+
+impl Tally {
+    /// Adds what was counted elsewhere.
+    pub(super) fn add(&mut self, other: Self) {
+        self.checked += other.checked;
+        self.affected.resize(self.affected.len().max(other.affected.len()), 0);
+        for (sum, count) in self.affected.iter_mut().zip(other.affected) {
+            *sum += count;
+        }
+        for (place, count) in other.unexplained {
+            *self.unexplained.entry(place).or_default() += count;
+        }
+    }
+}
+
+/// Why the new contract rejects an event.
+struct Rejection {
+    keywords: BTreeSet<String>,
+    detail: String,
+}
+
+impl Checker {
+    /// Checks records of a partition. Tombstones, and records that the old contract rejects too, do not count.
+    pub(super) fn check(&self, topic: &str, partition: i32, records: &[LogRecord]) -> Tally {
+        let mut tally = Tally { affected: vec![0; self.affects.len()], ..Tally::default() };
+        let mut row = Vec::new();
+        for record in records {
+            let Some(payload) = &record.value else { continue };
+            let Ok(event) = json::parse(payload) else { continue };
+            let metadata = metadata(topic, partition, record);
+            row.clear();
+            if self.old.as_ref().is_some_and(|old| old.check(payload, &event, Some(&metadata), &mut row).is_err()) {
+                continue;
+            }
+            row.clear();
+            tally.checked += 1;
+            let rejected = self.new.as_ref().and_then(|new| {
+                let violations = new.check(payload, &event, Some(&metadata), &mut row).err()?;
+                let detail = violations.into_iter().next().map(|violation| violation.detail).unwrap_or_default();
+                Some(Rejection { keywords: violated(new, &event), detail })
+            });
+            self.count(&event, rejected, &mut tally);
+        }
+        tally
+    }
+
+    fn count(&self, event: &Value, rejected: Option<Rejection>, tally: &mut Tally) {
+        let mut is_explained = self.new.is_none();
+        for (affects, count) in self.affects.iter().zip(&mut tally.affected) {
+            let is_affected = self.is_affected(affects, event, rejected.as_ref());
+            is_explained |= is_affected && matches!(affects, Affects::Violating { .. });
+            *count += usize::from(is_affected);
+        }
+        if let Some(Rejection { keywords, detail }) = rejected.filter(|_| !is_explained) {
+            let keyword = keywords.into_iter().next().unwrap_or_default();
+            *tally.unexplained.entry((keyword, detail)).or_default() += 1;
+        }
+    }
+
+    fn is_affected(&self, affects: &Affects, event: &Value, rejected: Option<&Rejection>) -> bool {
+        let has_value = |pointer: &Pointer| pointer.get(event).is_some_and(|value| !value.is_null());
+        match affects {
+            Affects::Nothing => false,
+            Affects::All => true,
+            Affects::Violating { keyword, field } => {
+                rejected.is_some_and(|rejected| rejected.keywords.iter().any(|violated| overlap(keyword, violated)))
+                    && field.as_ref().is_none_or(|field| field.get(event).is_some())
+            }
+            Affects::Filling(pointers) => pointers.iter().any(has_value),
+            Affects::Rekeyed => match (&self.old, &self.new) {
+                (Some(old), Some(new)) => old.record_key(event) != new.record_key(event),
+                _ => false,
+            },
+        }
+    }
+}
+
+/// Returns the pointers of the keywords, or of the columns, that an event violates.
+fn violated(contract: &Contract, event: &Value) -> BTreeSet<String> {
+    let keywords = contract.violated_keywords(event);
+    if !keywords.is_empty() {
+        return keywords;
+    }
+    let landing = contract.landing().into_iter();
+    let columns = landing.flat_map(|landing| landing.columns.iter().enumerate().map(move |column| (landing, column)));
+    columns
+        .filter(|(landing, (index, _))| landing.encode_some(&[*index], event).is_err())
+        .map(|(_, (_, column))| keyword(&column.name))
+        .collect()
+}
+
+fn metadata<'r>(topic: &'r str, partition: i32, record: &'r LogRecord) -> Metadata<'r> {
+    let header = |name: &str| {
+        let mut headers = record.headers.iter().filter(|(header, _)| header == name);
+        headers.next().and_then(|(_, value)| value.as_deref())
+    };
+    Metadata {
+        topic,
+        partition,
+        offset: record.offset,
+        timestamp_ms: record.timestamp_ms,
+        user: header("sluice-user"),
+        traceparent: header("traceparent"),
+    }
+}

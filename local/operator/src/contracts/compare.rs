@@ -1,0 +1,78 @@
+//! Compares contracts with older ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::Value;
+use shared::contract::{Contract, Pointer};
+
+use super::block;
+use super::change::{Affects, Change, Verdict, overlap};
+use super::columns;
+use super::difference::differences;
+use super::schema::{Narrowing, narrowings};
+
+/// Contracts by stream, as they are written.
+pub type Documents = BTreeMap<String, Value>;
+
+/// Returns what has changed, by stream. What a schema only says for people, such as its title, is not compared.
+pub fn compare(old: &Documents, new: &Documents) -> Vec<Change> {
+    let streams: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let changes = streams.into_iter().flat_map(|stream| match (old.get(stream), new.get(stream)) {
+        (Some(old), Some(new)) => contract(stream, old, new),
+        (Some(_), None) => {
+            let text = "the stream is gone: its events are neither accepted nor read any more";
+            vec![Change::new(stream, "", Verdict::Breaking, text, Affects::All)]
+        }
+        (None, _) => vec![Change::new(stream, "", Verdict::Safe, "the stream is new", Affects::Nothing)],
+    });
+    changes.collect()
+}
+
+/// Compiles a contract, whatever the other contracts are.
+pub(super) fn compiled(stream: &str, document: &Value) -> Result<Contract, String> {
+    let file = format!("{stream}.json");
+    Contract::compile(Path::new(&file), document.to_string().as_bytes()).map_err(|error| error.to_string())
+}
+
+fn contract(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
+    let mut changes = block::changes(stream, old, new);
+    changes.extend(columns::changes(stream, old, new));
+    changes.extend(schema(stream, old, new));
+    match (compiled(stream, old), compiled(stream, new)) {
+        (Ok(old), Ok(new)) => changes.extend(columns::strings(&old, &new)),
+        (Err(error), _) | (_, Err(error)) => {
+            let text = format!("this version of Sluice refuses a contract, so rows are not compared: {error}");
+            changes.push(Change::new(stream, "", Verdict::Stricter, text, Affects::Nothing));
+        }
+    }
+    changes
+}
+
+fn schema(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
+    let narrowings = narrowings(old, new);
+    let is_narrower = |pointer: &str| {
+        let places = narrowings.iter().flat_map(|narrowing| [&narrowing.pointer, &narrowing.keyword]);
+        places.into_iter().any(|at| overlap(at, pointer))
+    };
+    let wider = differences(old, new, "").into_iter().filter(|difference| !is_narrower(&difference.pointer));
+    let wider = wider
+        .map(|difference| Change::new(stream, difference.pointer, Verdict::Safe, difference.text, Affects::Nothing));
+    let narrower = narrowings.iter().map(|Narrowing { pointer, keyword, text }| {
+        let field = (pointer != keyword).then(|| field(pointer)).flatten();
+        let affects = Affects::Violating { keyword: keyword.clone(), field };
+        Change::new(stream, pointer, Verdict::Stricter, text, affects)
+    });
+    narrower.chain(wider).collect()
+}
+
+/// Returns where in an event the property is that a pointer into its schema names.
+fn field(pointer: &str) -> Option<Pointer> {
+    let mut tokens = pointer.split('/').skip(1);
+    let mut field = String::new();
+    while let Some(keyword) = tokens.next() {
+        let name = tokens.next().filter(|_| keyword == "properties")?;
+        field = field + "/" + name;
+    }
+    Pointer::try_from(field).ok()
+}

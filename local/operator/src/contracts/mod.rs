@@ -1,0 +1,112 @@
+//! `cargo local contracts check`: what would change for senders and readers if contracts were replaced by others.
+//!
+//! - `source`: reads the older contracts
+//! - `compare`: lists the changes; `block` and `columns` compare what Sluice does, `schema` and `difference` the schemas
+//! - `replay`: holds real events against the new contracts; `check` checks and counts them
+//! - `change`: a change and its verdict
+
+mod block;
+mod change;
+mod check;
+mod columns;
+mod compare;
+mod difference;
+mod replay;
+mod schema;
+pub(crate) mod source;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use shared::aws::Aws;
+use shared::contract::{Contract, Registry};
+use shared::kafka::reader::KafkaReader;
+
+use crate::environment::Environment;
+use crate::error::OperatorError;
+use crate::terminal::say;
+
+pub use self::change::{Change, Verdict};
+pub use self::compare::{Documents, compare};
+pub use self::source::SourceError;
+
+/// Looks at the contracts in CONTRACTS_DIR, or at the built-in ones.
+#[derive(Debug, Args)]
+pub struct Contracts {
+    #[command(subcommand)]
+    command: ContractsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ContractsCommand {
+    Check(Check),
+}
+
+/// Compares the contracts with older ones, and real events with the contracts.
+///
+/// Prints one line per change: safe, stricter (an event that was accepted may be rejected) or breaking. Exits with status 1
+/// if a change is breaking. A stricter change that rejects real events is breaking.
+#[derive(Debug, Args)]
+struct Check {
+    /// The older contracts: a folder, or a commit, branch or tag of the repository that holds the contracts.
+    #[arg(long, value_name = "FOLDER|GIT-REF")]
+    against: Option<String>,
+    /// Holds the last N records of each topic against the contracts, and counts those that each change affects. Reads Kafka
+    /// without joining a consumer group.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    replay: Option<u32>,
+}
+
+impl Contracts {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Contracts, old or new, cannot be read, or Kafka cannot.
+    pub async fn run(self) -> Result<ExitCode, OperatorError> {
+        match self.command {
+            ContractsCommand::Check(check) => check.run().await,
+        }
+    }
+}
+
+impl Check {
+    async fn run(self) -> Result<ExitCode, OperatorError> {
+        let environment = Environment::default();
+        let contracts_dir = environment.contracts_dir();
+        let registry = Registry::load(contracts_dir.as_deref())?;
+        let mut new: Documents =
+            registry.contracts().map(|contract| (contract.stream.clone(), contract.document.clone())).collect();
+        let folder = contracts_dir.unwrap_or_else(built_in);
+        let old = self.against.as_deref().map(|against| source::read(against, &folder)).transpose()?;
+        // A folder without this contract uses the built-in one.
+        if old.as_ref().is_some_and(|old| !old.contains_key(Contract::LOGIN)) {
+            new.remove(Contract::LOGIN);
+        }
+        let mut changes = old.as_ref().map(|old| compare(old, &new)).unwrap_or_default();
+        if let Some(most) = self.replay {
+            let kafka = environment.kafka()?.look_up(&Aws::default()).await?;
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            replay::replay(&KafkaReader::new(kafka), most, old.as_ref(), &new, &mut changes).await?;
+        }
+        changes.iter().for_each(say);
+        say(summary(&changes));
+        let is_breaking = changes.iter().any(|change| change.verdict == Verdict::Breaking);
+        Ok(if is_breaking { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// Returns the folder of the built-in contracts.
+fn built_in() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/contracts"))
+}
+
+fn summary(changes: &[Change]) -> String {
+    let count = |verdict| changes.iter().filter(|change| change.verdict == verdict).count();
+    let [breaking, stricter, safe] = [Verdict::Breaking, Verdict::Stricter, Verdict::Safe].map(count);
+    match changes.len() {
+        0 => "no changes".to_owned(),
+        1 => format!("1 change: {breaking} breaking, {stricter} stricter, {safe} safe"),
+        all => format!("{all} changes: {breaking} breaking, {stricter} stricter, {safe} safe"),
+    }
+}

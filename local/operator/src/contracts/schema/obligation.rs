@@ -1,0 +1,90 @@
+//! What has to hold so that a keyword of the new schema rejects no value that the old one accepts.
+
+use serde_json::{Map, Value};
+use shared::contract::pointer;
+
+/// A place at which the new schema may reject what the old one accepted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Narrowing {
+    /// The JSON pointer into the new contract; of something that is gone, into the old one.
+    pub(crate) pointer: String,
+    /// The pointer of the keyword that rejects it.
+    pub(crate) keyword: String,
+    /// What is no longer accepted.
+    pub(crate) text: String,
+}
+
+impl Narrowing {
+    /// Creates one at a keyword.
+    pub(super) fn at(pointer: &str, text: impl Into<String>) -> Self {
+        Self { pointer: pointer.to_owned(), keyword: pointer.to_owned(), text: text.into() }
+    }
+}
+
+/// A condition that has to be shown for a keyword.
+#[derive(Debug)]
+pub(super) enum Obligation<'s> {
+    /// It cannot be shown.
+    Fails(Narrowing),
+    /// Whatever all of `old` accept, `new` accepts.
+    Subset { old: Vec<&'s Value>, new: &'s Value, at: String },
+    /// The new schema at a pointer accepts each of these values.
+    Values { values: Vec<Value>, at: String },
+    /// No value is accepted by all of `old`, or this is narrower.
+    Gone { old: Vec<&'s Value>, narrowing: Narrowing },
+}
+
+/// A keyword of the new schema, with its siblings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keyword<'s, 'p> {
+    /// Its name.
+    pub(super) name: &'s str,
+    /// Its value.
+    pub(super) value: &'s Value,
+    /// The schema object that it is in.
+    pub(super) schema: &'s Map<String, Value>,
+    /// The pointer of that object.
+    pub(super) pointer: &'p str,
+}
+
+impl<'s> Keyword<'s, '_> {
+    /// Returns the keyword's own pointer.
+    pub(super) fn at(&self) -> String {
+        self.below(&[])
+    }
+
+    /// Returns the pointer of a part of the keyword.
+    pub(super) fn below(&self, tokens: &[&str]) -> String {
+        self.pointer.to_owned() + &pointer::join([self.name].into_iter().chain(tokens.iter().copied()))
+    }
+
+    /// Returns the pointer of a part of a sibling.
+    pub(super) fn beside(&self, tokens: &[&str]) -> String {
+        self.pointer.to_owned() + &pointer::join(tokens.iter().copied())
+    }
+
+    /// Fails at the keyword.
+    pub(super) fn fails<'o>(&self, text: impl Into<String>) -> Vec<Obligation<'o>> {
+        vec![Obligation::Fails(Narrowing::at(&self.at(), text))]
+    }
+
+    /// Fails at the keyword unless something holds.
+    pub(super) fn holds<'o>(&self, holds: bool, text: impl Into<String>) -> Vec<Obligation<'o>> {
+        if holds { Vec::new() } else { self.fails(text) }
+    }
+
+    /// Returns the members of the keyword's value, if it is an object.
+    pub(super) fn members(self) -> impl Iterator<Item = (&'s String, &'s Value)> {
+        self.value.as_object().into_iter().flatten()
+    }
+
+    /// Returns the elements of the keyword's value, if it is an array.
+    pub(super) fn elements(self) -> impl Iterator<Item = (usize, &'s Value)> {
+        self.value.as_array().into_iter().flatten().enumerate()
+    }
+}
+
+/// Returns whether a schema accepts everything.
+pub(super) fn is_trivial(schema: &Value) -> bool {
+    schema == &Value::Bool(true) || schema.as_object().is_some_and(Map::is_empty)
+}

@@ -1,0 +1,135 @@
+//! Whether two schemas are the same, apart from what has no effect on validation.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+use shared::contract::canonical;
+
+/// Keywords that validate nothing themselves. `$defs` counts where a reference leads into it.
+const WITHOUT_EFFECT: [&str; 10] = [
+    "$comment",
+    "$defs",
+    "default",
+    "definitions",
+    "deprecated",
+    "description",
+    "examples",
+    "readOnly",
+    "title",
+    "writeOnly",
+];
+
+/// Returns whether a keyword of a schema has an effect on validation.
+pub(crate) fn has_effect(keyword: &str) -> bool {
+    !keyword.starts_with("x-") && !WITHOUT_EFFECT.contains(&keyword)
+}
+
+/// The form of a keyword's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A schema.
+    Schema,
+    /// A list of schemas.
+    Schemas,
+    /// Schemas by name.
+    Named,
+    /// A reference to a schema.
+    Reference,
+    /// Anything else.
+    Data,
+}
+
+/// Returns the form of a keyword's value.
+pub(crate) fn form(keyword: &str) -> Form {
+    match keyword {
+        "additionalProperties"
+        | "contains"
+        | "contentSchema"
+        | "else"
+        | "if"
+        | "items"
+        | "not"
+        | "propertyNames"
+        | "then"
+        | "unevaluatedItems"
+        | "unevaluatedProperties" => Form::Schema,
+        "allOf" | "anyOf" | "oneOf" | "prefixItems" => Form::Schemas,
+        "$defs" | "definitions" | "dependentSchemas" | "patternProperties" | "properties" => Form::Named,
+        "$ref" => Form::Reference,
+        _ => Form::Data,
+    }
+}
+
+/// Compares parts of two documents.
+#[derive(Debug)]
+pub(super) struct Sameness<'s> {
+    old: &'s Value,
+    new: &'s Value,
+    followed: BTreeSet<&'s str>,
+}
+
+impl<'s> Sameness<'s> {
+    pub(super) fn new(old: &'s Value, new: &'s Value) -> Self {
+        Self { old, new, followed: BTreeSet::new() }
+    }
+
+    /// Returns whether two schemas are the same.
+    pub(super) fn schemas(&mut self, old: &'s Value, new: &'s Value) -> bool {
+        match (old, new) {
+            (Value::Object(old), Value::Object(new)) => {
+                let names = |schema: &'s Map<String, Value>| {
+                    schema.keys().map(String::as_str).filter(|keyword| has_effect(keyword)).collect::<Vec<_>>()
+                };
+                names(old) == names(new)
+                    && names(old).into_iter().all(|name| self.keywords(name, &old[name], &new[name]))
+            }
+            (old, new) => old == new,
+        }
+    }
+
+    /// Returns whether a keyword has the same value in both.
+    pub(super) fn keywords(&mut self, name: &str, old: &'s Value, new: &'s Value) -> bool {
+        match (form(name), old, new) {
+            (Form::Schema, _, _) => self.schemas(old, new),
+            (Form::Schemas, Value::Array(old), Value::Array(new)) => {
+                old.len() == new.len() && old.iter().zip(new).all(|(old, new)| self.schemas(old, new))
+            }
+            (Form::Named, Value::Object(old), Value::Object(new)) => {
+                old.len() == new.len()
+                    && old.iter().all(|(name, old)| new.get(name).is_some_and(|new| self.schemas(old, new)))
+            }
+            (Form::Reference, Value::String(old), Value::String(new)) => old == new && self.targets(old),
+            (Form::Data, _, _) => canonical::text(old) == canonical::text(new),
+            (Form::Schemas | Form::Named | Form::Reference, _, _) => false,
+        }
+    }
+
+    /// Returns whether a reference leads to the same schema in both documents.
+    fn targets(&mut self, reference: &'s str) -> bool {
+        let Some(pointer) = reference.strip_prefix('#') else { return false };
+        // A reference that is followed already is being compared.
+        if !self.followed.insert(reference) {
+            return true;
+        }
+        match (self.old.pointer(pointer), self.new.pointer(pointer)) {
+            (Some(old), Some(new)) => self.schemas(old, new),
+            _ => false,
+        }
+    }
+}
+
+/// Returns whether a document resolves references in a way that is not followed here.
+pub(super) fn is_opaque(document: &Value) -> bool {
+    const RESOLVING: [&str; 6] =
+        ["$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor", "$recursiveRef", "$vocabulary"];
+    fn resolves(value: &Value, is_root: bool) -> bool {
+        match value {
+            Value::Object(members) => members.iter().any(|(name, member)| {
+                RESOLVING.contains(&name.as_str()) && !(is_root && name == "$id") || resolves(member, false)
+            }),
+            Value::Array(elements) => elements.iter().any(|element| resolves(element, false)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        }
+    }
+    resolves(document, true)
+}

@@ -1,0 +1,24 @@
+//! The commands of `cargo local` that an operator runs against any cluster, this machine's included.
+//!
+//! - [`schema`]: `migrate` and `topics`
+//! - [`admin`]: creates the first admin
+//! - [`contracts`]: compares contracts with older ones and with real events
+//! - [`follow`]: what happened to one event, step by step
+//! - [`send`]: sends random events, or those of a file, through the HTTP API, and follows each one to its row
+//!
+//! They share [`environment`], [`credentials`], [`interrupts`] and [`terminal`] with the crate `local`, which parses the
+//! command line. No function's crate is linked here.
+
+pub mod admin;
+mod client;
+pub mod contracts;
+pub mod credentials;
+pub mod environment;
+mod error;
+pub mod follow;
+pub mod interrupts;
+pub mod schema;
+pub mod send;
+pub mod terminal;
+
+pub use error::OperatorError;

@@ -1,0 +1,108 @@
+//! `cargo local migrate` and `cargo local topics`: prepare the database and the cluster.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use shared::aws::Aws;
+use shared::contract::{Contract, Registry};
+use shared::database::{self, DatabaseSource};
+use shared::drift::{self, Difference};
+use shared::kafka::{KafkaSettings, topics};
+
+use crate::environment::Environment;
+use crate::error::OperatorError;
+use crate::terminal::say;
+
+/// Applies the migrations to the database that the environment names, then compares the contracts with their tables.
+/// Prints each difference and exits with status 1 if there is one.
+#[derive(Debug, Args)]
+pub struct Migrate {}
+
+impl Migrate {
+    /// Applies the migrations and prints each difference between a contract and its tables. Fails if there is one.
+    ///
+    /// # Errors
+    /// A variable or a contract is wrong, the database is not ready, or a migration fails.
+    pub async fn run(self) -> Result<ExitCode, OperatorError> {
+        let environment = Environment::default();
+        let (database, contracts_dir) = (environment.database()?, environment.contracts_dir());
+        let registry = Registry::load(contracts_dir.as_deref())?;
+        migrate(&database, contracts_dir.as_deref()).await?;
+        let differences = compare(&database, &registry).await?;
+        for difference in &differences {
+            say(difference);
+        }
+        Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Creates the contracts' topics in the cluster that the environment names, or checks those that already exist.
+#[derive(Debug, Args)]
+pub struct Topics {}
+
+impl Topics {
+    /// Creates or checks the topics.
+    ///
+    /// # Errors
+    /// A variable or a contract is wrong, or the cluster does not answer.
+    pub async fn run(self) -> Result<(), OperatorError> {
+        let environment = Environment::default();
+        let registry = Registry::load(environment.contracts_dir().as_deref())?;
+        create_topics(&environment.kafka()?.look_up(&Aws::default()).await?, &registry).await
+    }
+}
+
+/// Applies the migrations and prints which ones.
+///
+/// # Errors
+/// The database is not ready, or a migration fails.
+pub async fn migrate(database: &DatabaseSource, contracts_dir: Option<&Path>) -> Result<(), OperatorError> {
+    let pool = database::connect_to(database, 1).await?;
+    let applied = database::migrate(&pool, contracts_dir).await?;
+    pool.close().await;
+    for migration in &applied {
+        say(format_args!("migration {migration} applied"));
+    }
+    if applied.is_empty() {
+        say("the database is up to date");
+    }
+    Ok(())
+}
+
+/// Compares every contract with its tables.
+async fn compare(database: &DatabaseSource, registry: &Registry) -> Result<Vec<Difference>, OperatorError> {
+    let contracts: Vec<Arc<Contract>> = registry.contracts().cloned().collect();
+    let pool = database::connect_to(database, 1).await?;
+    let comparing = async {
+        let mut connection = pool.acquire().await?;
+        drift::compare(&mut connection, &contracts).await
+    };
+    let differences = comparing.await.map_err(OperatorError::Compare)?;
+    pool.close().await;
+    Ok(differences)
+}
+
+/// Creates or checks the topics and prints the result.
+///
+/// # Errors
+/// The cluster does not answer, or rejects the request.
+pub async fn create_topics(kafka: &KafkaSettings, registry: &Registry) -> Result<(), OperatorError> {
+    for state in topics::ensure(kafka, registry).await? {
+        let topics::TopicState { topic, partitions, wanted_partitions, created } = state;
+        let plural = if partitions == 1 { "" } else { "s" };
+        if created {
+            say(format_args!("topic {topic} created, {partitions} partition{plural}"));
+        } else if partitions == wanted_partitions {
+            say(format_args!("topic {topic} exists, {partitions} partition{plural}"));
+        } else {
+            // Adding partitions would move keys to other partitions, away from their earlier events.
+            say(format_args!(
+                "topic {topic} exists with {partitions} partition{plural}, but its contract declares {wanted_partitions}; \
+                 it stays unchanged"
+            ));
+        }
+    }
+    Ok(())
+}

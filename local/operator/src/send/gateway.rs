@@ -1,0 +1,287 @@
+//! Talks to the gateway over HTTP, and retries.
+
+use std::error::Error as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+use reqwest::{RequestBuilder, StatusCode, Url};
+use serde::Deserialize;
+use serde_json::Value;
+use shared::ledger::receipts::Status;
+
+use crate::credentials::Credentials;
+
+use super::answer::{Answer, Decision, EventStatus, Meaning};
+use super::batch::RequestBatch;
+
+/// Delays and time limits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// The delay before a request is retried. It doubles up to the longest.
+    pub(super) first_pause: Duration,
+    pub(super) longest_pause: Duration,
+    /// A request is no longer retried after this time.
+    pub(super) repeat_for: Duration,
+    /// The interval between lookups of events that wait for their parents.
+    pub(super) look_every: Duration,
+    /// Waiting events are left waiting when none has moved for this long.
+    pub(super) waiting_for: Duration,
+    /// Pending events are given up when no event has been decided for this long.
+    pub(super) pending_for: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            first_pause: Duration::from_millis(200),
+            longest_pause: Duration::from_secs(5),
+            repeat_for: Duration::from_secs(120),
+            look_every: Duration::from_secs(1),
+            waiting_for: Duration::from_secs(10),
+            pending_for: Duration::from_secs(300),
+        }
+    }
+}
+
+/// The time that an answer may take beyond the requested wait.
+const ANSWER: Duration = Duration::from_secs(30);
+/// The initial `Prefer: wait`, and the longest, used while batches are decided in time. A batch with events that wait
+/// for their parents is answered only when the wait is over, so the wait is then shortened.
+const FIRST_WAIT_SECONDS: u64 = 2;
+const LONGEST_WAIT_SECONDS: u64 = 8;
+
+/// Why the gateway cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GatewayError {
+    #[error("{0}: https is not supported yet: `send` has no TLS. Give an http address")]
+    Https(Url),
+    #[error("{0} is not a valid address: give one such as http://127.0.0.1:9000")]
+    Address(Url),
+    #[error("the HTTP client could not be set up: {0}")]
+    Client(#[source] reqwest::Error),
+    #[error("cannot connect to {url}: {cause}. Is `./local/up` running?")]
+    Unreachable { url: Url, cause: String },
+    #[error("{url} answered: {says}")]
+    Refuses { url: Url, says: String },
+}
+
+/// The result of posting a batch.
+#[derive(Debug)]
+pub(super) struct PostedBatch {
+    pub(super) result: PostResult,
+    /// The number of attempts.
+    pub(super) attempts: u64,
+    pub(super) first_sent: Instant,
+    pub(super) answered: Instant,
+}
+
+#[derive(Debug)]
+pub(super) enum PostResult {
+    Decided(Decision),
+    /// Every answer was a request to retry, so it is unknown whether the events were accepted.
+    Unanswered(String),
+    /// No batch can succeed.
+    Hopeless(String),
+}
+
+/// A gateway at an address.
+#[derive(Debug)]
+pub(super) struct GatewayClient {
+    client: reqwest::Client,
+    base: Url,
+    credentials: Option<Credentials>,
+    /// 0: do not wait for batches.
+    wait_seconds: AtomicU64,
+    pub(super) patience: Patience,
+}
+
+impl GatewayClient {
+    pub(super) fn new(base: Url, credentials: Option<Credentials>, patience: Patience) -> Result<Self, GatewayError> {
+        match base.scheme() {
+            "http" if base.has_host() => {}
+            "https" => return Err(GatewayError::Https(base)),
+            _ => return Err(GatewayError::Address(base)),
+        }
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            // Servers close idle connections, `local/up` after 10 s: a request at that moment would fail.
+            .pool_idle_timeout(Duration::from_secs(5))
+            .build();
+        let client = client.map_err(GatewayError::Client)?;
+        let wait_seconds = AtomicU64::new(FIRST_WAIT_SECONDS);
+        Ok(Self { client, base, credentials, wait_seconds, patience })
+    }
+
+    /// Requests answers when batches are accepted, not when they are decided. Requests then follow faster, but each
+    /// event's receipt has to be looked up.
+    pub(super) fn without_waiting(mut self) -> Self {
+        self.wait_seconds = AtomicU64::new(0);
+        self
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
+    fn with_credentials(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.credentials {
+            Some(Credentials { name, password }) => request.basic_auth(name, Some(password)),
+            None => request,
+        }
+    }
+
+    /// Checks that the gateway is reachable and has the stream.
+    pub(super) async fn check(&self, stream: &str) -> Result<(), GatewayError> {
+        let request = self.with_credentials(self.client.get(self.url(&["streams", stream]))).timeout(ANSWER);
+        let url = self.base.clone();
+        match request.send().await {
+            Err(error) => Err(GatewayError::Unreachable { url, cause: cause(&error) }),
+            // Temporary errors are retried when events are sent.
+            Ok(answer) if answer.status().is_client_error() && answer.status() != StatusCode::TOO_MANY_REQUESTS => {
+                let status = answer.status();
+                let problem: Answer = answer.json().await.unwrap_or_default();
+                let (Meaning::Hopeless(says) | Meaning::Again(says)) = problem.meaning(status, 0) else {
+                    return Err(GatewayError::Refuses { url, says: status.to_string() });
+                };
+                Err(GatewayError::Refuses { url, says })
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Returns the names of existing entities, up to one page: `column` of the items listed at `/{table}`.
+    pub(super) async fn names(&self, table: &str, column: &str) -> Vec<String> {
+        #[derive(Deserialize)]
+        struct Page {
+            items: Vec<Value>,
+        }
+        let mut url = self.url(&[table]);
+        url.set_query(Some("limit=1000"));
+        let page = async {
+            let answer = self.with_credentials(self.client.get(url)).timeout(ANSWER).send().await?;
+            answer.error_for_status()?.json::<Page>().await
+        };
+        let items = page.await.map(|page| page.items).unwrap_or_default();
+        items.iter().filter_map(|item| item.get(column)?.as_str()).map(str::to_owned).collect()
+    }
+
+    /// Posts a batch until it is decided or its time is up. Calls `again` with the reason before each retry.
+    pub(super) async fn post(&self, stream: &str, batch: &RequestBatch, again: impl Fn(&str)) -> PostedBatch {
+        let first_sent = Instant::now();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let (meaning, retry_after) = self.try_post(stream, batch).await;
+            let posted = |result| PostedBatch { result, attempts, first_sent, answered: Instant::now() };
+            match meaning {
+                Meaning::Decided(decision) => {
+                    self.learn(&decision);
+                    return posted(PostResult::Decided(decision));
+                }
+                Meaning::Hopeless(says) => return posted(PostResult::Hopeless(says)),
+                Meaning::Again(says) => {
+                    let pause = self.pause(attempts, retry_after);
+                    if first_sent.elapsed() + pause > self.patience.repeat_for {
+                        return posted(PostResult::Unanswered(says));
+                    }
+                    again(&says);
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    async fn try_post(&self, stream: &str, batch: &RequestBatch) -> (Meaning, Option<Duration>) {
+        let wait = self.wait_seconds.load(Ordering::Relaxed);
+        let request = self
+            .with_credentials(self.client.post(self.url(&["events", stream])))
+            .header("content-type", "application/x-ndjson")
+            .header("idempotency-key", &batch.idempotency_key)
+            .header(
+                "prefer",
+                if wait == 0 { "handling=lenient".to_owned() } else { format!("wait={wait}, handling=lenient") },
+            )
+            .timeout(ANSWER + Duration::from_secs(wait))
+            .body(batch.body.clone());
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return (Meaning::Again(cause(&error)), None),
+        };
+        let status = answer.status();
+        let retry_after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = retry_after.map(Duration::from_secs);
+        match answer.bytes().await {
+            Err(error) => (Meaning::Again(cause(&error)), None),
+            Ok(body) => match serde_json::from_slice::<Answer>(&body) {
+                Ok(answer) => (answer.meaning(status, batch.origins.len()), retry_after),
+                Err(error) if status.is_success() => {
+                    (Meaning::Again(format!("{status} with an unexpected body: {error}")), retry_after)
+                }
+                // For example, a proxy's error page.
+                Err(_) => (Answer::default().meaning(status, batch.origins.len()), retry_after),
+            },
+        }
+    }
+
+    fn pause(&self, attempts: u64, retry_after: Option<Duration>) -> Duration {
+        let doubled = 1_u32.checked_shl(u32::try_from(attempts - 1).unwrap_or(u32::MAX)).unwrap_or(u32::MAX);
+        let pause = self.patience.first_pause.saturating_mul(doubled).min(self.patience.longest_pause);
+        // Spreads out retries of requests that failed together.
+        let pause = pause.mul_f64(rand::rng().random_range(0.5..=1.0));
+        pause.max(retry_after.unwrap_or_default())
+    }
+
+    /// Shortens the wait while events are not decided in time, and restores the longest when they are.
+    fn learn(&self, decision: &Decision) {
+        let is = |status| decision.receipts.iter().any(|receipt| receipt.status() == Some(status));
+        let wait = self.wait_seconds.load(Ordering::Relaxed);
+        let next = match (is(Status::Pending), is(Status::Waiting)) {
+            (_, true) => 1,
+            // A rejection also ends the wait, and then pending events do not show that it was too long.
+            (true, false) if !is(Status::Rejected) => (wait / 2).max(1),
+            (true, false) => wait,
+            (false, false) => LONGEST_WAIT_SECONDS,
+        };
+        if wait > 0 {
+            self.wait_seconds.store(next, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the outcomes of accepted events, given as `TOPIC/PARTITION/OFFSET`, in their order. An error says why they
+    /// are unknown.
+    pub(super) async fn event_statuses(&self, ids: &[String]) -> Result<Vec<EventStatus>, String> {
+        #[derive(Deserialize)]
+        struct Statuses {
+            items: Vec<EventStatus>,
+        }
+        let mut url = self.url(&["receipts"]);
+        url.query_pairs_mut().append_pair("ids", &ids.join(","));
+        let answer = self.with_credentials(self.client.get(url)).timeout(ANSWER).send().await;
+        let answer = answer.map_err(|error| cause(&error))?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(status.to_string());
+        }
+        let Statuses { items } = answer.json().await.map_err(|error| cause(&error))?;
+        if items.len() == ids.len() { Ok(items) } else { Err(format!("{status} without some of the receipts")) }
+    }
+}
+
+/// Returns an error's innermost cause, because the outer ones repeat the address.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut cause = error.source();
+    let mut text = error.to_string();
+    while let Some(inner) = cause {
+        text = inner.to_string();
+        cause = inner.source();
+    }
+    text
+}

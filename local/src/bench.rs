@@ -1,0 +1,51 @@
+//! `cargo local bench`: the command line of the crate `bench`, which this module builds and runs.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+use clap::{Args, ValueEnum};
+use operator::terminal::complain;
+
+use crate::CommandError;
+
+/// Measures throughput from Kafka to committed rows in batches of 100, 1,000 and 10,000, next to psql's \copy of the
+/// same rows; requests with and without credentials; reports over ten million events; the start time of functions; and
+/// their cost.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Number of events for each throughput figure.
+    #[arg(long, default_value_t = 200_000, value_name = "N")]
+    pub events: u64,
+    /// Runs only this benchmark.
+    #[arg(value_enum)]
+    pub only: Option<Only>,
+}
+
+/// One group of measurements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Only {
+    /// Requests with and without credentials.
+    Requests,
+    /// Throughput from Kafka to committed rows.
+    Landing,
+    /// `GET /report` over ten million events.
+    Reports,
+    /// Time from process start to a function's first answer.
+    ColdStart,
+    /// Resource usage of an invocation, and the cost of a million events.
+    Cost,
+}
+
+impl Bench {
+    /// Replaces this process with the benchmarks, built with optimisation.
+    pub(crate) fn run() -> Result<ExitCode, CommandError> {
+        complain("building with --release, as the figures of any other build would be misleading");
+        let error = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["run", "--release", "--package", "bench", "--"])
+            // Skips the program's and the subcommand's names.
+            .args(std::env::args_os().skip(2))
+            .env("RUST_LOG", std::env::var_os("RUST_LOG").unwrap_or_else(|| "warn".into()))
+            .exec();
+        Err(CommandError::Command { program: "cargo".into(), source: error })
+    }
+}

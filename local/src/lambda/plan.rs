@@ -1,0 +1,46 @@
+//! How to run a function, and why running it fails.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// A function and how to run it.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The function's name.
+    pub name: &'static str,
+    /// Its binary.
+    pub binary: PathBuf,
+    /// Its whole environment, apart from the variables that Lambda sets.
+    pub environment: Vec<(&'static str, String)>,
+    /// The timeout of an invocation.
+    pub timeout: Duration,
+    /// Whether its processes are frozen between invocations (with SIGSTOP), as on Lambda.
+    pub freezes: bool,
+    /// The folder for its logs, one file per sandbox.
+    pub folder: PathBuf,
+}
+
+/// Why a function could not be started, or ended on its own.
+#[derive(Debug, thiserror::Error)]
+pub enum LambdaError {
+    /// There is no free port, no log file or no such binary.
+    #[error("{name} cannot be started: {source}")]
+    Start {
+        /// The function.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its process ended on its own.
+    #[error("{name} ended: {status}\n{log}")]
+    Ended {
+        /// The function.
+        name: &'static str,
+        /// How.
+        status: ExitStatus,
+        /// The process's output.
+        log: String,
+    },
+}

@@ -1,0 +1,66 @@
+//! The admin of a gateway on this machine, unless the command line names another.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use operator::credentials::Credentials;
+
+use crate::servers::DataFolder;
+
+/// Returns the demo admin's credentials. The password is random at first, and stays the same as long as `data` is kept.
+///
+/// # Errors
+/// The password cannot be read from `data` or written to it.
+pub(super) fn credentials(data: &DataFolder) -> io::Result<Credentials> {
+    let password = if data.is_temporary() { random_password() } else { kept_password(data)? };
+    Ok(Credentials { name: "demo".to_owned(), password })
+}
+
+const PASSWORD_FILE: &str = "demo-password";
+
+fn random_password() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// Reads the password that an earlier run left in the folder. Without one, writes a new one that only its owner can
+/// read.
+fn kept_password(data: &DataFolder) -> io::Result<String> {
+    let path = data.path().join(PASSWORD_FILE);
+    let kept = match fs::read_to_string(&path) {
+        Ok(text) => text.trim().to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    if !kept.is_empty() {
+        return Ok(kept);
+    }
+    let password = random_password();
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    file.write_all(password.as_bytes())?;
+    Ok(password)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_demo_password_stays_the_same_in_a_kept_folder_and_only_its_owner_can_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let password = || credentials(&DataFolder::kept(folder.path()).unwrap()).unwrap().password;
+        let first = password();
+        assert_eq!(password(), first);
+        assert_eq!(first.len(), 32);
+        let mode = fs::metadata(folder.path().join(PASSWORD_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn each_temporary_folder_has_its_own_demo_password() {
+        let password = || credentials(&DataFolder::temporary().unwrap()).unwrap().password;
+        assert_ne!(password(), password());
+    }
+}

@@ -1,0 +1,19 @@
+//! Selects where e-mails go.
+
+use crate::mail_sink::MailSink;
+
+/// The destination of e-mails.
+pub(super) enum Mail {
+    Server(String),
+    Sink(MailSink),
+}
+
+impl Mail {
+    /// Returns the server's address, and whether it is this machine's sink.
+    pub(super) fn smtp(&self) -> (&str, bool) {
+        match self {
+            Self::Server(url) => (url, false),
+            Self::Sink(sink) => (&sink.url, true),
+        }
+    }
+}

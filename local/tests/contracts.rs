@@ -1,0 +1,119 @@
+//! Tests contracts that a team keeps in its own repository: they land, and `cargo local contracts check` compares versions.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use local::template::Template;
+use serde_json::{Value, json};
+use shared::contract::{Contract, Registry};
+use support::gateway::plan;
+
+const ROUTE: &str = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}"#;
+
+/// Returns the folder of contracts that a team keeps in its own repository.
+fn own_contracts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/orders/contracts")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contracts_of_ones_own_land_and_the_sample_streams_are_gone() {
+    let gateway = plan().only(&own_contracts()).start().await;
+    let contract: Value = serde_json::from_slice(&std::fs::read(own_contracts().join("order.json")).unwrap()).unwrap();
+    let order = contract["examples"][0].to_string();
+
+    let (status, body) = gateway.post("/events/order", &[("prefer", "wait=20")], order).await;
+    assert_eq!(status, 200, "{body}");
+    let row: (String, String) = sqlx::query_as("select total::text, discount::text from public.orders")
+        .fetch_one(&gateway.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(row, ("59.90".to_owned(), "5.00".to_owned()));
+
+    for path in ["/events/route", "/submit/1", "/city"] {
+        let (status, body) = gateway.post(path, &[], ROUTE).await;
+        assert_eq!((status, &body["type"]), (404, &json!("/problems/not-found")), "{path} {body}");
+    }
+    let (_, streams) = gateway.get("/streams").await;
+    let names: Vec<&str> =
+        streams["items"].as_array().unwrap().iter().map(|item| item["stream"].as_str().unwrap()).collect();
+    assert_eq!(names, ["login", "order"]);
+    let (_, document) = gateway.get("/openapi.json").await;
+    for path in ["/events/route", "/submit/{n}", "/city"] {
+        assert!(document["paths"].get(path).is_none(), "{path}");
+    }
+}
+
+#[test]
+fn each_topic_of_ones_own_contracts_has_a_mapping_like_those_of_the_template() {
+    let template = Template::read(&own_contracts().join("../template.yaml")).unwrap();
+    let topics: BTreeSet<&str> = template
+        .resources()
+        .filter(|(_, resource)| resource["Type"].as_str() == Some("AWS::Lambda::EventSourceMapping"))
+        .map(|(_, mapping)| mapping["Properties"]["Topics"][0].as_str().unwrap())
+        .collect();
+    let registry = Registry::load(Some(&own_contracts())).unwrap();
+    let own = registry.contracts().filter(|contract| contract.stream != Contract::LOGIN);
+    assert_eq!(topics, own.map(|contract| contract.topic.as_str()).collect());
+}
+
+/// Runs a program, and returns its exit status and what it printed.
+async fn run(program: &str, arguments: &[&str], contracts_dir: &Path) -> (Option<i32>, String) {
+    let mut command = tokio::process::Command::new(program);
+    let output = command.args(arguments).env("CONTRACTS_DIR", contracts_dir).output().await.unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contracts_check_counts_the_real_events_that_a_change_would_break() {
+    let gateway = plan().without_consuming().start().await;
+    let events: Vec<String> = (0..100).map(|user| ROUTE.replace(":5,", &format!(":{user},"))).collect();
+    let (status, body) = gateway.post("/events/route", &[], format!("[{}]", events.join(","))).await;
+    assert_eq!(status, 202, "{body}");
+
+    let repository = tempfile::tempdir().unwrap();
+    let folder = repository.path().join("contracts");
+    std::fs::create_dir(&folder).unwrap();
+    let write = |change: &dyn Fn(&mut Value)| {
+        let mut contract = gateway.registry.stream("route").unwrap().document.clone();
+        change(&mut contract);
+        std::fs::write(folder.join("route.json"), contract.to_string()).unwrap();
+    };
+    let git = async |arguments: &[&str]| {
+        let path = repository.path().to_str().unwrap();
+        let own = ["-C", path, "-c", "user.name=Ann", "-c", "user.email=ann@example.com"];
+        let (code, printed) = run("git", &[&own, arguments].concat(), &folder).await;
+        assert_eq!(code, Some(0), "{printed}");
+    };
+    write(&|_| {});
+    for arguments in [["init", "--quiet", "."].as_slice(), &["add", "."], &["commit", "--quiet", "--message", "Old"]] {
+        git(arguments).await;
+    }
+    let check = async |arguments: &[&str]| {
+        let (code, printed) =
+            run(env!("CARGO_BIN_EXE_local"), &[&["contracts", "check"], arguments].concat(), &folder).await;
+        (code, printed.trim_end().to_owned())
+    };
+    assert_eq!(check(&["--against", "HEAD", "--replay", "1000"]).await, (Some(0), "no changes".to_owned()));
+
+    write(&|contract| contract["properties"]["userID"]["maximum"] = json!(49));
+    let line = "route /properties/userID/maximum: numbers above 49 are no longer accepted";
+    let stricter = format!("stricter {line}\n1 change: 0 breaking, 1 stricter, 0 safe");
+    assert_eq!(check(&["--against", "HEAD"]).await, (Some(0), stricter));
+    let breaking = format!("breaking {line} (50 of 100 events)\n1 change: 1 breaking, 0 stricter, 0 safe");
+    assert_eq!(check(&["--against", "HEAD", "--replay", "1000"]).await, (Some(1), breaking));
+    let (code, printed) = check(&["--replay", "1000"]).await;
+    assert!(
+        code == Some(1) && printed.contains("rejects real events: must be at most 49 (50 of 100 events)"),
+        "{printed}"
+    );
+
+    write(&|contract| contract["x-sluice"]["columns"]["altitude"] = json!({"meta": "offset", "type": "bigint"}));
+    let safe = "safe     route /x-sluice/columns/altitude: added: the table needs the column\n1 change: 0 breaking, 0 stricter, 1 safe";
+    assert_eq!(check(&["--against", "HEAD"]).await, (Some(0), safe.to_owned()));
+    let (code, printed) = check(&["--against", "no-such-commit"]).await;
+    assert!(code == Some(1) && printed.contains("should be a folder, or a commit, branch or tag"), "{printed}");
+}

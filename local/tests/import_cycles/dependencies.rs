@@ -1,0 +1,31 @@
+//! `consume`, built alone, contains nothing that only functions with HTTP routes need. Its cold start and size depend on it.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use crate::workspace;
+
+/// Crates for routes, passwords and tokens.
+const FOR_HTTP: [&str; 6] = ["argon2", "axum", "jsonwebtoken", "lambda_http", "quick_cache", "zxcvbn"];
+
+#[test]
+fn consume_alone_is_built_without_routes_passwords_and_tokens() {
+    let consume = dependencies("consume");
+    assert!(consume.contains("rdkafka") && consume.contains("sqlx"), "{consume:?}");
+    for name in FOR_HTTP {
+        assert!(!consume.contains(name), "consume depends on {name}");
+    }
+    let users = dependencies("users");
+    for name in FOR_HTTP {
+        assert!(users.contains(name), "users does not depend on {name}");
+    }
+}
+
+/// Returns the crates that are compiled into a package.
+fn dependencies(package: &str) -> BTreeSet<String> {
+    let arguments = ["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none", "--package", package];
+    let tree = Command::new(env!("CARGO")).args(arguments).current_dir(workspace()).output().unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let lines = String::from_utf8(tree.stdout).unwrap();
+    lines.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}

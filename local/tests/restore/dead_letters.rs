@@ -1,0 +1,105 @@
+//! Tests dead letters that a restored database shows as open although their replays are in Kafka: each closes again, and
+//! its event lands once.
+
+use serde_json::json;
+use sqlx::Executor as _;
+
+use crate::positions::{ROWS, Receipt, Sender, once_each};
+use crate::support::gateway::{TestGateway, plan};
+
+/// A gateway whose database was restored to before its only dead letter was replayed. Nothing is consumed any more.
+struct Restored {
+    gateway: TestGateway,
+    sender: Sender,
+    /// The event's receipt and its replay's.
+    receipts: Vec<Receipt>,
+    letter: i64,
+}
+
+impl Restored {
+    async fn start() -> Self {
+        let mut gateway = plan().start().await;
+        let sender = Sender::for_gateway(&gateway);
+        execute(&gateway, "alter table public.routes_table add constraint closed check (user_id <> 5)").await;
+        let (_, event) = sender.send(1, "wait=20").await;
+        assert_eq!(sender.status(&event).await, "rejected");
+        let letter = gateway.database.count("select id from sluice.dead_letters").await;
+        gateway.database.back_up().await.unwrap();
+
+        open_table(&gateway).await;
+        let (status, replay) = put_back(&gateway, letter, "wait=20").await;
+        assert_eq!(status, 200);
+        assert_eq!(sender.status(&replay).await, "written");
+        gateway.stop_consuming().await;
+        gateway.database.restore().await.unwrap();
+        open_table(&gateway).await;
+        assert_eq!(letters(&gateway).await, json!([{"status": "open", "replayed_offset": null}]));
+        assert_eq!(sender.status(&replay).await, "pending");
+        Self { gateway, sender, receipts: vec![event, replay], letter }
+    }
+
+    /// The letter is closed by its first replay, the event is in its table once, and nobody can replay it again.
+    async fn is_closed(&self) {
+        let Self { gateway, receipts, letter, .. } = self;
+        let first = &letters(gateway).await[0];
+        assert_eq!(first, &json!({"status": "replayed", "replayed_offset": receipts[1].offset}));
+        assert_eq!(gateway.database.json(ROWS).await, once_each([1]));
+        let (_, body) = gateway.get(&receipts[0].href).await;
+        assert_eq!(
+            (&body["status"], &body["replayed_as"]["status"]),
+            (&json!("rejected"), &json!("written")),
+            "{body}"
+        );
+        let again = gateway.post(&format!("/dead-letters/{letter}/replay"), &[], "").await;
+        assert_eq!(again.0, 409, "{}", again.1);
+    }
+}
+
+async fn execute(gateway: &TestGateway, sql: &str) {
+    gateway.database.pool.execute(sql).await.unwrap();
+}
+
+async fn open_table(gateway: &TestGateway) {
+    execute(gateway, "alter table public.routes_table drop constraint closed").await;
+}
+
+async fn letters(gateway: &TestGateway) -> serde_json::Value {
+    gateway.database.json("select status, replayed_offset from sluice.dead_letters order by id").await
+}
+
+/// Replays a letter. Returns the status and the replay's receipt.
+async fn put_back(gateway: &TestGateway, letter: i64, prefer: &str) -> (u16, Receipt) {
+    let (status, body) = gateway.post(&format!("/dead-letters/{letter}/replay"), &[("prefer", prefer)], "").await;
+    let receipt = &body["receipts"][0];
+    let href = receipt["href"].as_str().unwrap_or_else(|| panic!("{status} {body}")).to_owned();
+    let partition = i32::try_from(receipt["partition"].as_i64().unwrap()).unwrap();
+    (status, Receipt { href, partition, offset: receipt["offset"].as_i64().unwrap() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_a_restore_reopens_closes_once_its_replay_is_read_by_a_comparison() {
+    let mut restored = Restored::start().await;
+    restored.gateway.consume();
+    restored.gateway.compare().await;
+
+    assert_eq!(restored.sender.statuses(&restored.receipts).await, ["rejected", "written"]);
+    restored.is_closed().await;
+    restored.gateway.compare().await;
+    restored.is_closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_a_restore_reopens_lands_once_though_it_is_replayed_again_at_once() {
+    let mut restored = Restored::start().await;
+    let (_, again) = put_back(&restored.gateway, restored.letter, "wait=0").await;
+    assert!(again.offset > restored.receipts[1].offset);
+    restored.receipts.push(again);
+    // The mapping delivers the second replay, and the first is read from Kafka before it.
+    restored.gateway.consume();
+    let (_, next) = restored.sender.send(2, "wait=20").await;
+    restored.receipts.push(next);
+
+    assert_eq!(restored.sender.statuses(&restored.receipts).await, ["rejected", "written", "duplicate", "written"]);
+    assert_eq!(restored.gateway.database.json(ROWS).await, once_each([1, 2]));
+    assert_eq!(letters(&restored.gateway).await[0]["status"], "replayed");
+}

@@ -1,0 +1,103 @@
+//! A contract's pattern as an automaton.
+
+use jsonschema_regex::to_rust_regex;
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
+
+/// A nondeterministic automaton (Thompson's construction) of the strings that contain a match.
+#[derive(Debug, Default)]
+pub(super) struct Automaton {
+    pub(super) states: Vec<State>,
+    pub(super) start: usize,
+}
+
+/// A state, with those that follow it.
+#[derive(Debug)]
+pub(super) enum State {
+    /// The string contains a match.
+    Match,
+    /// Passes without a character.
+    Either(Vec<usize>),
+    /// Passes with a character in one of the ranges.
+    Character(Vec<(char, char)>, usize),
+    /// Passes at the string's start.
+    Start(usize),
+    /// Passes at the string's end.
+    End(usize),
+}
+
+impl Automaton {
+    /// The largest automaton to look at.
+    const MOST_STATES: usize = 20_000;
+
+    /// Builds the automaton of a contract's pattern, which may match anywhere in the string. Returns `None` if it cannot be
+    /// read, or is very large.
+    pub(super) fn search(pattern: &str) -> Option<Self> {
+        let hir = regex_syntax::parse(&to_rust_regex(pattern).ok()?).ok()?;
+        let mut automaton = Self::default();
+        let end = automaton.add(State::Match)?;
+        let suffix = automaton.repeat_any(end)?;
+        let pattern = automaton.build(&hir, suffix)?;
+        automaton.start = automaton.repeat_any(pattern)?;
+        Some(automaton)
+    }
+
+    fn add(&mut self, state: State) -> Option<usize> {
+        self.states.push(state);
+        (self.states.len() <= Self::MOST_STATES).then(|| self.states.len() - 1)
+    }
+
+    /// Adds any characters before `next`.
+    fn repeat_any(&mut self, next: usize) -> Option<usize> {
+        let repeat = self.add(State::Either(vec![next]))?;
+        let any = self.add(State::Character(vec![('\0', char::MAX)], repeat))?;
+        self.states[repeat] = State::Either(vec![next, any]);
+        Some(repeat)
+    }
+
+    /// Adds the states of `hir` before `next`, and returns the first one.
+    fn build(&mut self, hir: &Hir, next: usize) -> Option<usize> {
+        match hir.kind() {
+            HirKind::Empty => Some(next),
+            HirKind::Literal(literal) => {
+                let text = std::str::from_utf8(&literal.0).ok()?;
+                text.chars().rev().try_fold(next, |next, c| self.add(State::Character(vec![(c, c)], next)))
+            }
+            HirKind::Class(Class::Unicode(class)) => {
+                let ranges = class.ranges().iter().map(|range| (range.start(), range.end())).collect();
+                self.add(State::Character(ranges, next))
+            }
+            HirKind::Class(Class::Bytes(class)) => {
+                let range =
+                    |range: &regex_syntax::hir::ClassBytesRange| (char::from(range.start()), char::from(range.end()));
+                self.add(State::Character(class.ranges().iter().map(range).collect(), next))
+            }
+            HirKind::Look(Look::Start) => self.add(State::Start(next)),
+            HirKind::Look(Look::End) => self.add(State::End(next)),
+            HirKind::Look(_) => Some(next),
+            HirKind::Capture(capture) => self.build(&capture.sub, next),
+            HirKind::Concat(parts) => parts.iter().rev().try_fold(next, |next, part| self.build(part, next)),
+            HirKind::Alternation(parts) => {
+                let starts = parts.iter().map(|part| self.build(part, next)).collect::<Option<Vec<_>>>()?;
+                self.add(State::Either(starts))
+            }
+            HirKind::Repetition(repetition) => {
+                let mut first = match repetition.max {
+                    None => {
+                        let repeat = self.add(State::Either(vec![next]))?;
+                        let body = self.build(&repetition.sub, repeat)?;
+                        self.states[repeat] = State::Either(vec![next, body]);
+                        repeat
+                    }
+                    Some(max) => (repetition.min..max).try_fold(next, |first, _| {
+                        let body = self.build(&repetition.sub, first)?;
+                        self.add(State::Either(vec![next, body]))
+                    })?,
+                };
+                for _ in 0..repetition.min {
+                    first = self.build(&repetition.sub, first)?;
+                }
+                Some(first)
+            }
+        }
+    }
+}

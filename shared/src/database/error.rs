@@ -1,0 +1,78 @@
+//! Errors while connecting to the database and preparing it.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgConnectOptions;
+
+use super::error_class::{ErrorClass, classify};
+use crate::aws::LookUpError;
+use crate::process::settings::SettingsError;
+
+/// Why the database is not ready.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The address cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The login was not found at AWS.
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
+    /// The server does not answer, or its name does not resolve.
+    #[error("DATABASE_URL: cannot connect to {address}: {}", cause(.source))]
+    Unreachable {
+        /// The server's host and port.
+        address: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// One side refuses the other: the certificate, the name or the password is wrong.
+    #[error("DATABASE_URL: the connection is refused: {0}")]
+    Refused(#[source] sqlx::Error),
+    /// A migration failed, or one that was applied has changed since.
+    #[error("migrations{}: {source}", .folder.as_deref().map(|f| format!(" in {}", f.display())).unwrap_or_default())]
+    Migration {
+        /// The migrations' folder; `None` for the built-in ones.
+        folder: Option<PathBuf>,
+        /// What went wrong.
+        source: MigrateError,
+    },
+}
+
+/// Returns sqlx's message, unless it is about sqlx's pool.
+fn cause(error: &sqlx::Error) -> String {
+    if matches!(error, sqlx::Error::PoolTimedOut) {
+        return "no connection could be opened in time".to_owned();
+    }
+    error.to_string()
+}
+
+impl DatabaseError {
+    /// Classifies why no connection to the server of `options` was opened.
+    pub(super) fn from_connect(error: sqlx::Error, options: &PgConnectOptions) -> Self {
+        let is_refused = matches!(&error, sqlx::Error::Database(_)) && classify(&error) != ErrorClass::Environment;
+        // The server has no TLS, or its certificate is not trusted; rustls wraps the latter in an I/O error.
+        let is_untrusted = matches!(&error, sqlx::Error::Tls(_))
+            || matches!(&error, sqlx::Error::Io(error) if error.kind() == ErrorKind::InvalidData);
+        let is_refusal = is_refused || is_untrusted;
+        if is_refusal { Self::Refused(error) } else { Self::unreachable(error, options) }
+    }
+
+    pub(super) fn unreachable(source: sqlx::Error, options: &PgConnectOptions) -> Self {
+        let address = match options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        Self::Unreachable { address, source }
+    }
+
+    /// Returns whether the error may go away by itself.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::LookUp(error) => error.passes(),
+            Self::Settings(_) | Self::Refused(_) | Self::Migration { .. } => false,
+        }
+    }
+}

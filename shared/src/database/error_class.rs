@@ -1,0 +1,233 @@
+//! Classifies database errors by whose fault they are. Every decision about an SQLSTATE is made here, once.
+
+use std::fmt;
+
+use sqlx::postgres::PgDatabaseError;
+
+/// Whose fault a database error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// A value is not valid for its type or column. The row is at fault, or in a query the parameter.
+    Value,
+    /// A constraint, a trigger, a view, a policy or a limit refuses the row.
+    Row,
+    /// The environment is not ready. The same statement can succeed later.
+    Environment,
+    /// Someone must act first: the schema, a grant, a login or a trigger's code is wrong.
+    Operator,
+}
+
+/// Classifies an error of sqlx or PostgreSQL.
+pub fn classify(error: &sqlx::Error) -> ErrorClass {
+    match error {
+        sqlx::Error::Database(error) => match error.try_downcast_ref::<PgDatabaseError>() {
+            Some(error) => classify_postgres(error),
+            None => classify_sqlstate(error.code().as_deref().unwrap_or_default()),
+        },
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        // The server answered BEGIN without starting a transaction. The state of this connection is unknown, and
+        // another connection works.
+        | sqlx::Error::BeginFailed => ErrorClass::Environment,
+        // Our code or its configuration is wrong. The wildcard is needed because the enum is non-exhaustive: a variant
+        // that a newer sqlx adds must not lose data either.
+        sqlx::Error::Configuration(_)
+        | sqlx::Error::InvalidArgument(_)
+        | sqlx::Error::RowNotFound
+        | sqlx::Error::TypeNotFound { .. }
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::AnyDriverError(_)
+        | sqlx::Error::Migrate(_)
+        | sqlx::Error::InvalidSavePointStatement
+        | _ => ErrorClass::Operator,
+    }
+}
+
+/// PostgreSQL uses some SQLSTATEs for faults of different people. The server routine that reports the error
+/// distinguishes them; routine names do not depend on the server's language.
+fn classify_postgres(error: &PgDatabaseError) -> ErrorClass {
+    match (classify_sqlstate(error.code()), is_raised(error)) {
+        // A trigger that raises an error rejects the row, whatever code its author chose. Only a code that asks for a
+        // retry keeps its meaning.
+        (ErrorClass::Operator, true) => ErrorClass::Row,
+        // A row-level security policy refuses the row with the code of a missing grant.
+        (ErrorClass::Operator, false) if error.code() == "42501" && error.routine() == Some("ExecWithCheckOptions") => {
+            ErrorClass::Row
+        }
+        (class, _) => class,
+    }
+}
+
+/// Returns whether a `raise` statement of PL/pgSQL reported the error, as opposed to PostgreSQL itself.
+pub fn is_raised(error: &PgDatabaseError) -> bool {
+    error.routine() == Some("exec_stmt_raise")
+}
+
+/// Classifies an SQLSTATE by its class, or by the whole code where a class is mixed. The list names every class that
+/// PostgreSQL defines (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+pub fn classify_sqlstate(code: &str) -> ErrorClass {
+    let Some(class) = code.get(..2) else {
+        return ErrorClass::Operator;
+    };
+    match class {
+        // Success, warning, no data, statement not complete: PostgreSQL raises no error with them, so a trigger did.
+        "00" | "01" | "02" | "03" => ErrorClass::Row,
+        // Connection exception.
+        "08" => ErrorClass::Environment,
+        // Triggered action exception: how PostgreSQL's own `spi` triggers refuse a row.
+        "09" => ErrorClass::Row,
+        // Feature not supported, invalid transaction initiation.
+        "0A" | "0B" => ErrorClass::Operator,
+        // Locator exception: the value names a large object that does not exist.
+        "0F" => ErrorClass::Row,
+        // Invalid grantor, invalid role specification, diagnostics exception (a bug in a trigger's error handler).
+        "0L" | "0P" | "0Z" => ErrorClass::Operator,
+        // XQuery error: a regular expression or path from the value.
+        "10" => ErrorClass::Value,
+        // Case not found (no branch of a trigger's CASE fits the row), cardinality violation.
+        "20" | "21" => ErrorClass::Row,
+        // Data exception.
+        "22" => ErrorClass::Value,
+        // Integrity constraint violation.
+        "23" => ErrorClass::Row,
+        // Invalid cursor state: a bug in a trigger.
+        "24" => ErrorClass::Operator,
+        // Invalid transaction state, such as read-only after a failover.
+        "25" => ErrorClass::Environment,
+        // Invalid SQL statement name: a connection pooler that loses prepared statements.
+        "26" => ErrorClass::Operator,
+        // Triggered data change violation: a trigger changed a row that the same statement was to change. In statements
+        // of their own, the rows may land.
+        "27" => ErrorClass::Row,
+        // Invalid authorization, dependent privileges, invalid transaction termination (a trigger that commits), SQL
+        // routine exception (a trigger without RETURN), invalid cursor name.
+        "28" | "2B" | "2D" | "2F" | "34" => ErrorClass::Operator,
+        // External routine exception: how triggers in Python, Perl or Tcl refuse a row.
+        "38" => ErrorClass::Row,
+        // External routine invocation exception: a trigger that breaks the trigger protocol.
+        "39" => match code {
+            "39004" => ErrorClass::Row, // A function was given a null that it does not take.
+            _ => ErrorClass::Operator,
+        },
+        // Savepoint exception, invalid catalog name, invalid schema name.
+        "3B" | "3D" | "3F" => ErrorClass::Operator,
+        // Transaction rollback: a deadlock, a serialization failure.
+        "40" => match code {
+            "40002" => ErrorClass::Row, // A constraint refused the transaction when it ended.
+            _ => ErrorClass::Environment,
+        },
+        // Syntax error or access rule violation: the table is not what the contract says, or a trigger has a bug.
+        "42" => ErrorClass::Operator,
+        // WITH CHECK OPTION violation.
+        "44" => ErrorClass::Row,
+        // Insufficient resources.
+        "53" => ErrorClass::Environment,
+        // Program limit exceeded: an index entry too large, a document nested too deeply.
+        "54" => ErrorClass::Row,
+        // Object not in prerequisite state.
+        "55" => match code {
+            "55006" | "55P03" => ErrorClass::Environment, // Object in use, lock not available.
+            _ => ErrorClass::Operator, // A table without replica identity, a view that takes no rows.
+        },
+        // Operator intervention, system error, snapshot failure.
+        "57" | "58" | "72" => ErrorClass::Environment,
+        // Configuration file error.
+        "F0" => ErrorClass::Operator,
+        // Foreign data wrapper error.
+        "HV" => match code {
+            "HV001" | "HV00N" | "HV014" => ErrorClass::Environment, // No memory, no connection, no handles.
+            _ => ErrorClass::Operator,
+        },
+        // PL/pgSQL error: `raise` without a code, `assert`, `strict`.
+        "P0" => ErrorClass::Row,
+        // Internal error, corruption.
+        "XX" => ErrorClass::Operator,
+        // PostgreSQL has no such class: a trigger of the table raised it on purpose.
+        _ => ErrorClass::Row,
+    }
+}
+
+/// Describes an error for logs, without values: PostgreSQL's message is left out where it may quote one.
+pub fn describe(error: &sqlx::Error) -> impl fmt::Display + '_ {
+    Described(error)
+}
+
+struct Described<'e>(&'e sqlx::Error);
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sqlx::Error::Database(error) = self.0 else {
+            return self.0.fmt(f);
+        };
+        write!(f, "SQLSTATE {}", error.code().unwrap_or_default())?;
+        let Some(error) = error.try_downcast_ref::<PgDatabaseError>() else {
+            return Ok(());
+        };
+        let names = [
+            ("schema", error.schema()),
+            ("table", error.table()),
+            ("column", error.column()),
+            ("constraint", error.constraint()),
+        ];
+        let names: Vec<String> =
+            names.into_iter().filter_map(|(kind, name)| Some(format!("{kind} {}", name?))).collect();
+        if !names.is_empty() {
+            write!(f, " ({})", names.join(", "))?;
+        }
+        match classify_postgres(error) {
+            // A trigger's message may hold anything.
+            ErrorClass::Environment | ErrorClass::Operator if !is_raised(error) => write!(f, ": {}", error.message()),
+            ErrorClass::Environment | ErrorClass::Operator | ErrorClass::Value | ErrorClass::Row => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_that_postgresql_defines_has_one_culprit() {
+        let expected = [
+            (ErrorClass::Value, "10608 22P02 22001 22021"),
+            (
+                ErrorClass::Row,
+                "00000 01000 02000 03000 09000 0F001 20000 21000 23502 23503 23505 23514 23P01 27000 38000 39004 40002 \
+                 44000 54000 P0001 P0004",
+            ),
+            (ErrorClass::Environment, "08006 25006 40001 40P01 53100 53300 55006 55P03 57014 57P01 58030 72000 HV00N"),
+            (
+                ErrorClass::Operator,
+                "0A000 0B000 0L000 0P000 0Z002 24000 26000 28P01 2B000 2D000 2F005 34000 39P01 3B001 3D000 3F000 42501 \
+                 42703 42P01 55000 55P02 F0000 HV000 XX001",
+            ),
+        ];
+        for (class, codes) in expected {
+            for code in codes.split_whitespace() {
+                assert_eq!(classify_sqlstate(code), class, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_class_that_postgresql_does_not_define_is_the_rows_fault() {
+        for code in ["45000", "99999", "AB123", "Z0001", "46000"] {
+            assert_eq!(classify_sqlstate(code), ErrorClass::Row, "{code}");
+        }
+        assert_eq!(classify_sqlstate(""), ErrorClass::Operator);
+    }
+
+    #[test]
+    fn a_transaction_that_did_not_begin_is_tried_again() {
+        assert_eq!(classify(&sqlx::Error::BeginFailed), ErrorClass::Environment);
+        assert_eq!(classify(&sqlx::Error::RowNotFound), ErrorClass::Operator);
+    }
+}

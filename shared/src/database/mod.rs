@@ -1,0 +1,158 @@
+//! PostgreSQL: the pool and the migrations.
+//!
+//! [`DatabaseSource`] reads how to reach it from variables; [`Login`] keeps a pool's login valid.
+
+mod error;
+pub mod error_class;
+mod login;
+mod source;
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use include_dir::{Dir, include_dir};
+use sqlx::error::BoxDynError;
+use sqlx::migrate::{Migrate, Migration, MigrationSource, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgPool;
+use sqlx::{Executor as _, Postgres};
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
+
+pub use self::error::DatabaseError;
+pub use self::login::Login;
+pub use self::source::DatabaseSource;
+use crate::aws::Aws;
+use crate::process::clock::Clock;
+
+static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
+
+/// Creates a pool for this address that connects on first use.
+///
+/// # Errors
+/// The address is malformed.
+///
+/// # Panics
+/// When called outside a tokio runtime.
+pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, DatabaseError> {
+    let source = DatabaseSource::from_url(url)?;
+    Ok(Login::for_address(source, max_connections))
+}
+
+/// Creates a pool for a command. Its login is looked up now and never renewed.
+///
+/// # Errors
+/// Looking up the login at AWS failed.
+pub async fn connect_to(source: &DatabaseSource, max_connections: u32) -> Result<PgPool, DatabaseError> {
+    let (pool, _login) = Login::open(source, &Aws::default(), &Clock::system(), max_connections).await?;
+    Ok(pool)
+}
+
+/// Waits until every connection is back in the pool. If the function were frozen while one is being tested, the test would be
+/// unanswered after the thaw.
+pub async fn wait_until_idle(pool: &PgPool) {
+    const PATIENCE: Duration = Duration::from_millis(100);
+    const SOON: Duration = Duration::from_millis(2);
+    let begun = Instant::now();
+    while pool.num_idle() < usize::try_from(pool.size()).unwrap_or(usize::MAX) && begun.elapsed() < PATIENCE {
+        if begun.elapsed() < SOON { yield_now().await } else { sleep(Duration::from_millis(1)).await }
+    }
+}
+
+/// Closes a connection, and so ends a transaction open on it, before the caller continues. If the server does not respond,
+/// the socket is simply closed.
+pub async fn end(connection: PoolConnection<Postgres>) {
+    const PATIENCE: Duration = Duration::from_millis(250);
+    let _closed_either_way = timeout(PATIENCE, connection.close()).await;
+}
+
+/// Applies the built-in migrations, then those in `<contracts_dir>/migrations` if that folder exists.
+///
+/// Returns the newly applied ones, as `<version> <description>`.
+///
+/// # Errors
+/// The database does not answer, a migration fails, or an applied one has changed since.
+pub async fn migrate(pool: &PgPool, contracts_dir: Option<&Path>) -> Result<Vec<String>, DatabaseError> {
+    let mut applied = run(pool, Embedded, None).await?;
+    let folder = contracts_dir.map(|folder| folder.join("migrations")).filter(|folder| folder.is_dir());
+    if let Some(folder) = folder {
+        applied.extend(run(pool, folder.as_path(), Some(&folder)).await?);
+    }
+    Ok(applied)
+}
+
+/// Returns a number that changes with the built-in migrations.
+///
+/// # Errors
+/// A migration's name or text is malformed.
+pub async fn fingerprint() -> Result<u64, BoxDynError> {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    for migration in Embedded.resolve().await? {
+        (migration.version, migration.checksum).hash(&mut hasher);
+    }
+    Ok(hasher.finish())
+}
+
+async fn run<'s>(
+    pool: &PgPool,
+    source: impl MigrationSource<'s>,
+    folder: Option<&Path>,
+) -> Result<Vec<String>, DatabaseError> {
+    let unreachable = |error| DatabaseError::unreachable(error, &pool.connect_options());
+    let failed = |source| DatabaseError::Migration { folder: folder.map(Path::to_owned), source };
+    let mut migrator = Migrator::new(source).await.map_err(failed)?;
+    // Two folders share the list of applied migrations, so each finds the other's there.
+    migrator.set_ignore_missing(true);
+
+    let mut connection =
+        pool.acquire().await.map_err(|error| DatabaseError::from_connect(error, &pool.connect_options()))?;
+    connection.ensure_migrations_table().await.map_err(failed)?;
+    let before: Vec<i64> = connection
+        .list_applied_migrations()
+        .await
+        .map_err(failed)?
+        .into_iter()
+        .map(|migration| migration.version)
+        .collect();
+    // Index builds and table rewrites may take long.
+    connection.execute("set statement_timeout = 0").await.map_err(unreachable)?;
+    migrator.run(&mut *connection).await.map_err(failed)?;
+    connection.execute("reset statement_timeout").await.map_err(unreachable)?;
+    Ok(migrator
+        .iter()
+        .filter(|migration| !before.contains(&migration.version))
+        .map(|migration| format!("{:04} {}", migration.version, migration.description))
+        .collect())
+}
+
+/// The migrations in `shared/migrations`, built into the binary.
+#[derive(Debug)]
+struct Embedded;
+
+impl MigrationSource<'static> for Embedded {
+    fn resolve(self) -> Pin<Box<dyn Future<Output = Result<Vec<Migration>, BoxDynError>> + Send>> {
+        Box::pin(async {
+            let mut migrations = MIGRATIONS
+                .files()
+                .map(|file| {
+                    let name = file.path().file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+                    let (version, description) =
+                        name.split_once('_').ok_or_else(|| format!("{name}: not named <version>_<description>.sql"))?;
+                    let sql = file.contents_utf8().ok_or_else(|| format!("{name}: not UTF-8"))?;
+                    Ok(Migration::new(
+                        version.parse()?,
+                        Cow::Owned(description.replace('_', " ")),
+                        MigrationType::Simple,
+                        Cow::Borrowed(sql),
+                        false,
+                    ))
+                })
+                .collect::<Result<Vec<_>, BoxDynError>>()?;
+            migrations.sort_by_key(|migration| migration.version);
+            Ok(migrations)
+        })
+    }
+}

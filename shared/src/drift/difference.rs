@@ -1,0 +1,31 @@
+//! How a table differs from its contract.
+
+use std::fmt;
+
+/// A difference between a table and its contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The stream.
+    pub stream: String,
+    /// Its table, as `schema.name`; in mode `changes`, a schema alone if that is what differs.
+    pub table: String,
+    /// The column, if one column differs.
+    pub column: Option<String>,
+    /// What the contract needs.
+    pub expected: String,
+    /// What the database has.
+    pub found: String,
+    /// Whether it keeps every event of the stream out. Other differences affect some events or some batches only.
+    pub keeps_all_out: bool,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stream, table, column, expected, found, keeps_all_out: _ } = self;
+        write!(f, "stream {stream}: table {table}")?;
+        if let Some(column) = column {
+            write!(f, ", column {column}")?;
+        }
+        write!(f, ": expected {expected}, found {found}")
+    }
+}

@@ -1,0 +1,60 @@
+//! Compares contracts with the tables that their events land in.
+//!
+//! A contract and its table are defined in different files, so one can be deployed without the other. Every difference
+//! that keeps events from landing, or causes them to be rejected, becomes one line that names stream, table and column.
+//!
+//! - [`compare`] reads the catalogue once for all contracts
+//! - `rules` judges one contract, without SQL
+//! - `nullable` reads from a schema whether a value may be missing
+
+mod catalogue;
+mod difference;
+mod nullable;
+mod rules;
+
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+
+use crate::contract::{Contract, Mode, Table};
+
+pub use self::difference::Difference;
+pub use self::rules::type_difference;
+
+/// Compares contracts with the database, in their order.
+///
+/// Privileges are those of the role that is logged in.
+///
+/// # Errors
+/// PostgreSQL cannot be queried.
+pub async fn compare(
+    connection: &mut PgConnection,
+    contracts: &[Arc<Contract>],
+) -> Result<Vec<Difference>, sqlx::Error> {
+    let wanted: Vec<Vec<Table>> = contracts.iter().map(|contract| tables(contract)).collect();
+    let all: Vec<&Table> = wanted.iter().flatten().collect();
+    let mut found = catalogue::read(connection, &all).await?.into_iter();
+    let mut differences = Vec::new();
+    for (contract, tables) in contracts.iter().zip(&wanted) {
+        for (table, found) in tables.iter().zip(&mut found) {
+            differences.extend(rules::judge(contract, table, &found));
+        }
+    }
+    Ok(differences)
+}
+
+/// Returns the tables that a contract names. A contract that evolves creates missing tables, so only its schema has to
+/// exist.
+fn tables(contract: &Contract) -> Vec<Table> {
+    match &contract.mode {
+        Mode::Append { landing, .. } | Mode::Upsert { landing, .. } => vec![landing.table.clone()],
+        Mode::Entity(entity) => vec![entity.landing.table.clone()],
+        Mode::Changes(changes) => {
+            let table = |name: &str| Table { schema: changes.schema.clone(), name: name.to_owned() };
+            match &changes.tables {
+                Some(names) if !changes.evolve => names.iter().map(|name| table(name)).collect(),
+                Some(_) | None => vec![table("")],
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The paths of requests behind API Gateway.
+//!
+//! HTTP APIs decode a path once before they pass it on as `rawPath`, so it can hold any character. `lambda_http` reads it
+//! as a URL again: it would decode what is still encoded, resolve dot segments, and end the path at `?` or `#`. Then
+//! `/users/eve%231` would mean the user `eve`. So the path is encoded again before that, and taken from there afterwards.
+
+use std::borrow::Cow;
+
+use axum::extract::Request;
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use super::problem::Problem;
+
+/// The ASCII characters that a path cannot hold as they are (RFC 3986, section 3.3), `%` included.
+const NOT_IN_PATHS: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// The ASCII characters that a query cannot hold. It is passed on as the client sent it, so `%` stays.
+const NOT_IN_QUERIES: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
+
+/// Encodes a path that was decoded.
+pub fn encoded(decoded: &str) -> String {
+    utf8_percent_encode(decoded, NOT_IN_PATHS).to_string()
+}
+
+/// Encodes the characters of a query that would end it, or make it no query.
+pub(super) fn encoded_query(query: &str) -> String {
+    utf8_percent_encode(query, NOT_IN_QUERIES).to_string()
+}
+
+/// Returns a request's path and query as API Gateway and [`encoded`] would pass them on: an encoded `/` separates
+/// segments, too. `None` if the path is not UTF-8, or is too long.
+pub fn as_behind_api_gateway(uri: &Uri) -> Option<Uri> {
+    let path = encoded(&percent_decode_str(uri.path()).decode_utf8().ok()?);
+    with_path(uri, &path)
+}
+
+/// Returns a URI's query with another path.
+pub(super) fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
+    let path_and_query = match uri.query() {
+        Some(query) => Cow::Owned(format!("{path}?{query}")),
+        None => Cow::Borrowed(path),
+    };
+    Some(Uri::from(PathAndQuery::try_from(path_and_query.as_ref()).ok()?))
+}
+
+/// Rejects paths with the segments `.` and `..`. Some clients and proxies resolve them, so the path that the caller is
+/// allowed to use might not be the one that is used.
+pub(super) async fn reject_dot_segments(request: Request, next: Next) -> Response {
+    if has_dot_segments(request.uri().path()) {
+        return Problem::malformed("The path must not have the segments `.` and `..`.").into_response();
+    }
+    next.run(request).await
+}
+
+fn has_dot_segments(path: &str) -> bool {
+    let decoded = percent_decode_str(path).collect::<Vec<u8>>();
+    decoded.split(|byte| *byte == b'/').any(|segment| matches!(segment, b"." | b".."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoded_path_decodes_to_the_same_path() {
+        for decoded in
+            ["/users/eve?1", "/users/eve#1", "/users/a%41", "/a b/\"<>[]^`{|}\\", "/é/\u{1F469}", "/a:@!$&'()*+,;=-._~"]
+        {
+            let encoded = encoded(decoded);
+            assert!(encoded.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\".contains(&byte)), "{encoded}");
+            assert!(encoded.parse::<Uri>().is_ok(), "{encoded}");
+            assert_eq!(percent_decode_str(&encoded).decode_utf8().ok().as_deref(), Some(decoded));
+        }
+        assert_eq!(encoded("/users/eve%231"), "/users/eve%25231");
+        assert_eq!(encoded("/events/user-event"), "/events/user-event");
+    }
+
+    #[test]
+    fn a_path_is_decoded_once_and_the_query_stays() {
+        let passed = |uri: &'static str| as_behind_api_gateway(&Uri::from_static(uri)).map(|uri| uri.to_string());
+        for (uri, expected) in [
+            ("/events/route?a=%2F#b", "/events/route?a=%2F"),
+            ("/users/a%2Fb", "/users/a/b"),
+            ("/users/a%2541", "/users/a%2541"),
+            ("/users/%61", "/users/a"),
+            ("/users/eve%3F1?x", "/users/eve%3F1?x"),
+            ("/", "/"),
+        ] {
+            assert_eq!(passed(uri).as_deref(), Some(expected), "{uri}");
+        }
+        assert_eq!(passed("/users/%ff"), None);
+    }
+
+    #[test]
+    fn dot_segments_are_found_in_any_spelling() {
+        for path in ["/.", "/..", "/a/../b", "/a/./b", "/a/%2e%2E", "/a/.%2e/b", "/users/a%2F..%2Fbob", "/a/.."] {
+            assert!(has_dot_segments(path), "{path}");
+        }
+        for path in ["/", "/a.b/..c", "/...", "/a/%252e", "/a..", ""] {
+            assert!(!has_dot_segments(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What a service key may do.
+
+use crate::contract::Contract;
+
+/// The streams that a service key may post to, within what its user may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    streams: Vec<String>,
+    is_by_admin: bool,
+}
+
+impl Grant {
+    /// The entry that stands for all streams whose contracts have roles.
+    pub const ALL: &'static str = "*";
+
+    /// Creates a grant for these streams, or for [`Grant::ALL`]. Only an admin's includes streams without roles.
+    pub fn new(streams: Vec<String>, is_by_admin: bool) -> Self {
+        Self { streams, is_by_admin }
+    }
+
+    /// Returns the streams, or [`Grant::ALL`].
+    pub fn streams(&self) -> &[String] {
+        &self.streams
+    }
+
+    /// Returns whether an admin created the key.
+    pub(super) fn is_by_admin(&self) -> bool {
+        self.is_by_admin
+    }
+
+    /// Returns whether the key is for a contract's stream. Nobody but the gateway posts to `login`.
+    pub(super) fn includes(&self, contract: &Contract) -> bool {
+        let lists = |name: &str| self.streams.iter().any(|stream| stream == name);
+        match contract.roles.as_slice() {
+            _ if contract.stream == Contract::LOGIN => false,
+            [] => self.is_by_admin && lists(&contract.stream),
+            [_, ..] => lists(&contract.stream) || lists(Self::ALL),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Service keys: checking one, creating and deleting them.
+
+use std::sync::Arc;
+
+use super::caller::Caller;
+use super::denied::Denied;
+use super::keys::{self, KnownKey, ListedKey, NewKey};
+use super::service_key::{KeyHash, ServiceKey};
+use super::{Identity, Inner};
+use crate::http::database::{self, in_time};
+
+impl Identity {
+    /// Creates a service key. Returns `None` if its user does not exist.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn create_key(&self, new: &NewKey) -> Result<Option<(ServiceKey, ListedKey)>, Denied> {
+        let key = ServiceKey::generate();
+        let added = in_time(keys::insert(&self.0.pool, &key, new)).await?;
+        Ok(added.map(|listed| (key, listed)))
+    }
+
+    /// Deletes a service key; with `user_id`, only if it is that user's. Returns whether there was one.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn delete_key(&self, id: i64, user_id: Option<i64>) -> Result<bool, Denied> {
+        let deleted = in_time(keys::delete(&self.0.pool, id, user_id)).await?;
+        self.0.remembered_keys.forget_all();
+        Ok(deleted)
+    }
+
+    /// Returns the caller that a service key acts as.
+    pub(super) async fn caller_with_key(&self, key: &ServiceKey) -> Result<Caller, Denied> {
+        let hash = key.hash();
+        let known = match self.0.remembered_keys.get(&hash) {
+            Some(known) => known,
+            None => in_time(self.0.read_key(hash)).await?,
+        };
+        let now_ms = self.0.clock.now_ms();
+        if known.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= now_ms) {
+            return Err(Denied::InvalidKey);
+        }
+        self.0.note_use(&known, now_ms);
+        Ok(known.caller.clone())
+    }
+}
+
+impl Inner {
+    /// Reads a key from the database and remembers it.
+    async fn read_key(&self, hash: KeyHash) -> Result<Arc<KnownKey>, Denied> {
+        let remembered = &self.remembered_keys;
+        // A key that was valid before is no guess, and need not wait for guesses.
+        let _turn = if remembered.has_seen(&hash) {
+            None
+        } else {
+            Some(remembered.turn.acquire().await.map_err(|_closed| Denied::Fault)?)
+        };
+        // Another request may have read it in the meantime.
+        if let Some(known) = remembered.get(&hash) {
+            return Ok(known);
+        }
+        let read = remembered.begin_read();
+        let found = keys::find(&self.pool, &hash).await?;
+        remembered.note(hash, read, found.as_ref());
+        found.ok_or(Denied::InvalidKey)
+    }
+
+    /// Records the minute of a key's use, once a minute, without making the request wait.
+    fn note_use(&self, known: &KnownKey, now_ms: i64) {
+        const MINUTE_MS: i64 = 60_000;
+        let minute_ms = now_ms - now_ms.rem_euclid(MINUTE_MS);
+        if known.is_first_use(minute_ms) {
+            let (pool, id) = (self.pool.clone(), known.id);
+            tokio::spawn(async move {
+                // After a failure, the next read of the key shows that this minute is missing, and it is tried again.
+                if let Err(error) = in_time(keys::note_use(&pool, id, minute_ms)).await {
+                    database::log(&error);
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What a process remembers about users, so that a request needs neither a database round trip nor a slow hash.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use quick_cache::sync::{Cache, PlaceholderGuard};
+use sha2::Sha256;
+
+use super::account::Account;
+use super::password::Password;
+
+/// How long a remembered account or service key is used. With the time that reading takes, it stays below the 5 s within which a deleted
+/// user must be gone everywhere.
+pub(super) const FRESH: Duration = Duration::from_secs(4);
+
+/// The maximum number of accounts, of passwords, and of service keys to remember.
+pub(super) const CAPACITY: usize = 10_000;
+
+/// Recently read accounts, and credentials that were correct.
+pub(super) struct Remembered {
+    accounts: Cache<String, Seen>,
+    /// Counts this process's changes: an account read before a change is not remembered after it.
+    changes: AtomicU64,
+    /// Correct credentials, under a key that dies with the process.
+    verified: Cache<Digest, ()>,
+    key: [u8; 64],
+}
+
+#[derive(Clone)]
+struct Seen {
+    account: Arc<Account>,
+    read_at: Instant,
+}
+
+/// A digest of correct credentials. It is useless for guessing without the process's key, and matches only this hash.
+type Digest = [u8; 32];
+
+/// The number of changes before a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Before(u64);
+
+impl Remembered {
+    pub(super) fn new() -> Self {
+        // The key has the length of the hash's block, so it needs neither padding nor hashing.
+        let key = std::array::from_fn(|_| rand::random());
+        Self { accounts: Cache::new(CAPACITY), changes: AtomicU64::new(0), verified: Cache::new(CAPACITY), key }
+    }
+
+    /// Returns the account of a name, if it was read recently.
+    pub(super) fn account(&self, name_key: &str) -> Option<Arc<Account>> {
+        let seen = self.accounts.get(name_key)?;
+        (seen.read_at.elapsed() < FRESH).then_some(seen.account)
+    }
+
+    /// Returns the number of changes so far. Call it before reading an account.
+    pub(super) fn before(&self) -> Before {
+        Before(self.changes.load(Ordering::SeqCst))
+    }
+
+    /// Remembers an account that was read after `before` at `read_at`.
+    pub(super) fn remember(&self, before: Before, read_at: Instant, account: &Arc<Account>) {
+        let seen = Seen { account: Arc::clone(account), read_at };
+        self.accounts.insert(account.key.clone(), seen);
+        if self.before() != before {
+            self.accounts.remove(&account.key);
+        }
+    }
+
+    /// Forgets an account that this process has changed.
+    pub(super) fn forget(&self, name_key: &str) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.accounts.remove(name_key);
+    }
+
+    /// Returns whether this password is known to be correct for the account's current hash.
+    pub(super) fn is_verified(&self, account: &Account, password: &Password) -> bool {
+        self.verified.get(&self.digest(&account.key, Some(account), password)).is_some()
+    }
+
+    /// Like [`Self::is_verified`], but if it is not known and no other request is checking it, returns the guard to record
+    /// the result with. Names without an account have guards too, so that waiting times do not give them away.
+    pub(super) async fn verify(
+        &self,
+        name_key: &str,
+        account: Option<&Account>,
+        password: &Password,
+    ) -> Result<(), Guard<'_>> {
+        self.verified.get_value_or_guard_async(&self.digest(name_key, account, password)).await.map_err(Guard)
+    }
+
+    fn digest(&self, name_key: &str, account: Option<&Account>, password: &Password) -> Digest {
+        let mut hmac = Hmac::<Sha256>::new(&self.key.into());
+        // No account has the number 0.
+        let (id, hash) = account.map_or((0, ""), |account| (account.id, account.password_hash.as_str()));
+        for part in [name_key.as_bytes(), &id.to_be_bytes(), hash.as_bytes(), password.bytes()] {
+            hmac.update(&part.len().to_be_bytes());
+            hmac.update(part);
+        }
+        hmac.finalize().into_bytes().into()
+    }
+}
+
+/// The right to record a password as correct. If it is dropped unused, it passes to the next waiting request.
+pub(super) struct Guard<'k>(
+    PlaceholderGuard<
+        'k,
+        Digest,
+        (),
+        quick_cache::UnitWeighter,
+        quick_cache::DefaultHashBuilder,
+        quick_cache::sync::DefaultLifecycle<Digest, ()>,
+    >,
+);
+
+impl Guard<'_> {
+    /// Records the password as correct.
+    pub(super) fn note(self) {
+        // Fails only if the entry was evicted in the meantime.
+        let _kept = self.0.insert(());
+    }
+}

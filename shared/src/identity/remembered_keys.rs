@@ -1,0 +1,73 @@
+//! What a process remembers about service keys, so that a request with one needs no database round trip.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
+
+use super::keys::KnownKey;
+use super::remembered::{CAPACITY, FRESH};
+use super::service_key::KeyHash;
+
+/// Keys that were found in the database. Texts that are no keys are not remembered, so guesses displace nothing.
+pub(super) struct RememberedKeys {
+    seen: Cache<KeyHash, Seen>,
+    /// Counts the keys and users that this process has deleted: what was read before a deletion is not used after it.
+    deletions: AtomicU64,
+    /// The right to look up a key that this process has not seen. There is one, so that guesses with correct checksums
+    /// occupy at most one connection.
+    pub(super) turn: Semaphore,
+}
+
+#[derive(Clone)]
+struct Seen {
+    key: Arc<KnownKey>,
+    read: Read,
+}
+
+/// When a key was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Read {
+    at: Instant,
+    deletions: u64,
+}
+
+impl RememberedKeys {
+    pub(super) fn new() -> Self {
+        Self { seen: Cache::new(CAPACITY), deletions: AtomicU64::new(0), turn: Semaphore::new(1) }
+    }
+
+    /// Returns a key that was read recently.
+    pub(super) fn get(&self, hash: &KeyHash) -> Option<Arc<KnownKey>> {
+        let Seen { key, read } = self.seen.get(hash)?;
+        let is_fresh = read.at.elapsed() < FRESH && read.deletions == self.deletions.load(Ordering::SeqCst);
+        is_fresh.then_some(key)
+    }
+
+    /// Returns whether the key was found before, however long ago.
+    pub(super) fn has_seen(&self, hash: &KeyHash) -> bool {
+        self.seen.contains_key(hash)
+    }
+
+    /// Begins a read. Call it before asking the database.
+    pub(super) fn begin_read(&self) -> Read {
+        Read { at: Instant::now(), deletions: self.deletions.load(Ordering::SeqCst) }
+    }
+
+    /// Remembers the result of a read.
+    pub(super) fn note(&self, hash: KeyHash, read: Read, found: Option<&Arc<KnownKey>>) {
+        match found {
+            Some(key) => self.seen.insert(hash, Seen { key: Arc::clone(key), read }),
+            None => {
+                self.seen.remove(&hash);
+            }
+        }
+    }
+
+    /// Makes the process read every key again, because it has deleted a key, or a user with keys.
+    pub(super) fn forget_all(&self) {
+        self.deletions.fetch_add(1, Ordering::SeqCst);
+    }
+}

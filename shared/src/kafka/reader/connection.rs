@@ -1,0 +1,142 @@
+//! One librdkafka consumer that is assigned partitions, and its requests to the cluster. They block.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::{Bounds, ReadError};
+use crate::kafka::{Context, KafkaSettings, ProducerError, admin};
+
+/// The time limit of a request to the cluster, other than a read.
+pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The group's name, without which librdkafka assigns no partition. The group has no members and commits nothing.
+const GROUP: &str = "sluice-reader";
+
+/// For each partition, an offset and the time of the first record from there on; no time if no record follows.
+pub(super) type Heads = BTreeMap<(String, i32), (i64, Option<i64>)>;
+
+/// A client and its context, which librdkafka's hides.
+pub(super) struct ReaderClient {
+    pub(super) consumer: BaseConsumer<Context>,
+    context: Context,
+    /// What [`ReaderClient::ends`] has read.
+    pub(super) heads: RefCell<Heads>,
+}
+
+/// How much a client fetches at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fetches {
+    /// As much as fits: it reads ranges.
+    Ranges,
+    /// Little: the first record of each partition is enough.
+    Heads,
+}
+
+impl ReaderClient {
+    /// Creates a client with this isolation level.
+    pub(super) fn new(settings: &KafkaSettings, isolation: &str, fetches: Fetches) -> Result<Self, ReadError> {
+        let context = settings.context();
+        let mut config = settings.client_config();
+        config
+            .set("group.id", GROUP)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // A range that the log has lost must be noticed, not skipped.
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", isolation)
+            .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", "50")
+            .set("fetch.error.backoff.ms", "100")
+            .set("queued.max.messages.kbytes", "16384");
+        match fetches {
+            Fetches::Ranges => {}
+            Fetches::Heads => {
+                config
+                    .set("queued.min.messages", "1")
+                    .set("queued.max.messages.kbytes", "1024")
+                    .set("fetch.message.max.bytes", "65536");
+            }
+        }
+        let consumer: BaseConsumer<Context> =
+            config.create_with_context(context.clone()).map_err(ProducerError::Settings)?;
+        if context.has_tokens() {
+            // librdkafka requests a token only when it is polled, and the first request to the cluster precedes that.
+            let token = context.token().map_err(|error| ProducerError::Refused(error.to_string()))?;
+            admin::give(consumer.client(), token).map_err(ProducerError::Settings)?;
+        }
+        Ok(Self { consumer, context, heads: RefCell::default() })
+    }
+
+    /// Serves librdkafka's events, such as a request for a new token. No partition is assigned, so no record arrives.
+    pub(super) fn serve(&self) {
+        while self.consumer.poll(Duration::ZERO).is_some() {}
+    }
+
+    /// Adds the cause that the client has recorded to the error of a request.
+    pub(super) fn explain(&self, error: ReadError) -> ReadError {
+        match error {
+            ReadError::Failed(_) => match self.context.refusal() {
+                Some(refusal) => ProducerError::Refused(refusal).into(),
+                None => error,
+            },
+            ReadError::Unconnected(_) | ReadError::UnknownPartition { .. } | ReadError::Forbidden(_) => error,
+        }
+    }
+
+    /// Returns a partition's bounds.
+    pub(super) fn bounds(&self, topic: &str, partition: i32) -> Result<Bounds, ReadError> {
+        let bounds = self.consumer.fetch_watermarks(topic, partition, QUESTION_TIMEOUT);
+        let (start, end) = bounds.map_err(|error| read_error(error, topic, partition))?;
+        Ok(Bounds { start, end })
+    }
+
+    /// Returns the offset of the first record that is not older than a time.
+    pub(super) fn offset_at_time(
+        &self,
+        topic: &str,
+        partition: i32,
+        timestamp_ms: i64,
+    ) -> Result<Option<i64>, ReadError> {
+        let failed = |error| read_error(error, topic, partition);
+        let mut times = TopicPartitionList::new();
+        times.add_partition_offset(topic, partition, Offset::Offset(timestamp_ms)).map_err(failed)?;
+        let offsets = self.consumer.offsets_for_times(times, QUESTION_TIMEOUT).map_err(failed)?;
+        let Some(found) = offsets.find_partition(topic, partition) else { return Ok(None) };
+        found.error().map_err(failed)?;
+        Ok(match found.offset() {
+            Offset::Offset(offset) => Some(offset),
+            // librdkafka reports `End` if there is no such record.
+            Offset::End | Offset::Beginning | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => None,
+        })
+    }
+
+    /// Returns a topic's number of partitions.
+    pub(super) fn partitions(&self, topic: &str) -> Result<Option<i32>, ReadError> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), QUESTION_TIMEOUT);
+        let metadata = metadata.map_err(|error| read_error(error, topic, 0))?;
+        let found = metadata.topics().first().filter(|topic| topic.error().is_none());
+        Ok(found.and_then(|topic| i32::try_from(topic.partitions().len()).ok()).filter(|count| *count > 0))
+    }
+}
+
+/// Converts an error of librdkafka.
+pub(super) fn read_error(error: KafkaError, topic: &str, partition: i32) -> ReadError {
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownPartition,
+        ) => ReadError::UnknownPartition { topic: topic.to_owned(), partition },
+        Some(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed,
+        ) => ReadError::Forbidden(error),
+        _ => ReadError::Failed(error),
+    }
+}

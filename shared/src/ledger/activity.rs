@@ -1,0 +1,362 @@
+//! Table `activity`: what landed of each partition, minute by minute, and where its log ended.
+//!
+//! The landing transaction counts, so the sums equal what the other tables say. The latest minute of a partition is kept in
+//! its watermark; the view `minutes` has all. Minutes and lags are by the database's clock.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{Connection as _, PgConnection, Postgres, Row as _};
+
+use super::POSTGRESQL;
+use super::records::LogPosition;
+
+/// What became of records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// They were written.
+    pub written: i64,
+    /// They repeated an event.
+    pub duplicates: i64,
+    /// Their rows had a higher version.
+    pub superseded: i64,
+    /// They began to wait for their parent.
+    pub waiting: i64,
+    /// They no longer wait, and are also counted under what became of them.
+    pub released: i64,
+    /// They became dead letters.
+    pub rejected: i64,
+    /// They had no value.
+    pub tombstones: i64,
+    /// They were replays of dead letters, and are also counted under what became of them.
+    pub replays: i64,
+}
+
+impl Counts {
+    fn add(&mut self, other: Self) {
+        let Self { written, duplicates, superseded, waiting, released, rejected, tombstones, replays } = other;
+        self.written += written;
+        self.duplicates += duplicates;
+        self.superseded += superseded;
+        self.waiting += waiting;
+        self.released += released;
+        self.rejected += rejected;
+        self.tombstones += tombstones;
+        self.replays += replays;
+    }
+}
+
+/// What a transaction landed of one incarnation of a partition's log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Landed {
+    topic: String,
+    partition: i32,
+    incarnation: i32,
+    /// What became of the records.
+    pub counts: Counts,
+    /// The time of the oldest new record, milliseconds since the Unix epoch.
+    pub oldest_ms: Option<i64>,
+    /// The highest offset of the new records.
+    pub last_offset: Option<i64>,
+    /// Where the log ends at least.
+    pub end_offset: Option<i64>,
+}
+
+/// What a transaction landed, by incarnation of a partition's log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Activity(Vec<Landed>);
+
+impl Activity {
+    /// Returns what landed of the log that this record belongs to, for the caller to update.
+    pub fn of_log(&mut self, position: LogPosition<'_>) -> &mut Landed {
+        let LogPosition { topic, partition, incarnation, offset: _ } = position;
+        let is_it = |landed: &Landed| {
+            landed.partition == partition && landed.incarnation == incarnation && landed.topic == topic
+        };
+        // A batch has few partitions, and its records are sorted by them.
+        let index = self.0.iter().rposition(is_it).unwrap_or_else(|| {
+            self.0.push(Landed { topic: topic.to_owned(), partition, incarnation, ..Landed::default() });
+            self.0.len() - 1
+        });
+        &mut self.0[index]
+    }
+
+    /// Returns the counts of the log that this record belongs to, for the caller to update.
+    pub fn counts(&mut self, position: LogPosition<'_>) -> &mut Counts {
+        &mut self.of_log(position).counts
+    }
+
+    /// Adds the counts of others.
+    pub fn add(&mut self, other: &Self) {
+        for landed in &other.0 {
+            let Landed { topic, partition, incarnation, counts, .. } = landed;
+            let (partition, incarnation) = (*partition, *incarnation);
+            self.counts(LogPosition { topic, partition, incarnation, offset: 0 }).add(*counts);
+        }
+    }
+
+    /// Splits off what landed of other logs than these.
+    pub(super) fn split_off(self, is_one: impl Fn(LogPosition<'_>) -> bool) -> (Self, Self) {
+        let (these, others) = self.0.into_iter().partition(|landed| {
+            let Landed { topic, partition, incarnation, .. } = landed;
+            is_one(LogPosition { topic, partition: *partition, incarnation: *incarnation, offset: 0 })
+        });
+        (Self(these), Self(others))
+    }
+
+    /// Returns the sum of all counts.
+    pub fn sum(&self) -> Counts {
+        let mut sum = Counts::default();
+        self.0.iter().for_each(|landed| sum.add(landed.counts));
+        sum
+    }
+}
+
+/// The columns that [`bind`] binds.
+pub(super) const COLUMNS: &str = r#"topic, "partition", incarnation, written, duplicates, superseded, waiting, released,
+    rejected, tombstones, replays, oldest_ms, last_offset, end_offset"#;
+/// The minute in which a transaction counts: that in which it began.
+pub(super) const MINUTE: &str = "date_trunc('minute', now(), 'UTC')";
+/// The lag of a record of `oldest_ms`, null without one. A producer's clock may be ahead of the database's.
+pub(super) const LAG_MS: &str = "case when oldest_ms is not null
+    then greatest((extract(epoch from clock_timestamp()) * 1000)::bigint - oldest_ms, 0) end";
+
+/// Returns the parameters that [`bind`] binds, as arguments of `unnest`. The first is number `first`.
+pub(super) fn arrays(first: usize) -> String {
+    let types = ["text", "integer", "integer"].into_iter().chain(["bigint"; 11]);
+    let arrays: Vec<String> = types.zip(first..).map(|(of, number)| format!("${number}::{of}[]")).collect();
+    arrays.join(", ")
+}
+
+/// Binds an activity: one array per column.
+pub(super) fn bind<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    activity: &'q Activity,
+) -> Query<'q, Postgres, PgArguments> {
+    let landed = || activity.0.iter();
+    let counts = |count: fn(&Counts) -> i64| landed().map(|one| count(&one.counts)).collect::<Vec<_>>();
+    query
+        .bind(landed().map(|one| one.topic.as_str()).collect::<Vec<_>>())
+        .bind(landed().map(|one| one.partition).collect::<Vec<_>>())
+        .bind(landed().map(|one| one.incarnation).collect::<Vec<_>>())
+        .bind(counts(|counts| counts.written))
+        .bind(counts(|counts| counts.duplicates))
+        .bind(counts(|counts| counts.superseded))
+        .bind(counts(|counts| counts.waiting))
+        .bind(counts(|counts| counts.released))
+        .bind(counts(|counts| counts.rejected))
+        .bind(counts(|counts| counts.tombstones))
+        .bind(counts(|counts| counts.replays))
+        .bind(landed().map(|one| one.oldest_ms).collect::<Vec<_>>())
+        .bind(landed().map(|one| one.last_offset).collect::<Vec<_>>())
+        .bind(landed().map(|one| one.end_offset).collect::<Vec<_>>())
+}
+
+/// Returns the statement that adds a relation with the table's columns, except for `destination`, to the table.
+///
+/// Two transactions may release waiting events of one partition, whose watermark neither has locked. The rows are locked
+/// in sorted order, so that they wait for each other only in turn.
+pub(super) fn note_from(relation: &str) -> String {
+    format!(
+        r#"
+        insert into sluice.activity as a
+            (topic, "partition", incarnation, minute, written, duplicates, superseded, waiting, released, rejected,
+             tombstones, replays, max_lag_ms, last_offset, end_offset)
+        select topic, "partition", incarnation, minute, written, duplicates, superseded, waiting, released, rejected,
+               tombstones, replays, max_lag_ms, last_offset, end_offset
+        from {relation}
+        order by topic collate "C", "partition", incarnation
+        on conflict (destination, topic, "partition", incarnation, minute) do update
+        set written = a.written + excluded.written, duplicates = a.duplicates + excluded.duplicates,
+            superseded = a.superseded + excluded.superseded, waiting = a.waiting + excluded.waiting,
+            released = a.released + excluded.released, rejected = a.rejected + excluded.rejected,
+            tombstones = a.tombstones + excluded.tombstones, replays = a.replays + excluded.replays,
+            max_lag_ms = greatest(a.max_lag_ms, excluded.max_lag_ms),
+            last_offset = greatest(a.last_offset, excluded.last_offset),
+            end_offset = greatest(a.end_offset, excluded.end_offset)"#
+    )
+}
+
+/// Adds what landed to the present minute.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub(super) async fn note(connection: &mut PgConnection, activity: &Activity) -> Result<(), sqlx::Error> {
+    static NOTE: LazyLock<String> = LazyLock::new(|| {
+        let arrays = arrays(1);
+        note_from(&format!(
+            "(select *, {MINUTE} as minute, {LAG_MS} as max_lag_ms from unnest({arrays}) as n ({COLUMNS})) as landed"
+        ))
+    });
+    if activity.0.is_empty() {
+        return Ok(());
+    }
+    bind(sqlx::query(&NOTE), activity).execute(connection).await?;
+    Ok(())
+}
+
+/// Where a partition's log ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The incarnation of its log.
+    pub incarnation: i32,
+    /// The offset that the next record gets.
+    pub end_offset: i64,
+}
+
+/// Notes where logs end, if they have grown since that was last known.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn note_ends(connection: &mut PgConnection, ends: &[End]) -> Result<(), sqlx::Error> {
+    // If the log has been recreated since it was asked, its end says nothing about the incarnation before.
+    static NOTE: LazyLock<String> = LazyLock::new(|| {
+        note_from(&format!(
+            r#"(
+            select {MINUTE} as minute, e.topic, e."partition", e.incarnation, 0 as written, 0 as duplicates, 0 as superseded, 0 as waiting,
+                   0 as released, 0 as rejected, 0 as tombstones, 0 as replays, null::bigint as max_lag_ms,
+                   null::bigint as last_offset, e.end_offset
+            from unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[])
+                as e (topic, "partition", incarnation, end_offset)
+            left join sluice.watermarks w
+                on w.topic = e.topic and w."partition" = e."partition" and w.destination = 'postgresql'
+            left join lateral (
+                select k.end_offset from sluice.activity k
+                where k.destination = 'postgresql' and k.topic = e.topic and k."partition" = e."partition"
+                      and k.incarnation = e.incarnation and k.end_offset is not null
+                order by k.minute desc limit 1
+            ) known on true
+            where e.incarnation = coalesce(w.incarnation, 1)
+                  and e.end_offset > coalesce(greatest(known.end_offset, w.next_offset), 0)
+            ) as grown"#,
+        ))
+    });
+    if ends.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(&NOTE)
+        .bind(ends.iter().map(|end| end.topic.as_str()).collect::<Vec<_>>())
+        .bind(ends.iter().map(|end| end.partition).collect::<Vec<_>>())
+        .bind(ends.iter().map(|end| end.incarnation).collect::<Vec<_>>())
+        .bind(ends.iter().map(|end| end.end_offset).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Deletes minutes that are older than 35 days, except for the last that knows where a log ended: the next one is counted
+/// from it.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn forget(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    const DELETE: &str = r#"
+        delete from sluice.activity a
+        where a.minute < now() - interval '35 days'
+              and (exists (
+                  select from sluice.activity n
+                  where n.destination = a.destination and n.topic = a.topic and n."partition" = a."partition"
+                        and (n.incarnation, n.minute) > (a.incarnation, a.minute) and n.end_offset is not null
+              ) or exists (
+                  select from sluice.watermarks w
+                  where w.destination = a.destination and w.topic = a.topic and w."partition" = a."partition"
+                        and (w.incarnation > a.incarnation or w.next_offset >= coalesce(a.end_offset, 0))
+              ))"#;
+    sqlx::query(DELETE).execute(connection).await?;
+    Ok(())
+}
+
+/// What happened to a topic in one minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Minute {
+    /// When it began, milliseconds since the Unix epoch.
+    pub began_ms: i64,
+    /// By how much the ends of its logs moved.
+    pub accepted: i64,
+    /// What became of the records that landed.
+    pub counts: Counts,
+    /// The longest time from a record's timestamp to its landing, milliseconds. None if no new record landed.
+    pub max_lag_ms: Option<i64>,
+}
+
+/// Reads the last minutes, up to the present one, by topic and oldest first; those in which nothing happened are missing.
+/// `ends` says where logs end now, by topic and partition.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn read(
+    connection: &mut PgConnection,
+    minutes: i32,
+    ends: impl IntoIterator<Item = (&str, i32, i64)>,
+) -> Result<BTreeMap<String, Vec<Minute>>, sqlx::Error> {
+    // What lands in between would be counted twice, or not at all.
+    let mut snapshot = connection.begin_with("begin isolation level repeatable read read only").await?;
+    let mut by_topic: BTreeMap<String, Vec<Minute>> = BTreeMap::new();
+    let rows = sqlx::query(include_str!("activity_minutes.sql")).bind(minutes).bind(POSTGRESQL);
+    for row in rows.fetch_all(&mut *snapshot).await? {
+        by_topic.entry(row.try_get("topic")?).or_default().push(minute(&row)?);
+    }
+    let (present_ms, grown) = grown(&mut snapshot, ends).await?;
+    snapshot.commit().await?;
+    for (topic, accepted) in grown {
+        let of_topic = by_topic.entry(topic).or_default();
+        match of_topic.last_mut().filter(|last| last.began_ms >= present_ms) {
+            Some(last) => last.accepted += accepted,
+            None => of_topic.push(Minute { began_ms: present_ms, accepted, ..Minute::default() }),
+        }
+    }
+    Ok(by_topic)
+}
+
+/// Returns when the present minute began, and by how much topics' logs have grown since their ends were last noted.
+async fn grown(
+    connection: &mut PgConnection,
+    ends: impl IntoIterator<Item = (&str, i32, i64)>,
+) -> Result<(i64, Vec<(String, i64)>), sqlx::Error> {
+    const PRESENT: &str = "select (extract(epoch from date_trunc('minute', clock_timestamp(), 'UTC')) * 1000)::bigint";
+    const GROWN: &str = r#"
+        select e.topic, sum(e.end_offset - coalesce(greatest(known.end_offset, w.next_offset), 0))::bigint
+        from unnest($1::text[], $2::integer[], $3::bigint[]) as e (topic, "partition", end_offset)
+        left join sluice.watermarks w on w.topic = e.topic and w."partition" = e."partition" and w.destination = $4
+        left join lateral (
+            select k.end_offset from sluice.activity k
+            where k.destination = $4 and k.topic = e.topic and k."partition" = e."partition"
+                  and k.incarnation = coalesce(w.incarnation, 1) and k.end_offset is not null
+            order by k.minute desc limit 1
+        ) known on true
+        where e.end_offset > coalesce(greatest(known.end_offset, w.next_offset), 0)
+        group by e.topic"#;
+    let present_ms = sqlx::query_scalar(PRESENT).fetch_one(&mut *connection).await?;
+    let (mut topics, mut partitions, mut offsets) = (Vec::new(), Vec::new(), Vec::new());
+    for (topic, partition, end_offset) in ends {
+        topics.push(topic);
+        partitions.push(partition);
+        offsets.push(end_offset);
+    }
+    let query = sqlx::query_as(GROWN).bind(topics).bind(partitions).bind(offsets).bind(POSTGRESQL);
+    Ok((present_ms, query.fetch_all(connection).await?))
+}
+
+fn minute(row: &PgRow) -> Result<Minute, sqlx::Error> {
+    Ok(Minute {
+        began_ms: row.try_get("began_ms")?,
+        accepted: row.try_get("accepted")?,
+        counts: Counts {
+            written: row.try_get("written")?,
+            duplicates: row.try_get("duplicates")?,
+            superseded: row.try_get("superseded")?,
+            waiting: row.try_get("waiting")?,
+            released: row.try_get("released")?,
+            rejected: row.try_get("rejected")?,
+            tombstones: row.try_get("tombstones")?,
+            replays: row.try_get("replays")?,
+        },
+        max_lag_ms: row.try_get("max_lag_ms")?,
+    })
+}

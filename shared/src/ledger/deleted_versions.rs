@@ -1,0 +1,56 @@
+//! Table `deleted_versions`: versions that outlive their deleted rows, so that an older event that is replayed after the
+//! deletion does not bring a row back.
+//!
+//! Finding and remembering them are parts of statements that landing executes anyway, so they cost no round trip.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::record::event_id::hash;
+
+/// Returns the hashes by which the table identifies entities' keys.
+pub fn hashes<'k>(keys: impl Iterator<Item = &'k str>) -> Vec<Uuid> {
+    keys.map(|key| hash(&[key.as_bytes()])).collect()
+}
+
+/// Returns a query for the versions of some keys. Its columns are `position`, the key's number from 1, and `version`,
+/// the bytes that PostgreSQL sends for a value of that type. Its parameters, from number `first` on, are the stream,
+/// the version's type and the keys' hashes.
+pub fn find(first: usize) -> String {
+    format!(
+        "select k.position, d.version
+         from unnest(${}::uuid[]) with ordinality as k (key_hash, position)
+         join sluice.deleted_versions d
+           on d.stream = ${first} and d.version_type = ${} and d.key_hash = k.key_hash",
+        first + 2,
+        first + 1,
+    )
+}
+
+/// Returns a statement that remembers versions. Its parameters, from number `first` on, are the stream, the versions'
+/// type, the keys' hashes, the versions and the time.
+pub fn remember(first: usize) -> String {
+    format!(
+        "insert into sluice.deleted_versions (stream, version_type, key_hash, version, deleted_at_ms)
+         select ${first}, ${}, d.key_hash, d.version, ${}::bigint
+         from unnest(${}::uuid[], ${}::bytea[]) as d (key_hash, version)
+         on conflict (stream, key_hash) do update
+         set version_type = excluded.version_type, version = excluded.version, deleted_at_ms = excluded.deleted_at_ms",
+        first + 1,
+        first + 4,
+        first + 2,
+        first + 3,
+    )
+}
+
+/// Forgets the versions of rows that were deleted before `before_ms`.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn forget(connection: &mut PgConnection, before_ms: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from sluice.deleted_versions where deleted_at_ms < $1")
+        .bind(before_ms)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Which dead letters an operator means. Lists, groups, counts, discards and replays all take the same filter.
+
+use jiff::Timestamp;
+use sqlx::{Postgres, QueryBuilder};
+
+/// What has become of a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LetterStatus {
+    /// It needs an operator.
+    #[default]
+    Open,
+    /// It was put back on its topic.
+    Replayed,
+    /// An operator has set it aside.
+    Discarded,
+    /// Its key, headers and payload were erased after the time that letters are kept.
+    Expired,
+}
+
+impl LetterStatus {
+    const ALL: [Self; 4] = [Self::Open, Self::Replayed, Self::Discarded, Self::Expired];
+
+    /// Returns its name in the table and in requests.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Replayed => "replayed",
+            Self::Discarded => "discarded",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Returns the status of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+}
+
+/// What stands in the name of a group for quoted values and numbers.
+const PLACEHOLDER: char = '…';
+
+/// Conditions that all have to hold. Without any, every open letter matches.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// The letter's status.
+    pub status: LetterStatus,
+    /// The topics of the letter's record: all of these, so with two different ones nothing matches.
+    pub topics: Vec<String>,
+    /// The error code.
+    pub error_code: Option<String>,
+    /// The reason, or the name of its group.
+    pub reason: Option<String>,
+    /// A text that payload or reason contains.
+    pub contains: Option<String>,
+    /// The earliest time at which the event became a dead letter.
+    pub since: Option<Timestamp>,
+    /// The time before which it did.
+    pub until: Option<Timestamp>,
+    /// The letters' ids.
+    pub ids: Option<Vec<i64>>,
+}
+
+impl Filter {
+    /// Returns whether the counts by status, topic, code and reason say how many letters match.
+    pub(super) fn is_counted(&self) -> bool {
+        let Self { status: _, topics: _, error_code: _, reason: _, contains, since, until, ids } = self;
+        contains.is_none() && since.is_none() && until.is_none() && ids.is_none()
+    }
+
+    /// Appends the condition on the columns of the counts, with `where`.
+    pub(super) fn push_where_counted<'f>(&'f self, query: &mut QueryBuilder<'f, Postgres>) {
+        self.push_shared(query);
+        if let Some(reason) = &self.reason {
+            query.push(" and ").push_bind(reason).push(" in (reason, sluice.reason_pattern(reason))");
+        }
+    }
+
+    /// Appends the condition on the columns that letters and counts share, with `where`.
+    fn push_shared<'f>(&'f self, query: &mut QueryBuilder<'f, Postgres>) {
+        // The status is part of the text, so that PostgreSQL plans for it.
+        query.push(" where status = '").push(self.status.name()).push("'");
+        for topic in &self.topics {
+            query.push(" and topic = ").push_bind(topic);
+        }
+        if let Some(code) = &self.error_code {
+            query.push(" and error_code = ").push_bind(code);
+        }
+    }
+
+    /// Appends the condition on a letter's columns, with `where`.
+    pub(super) fn push_where<'f>(&'f self, query: &mut QueryBuilder<'f, Postgres>) {
+        self.push_shared(query);
+        if let Some(reason) = &self.reason {
+            if reason.contains(PLACEHOLDER) {
+                query.push(" and pattern_hash = hashtextextended(sluice.reason_pattern(").push_bind(reason);
+                // The name of a group is its own pattern. Any other reason selects itself.
+                query.push("), 0) and (reason = ").push_bind(reason).push(" or ").push_bind(reason);
+                query.push(" = sluice.reason_pattern(").push_bind(reason).push("))");
+            } else {
+                query.push(" and reason_hash = hashtextextended(").push_bind(reason).push(", 0)");
+                query.push(" and reason = ").push_bind(reason);
+            }
+        }
+        if let Some(text) = &self.contains {
+            query.push(" and (position(").push_bind(text.as_bytes()).push(" in payload) > 0 or position(");
+            query.push_bind(text).push(" in reason) > 0)");
+        }
+        if let Some(since) = self.since {
+            push_time(query.push(" and created_at >= "), since.as_microsecond());
+        }
+        if let Some(until) = self.until {
+            push_time(query.push(" and created_at < "), until.as_microsecond());
+        }
+        if let Some(ids) = &self.ids {
+            query.push(" and id = any(").push_bind(ids).push(")");
+        }
+    }
+}
+
+/// Appends a time, given in microseconds since the Unix epoch.
+pub(super) fn push_time(query: &mut QueryBuilder<'_, Postgres>, unix_us: i64) {
+    query.push("(timestamptz 'epoch' + ").push_bind(unix_us).push(" * interval '1 microsecond')");
+}

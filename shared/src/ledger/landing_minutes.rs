@@ -1,0 +1,43 @@
+//! When records landed, exact to the minute: from the minutes that `activity` and `watermarks` keep.
+
+use sqlx::PgExecutor;
+
+use super::POSTGRESQL;
+
+/// How long `activity` keeps a minute, in days.
+const KEPT_DAYS: i32 = 35;
+
+/// Returns the beginning of the minute in which each of a topic's records landed, in milliseconds since the Unix epoch.
+/// Records are given as partition, offset and time. `None`: the record has not landed, its minute is no longer kept, or
+/// records of its minute waited for their parents, so that it may have landed later.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn find(
+    executor: impl PgExecutor<'_>,
+    topic: &str,
+    records: &[(i32, i64, i64)],
+) -> Result<Vec<Option<i64>>, sqlx::Error> {
+    // Offsets of a topic that was recreated are those of its latest incarnation, as far as Kafka still has them.
+    const SELECT: &str = r#"
+        select (extract(epoch from m.minute) * 1000)::bigint
+        from unnest($2::integer[], $3::bigint[], $4::bigint[])
+             with ordinality as r ("partition", "offset", time_ms, position)
+        left join lateral (
+            select minute, waiting from sluice.minutes
+            where destination = $5 and topic = $1 and "partition" = r."partition" and last_offset >= r."offset"
+            order by incarnation desc, minute, waiting desc
+            limit 1
+        ) m on m.waiting = 0 and to_timestamp(r.time_ms / 1000.0) > now() - make_interval(days => $6)
+        order by r.position"#;
+    let column = |of: fn(&(i32, i64, i64)) -> i64| records.iter().map(of).collect::<Vec<_>>();
+    sqlx::query_scalar(SELECT)
+        .bind(topic)
+        .bind(records.iter().map(|record| record.0).collect::<Vec<_>>())
+        .bind(column(|record| record.1))
+        .bind(column(|record| record.2))
+        .bind(POSTGRESQL)
+        .bind(KEPT_DAYS)
+        .fetch_all(executor)
+        .await
+}

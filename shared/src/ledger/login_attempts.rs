@@ -1,0 +1,18 @@
+//! Table `login_attempts`: attempts to log in. The stream `login` lands in it; this file deletes what is older than its
+//! retention.
+
+use sqlx::PgConnection;
+
+/// Deletes at most `limit` attempts that are older than `days` days, the oldest first. Returns how many.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn forget(connection: &mut PgConnection, days: i32, limit: i64) -> Result<u64, sqlx::Error> {
+    // Attempts have no key.
+    const DELETE: &str = "
+        delete from sluice.login_attempts
+        where ctid = any (array(
+            select ctid from sluice.login_attempts where at < now() - make_interval(days => $1) order by at limit $2
+        ))";
+    Ok(sqlx::query(DELETE).bind(days).bind(limit).execute(connection).await?.rows_affected())
+}

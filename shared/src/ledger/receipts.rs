@@ -1,0 +1,322 @@
+//! Receipts: a receipt's status is derived from its partition's watermark and the tables of exceptions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgRow;
+use sqlx::{PgExecutor, Row as _};
+
+use super::gaps::Cause;
+use super::{Rejection, dead_letters};
+use crate::kafka::reader::{Chunk, Limits, Reader};
+use crate::record::place::Place;
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Not decided yet.
+    Pending,
+    /// Its parent is not there yet.
+    Waiting {
+        /// Since when, milliseconds since the Unix epoch.
+        since_ms: i64,
+    },
+    /// It is in its table.
+    Written,
+    /// It repeats an event that has landed already.
+    Duplicate,
+    /// It changed nothing, because its row already had a higher version.
+    Superseded,
+    /// It is in the dead letters, or repeats an event that is.
+    Rejected(Rejection),
+    /// It was rejected, and its dead letter was replayed.
+    Replayed {
+        /// Why it was rejected.
+        rejection: Rejection,
+        /// Where the replay lies.
+        replay: Place,
+    },
+    /// Kafka no longer had it when it was due.
+    Lost {
+        /// Why, as far as it is known.
+        reason: String,
+    },
+}
+
+/// The outcome's name, as receipts show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Not decided yet.
+    Pending,
+    /// Its parent is not there yet.
+    Waiting,
+    /// It is in its table.
+    Written,
+    /// It repeats an event that has landed already.
+    Duplicate,
+    /// It changed nothing, because its row already had a higher version.
+    Superseded,
+    /// It is in the dead letters, or repeats an event that is.
+    Rejected,
+    /// Kafka no longer had it when it was due.
+    Lost,
+}
+
+impl Outcome {
+    /// Its name.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Pending => Status::Pending,
+            Self::Waiting { .. } => Status::Waiting,
+            Self::Written => Status::Written,
+            Self::Duplicate => Status::Duplicate,
+            Self::Superseded => Status::Superseded,
+            Self::Rejected(_) | Self::Replayed { .. } => Status::Rejected,
+            Self::Lost { .. } => Status::Lost,
+        }
+    }
+}
+
+/// Looks up the outcomes of one topic's records, given as partition and offset, in their order.
+///
+/// An offset that a topic had before it was recreated is looked up in the present topic. The few records that the
+/// ledger cannot tell from lost ones are looked up in Kafka; without a reader they count as lost.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn look_up(
+    executor: impl PgExecutor<'_> + Copy,
+    reader: Option<&dyn Reader>,
+    topic: &str,
+    records: &[(i32, i64)],
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let found = look_through(executor, topic, records, None).await?;
+    Ok(decide(reader, topic, records, found).await)
+}
+
+/// As [`look_up`], of records that were just sent, given as partition, offset and record time in milliseconds since
+/// the Unix epoch.
+///
+/// A record that is newer than all that was applied is not applied, whatever its offset: its partition's offsets have
+/// restarted, and the watermark does not show it yet.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn look_up_sent(
+    executor: impl PgExecutor<'_> + Copy,
+    reader: Option<&dyn Reader>,
+    topic: &str,
+    records: &[(i32, i64, i64)],
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let places: Vec<(i32, i64)> = records.iter().map(|record| (record.0, record.1)).collect();
+    let times_ms = records.iter().map(|record| record.2).collect();
+    let found = look_through(executor, topic, &places, Some(times_ms)).await?;
+    Ok(decide(reader, topic, &places, found).await)
+}
+
+/// What the ledger says of a record.
+enum Found {
+    /// This became of it.
+    Certain(Outcome),
+    /// This became of it if Kafka had it when it was due.
+    Unless(Outcome, Cause),
+    /// It repeats the event at this place.
+    Repeats(Place),
+}
+
+/// How many steps a chain of repeats or replays is followed: more than any has.
+const LONGEST_CHAIN: usize = 100;
+
+/// Follows replays until one that was not replayed in turn. Returns the place and the outcome of each end, in the order of
+/// `places`.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn follow_replays(
+    executor: impl PgExecutor<'_> + Copy,
+    reader: Option<&dyn Reader>,
+    places: Vec<Place>,
+) -> Result<Vec<(Place, Outcome)>, sqlx::Error> {
+    let mut ends: Vec<(Place, Outcome)> = places.into_iter().map(|place| (place, Outcome::Pending)).collect();
+    let mut open: Vec<usize> = (0..ends.len()).collect();
+    for _ in 0..LONGEST_CHAIN {
+        let mut by_topic: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for index in open.drain(..) {
+            by_topic.entry(ends[index].0.topic.clone()).or_default().push(index);
+        }
+        for (topic, indexes) in by_topic {
+            let sent = |&index: &usize| {
+                let Place { partition, offset, timestamp_ms, .. } = ends[index].0;
+                (partition, offset, timestamp_ms)
+            };
+            let records: Vec<_> = indexes.iter().map(sent).collect();
+            let outcomes = look_up_sent(executor, reader, &topic, &records).await?;
+            for (index, outcome) in indexes.into_iter().zip(outcomes) {
+                if let Outcome::Replayed { replay, .. } = &outcome {
+                    ends[index].0 = replay.clone();
+                    open.push(index);
+                }
+                ends[index].1 = outcome;
+            }
+        }
+        if open.is_empty() {
+            break;
+        }
+    }
+    Ok(ends)
+}
+
+/// As [`look`]. A repeat of an event at a place shares its outcome; of a decided event that was not rejected it is a
+/// duplicate.
+async fn look_through(
+    executor: impl PgExecutor<'_> + Copy,
+    topic: &str,
+    records: &[(i32, i64)],
+    times_ms: Option<Vec<i64>>,
+) -> Result<Vec<Found>, sqlx::Error> {
+    let mut found = look(executor, topic, records, times_ms).await?;
+    for _ in 0..LONGEST_CHAIN {
+        let repeats: Vec<(usize, &Place)> = found
+            .iter()
+            .enumerate()
+            .filter_map(|(index, found)| match found {
+                Found::Repeats(place) => Some((index, place)),
+                Found::Certain(_) | Found::Unless(..) => None,
+            })
+            .collect();
+        if repeats.is_empty() {
+            break;
+        }
+        let places: Vec<_> = repeats.iter().map(|(_, place)| (place.partition, place.offset)).collect();
+        let times_ms = repeats.iter().map(|(_, place)| place.timestamp_ms).collect();
+        let indexes: Vec<usize> = repeats.into_iter().map(|(index, _)| index).collect();
+        for (index, repeated) in indexes.into_iter().zip(look(executor, topic, &places, Some(times_ms)).await?) {
+            found[index] = match repeated {
+                Found::Certain(Outcome::Written | Outcome::Superseded) => Found::Certain(Outcome::Duplicate),
+                Found::Unless(Outcome::Written, cause) => Found::Unless(Outcome::Duplicate, cause),
+                other @ (Found::Certain(_) | Found::Unless(..) | Found::Repeats(_)) => other,
+            };
+        }
+    }
+    Ok(found)
+}
+
+async fn look(
+    executor: impl PgExecutor<'_>,
+    topic: &str,
+    records: &[(i32, i64)],
+    times_ms: Option<Vec<i64>>,
+) -> Result<Vec<Found>, sqlx::Error> {
+    const SELECT: &str = include_str!("receipts.sql");
+    let (partitions, offsets): (Vec<i32>, Vec<i64>) = records.iter().copied().unzip();
+    sqlx::query(SELECT)
+        .bind(topic)
+        .bind(partitions)
+        .bind(offsets)
+        .bind(times_ms)
+        .try_map(|row| read(&row))
+        .fetch_all(executor)
+        .await
+}
+
+fn read(row: &PgRow) -> Result<Found, sqlx::Error> {
+    let cause = |name: Option<String>| name.map(|name| Cause::from_name(&name).unwrap_or(Cause::Unknown));
+    let reason: Option<String> = row.try_get("reason")?;
+    let since_ms: Option<i64> = row.try_get("since_ms")?;
+    let outcome = if !row.try_get::<bool, _>("applied")? {
+        return Ok(Found::Certain(Outcome::Pending));
+    } else if let Some(cause) = cause(row.try_get("gap")?) {
+        return Ok(Found::Certain(Outcome::Lost { reason: cause.reason().to_owned() }));
+    } else if let Some(reason) = reason {
+        let rejection = Rejection::new(row.try_get::<String, _>("error_code")?, reason);
+        return Ok(Found::Certain(match dead_letters::replayed_as(row)? {
+            Some(replay) => Outcome::Replayed { rejection, replay },
+            None => Outcome::Rejected(rejection),
+        }));
+    } else if let Some(since_ms) = since_ms {
+        return Ok(Found::Certain(Outcome::Waiting { since_ms }));
+    } else if row.try_get("duplicate")? {
+        let place = repeated(row)?;
+        return Ok(place.map_or(Found::Certain(Outcome::Duplicate), Found::Repeats));
+    } else if row.try_get("superseded")? {
+        return Ok(Found::Certain(Outcome::Superseded));
+    } else {
+        Outcome::Written
+    };
+    Ok(match cause(row.try_get("merged_gap")?) {
+        Some(cause) => Found::Unless(outcome, cause),
+        None => Found::Certain(outcome),
+    })
+}
+
+/// The place of the event that a duplicate repeats, where it is known by its place.
+fn repeated(row: &PgRow) -> Result<Option<Place>, sqlx::Error> {
+    let (partition, offset) = (row.try_get("of_partition")?, row.try_get("of_offset")?);
+    let (Some(partition), Some(offset)) = (partition, offset) else { return Ok(None) };
+    let (topic, timestamp_ms) = (row.try_get("topic")?, row.try_get("of_timestamp_ms")?);
+    Ok(Some(Place { topic, partition, offset, timestamp_ms }))
+}
+
+/// Decides about records within merged gaps. A record that Kafka still has was there when it was due.
+async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)], found: Vec<Found>) -> Vec<Outcome> {
+    let mut uncertain: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
+    for ((partition, offset), found) in records.iter().zip(&found) {
+        if matches!(found, Found::Unless(..)) {
+            let range = uncertain.entry(*partition).or_insert((*offset, *offset));
+            *range = (range.0.min(*offset), range.1.max(*offset));
+        }
+    }
+    let mut chunks = BTreeMap::new();
+    if let Some(reader) = reader {
+        for (partition, (first, last)) in uncertain {
+            match reader.read(topic, partition, first, last + 1, MERGED_GAP_LIMITS).await {
+                Ok(chunk) => {
+                    chunks.insert(partition, chunk);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, topic, partition, "records within a merged gap were not looked up")
+                }
+            }
+        }
+    }
+    let outcomes = records.iter().zip(found).map(|((partition, offset), found)| match found {
+        Found::Certain(outcome) => outcome,
+        // A chain that is longer than any can be.
+        Found::Repeats(_) => Outcome::Pending,
+        Found::Unless(outcome, cause) => decide_one(chunks.get(partition), *offset, outcome, cause),
+    });
+    outcomes.collect()
+}
+
+/// How much of Kafka one look-up reads, per partition.
+const MERGED_GAP_LIMITS: Limits =
+    Limits { max_records: 20_000, max_bytes: 16 * 1024 * 1024, max_time: Duration::from_secs(3) };
+
+fn decide_one(chunk: Option<&Chunk>, offset: i64, outcome: Outcome, cause: Cause) -> Outcome {
+    let unknown = |why: &str| Outcome::Lost {
+        reason: format!(
+            "not known: it was applied unless {}, and {why}",
+            match cause {
+                Cause::Transaction => "it was part of an aborted transaction",
+                Cause::Compaction => "Kafka had compacted it away before it was due",
+                Cause::Retention | Cause::Unknown => "Kafka no longer had it when it was due",
+            }
+        ),
+    };
+    let Some(chunk) = chunk else { return unknown("Kafka could not be asked") };
+    if chunk.records.binary_search_by_key(&offset, |record| record.offset).is_ok() {
+        outcome
+    } else if offset < chunk.from {
+        unknown("Kafka no longer has it")
+    } else if offset < chunk.until {
+        match cause {
+            // A transaction's records never go away otherwise.
+            Cause::Transaction => Outcome::Lost { reason: cause.reason().to_owned() },
+            Cause::Compaction | Cause::Retention | Cause::Unknown => unknown("Kafka no longer has it"),
+        }
+    } else {
+        unknown("Kafka did not answer in time")
+    }
+}

@@ -1,0 +1,154 @@
+//! Table `replay_runs`: replays of all dead letters that match a filter.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgExecutor, Row as _};
+
+/// A run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Its id.
+    pub id: i64,
+    /// Who began it.
+    pub created_by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Its filter, as it was given.
+    pub filter: Value,
+    /// Whether it also puts back letters that a single replay would refuse.
+    pub is_forced: bool,
+    /// How many letters matched.
+    pub letters: i64,
+    /// How many were put back.
+    pub replayed: i64,
+    /// How many were left out.
+    pub skipped: i64,
+    /// `running`, `done` or `cancelled`.
+    pub status: String,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+const COLUMNS: &str =
+    "id, created_by, (extract(epoch from created_at) * 1000)::bigint as created_ms, filter, is_forced,
+    letters, replayed, skipped, status, (extract(epoch from finished_at) * 1000)::bigint as finished_ms";
+
+fn read(row: &PgRow) -> Result<Run, sqlx::Error> {
+    let time = |ms: i64| Timestamp::from_millisecond(ms).unwrap_or_default();
+    Ok(Run {
+        id: row.try_get("id")?,
+        created_by: row.try_get("created_by")?,
+        created_at: time(row.try_get("created_ms")?),
+        filter: row.try_get("filter")?,
+        is_forced: row.try_get("is_forced")?,
+        letters: row.try_get("letters")?,
+        replayed: row.try_get("replayed")?,
+        skipped: row.try_get("skipped")?,
+        status: row.try_get("status")?,
+        finished_at: row.try_get::<Option<i64>, _>("finished_ms")?.map(time),
+    })
+}
+
+/// Stores a run without letters. Returns its id.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn insert(
+    connection: &mut PgConnection,
+    created_by: &str,
+    filter: &Value,
+    is_forced: bool,
+) -> Result<i64, sqlx::Error> {
+    const INSERT: &str =
+        "insert into sluice.replay_runs (created_by, filter, is_forced) values ($1, $2, $3) returning id";
+    sqlx::query_scalar(INSERT).bind(created_by).bind(filter).bind(is_forced).fetch_one(connection).await
+}
+
+/// Notes how many letters a new run has. Returns the run. One without letters is done.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn set_letters(connection: &mut PgConnection, id: i64, letters: u64) -> Result<Run, sqlx::Error> {
+    let update = format!(
+        "update sluice.replay_runs
+         set letters = $2, status = case $2 when 0 then 'done' else 'running' end,
+             finished_at = case $2 when 0 then now() end
+         where id = $1 returning {COLUMNS}"
+    );
+    sqlx::query(&update).bind(id).bind(letters.cast_signed()).try_map(|row| read(&row)).fetch_one(connection).await
+}
+
+/// Looks a run up.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn find(executor: impl PgExecutor<'_>, id: i64) -> Result<Option<Run>, sqlx::Error> {
+    let select = format!("select {COLUMNS} from sluice.replay_runs where id = $1");
+    sqlx::query(&select).bind(id).try_map(|row| read(&row)).fetch_optional(executor).await
+}
+
+/// Lists at most `limit` runs with an id less than `before`, newest first.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn list(executor: impl PgExecutor<'_>, before: i64, limit: i64) -> Result<Vec<Run>, sqlx::Error> {
+    let select = format!("select {COLUMNS} from sluice.replay_runs where id < $1 order by id desc limit $2");
+    sqlx::query(&select).bind(before).bind(limit).try_map(|row| read(&row)).fetch_all(executor).await
+}
+
+/// Lists the ids of the runs that are not done, oldest first.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn running(executor: impl PgExecutor<'_>) -> Result<Vec<i64>, sqlx::Error> {
+    const SELECT: &str = "select id from sluice.replay_runs where status = 'running' order by id";
+    sqlx::query_scalar(SELECT).fetch_all(executor).await
+}
+
+/// Claims a run until the transaction ends, so that one process at a time continues it. Returns the run, unless another
+/// process has it or it is not running. Others may still read and cancel it.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn claim(connection: &mut PgConnection, id: i64) -> Result<Option<Run>, sqlx::Error> {
+    const LOCK: &str = "select pg_try_advisory_xact_lock(hashtextextended('sluice.replay_runs', $1))";
+    let is_free: bool = sqlx::query_scalar(LOCK).bind(id).fetch_one(&mut *connection).await?;
+    if !is_free {
+        return Ok(None);
+    }
+    let run = find(&mut *connection, id).await?;
+    Ok(run.filter(|run| run.status == "running"))
+}
+
+/// Adds to the numbers of a run, and ends it if nothing is left.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn note_progress(
+    connection: &mut PgConnection,
+    id: i64,
+    replayed: usize,
+    skipped: usize,
+) -> Result<(), sqlx::Error> {
+    const UPDATE: &str = "
+        update sluice.replay_runs r
+        set replayed = r.replayed + $2, skipped = r.skipped + $3,
+            status = case when e.ends and r.status = 'running' then 'done' else r.status end,
+            finished_at = case when e.ends and r.status = 'running' then now() else r.finished_at end
+        from (select not exists (select from sluice.replay_run_letters where run_id = $1) as ends) e
+        where r.id = $1";
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    sqlx::query(UPDATE).bind(id).bind(number(replayed)).bind(number(skipped)).execute(connection).await?;
+    Ok(())
+}
+
+/// Cancels a run. Returns whether it was running.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn cancel(connection: &mut PgConnection, id: i64) -> Result<bool, sqlx::Error> {
+    const UPDATE: &str = "
+        update sluice.replay_runs set status = 'cancelled', finished_at = now() where id = $1 and status = 'running'";
+    Ok(sqlx::query(UPDATE).bind(id).execute(connection).await?.rows_affected() == 1)
+}

@@ -1,0 +1,207 @@
+//! Table `stalls`: partitions whose batches fail, why, and since when.
+//!
+//! A stall ends by itself: it is in force only while its latest failure is later than its watermark's last advance.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::postgres::PgRow;
+use sqlx::{PgExecutor, PgPool, Row as _};
+
+use super::POSTGRESQL;
+
+/// How many stalls are listed at most.
+const LISTED: i64 = 1_000;
+
+/// How long a stall is kept after its batch was last delivered: its topic or mapping may be gone.
+const KEPT_DAYS: i32 = 7;
+
+/// Who has to act for a failed batch to land.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The operator: retrying alone will not help.
+    Operator,
+    /// Nobody: the batch lands once the environment recovers.
+    Environment,
+}
+
+/// What found out that a partition cannot land.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundBy {
+    /// A batch that failed. Its stall ends when something lands.
+    Batch,
+    /// A comparison of watermarks with Kafka, or of contracts with their tables. Its stall also ends when a later
+    /// comparison finds nothing.
+    Comparison,
+}
+
+/// Why a batch failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// One sentence that names stream, table, column and SQLSTATE as far as they are known, never a value.
+    pub reason: String,
+    /// The failed invocation's error type.
+    pub error_type: &'static str,
+    /// PostgreSQL's error code, if it was PostgreSQL that refused.
+    pub sqlstate: Option<String>,
+    /// Who has to act.
+    pub fault: Fault,
+}
+
+/// A partition that cannot land.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stall {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Where it cannot land.
+    pub destination: String,
+    /// Why.
+    pub reason: String,
+    /// When its batches began to fail, without one landing in between.
+    pub since: Timestamp,
+}
+
+impl Fault {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Environment => "environment",
+        }
+    }
+}
+
+impl FoundBy {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Comparison => "comparison",
+        }
+    }
+}
+
+/// Records that these partitions cannot land. A comparison leaves the stall of a batch as it is.
+///
+/// The failed transaction must have ended. The statement asks for a writable transaction, as a database that is
+/// read-only by default is one of the reasons to record.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn record(
+    pool: &PgPool,
+    partitions: &[(&str, i32)],
+    failure: &Failure,
+    found_by: FoundBy,
+) -> Result<(), sqlx::Error> {
+    const UPSERT: &str = r#"
+        insert into sluice.stalls as s
+            (destination, topic, "partition", reason, error_type, sqlstate, fault, found_by, since, last_failed_at)
+        select $1, p.topic, p."partition", $4, $5, $6, $7, $8, clock_timestamp(), clock_timestamp()
+        from unnest($2::text[], $3::integer[]) as p (topic, "partition")
+        order by p.topic collate "C", p."partition"
+        on conflict (destination, topic, "partition") do update
+        set reason = excluded.reason, error_type = excluded.error_type, sqlstate = excluded.sqlstate,
+            fault = excluded.fault, found_by = excluded.found_by, last_failed_at = excluded.last_failed_at,
+            since = case when exists (
+                select from sluice.watermarks w
+                where w.destination = s.destination and w.topic = s.topic and w."partition" = s."partition"
+                      and w.updated_at >= s.last_failed_at
+            ) then excluded.since else s.since end
+        where s.found_by = excluded.found_by or excluded.found_by = 'batch' or exists (
+            select from sluice.watermarks w
+            where w.destination = s.destination and w.topic = s.topic and w."partition" = s."partition"
+                  and w.updated_at >= s.last_failed_at
+        )"#;
+    let (topics, numbers): (Vec<&str>, Vec<i32>) = partitions.iter().copied().unzip();
+    let mut transaction = pool.begin_with("begin read write").await?;
+    sqlx::query(UPSERT)
+        .bind(POSTGRESQL)
+        .bind(topics)
+        .bind(numbers)
+        .bind(&failure.reason)
+        .bind(failure.error_type)
+        .bind(&failure.sqlstate)
+        .bind(failure.fault.name())
+        .bind(found_by.name())
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
+}
+
+/// Deletes the stalls of partitions whose batch turned out to have been applied already. Such a batch succeeds without
+/// advancing a watermark.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn clear(executor: impl PgExecutor<'_>, partitions: &[(&str, i32)]) -> Result<(), sqlx::Error> {
+    const DELETE: &str = r#"
+        delete from sluice.stalls s using unnest($2::text[], $3::integer[]) as p (topic, "partition")
+        where s.destination = $1 and s.topic = p.topic and s."partition" = p."partition""#;
+    let (topics, numbers): (Vec<&str>, Vec<i32>) = partitions.iter().copied().unzip();
+    sqlx::query(DELETE).bind(POSTGRESQL).bind(topics).bind(numbers).execute(executor).await?;
+    Ok(())
+}
+
+/// Deletes the stalls that earlier comparisons found in partitions in which the latest one found nothing.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn clear_compared(executor: impl PgExecutor<'_>, partitions: &[(&str, i32)]) -> Result<(), sqlx::Error> {
+    const DELETE: &str = r#"
+        delete from sluice.stalls s using unnest($2::text[], $3::integer[]) as p (topic, "partition")
+        where s.destination = $1 and s.topic = p.topic and s."partition" = p."partition" and s.found_by = 'comparison'"#;
+    let (topics, numbers): (Vec<&str>, Vec<i32>) = partitions.iter().copied().unzip();
+    sqlx::query(DELETE).bind(POSTGRESQL).bind(topics).bind(numbers).execute(executor).await?;
+    Ok(())
+}
+
+/// Deletes stalls that ended, and those whose batch has not been delivered for a week.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn forget(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
+    const DELETE: &str = r#"
+        delete from sluice.stalls s
+        where s.destination = $1
+          and (s.last_failed_at < now() - make_interval(days => $2)
+               or exists (select from sluice.watermarks w
+                          where w.destination = s.destination and w.topic = s.topic and w."partition" = s."partition"
+                                and w.updated_at >= s.last_failed_at))"#;
+    sqlx::query(DELETE).bind(POSTGRESQL).bind(KEPT_DAYS).execute(executor).await?;
+    Ok(())
+}
+
+/// Lists the stalls in force, the oldest first.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn list(executor: impl PgExecutor<'_>) -> Result<Vec<Stall>, sqlx::Error> {
+    const SELECT: &str = r#"
+        select topic, "partition", destination, reason, (extract(epoch from since) * 1000)::bigint as since_ms
+        from sluice.stalled
+        order by since, topic collate "C", "partition", destination
+        limit $1"#;
+    let stall = |row: PgRow| {
+        let since_ms: i64 = row.try_get("since_ms")?;
+        Ok(Stall {
+            topic: row.try_get("topic")?,
+            partition: row.try_get("partition")?,
+            destination: row.try_get("destination")?,
+            reason: row.try_get("reason")?,
+            since: Timestamp::from_millisecond(since_ms).unwrap_or_default(),
+        })
+    };
+    sqlx::query(SELECT).bind(LISTED).try_map(stall).fetch_all(executor).await
+}
+
+/// Looks up why a topic's partitions cannot land, by partition; those that can are left out.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn reasons(executor: impl PgExecutor<'_>, topic: &str) -> Result<BTreeMap<i32, String>, sqlx::Error> {
+    const SELECT: &str = r#"select "partition", reason from sluice.stalled where destination = $1 and topic = $2"#;
+    let found: Vec<(i32, String)> = sqlx::query_as(SELECT).bind(POSTGRESQL).bind(topic).fetch_all(executor).await?;
+    Ok(found.into_iter().collect())
+}

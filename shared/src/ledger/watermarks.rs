@@ -1,0 +1,279 @@
+//! Table `watermarks`: per topic and partition, the next offset to apply. Locked at the start of a landing transaction and
+//! advanced at its end, so that a batch delivered twice, or by two copies at once, lands once.
+
+use std::sync::LazyLock;
+
+use sqlx::PgConnection;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+
+use super::activity::{self, Activity, MINUTE};
+
+/// A partition's watermark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermark {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to apply. All below it is decided: applied, or in a gap.
+    pub next_offset: i64,
+    /// The offset at which each incarnation of the partition's log begins, the first at 0.
+    pub starts: Vec<i64>,
+    /// What is known of the records that were applied and that the log still had when its present incarnation began.
+    pub applied: Option<Applied>,
+}
+
+/// What is known of the records that were applied, by which their log is recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// The largest record time, milliseconds since the Unix epoch.
+    pub max_timestamp_ms: i64,
+    /// The offset of the first record.
+    pub first_offset: i64,
+    /// The first record's hash.
+    pub first_hash: i64,
+    /// The offset of the last record.
+    pub last_offset: i64,
+    /// The last record's hash.
+    pub last_hash: i64,
+}
+
+/// Where the offsets of a log restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restart {
+    /// The first offset that is new.
+    pub start: i64,
+    /// Whether the log still has the first record that was applied: it was truncated, not recreated.
+    pub keeps_first: bool,
+}
+
+/// Watermarks that a transaction has locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Locked {
+    /// In the order that was asked for.
+    pub watermarks: Vec<Watermark>,
+    /// When the database's server started, microseconds since the Unix epoch. A server that was restored, or that has
+    /// taken over from another, has started since.
+    pub server_started_us: i64,
+    /// The partitions whose latest minute is over.
+    pub over: Vec<(String, i32)>,
+}
+
+impl Watermark {
+    /// The watermark of a partition of which nothing was applied.
+    pub fn new(topic: &str, partition: i32) -> Self {
+        Self { topic: topic.to_owned(), partition, next_offset: 0, starts: vec![0], applied: None }
+    }
+
+    /// The number of the present incarnation: how often the offsets have restarted, plus one.
+    pub fn incarnation(&self) -> i32 {
+        i32::try_from(self.starts.len()).unwrap_or(i32::MAX)
+    }
+
+    /// The incarnation that an offset belongs to: the latest that begins at or before it.
+    pub fn incarnation_at(&self, offset: i64) -> i32 {
+        let latest = self.starts.iter().rposition(|start| *start <= offset);
+        latest.map_or(1, |index| i32::try_from(index + 1).unwrap_or(i32::MAX))
+    }
+
+    /// Begins a new incarnation, of which nothing was applied.
+    pub fn restart(&mut self, restart: Restart) {
+        self.starts.push(restart.start);
+        self.next_offset = restart.start;
+        // Until the next record is applied, the first is the last that is known to be there.
+        self.applied = self.applied.filter(|_| restart.keeps_first).map(|applied| Applied {
+            last_offset: applied.first_offset,
+            last_hash: applied.first_hash,
+            ..applied
+        });
+    }
+}
+
+/// Locks the watermarks of these partitions until the transaction ends, in sorted order, so that two transactions
+/// never wait for each other. Those that are missing are created. Answered in the order of `partitions`, which must
+/// be sorted and without duplicates.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn lock(connection: &mut PgConnection, partitions: &[(String, i32)]) -> Result<Locked, sqlx::Error> {
+    let mut found = select_for_update(connection, partitions).await?;
+    if found.watermarks.len() < partitions.len() {
+        create_missing(connection, partitions).await?;
+        found = select_for_update(connection, partitions).await?;
+    }
+    Ok(found)
+}
+
+async fn select_for_update(connection: &mut PgConnection, partitions: &[(String, i32)]) -> Result<Locked, sqlx::Error> {
+    static SELECT: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            r#"
+        select w.topic, w."partition", w.next_offset, w.incarnation_starts, w.max_timestamp_ms, w.first_offset,
+               w.first_hash, w.last_offset, w.last_hash, coalesce(w.minute <> {MINUTE}, false) as is_over,
+               (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint as server_started_us
+        from sluice.watermarks w
+        join unnest($1::text[], $2::integer[]) as p (topic, "partition") using (topic, "partition")
+        where w.destination = 'postgresql'
+        order by w.topic collate "C", w."partition"
+        for update of w"#
+        )
+    });
+    let (topics, numbers) = columns(partitions);
+    let rows = sqlx::query(&SELECT).bind(topics).bind(numbers).fetch_all(connection).await?;
+    let mut locked = read(&rows)?;
+    for row in &rows {
+        if row.try_get("is_over")? {
+            locked.over.push((row.try_get("topic")?, row.try_get("partition")?));
+        }
+    }
+    Ok(locked)
+}
+
+/// Moves what these partitions, whose watermarks are locked, count for their latest minute to that minute's row.
+async fn close_minutes(connection: &mut PgConnection, partitions: &[(String, i32)]) -> Result<(), sqlx::Error> {
+    static MOVE: LazyLock<String> = LazyLock::new(|| {
+        activity::note_from(
+            r#"(select w.topic, w."partition", w.incarnation, w.minute, w.written, w.duplicates, w.superseded, w.waiting,
+                       w.released, w.rejected, w.tombstones, w.replays, w.max_lag_ms,
+                       nullif(w.last_offset, -1) as last_offset, w.next_offset as end_offset
+                from sluice.watermarks w
+                join unnest($1::text[], $2::integer[]) as p (topic, "partition") using (topic, "partition")
+                where w.destination = 'postgresql' and w.minute is not null) as over"#,
+        )
+    });
+    const RESET: &str = r#"
+        update sluice.watermarks w
+        set minute = null, written = 0, duplicates = 0, superseded = 0, waiting = 0, released = 0, rejected = 0,
+            tombstones = 0, replays = 0, max_lag_ms = null
+        from unnest($1::text[], $2::integer[]) as p (topic, "partition")
+        where w.topic = p.topic and w."partition" = p."partition" and w.destination = 'postgresql'"#;
+    if partitions.is_empty() {
+        return Ok(());
+    }
+    for statement in [MOVE.as_str(), RESET] {
+        let (topics, numbers) = columns(partitions);
+        sqlx::query(statement).bind(topics).bind(numbers).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Reads all watermarks, without locking them.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn all(connection: &mut PgConnection) -> Result<Locked, sqlx::Error> {
+    // A row at least, for the time.
+    const SELECT: &str = r#"
+        select w.topic, w."partition", w.next_offset, w.incarnation_starts, w.max_timestamp_ms, w.first_offset,
+               w.first_hash, w.last_offset, w.last_hash,
+               (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint as server_started_us
+        from (select) as one
+        left join sluice.watermarks w on w.destination = 'postgresql'"#;
+    read(&sqlx::query(SELECT).fetch_all(connection).await?)
+}
+
+fn read(rows: &[PgRow]) -> Result<Locked, sqlx::Error> {
+    let server_started_us = rows.first().map_or(Ok(0), |row| row.try_get("server_started_us"))?;
+    let mut watermarks = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Some(topic) = row.try_get("topic")? else { continue };
+        let last_offset: i64 = row.try_get("last_offset")?;
+        let applied = Applied {
+            max_timestamp_ms: row.try_get("max_timestamp_ms")?,
+            first_offset: row.try_get("first_offset")?,
+            first_hash: row.try_get("first_hash")?,
+            last_offset,
+            last_hash: row.try_get("last_hash")?,
+        };
+        watermarks.push(Watermark {
+            topic,
+            partition: row.try_get("partition")?,
+            next_offset: row.try_get("next_offset")?,
+            starts: row.try_get("incarnation_starts")?,
+            applied: (last_offset >= 0).then_some(applied),
+        });
+    }
+    Ok(Locked { watermarks, server_started_us, over: Vec::new() })
+}
+
+/// A watermark that was created but has nothing applied is never seen outside of its transaction.
+async fn create_missing(connection: &mut PgConnection, partitions: &[(String, i32)]) -> Result<(), sqlx::Error> {
+    const INSERT: &str = r#"
+        insert into sluice.watermarks
+            (topic, "partition", next_offset, max_timestamp_ms, first_offset, first_hash, last_hash)
+        select topic, "partition", 0, 0, 0, 0, 0
+        from unnest($1::text[], $2::integer[]) as p (topic, "partition")
+        order by topic collate "C", "partition"
+        on conflict do nothing"#;
+    let (topics, numbers) = columns(partitions);
+    sqlx::query(INSERT).bind(topics).bind(numbers).execute(connection).await?;
+    Ok(())
+}
+
+/// Stores watermarks that this transaction has locked, and counts what landed in it. Each has begun one incarnation at most
+/// since. `over` are the partitions whose latest minute or incarnation is over: what they count for it is moved first. It
+/// comes last in the transaction, since others may wait for those rows.
+///
+/// # Errors
+/// PostgreSQL's error.
+pub async fn advance<'w>(
+    connection: &mut PgConnection,
+    watermarks: impl IntoIterator<Item = &'w Watermark>,
+    over: &[(String, i32)],
+    landed: Activity,
+) -> Result<(), sqlx::Error> {
+    close_minutes(connection, over).await?;
+    let watermarks: Vec<&Watermark> = watermarks.into_iter().collect();
+    // Usually all of it is of these partitions: other ones appear if their events no longer wait.
+    let (landed, others) = landed.split_off(|log| {
+        let is_it =
+            |w: &&Watermark| (w.partition, w.incarnation()) == (log.partition, log.incarnation) && w.topic == log.topic;
+        watermarks.iter().any(is_it)
+    });
+    let nothing = Applied { max_timestamp_ms: 0, first_offset: 0, first_hash: 0, last_offset: -1, last_hash: 0 };
+    let applied: Vec<Applied> = watermarks.iter().map(|watermark| watermark.applied.unwrap_or(nothing)).collect();
+    let numbers = |number: fn(&Applied) -> i64| applied.iter().map(number).collect::<Vec<_>>();
+    let advance = sqlx::query(&ADVANCE)
+        .bind(watermarks.iter().map(|w| w.topic.as_str()).collect::<Vec<_>>())
+        .bind(watermarks.iter().map(|w| w.partition).collect::<Vec<_>>())
+        .bind(watermarks.iter().map(|w| w.next_offset).collect::<Vec<_>>())
+        .bind(numbers(|a| a.max_timestamp_ms))
+        .bind(numbers(|a| a.first_offset))
+        .bind(numbers(|a| a.first_hash))
+        .bind(numbers(|a| a.last_offset))
+        .bind(numbers(|a| a.last_hash))
+        .bind(watermarks.iter().map(|w| w.incarnation()).collect::<Vec<_>>())
+        .bind(watermarks.iter().map(|w| w.starts.last().copied().unwrap_or(0)).collect::<Vec<_>>());
+    activity::bind(advance, &landed).execute(&mut *connection).await?;
+    activity::note(connection, &others).await
+}
+
+static ADVANCE: LazyLock<String> = LazyLock::new(|| {
+    let (minute, lag_ms, arrays, counted) = (MINUTE, activity::LAG_MS, activity::arrays(11), activity::COLUMNS);
+    let count = |name: &str| format!("{name} = w.{name} + coalesce(n.{name}, 0)");
+    let counts = ["written", "duplicates", "superseded", "waiting", "released", "rejected", "tombstones", "replays"];
+    let counts = counts.map(count).join(", ");
+    format!(
+        r#"
+        update sluice.watermarks w
+        set next_offset = a.next_offset, max_timestamp_ms = a.max_timestamp_ms, first_offset = a.first_offset,
+            first_hash = a.first_hash, last_offset = a.last_offset, last_hash = a.last_hash,
+            incarnation = a.incarnation,
+            incarnation_starts = case when a.incarnation > w.incarnation then w.incarnation_starts || a.start
+                                      else w.incarnation_starts end,
+            updated_at = clock_timestamp(),
+            minute = case when n.topic is null then w.minute else {minute} end,
+            max_lag_ms = greatest(w.max_lag_ms, {lag_ms}), {counts}
+        from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                    $8::bigint[], $9::integer[], $10::bigint[])
+            as a (topic, "partition", next_offset, max_timestamp_ms, first_offset, first_hash, last_offset, last_hash,
+                  incarnation, start)
+        left join unnest({arrays}) as n ({counted}) on n.topic = a.topic and n."partition" = a."partition"
+        where w.topic = a.topic and w."partition" = a."partition" and w.destination = 'postgresql'"#
+    )
+});
+
+fn columns(partitions: &[(String, i32)]) -> (Vec<&str>, Vec<i32>) {
+    partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition)).unzip()
+}

@@ -1,0 +1,79 @@
+//! Logs: one JSON line per event on Lambda, plain lines elsewhere, unless `LOG_FORMAT` says otherwise.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use super::settings::{SettingsError, from_env};
+
+const DEFAULT_LEVELS: &str = "info,sqlx=warn";
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Text,
+    /// JSON, without a time on Lambda, where CloudWatch adds it.
+    Json,
+}
+
+/// Starts logging at the levels in `RUST_LOG`, by default `info`, with PostgreSQL's notices from `warn` on. Logs go to
+/// standard error and never contain a payload.
+///
+/// # Errors
+/// `LOG_FORMAT` or `RUST_LOG` is malformed. Logging has started all the same, so that the error can be logged.
+pub fn start() -> Result<(), SettingsError> {
+    let is_on_lambda = std::env::var_os("AWS_LAMBDA_FUNCTION_NAME").is_some();
+    let default = if is_on_lambda { Format::Json } else { Format::Text };
+    let (format, levels) = (format(from_env), levels(from_env));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(levels.clone().unwrap_or_else(|_| DEFAULT_LEVELS.to_owned()))
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    // All fail only if logging has already started, as in tests that share a process.
+    let _already_started = match format.clone().ok().flatten().unwrap_or(default) {
+        Format::Json if is_on_lambda => logs.json().flatten_event(true).without_time().try_init(),
+        Format::Json => logs.json().flatten_event(true).try_init(),
+        Format::Text => logs.try_init(),
+    };
+    format.and(levels).map(drop)
+}
+
+fn format(variable: impl Fn(&'static str) -> Option<String>) -> Result<Option<Format>, SettingsError> {
+    const NAME: &str = "LOG_FORMAT";
+    match variable(NAME).as_deref() {
+        None => Ok(None),
+        Some("text") => Ok(Some(Format::Text)),
+        Some("json") => Ok(Some(Format::Json)),
+        Some(_) => Err(SettingsError::Malformed { name: NAME, expected: "text or json" }),
+    }
+}
+
+fn levels(variable: impl Fn(&'static str) -> Option<String>) -> Result<String, SettingsError> {
+    const NAME: &str = "RUST_LOG";
+    let levels = variable(NAME).unwrap_or_else(|| DEFAULT_LEVELS.to_owned());
+    match EnvFilter::try_new(&levels) {
+        Ok(_) => Ok(levels),
+        Err(_) => Err(SettingsError::Malformed { name: NAME, expected: "log levels, such as info or info,sqlx=debug" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_format_or_level_is_refused_by_name() {
+        let refusal = |name: &'static str, value: &'static str| {
+            let variable = |asked: &'static str| (asked == name).then(|| value.to_owned());
+            format(variable).map(drop).and(levels(variable).map(drop)).err().map(|error| error.to_string())
+        };
+        for (name, value) in [("LOG_FORMAT", "text"), ("LOG_FORMAT", "json"), ("RUST_LOG", "warn,shared=trace")] {
+            assert_eq!(refusal(name, value), None, "{name}={value}");
+        }
+        let expected = "LOG_FORMAT is malformed: it should hold text or json";
+        assert_eq!(refusal("LOG_FORMAT", "JSON lines").as_deref(), Some(expected));
+        let expected = "RUST_LOG is malformed: it should hold log levels, such as info or info,sqlx=debug";
+        assert_eq!(refusal("RUST_LOG", "shared=loud").as_deref(), Some(expected));
+    }
+}

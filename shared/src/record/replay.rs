@@ -1,0 +1,145 @@
+//! Replays: dead letters that were sent to their topic again. The headers of such a record name the dead letter.
+//!
+//! They name it by its place in Kafka, not by its number: a restored database can give the number to another letter. A
+//! place includes the record's time, which distinguishes it from the same offset in a topic that was deleted and
+//! recreated.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::place::{Place, number};
+
+/// The header that names the event's original record, whose rejection created the first dead letter. Every replay of an
+/// event carries the same value, which is also its id if it has no other. Older versions wrote the number of the first
+/// dead letter.
+pub const FIRST: &str = "sluice-replay";
+/// The header that names the dead letter that this record replays, where it is not the first.
+pub const OF: &str = "sluice-replay-of";
+/// The header that says that an operator has edited the event, and names the letter that was edited. Replays of the
+/// edited event keep it.
+pub const EDITED: &str = "sluice-replay-edited";
+/// The header that says up to where later events with the same key were searched for, as [`Searched`] writes it. Forced
+/// replays, and those of streams that need no search, have none.
+pub const SEARCHED: &str = "sluice-replay-checked";
+
+/// How a replay names the letter that it replays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Letter {
+    /// By its record's place.
+    At(Place),
+    /// By its number, as older versions did.
+    Numbered(i64),
+}
+
+/// What a replay says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// The letter that it replays.
+    pub letter: Letter,
+    /// The first record of its event, as far as it is known.
+    pub first: Option<Place>,
+    /// Up to where `ingest` looked and found no later event with its key, if it looked.
+    pub searched: Option<Searched>,
+}
+
+/// For each partition, the offset below which no later event with the key was found. Written as `0/17,1/4`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Searched(BTreeMap<i32, i64>);
+
+impl Searched {
+    /// Notes that a partition was looked at up to an offset.
+    pub fn note(&mut self, partition: i32, until: i64) {
+        self.0.insert(partition, until);
+    }
+
+    /// Up to where a partition was looked at.
+    pub fn until(&self, partition: i32) -> Option<i64> {
+        self.0.get(&partition).copied()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let part = |part: &str| {
+            let (partition, until) = part.split_once('/')?;
+            Some((number(partition)?, number(until)?))
+        };
+        text.split(',').map(part).collect::<Option<_>>().map(Self)
+    }
+}
+
+impl fmt::Display for Searched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (partition, until)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{partition}/{until}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Replay {
+    /// Reads the headers of a record of `topic`. None: the record is not a replay.
+    ///
+    /// `header` returns the first value of a header of that name.
+    pub fn from_headers<'h>(topic: &str, header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Self> {
+        let text = |name: &str| std::str::from_utf8(header(name)?).ok();
+        let place = |text: &str| Place::parse(text).filter(|place| place.topic == topic);
+        // An empty header counts as missing, as it does for ids, so that every replay has an id.
+        let root = text(FIRST).filter(|root| !root.is_empty())?;
+        let first = place(root);
+        let letter = match (text(OF), &first) {
+            (Some(of), _) => Letter::At(place(of)?),
+            (None, Some(first)) => Letter::At(first.clone()),
+            (None, None) => Letter::Numbered(number(root)?),
+        };
+        let first = first.or_else(|| match &letter {
+            Letter::At(place) => Some(place.clone()),
+            Letter::Numbered(_) => None,
+        });
+        let searched = text(SEARCHED).and_then(Searched::read);
+        Some(Self { letter, first, searched })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(headers: &[(&str, &'static str)]) -> Option<Replay> {
+        Replay::from_headers("orders", |name| {
+            headers.iter().find(|(header, _)| *header == name).map(|(_, v)| v.as_bytes())
+        })
+    }
+
+    fn place(offset: i64) -> Place {
+        Place { topic: "orders".to_owned(), partition: 3, offset, timestamp_ms: 1_700_000_000_000 }
+    }
+
+    #[test]
+    fn a_replay_names_its_letter_and_the_first_record_of_its_event() {
+        assert_eq!(place(41).to_string(), "orders/3/41/1700000000000");
+        let (first, second) = ("orders/3/41/1700000000000", "orders/3/50/1700000000000");
+        let once = Replay { letter: Letter::At(place(41)), first: Some(place(41)), searched: None };
+        assert_eq!(read(&[(FIRST, first)]), Some(once.clone()));
+        let mut searched = Searched::default();
+        searched.note(3, 99);
+        searched.note(0, 7);
+        assert_eq!(searched.to_string(), "0/7,3/99");
+        let searched = Replay { searched: Some(searched), ..once.clone() };
+        assert_eq!(read(&[(FIRST, first), (SEARCHED, "0/7,3/99")]), Some(searched));
+        let twice = Replay { letter: Letter::At(place(50)), ..once };
+        assert_eq!(read(&[(FIRST, first), (OF, second)]), Some(twice.clone()));
+        assert_eq!(read(&[(FIRST, "17"), (OF, second)]), Some(Replay { first: Some(place(50)), ..twice }));
+        assert_eq!(read(&[(FIRST, "17")]), Some(Replay { letter: Letter::Numbered(17), first: None, searched: None }));
+    }
+
+    #[test]
+    fn headers_of_other_forms_or_topics_make_no_replay() {
+        for value in
+            ["", "-1", "+1", "x", "orders/3/41", "orders/3/41/1/2", "orders/-3/41/1", "others/3/41/1", "/3/4/1"]
+        {
+            assert_eq!(read(&[(FIRST, value)]), None, "{value}");
+        }
+        assert_eq!(read(&[(FIRST, "17"), (OF, "others/3/41/1")]), None);
+        assert_eq!(read(&[(OF, "orders/3/41/1")]), None);
+    }
+}
