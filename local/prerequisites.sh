@@ -245,3 +245,15 @@ install_for_checks() {
     brew_checks
   fi
 }
+
+# Installs the load generator of the benchmarks.
+install_for_benchmarks() {
+  if has wrk; then return; fi
+  if has apt-get; then
+    apt_install wrk
+  elif has brew; then
+    brew_install wrk
+  else
+    complain "wrk is not installed"
+  fi
+}

@@ -16,6 +16,15 @@ pub struct Bench {
     /// Number of events for each throughput figure.
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     pub events: u64,
+    /// Number of rounds in which the gateway and its baseline alternate.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub rounds: u32,
+    /// Seconds for which each of them is under load in a round.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    pub seconds: u64,
+    /// Prints the gateway's figures as JSON instead of as tables.
+    #[arg(long)]
+    pub json: bool,
     /// Runs only this benchmark.
     #[arg(value_enum)]
     pub only: Option<Only>,
@@ -24,6 +33,8 @@ pub struct Bench {
 /// One group of measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Only {
+    /// Posting events, next to a bare gateway to Kafka. The load comes from wrk.
+    Gateway,
     /// Requests with and without credentials.
     Requests,
     /// Throughput from Kafka to committed rows.

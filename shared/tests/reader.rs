@@ -8,7 +8,9 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
 use shared::kafka::KafkaSettings;
 use shared::kafka::reader::{Bounds, Chunk, KafkaReader, Limits, ReadError, Reader as _};
@@ -194,4 +196,16 @@ async fn a_cluster_that_does_not_answer_is_tried_again_with_a_new_client() {
     let reader = KafkaReader::new(KafkaSettings::plaintext("127.0.0.1:1"));
     let error = reader.bounds("t", 0).await.unwrap_err();
     assert!(error.passes(), "{error}");
+}
+
+#[tokio::test]
+async fn a_leader_that_moves_is_asked_again() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let reader = KafkaReader::new(KafkaSettings::plaintext(cluster.bootstrap_servers()));
+    let moves = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 4];
+    cluster.request_errors(RDKafkaApiKey::ListOffsets, &moves);
+    assert_eq!(reader.bounds("t", 0).await.unwrap(), Bounds { start: 0, end: 0 });
+    cluster.request_errors(RDKafkaApiKey::ListOffsets, &moves);
+    assert_eq!(reader.offset_at_time("t", 0, 1).await.unwrap(), None);
 }

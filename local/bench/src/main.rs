@@ -1,11 +1,13 @@
 //! `cargo local bench`: measures Sluice on a fresh Apache Kafka and PostgreSQL.
 //!
 //! It measures events per second from Kafka to committed rows, next to `psql \copy` of the same rows in the same run;
-//! the cost of authenticating a request; the time of a report over ten million events; and how long functions take to
-//! start and what they cost.
+//! posting events next to a bare gateway; the cost of authenticating a request; the time of a report over ten million
+//! events; and how long functions take to start and what they cost.
 
 mod cold_start;
+mod contracts;
 mod cost;
+mod gateway;
 mod invocation;
 mod measure;
 mod reports;
@@ -14,6 +16,7 @@ mod workload;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use local::bench::{Bench, Only};
@@ -21,6 +24,8 @@ use local::servers::{self, BrokerChoice, DataFolder, DatabaseChoice, PostgresOpt
 use local::{CommandError, command};
 use operator::terminal::say;
 
+use self::gateway::Rounds;
+use self::gateway::serve::{SERVE, Serve};
 use self::measure::Bench as Measure;
 use self::workload::WORKLOADS;
 
@@ -34,6 +39,9 @@ struct CommandLine {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(SERVE) {
+        return Serve::main();
+    }
     let CommandLine { bench } = CommandLine::parse();
     command::main(Measurement(bench).run())
 }
@@ -64,6 +72,10 @@ impl Measurement {
         let wants = |what| self.0.only.is_none_or(|only| only == what);
         if wants(Only::Landing) {
             self.measure_landing(servers, folder).await?;
+        }
+        if wants(Only::Gateway) {
+            let rounds = Rounds { count: self.0.rounds, each: Duration::from_secs(self.0.seconds) };
+            gateway::measure(servers, folder, rounds, self.0.json).await?;
         }
         // Runs last, because its events share a topic with the throughput benchmark's.
         if wants(Only::Requests) {

@@ -18,6 +18,7 @@ use shared::process::clock::Clock;
 use sqlx::Executor as _;
 use tokio::process::Command;
 
+use crate::contracts::copy_built_in;
 use crate::workload::{COUNTRIES, POSITIONS, READINGS, Workload};
 use local::CommandError;
 use local::event_source_mapping::EventSourceMapping;
@@ -199,14 +200,7 @@ impl Function for Timed {
 
 /// The built-in contracts plus the benchmarks' own.
 fn write_contracts(folder: &Path) -> std::io::Result<()> {
-    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/contracts");
-    std::fs::create_dir_all(folder)?;
-    for file in std::fs::read_dir(built_in)? {
-        let path = file?.path();
-        if let Some(name) = path.file_name() {
-            std::fs::copy(&path, folder.join(name))?;
-        }
-    }
+    copy_built_in(folder)?;
     std::fs::write(folder.join("position.json"), include_str!("position.json"))
 }
 

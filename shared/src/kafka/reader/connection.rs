@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{Bounds, ReadError};
@@ -13,6 +14,9 @@ use crate::kafka::{Context, KafkaSettings, ProducerError, admin};
 
 /// The time limit of a request to the cluster, other than a read.
 pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to wait before asking again while a partition's leader moves.
+const LEADER_MOVES_FOR: Duration = Duration::from_millis(100);
 
 /// The group's name, without which librdkafka assigns no partition. The group has no members and commits nothing.
 const GROUP: &str = "sluice-reader";
@@ -90,7 +94,7 @@ impl ReaderClient {
 
     /// Returns a partition's bounds.
     pub(super) fn bounds(&self, topic: &str, partition: i32) -> Result<Bounds, ReadError> {
-        let bounds = self.consumer.fetch_watermarks(topic, partition, QUESTION_TIMEOUT);
+        let bounds = ask_leader(|timeout| self.consumer.fetch_watermarks(topic, partition, timeout));
         let (start, end) = bounds.map_err(|error| read_error(error, topic, partition))?;
         Ok(Bounds { start, end })
     }
@@ -105,13 +109,17 @@ impl ReaderClient {
         let failed = |error| read_error(error, topic, partition);
         let mut times = TopicPartitionList::new();
         times.add_partition_offset(topic, partition, Offset::Offset(timestamp_ms)).map_err(failed)?;
-        let offsets = self.consumer.offsets_for_times(times, QUESTION_TIMEOUT).map_err(failed)?;
-        let Some(found) = offsets.find_partition(topic, partition) else { return Ok(None) };
-        found.error().map_err(failed)?;
-        Ok(match found.offset() {
-            Offset::Offset(offset) => Some(offset),
+        let found = ask_leader(|timeout| {
+            let offsets = self.consumer.offsets_for_times(times.clone(), timeout)?;
+            let found = offsets.find_partition(topic, partition);
+            found.map(|found| found.error().map(|()| found.offset())).transpose()
+        });
+        Ok(match found.map_err(failed)? {
+            Some(Offset::Offset(offset)) => Some(offset),
             // librdkafka reports `End` if there is no such record.
-            Offset::End | Offset::Beginning | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => None,
+            Some(Offset::End | Offset::Beginning | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_)) | None => {
+                None
+            }
         })
     }
 
@@ -122,6 +130,35 @@ impl ReaderClient {
         let found = metadata.topics().first().filter(|topic| topic.error().is_none());
         Ok(found.and_then(|topic| i32::try_from(topic.partitions().len()).ok()).filter(|count| *count > 0))
     }
+}
+
+/// Asks a partition's leader, and asks again while the leader moves, within [`QUESTION_TIMEOUT`]. librdkafka looks for
+/// the new leader but reports the error (`rd_kafka_handle_ListOffsets`). A leader moves when a broker restarts; a new
+/// topic's broker is not yet its leader for a moment after the topic was created.
+fn ask_leader<T>(mut question: impl FnMut(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
+    let deadline = Instant::now() + QUESTION_TIMEOUT;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match question(left) {
+            Err(error) if leader_moves(&error) && left > LEADER_MOVES_FOR => thread::sleep(LEADER_MOVES_FOR),
+            answer => return answer,
+        }
+    }
+}
+
+fn leader_moves(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::ReplicaNotAvailable
+                | RDKafkaErrorCode::OffsetNotAvailable
+                | RDKafkaErrorCode::FencedLeaderEpoch
+                | RDKafkaErrorCode::UnknownLeaderEpoch
+                | RDKafkaErrorCode::KafkaStorageError
+        )
+    )
 }
 
 /// Converts an error of librdkafka.

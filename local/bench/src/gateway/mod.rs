@@ -1,0 +1,202 @@
+//! Measures posting events from outside: Sluice, with and without landing, next to a bare gateway to Kafka.
+//!
+//! - `serve`: the servers, each in a process of its own
+//! - `server`: starts a server, and reads what its process used
+//! - `load`, `load.lua`: the load generator
+//! - `figures`: medians, spreads and the table
+//!
+//! The servers alternate, so that variations in the machine's speed affect all of them alike.
+
+mod figures;
+mod load;
+pub(crate) mod serve;
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use local::CommandError;
+use local::servers::RunningServers;
+use operator::OperatorError;
+use operator::terminal::{complain, say};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use serde_json::{Value, json};
+use shared::contract::Registry;
+use shared::database;
+use shared::identity::make_admin;
+use shared::identity::name::UserName;
+use shared::identity::password::Password;
+use shared::kafka::reader::{KafkaReader, Reader as _};
+use shared::kafka::{KafkaSettings, topics};
+use sqlx::PgPool;
+
+use self::figures::{Figures, Sample};
+use self::load::Load;
+use self::serve::Kind;
+use self::server::{Server, Surroundings};
+use crate::contracts::copy_built_in;
+
+/// The topic of the bare gateway.
+const TOPIC: &str = "bare-events";
+/// The topic whose events land.
+const LANDING_TOPIC: &str = "user-events";
+/// The topic whose events do not.
+const PAUSED_TOPIC: &str = "user-events-paused";
+const CONNECTIONS: [u32; 3] = [1, 32, 128];
+const USER: &str = "bench";
+const PASSWORD: &str = "correct horse battery";
+
+/// How often and how long each server is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rounds {
+    pub(crate) count: u32,
+    pub(crate) each: Duration,
+}
+
+/// Measures and prints the figures: as a table, or as JSON.
+pub(crate) async fn measure(
+    servers: &RunningServers,
+    folder: &Path,
+    rounds: Rounds,
+    as_json: bool,
+) -> Result<(), CommandError> {
+    load::install().await?;
+    let bench = Bench::prepare(servers, folder).await?;
+    let mut measured = Vec::new();
+    for connections in CONNECTIONS {
+        let figures = bench.at(connections, rounds).await?;
+        if !as_json {
+            figures.print();
+        }
+        measured.push(figures.to_json());
+    }
+    let mut memory = serde_json::Map::new();
+    for server in &bench.running {
+        let bytes = server.server.peak_memory_bytes()?;
+        memory.insert(server.server.kind.argument().to_owned(), bytes.into());
+    }
+    if as_json {
+        say(json!({"gateway": measured, "peak_memory_bytes": memory}));
+    } else {
+        say(format_args!("Peak memory in bytes: {}", Value::Object(memory)));
+    }
+    bench.pool.close().await;
+    Ok(())
+}
+
+struct Bench {
+    running: Vec<LoggedIn>,
+    script: PathBuf,
+    pool: PgPool,
+    reader: KafkaReader,
+    partitions: i32,
+}
+
+/// A server and the header to send to it.
+struct LoggedIn {
+    server: Server,
+    authorization: String,
+}
+
+impl Bench {
+    async fn prepare(servers: &RunningServers, folder: &Path) -> Result<Self, CommandError> {
+        let failed = |error: &dyn std::fmt::Display| CommandError::Bench(error.to_string());
+        let (landed, paused) = (folder.join("landed"), folder.join("paused"));
+        copy_built_in(&landed).map_err(CommandError::Data)?;
+        copy_built_in(&paused).map_err(CommandError::Data)?;
+        let contract = paused.join("user-event.json");
+        let text = std::fs::read_to_string(&contract).map_err(CommandError::Data)?;
+        let (from, to) = (format!("\"topic\": \"{LANDING_TOPIC}\""), format!("\"topic\": \"{PAUSED_TOPIC}\""));
+        std::fs::write(&contract, text.replace(&from, &to)).map_err(CommandError::Data)?;
+
+        let kafka = KafkaSettings::plaintext(servers.bootstrap_servers.clone());
+        let registry = Registry::load(Some(&landed))?;
+        topics::ensure(&kafka, &registry).await.map_err(OperatorError::from)?;
+        topics::ensure(&kafka, &Registry::load(Some(&paused))?).await.map_err(OperatorError::from)?;
+        let partitions = registry.topic(LANDING_TOPIC).map_or(1, |contract| contract.partitions);
+        let admin: AdminClient<DefaultClientContext> = kafka.client_config().create()?;
+        let topic = NewTopic::new(TOPIC, partitions, TopicReplication::Fixed(1));
+        admin.create_topics([&topic], &AdminOptions::new()).await?;
+
+        let pool = database::connect(&servers.database_url, 1)?;
+        database::migrate(&pool, None).await?;
+        let name = UserName::parse(USER).map_err(|error| failed(&error))?;
+        make_admin(&pool, &name, Password::given(PASSWORD)).await.map_err(|error| failed(&error))?;
+        let mut running = Vec::new();
+        for (kind, contracts) in [(Kind::Bare, &landed), (Kind::Paused, &paused), (Kind::Landing, &landed)] {
+            let surroundings =
+                Surroundings { brokers: &servers.bootstrap_servers, database: &servers.database_url, contracts };
+            running.push(LoggedIn::start(kind, &surroundings).await?);
+        }
+        let script = folder.join("load.lua");
+        std::fs::write(&script, include_str!("load.lua")).map_err(CommandError::Data)?;
+        Ok(Self { running, script, pool, reader: KafkaReader::new(kafka), partitions })
+    }
+
+    /// Measures every server once in each round.
+    async fn at(&self, connections: u32, rounds: Rounds) -> Result<Figures, CommandError> {
+        const WARM_UP: Duration = Duration::from_secs(2);
+        let mut figures = Figures::new(connections);
+        for server in &self.running {
+            self.load(server, connections, WARM_UP).await?;
+            self.landed_after().await?;
+        }
+        for round in 1..=rounds.count {
+            complain(format_args!("{connections} connections: round {round} of {}", rounds.count));
+            for server in &self.running {
+                let cpu_before = server.server.cpu_seconds()?;
+                let load = self.load(server, connections, rounds.each).await?;
+                let cpu_seconds = server.server.cpu_seconds()? - cpu_before;
+                let lag = self.landed_after().await?;
+                figures.add(server.server.kind, Sample { load, cpu_seconds, lag });
+            }
+        }
+        Ok(figures)
+    }
+
+    async fn load(&self, server: &LoggedIn, connections: u32, duration: Duration) -> Result<Load, CommandError> {
+        let url = format!("{}/events/user-event", server.server.url);
+        Load::run(&self.script, &url, &server.authorization, connections, duration).await
+    }
+
+    /// Waits until every event of the topic whose events land has landed. Returns how long that took.
+    async fn landed_after(&self) -> Result<Duration, CommandError> {
+        const POLL: Duration = Duration::from_millis(20);
+        let failed = |error: &dyn std::fmt::Display| CommandError::Bench(error.to_string());
+        let begun = Instant::now();
+        let mut sent = 0;
+        for partition in 0..self.partitions {
+            let bounds = self.reader.bounds(LANDING_TOPIC, partition).await;
+            sent += bounds.map_err(|error| failed(&error))?.end;
+        }
+        let applied = "select coalesce(sum(next_offset), 0)::bigint from sluice.watermarks where topic = $1";
+        loop {
+            let query = sqlx::query_scalar::<_, i64>(applied).bind(LANDING_TOPIC);
+            if query.fetch_one(&self.pool).await.map_err(|error| failed(&error))? >= sent {
+                return Ok(begun.elapsed());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+impl LoggedIn {
+    async fn start(kind: Kind, surroundings: &Surroundings<'_>) -> Result<Self, CommandError> {
+        let failed = |error: &dyn std::fmt::Display| CommandError::Bench(error.to_string());
+        let server = Server::start(kind, surroundings).await?;
+        let authorization = match kind {
+            Kind::Bare => String::new(),
+            Kind::Paused | Kind::Landing => {
+                let body = json!({"user": USER, "pass": PASSWORD});
+                let client = reqwest::Client::builder().build().map_err(|error| failed(&error))?;
+                let answer = client.post(format!("{}/login", server.url)).json(&body).send().await;
+                let answer: Value =
+                    answer.map_err(|error| failed(&error))?.json().await.map_err(|error| failed(&error))?;
+                let token = answer["token"].as_str().ok_or_else(|| failed(&"no token"))?;
+                format!("Bearer {token}")
+            }
+        };
+        Ok(Self { server, authorization })
+    }
+}
