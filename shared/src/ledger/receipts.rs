@@ -34,7 +34,7 @@ pub enum Outcome {
     Replayed {
         /// Why it was rejected.
         rejection: Rejection,
-        /// Where the replay lies.
+        /// The place of the replay.
         replay: Place,
     },
     /// Kafka no longer had it when it was due.
