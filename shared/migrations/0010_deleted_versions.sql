@@ -1,6 +1,6 @@
 -- The versions of rows that were deleted, so that an older event that is replayed afterwards does not bring a row back.
--- Only streams of mode entity whose contract has a version have rows here. All rows have the same size, whatever the
--- key. `consume` deletes them after a week, like ids.
+-- Only streams of mode entity whose contract has a version have rows here. The size of a row does not depend on
+-- its key. `consume` deletes rows after a week, like ids.
 create table sluice.deleted_versions (
     stream        text   not null,
     -- A hash of the entity's key.
