@@ -1,5 +1,5 @@
 -- Partitions whose batches fail. `consume` writes a row after a batch has failed, outside of the landing transaction.
--- A batch that lands does not touch the table, so landing costs nothing more: that it landed shows in its watermark.
+-- A batch that lands does not touch the table, so landing costs nothing more: the watermark shows that it landed.
 create table sluice.stalls (
     destination    text        not null default 'postgresql',
     topic          text        not null,
@@ -9,7 +9,7 @@ create table sluice.stalls (
     -- The failed invocation's error type, such as Sluice.Stop.
     error_type     text        not null,
     sqlstate       text,
-    -- Who has to act: the operator, or nobody, as the environment recovers by itself.
+    -- Who has to act: the operator, or nobody, because the environment recovers by itself.
     fault          text        not null check (fault in ('operator', 'environment')),
     -- The first failure since the partition last landed something, and the latest one.
     since          timestamptz not null,

@@ -1,6 +1,6 @@
--- Names and keys of entities are stored and compared composed (Unicode NFC). Rows from before are composed here, so that
--- commands and requests still find them. Where several rows have one composed name, nothing says which of them is meant:
--- they keep their spellings.
+-- Names and keys of entities are stored and compared composed (Unicode NFC). This migration composes existing rows, so
+-- that commands and requests still find them. If several rows have the same composed name, nothing says which one is
+-- meant, so they keep their spellings.
 do $$
 begin
     -- Usually nothing has to be composed. Then no table is locked, and no foreign key is checked again.

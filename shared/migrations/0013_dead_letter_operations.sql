@@ -1,7 +1,7 @@
 -- Operators find, group, count and discard dead letters by the million.
 
 -- Reasons that differ only in quoted values or numbers are one group. Its name is the reason with "…" and … in their
--- places. Applied to such a name, the function returns it unchanged, so a group can be named like a reason.
+-- places. The function returns such a name unchanged, so a filter can name a group in the place of a reason.
 create function sluice.reason_pattern(reason text) returns text
 language sql immutable parallel safe
 return regexp_replace(
@@ -10,21 +10,21 @@ return regexp_replace(
 );
 
 alter table sluice.dead_letters
-    -- The reason and the group. Hashes, because an index entry is limited to 2,704 bytes. Whoever looks a reason up also
-    -- compares the reason itself.
+    -- The reason and the group, as hashes, because an index entry is limited to 2,704 bytes. Queries that look up a
+    -- reason also compare the reason itself.
     add column reason_hash bigint generated always as (hashtextextended(reason, 0)) stored,
     add column pattern_hash bigint generated always as (hashtextextended(sluice.reason_pattern(reason), 0)) stored,
-    -- How often the letter or its predecessors were put back on the topic, and the letter whose replay this one is. The
-    -- number is not a foreign key: after a restore, letters may have other numbers.
+    -- How often the letter and its predecessors were replayed, and the id of the letter whose replay was rejected as
+    -- this one. The id is not a foreign key: after a restore, letters may have other ids.
     add column replays integer not null default 0,
     add column replay_of bigint,
-    -- What the operator said who discarded the letter.
+    -- The note of the operator who discarded the letter.
     add column note text;
 
--- Letters from before this migration: their own replay counts, that of their predecessors is not looked up.
+-- In letters from before this migration, only their own replay counts: replays of their predecessors are not looked up.
 update sluice.dead_letters set replays = 1 where status = 'replayed';
 
--- A list is in the order in which events became dead letters, so that a range of time is a range of each index. `id`
+-- Lists are ordered by the time at which events became dead letters, so a range of time is a range of each index. `id`
 -- makes the order total.
 create index dead_letters_by_status on sluice.dead_letters (status, created_at, id);
 create index dead_letters_by_topic on sluice.dead_letters (topic, status, created_at, id);
@@ -32,7 +32,7 @@ create index dead_letters_by_code on sluice.dead_letters (error_code, status, cr
 create index dead_letters_by_reason on sluice.dead_letters (reason_hash, status, created_at, id);
 create index dead_letters_by_group on sluice.dead_letters (pattern_hash, topic, error_code, status, created_at, id);
 
--- Counts replays. A trigger, so that the version before this migration counts them too.
+-- Counts replays. It is a trigger, so that functions of the previous version count them, too.
 create function sluice.count_replays() returns trigger
 language plpgsql set search_path = '' as $$
 declare
@@ -64,23 +64,23 @@ create trigger count_replays_of_predecessors before insert on sluice.dead_letter
 create trigger count_own_replay before update of status on sluice.dead_letters
     for each row when (new.status = 'replayed' and old.status <> 'replayed') execute function sluice.count_replays();
 
--- How many letters of each status there are, by what they are grouped by, so that neither counts nor groups read the
--- letters. The triggers below keep the counts in the transaction that changes the letters: they equal a full count at
--- any time.
+-- The numbers of letters by status and by the values that groups use, so that neither counts nor groups read the
+-- letters. The triggers below update them in the transaction that changes the letters, so they always equal a full
+-- count.
 create table sluice.dead_letter_counts (
     status      text    not null,
     topic       text    not null,
     error_code  text    not null,
     reason_hash bigint  not null,
-    -- Transactions that run side by side count in shards of their own, and so never wait for each other.
+    -- Concurrent transactions count in separate shards, so they never wait for each other.
     shard       integer not null,
     reason      text    not null,
     letters     bigint  not null,
     primary key (status, topic, error_code, reason_hash, shard)
 );
 
--- Adds what was added (argument 1) or takes off what was removed (-1). It is its owner's right to count, so whoever
--- may write letters needs no right to the counts.
+-- Adds (argument 1) or subtracts (-1) the letters that a statement changed. It runs with the privileges of its owner,
+-- so a role that writes letters needs no privilege on the counts.
 create function sluice.count_dead_letters() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -92,7 +92,7 @@ begin
     if not exists (select from changed) then
         return null;
     end if;
-    -- The first shard that nobody else counts in. It is this transaction's until its end.
+    -- Takes the first shard in which no other transaction counts, and keeps it until this transaction ends.
     while own < 32 and not pg_catalog.pg_try_advisory_xact_lock(lock, own) loop
         own := own + 1;
     end loop;

@@ -1,20 +1,21 @@
 -- What landed, minute by minute, and how long dead letters and login attempts are kept.
 
--- One row per incarnation of a partition and minute in which something landed. The landing transaction writes it, so the
--- sums equal what the other tables say: after a restore, too, because the rows of what lands again were not restored.
--- Functions of the version before write no rows: what lands through them during the deployment is missing.
+-- One row per incarnation of a partition and minute in which something landed. The landing transaction writes it, so
+-- the sums equal the other tables. They do so after a restore, too: the database then lacks the counts of exactly those
+-- events that land again. Functions of the previous version write no rows, so events that they land during the
+-- deployment are missing.
 --
 -- The counts of a partition's latest minute are in its watermark, which is updated anyway: updating a second row took
--- 6 % of the time in which a batch of 100 events lands. The first landing of a later minute moves them here.
+-- 6 % of the time that a batch of 100 events takes to land. The first landing in a later minute moves them here.
 create table sluice.activity (
     destination text        not null default 'postgresql',
     topic       text        not null,
     "partition" integer     not null,
     incarnation integer     not null,
-    -- When it landed, by the database's clock: every function has a clock of its own, and there is one database.
+    -- The minute of the landing. It is the database's, because the clocks of functions differ.
     minute      timestamptz not null,
-    -- What became of the records. One that waited counts as waiting in one minute, and in a later one as released and as
-    -- what became of it then. So waiting minus released is how many wait.
+    -- The outcomes of the records. An event that waits counts as waiting in one minute, and in a later one as released
+    -- and under its final outcome. So waiting minus released is the number of events that still wait.
     written     bigint      not null default 0,
     duplicates  bigint      not null default 0,
     superseded  bigint      not null default 0,
@@ -24,12 +25,14 @@ create table sluice.activity (
     tombstones  bigint      not null default 0,
     -- How many of them were replays of dead letters.
     replays     bigint      not null default 0,
-    -- From the record's time to its landing. Null if no record landed, only waiting ones were released.
+    -- The longest time from a record's timestamp to its landing. Null if waiting events were released and no record
+    -- landed.
     max_lag_ms  bigint,
     -- The highest offset that landed in this minute.
     last_offset bigint,
-    -- Where the log ended, as far as it was known in this minute: what landed was in the log, and the comparison with
-    -- Kafka notes the end of logs that do not land. The difference to the minute before was accepted by Kafka.
+    -- The end of the log, as far as it was known in this minute: every landed record was in the log, and the comparison
+    -- with Kafka notes the ends of logs that do not land. The difference from the previous minute is what Kafka
+    -- accepted.
     end_offset  bigint,
     primary key (destination, topic, "partition", incarnation, minute)
 );
@@ -60,11 +63,11 @@ select destination, topic, "partition", incarnation, minute, written, duplicates
 from sluice.watermarks
 where minute is not null;
 
--- An expired dead letter keeps its place and reason, and its replay's place, which its receipt follows.
+-- An expired dead letter keeps its place, its reason, and the place of its replay, to which its receipt refers.
 alter table sluice.dead_letters
     drop constraint dead_letters_replayed_as_check,
     add constraint dead_letters_replayed_as_check
         check (num_nulls(replayed_partition, replayed_offset, replayed_timestamp_ms) in (0, 3)
                and (replayed_offset is null or status in ('replayed', 'expired')));
--- Those that are due next.
+-- Finds the letters that expire next.
 create index on sluice.dead_letters (created_at) where status <> 'expired';

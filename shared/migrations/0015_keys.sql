@@ -1,19 +1,20 @@
 -- Service keys: the credentials of programs. A key acts as its user, for the streams that it names.
 create table sluice.keys (
     id              bigint generated always as identity primary key,
-    -- A key ends with its user, whichever version of the gateway deletes the user.
+    -- Deleting a user deletes the user's keys, even if a function of an older version does it.
     user_id         bigint not null references sluice.users (id) on delete cascade,
-    -- For people. Several keys may have one name, so that a new one can be in use before the old one is deleted.
+    -- A name for people. Several keys may have the same name, so that a new key can be in use before the old one is
+    -- deleted.
     name            text not null,
     -- SHA-256 of the key. A slow hash makes guessing a weak password expensive. A key is 256 random bits, which nobody
-    -- guesses under any hash, and a fast one lets every request find its key by this column.
+    -- can guess with any hash, and a fast hash lets every request find its key by this column.
     hash            bytea not null unique check (octet_length(hash) = 32),
     -- The key's first characters, by which people tell keys apart.
     prefix          text not null,
     -- The streams, or {*} for all that the user may post to.
     streams         text[] not null check (cardinality(streams) > 0),
-    -- Whether an admin created it. Only then does it apply to a stream whose contract has no roles, also if the contract
-    -- lost them after the key was created.
+    -- Whether an admin created it. Only such a key can post to a stream whose contract has no roles, even if the
+    -- contract lost them after the key was created.
     by_admin        boolean not null,
     -- By the gateway's clock, as in sluice.blocks.
     created_at_ms   bigint not null,

@@ -4,10 +4,10 @@ create table sluice.replay_runs (
     id          bigint generated always as identity primary key,
     created_by  text        not null,
     created_at  timestamptz not null default now(),
-    -- As it was given, to be shown. It is not applied again: the letters are in the table below.
+    -- The filter as it was given, for display. It is not applied again: the letters are in the table below.
     filter      jsonb       not null,
     is_forced   boolean     not null,
-    -- How many letters matched, how many of them were put back, and how many were left out.
+    -- How many letters matched, how many of them were replayed, and how many were skipped.
     letters     bigint      not null default 0,
     replayed    bigint      not null default 0,
     skipped     bigint      not null default 0,
@@ -17,16 +17,17 @@ create table sluice.replay_runs (
 );
 create index on sluice.replay_runs (id) where status = 'running';
 
--- The letters that a run has still to put back: those that matched when it was created, less those that are settled.
--- A letter is removed in the transaction that marks it as replayed, so it is put back once, whoever continues the run.
--- Letters are not foreign keys: a restore may have removed one, which is then left out.
+-- The letters that a run still has to replay: those that matched when it was created, except those that it has replayed
+-- or skipped. A letter is removed in the transaction that marks it as replayed, so it is replayed once, even if several
+-- processes continue the run. `letter_id` is not a foreign key: a restore may remove a letter, and the run then skips
+-- it.
 create table sluice.replay_run_letters (
     run_id    bigint not null references sluice.replay_runs,
     letter_id bigint not null,
     primary key (run_id, letter_id)
 );
 
--- Who did what. Written in the transaction that does it, where there is one.
+-- What admins did. The row is written in the transaction of the action, if there is one.
 create table sluice.audit (
     id     bigint generated always as identity primary key,
     at     timestamptz not null default now(),

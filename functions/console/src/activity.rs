@@ -60,10 +60,10 @@ pub(crate) async fn list(console: &Console, query: &Fields) -> Result<List<Strea
     let minutes = minutes(query)?;
     let ingest = &console.ingest;
     let progress = in_time(progress::read(&ingest.pool)).await?;
-    // Before the database is read again: what lands in between would be missing from both.
+    // Reads the ends before it reads the database again: otherwise, records that land in between would be in neither.
     let topics = ingest.registry.contracts().map(|contract| contract.topic.clone()).collect();
     let ends = console.ends.ends(topics, progress.next_offsets()).await;
-    let ends = ends.inspect_err(|error| tracing::warn!(%error, "Kafka does not say where its logs end")).ok();
+    let ends = ends.inspect_err(|error| tracing::warn!(%error, "cannot read the ends of the logs from Kafka")).ok();
     let (mut by_topic, waiting) = in_time(read(console, minutes, ends.as_ref())).await?;
     let now_ms = ingest.clock.now_ms();
     let stream = |contract: &Arc<Contract>| {

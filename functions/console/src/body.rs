@@ -19,7 +19,7 @@ pub(crate) async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Err
 
 /// Parses a body.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| Error::malformed(format!("The body is not as it should be: {error}.")))
+    serde_json::from_slice(body).map_err(|error| Error::malformed(format!("The body is not valid: {error}.")))
 }
 
 /// Receives the body of a request: JSON, or nothing.

@@ -37,7 +37,7 @@ pub(crate) struct DiscardBody {
 #[derive(Debug, Serialize)]
 pub(crate) struct Discarded {
     count: u64,
-    /// How many matching letters are still open: there was no time for them, or they were being replayed.
+    /// How many matching letters are still open, because the time ran out or because they were being replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     left: Option<u64>,
 }

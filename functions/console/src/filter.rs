@@ -84,16 +84,16 @@ impl FilterParts {
         })
     }
 
-    /// Returns the filter, which must leave open letters only.
+    /// Returns the filter, which must match open letters only.
     ///
     /// # Errors
-    /// As for [`FilterParts::resolve`], or it means letters of another status.
+    /// As for [`FilterParts::resolve`], or the filter asks for letters of another status.
     pub(crate) fn resolve_open(self, registry: &Registry) -> Result<Filter, Malformed> {
         let filter = self.resolve(registry)?;
         match filter.status {
             LetterStatus::Open => Ok(filter),
             LetterStatus::Replayed | LetterStatus::Discarded | LetterStatus::Expired => {
-                Err(Malformed("`status` must be `open` here: nothing can be done with other letters.".into()))
+                Err(Malformed("`status` must be `open` here: only open letters can be replayed or discarded.".into()))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What invokes the function: API Gateway for a request, EventBridge for the work of every minute.
+//! Distinguishes invocations: API Gateway sends requests, and EventBridge starts the work of the minute schedule.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub enum InvocationError {
     #[error("the event is from neither API Gateway nor a schedule: {0}")]
     Event(#[from] serde_json::Error),
     /// The database failed, or the broker did not acknowledge replays. The next run of the schedule tries again.
-    #[error("the work of every minute was not done: {0}")]
+    #[error("the scheduled work failed: {0}")]
     Schedule(#[from] ScheduleError),
 }
 
@@ -50,10 +50,10 @@ impl ConsoleFunction {
         Self { console, http: HttpFunction::new(routes) }
     }
 
-    /// Handles an event, given as JSON: answers a request, or does what is due.
+    /// Handles an event, given as JSON: answers a request, or does the scheduled work.
     ///
     /// # Errors
-    /// The event is neither, or the database failed.
+    /// The event is neither a request nor a schedule's event, or the database failed.
     pub async fn invoke(&self, event: &str, context: Context) -> Result<Box<RawValue>, InvocationError> {
         if is_schedule(event.as_bytes()) {
             // Boxed, because the compiler limits how deeply futures may nest.

@@ -1,13 +1,13 @@
-//! What operators see and do: dead letters, which they find, discard and replay.
+//! Operators' routes: they find, discard and replay dead letters, and follow events.
 //!
-//! It uses the library of `ingest` to send a replay as any other event: its connections, receipts, and `Prefer: wait`.
-//! `ingest` knows nothing of this function.
+//! It sends a replay like any other event, through the library of `ingest`: with its connections, its receipts, and
+//! `Prefer: wait`. `ingest` knows nothing of this function.
 //!
 //! - `activity` shows what happened to each stream, and how far it is behind
-//! - `dead_letters` lists letters, `groups` groups them by reason, `discard` sets them aside, `replay` puts one back on
-//!   its topic, edited if the operator wants that; `runs` replay all letters that match a filter
+//! - `dead_letters` lists letters, `groups` groups them by reason, `discard` discards them, `replay` sends one to its
+//!   topic again, edited if the operator wants that; `runs` replay all letters that match a filter
 //! - `audit_log` lists who did what
-//! - `follow` finds events in Kafka, and says what became of each
+//! - `follow` finds events in Kafka, with the outcome of each
 //! - `schedule` does what is due every minute
 //! - `invocation` distinguishes API Gateway's requests from the schedule's events
 //!

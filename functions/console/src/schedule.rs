@@ -1,4 +1,4 @@
-//! The work of every minute, whether or not there are requests.
+//! The work that the schedule starts every minute, with or without requests.
 
 use std::time::{Duration, Instant};
 

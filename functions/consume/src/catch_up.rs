@@ -42,7 +42,7 @@ impl Budget {
         Self { records: MAX_RECORDS, bytes: MAX_BYTES, until }
     }
 
-    /// Returns until when the invocation may work.
+    /// Returns the time at which the invocation must stop.
     pub(crate) fn time(&self) -> Instant {
         self.until
     }

@@ -1,8 +1,8 @@
 //! Compares watermarks with Kafka, whether or not there is traffic: at start, and regularly.
 //!
-//! Records that a consumer group has committed are not delivered again. If a watermark is behind that, because the database
-//! was restored or someone moved the group, the records in between are read from Kafka. Otherwise nothing happens: the event
-//! source mapping delivers what follows, and a paused mapping stays paused.
+//! Kafka does not redeliver records that a consumer group has committed. If a watermark is behind the committed offset,
+//! because the database was restored or someone moved the group, `consume` reads the records in between from Kafka.
+//! Otherwise nothing happens: the event source mapping delivers what follows, and a paused mapping stays paused.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -30,24 +30,24 @@ use crate::{Consume, ConsumeError, Summary, retention};
 struct Findings {
     /// Partitions whose missing records did not land, and why.
     failed: Vec<(String, i32, ConsumeError)>,
-    /// Partitions in which nothing is missing, or not any more.
+    /// Partitions in which nothing is missing, or no longer.
     complete: Vec<(String, i32)>,
     /// Where the logs end.
     ends: Vec<End>,
     /// The partition whose missing records are being landed.
     landing: Option<(String, i32)>,
-    /// By topic, the differences that keep all events out of the stream's table. None if they are not known.
+    /// By topic, the differences that keep all events out of the stream's table. `None` if they are not known.
     differences: Option<HashMap<String, Vec<Difference>>>,
 }
 
 impl Consume {
     /// Compares the watermarks of all contracts' topics with Kafka, within `budget`, and writes records that were committed but
-    /// not applied. Whatever it does not finish is left to the next call. It also compares the contracts with their tables,
-    /// and erases what is older than its retention.
-    /// Partitions that cannot land are recorded as stalled until a later comparison finds that they can.
+    /// not applied. The next call does the rest. It also compares the contracts with their tables, and erases data that
+    /// is past its retention. Partitions that cannot land are recorded as stalled until a later comparison finds that
+    /// they can.
     ///
     /// # Errors
-    /// A topic could not be compared, or what was missing could not land; the others were compared.
+    /// A topic could not be compared, or missing records could not land; the other topics were compared.
     pub async fn compare(&self, budget: Duration) -> Result<Summary, ConsumeError> {
         let begun = Instant::now();
         let deadline = begun + budget;
@@ -106,7 +106,7 @@ impl Consume {
         let contracts: Vec<Arc<Contract>> = self.registry.contracts().cloned().collect();
         let compared = drift::compare(connection, &contracts).await;
         let differences = compared
-            .inspect_err(|error| tracing::warn!(%error, "the contracts could not be compared with their tables"))
+            .inspect_err(|error| tracing::warn!(%error, "cannot compare the contracts with their tables"))
             .ok()?;
         let mut by_topic: HashMap<String, Vec<Difference>> = HashMap::new();
         for difference in differences.into_iter().filter(|difference| difference.keeps_all_out) {
@@ -184,7 +184,7 @@ impl CatchUp<'_> {
     /// Compares a topic's partitions with Kafka. A partition that cannot be compared does not hold up the others.
     ///
     /// # Errors
-    /// The first partition that could not be compared. What could not land is among the findings.
+    /// The first partition that could not be compared. Partitions that could not land are among the findings.
     async fn compare(
         &mut self,
         contract: &Arc<Contract>,
@@ -256,7 +256,7 @@ impl CatchUp<'_> {
             partition,
             from = range.start,
             until = range.end,
-            "the watermark is behind what was committed: the records are read from Kafka"
+            "the watermark is behind the committed offset: reading the records from Kafka"
         );
         match self.read(contract, partition, range, &[]).await? {
             // The process that moved the watermark continues.

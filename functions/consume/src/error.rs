@@ -19,27 +19,28 @@ pub enum ConsumeError {
     #[error("no contract has the topic {0}: is CONTRACTS_DIR right?")]
     UnknownTopic(String),
     /// An environment fault: the database does not answer, or a lock is held.
-    #[error("the batch did not land and is to be delivered again: {0}")]
+    #[error("the batch did not land and will be delivered again: {0}")]
     Retry(#[source] WriteError),
     /// An operator fault: a drifted schema, a missing grant.
-    #[error("the batch cannot land until this is mended: {0}")]
+    #[error("the batch cannot land until an operator repairs this: {0}")]
     Stop(#[source] WriteError),
     /// Kafka could not be read to fill the range before the batch.
-    #[error("the batch did not land and is to be delivered again: {0}")]
+    #[error("the batch did not land and will be delivered again: {0}")]
     Kafka(#[from] ReadError),
     /// The range between watermark and batch was read in part, and that part has landed. The next delivery continues there.
-    #[error("records before the batch are being read from Kafka; the batch is to be delivered again")]
+    #[error("records before the batch are being read from Kafka; the batch will be delivered again")]
     CatchingUp,
     /// The batch did not land within the invocation's time.
-    #[error("the batch did not land within the invocation's time and is to be delivered again")]
+    #[error("the batch did not land within the invocation's time and will be delivered again")]
     Deadline,
     /// A comparison of the watermarks with Kafka did not finish. The schedule starts the next one.
-    #[error("the watermarks were not all compared with Kafka, or what was missing did not land: {}", .0.cause())]
+    #[error("not all watermarks were compared with Kafka, or missing records did not land: {}", .0.cause())]
     Comparison(Box<ConsumeError>),
 }
 
 impl ConsumeError {
-    /// Returns its name, which must not change: alarms and dashboards rely on it. A comparison's is that of its cause.
+    /// Returns its name, which must not change: alarms and dashboards rely on it. A comparison has the name of its
+    /// cause.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::NotABatch(_) => "Sluice.NotABatch",
@@ -53,7 +54,7 @@ impl ConsumeError {
         }
     }
 
-    /// Says what happened, without what follows for a batch.
+    /// Describes the error, without its consequence for a batch.
     pub(crate) fn cause(&self) -> String {
         match self {
             Self::NotABatch(error) => error.to_string(),

@@ -7,8 +7,8 @@
 //!   and `verdict` decides what an error means
 //! - `catch_up` asks Kafka what a batch alone cannot show: whether the log is the one that was applied (`continuity`,
 //!   remembered in `trust`), and which records lie between the watermark and the batch
-//! - `compare` does so without a batch, on a schedule, and then lets `retention` erase what is old
-//! - `stall` records what cannot land; `report` counts and logs results
+//! - `compare` does so without a batch, on a schedule, and then lets `retention` erase old data
+//! - `stall` records partitions that cannot land; `report` counts and logs results
 //! - `lambda` runs the function on Lambda
 
 // The transaction consists of deeply nested futures, and the compiler computes their layout recursively.
@@ -77,7 +77,8 @@ pub struct Consume {
 
 impl Consume {
     /// Creates a function that writes to `pool` according to the contracts of `registry`. Rows wait for their parents for
-    /// `wait_for_parent`. Dead letters and login attempts are kept for ever. Results are counted in `metrics`. `reader` reads from Kafka the records that batches skip.
+    /// `wait_for_parent`. Dead letters and login attempts are kept for ever. Results are counted in `metrics`. `reader`
+    /// reads the records that batches skip from Kafka.
     pub fn new(
         pool: PgPool,
         registry: Arc<Registry>,
@@ -124,8 +125,8 @@ impl Consume {
                     tracing::error!("{difference}");
                 }
             }
-            Ok(Err(error)) => tracing::warn!(%error, "the contracts could not be compared with their tables"),
-            Err(_late) => tracing::warn!("the contracts could not be compared with their tables: the database is slow"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot compare the contracts with their tables"),
+            Err(_late) => tracing::warn!("cannot compare the contracts with their tables: the database is slow"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Rejects replays that a later event with the same key overtook: one sent after `ingest` searched for such events and
-//! before the replay was sent. Otherwise the replay would replace the later event.
+//! Rejects replays that a later event with the same key overtook: an event sent after `console` searched for such
+//! events and before it sent the replay. Otherwise the replay would replace the later event.
 //!
 //! This applies if a contract has no version and the replay is not forced. An event between search and replay counts
 //! even if it is later rejected itself; the dead letter can then be replayed again.

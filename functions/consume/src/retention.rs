@@ -1,4 +1,4 @@
-//! Erases what is older than its retention, on the schedule, in steps that are short for the database.
+//! Erases data that is past its retention, on the schedule, in steps that are short for the database.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ enum Table {
     LoginAttempts,
 }
 
-/// Erases what is due, until `until` at the latest.
+/// Erases data that is past its retention, until `until` at the latest.
 pub(crate) async fn apply(
     connection: &mut PgConnection,
     retention: Retention,
@@ -27,12 +27,12 @@ pub(crate) async fn apply(
     let dead_letters = erase(connection, Table::DeadLetters, dead_letters_days, until).await?;
     let login_attempts = erase(connection, Table::LoginAttempts, login_attempts_days, until).await?;
     if dead_letters + login_attempts > 0 {
-        tracing::info!(dead_letters, login_attempts, "erased what is older than its retention");
+        tracing::info!(dead_letters, login_attempts, "erased data that is past its retention");
     }
     Ok(())
 }
 
-/// Erases the rows of a table that are older than so many days, step by step. Returns how many.
+/// Erases the rows of a table that are older than `days`, step by step. Returns how many it erased.
 async fn erase(
     connection: &mut PgConnection,
     table: Table,

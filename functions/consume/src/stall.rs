@@ -43,8 +43,7 @@ impl Stalls<'_> {
         in_time(patience, recording).await;
     }
 
-    /// Records that a stream's next event cannot land in these partitions, because its table is not what its contract
-    /// says.
+    /// Records that a stream's next event cannot land in these partitions, because its table differs from its contract.
     pub(crate) async fn record_drift(&self, partitions: &[(&str, i32)], differences: &[Difference]) {
         let failure = Failure {
             reason: format!("New events cannot land: {}.", list(differences)),

@@ -1,5 +1,5 @@
-//! Work that is done now and then, before a batch: rejects events that waited too long for their parent, and forgets what
-//! has expired.
+//! Rejects events that waited too long for their parent, and deletes expired rows. It runs before a batch, now and
+//! then.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -7,9 +7,9 @@ use shared::ledger::{activity, deleted_versions, duplicates, event_ids, stalls, 
 use shared::metrics::Metrics;
 use sqlx::PgConnection;
 
-/// How often expired waiting events are looked for.
+/// The interval between searches for expired waiting events.
 const EXPIRE_EVERY_MS: i64 = 1_000;
-/// How often expired ids are looked for.
+/// The interval between searches for expired ids.
 const FORGET_EVERY_MS: i64 = 3_600_000;
 
 /// When each kind of work was last done.

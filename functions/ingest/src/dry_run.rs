@@ -62,7 +62,7 @@ pub(crate) struct Validated {
 /// Checks the caller's events as [`accept`](crate::accept::accept) does, and returns their rows instead of sending them.
 ///
 /// # Errors
-/// Those of sending, except for the broker's.
+/// The errors of sending, except for the broker's.
 pub(crate) fn validate(
     contract: &Contract,
     posted: &PostedEvents,

@@ -23,7 +23,7 @@ pub(crate) struct EventStatus {
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// Of a pending event: why its partition cannot land.
+    /// Why the partition of a pending event cannot land.
     #[serde(skip_serializing_if = "Option::is_none")]
     stalled: Option<String>,
     /// Of a rejected event: the receipt of its replay.

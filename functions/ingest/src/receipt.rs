@@ -22,7 +22,7 @@ pub struct Receipt {
     status: Option<Status>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// Of a pending event: why its partition cannot land.
+    /// Why the partition of a pending event cannot land.
     #[serde(skip_serializing_if = "Option::is_none")]
     stalled: Option<String>,
 }

@@ -36,7 +36,7 @@ pub(crate) enum ClientError {
     Unreachable { url: Url, cause: String },
     #[error("{}", refusal(*.status, .detail))]
     Refused { status: StatusCode, detail: String },
-    #[error("{url} answered something else than JSON: {cause}")]
+    #[error("{url} did not answer with JSON: {cause}")]
     Unexpected { url: Url, cause: String },
 }
 

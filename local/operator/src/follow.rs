@@ -29,10 +29,10 @@ pub struct Follow {
     /// The `Idempotency-Key` that the event was sent with.
     #[arg(long, value_name = "KEY", alias = "idempotency_key")]
     idempotency_key: Option<String>,
-    /// The time from which on to search, such as 2026-11-21T16:00:00Z; by default, the last hour.
+    /// The start of the time range, such as 2026-11-21T16:00:00Z; by default, an hour before --until.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// The time before which to search, at most 24 hours later.
+    /// The end of the time range, at most 24 hours later.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     #[command(flatten)]
@@ -86,7 +86,7 @@ async fn follow(args: Follow) -> Result<bool, FollowError> {
     }
 }
 
-/// Prints an event, and the replays that put it back.
+/// Prints an event, and its replays.
 async fn say_with_replays(client: &Client, item: &Value) -> Result<(), ClientError> {
     say(steps::steps(item).trim_end());
     let mut replay = steps::replayed_as(item);

@@ -1,4 +1,4 @@
-//! Canonical JSON: equal values have equal texts, whatever wrote them.
+//! Canonical JSON: equal values have equal texts, even if different programs wrote them.
 //!
 //! Members are sorted, numbers are written by their value: `5`, `5.0` and `50e-1` are one number, and two numbers that differ
 //! only beyond a double's precision are two. (RFC 8785 would pass numbers through a double.)

@@ -131,7 +131,7 @@ enum Key {
     Number,
 }
 
-/// Distinguishes the two, whatever a member is called: for a real member's name, `deserialize_option` calls
+/// Distinguishes the two for every name of a member: for a real member's name, `deserialize_option` calls
 /// `visit_some`; for the internal name that `serde_json` gives to numbers, it calls `visit_str`.
 struct KeySeed;
 

@@ -1,4 +1,4 @@
-//! Checks whether a table is what its contract needs.
+//! Checks whether a table meets its contract.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub(super) fn judge(contract: &Contract, table: &Table, found: &FoundTable) -> V
     let differs = |column: Option<&str>, expected: String, found: String| {
         difference(&contract.stream, table, column, expected, found)
     };
-    // A change set that needs what is missing is rejected by itself.
+    // A missing table or column rejects only the change sets that need it.
     let rejects_only = matches!(contract.mode, Mode::Changes(_));
     if !found.has_schema {
         let missing = differs(None, format!("a schema {}", table.schema), "no such schema".to_owned());
@@ -59,7 +59,7 @@ pub(super) fn judge(contract: &Contract, table: &Table, found: &FoundTable) -> V
         column.not_null && !column.has_default && !landing.columns.iter().any(|written| written.name == column.name)
     };
     for column in found.columns.iter().filter(is_unfilled) {
-        let expected = "a default, or that it may be null, as the contract does not fill it".to_owned();
+        let expected = "a default or a nullable column, because the contract does not fill it".to_owned();
         differences.push(differs(Some(&column.name), expected, "not null without a default".to_owned()));
     }
     if kind == Kind::Table {
@@ -89,7 +89,7 @@ fn judge_column(contract: &Contract, landing: &Landing, column: &Column, found: 
     // Metadata is normally present. If it is missing, the row is at fault.
     let may_be_null = column.from.pointer().is_some_and(|pointer| may_be_null(&contract.document, pointer));
     if actual.not_null && may_be_null {
-        return differs("that it may be null, as the contract lets the value be missing or null", "not null");
+        return differs("a nullable column, because the contract lets the value be missing or null", "not null");
     }
     None
 }

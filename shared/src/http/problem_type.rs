@@ -127,7 +127,7 @@ problem_types! {
         "Send fewer events per request. An event over 1,000,000 bytes cannot be sent: store its large part elsewhere.";
     /// `415`: the route does not support the content coding.
     CONTENT_ENCODING: UNSUPPORTED_MEDIA_TYPE "content-encoding", "The content coding is not supported",
-        "`Content-Encoding` names a coding that the route does not read, or several.",
+        "`Content-Encoding` names a coding that the route does not read, or more than one.",
         "Compress events with gzip or zstd, once. Other bodies must not be compressed.";
     /// `415`: the route does not support the media type.
     MEDIA_TYPE: UNSUPPORTED_MEDIA_TYPE "media-type", "The media type is not supported",
@@ -151,7 +151,7 @@ problem_types! {
         "Correct the fields that `errors` names.";
     /// `422`: accepted events could not be written.
     REJECTED: UNPROCESSABLE_ENTITY "rejected", "Events were rejected",
-        "The events were accepted, but at least one could not be written and became a dead letter. `receipts` has each event's status and reason. Only requests with `Prefer: wait` are answered so.",
+        "The events were accepted, but at least one could not be written and became a dead letter. `receipts` has each event's status and reason. Only requests with `Prefer: wait` get this answer.",
         "Do not send the whole batch again: the other events are written or on their way. Correct the rejected ones and send them as new events, or have an admin replay the dead letters.";
     /// `500`: something failed that should not.
     INTERNAL: INTERNAL_SERVER_ERROR "internal", "Internal error",

@@ -24,7 +24,7 @@ pub struct Caller {
     pub key: String,
     /// What the user may do.
     pub role: Role,
-    /// What the service key may do that the request was sent with. `None`: it was sent by the user.
+    /// The grant of the service key that sent the request; `None` if the user sent it.
     pub grant: Option<Arc<Grant>>,
 }
 

@@ -13,7 +13,8 @@ impl Grant {
     /// The entry that stands for all streams whose contracts have roles.
     pub const ALL: &'static str = "*";
 
-    /// Creates a grant for these streams, or for [`Grant::ALL`]. Only an admin's includes streams without roles.
+    /// Creates a grant for these streams, or for [`Grant::ALL`]. Only a grant by an admin includes streams without
+    /// roles.
     pub fn new(streams: Vec<String>, is_by_admin: bool) -> Self {
         Self { streams, is_by_admin }
     }

@@ -2,15 +2,15 @@
 //! GitHub's tokens (<https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/>).
 //!
 //! The checksum lets a process reject typos and random guesses without asking the database, and lets scanners recognise a
-//! leaked key. It is no secret. What protects a key is its randomness: that is also why a fast hash of it can be stored,
-//! and why it is found by that hash instead of being compared. The time that a look-up takes depends on the hash, which
-//! says nothing about the key.
+//! leaked key. The checksum is not secret. Randomness protects a key. Therefore Sluice can store a fast hash, and can
+//! look a key up by that hash instead of comparing keys. The time that a look-up takes depends on the hash, which says
+//! nothing about the key.
 
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-/// What every key begins with. Tokens from `/login` begin with `ey`.
+/// The text with which every key begins. Tokens from `/login` begin with `ey`.
 pub(super) const PREFIX: &str = "slk_";
 
 /// Characters that a double click selects, and that need no encoding anywhere.

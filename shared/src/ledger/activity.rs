@@ -1,7 +1,7 @@
 //! Table `activity`: what landed of each partition, minute by minute, and where its log ended.
 //!
 //! The landing transaction counts, so the sums equal what the other tables say. The latest minute of a partition is kept in
-//! its watermark; the view `minutes` has all. Minutes and lags are by the database's clock.
+//! its watermark; the view `minutes` has all. Minutes and lags use the database's clock.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -24,13 +24,13 @@ pub struct Counts {
     pub superseded: i64,
     /// They began to wait for their parent.
     pub waiting: i64,
-    /// They no longer wait, and are also counted under what became of them.
+    /// They no longer wait, and are also counted under their outcome.
     pub released: i64,
     /// They became dead letters.
     pub rejected: i64,
     /// They had no value.
     pub tombstones: i64,
-    /// They were replays of dead letters, and are also counted under what became of them.
+    /// They were replays of dead letters, and are also counted under their outcome.
     pub replays: i64,
 }
 
@@ -69,7 +69,7 @@ pub struct Landed {
 pub struct Activity(Vec<Landed>);
 
 impl Activity {
-    /// Returns what landed of the log that this record belongs to, for the caller to update.
+    /// Returns the counts of the log that this record belongs to, for the caller to update.
     pub fn of_log(&mut self, position: LogPosition<'_>) -> &mut Landed {
         let LogPosition { topic, partition, incarnation, offset: _ } = position;
         let is_it = |landed: &Landed| {
@@ -295,7 +295,7 @@ pub async fn read(
     minutes: i32,
     ends: impl IntoIterator<Item = (&str, i32, i64)>,
 ) -> Result<BTreeMap<String, Vec<Minute>>, sqlx::Error> {
-    // What lands in between would be counted twice, or not at all.
+    // Without a snapshot, events that land between the queries would be counted twice, or not at all.
     let mut snapshot = connection.begin_with("begin isolation level repeatable read read only").await?;
     let mut by_topic: BTreeMap<String, Vec<Minute>> = BTreeMap::new();
     let rows = sqlx::query(include_str!("activity_minutes.sql")).bind(minutes).bind(POSTGRESQL);

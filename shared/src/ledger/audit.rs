@@ -13,7 +13,7 @@ pub enum Action {
     Created,
     /// Something was deleted.
     Deleted,
-    /// Dead letters were put back on their topics.
+    /// Dead letters were replayed.
     Replayed,
     /// A run of replays was cancelled.
     Cancelled,

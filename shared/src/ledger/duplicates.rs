@@ -9,7 +9,7 @@ use crate::record::place::Place;
 /// An event that repeats another one.
 #[derive(Debug, Clone, Copy)]
 pub struct NewDuplicate<'a> {
-    /// Where it lies.
+    /// Its position.
     pub position: LogPosition<'a>,
     /// The event that it repeats.
     pub repeated: Repeated<'a>,

@@ -1,5 +1,5 @@
-//! Table `event_ids`: ids under which an event lands at most once. A rejected event keeps its id with the reason, so that
-//! whatever repeats it shares its outcome.
+//! Table `event_ids`: ids under which an event lands at most once. A rejected event keeps its id with the reason, so
+//! that its repeats share its outcome.
 
 use std::collections::{HashMap, HashSet};
 

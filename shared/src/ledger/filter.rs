@@ -9,7 +9,7 @@ pub enum LetterStatus {
     /// It needs an operator.
     #[default]
     Open,
-    /// It was put back on its topic.
+    /// It was replayed.
     Replayed,
     /// An operator has set it aside.
     Discarded,

@@ -198,8 +198,8 @@ async fn merge_oldest(
     causes: &[&str],
 ) -> Result<(), sqlx::Error> {
     // Gaps that compaction and transactions leave come first: they rarely hold an event that somebody has a receipt for.
-    // What came before the first record that was ever applied is never merged: Kafka may still have it, where it has
-    // none of the others.
+    // The gap before the first record that was ever applied is never merged: Kafka may still have its records, but not
+    // those of the others.
     const MERGE: &str = r#"
         with numbered as (
             select id, count(*) over of_partition as total,

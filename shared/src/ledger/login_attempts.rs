@@ -1,5 +1,5 @@
-//! Table `login_attempts`: attempts to log in. The stream `login` lands in it; this file deletes what is older than its
-//! retention.
+//! Table `login_attempts`: attempts to log in. The stream `login` lands in it; this file deletes rows that are past
+//! their retention.
 
 use sqlx::PgConnection;
 

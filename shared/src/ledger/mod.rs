@@ -20,7 +20,7 @@
 //!
 //! It uses `record`, `kafka` and `metrics`, and the caller's connection. `consume` writes it in the landing transaction;
 //! `ingest` reads it for receipts; `console` reads dead letters, marks replays and discards; `local` reads it for metrics.
-//! What is written is decided by the functions.
+//! The functions decide what is written.
 
 pub mod activity;
 pub mod audit;

@@ -34,7 +34,7 @@ pub enum Outcome {
     Replayed {
         /// Why it was rejected.
         rejection: Rejection,
-        /// Where the replay lies.
+        /// The place of the replay.
         replay: Place,
     },
     /// Kafka no longer had it when it was due.
@@ -99,7 +99,7 @@ pub async fn look_up(
 /// As [`look_up`], of records that were just sent, given as partition, offset and record time in milliseconds since
 /// the Unix epoch.
 ///
-/// A record that is newer than all that was applied is not applied, whatever its offset: its partition's offsets have
+/// A record that is newer than all applied records counts as not applied at any offset: its partition's offsets have
 /// restarted, and the watermark does not show it yet.
 ///
 /// # Errors

@@ -20,10 +20,10 @@ pub struct LogPosition<'a> {
     pub incarnation: i32,
 }
 
-/// A record to be kept whole, byte by byte.
+/// A record that is stored whole, byte for byte.
 #[derive(Debug, Clone, Copy)]
 pub struct KeptRecord<'a> {
-    /// Where it lies.
+    /// Its position.
     pub position: LogPosition<'a>,
     /// Its key.
     pub key: Option<&'a [u8]>,

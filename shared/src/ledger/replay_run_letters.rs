@@ -1,4 +1,4 @@
-//! Table `replay_run_letters`: the letters that runs have still to put back.
+//! Table `replay_run_letters`: the letters that runs still have to replay.
 
 use sqlx::{PgConnection, PgExecutor, QueryBuilder};
 

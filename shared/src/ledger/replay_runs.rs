@@ -16,11 +16,11 @@ pub struct Run {
     pub created_at: Timestamp,
     /// Its filter, as it was given.
     pub filter: Value,
-    /// Whether it also puts back letters that a single replay would refuse.
+    /// Whether it also replays letters that a single replay would refuse.
     pub is_forced: bool,
     /// How many letters matched.
     pub letters: i64,
-    /// How many were put back.
+    /// How many were replayed.
     pub replayed: i64,
     /// How many were left out.
     pub skipped: i64,

@@ -20,11 +20,11 @@ pub struct Watermark {
     pub next_offset: i64,
     /// The offset at which each incarnation of the partition's log begins, the first at 0.
     pub starts: Vec<i64>,
-    /// What is known of the records that were applied and that the log still had when its present incarnation began.
+    /// Facts about the applied records, as far as the log still had them when its current incarnation began.
     pub applied: Option<Applied>,
 }
 
-/// What is known of the records that were applied, by which their log is recognised.
+/// Facts about the applied records, by which `consume` recognises their log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Applied {
     /// The largest record time, milliseconds since the Unix epoch.
@@ -51,7 +51,7 @@ pub struct Restart {
 /// Watermarks that a transaction has locked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Locked {
-    /// In the order that was asked for.
+    /// In the order that the caller gave.
     pub watermarks: Vec<Watermark>,
     /// When the database's server started, microseconds since the Unix epoch. A server that was restored, or that has
     /// taken over from another, has started since.

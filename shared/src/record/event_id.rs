@@ -11,13 +11,13 @@ use crate::contract::canonical;
 /// Derives an event's id from its record's headers, or returns `None` if they hold no id.
 ///
 /// The id consists of the sender and the `Idempotency-Key`. Without one, it consists of the sender and the CloudEvents
-/// `source` and `id`, which are unique together (CloudEvents 1.0, section 3.1.1). Without those, it is that of the dead
-/// letter that the record replays. If the replayed event was edited, it is that of the edit. An empty header or a blank key is none: some producers set one on every record. `header`
-/// returns the first value of a header.
+/// `source` and `id`, which are unique together (CloudEvents 1.0, section 3.1.1). Without those, it is the id of the
+/// dead letter that the record replays. If the replayed event was edited, it is the id of the edit. An empty header or
+/// a blank key does not count: some producers set one on every record. `header` returns the first value of a header.
 pub fn from_headers<'h>(header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Uuid> {
     let user = header(USER).unwrap_or_default();
     let header = |name: &str| header(name).filter(|value| !value.is_empty());
-    // An edited event is another one than the event that was rejected: whatever repeats that still shares its outcome.
+    // An edited event is not the event that was rejected: repeats of the rejected event still share its outcome.
     if let (Some(edited), Some(_)) = (header(replay::EDITED), header(replay::FIRST)) {
         return Some(hash(&[b"edited", edited]));
     }

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cursor {
-    /// The time from which on events are sought, milliseconds since the Unix epoch.
+    /// The start of the time range, in milliseconds since the Unix epoch.
     pub(super) since_ms: i64,
-    /// The time before which they are sought.
+    /// The end of the time range, which is not part of it.
     pub(super) until_ms: i64,
     /// The partition that is read first.
     pub(super) first: i32,
     /// The partition to continue in.
     pub(super) partition: i32,
-    /// The next offset in it; none at its beginning.
+    /// The next offset in this partition; `None` at its beginning.
     pub(super) offset: Option<i64>,
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct FollowedEvent {
     dead_letter: Option<LetterSummary>,
 }
 
-/// An event's dead letter, without what the event itself shows.
+/// An event's dead letter, without the members that the event itself has.
 #[derive(Debug, Serialize)]
 pub(super) struct LetterSummary {
     id: i64,
@@ -84,7 +84,7 @@ pub(super) struct Stages {
 }
 
 impl FollowedEvent {
-    /// Combines a record, if Kafka still has it, with what became of it.
+    /// Combines a record, if Kafka still has it, with its outcome.
     pub(super) fn new(topic: &str, partition: i32, offset: i64, record: Option<&LogRecord>, stages: Stages) -> Self {
         let Stages { outcome, landed_at_ms, row, dead_letter } = stages;
         let header = |name: &str| record?.headers.iter().find(|(header, _)| header == name)?.1.as_deref();
@@ -114,7 +114,7 @@ fn time(unix_ms: i64) -> String {
     Timestamp::from_millisecond(unix_ms).unwrap_or_default().to_string()
 }
 
-/// Replaces what is not UTF-8: for people to read.
+/// Replaces bytes that are not UTF-8, because people read the text.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -129,7 +129,7 @@ fn reason(outcome: Outcome) -> Option<String> {
     }
 }
 
-/// A payload as it is shown.
+/// A payload in a response.
 #[derive(Debug, Default)]
 struct Payload {
     json: Option<Box<RawValue>>,

@@ -2,7 +2,7 @@
 //! `murmur2_random`).
 //!
 //! It is only a hint. Other producers may use other partitioners, and the number of partitions may have changed, so the
-//! others are read as well.
+//! search reads the other partitions, too.
 
 /// Returns the partition of a key among `partitions`.
 pub(super) fn partition(key: &[u8], partitions: i32) -> i32 {

@@ -1,4 +1,4 @@
-//! What a query asks for.
+//! Parses the query of `GET /follow`.
 
 use jiff::Timestamp;
 use shared::contract::{Contract, Registry};
@@ -21,18 +21,18 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 pub(super) struct FollowRequest<'r> {
     /// The contract of the stream.
     pub(super) contract: &'r Contract,
-    /// The events that are asked for.
+    /// The requested events.
     pub(super) sought: Sought,
     /// The maximum number of them in the response.
     pub(super) limit: usize,
 }
 
-/// The events that are asked for.
+/// The requested events.
 #[derive(Debug)]
 pub(super) enum Sought {
-    /// The one at this place.
+    /// The event at this place.
     Receipt { partition: i32, offset: i64 },
-    /// Those with a key or an id, from a position on.
+    /// The events with a key or an id, from a position onwards.
     Events { wanted: Wanted, cursor: Cursor },
 }
 
@@ -115,7 +115,7 @@ fn times(query: &Fields, now_ms: i64) -> Result<(i64, i64), Error> {
         (Some(since_ms), Some(until_ms)) => (since_ms, until_ms),
     };
     if since_ms > until_ms || until_ms.saturating_sub(since_ms) > DAY_MS {
-        return Err(Error::malformed("`until` must be after `since`, by at most 24 hours."));
+        return Err(Error::malformed("`until` must be after `since`, and at most 24 hours later."));
     }
     // Kafka's own times are not negative.
     Ok((since_ms.max(0), until_ms.max(0)))

@@ -18,7 +18,7 @@ const FOUND_BYTES: usize = 2 * 1_024 * 1_024;
 /// Producers' clocks differ, so a partition is read for a while beyond the end of the time range.
 const CLOCKS_DIFFER_MS: i64 = 60_000;
 
-/// A record that was found; without one, its place, because Kafka does not have it, or no longer.
+/// A record that was found. If Kafka does not have it, or no longer has it, only its place.
 #[derive(Debug)]
 pub(super) struct FoundRecord {
     pub(super) partition: i32,
@@ -60,7 +60,7 @@ pub(super) struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Searches from a cursor on. One without a partition is at the beginning.
+    /// Continues a search at a cursor.
     ///
     /// # Errors
     /// The topic does not exist, or Kafka does not answer.

@@ -1,4 +1,4 @@
-//! Whether a record is one of those that are asked for.
+//! Decides whether a record is one that the query asks for.
 
 use serde_json::Value;
 use shared::contract::{Contract, Mode, canonical, composed, json};
@@ -12,10 +12,10 @@ pub(super) enum Wanted {
     Key(Vec<u8>),
     /// The event's own id, or a CloudEvent's.
     Id {
-        /// As it was given.
+        /// The id as the caller gave it.
         text: String,
-        /// The column that the contract names, and its encoded value; none if the contract names none, or it cannot hold
-        /// the id.
+        /// The contract's column for the id, and the encoded value; `None` if the contract names no column, or if the
+        /// column cannot hold the id.
         column: Option<(usize, Vec<u8>)>,
     },
     /// An `Idempotency-Key`.
@@ -23,7 +23,7 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    /// Looks for a key in the form in which records of the stream have it.
+    /// Looks for a key, in the form that the stream's records use.
     pub(super) fn with_key(contract: &Contract, key: &str) -> Self {
         let text = match (contract.key.as_slice(), json::parse(key.as_bytes())) {
             // Several values are a JSON array.
@@ -67,7 +67,7 @@ impl Wanted {
         }
     }
 
-    /// Returns whether a record is one of those.
+    /// Returns whether a record matches.
     pub(super) fn is(&self, contract: &Contract, record: &LogRecord) -> bool {
         let header = |name: &str| record.headers.iter().find(|(header, _)| header == name)?.1.as_deref();
         match self {

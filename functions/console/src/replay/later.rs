@@ -36,7 +36,7 @@ pub(crate) enum Later {
     SentAgain(Place),
     /// Kafka no longer has the event.
     Gone,
-    /// The time was up before the end of the log.
+    /// The search ran out of time before the end of the log.
     TooMany,
 }
 
@@ -140,7 +140,7 @@ impl<'a> Search<'a> {
         Ok(searched)
     }
 
-    /// Returns the offset at which a partition's first event is that may be later; none if nothing is undecided.
+    /// Returns the offset of the first event in a partition that may be later; `None` if no letter is undecided.
     async fn start(&self, ingest: &Ingest, partition: i32) -> Result<Option<i64>, ReadError> {
         let topic = &self.contract.topic;
         let of_partition = self.undecided().filter(|(_, first)| first.partition == partition);
@@ -154,7 +154,7 @@ impl<'a> Search<'a> {
         Ok(Some(own.map_or(at_time, |own| own.min(at_time))))
     }
 
-    /// Searches a partition up to its end, which is returned.
+    /// Searches a partition up to its end. Returns the offset of that end.
     async fn search_partition(
         &mut self,
         ingest: &Ingest,
@@ -180,7 +180,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Decides letters whose record Kafka no longer has, unless it has removed the record alone by compaction. The first
+    /// Decides letters whose record Kafka no longer has, unless compaction removed only that record. The first
     /// chunk shows which offsets Kafka has.
     fn note_gone(&mut self, partition: i32, chunk: &Chunk, is_first: bool) {
         let is_gone = |first: &Place| {
@@ -194,9 +194,10 @@ impl<'a> Search<'a> {
         self.decide(gone, &Later::Gone);
     }
 
-    /// Returns the records that are later events with a letter's key, or the letter's own event again (`true`), with the
-    /// letter. `latest_ms` is the latest time of the partition's records so far: other partitions count from the first
-    /// record on that is not older than a letter's.
+    /// Returns the records with a letter's key, each with its letter and whether it is the letter's own event again
+    /// (`true`) or a later event (`false`). `latest_ms` is the latest timestamp in the partition so far: in other
+    /// partitions than the letter's, events are later from the first record onwards that is not older than the
+    /// letter's.
     fn repeated(&self, partition: i32, records: &[LogRecord], latest_ms: &mut i64) -> Vec<(usize, usize, bool)> {
         let mut repeated = Vec::new();
         for (at, record) in records.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Continues runs, in steps of one transaction each. Any process may make the next step; whichever is killed, its step
-//! is made again, and letters that it had sent already are sent under the same ids, so that they land once.
+//! Continues runs, in steps of one transaction each. Any process may take the next step. If it is killed, another
+//! process repeats the step, and sends the letters again under the same ids, so they land once.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::Console;
 use crate::error::Error;
 use crate::replay::{Order, Sought, first_place, order, replay_headers, replayable};
 
-/// How many letters are put back in one step, and the bytes of their payloads.
+/// How many letters one step replays, and the bytes of their payloads.
 const LETTERS_AT_ONCE: i64 = 500;
 const BYTES_AT_ONCE: i64 = 8 * 1_024 * 1_024;
 
@@ -25,10 +25,11 @@ const BYTES_AT_ONCE: i64 = 8 * 1_024 * 1_024;
 /// after which PostgreSQL ends an idle transaction.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 
-/// How often a letter, or those before it, may have been replayed already: a loop ends here.
+/// How often a letter and its predecessors may have been replayed. Without this limit, a run could replay them in a
+/// loop.
 const MOST_REPLAYS: i32 = 3;
 
-/// How long a request of a run continues it. The last step may take longer.
+/// How long a request for a run advances it. The last step may take longer.
 const FOR_REQUEST: Duration = Duration::from_secs(3);
 
 /// How long a process that does nothing else waits before it looks for runs that others created, and after a failure.
@@ -37,13 +38,13 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// Letters were put back or left out.
+    /// Letters were replayed or skipped.
     Made,
-    /// Nothing is to do, or another process is doing it.
+    /// There is nothing to do, or another process is doing it.
     Idle,
 }
 
-/// The letters of a step whose fate is decided.
+/// The letters that a step has settled.
 #[derive(Debug, Default)]
 struct Settled {
     replayed: Vec<(i64, Place)>,
@@ -55,7 +56,8 @@ struct Settled {
 /// Continues all runs until there is nothing to do, or until a time.
 ///
 /// # Errors
-/// The database failed, or the broker did not acknowledge in time. Whoever continues the runs next tries again.
+/// The database failed, or the broker did not acknowledge in time. The next process that continues the runs tries
+/// again.
 pub(crate) async fn advance_all(console: &Console, until: Instant) -> Result<(), Error> {
     for id in in_time(replay_runs::running(&console.ingest.pool)).await? {
         advance(console, id, until).await?;
@@ -72,10 +74,10 @@ async fn advance(console: &Console, id: i64, until: Instant) -> Result<(), Error
     Ok(())
 }
 
-/// Continues a run that is looked up. A failure shows in that it does not get on.
+/// Advances a run that a caller looks up. If that fails, the caller sees that the run makes no progress.
 pub(super) async fn advance_for_request(console: &Console, id: i64) {
     if let Err(error) = advance(console, id, Instant::now() + FOR_REQUEST).await {
-        tracing::warn!(run = id, %error, "the run was not continued");
+        tracing::warn!(run = id, %error, "cannot advance the run");
     }
 }
 
@@ -85,16 +87,16 @@ pub async fn advance_forever(console: &Console) {
         let far = Instant::now() + Duration::from_secs(3_600);
         // Boxed, because the compiler limits how deeply futures may nest.
         if let Err(error) = Box::pin(advance_all(console, far)).await {
-            tracing::warn!(%error, "runs were not continued; they are tried again");
+            tracing::warn!(%error, "cannot advance the runs; trying again");
             tokio::time::sleep(PAUSE).await;
         } else {
-            // Whether woken or not: another process may have created a run, too.
+            // Looks for runs even if nothing woke this task, because another process may have created one.
             let _woken = tokio::time::timeout(PAUSE, console.woken()).await;
         }
     }
 }
 
-/// Puts back the next letters of a run.
+/// Replays the next letters of a run.
 async fn step(ingest: &Ingest, id: i64) -> Result<Step, Error> {
     let mut transaction = in_time(ingest.pool.begin()).await?;
     let Some(run) = in_time(replay_runs::claim(&mut transaction, id)).await? else { return Ok(Step::Idle) };

@@ -29,7 +29,8 @@ pub(crate) struct RunBody {
     filter: FilterParts,
     #[serde(default)]
     dry_run: bool,
-    /// Whether letters are put back that a single replay would refuse, or that were replayed three times already.
+    /// Whether the run also replays letters that a single replay would refuse, or that were replayed three times
+    /// already.
     #[serde(default)]
     force: bool,
 }
@@ -69,7 +70,7 @@ impl IntoResponse for RunItem {
 /// The answer to a request for a run.
 #[derive(Debug)]
 pub(crate) enum Requested {
-    /// Only the number of matching letters was asked for.
+    /// The request asked only for the number of matching letters.
     Counted(i64),
     /// The run was created.
     Created(Box<RunItem>),
@@ -129,7 +130,7 @@ pub(crate) async fn find(console: &Console, id: &str) -> Result<RunItem, Error> 
     Ok(run.ok_or_else(no_such_run)?.into())
 }
 
-/// Cancels a run. Letters that are being put back at this moment are still put back.
+/// Cancels a run. A step that is in progress still replays its letters.
 pub(crate) async fn cancel(console: &Console, caller: &Caller, id: &str) -> Result<RunItem, Error> {
     let id = parse(id)?;
     let run = in_time(async {

@@ -34,7 +34,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// The query's time range around now. The function's clock stands in the past.
+/// The query's time range, around the real time: the function's clock is in the past.
 fn now() -> String {
     let time = |seconds: i64| Timestamp::now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
     format!("since={}&until={}", time(-600), time(600))

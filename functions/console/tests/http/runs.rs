@@ -23,7 +23,7 @@ async fn create(function: &TestConsole, body: Value) -> Answer {
     function.post("/dead-letters/replays", &[], body.to_string()).await
 }
 
-/// Looks a run up, which continues it, until it has ended.
+/// Looks up a run, which advances it, until the run has ended.
 async fn finish(function: &TestConsole, href: &str) -> Value {
     let ending = async {
         loop {
@@ -154,8 +154,8 @@ async fn each_letter_is_put_back_once_by_processes_that_continue_a_run_side_by_s
     function.end().await;
 }
 
-/// A step that is cut off between the send and the commit is made again, so some letters are sent twice: under the same
-/// id, so that they land once.
+/// If a step is cut off between the send and the commit, the next process repeats it. It sends some letters twice, but
+/// under the same id, so that they land once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_whose_processes_are_killed_ends_with_every_letter_put_back_under_one_id() {
     const LETTERS: i64 = 4_000;

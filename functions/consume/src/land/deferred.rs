@@ -7,7 +7,7 @@
 //! 1. *Grow* a consistent set: records are written in order, constraints are checked after each slice, and slices that
 //!    fail are halved. A record that fails alone is set aside. The rest is consistent.
 //! 2. *Bring back* the good ones among the records set aside. Each trial rolls back and writes a chosen set in order,
-//!    so records are always written in the order of their offsets, whatever the order in which the search chose them.
+//!    so records are always written in the order of their offsets, not in the order in which the search chose them.
 //!
 //! Each trial writes the whole batch, so the number of trials is limited. Within this limit, the search ends with a set
 //! to which no record can be added. Beyond it (hundreds of guilty records in thousands), a cheaper test decides first:

@@ -210,6 +210,6 @@ async fn minutes_are_kept_for_35_days_and_the_last_known_end_for_ever() {
     age(&function, "40 days").await;
     function.clock.advance(3_600_000);
     function.land(&[record("user-events", 0, &user_event(1, "Baltimore"))]).await;
-    // The partition was idle since. What comes next is counted from its last known end.
+    // The partition has been idle since. Later records are counted from its last known end.
     assert_eq!(accepted(&function, "routes", Some(5)).await, 1);
 }

@@ -94,14 +94,15 @@ async fn each_difference_is_one_line_that_names_stream_table_column_expectation_
         (
             &append,
             "create table public.orders (id bigint, name text, note text, sum numeric not null)",
-            ", column sum: expected a default, or that it may be null, as the contract does not fill it, \
+            ", column sum: expected a default or a nullable column, because the contract does not fill it, \
              found not null without a default"
                 .to_owned(),
         ),
         (
             &append,
             "create table public.orders (id bigint, name text, note text not null default '')",
-            ", column note: expected that it may be null, as the contract lets the value be missing or null, found not null"
+            ", column note: expected a nullable column, because the contract lets the value be missing or null, \
+             found not null"
                 .to_owned(),
         ),
         (
@@ -136,7 +137,11 @@ async fn each_difference_is_one_line_that_names_stream_table_column_expectation_
             "create table public.orders (id bigint unique deferrable, name text, note text)",
             format!(", column id: {key}, found a deferrable one only, which on conflict cannot use"),
         ),
-        (&entity, "create table public.orders (id bigint, name text, note text)", format!(", column id: {key}, found none")),
+        (
+            &entity,
+            "create table public.orders (id bigint, name text, note text)",
+            format!(", column id: {key}, found none"),
+        ),
     ] {
         let table = contract["x-sluice"]["table"].as_str().unwrap_or_default();
         assert_eq!(lines(contract, sql).await, [format!("stream order: table {table}{expected}")], "{sql}");

@@ -125,7 +125,7 @@ async fn a_drifted_schema_fails_the_batch_loudly_and_rejects_nothing() {
             (count..2 * count).map(|offset| record("routes", offset, &route(offset, 1.0))).collect();
         let error = function.deliver(&batch).await.expect_err("the batch fails").to_string();
         assert!(
-            error.starts_with("the batch cannot land until this is mended") && error.contains(complaint),
+            error.starts_with("the batch cannot land until an operator repairs this") && error.contains(complaint),
             "{error}"
         );
         assert_eq!(function.database.count("select count(*) from sluice.dead_letters").await, 0);
@@ -150,7 +150,7 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
         let log = function.log.clone();
         let other = consume::Consume::new(fresh, registry, function.clock.clone(), wait, metrics, log);
         let error = other.invoke(&crate::support::event(&batch), BUDGET).await.expect_err("it is read-only");
-        assert!(error.to_string().starts_with("the batch did not land and is to be delivered again"), "{error}");
+        assert!(error.to_string().starts_with("the batch did not land and will be delivered again"), "{error}");
         failures += 1;
     }
     let mut writable = function.database.pool.acquire().await.expect("a connection");

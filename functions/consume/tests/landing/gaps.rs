@@ -225,7 +225,7 @@ async fn thousands_of_small_transactions_leave_a_bounded_table_and_true_receipts
 #[tokio::test]
 async fn a_batch_that_goes_back_into_a_gap_lands_and_the_gap_shrinks() {
     let function = Function::new().await;
-    // As a database that was migrated has it: nobody knows what was before the first record that was applied.
+    // As in a migrated database: nothing is known about the offsets before the first applied record.
     function.land(&routes(0..3)).await;
     let before = "update sluice.watermarks set first_offset = 2;
                   insert into sluice.gaps (topic, \"partition\", incarnation, first_offset, last_offset, cause)

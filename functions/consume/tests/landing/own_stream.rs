@@ -12,7 +12,7 @@ pub(crate) struct Own {
 }
 
 /// A stream `order` on the topic `orders`. `members` are added to its `x-sluice`, `columns` to its columns, and `table`
-/// is what creates `public.orders`.
+/// is the statement that creates `public.orders`.
 pub(crate) async fn orders(mode: &str, members: &Value, columns: &Value, table: &str) -> Own {
     let mut contract = json!({
         "type": "object",

@@ -9,7 +9,7 @@ use crate::support::{Function, record, records, route, user_event};
 /// Stands in every rejected event, and must not stand in any reason.
 const VALUE: i64 = 424_242;
 
-/// What a dead letter says of its event, but for the event itself.
+/// Returns the columns of a dead letter that describe the rejection.
 async fn letter(function: &Function, topic: &str, offset: i64) -> Value {
     let query = format!(
         r#"select error_code, reason, "constraint", "table", "column", pointer from sluice.dead_letters

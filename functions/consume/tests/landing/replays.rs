@@ -60,7 +60,7 @@ async fn an_edited_event_lands_once_in_the_place_of_its_letter_although_its_payl
         let expected = ["rejected: 23514", "written", "duplicate", "rejected: idempotency_conflict"];
         assert_eq!(own.outcomes(0..4).await, expected);
         assert_eq!(letters(&own).await[0], json!({"offset": 0, "status": "replayed", "replay": 1}));
-        // Whatever repeats the original under its key shares its outcome.
+        // Repeats of the original under its key share its outcome.
         if !first.headers.is_empty() {
             own.function.land(&[Record { offset: 4, ..first.clone() }]).await;
             assert_eq!(own.outcomes(4..5).await, ["rejected: 23514"]);

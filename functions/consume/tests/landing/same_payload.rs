@@ -1,4 +1,4 @@
-//! When two payloads under one id are the same, and what is no id.
+//! Tests when two payloads under one id count as equal, and which values are not ids.
 
 use serde_json::Value;
 

@@ -83,8 +83,8 @@ async fn the_reason_is_precise_for_each_fault_of_the_operator_and_holds_no_value
         (
             "alter table public.routes_table rename column user_id to account",
             "Stream route: table public.routes_table, column user_id: expected bigint, found no such column; \
-             stream route: table public.routes_table, column account: expected a default, or that it may be null, as the \
-             contract does not fill it, found not null without a default.",
+             stream route: table public.routes_table, column account: expected a default or a nullable column, because \
+             the contract does not fill it, found not null without a default.",
         ),
         (
             "alter table sluice.watermarks rename column last_hash to gone",
@@ -236,7 +236,7 @@ async fn missing_records_that_a_comparison_cannot_land_stall_their_partition_wit
     commit_only(&function, &records("routes", [route(1, 1.0)]));
     execute(&function, NO_LATITUDE).await;
     let error = compare(&function).await.expect_err("the comparison fails");
-    assert!(error.starts_with("the watermarks were not all compared with Kafka, or what was missing did not land: "));
+    assert!(error.starts_with("not all watermarks were compared with Kafka, or missing records did not land: "));
     assert!(!error.contains("batch"), "{error}");
     let difference = "table public.routes_table, column latitude: expected double precision, found no such column.";
     assert_eq!(reasons(&function).await, [format!("Stream route: {difference}")]);

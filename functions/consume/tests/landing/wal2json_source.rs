@@ -181,7 +181,7 @@ async fn pgbench(url: &str, arguments: &[&str]) {
 
 const ACCOUNTS: u32 = 100_000;
 
-/// What pgbench makes, in transactions whose sets are not too large for an event, and then its usual load.
+/// Creates pgbench's tables, in transactions whose sets are small enough for an event, and then runs its usual load.
 async fn pgbench_load(url: &str) {
     let mut connection = PgConnection::connect(url).await.expect("the source answers");
     let mut statements = vec![
@@ -224,7 +224,7 @@ impl Follower {
         Self { format, slot, connection, function, offset: 0 }
     }
 
-    /// Lands some of what has been committed; whether there was any.
+    /// Lands some of the committed changes. Returns whether there were any.
     async fn follow(&mut self) -> bool {
         let documents: Vec<String> =
             sqlx::query_scalar("select data from pg_logical_slot_get_changes($1, null, 3000, 'format-version', $2)")
@@ -275,7 +275,7 @@ async fn a_live_source_and_its_landing_are_equal_by_content_in_both_formats() {
     tokio::pin!(loads);
     let mut loaded = false;
     loop {
-        // What was committed last may come after a look that began before.
+        // The last commit may come after a look that began before it.
         let last_look = loaded;
         let follow = async {
             let [first, second] = &mut followers;

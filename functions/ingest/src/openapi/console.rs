@@ -96,7 +96,7 @@ fn discard() -> Value {
         "additionalProperties": false,
         "properties": {
             "filter": schema("DeadLetterFilter"),
-            "note": {"type": "string", "minLength": 1, "maxLength": 1000, "description": "Why. Required unless dry_run is true."},
+            "note": {"type": "string", "minLength": 1, "maxLength": 1000, "description": "Why the letters are discarded. Required unless dry_run is true."},
             "dry_run": dry_run()
         }
     });
@@ -109,7 +109,7 @@ fn discard() -> Value {
             "count": {"type": "integer", "minimum": 0},
             "left": {
                 "type": "integer", "minimum": 0,
-                "description": "How many matching letters are still open: there was no time for them, or they were being replayed."
+                "description": "How many matching letters are still open, because the time ran out or because they were being replayed."
             }
         }
     });
@@ -199,10 +199,10 @@ fn follow() -> Value {
         text(
             "idempotency_key",
             "order-4711",
-            "The Idempotency-Key that they were sent with. That of a batch finds all its events.",
+            "The Idempotency-Key of the request. The key of a batch finds all of its events.",
         ),
-        time("since", "The time from which on to search. By default, an hour before until."),
-        time("until", "The time before which to search, at most 24 hours later. By default, now."),
+        time("since", "The start of the time range. By default, an hour before until."),
+        time("until", "The end of the time range, at most 24 hours after since. By default, now."),
     ];
     Operation::new("events", "follow", "What happened to events")
         .parameters(paged(parameters))

@@ -59,7 +59,7 @@ impl Operation {
         self.with("parameters", parameters.into())
     }
 
-    /// Marks it as one that changes something.
+    /// Marks the operation as one that changes something.
     pub(super) fn changes(self) -> Self {
         self.fails(&[ProblemType::CROSS_SITE])
     }

@@ -67,10 +67,10 @@ fn column_type(ty: ColumnType) -> Value {
 pub(super) fn fixed() -> Map<String, Value> {
     let status = json!({"enum": ["pending", "waiting", "written", "duplicate", "superseded", "rejected", "lost"]});
     let number = json!({"type": "integer", "minimum": 0});
-    let stalled = json!({"type": "string", "description": "Of a pending event: why its partition cannot land."});
+    let stalled = json!({"type": "string", "description": "Why the partition of a pending event cannot land."});
     let replayed_as = json!({
         "allOf": [schema("Receipt")],
-        "description": "The receipt of its replay, with its status. If the replay was rejected and replayed in turn, of the last one."
+        "description": "The receipt of its replay, with its status. If the replay was rejected and replayed in turn, the receipt of the last replay."
     });
     let schemas = [
         (
@@ -113,7 +113,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "valid": {"type": "integer", "minimum": 1, "description": "The number of valid events."},
                     "rows": {
                         "type": "array",
-                        "description": "The rows of the valid events, in order. What only Kafka knows is null. For change sets, an entry for each change.",
+                        "description": "The rows of the valid events, in order. Values that only Kafka knows are null. For change sets, an entry for each change.",
                         "items": {"type": "object"}
                     },
                     "omitted": {"type": "integer", "minimum": 1, "description": "The number of rows at the end that did not fit into the response."},

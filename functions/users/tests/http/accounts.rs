@@ -57,7 +57,7 @@ async fn the_audit_log_says_who_created_unblocked_and_deleted_whom() {
     let unblocked = function.send("DELETE", "/blocked/ann", ADMIN, &Value::Null).await;
     assert_eq!(unblocked.status, StatusCode::NO_CONTENT);
     assert_eq!(function.send("DELETE", "/users/ann", ADMIN, &Value::Null).await.status, StatusCode::NO_CONTENT);
-    // What failed is not in it.
+    // A failed action is not in the audit log.
     assert_eq!(function.send("DELETE", "/users/ann", ADMIN, &Value::Null).await.status, StatusCode::NOT_FOUND);
     let audit = function.database.json(r#"select "user", action, object from sluice.audit order by id"#).await;
     let expected = json!([

@@ -207,7 +207,7 @@ async fn a_key_is_limited_to_its_streams_and_to_what_its_user_may_do() {
         let answer = function.send("POST", "/keys", authorization, &body).await;
         (answer.status.as_u16(), answer.body["errors"][0]["pointer"].as_str().unwrap_or_default().to_owned())
     };
-    // A user cannot grant what the user may not do, and only admins grant streams without roles.
+    // Users cannot grant more than they may do themselves, and only admins grant streams without roles.
     assert_eq!(refused(&ann, json!(["route", "changes"])).await, (403, String::new()));
     assert_eq!(refused(&ann, json!(["sensor"])).await, (403, String::new()));
     assert_eq!(refused(ADMIN, json!(["route", "changes"])).await, (422, "/streams/1".to_owned()));
@@ -250,7 +250,7 @@ async fn a_key_works_until_it_expires() {
     let (_, lasting) = function.create_key(ADMIN, &json!({"name": "n", "streams": ["*"]})).await;
     function.clock.advance(59_999);
     assert_eq!(function.may_post(&bearer, "route").await.status, StatusCode::OK);
-    // Also for a process that remembers it.
+    // The key also stops working in a process that remembers it.
     function.clock.advance(1);
     assert_eq!(function.may_post(&bearer, "route").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(status_elsewhere(&function.another(), &bearer).await, StatusCode::UNAUTHORIZED);

@@ -58,7 +58,7 @@ fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Verdict, &'s
         }
         ("partitions", ..) => (Safe, "Kafka cannot remove partitions, so nothing happens", Affects::Nothing),
         ("roles", ..) if reach(new) < reach(old) => (Stricter, "fewer callers may post", Affects::Nothing),
-        ("roles", ..) => (Safe, "whoever could post still can", Affects::Nothing),
+        ("roles", ..) => (Safe, "all callers who could post still can", Affects::Nothing),
         ("dedupe", ..) => (Breaking, "other events count as duplicates", Affects::All),
         ("version", None, _) => (Stricter, "an event with a lower version no longer changes its row", Affects::Nothing),
         ("version", ..) => (Breaking, "another event may win", Affects::All),
@@ -66,7 +66,9 @@ fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Verdict, &'s
             (Stricter, "an event without its parent waits, and is rejected in the end", Affects::Nothing)
         }
         ("parent", ..) => (Stricter, "an event is no longer kept until its former parent exists", Affects::Nothing),
-        ("tables", ..) if includes(new, old) => (Safe, "whatever could be written still can", Affects::Nothing),
+        ("tables", ..) if includes(new, old) => {
+            (Safe, "every table that could be written still can be", Affects::Nothing)
+        }
         ("tables", ..) => (Stricter, "changes of other tables are no longer accepted", Affects::Nothing),
         ("evolve", _, Some(Value::Bool(true))) => (Safe, "missing tables and columns are created", Affects::Nothing),
         ("evolve", ..) => (Stricter, "missing tables and columns are no longer created", Affects::Nothing),

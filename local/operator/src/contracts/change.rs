@@ -7,7 +7,7 @@ use shared::contract::Pointer;
 /// What a change does to those who send events and those who read the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Whatever was accepted still is, and its row is the same.
+    /// Every event that was accepted still is, and its row is the same.
     Safe,
     /// An event that was accepted may be rejected.
     Stricter,

@@ -24,7 +24,7 @@ pub(super) fn changes(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
         match (old_columns.get(name), new_columns.get(name)) {
             (Some(old), Some(new)) if canonical::text(old) == canonical::text(new) => None,
             (Some(old), Some(new)) => {
-                let text = format!("{}; readers of the column find other values", changed(Some(old), Some(new)));
+                let text = format!("{}; readers of the column see different values", changed(Some(old), Some(new)));
                 change(Verdict::Breaking, text, filled(&[old, new]))
             }
             (Some(old), None) => {

@@ -15,13 +15,13 @@ use super::schema::{Narrowing, narrowings};
 /// Contracts by stream, as they are written.
 pub type Documents = BTreeMap<String, Value>;
 
-/// Returns what has changed, by stream. What a schema only says for people, such as its title, is not compared.
+/// Returns what has changed, by stream. Text for people, such as a schema's title, is not compared.
 pub fn compare(old: &Documents, new: &Documents) -> Vec<Change> {
     let streams: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let changes = streams.into_iter().flat_map(|stream| match (old.get(stream), new.get(stream)) {
         (Some(old), Some(new)) => contract(stream, old, new),
         (Some(_), None) => {
-            let text = "the stream is gone: its events are neither accepted nor read any more";
+            let text = "the stream is gone: its events are no longer accepted or read";
             vec![Change::new(stream, "", Verdict::Breaking, text, Affects::All)]
         }
         (None, _) => vec![Change::new(stream, "", Verdict::Safe, "the stream is new", Affects::Nothing)],
@@ -29,7 +29,7 @@ pub fn compare(old: &Documents, new: &Documents) -> Vec<Change> {
     changes.collect()
 }
 
-/// Compiles a contract, whatever the other contracts are.
+/// Compiles a contract without regard to the other contracts.
 pub(super) fn compiled(stream: &str, document: &Value) -> Result<Contract, String> {
     let file = format!("{stream}.json");
     Contract::compile(Path::new(&file), document.to_string().as_bytes()).map_err(|error| error.to_string())

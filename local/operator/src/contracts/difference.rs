@@ -21,7 +21,7 @@ pub(super) struct Difference {
 pub(super) fn differences(old: &Value, new: &Value, pointer: &str) -> Vec<Difference> {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {
-            // What a reference leads to is listed where it is.
+            // The target of a reference is listed at its own place.
             let is_listed = |name: &str| has_effect(name) || matches!(name, "$defs" | "definitions");
             members(old, new, pointer, is_listed, |name, old, new, at| match (form(name), old, new) {
                 (Form::Schema, _, _) => differences(old, new, at),

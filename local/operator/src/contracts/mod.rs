@@ -52,8 +52,8 @@ struct Check {
     /// The older contracts: a folder, or a commit, branch or tag of the repository that holds the contracts.
     #[arg(long, value_name = "FOLDER|GIT-REF")]
     against: Option<String>,
-    /// Holds the last N records of each topic against the contracts, and counts those that each change affects. Reads Kafka
-    /// without joining a consumer group.
+    /// Checks the last N records of each topic against the contracts, and counts those that each change affects. Reads
+    /// Kafka without joining a consumer group.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     replay: Option<u32>,
 }

@@ -109,7 +109,7 @@ async fn finished(checking: JoinHandle<Tally>) -> Tally {
 fn last(mut ranges: Vec<(i32, Range<i64>)>, most: usize) -> Vec<(i32, Range<i64>)> {
     let mut left = i64::try_from(most).unwrap_or(i64::MAX);
     let length = |range: &Range<i64>| range.end.saturating_sub(range.start).max(0);
-    // What short partitions leave over goes to longer ones.
+    // Longer partitions get what short ones leave of their share.
     ranges.sort_by_key(|(_, range)| length(range));
     let count = ranges.len();
     for (index, (_, range)) in ranges.iter_mut().enumerate() {

@@ -1,7 +1,7 @@
 //! Follows receipts until each event's outcome is known.
 //!
-//! A partition is applied in order. Therefore only its first pending event is looked up until that one is decided, and
-//! then the events behind it are looked up many at once. Whatever the backlog, an event is looked up about once.
+//! A partition is applied in order. So `send` looks up only its first pending event until that one is decided, and then
+//! the events behind it, many at once. With any backlog, it looks up each event about once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

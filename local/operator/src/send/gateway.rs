@@ -25,9 +25,9 @@ pub(super) struct Patience {
     pub(super) repeat_for: Duration,
     /// The interval between lookups of events that wait for their parents.
     pub(super) look_every: Duration,
-    /// Waiting events are left waiting when none has moved for this long.
+    /// `send` stops looking up waiting events when none has moved for this long.
     pub(super) waiting_for: Duration,
-    /// Pending events are given up when no event has been decided for this long.
+    /// `send` gives up on pending events when no event has been decided for this long.
     pub(super) pending_for: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Applies runs: a statement each, more where PostgreSQL asks for it.
+//! Applies runs, with one statement each, or more if PostgreSQL requires that.
 
 use std::borrow::Cow;
 

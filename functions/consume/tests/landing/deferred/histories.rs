@@ -1,5 +1,5 @@
-//! Random histories with constraints checked at once and at COMMIT, with borders between batches at random: whatever
-//! comes, the batch lands; what is written is consistent, and no more of it could have been written.
+//! Random histories with constraints checked at once and at COMMIT, with random borders between batches. Each batch
+//! lands, the written rows are consistent, and no further record could have been written.
 //!
 //! `SLUICE_SEED` repeats a run, `SLUICE_HISTORIES` sets their number.
 

@@ -151,7 +151,7 @@ impl World {
                 .all(|(parent, gauge)| self.parents.contains_key(parent) && self.gauges.contains_key(gauge))
     }
 
-    /// What it comes to when these events land together, if they can.
+    /// Returns the tables after these events land together; `None` if they cannot.
     pub(crate) fn after<'e>(&self, events: impl IntoIterator<Item = &'e Event>) -> Option<Self> {
         let mut after = self.clone();
         (events.into_iter().all(|event| after.apply(event)) && after.is_consistent()).then(|| {

@@ -20,7 +20,7 @@ pub(crate) struct Expected {
     pub(crate) countries: BTreeMap<String, (String, i64)>,
     pub(crate) cities: BTreeMap<(String, String), i64>,
     ids: BTreeMap<Id, Held>,
-    /// Those that a dead letter that was put back may claim: it was rejected before its batch was looked at.
+    /// The ids that a replayed dead letter may claim, because its event was rejected before its id was looked up.
     openable: BTreeSet<Id>,
     pub(crate) dead: BTreeSet<(Place, &'static str)>,
     duplicates: BTreeMap<Place, Option<Id>>,
@@ -126,7 +126,7 @@ impl Expected {
         let counts = self.counts(place);
         counts.last_offset = counts.last_offset.max(place.2);
         counts.replays += i64::from(entry.is_replay && !matches!(event, Event::Tombstone));
-        // What breaks its contract is rejected without a look at its id.
+        // An event that breaks its contract is rejected without a look at its id.
         let is_valid = !matches!(event, Event::NotJson | Event::Violation | Event::Tombstone);
         let id = entry.id.as_ref().filter(|_| is_valid).map(|id| (place.0, id.clone()));
         if let Some(id) = &id {

@@ -29,7 +29,7 @@ pub(crate) struct Entry {
     pub(crate) place: Place,
     pub(crate) timestamp_ms: i64,
     pub(crate) id: Option<String>,
-    /// Whether it is a dead letter that was put back.
+    /// Whether it is a replayed dead letter.
     pub(crate) is_replay: bool,
     pub(crate) event: Event,
 }

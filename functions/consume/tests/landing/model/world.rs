@@ -54,7 +54,7 @@ fn whatever_happens_to_database_groups_and_logs_nothing_is_lost_or_twice_and_eve
         seen.add(worker.join().expect("every history ends well"));
     }
     println!("{histories} histories: {:?}", seen.0);
-    // A run of any size has met what it is about.
+    // A run of this size has met every case that the test is about.
     if histories >= 500 {
         for what in
             ["restored", "recreated", "truncated", "deleted", "compacted", "group moved", "gaps", "incarnations"]
@@ -279,7 +279,7 @@ impl<'f> World<'f> {
             }
             _ => {}
         }
-        // Whatever noticed it, it is applied before it is rewritten once more.
+        // The rewritten log is applied before it is rewritten once more.
         self.deliver_from(partition, seen).await;
         self.compare(seen).await;
     }

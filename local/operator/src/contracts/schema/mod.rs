@@ -1,5 +1,5 @@
-//! Whether a new schema accepts everything that an old one accepts. The answer is never a wrong yes: what cannot be shown
-//! counts as narrower.
+//! Whether a new schema accepts everything that an old one accepts. The answer is never a wrong yes: a keyword for
+//! which this cannot be shown counts as narrower.
 //!
 //! The old schema is split into alternatives, each a list of schemas that apply together. Each keyword of the new schema is
 //! then an obligation that every alternative has to meet.
@@ -72,7 +72,7 @@ impl<'s> Comparison<'s> {
         if !self.under_way.insert(pair.clone()) {
             return Vec::new();
         }
-        // What cannot be expanded is taken as it is: it then says less than it means.
+        // A schema that cannot be expanded is taken as it is: it then only seems to accept more.
         let alternatives = schema::expand(self.old, old.clone()).unwrap_or_else(|| vec![old]);
         let found = alternatives
             .into_iter()

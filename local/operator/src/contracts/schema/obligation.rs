@@ -26,7 +26,7 @@ impl Narrowing {
 pub(super) enum Obligation<'s> {
     /// It cannot be shown.
     Fails(Narrowing),
-    /// Whatever all of `old` accept, `new` accepts.
+    /// `new` accepts every value that all of `old` accept.
     Subset { old: Vec<&'s Value>, new: &'s Value, at: String },
     /// The new schema at a pointer accepts each of these values.
     Values { values: Vec<Value>, at: String },

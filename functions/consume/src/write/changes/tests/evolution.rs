@@ -157,7 +157,7 @@ async fn an_operators_own_table_is_written_with_its_types_and_defaults() {
     let unknown = format_1("t", Some(&[("m", "nobodys_mood", json!("a"))]), None);
     let applied = try_apply(&database, &rules(), &[unknown]).await.expect("planned");
     assert_eq!(applied.rejected[0].1.code, "unknown_type");
-    // A new table may use what was made for the first.
+    // A new table may use the type that was created for the first one.
     assert_eq!(apply(&database, &[format_1("u", Some(&[("m", "public.mood[]", json!("{a,B c}"))]), None)]).await, 0);
     assert_eq!(database.json("select m::text from landing.u").await, json!([{"m": r#"{a,"B c"}"#}]));
 }
