@@ -9,6 +9,7 @@ use operator::follow::{self, Follow};
 use operator::schema::{Migrate, Topics};
 use operator::send::{self, SendArgs};
 use operator::terminal::complain;
+use shared::process::telemetry;
 
 use crate::bench::Bench;
 use crate::error::CommandError;
@@ -49,11 +50,12 @@ pub fn run() -> ExitCode {
 
 /// Runs a command on its own runtime, with logging. An error is printed as one line.
 pub fn main(command: impl Future<Output = Result<ExitCode, CommandError>>) -> ExitCode {
-    let outcome = shared::process::telemetry::start().map_err(CommandError::Settings).and_then(|()| {
+    let outcome = telemetry::start().map_err(CommandError::Settings).and_then(|()| {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CommandError::Runtime)?;
         runtime.block_on(command)
     });
+    telemetry::flush();
     match outcome {
         Ok(code) => code,
         Err(error) if error.needs_aws() => {

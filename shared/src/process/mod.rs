@@ -2,6 +2,7 @@
 //! one; it uses none of them.
 
 pub mod clock;
+mod log_writer;
 pub mod schedule;
 pub mod settings;
 pub mod telemetry;

@@ -1,9 +1,12 @@
 //! Logs: one JSON line per event on Lambda, plain lines elsewhere, unless `LOG_FORMAT` says otherwise.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Stderr, stderr};
+use std::panic::{set_hook, take_hook};
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 
+use super::log_writer::LogWriter;
 use super::settings::{SettingsError, from_env};
 
 const DEFAULT_LEVELS: &str = "info,sqlx=warn";
@@ -16,8 +19,10 @@ enum Format {
     Json,
 }
 
+static LOG: OnceLock<LogWriter<Stderr>> = OnceLock::new();
+
 /// Starts logging at the levels in `RUST_LOG`, by default `info`, with PostgreSQL's notices from `warn` on. Logs go to
-/// standard error and never contain a payload.
+/// standard error and never contain a payload. [`flush`] writes the last ones.
 ///
 /// # Errors
 /// `LOG_FORMAT` or `RUST_LOG` is malformed. Logging has started all the same, so that the error can be logged.
@@ -25,11 +30,12 @@ pub fn start() -> Result<(), SettingsError> {
     let is_on_lambda = std::env::var_os("AWS_LAMBDA_FUNCTION_NAME").is_some();
     let default = if is_on_lambda { Format::Json } else { Format::Text };
     let (format, levels) = (format(from_env), levels(from_env));
+    let log = LOG.get_or_init(|| log(is_on_lambda)).clone();
     let logs = tracing_subscriber::fmt()
         .with_env_filter(levels.clone().unwrap_or_else(|_| DEFAULT_LEVELS.to_owned()))
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_ansi(stderr().is_terminal())
+        .with_writer(log);
     // All fail only if logging has already started, as in tests that share a process.
     let _already_started = match format.clone().ok().flatten().unwrap_or(default) {
         Format::Json if is_on_lambda => logs.json().flatten_event(true).without_time().try_init(),
@@ -37,6 +43,27 @@ pub fn start() -> Result<(), SettingsError> {
         Format::Text => logs.try_init(),
     };
     format.and(levels).map(drop)
+}
+
+/// Lambda freezes a function as soon as it has answered, so there each line is written at once.
+fn log(is_on_lambda: bool) -> LogWriter<Stderr> {
+    if is_on_lambda {
+        return LogWriter::direct(stderr());
+    }
+    // A panic may end the process.
+    let report = take_hook();
+    set_hook(Box::new(move |panic| {
+        flush();
+        report(panic);
+    }));
+    LogWriter::collecting(stderr()).unwrap_or_else(|_no_thread| LogWriter::direct(stderr()))
+}
+
+/// Writes the lines of the log that wait. A process calls it before it ends.
+pub fn flush() {
+    if let Some(log) = LOG.get() {
+        log.flush();
+    }
 }
 
 fn format(variable: impl Fn(&'static str) -> Option<String>) -> Result<Option<Format>, SettingsError> {

@@ -76,13 +76,15 @@ pub async fn run<E: Display>(function: impl Future<Output = Result<(), E>>) -> E
         tracing::error!("{error}");
         return ExitCode::FAILURE;
     }
-    match function.await {
+    let code = match function.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
-    }
+    };
+    telemetry::flush();
+    code
 }
 
 impl World {
