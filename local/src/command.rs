@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use operator::admin::Admin;
 use operator::contracts::Contracts;
+use operator::dead_letters::{self, DeadLetters};
 use operator::follow::{self, Follow};
 use operator::schema::{Migrate, Topics};
 use operator::send::{self, SendArgs};
@@ -33,6 +34,7 @@ enum Command {
     Poll(Poll),
     Invoke(Invoke),
     Send(SendArgs),
+    DeadLetters(DeadLetters),
     Follow(Follow),
     Migrate(Migrate),
     Topics(Topics),
@@ -73,6 +75,7 @@ async fn run_command(command: Command) -> Result<ExitCode, CommandError> {
     match command {
         Command::Up(up) => up.run().await,
         Command::Send(args) => Ok(send::run(args).await),
+        Command::DeadLetters(args) => Ok(dead_letters::run(args).await),
         Command::Follow(args) => Ok(follow::run(args).await),
         Command::Poll(poll) => poll.run().await.map(|()| ExitCode::SUCCESS),
         Command::Invoke(invoke) => invoke.run().await.map(|()| ExitCode::SUCCESS),

@@ -50,3 +50,53 @@ async fn an_event_is_followed_to_its_row_by_its_receipt_or_its_id() {
     let (code, text) = run(&gateway.url, &["follow", "none/0/0"]).await;
     assert_eq!((code, text.as_str()), (1, "error: No stream has the receipt's topic.\n"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_of_a_constraint_are_grouped_and_replayed_once_it_is_dropped() {
+    const EVENTS: usize = 20;
+    let gateway = plan().start().await;
+    let constraint = "alter table public.routes_table add constraint no_fives check (user_id <> 5)";
+    sqlx::query(constraint).execute(&gateway.database.pool).await.unwrap();
+    let event = json!({"userID": 5, "timestamp": 1, "coordinates": [1, 2]});
+    let events = serde_json::Value::Array(vec![event; EVENTS]);
+    let (status, body) = gateway.post("/events/route", &[("prefer", "wait=25")], events.to_string()).await;
+    assert_eq!(status, 422, "{body}");
+
+    let (code, text) = run(&gateway.url, &["dead-letters", "groups", "--stream", "route"]).await;
+    assert_eq!(code, 0, "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[1].starts_with(&format!("{EVENTS:>8}  route ")) && lines[1].contains("no_fives"), "{text}");
+    let (code, text) = run(&gateway.url, &["dead-letters", "list", "--error-code", "23514", "--limit", "3"]).await;
+    assert_eq!((code, text.lines().count()), (0, 5), "{text}");
+    assert!(text.contains("more match"), "{text}");
+    // Without a terminal nobody can confirm.
+    let (code, text) = run(&gateway.url, &["dead-letters", "replay"]).await;
+    assert_eq!(code, 1, "{text}");
+    assert!(text.starts_with(&format!("{EVENTS} dead letters match\n")) && text.contains("--yes"), "{text}");
+
+    let drop = "alter table public.routes_table drop constraint no_fives";
+    sqlx::query(drop).execute(&gateway.database.pool).await.unwrap();
+    let discard = ["dead-letters", "discard", "--contains", "no such text", "--note", "n", "--yes"];
+    assert_eq!(run(&gateway.url, &discard).await, (0, "0 dead letters match\n".to_owned()));
+    let (code, text) = run(&gateway.url, &["dead-letters", "replay", "--stream", "route", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains(&format!("is done: {EVENTS} replayed, 0 skipped")), "{text}");
+    let (code, text) = run(&gateway.url, &["dead-letters", "list"]).await;
+    assert_eq!((code, text.as_str()), (0, "no dead letter matches\n"));
+    let replayed = gateway.get("/dead-letters?status=replayed").await;
+    assert_eq!(replayed.1["items"].as_array().map(Vec::len), Some(EVENTS), "{replayed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_are_discarded_with_a_note() {
+    let gateway = plan().start().await;
+    // There is no such city.
+    let update = json!({"op": "update", "country": "Nowhere", "name": "N"});
+    let (status, answer) = gateway.post("/events/city", &[("prefer", "wait=25")], update.to_string()).await;
+    assert_eq!(status, 422, "{answer}");
+    let (code, text) = run(&gateway.url, &["dead-letters", "discard", "--note", "sent by a test", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    let (_, letters) = gateway.get("/dead-letters?status=discarded").await;
+    assert_eq!(letters["items"][0]["note"], "sent by a test", "{letters}");
+}

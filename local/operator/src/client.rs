@@ -79,6 +79,11 @@ impl Client {
         self.ask(self.http.get(url)).await
     }
 
+    /// Posts JSON.
+    pub(crate) async fn post(&self, path: &[&str], body: &Value) -> Result<Value, ClientError> {
+        self.ask(self.http.post(self.url(path)).json(body)).await
+    }
+
     fn url(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {

@@ -3,6 +3,7 @@
 //! - [`schema`]: `migrate` and `topics`
 //! - [`admin`]: creates the first admin
 //! - [`contracts`]: compares contracts with older ones and with real events
+//! - [`dead_letters`]: lists, groups, replays and discards dead letters
 //! - [`follow`]: what happened to one event, step by step
 //! - [`send`]: sends random events, or those of a file, through the HTTP API, and follows each one to its row
 //!
@@ -13,6 +14,7 @@ pub mod admin;
 mod client;
 pub mod contracts;
 pub mod credentials;
+pub mod dead_letters;
 pub mod environment;
 mod error;
 pub mod follow;

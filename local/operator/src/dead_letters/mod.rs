@@ -1,0 +1,121 @@
+//! `cargo local dead-letters`: the gateway's routes for dead letters, from a terminal.
+//!
+//! - `filter`: which letters are meant
+//! - `listing`: `list` and `groups`
+//! - `bulk`: `replay` and `discard`
+
+mod bulk;
+mod filter;
+mod listing;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use self::filter::FilterArgs;
+use crate::client::{Client, ClientError, GatewayArgs};
+use crate::terminal::complain;
+
+/// Lists, groups, replays and discards dead letters. Needs an admin.
+#[derive(Debug, Args)]
+pub struct DeadLetters {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lists the letters that match, newest first.
+    List {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// The most letters to list.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+    /// Counts the letters that match by stream, error code and reason, most frequent first.
+    Groups {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// The most groups to list.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+    /// Sends the events of the open letters that match to their topics again.
+    ///
+    /// Exits with status 1 if any of them is left.
+    Replay {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// Also replays letters that were replayed three times, and those whose key has newer data.
+        #[arg(long)]
+        force: bool,
+        /// Does not ask for confirmation.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+    /// Discards the open letters that match, permanently. Their receipts stay rejected.
+    ///
+    /// Exits with status 1 if any of them is left.
+    Discard {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// Says why, for those who look at the letters later.
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+        /// Does not ask for confirmation.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+enum DeadLettersError {
+    #[error("nothing was changed: there is no terminal to confirm on, so give --yes")]
+    Unconfirmed,
+    #[error("nothing was changed")]
+    Declined,
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// Runs the subcommand.
+pub async fn run(args: DeadLetters) -> ExitCode {
+    match run_action(args.action).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(format_args!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns whether nothing is left to do.
+async fn run_action(action: Action) -> Result<bool, DeadLettersError> {
+    match action {
+        Action::List { filter, limit, gateway } => {
+            listing::list(&Client::new(gateway)?, &filter, limit).await?;
+            Ok(true)
+        }
+        Action::Groups { filter, limit, gateway } => {
+            listing::groups(&Client::new(gateway)?, &filter, limit).await?;
+            Ok(true)
+        }
+        Action::Replay { filter, force, yes, gateway } => {
+            bulk::replay(&Client::new(gateway)?, &filter, force, yes).await
+        }
+        Action::Discard { filter, note, yes, gateway } => {
+            bulk::discard(&Client::new(gateway)?, &filter, &note, yes).await
+        }
+    }
+}
