@@ -1,6 +1,7 @@
 //! `cargo local bench`: the command line of the crate `bench`, which this module builds and runs.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::{Args, ValueEnum};
@@ -16,18 +17,18 @@ pub struct Bench {
     /// Number of events for each throughput figure.
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     pub events: u64,
-    /// Number of rounds in which the gateway and its baseline alternate.
-    #[arg(long, default_value_t = 5, value_name = "N")]
-    pub rounds: u32,
-    /// Seconds for which each of them is under load in a round.
+    /// Number of rounds, each of which measures everything once [default: 1 for landing, 5 for gateway, 8 for requests].
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<u32>,
+    /// Seconds for which the gateway is under load in a round.
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     pub seconds: u64,
-    /// Prints the gateway's figures as JSON instead of as tables.
-    #[arg(long)]
-    pub json: bool,
-    /// Runs only this benchmark.
-    #[arg(value_enum)]
-    pub only: Option<Only>,
+    /// Also writes the figures to a file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Runs only these benchmarks.
+    #[arg(value_enum, value_name = "NAME")]
+    pub only: Vec<Only>,
 }
 
 /// One group of measurements.

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 
 use crate::invocation::{World, request};
+use crate::table::{Cell, Table};
 use local::CommandError;
 use local::lambda::{Answer, Lambda, Plan};
 use local::servers::RunningServers;
-use operator::terminal::say;
+use serde_json::Value;
 
 const ROUNDS: usize = 100;
 const EVENT: &str = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}"#;
@@ -26,8 +27,8 @@ struct Measured {
     answered: Vec<Duration>,
 }
 
-/// Measures and prints the times.
-pub(crate) async fn measure(servers: &RunningServers, folder: &Path) -> Result<(), CommandError> {
+/// Measures and prints the times. Returns the table as JSON.
+pub(crate) async fn measure(servers: &RunningServers, folder: &Path) -> Result<Value, CommandError> {
     let World { binaries, environment, token, .. } = World::prepare(servers).await?;
     let event = request(&token, "POST", "/events/route", EVENT);
     let function = |name: &'static str, event: Option<&Bytes>| Measured {
@@ -78,11 +79,10 @@ impl Measured {
     }
 }
 
-fn report(functions: &mut [Measured]) -> Result<(), CommandError> {
-    say(format_args!("Time from process start in milliseconds (median of {ROUNDS})"));
-    say("");
-    say("| function | MB | to the first `next` | to the first answer | relative to the bare function |");
-    say("| --- | --- | --- | --- | --- |");
+fn report(functions: &mut [Measured]) -> Result<Value, CommandError> {
+    let title = format!("Time from process start in milliseconds (median of {ROUNDS})");
+    let mut table =
+        Table::new(title, &["function", "MB", "to the first `next`", "to the first answer", "to the bare function"]);
     let bare = functions.iter_mut().find(|function| function.plan.name == "bare");
     let bare_ms = bare.and_then(|bare| median_ms(&mut bare.answered));
     for function in functions {
@@ -92,16 +92,16 @@ fn report(functions: &mut [Measured]) -> Result<(), CommandError> {
         let megabytes = bytes as f64 / 1e6;
         let (ready_ms, answered_ms) = (median_ms(&mut function.ready), median_ms(&mut function.answered));
         let share = answered_ms.zip(bare_ms).map(|(answered, bare)| answered / bare);
-        let cell = |figure: Option<f64>, digits| figure.map_or(String::new(), |figure| format!("{figure:.digits$}"));
-        say(format_args!(
-            "| `{}` | {megabytes:.1} | {} | {} | {} |",
-            function.plan.name,
+        let cell = |figure: Option<f64>, digits| figure.map_or(Cell::Empty, |figure| Cell::Number(figure, digits));
+        table.row(&[
+            Cell::Text(format!("`{}`", function.plan.name)),
+            Cell::Number(megabytes, 1),
             cell(ready_ms, 1),
             cell(answered_ms, 1),
-            cell(share, 2)
-        ));
+            cell(share, 2),
+        ]);
     }
-    Ok(())
+    Ok(table.end())
 }
 
 fn median_ms(durations: &mut [Duration]) -> Option<f64> {

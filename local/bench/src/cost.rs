@@ -13,11 +13,12 @@ use shared::contract::Registry;
 use shared::process::clock::Clock;
 
 use crate::invocation::{PASSWORD, USER, World, request};
+use crate::process::{peak_bytes, processor_time};
+use crate::table::{Cell, Table};
 use local::CommandError;
 use local::lambda::{Answer, Lambda, Plan};
 use local::servers::RunningServers;
 use local::template::{self, Template};
-use operator::terminal::say;
 
 /// Invocations before the measurement begins.
 const WARM_UP: usize = 5;
@@ -41,14 +42,26 @@ struct Case {
 }
 
 /// Measures and prints CPU time, memory and cost.
-pub(crate) async fn measure(servers: &RunningServers, folder: &Path) -> Result<(), CommandError> {
+pub(crate) async fn measure(servers: &RunningServers, folder: &Path) -> Result<Value, CommandError> {
     let World { binaries, environment, token, pool } = World::prepare(servers).await?;
     let template = Template::read(&template::own_path())?;
-    say(format_args!("Warm invocations, and a million events in US dollars: GB-seconds at {GB_SECOND}, a million"));
-    say(format_args!("invocations at {MILLION_INVOCATIONS}, a million requests to the HTTP API at {MILLION_REQUESTS}"));
-    say("");
-    say("| function | invocation | CPU ms | elapsed ms | peak MB | configured MB | billed ms | $ per million events |");
-    say("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    let title = format!(
+        "Warm invocations, and a million events in US dollars: GB-seconds at {GB_SECOND}, a million invocations at \
+         {MILLION_INVOCATIONS}, a million requests to the HTTP API at {MILLION_REQUESTS}"
+    );
+    let mut table = Table::new(
+        title,
+        &[
+            "function",
+            "invocation",
+            "CPU ms",
+            "elapsed ms",
+            "peak MB",
+            "configured MB",
+            "billed ms",
+            "$ per million events",
+        ],
+    );
     for case in cases(&token)? {
         let plan = Plan {
             name: case.function,
@@ -67,13 +80,19 @@ pub(crate) async fn measure(servers: &RunningServers, folder: &Path) -> Result<(
         let request = if case.is_request { MILLION_REQUESTS } else { 0.0 };
         let dollars = invocations * billed_ms / 1e3 * memory_mb / 1_024.0 * GB_SECOND
             + invocations / 1e6 * (MILLION_INVOCATIONS + request);
-        say(format_args!(
-            "| `{}` | {} | {:.2} | {:.2} | {:.0} | {memory_mb} | {billed_ms:.1} | {dollars:.3} |",
-            case.function, case.what, usage.processor_ms, usage.elapsed_ms, usage.peak_mb
-        ));
+        table.row(&[
+            Cell::Text(format!("`{}`", case.function)),
+            Cell::text(case.what),
+            Cell::Number(usage.processor_ms, 2),
+            Cell::Number(usage.elapsed_ms, 2),
+            Cell::Number(usage.peak_mb, 0),
+            Cell::Number(memory_mb, 0),
+            Cell::Number(billed_ms, 1),
+            Cell::Number(dollars, 3),
+        ]);
     }
     pool.close().await;
-    Ok(())
+    Ok(table.end())
 }
 
 fn cases(token: &str) -> Result<Vec<Case>, CommandError> {
@@ -164,7 +183,8 @@ impl Case {
         }
         let elapsed = before.1.elapsed();
         let processor = processor_time(pid)? - before.0;
-        let peak_mb = peak_mb(pid)?;
+        #[expect(clippy::cast_precision_loss, reason = "no function has petabytes")]
+        let peak_mb = peak_bytes(pid)? as f64 / 1_048_576.0;
         lambda.stop().await?;
         #[expect(clippy::cast_precision_loss, reason = "a few hundred invocations")]
         let each_ms = |time: Duration| time.as_secs_f64() * 1e3 / times as f64;
@@ -186,23 +206,4 @@ fn memory_mb(template: &Template, function: &str) -> Result<f64, CommandError> {
     resource
         .and_then(|(_, resource)| resource["Properties"]["MemorySize"].as_f64())
         .ok_or_else(|| CommandError::Bench(format!("template.yaml sets no memory size for {function}")))
-}
-
-/// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
-fn processor_time(pid: u32) -> Result<Duration, CommandError> {
-    /// `USER_HZ`, which is 100 on every Linux.
-    const TICK: Duration = Duration::from_millis(10);
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(CommandError::Data)?;
-    // The fields follow the program's name, which may contain spaces.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |field: usize| fields.get(field).and_then(|ticks| ticks.parse::<u32>().ok()).unwrap_or_default();
-    Ok(TICK * (ticks(11) + ticks(12)))
-}
-
-/// <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>
-fn peak_mb(pid: u32) -> Result<f64, CommandError> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(CommandError::Data)?;
-    let peak =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<f64>().ok());
-    Ok(peak.unwrap_or_default() / 1_024.0)
 }

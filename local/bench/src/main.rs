@@ -9,9 +9,12 @@ mod contracts;
 mod cost;
 mod gateway;
 mod invocation;
-mod measure;
+mod landing;
+mod process;
 mod reports;
 mod requests;
+mod spread;
+mod table;
 mod workload;
 
 use std::path::Path;
@@ -22,14 +25,10 @@ use clap::Parser;
 use local::bench::{Bench, Only};
 use local::servers::{self, BrokerChoice, DataFolder, DatabaseChoice, PostgresOptions, RunningServers};
 use local::{CommandError, command};
-use operator::terminal::say;
+use serde_json::{Value, json};
 
 use self::gateway::Rounds;
 use self::gateway::serve::{SERVE, Serve};
-use self::measure::Bench as Measure;
-use self::workload::WORKLOADS;
-
-const BATCH_SIZES: [usize; 3] = [100, 1_000, 10_000];
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo local bench", bin_name = "cargo local bench")]
@@ -65,68 +64,43 @@ impl Measurement {
         };
         servers.stop().await;
         servers::wait_for_dropped_servers().await;
-        outcome.map(|()| ExitCode::SUCCESS)
+        self.write(&outcome?)?;
+        Ok(ExitCode::SUCCESS)
     }
 
-    async fn measure(&self, servers: &RunningServers, folder: &Path) -> Result<(), CommandError> {
-        let wants = |what| self.0.only.is_none_or(|only| only == what);
+    /// Runs the benchmarks. Returns their tables.
+    async fn measure(&self, servers: &RunningServers, folder: &Path) -> Result<Vec<Value>, CommandError> {
+        let wants = |what| self.0.only.is_empty() || self.0.only.contains(&what);
+        let rounds = |default| self.0.rounds.unwrap_or(default);
+        let mut tables = Vec::new();
         if wants(Only::Landing) {
-            self.measure_landing(servers, folder).await?;
+            tables.push(landing::measure(servers, folder, self.0.events, rounds(1)).await?);
         }
+        // After the landing of events, because these two add to its topics.
         if wants(Only::Gateway) {
-            let rounds = Rounds { count: self.0.rounds, each: Duration::from_secs(self.0.seconds) };
-            gateway::measure(servers, folder, rounds, self.0.json).await?;
+            let rounds = Rounds { count: rounds(5), each: Duration::from_secs(self.0.seconds) };
+            tables.extend(gateway::measure(servers, folder, rounds).await?);
         }
-        // Runs last, because its events share a topic with the throughput benchmark's.
         if wants(Only::Requests) {
-            requests::measure(servers).await?;
+            tables.push(requests::measure(servers, rounds(8)).await?);
         }
         if wants(Only::Reports) {
-            reports::measure(servers).await?;
+            tables.push(reports::measure(servers).await?);
         }
         if wants(Only::ColdStart) {
-            cold_start::measure(servers, folder).await?;
+            tables.push(cold_start::measure(servers, folder).await?);
         }
         if wants(Only::Cost) {
-            cost::measure(servers, folder).await?;
+            tables.push(cost::measure(servers, folder).await?);
         }
-        Ok(())
+        Ok(tables)
     }
 
-    async fn measure_landing(&self, servers: &RunningServers, folder: &Path) -> Result<(), CommandError> {
-        say(format_args!("{} events each; events per second, and the ratio to psql's \\copy", self.0.events));
-        say("");
-        say("| mode | events | batches of 100 | of 1,000 | of 10,000 | `\\copy` |");
-        say("| --- | --- | --- | --- | --- | --- |");
-        for workload in &WORKLOADS {
-            let bench = Measure::prepare(servers, folder, workload, self.0.events).await?;
-            let mut rates = Vec::with_capacity(BATCH_SIZES.len());
-            let mut copies = Vec::new();
-            for batch_size in BATCH_SIZES {
-                rates.push(bench.land(batch_size).await?);
-                copies.push(bench.copy().await?);
-            }
-            copies.sort_by(f64::total_cmp);
-            let copy = copies[copies.len() / 2];
-            let cells: Vec<String> =
-                rates.iter().map(|rate| format!("{} ({:.2})", thousands(*rate), rate / copy)).collect();
-            say(format_args!(
-                "| `{}` | {} | {} | {} |",
-                workload.mode,
-                workload.what,
-                cells.join(" | "),
-                thousands(copy)
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// Formats a rate rounded to hundreds, such as `12,300`.
-fn thousands(rate: f64) -> String {
-    let hundreds = format!("{:.0}", rate / 100.0);
-    match hundreds.split_at_checked(hundreds.len().saturating_sub(1)) {
-        Some((thousands, rest)) if !thousands.is_empty() => format!("{thousands},{rest}00"),
-        _ => format!("{hundreds}00"),
+    fn write(&self, tables: &[Value]) -> Result<(), CommandError> {
+        let Some(path) = &self.0.json else { return Ok(()) };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let figures = json!({"version": env!("CARGO_PKG_VERSION"), "cores": cores, "tables": tables});
+        std::fs::write(path, format!("{figures:#}\n"))
+            .map_err(|error| CommandError::Bench(format!("{}: {error}", path.display())))
     }
 }

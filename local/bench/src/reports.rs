@@ -11,6 +11,7 @@ use operator::environment::Environment;
 use operator::terminal::say;
 use report::{ReportSettings, Reports};
 use reqwest::header::{ACCEPT, AUTHORIZATION};
+use serde_json::Value;
 use shared::aws::Aws;
 use shared::database;
 use shared::http::edge::serve;
@@ -21,6 +22,8 @@ use shared::process::clock::Clock;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::table::{Cell, Table};
 
 const EVENTS: i64 = 10_000_000;
 /// The size of the largest batches that land.
@@ -106,8 +109,8 @@ const QUESTIONS: [(&str, &str, &str); 9] = [
     ),
 ];
 
-/// Measures and prints the times, and fails if a count is wrong.
-pub(crate) async fn measure(servers: &RunningServers) -> Result<(), CommandError> {
+/// Measures and prints the times, returns their table as JSON, and fails if a count is wrong.
+pub(crate) async fn measure(servers: &RunningServers) -> Result<Value, CommandError> {
     let pool = database::connect(&servers.database_url, 4)?;
     database::migrate(&pool, None).await?;
     let begun = Instant::now();
@@ -139,11 +142,8 @@ pub(crate) async fn measure(servers: &RunningServers) -> Result<(), CommandError
 
     let (url, _serving) = start(&pool).await?;
     let client = reqwest::Client::builder().build().map_err(|error| failed(&error))?;
-    say("");
-    say(format_args!("median and maximum of {TIMES} requests, next to one full count of the same events"));
-    say("");
-    say("| request | as | median ms | maximum ms | full count ms |");
-    say("| --- | --- | --- | --- | --- |");
+    let title = format!("Median and maximum of {TIMES} requests, next to one full count of the same events");
+    let mut table = Table::new(title, &["request", "as", "median ms", "maximum ms", "full count ms"]);
     for (path, media_type, full_count) in QUESTIONS {
         let mut times = Vec::with_capacity(TIMES);
         for _ in 0..TIMES {
@@ -154,10 +154,16 @@ pub(crate) async fn measure(servers: &RunningServers) -> Result<(), CommandError
         sqlx::query(full_count).fetch_all(&pool).await.map_err(|error| failed(&error))?;
         let [median, longest, full] =
             [times[TIMES / 2], times[TIMES - 1], begun.elapsed()].map(|time| time.as_secs_f64() * 1_000.0);
-        say(format_args!("| `{path}` | {media_type} | {median:.1} | {longest:.1} | {full:.0} |"));
+        table.row(&[
+            Cell::Text(format!("`{path}`")),
+            Cell::text(media_type),
+            Cell::Number(median, 1),
+            Cell::Number(longest, 1),
+            Cell::Number(full, 0),
+        ]);
     }
     pool.close().await;
-    Ok(())
+    Ok(table.end())
 }
 
 async fn start(pool: &PgPool) -> Result<(String, AbortOnDropHandle<std::io::Result<()>>), CommandError> {

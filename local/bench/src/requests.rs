@@ -1,6 +1,6 @@
 //! Measures the cost of authentication: `POST /events/route` with one event on routes without authentication, with
-//! Basic credentials, with a token, and with a service key. The variants alternate, so that variations in the machine's speed affect all of
-//! them alike.
+//! Basic credentials, with a token, and with a service key. The variants alternate, so that variations in the machine's
+//! speed affect all of them alike.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use local::function_settings;
 use local::servers::RunningServers;
 use operator::OperatorError;
 use operator::environment::Environment;
-use operator::terminal::say;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde_json::Value;
 use shared::contract::Registry;
 use shared::database;
 use shared::http::edge::{Origin, serve};
@@ -29,9 +29,11 @@ use shared::process::clock::Clock;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::spread::Spread;
+use crate::table::{Cell, Table};
+
 /// The number of concurrent requests.
 const CLIENTS: usize = 16;
-const ROUNDS: usize = 8;
 const ROUND: Duration = Duration::from_secs(2);
 const USER: &str = "bench";
 const PASSWORD: &str = "correct horse battery";
@@ -42,12 +44,13 @@ struct Way {
     name: &'static str,
     url: String,
     authorization: Option<String>,
-    requests: u64,
+    /// The requests of each round.
+    requests: Vec<f64>,
     _serving: AbortOnDropHandle<std::io::Result<()>>,
 }
 
-/// Measures and prints the rates.
-pub(crate) async fn measure(servers: &RunningServers) -> Result<(), CommandError> {
+/// Measures and prints the rates. Returns the table as JSON.
+pub(crate) async fn measure(servers: &RunningServers, rounds: u32) -> Result<Value, CommandError> {
     let kafka = KafkaSettings::plaintext(servers.bootstrap_servers.clone());
     let registry = Arc::new(Registry::load(None)?);
     topics::ensure(&kafka, &registry).await.map_err(OperatorError::from)?;
@@ -89,27 +92,23 @@ pub(crate) async fn measure(servers: &RunningServers) -> Result<(), CommandError
     let client = reqwest::Client::builder().build().map_err(|error| failed(&error))?;
     for way in &mut ways {
         way.run(&client).await?;
-        way.requests = 0;
+        way.requests.clear();
     }
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for way in &mut ways {
             way.run(&client).await?;
         }
     }
-    let seconds = ROUND.as_secs_f64() * f64::from(u32::try_from(ROUNDS).unwrap_or(u32::MAX));
-    say(format_args!(
-        "POST /events/route of one event, {CLIENTS} concurrent requests; requests per second, and the ratio to the first variant"
-    ));
-    say("");
-    say("| credentials | requests | relative |");
-    say("| --- | --- | --- |");
+    let title = format!("POST /events/route of one event, {CLIENTS} concurrent requests from the same process");
+    let mut table = Table::new(title, &["credentials", "requests per second", "to none"]);
     for way in &ways {
-        #[expect(clippy::cast_precision_loss, reason = "request counts are small")]
-        let (rate, share) = (way.requests as f64 / seconds, way.requests as f64 / ways[0].requests as f64);
-        say(format_args!("| {} | {rate:.0} | {share:.2} |", way.name));
+        let rates = way.requests.iter().map(|requests| requests / ROUND.as_secs_f64()).collect();
+        let pairs = way.requests.iter().zip(&ways[0].requests);
+        let ratio = Spread::from_values(pairs.map(|(requests, without)| requests / without).collect());
+        table.row(&[Cell::text(way.name), Cell::Number(Spread::from_values(rates).median, 0), Cell::Ratio(ratio)]);
     }
     pool.close().await;
-    Ok(())
+    Ok(table.end())
 }
 
 impl Way {
@@ -117,7 +116,7 @@ impl Way {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(CommandError::Serve)?;
         let url = format!("http://{}/events/route", listener.local_addr().map_err(CommandError::Serve)?);
         let serving = AbortOnDropHandle::new(tokio::spawn(axum::serve(listener, serve(routes)).into_future()));
-        Ok(Self { name, url, authorization, requests: 0, _serving: serving })
+        Ok(Self { name, url, authorization, requests: Vec::new(), _serving: serving })
     }
 
     /// Sends requests for the duration of a round.
@@ -140,7 +139,8 @@ impl Way {
             Ok(sent)
         };
         let sent = futures::future::try_join_all((0..CLIENTS).map(|_| send())).await?;
-        self.requests += sent.iter().sum::<u64>();
+        #[expect(clippy::cast_precision_loss, reason = "request counts are small")]
+        self.requests.push(sent.iter().sum::<u64>() as f64);
         Ok(())
     }
 }

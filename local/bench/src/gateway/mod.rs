@@ -3,7 +3,7 @@
 //! - `serve`: the servers, each in a process of its own
 //! - `server`: starts a server, and reads what its process used
 //! - `load`, `load.lua`: the load generator
-//! - `figures`: medians, spreads and the table
+//! - `figures`: the samples and their table
 //!
 //! The servers alternate, so that variations in the machine's speed affect all of them alike.
 
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use local::CommandError;
 use local::servers::RunningServers;
 use operator::OperatorError;
-use operator::terminal::{complain, say};
+use operator::terminal::complain;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ use self::load::Load;
 use self::serve::Kind;
 use self::server::{Server, Surroundings};
 use crate::contracts::copy_built_in;
+use crate::table::{Cell, Table};
 
 /// The topic of the bare gateway.
 const TOPIC: &str = "bare-events";
@@ -54,35 +55,27 @@ pub(crate) struct Rounds {
     pub(crate) each: Duration,
 }
 
-/// Measures and prints the figures: as a table, or as JSON.
+/// Measures and prints the figures. Returns the tables as JSON.
 pub(crate) async fn measure(
     servers: &RunningServers,
     folder: &Path,
     rounds: Rounds,
-    as_json: bool,
-) -> Result<(), CommandError> {
+) -> Result<Vec<Value>, CommandError> {
     load::install().await?;
     let bench = Bench::prepare(servers, folder).await?;
-    let mut measured = Vec::new();
+    let mut tables = Vec::new();
     for connections in CONNECTIONS {
-        let figures = bench.at(connections, rounds).await?;
-        if !as_json {
-            figures.print();
-        }
-        measured.push(figures.to_json());
+        tables.push(bench.at(connections, rounds).await?.print());
     }
-    let mut memory = serde_json::Map::new();
-    for server in &bench.running {
-        let bytes = server.server.peak_memory_bytes()?;
-        memory.insert(server.server.kind.argument().to_owned(), bytes.into());
+    let mut memory = Table::new("Peak memory of each server".to_owned(), &["server", "bytes"]);
+    for LoggedIn { server, .. } in &bench.running {
+        #[expect(clippy::cast_precision_loss, reason = "no server has petabytes")]
+        let bytes = server.peak_bytes()? as f64;
+        memory.row(&[Cell::text(server.kind.argument()), Cell::Number(bytes, 0)]);
     }
-    if as_json {
-        say(json!({"gateway": measured, "peak_memory_bytes": memory}));
-    } else {
-        say(format_args!("Peak memory in bytes: {}", Value::Object(memory)));
-    }
+    tables.push(memory.end());
     bench.pool.close().await;
-    Ok(())
+    Ok(tables)
 }
 
 struct Bench {
@@ -145,11 +138,11 @@ impl Bench {
         for round in 1..=rounds.count {
             complain(format_args!("{connections} connections: round {round} of {}", rounds.count));
             for server in &self.running {
-                let cpu_before = server.server.cpu_seconds()?;
+                let before = server.server.processor_time()?;
                 let load = self.load(server, connections, rounds.each).await?;
-                let cpu_seconds = server.server.cpu_seconds()? - cpu_before;
+                let processor_time = server.server.processor_time()?.saturating_sub(before);
                 let lag = self.landed_after().await?;
-                figures.add(server.server.kind, Sample { load, cpu_seconds, lag });
+                figures.add(server.server.kind, Sample { load, processor_time, lag });
             }
         }
         Ok(figures)

@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use local::CommandError;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::serve::{Kind, SERVE};
-
-/// The kernel counts CPU time in ticks of 10 ms on every machine that Linux runs on today (`USER_HZ`).
-const TICKS_PER_SECOND: f64 = 100.0;
+use crate::process::{peak_bytes, processor_time};
 
 /// A running server. It is killed when this is dropped.
 pub(super) struct Server {
@@ -51,26 +50,18 @@ impl Server {
         Ok(Self { kind, url: format!("http://127.0.0.1:{port}"), process })
     }
 
-    /// Returns the CPU time that the process has used, in seconds.
-    pub(super) fn cpu_seconds(&self) -> Result<f64, CommandError> {
-        let stat = self.read("stat")?;
-        // The fields follow the program's name in parentheses; utime and stime are the 14th and the 15th (proc_pid_stat(5)).
-        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-        let ticks = fields.split_ascii_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
-        Ok(ticks.sum::<f64>() / TICKS_PER_SECOND)
+    /// Returns the CPU time that the process has used.
+    pub(super) fn processor_time(&self) -> Result<Duration, CommandError> {
+        processor_time(self.pid()?)
     }
 
     /// Returns the most memory that the process has had, in bytes.
-    pub(super) fn peak_memory_bytes(&self) -> Result<u64, CommandError> {
-        let status = self.read("status")?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-        Ok(kilobytes.unwrap_or_default() * 1_024)
+    pub(super) fn peak_bytes(&self) -> Result<u64, CommandError> {
+        peak_bytes(self.pid()?)
     }
 
-    fn read(&self, file: &str) -> Result<String, CommandError> {
-        let failed = |error: &dyn std::fmt::Display| CommandError::Bench(format!("/proc/PID/{file}: {error}"));
-        let id = self.process.id().ok_or_else(|| failed(&"the server has ended"))?;
-        std::fs::read_to_string(format!("/proc/{id}/{file}")).map_err(|error| failed(&error))
+    fn pid(&self) -> Result<u32, CommandError> {
+        let ended = || CommandError::Bench(format!("the server {} has ended", self.kind.argument()));
+        self.process.id().ok_or_else(ended)
     }
 }

@@ -1,4 +1,4 @@
-//! Measures the throughput of one workload.
+//! Measures the throughput from Kafka to committed rows, in batches of several sizes, next to `psql \copy` of the same rows.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use consume::Consume;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use serde_json::Value;
 use shared::contract::Registry;
 use shared::database;
 use shared::kafka::reader::KafkaReader;
@@ -19,7 +20,9 @@ use sqlx::Executor as _;
 use tokio::process::Command;
 
 use crate::contracts::copy_built_in;
-use crate::workload::{COUNTRIES, POSITIONS, READINGS, Workload};
+use crate::spread::Spread;
+use crate::table::{Cell, Table};
+use crate::workload::{COUNTRIES, POSITIONS, READINGS, WORKLOADS, Workload};
 use local::CommandError;
 use local::event_source_mapping::EventSourceMapping;
 use local::event_source_mapping::configuration::MappingConfiguration;
@@ -29,8 +32,50 @@ use local::servers::RunningServers;
 /// One partition per core of a small machine.
 const PARTITIONS: i32 = 2;
 
+const BATCH_SIZES: [usize; 3] = [100, 1_000, 10_000];
+const COLUMNS: [&str; 9] = [
+    "mode",
+    "events",
+    "batches of 100, events per second",
+    "100 to copy",
+    "of 1,000",
+    "1,000 to copy",
+    "of 10,000",
+    "10,000 to copy",
+    "`\\copy`, rows per second",
+];
+
+/// Measures and prints the rates of every workload. Returns their table as JSON.
+pub(crate) async fn measure(
+    servers: &RunningServers,
+    folder: &Path,
+    events: u64,
+    rounds: u32,
+) -> Result<Value, CommandError> {
+    let mut table = Table::new(format!("{events} events each, medians of {rounds} rounds"), &COLUMNS);
+    for workload in &WORKLOADS {
+        let bench = Bench::prepare(servers, folder, workload, events).await?;
+        let mut cells = vec![Cell::Text(format!("`{}`", workload.mode)), Cell::text(workload.what)];
+        let mut copies = Vec::new();
+        for batch_size in BATCH_SIZES {
+            let (mut rates, mut ratios) = (Vec::new(), Vec::new());
+            for round in 1..=rounds {
+                let (rate, copy) = (bench.land(batch_size, round).await?, bench.copy().await?);
+                rates.push(rate);
+                ratios.push(rate / copy);
+                copies.push(copy);
+            }
+            cells.push(Cell::Number(Spread::from_values(rates).median, 0));
+            cells.push(Cell::Ratio(Spread::from_values(ratios)));
+        }
+        cells.push(Cell::Number(Spread::from_values(copies).median, 0));
+        table.row(&cells);
+    }
+    Ok(table.end())
+}
+
 /// A workload whose events are in Kafka.
-pub(crate) struct Bench<'b> {
+struct Bench<'b> {
     workload: &'b Workload,
     events: u64,
     kafka: KafkaSettings,
@@ -41,7 +86,7 @@ pub(crate) struct Bench<'b> {
 
 impl<'b> Bench<'b> {
     /// Produces a workload's events.
-    pub(crate) async fn prepare(
+    async fn prepare(
         servers: &RunningServers,
         folder: &Path,
         workload: &'b Workload,
@@ -75,7 +120,7 @@ impl<'b> Bench<'b> {
             let keys: Vec<Option<String>> = chunk
                 .iter()
                 .map(|event| {
-                    let event: serde_json::Value = serde_json::from_str(event).ok()?;
+                    let event: Value = serde_json::from_str(event).ok()?;
                     contract?.record_key(&event).map(std::borrow::Cow::into_owned)
                 })
                 .collect();
@@ -98,7 +143,7 @@ impl<'b> Bench<'b> {
 
     /// Lands all events in a fresh database. Returns the events per second from the first invocation to the last
     /// commit.
-    pub(crate) async fn land(&self, batch_size: usize) -> Result<f64, CommandError> {
+    async fn land(&self, batch_size: usize, round: u32) -> Result<f64, CommandError> {
         let url = self.fresh_database().await?;
         let pool = database::connect(&url, 4)?;
         let (registry, wait) = (Arc::clone(&self.registry), Duration::from_secs(3_600));
@@ -106,7 +151,7 @@ impl<'b> Bench<'b> {
         let consume = Consume::new(pool.clone(), registry, Clock::system(), wait, Metrics::default(), reader);
         let function = Arc::new(Timed { function: InProcess(Arc::new(consume)), span: Mutex::new(None) });
         let mut configuration = MappingConfiguration::for_topic(self.workload.topic);
-        configuration.group = format!("bench-{}-{batch_size}", self.workload.topic);
+        configuration.group = format!("bench-{}-{batch_size}-{round}", self.workload.topic);
         configuration.batch_size = batch_size;
         // The last batch is not full, and the wait until its window closes is not part of the rate.
         configuration.window = Duration::from_millis(20);
@@ -139,7 +184,7 @@ impl<'b> Bench<'b> {
     }
 
     /// Copies the same rows with psql into a table with the same columns and indexes. Returns the rows per second.
-    pub(crate) async fn copy(&self) -> Result<f64, CommandError> {
+    async fn copy(&self) -> Result<f64, CommandError> {
         let url = self.fresh_database().await?;
         let copy =
             format!("\\copy {} ({}) from '{}' csv", self.workload.table, self.workload.columns, self.csv.display());
