@@ -17,7 +17,7 @@ use shared::metrics::Counter;
 
 use crate::Ingest;
 use crate::body::PostedEvents;
-use crate::check::{Rules, ValidEvent, Verdict, check};
+use crate::check::{CheckedBatch, Rules, ValidEvent, check};
 use crate::entities::Operation;
 use crate::error::Error;
 use crate::event_error::EventError;
@@ -88,9 +88,9 @@ pub(crate) async fn accept(
     options: AcceptOptions<'_>,
 ) -> Result<Accepted, Error> {
     let count = |counter, n: usize| ingest.metrics.count(counter, Some(&contract.stream), n as u64);
-    let verdict = check(posted, options.rules(contract, operation))
+    let batch = check(posted, options.rules(contract, operation))
         .inspect_err(|error| count(Counter::Invalid, error.invalid_events()));
-    let Verdict { valid, errors } = verdict?;
+    let CheckedBatch { valid, errors } = batch?;
     let AcceptOptions { arrived, deadline, prefer, .. } = options;
     let is_lenient = prefer.is_lenient();
     count(Counter::Invalid, EventError::count_events(&errors));

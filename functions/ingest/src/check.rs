@@ -32,7 +32,7 @@ pub(crate) struct ValidEvent {
 
 /// A checked batch.
 #[derive(Debug, Default)]
-pub(crate) struct Verdict {
+pub(crate) struct CheckedBatch {
     /// The valid events, in order.
     pub(crate) valid: Vec<ValidEvent>,
     /// The errors of the others.
@@ -72,13 +72,13 @@ pub struct CheckedEvent {
 pub fn check_event(contract: &Contract, event: Bytes) -> Result<CheckedEvent, Error> {
     let rules =
         Rules { contract, operation: None, user: "", idempotency_key: None, traceparent: None, is_lenient: false };
-    let Verdict { valid, .. } = check(&PostedEvents::single(event), rules)?;
+    let CheckedBatch { valid, .. } = check(&PostedEvents::single(event), rules)?;
     let ValidEvent { key, text, .. } = valid.into_iter().next().ok_or(Error::Empty)?;
     Ok(CheckedEvent { key, text })
 }
 
 /// Checks all events. An invalid event rejects the batch, unless handling is lenient and at least one event is valid.
-pub(crate) fn check(posted: &PostedEvents, rules: Rules<'_>) -> Result<Verdict, Error> {
+pub(crate) fn check(posted: &PostedEvents, rules: Rules<'_>) -> Result<CheckedBatch, Error> {
     check_each(posted, rules, |_, _, _| {})
 }
 
@@ -87,39 +87,39 @@ pub(crate) fn check_each(
     posted: &PostedEvents,
     rules: Rules<'_>,
     mut on_valid: impl FnMut(usize, &Value, &[u8]),
-) -> Result<Verdict, Error> {
-    let mut verdict = Verdict::default();
+) -> Result<CheckedBatch, Error> {
+    let mut batch = CheckedBatch::default();
     let mut row = Vec::new();
     for index in 0..posted.len() {
         match posted.event(index) {
             Ok(event) => match check_posted(index, event, posted.is_batch(), rules, &mut row) {
                 Ok((checked, value)) => {
                     on_valid(index, &value, &row);
-                    verdict.valid.push(checked);
+                    batch.valid.push(checked);
                 }
-                Err(errors) => verdict.note(errors),
+                Err(errors) => batch.note(errors),
             },
             Err(Unreadable::NotJson(error)) if rules.is_lenient && posted.is_batch() => {
-                verdict.note(vec![EventError::not_json(index, error)]);
+                batch.note(vec![EventError::not_json(index, error)]);
             }
             Err(Unreadable::NotJson(error)) => return Err(Error::NotJson(error)),
             Err(Unreadable::TooLarge) => return Err(Error::TooLarge("An event must not exceed 1,000,000 bytes.")),
-            Err(Unreadable::Envelope(errors)) => verdict.note(errors),
+            Err(Unreadable::Envelope(errors)) => batch.note(errors),
         }
         row.clear();
-        if !rules.is_lenient && verdict.errors.len() >= VIOLATIONS_LISTED {
+        if !rules.is_lenient && batch.errors.len() >= VIOLATIONS_LISTED {
             break;
         }
     }
-    match (verdict.valid.is_empty(), verdict.errors.is_empty()) {
+    match (batch.valid.is_empty(), batch.errors.is_empty()) {
         (true, true) => Err(Error::Empty),
-        (false, false) if rules.is_lenient => Ok(verdict),
-        (_, false) => Err(Error::Violations(verdict.errors)),
-        (false, true) => Ok(verdict),
+        (false, false) if rules.is_lenient => Ok(batch),
+        (_, false) => Err(Error::Violations(batch.errors)),
+        (false, true) => Ok(batch),
     }
 }
 
-impl Verdict {
+impl CheckedBatch {
     /// Adds an event's errors. Every invalid event gets at least one; beyond a limit, only one.
     fn note(&mut self, errors: Vec<EventError>) {
         let room = VIOLATIONS_LISTED.saturating_sub(self.errors.len()).max(1);

@@ -14,7 +14,7 @@ use shared::http::fields::Fields;
 use crate::accept::AcceptOptions;
 use crate::body::PostedEvents;
 use crate::change_rows::change_rows;
-use crate::check::{Verdict, check_each};
+use crate::check::{CheckedBatch, check_each};
 use crate::entities::Operation;
 use crate::error::Error;
 use crate::event_error::EventError;
@@ -72,7 +72,7 @@ pub(crate) fn validate(
     let rules = options.rules(contract, operation);
     let unsent = Unsent { topic: &contract.topic, user: rules.user, traceparent: rules.traceparent };
     let (mut rows, mut omitted, mut bytes) = (Vec::new(), 0, 0);
-    let Verdict { valid, errors } = check_each(posted, rules, |index, event, encoded| {
+    let CheckedBatch { valid, errors } = check_each(posted, rules, |index, event, encoded| {
         for row in shown(contract, index, event, encoded, &unsent) {
             match to_raw_value(&row).ok().filter(|row| bytes + row.get().len() <= ROWS_BYTES && omitted == 0) {
                 Some(row) => {

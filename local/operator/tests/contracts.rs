@@ -1,4 +1,4 @@
-//! Compares pairs of contracts whose changes, with their verdicts, were written down beforehand.
+//! Compares pairs of contracts whose changes, with their severities, were written down beforehand.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic if its setup fails")]
 
@@ -25,7 +25,7 @@ fn each_pair_of_contracts_has_the_changes_that_were_expected() {
         let changes = compare(&documents(&pair, "old.json"), &documents(&pair, "new.json"));
         let pointer = |pointer: &str| if pointer.is_empty() { "/".to_owned() } else { pointer.to_owned() };
         let mut found: Vec<String> =
-            changes.iter().map(|change| format!("{} {}", change.verdict.name(), pointer(&change.pointer))).collect();
+            changes.iter().map(|change| format!("{} {}", change.severity.name(), pointer(&change.pointer))).collect();
         expected.sort();
         found.sort();
         if found != expected {

@@ -25,7 +25,7 @@ pub enum Via {
 /// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Verdict {
+pub(super) enum AttemptOutcome {
     Success,
     Failure,
     Blocked,
@@ -36,7 +36,7 @@ pub(super) enum Verdict {
 pub(super) struct Attempt<'a> {
     pub(super) user: &'a str,
     pub(super) at: String,
-    pub(super) outcome: Verdict,
+    pub(super) outcome: AttemptOutcome,
     pub(super) via: Via,
     pub(super) source_ip: Option<&'a str>,
     pub(super) request_id: &'a str,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgConnection;
 
 use super::account::{self, Account};
-use super::attempt::{self, Attempt, Verdict};
+use super::attempt::{self, Attempt, AttemptOutcome};
 use super::denied::Denied;
 use super::lockout::{self, Admission};
 use super::name::UserName;
@@ -55,7 +55,7 @@ impl Inner {
         let until_ms = in_time(lockout::blocked_until(&self.pool, claimant.name.key(), self.clock.now_ms())).await?;
         if let Some(until_ms) = until_ms {
             let mut connection = in_time(self.pool.acquire()).await?;
-            in_time(self.tell(&mut connection, &claimant, None, Verdict::Blocked)).await?;
+            in_time(self.tell(&mut connection, &claimant, None, AttemptOutcome::Blocked)).await?;
             drop(connection);
             self.relay().await;
             return Err(self.blocked(until_ms));
@@ -96,7 +96,7 @@ impl Inner {
         let admission = count.admit(self.lockout, now_ms);
         lockout::store(&mut transaction, claimant.name.key(), &count).await?;
         if matches!(admission, Admission::Blocked { .. }) {
-            self.tell(&mut transaction, claimant, account.as_deref(), Verdict::Blocked).await?;
+            self.tell(&mut transaction, claimant, account.as_deref(), AttemptOutcome::Blocked).await?;
         }
         transaction.commit().await?;
         match admission {
@@ -118,7 +118,7 @@ impl Inner {
         let result = match (compared, account) {
             (Compared::Same { rehashed }, Some(mut account)) => {
                 count.succeed(at_ms);
-                self.tell(&mut transaction, claimant, Some(&account), Verdict::Success).await?;
+                self.tell(&mut transaction, claimant, Some(&account), AttemptOutcome::Success).await?;
                 if let Some(hash) = rehashed {
                     account::rehash(&mut transaction, &account, &hash).await?;
                     Arc::make_mut(&mut account).password_hash = hash;
@@ -127,7 +127,7 @@ impl Inner {
             }
             (Compared::Same { .. } | Compared::Differs, account) => {
                 count.fail(self.lockout, at_ms, now_ms);
-                self.tell(&mut transaction, claimant, account.as_deref(), Verdict::Failure).await?;
+                self.tell(&mut transaction, claimant, account.as_deref(), AttemptOutcome::Failure).await?;
                 lockout::forget(&mut transaction, self.lockout, now_ms).await?;
                 Err(Denied::WrongPassword)
             }
@@ -144,7 +144,7 @@ impl Inner {
         connection: &mut PgConnection,
         claimant: &Claimant,
         account: Option<&Account>,
-        outcome: Verdict,
+        outcome: AttemptOutcome,
     ) -> Result<(), sqlx::Error> {
         let (Some(_), Some(via)) = (&self.relay, claimant.via) else {
             return Ok(());

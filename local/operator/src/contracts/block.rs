@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use shared::contract::canonical;
 
-use super::change::{Affects, Change, Verdict};
+use super::change::{Affects, Change, Severity};
 use super::difference::changed;
 
 /// Members that are compared elsewhere.
@@ -21,9 +21,9 @@ pub(super) fn changes(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
         if old.as_ref().map(canonical::text) == new.as_ref().map(canonical::text) {
             return None;
         }
-        let (verdict, text, affects) = judged(name, old.as_ref(), new.as_ref());
+        let (severity, text, affects) = judged(name, old.as_ref(), new.as_ref());
         let text = format!("{}; {text}", changed(old.as_ref(), new.as_ref()));
-        Some(Change::new(stream, format!("/x-sluice/{name}"), verdict, text, affects))
+        Some(Change::new(stream, format!("/x-sluice/{name}"), severity, text, affects))
     });
     members.collect()
 }
@@ -39,8 +39,8 @@ fn written(block: &Value, name: &str) -> Option<Value> {
     block.get(name).cloned().or(default)
 }
 
-fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Verdict, &'static str, Affects) {
-    use Verdict::{Breaking, Safe, Stricter};
+fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Severity, &'static str, Affects) {
+    use Severity::{Breaking, Safe, Stricter};
     let number = |value: Option<&Value>| value.and_then(Value::as_u64).unwrap_or(0);
     let reach = |value: Option<&Value>| {
         let roles: Vec<&str> =

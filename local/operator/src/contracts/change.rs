@@ -6,7 +6,7 @@ use shared::contract::Pointer;
 
 /// What a change does to those who send events and those who read the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum Severity {
     /// Every event that was accepted still is, and its row is the same.
     Safe,
     /// An event that was accepted may be rejected.
@@ -15,7 +15,7 @@ pub enum Verdict {
     Breaking,
 }
 
-impl Verdict {
+impl Severity {
     /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ pub struct Change {
     /// The JSON pointer into the contract; empty for the whole contract.
     pub pointer: String,
     /// What it does.
-    pub verdict: Verdict,
+    pub severity: Severity,
     /// What has changed.
     pub text: String,
     pub(super) affects: Affects,
@@ -61,18 +61,18 @@ impl Change {
     pub(super) fn new(
         stream: &str,
         pointer: impl Into<String>,
-        verdict: Verdict,
+        severity: Severity,
         text: impl Into<String>,
         affects: Affects,
     ) -> Self {
-        Self { stream: stream.to_owned(), pointer: pointer.into(), verdict, text: text.into(), affects, events: None }
+        Self { stream: stream.to_owned(), pointer: pointer.into(), severity, text: text.into(), affects, events: None }
     }
 
     /// Records how many of `checked` real events it affects. A stricter contract that rejects real events is breaking.
     pub(super) fn count(&mut self, affected: usize, checked: usize) {
         self.events = Some((affected, checked));
-        if self.verdict == Verdict::Stricter && affected > 0 {
-            self.verdict = Verdict::Breaking;
+        if self.severity == Severity::Stricter && affected > 0 {
+            self.severity = Severity::Breaking;
         }
     }
 }
@@ -81,7 +81,7 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pointer = if self.pointer.is_empty() { "/" } else { &self.pointer };
-        write!(formatter, "{:8} {} {pointer}: {}", self.verdict.name(), self.stream, self.text)?;
+        write!(formatter, "{:8} {} {pointer}: {}", self.severity.name(), self.stream, self.text)?;
         match self.events {
             Some((affected, checked)) => write!(formatter, " ({affected} of {checked} events)"),
             None => Ok(()),

@@ -7,7 +7,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use shared::contract::{Column, ColumnType, Contract, Decimal, Landing, Pointer, canonical, pointer, schema};
 
-use super::change::{Affects, Change, Verdict};
+use super::change::{Affects, Change, Severity};
 use super::difference::changed;
 
 /// Returns the changes of a contract's columns.
@@ -20,24 +20,24 @@ pub(super) fn changes(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
         .flat_map(|columns| columns.keys())
         .collect();
     let change = |name: &String| {
-        let change = |verdict, text, affects| Some(Change::new(stream, keyword(name), verdict, text, affects));
+        let change = |severity, text, affects| Some(Change::new(stream, keyword(name), severity, text, affects));
         match (old_columns.get(name), new_columns.get(name)) {
             (Some(old), Some(new)) if canonical::text(old) == canonical::text(new) => None,
             (Some(old), Some(new)) => {
                 let text = format!("{}; readers of the column see different values", changed(Some(old), Some(new)));
-                change(Verdict::Breaking, text, filled(&[old, new]))
+                change(Severity::Breaking, text, filled(&[old, new]))
             }
             (Some(old), None) => {
                 let text = "removed: readers of the column miss new values".to_owned();
-                change(Verdict::Breaking, text, filled(&[old]))
+                change(Severity::Breaking, text, filled(&[old]))
             }
             (None, Some(column)) if always_fits(old, column) => {
-                change(Verdict::Safe, "added: the table needs the column".to_owned(), Affects::Nothing)
+                change(Severity::Safe, "added: the table needs the column".to_owned(), Affects::Nothing)
             }
             (None, column) => {
                 let ty = column.and_then(|column| column["type"].as_str()).unwrap_or_default();
                 let text = format!("added: a value that does not fit the type {ty} is rejected");
-                change(Verdict::Stricter, text, violating(name))
+                change(Severity::Stricter, text, violating(name))
             }
         }
     };
@@ -58,7 +58,7 @@ pub(super) fn strings(old: &Contract, new: &Contract) -> Vec<Change> {
     });
     let change = |column: &Column| {
         let text = "strings are no longer read as numbers, because the schema allows other strings, too";
-        Change::new(&new.stream, keyword(&column.name), Verdict::Stricter, text, violating(&column.name))
+        Change::new(&new.stream, keyword(&column.name), Severity::Stricter, text, violating(&column.name))
     };
     narrowed.map(change).collect()
 }

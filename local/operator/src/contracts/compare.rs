@@ -7,7 +7,7 @@ use serde_json::Value;
 use shared::contract::{Contract, Pointer};
 
 use super::block;
-use super::change::{Affects, Change, Verdict, overlap};
+use super::change::{Affects, Change, Severity, overlap};
 use super::columns;
 use super::difference::differences;
 use super::schema::{Narrowing, narrowings};
@@ -22,9 +22,9 @@ pub fn compare(old: &Documents, new: &Documents) -> Vec<Change> {
         (Some(old), Some(new)) => contract(stream, old, new),
         (Some(_), None) => {
             let text = "the stream is gone: its events are no longer accepted or read";
-            vec![Change::new(stream, "", Verdict::Breaking, text, Affects::All)]
+            vec![Change::new(stream, "", Severity::Breaking, text, Affects::All)]
         }
-        (None, _) => vec![Change::new(stream, "", Verdict::Safe, "the stream is new", Affects::Nothing)],
+        (None, _) => vec![Change::new(stream, "", Severity::Safe, "the stream is new", Affects::Nothing)],
     });
     changes.collect()
 }
@@ -43,7 +43,7 @@ fn contract(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
         (Ok(old), Ok(new)) => changes.extend(columns::strings(&old, &new)),
         (Err(error), _) | (_, Err(error)) => {
             let text = format!("this version of Sluice refuses a contract, so rows are not compared: {error}");
-            changes.push(Change::new(stream, "", Verdict::Stricter, text, Affects::Nothing));
+            changes.push(Change::new(stream, "", Severity::Stricter, text, Affects::Nothing));
         }
     }
     changes
@@ -57,11 +57,11 @@ fn schema(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
     };
     let wider = differences(old, new, "").into_iter().filter(|difference| !is_narrower(&difference.pointer));
     let wider = wider
-        .map(|difference| Change::new(stream, difference.pointer, Verdict::Safe, difference.text, Affects::Nothing));
+        .map(|difference| Change::new(stream, difference.pointer, Severity::Safe, difference.text, Affects::Nothing));
     let narrower = narrowings.iter().map(|Narrowing { pointer, keyword, text }| {
         let field = (pointer != keyword).then(|| field(pointer)).flatten();
         let affects = Affects::Violating { keyword: keyword.clone(), field };
-        Change::new(stream, pointer, Verdict::Stricter, text, affects)
+        Change::new(stream, pointer, Severity::Stricter, text, affects)
     });
     narrower.chain(wider).collect()
 }

@@ -3,7 +3,7 @@
 //! - `source`: reads the older contracts
 //! - `compare`: lists the changes; `block` and `columns` compare what Sluice does, `schema` and `difference` the schemas
 //! - `replay`: holds real events against the new contracts; `check` checks and counts them
-//! - `change`: a change and its verdict
+//! - `change`: a change and its severity
 
 mod block;
 mod change;
@@ -27,7 +27,7 @@ use crate::environment::Environment;
 use crate::error::OperatorError;
 use crate::terminal::say;
 
-pub use self::change::{Change, Verdict};
+pub use self::change::{Change, Severity};
 pub use self::compare::{Documents, compare};
 pub use self::source::SourceError;
 
@@ -91,7 +91,7 @@ impl Check {
         }
         changes.iter().for_each(say);
         say(summary(&changes));
-        let is_breaking = changes.iter().any(|change| change.verdict == Verdict::Breaking);
+        let is_breaking = changes.iter().any(|change| change.severity == Severity::Breaking);
         Ok(if is_breaking { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
@@ -102,8 +102,8 @@ fn built_in() -> PathBuf {
 }
 
 fn summary(changes: &[Change]) -> String {
-    let count = |verdict| changes.iter().filter(|change| change.verdict == verdict).count();
-    let [breaking, stricter, safe] = [Verdict::Breaking, Verdict::Stricter, Verdict::Safe].map(count);
+    let count = |severity| changes.iter().filter(|change| change.severity == severity).count();
+    let [breaking, stricter, safe] = [Severity::Breaking, Severity::Stricter, Severity::Safe].map(count);
     match changes.len() {
         0 => "no changes".to_owned(),
         1 => format!("1 change: {breaking} breaking, {stricter} stricter, {safe} safe"),

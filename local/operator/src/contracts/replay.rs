@@ -8,7 +8,7 @@ use std::time::Duration;
 use shared::kafka::reader::{Limits, ReadError, Reader};
 use tokio::task::JoinHandle;
 
-use super::change::{Affects, Change, Verdict};
+use super::change::{Affects, Change, Severity};
 use super::check::{Checker, Tally};
 use super::compare::{Documents, compiled};
 use crate::terminal::say;
@@ -60,7 +60,7 @@ fn settle(stream: &str, own: &[usize], tally: Tally, changes: &mut Vec<Change>) 
     }
     for ((keyword, detail), rejected) in tally.unexplained {
         let text = format!("rejects real events: {detail}");
-        let mut change = Change::new(stream, keyword, Verdict::Breaking, text, Affects::Nothing);
+        let mut change = Change::new(stream, keyword, Severity::Breaking, text, Affects::Nothing);
         change.count(rejected, tally.checked);
         changes.push(change);
     }
