@@ -64,7 +64,7 @@ impl TestPages {
     /// Says that all partitions of a topic have landed far beyond any event of the test.
     pub(super) async fn land_everything(&self, topic: &str, partitions: i32) {
         for partition in 0..partitions {
-            self.apply(topic, partition, 1_000_000, i64::MAX).await;
+            self.apply(topic, partition, 1_000_000, 4_000_000_000_000).await;
         }
     }
 
