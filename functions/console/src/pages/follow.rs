@@ -205,7 +205,7 @@ fn results(question: &Question, events: &List<Event>, now_ms: i64) -> Markup {
 fn stages(event: &Event, now_ms: i64) -> Markup {
     html! {
         article.card {
-            div.head { h2.mono { (place(&event.topic, event.partition, event.offset)) } (status(&event.status)) }
+            div.title { h2.mono { (place(&event.topic, event.partition, event.offset)) } (status(&event.status)) }
             div.columns {
                 div {
                     ol.timeline {

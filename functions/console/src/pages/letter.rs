@@ -14,6 +14,7 @@ use super::event_place::{Receipt, follow_path, place};
 use super::layout::{Notice, Page, Section};
 use super::letter_filter::letter_path;
 use super::payload::{SHOWN_BYTES, indented_text, payload};
+use super::problem_notice::problem;
 use super::query::encoded;
 use super::state::Pages;
 use super::wording::{exact_time, status};
@@ -83,8 +84,8 @@ pub(super) async fn show(
 pub(super) fn page(letter: &Letter, attempt: &Attempt<'_>, now_ms: i64) -> Page {
     let content = html! {
         nav.crumbs aria-label="Path" { a href="/console/dead-letters" { "Dead letters" } }
-        div.head { h1 { "Dead letter #" (letter.id) } (status(&letter.status)) }
-        @if let Some(refusal) = attempt.refusal.filter(|_| attempt.event.is_none()) { (refused(refusal)) }
+        div.title { h1 { "Dead letter #" (letter.id) } (status(&letter.status)) }
+        @if let Some(refusal) = attempt.refusal.filter(|_| attempt.event.is_none()) { (problem(refusal)) }
         p.reason { (letter.reason) }
         div.columns {
             section.card {
@@ -106,17 +107,6 @@ pub(super) fn page(letter: &Letter, attempt: &Attempt<'_>, now_ms: i64) -> Page 
         @if letter.status == "open" { (actions(letter, attempt)) }
     };
     Page::new(Section::DeadLetters, format!("Dead letter {}", letter.id), content)
-}
-
-fn refused(refusal: &Refusal) -> Markup {
-    html! {
-        div.notice.bad role="alert" {
-            p { (refusal.detail()) }
-            @if !refusal.errors().is_empty() {
-                ul { @for (pointer, detail) in refusal.errors() { li { code { (pointer) } " " (detail) } } }
-            }
-        }
-    }
 }
 
 fn facts(letter: &Letter, now_ms: i64) -> Markup {
@@ -189,7 +179,7 @@ fn actions(letter: &Letter, attempt: &Attempt<'_>) -> Markup {
                 details open[attempt.event.is_some()] {
                     summary { "Edit and replay" }
                     p.soft { "The edited event is checked like any other and sent in this one's place. This one is kept." }
-                    @if let Some(refusal) = attempt.refusal.filter(|_| attempt.event.is_some()) { (refused(refusal)) }
+                    @if let Some(refusal) = attempt.refusal.filter(|_| attempt.event.is_some()) { (problem(refusal)) }
                     form method="post" action=(path) {
                         label { "Event" textarea.mono name="event" rows="14" spellcheck="false" required { "\n" (event) } }
                         label.check {

@@ -18,7 +18,7 @@ use super::wording::{counted, number, status, time, time_ms};
 const PATH: &str = "/console/dead-letters";
 const API: &str = "/dead-letters";
 /// How many letters and groups a page shows.
-const LETTERS: &str = "50";
+const LETTERS: &str = "25";
 const GROUPS: &str = "30";
 
 #[derive(Debug, Deserialize)]

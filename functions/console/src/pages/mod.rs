@@ -10,8 +10,8 @@
 //! - `follow`, `users`, `audit`: the other sections
 //! - `sign_in`: the form to sign in
 //!
-//! At the bottom are `state` (what the handlers share), `layout` (the document around a page), `assets` (style, script, icon), `chart`, `payload`,
-//! `event_place`, `letter_filter`, `form`, `query` and `wording`.
+//! At the bottom are `state` (what the handlers share), `layout` (the document around a page), `assets` (style, script,
+//! icon), `chart`, `payload`, `event_place`, `letter_filter`, `problem_notice`, `form`, `query` and `wording`.
 
 mod activity;
 mod api;
@@ -29,6 +29,7 @@ mod letter_filter;
 mod letters;
 mod overview;
 mod payload;
+mod problem_notice;
 mod query;
 mod runs;
 mod session;

@@ -19,6 +19,7 @@ use super::event_place::Receipt;
 use super::form::Form;
 use super::layout::{Notice, Page, Section, SeeOther};
 use super::payload::{indented_text, payload};
+use super::problem_notice::problem;
 use super::query::encoded;
 use super::session::is_on_loopback;
 use super::state::Pages;
@@ -124,7 +125,11 @@ fn rejected(refusal: &Refusal) -> Option<Vec<Receipt>> {
 /// Leads to the event, or says what became of several.
 fn sent(stream: &str, receipts: &[Receipt]) -> SeeOther {
     if let [receipt] = receipts {
-        return SeeOther::new(receipt.follow_path(), Notice::done("The event was sent."));
+        let notice = match receipt.status.as_deref() {
+            Some("rejected") => Notice::failed("The event was sent, and rejected."),
+            Some(_) | None => Notice::done("The event was sent."),
+        };
+        return SeeOther::new(receipt.follow_path(), notice);
     }
     let with = |name: &str| receipts.iter().filter(|receipt| receipt.status.as_deref() == Some(name)).count();
     let (written, rejected) = (with("written"), with("rejected"));
@@ -212,22 +217,8 @@ fn send_form(stream: &Stream, example: &str, outcome: &Outcome<'_>) -> Markup {
                         @if valid.rows.len() > 20 { p.soft { "These are the first 20." } }
                     }
                 },
-                Outcome::Refused(_, refusal) => (refused(refusal)),
+                Outcome::Refused(_, refusal) => (problem(refusal)),
             }
-        }
-    }
-}
-
-fn refused(refusal: &Refusal) -> Markup {
-    let errors = refusal.errors();
-    let place = |name: &str| refusal.body[name].as_u64();
-    html! {
-        div.notice.bad role="alert" {
-            p {
-                (refusal.detail())
-                @if let (Some(line), Some(column)) = (place("line"), place("column")) { " Line " (line) ", column " (column) "." }
-            }
-            @if !errors.is_empty() { ul { @for (pointer, detail) in errors { li { code { (pointer) } " " (detail) } } } }
         }
     }
 }

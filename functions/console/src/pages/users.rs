@@ -67,7 +67,7 @@ fn blocked_table(blocked: &[Blocked], now_ms: i64) -> Markup {
             @if blocked.is_empty() {
                 p.soft { "Nobody is blocked. Repeated wrong passwords block a name for a while." }
             } @else {
-                table.stack {
+                table.stack.rows {
                     caption { "Names with too many wrong passwords. Even the right one is refused until the block ends." }
                     thead { tr {
                         th scope="col" { "Name" } th scope="col" { "Left" } th scope="col" { "Until" }
@@ -98,7 +98,7 @@ fn user_table(users: &List<User>, caller: &Caller, now_ms: i64) -> Markup {
     html! {
         section.card {
             h2 { "All users" }
-            table.stack {
+            table.stack.rows {
                 caption { "By name." }
                 thead { tr {
                     th scope="col" { "Name" } th scope="col" { "Role" } th scope="col" { "Registered" }
