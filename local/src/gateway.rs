@@ -134,7 +134,8 @@ impl Gateway {
     fn routes(&self) -> Router {
         let function = |name, routes| timed(logged_in(routes, self.login.clone()), name, &self.metrics);
         let ingest = function("ingest", ingest::routes(Arc::clone(&self.ingest), self.identity.clone()));
-        let console = function("console", console::routes(Arc::clone(&self.console), self.identity.clone()));
+        let console = console::routes(Arc::clone(&self.console), self.users.clone(), self.identity.clone());
+        let console = function("console", console);
         let users = function("users", users::routes(self.users.clone()));
         let reports = function("report", report::routes(self.reports.clone(), self.identity.clone()));
         let functions = Functions {

@@ -1,13 +1,14 @@
-//! Operators' routes: they find, discard and replay dead letters, and follow events.
+//! What operators see and do: they find, discard and replay dead letters, and follow events, through routes and pages.
 //!
 //! It sends a replay like any other event, through the library of `ingest`: with its connections, its receipts, and
-//! `Prefer: wait`. `ingest` knows nothing of this function.
+//! `Prefer: wait`. The pages use the routes of `ingest` and `users`, too. Neither knows of this function.
 //!
 //! - `activity` shows what happened to each stream, and how far it is behind
 //! - `dead_letters` lists letters, `groups` groups them by reason, `discard` discards them, `replay` sends one to its
 //!   topic again, edited if the operator wants that; `runs` replay all letters that match a filter
 //! - `audit_log` lists who did what
 //! - `follow` finds events in Kafka, with the outcome of each
+//! - `pages` shows and does all of that in a browser, through the routes
 //! - `schedule` does what is due every minute
 //! - `invocation` distinguishes API Gateway's requests from the schedule's events
 //!
@@ -26,6 +27,7 @@ mod filter;
 mod follow;
 mod groups;
 mod invocation;
+mod pages;
 mod replay;
 mod routes;
 mod runs;

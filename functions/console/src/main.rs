@@ -10,8 +10,10 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use shared::database;
 use shared::http::login::logged_in;
+use shared::identity::password::Blocklist;
 use shared::metrics::{Metrics, embed};
 use shared::start::{self, HttpWorld, World};
+use users::{Registration, Users, UsersSettings};
 
 /// On Lambda there is one request at a time. A replay holds one connection while it looks something up on another.
 const DATABASE_CONNECTIONS: u32 = 2;
@@ -25,9 +27,12 @@ async fn run() -> Result<(), Error> {
     let HttpWorld { world, identity, producer, reader } = HttpWorld::connect(DATABASE_CONNECTIONS).await?;
     let World { registry, pool, login, clock, wait_for_parent, .. } = world;
     let metrics = Metrics::default();
+    // The pages register nobody.
+    let settings = UsersSettings { registration: Registration::Closed, blocklist: Blocklist::Common };
+    let users = Users::new(identity.clone(), pool.clone(), Arc::clone(&registry), clock.clone(), settings);
     let ingest = Ingest::new(pool.clone(), registry, producer, reader, clock, wait_for_parent, metrics.clone());
     let console = Arc::new(Console::new(Arc::new(ingest)));
-    let routes = logged_in(console::routes(Arc::clone(&console), identity), login.clone());
+    let routes = logged_in(console::routes(Arc::clone(&console), users, identity), login.clone());
     let function = ConsoleFunction::new(console, routes);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         // Retrying is safe: the schedule's work is done once, and a request that failed has its answer.

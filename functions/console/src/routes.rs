@@ -13,6 +13,7 @@ use shared::http::fields::{Fields, NoQuery, PAGE};
 use shared::http::lambda;
 use shared::identity::{Admin, Identity, anyone, authenticated};
 use shared::ledger::audit::Entry;
+use users::Users;
 
 use crate::Console;
 use crate::activity::{self, StreamActivity};
@@ -23,11 +24,16 @@ use crate::follow::{self, FollowedEvent};
 use crate::groups::GroupItem;
 use crate::replay::ReplayOptions;
 use crate::runs::{self, Requested, RunItem};
-use crate::{audit_log, body, discard, groups, replay};
+use crate::{audit_log, body, discard, groups, pages, replay};
 
-/// Builds the function's routes for registered users, to be served by [`shared::http::edge::serve`].
-pub fn routes(console: Arc<Console>, identity: Identity) -> Router {
-    guarded().route_layer(from_fn_with_state(identity, authenticated)).with_state(console)
+/// Builds the function's routes for registered users, and its pages, to be served by [`shared::http::edge::serve`]. The
+/// pages also show the users of `users`.
+pub fn routes(console: Arc<Console>, users: Users, identity: Identity) -> Router {
+    let for_pages = ingest::routes_for_callers(Arc::clone(&console.ingest))
+        .merge(users::routes_for_callers(users))
+        .merge(guarded().with_state(Arc::clone(&console)));
+    let pages = pages::routes(for_pages, &console.ingest, identity.clone());
+    guarded().route_layer(from_fn_with_state(identity, authenticated)).with_state(console).merge(pages)
 }
 
 /// Builds the function's routes without authentication, for tests of other parts.

@@ -9,7 +9,8 @@
 //! share.
 //!
 //! The function `console` uses this library to send replays of dead letters: the connections in [`Ingest`],
-//! [`check_event`], [`send_records`] and [`respond`], and [`replay_receipts`]. Nothing here uses `console`.
+//! [`check_event`], [`send_records`] and [`respond`], and [`replay_receipts`]; its pages use the routes. Nothing here uses
+//! `console`.
 
 mod accept;
 mod body;
@@ -43,5 +44,5 @@ pub use crate::event_error::EventError;
 pub use crate::event_status::replay_receipts;
 pub use crate::prefer::Prefer;
 pub use crate::receipt::Receipt;
-pub use crate::routes::{routes, routes_for_anyone};
+pub use crate::routes::{routes, routes_for_anyone, routes_for_callers};
 pub use crate::state::Ingest;

@@ -38,6 +38,12 @@ pub fn routes_for_anyone(ingest: Arc<Ingest>) -> Router {
     for_keys().merge(for_users()).route_layer(from_fn(anyone)).merge(open()).with_state(ingest)
 }
 
+/// Builds the function's routes without authentication: each request must carry its [`Caller`]. For pages, which act for a
+/// user who has signed in.
+pub fn routes_for_callers(ingest: Arc<Ingest>) -> Router {
+    for_keys().merge(for_users()).merge(open()).with_state(ingest)
+}
+
 /// What a service key is for: posting events and reading receipts.
 fn for_keys() -> Router<Arc<Ingest>> {
     Router::new()

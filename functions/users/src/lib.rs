@@ -15,6 +15,6 @@ mod settings;
 mod state;
 mod target_account;
 
-pub use crate::routes::routes;
+pub use crate::routes::{routes, routes_for_callers};
 pub use crate::settings::{Registration, UsersSettings};
 pub use crate::state::Users;

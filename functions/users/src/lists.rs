@@ -65,7 +65,8 @@ pub(crate) async fn delete_user(users: &Users, caller: &Caller, user: &str) -> R
 
 /// Lists blocked users.
 pub(crate) async fn blocked(users: &Users) -> Result<Response, Error> {
-    let names = in_time(lockout::blocked(&users.pool, users.clock.now_ms())).await?;
+    let blocked = in_time(lockout::blocked(&users.pool, users.clock.now_ms())).await?;
+    let names: Vec<String> = blocked.into_iter().map(|blocked| blocked.name).collect();
     Ok(answer::json(StatusCode::OK, &json!({ "users-blocked": names })))
 }
 

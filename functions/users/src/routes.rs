@@ -15,7 +15,18 @@ use crate::{Users, fields, keys, lists, passwords, registration, session};
 
 /// Builds the function's routes, to be served by [`shared::http::edge::serve`].
 pub fn routes(users: Users) -> Router {
-    let guarded = Router::new()
+    let guarded = guarded().route_layer(from_fn_with_state(users.identity.clone(), authenticated));
+    guarded.merge(open()).with_state(users)
+}
+
+/// Builds the routes for registered users without authentication: each request must carry its [`Caller`]. For pages, which
+/// act for a user who has signed in.
+pub fn routes_for_callers(users: Users) -> Router {
+    guarded().with_state(users)
+}
+
+fn guarded() -> Router<Users> {
+    Router::new()
         .route("/blocked", get(get_blocked))
         .route("/blocked/{user}", delete(delete_block))
         .route("/users", get(get_users))
@@ -23,12 +34,10 @@ pub fn routes(users: Users) -> Router {
         .route("/users/{user}/password", put(put_password))
         .route("/keys", get(get_keys).post(post_key))
         .route("/keys/{id}", delete(delete_key))
-        .route_layer(from_fn_with_state(users.identity.clone(), authenticated));
-    let open = Router::new()
-        .route("/register", post(register))
-        .route("/new_user", post(register))
-        .route("/login", post(log_in));
-    guarded.merge(open).with_state(users)
+}
+
+fn open() -> Router<Users> {
+    Router::new().route("/register", post(register)).route("/new_user", post(register)).route("/login", post(log_in))
 }
 
 async fn register(

@@ -69,8 +69,9 @@ fn text(
         of_streams.into_iter().filter(|(stream, _)| registry.stream(stream).is_some()).map(|(_, text)| text).collect();
     format!(
         "\
+The console: {address}/console
+Sign in as {name} with the password {password}
 Sluice is ready at {address}
-Log in as {name} with the password {password}
 DATABASE_URL={database_url}
 KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}
 {mails}

@@ -18,6 +18,7 @@ use tracing::field::Empty;
 use uuid::Uuid;
 
 use super::cross_site;
+use super::page::Rendered;
 use super::path::reject_dot_segments;
 use super::problem::Problem;
 use super::trace_context;
@@ -68,7 +69,8 @@ async fn edge(mut request: Request, next: Next) -> Response {
         });
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let problem = problem(&mut response);
-        let (status, code) = (response.status().as_u16(), problem.as_ref().map(Problem::code));
+        let rendered = response.extensions().get::<Rendered>().and_then(|rendered| rendered.code);
+        let (status, code) = (response.status().as_u16(), problem.as_ref().map(Problem::code).or(rendered));
         tracing::info!(status, code, elapsed_ms, "answered");
         match problem {
             Some(problem) => with_problem(&response, &problem, &id),
@@ -111,10 +113,12 @@ pub fn note_stream(stream: &str) {
     tracing::Span::current().record("stream", stream);
 }
 
-/// Takes the problem that a handler left, or creates one that replaces the router's own answer.
+/// Takes the problem that a handler left, or creates one that replaces the router's own answer. A page stays.
 fn problem(response: &mut Response) -> Option<Problem> {
     let status = response.status();
-    let of_router = || (status.is_client_error() || status.is_server_error()).then(|| problem_for(status));
+    let is_page = response.extensions().get::<Rendered>().is_some();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let of_router = || (is_error && !is_page).then(|| problem_for(status));
     response.extensions_mut().remove::<Problem>().or_else(of_router)
 }
 

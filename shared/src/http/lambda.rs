@@ -61,6 +61,16 @@ pub fn deadline(extensions: &Extensions) -> Option<Instant> {
     Some(Instant::now() + left)
 }
 
+/// Copies what says when a request must be answered, for a request that is made on behalf of it.
+pub fn copy_deadline(from: &Extensions, to: &mut Extensions) {
+    if let Some(context) = from.get::<Context>() {
+        to.insert(context.clone());
+    }
+    if let Some(context) = from.get::<RequestContext>() {
+        to.insert(context.clone());
+    }
+}
+
 /// Returns how long API Gateway still waits for the response to a request that it received at `received_ms`; none for a
 /// time that cannot be an invocation's.
 fn left_at_api_gateway(received_ms: i64, now_ms: i64) -> Option<Duration> {

@@ -1,11 +1,23 @@
-//! Pages: the document around a page's content, and the look that all pages share. They load nothing.
+//! Pages: the look that all pages share, and the document around the content of a page that stands alone. Such a page
+//! loads nothing.
 
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+/// The look of all pages: colours, type, tables and fields, as CSS.
+pub const LOOK: &str = include_str!("look.css");
+
+/// The layout of a page that stands alone.
 const STYLE: &str = include_str!("page.css");
+
+/// Marks a response with an error status that is a page. [`edge`](super::edge) would otherwise replace it by a problem.
+#[derive(Debug, Clone, Copy)]
+pub struct Rendered {
+    /// The code of the problem that the page is about, for the log.
+    pub code: Option<&'static str>,
+}
 
 /// Creates the document around `content`. `style` is the page's own CSS; it follows the common one.
 pub fn document(title: &str, style: &'static str, content: &Markup) -> Markup {
@@ -17,7 +29,7 @@ pub fn document(title: &str, style: &'static str, content: &Markup) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
-                style { (PreEscaped(STYLE)) (PreEscaped(style)) }
+                style { (PreEscaped(LOOK)) (PreEscaped(STYLE)) (PreEscaped(style)) }
             }
             body { (content) }
         }

@@ -1,6 +1,7 @@
 //! Lockout: repeated wrong passwords block the account for a while. An attempt is counted before its password is compared,
 //! so that parallel guesses in any number of processes cannot exceed the limit.
 
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row as _};
 
 use super::name::UserName;
@@ -125,15 +126,34 @@ pub(super) async fn store(connection: &mut PgConnection, name_key: &str, count: 
     Ok(())
 }
 
-/// Lists blocked names as they were given: users as they registered, unknown names as they were tried.
+/// A blocked name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// The name as it was given: a user's as it was registered, an unknown one as it was tried.
+    pub name: String,
+    /// Whether it is a user's.
+    pub is_user: bool,
+    /// When the block ends.
+    pub until_ms: i64,
+}
+
+/// Lists blocked names.
 ///
 /// # Errors
 /// The database's error.
-pub async fn blocked(pool: &PgPool, now_ms: i64) -> Result<Vec<String>, sqlx::Error> {
+pub async fn blocked(pool: &PgPool, now_ms: i64) -> Result<Vec<Blocked>, sqlx::Error> {
     const SELECT: &str = "
-        select coalesce(u.name, b.name) from sluice.blocks b left join sluice.users u using (name_key)
+        select coalesce(u.name, b.name) as name, u.id is not null as is_user, b.blocked_until_ms
+        from sluice.blocks b left join sluice.users u using (name_key)
         where b.blocked_until_ms > $1 order by b.name_key";
-    sqlx::query_scalar(SELECT).bind(now_ms).fetch_all(pool).await
+    let read = |row: PgRow| {
+        Ok(Blocked {
+            name: row.try_get("name")?,
+            is_user: row.try_get("is_user")?,
+            until_ms: row.try_get("blocked_until_ms")?,
+        })
+    };
+    sqlx::query(SELECT).bind(now_ms).try_map(read).fetch_all(pool).await
 }
 
 /// Returns when a name's block ends, if it is blocked.

@@ -108,6 +108,14 @@ impl Identity {
         Ok(account.caller())
     }
 
+    /// Identifies the user whom a token was issued for, as [`Identity::authenticate`] does.
+    ///
+    /// # Errors
+    /// The token is invalid or has expired, its user is deleted, or the password was changed since.
+    pub async fn with_token(&self, token: &str) -> Result<Caller, Denied> {
+        Ok(self.bearer(token).await?.caller())
+    }
+
     /// Returns the user of this name, as the caller of a request.
     ///
     /// # Errors

@@ -118,6 +118,24 @@ impl Answer {
     }
 }
 
+/// A response that is not JSON, such as a page.
+#[derive(Debug)]
+pub struct TextAnswer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub text: String,
+}
+
+impl TextAnswer {
+    /// Returns a header's text; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
 /// A record on a topic.
 #[derive(Debug, PartialEq)]
 pub struct Record {
@@ -176,6 +194,13 @@ impl TestFunction {
 
     /// Sends a request.
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let TextAnswer { status, headers, text } = self.fetch(method, path, headers, body).await;
+        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
+        Answer { status, headers, body }
+    }
+
+    /// Sends a request whose answer may be a page.
+    pub async fn fetch(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> TextAnswer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -183,8 +208,7 @@ impl TestFunction {
         let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
-        Answer { status: head.status, headers: head.headers, body }
+        TextAnswer { status: head.status, headers: head.headers, text: String::from_utf8(body.to_vec()).unwrap() }
     }
 
     /// Sends a GET request.

@@ -10,6 +10,7 @@ mod filters;
 mod follow;
 mod groups;
 mod outages;
+mod pages;
 mod runs;
 mod schedule;
 mod service;

@@ -26,6 +26,7 @@ fn document(tally: &Tally) -> Markup {
     let title = title(tally.question.by);
     let content = html! {
         header {
+            p.console { a href="/console" { "Sluice console" } }
             h1 { (title) }
             p { (sentence(tally)) }
         }

@@ -1,0 +1,121 @@
+//! What happened to the streams in the last hour, as the overview and a stream's page show it.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::api::{Api, List, Refusal};
+use super::chart::{Bin, Hour};
+use super::letter_filter::LetterFilter;
+use super::wording::{duration, number, time};
+
+/// The charts' names for screen readers and eyes.
+const LEGEND: [(&str, &str); 3] = [("written", "written"), ("waiting", "began to wait"), ("rejected", "rejected")];
+
+/// A stream's activity.
+#[derive(Debug, Deserialize)]
+pub(super) struct StreamActivity {
+    pub(super) stream: String,
+    pub(super) topic: String,
+    pub(super) lag_events: Option<i64>,
+    lag_seconds: Option<f64>,
+    pub(super) oldest_waiting_at: Option<Timestamp>,
+    pub(super) open_dead_letters: i64,
+    minutes: Vec<Minute>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Minute {
+    minute: Timestamp,
+    written: i64,
+    waiting: i64,
+    rejected: i64,
+    lag_ms: Option<i64>,
+}
+
+impl StreamActivity {
+    /// Reads the last hour of all streams.
+    pub(super) async fn list(api: &Api) -> Result<Vec<Self>, Refusal> {
+        Ok(api.get::<List<Self>>("/activity?minutes=60").await?.items)
+    }
+
+    /// Reads the last hour of one stream.
+    pub(super) async fn find(api: &Api, stream: &str) -> Result<Option<Self>, Refusal> {
+        Ok(Self::list(api).await?.into_iter().find(|activity| activity.stream == stream))
+    }
+
+    /// Returns the last hour, minute by minute.
+    pub(super) fn hour(&self, now_ms: i64) -> Hour {
+        let mut hour = Hour::until(now_ms);
+        for Minute { minute, written, waiting, rejected, lag_ms } in &self.minutes {
+            hour.add(*minute, Bin { written: *written, waiting: *waiting, rejected: *rejected, lag_ms: *lag_ms });
+        }
+        hour
+    }
+
+    /// Returns the age of the oldest record that has not landed, in milliseconds.
+    #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds fits")]
+    pub(super) fn lag_ms(&self) -> Option<i64> {
+        self.lag_seconds.map(|seconds| (seconds * 1_000.0) as i64)
+    }
+
+    /// Shows how far the stream is behind.
+    pub(super) fn lag(&self) -> Markup {
+        html! {
+            @match (self.lag_events, self.lag_ms()) {
+                (Some(0), _) => span.soft { "none" },
+                (Some(events), Some(ms)) => {
+                    span.nowrap { (number(events)) (if events == 1 { " event" } else { " events" }) }
+                    div.soft.nowrap { (duration(ms)) }
+                },
+                _ => span.soft title="Kafka did not answer" { "unknown" },
+            }
+        }
+    }
+
+    /// Returns the path of the stream's open dead letters.
+    pub(super) fn letters_path(&self) -> String {
+        LetterFilter::default().with("stream", &self.stream).path("/console/dead-letters")
+    }
+
+    /// Shows the charts of the stream, and what needs attention.
+    pub(super) fn panels(&self, now_ms: i64) -> Markup {
+        html! {
+            (panels(&self.hour(now_ms)))
+            dl.strip {
+                div { dt { "Behind" } dd { (self.lag()) } }
+                div { dt { "Open dead letters" } dd {
+                    @if self.open_dead_letters > 0 { a href=(self.letters_path()) { (number(self.open_dead_letters)) } } @else { "0" }
+                } }
+                @if let Some(since) = self.oldest_waiting_at { div { dt { "Waits since" } dd { (time(since, now_ms)) } } }
+            }
+        }
+    }
+}
+
+/// Shows the two charts of an hour.
+pub(super) fn panels(hour: &Hour) -> Markup {
+    let (most, lag) = hour.peaks();
+    html! {
+        div.columns.even {
+            section.card {
+                div.head {
+                    h2 { "Events per minute" }
+                    span.soft.number { "at most " (number(most)) }
+                }
+                (hour.bars())
+                (hour.axis())
+                ul.legend { @for (class, name) in LEGEND { li class=(class) { (name) } } }
+            }
+            section.card {
+                div.head {
+                    h2 { "Time from sending to landing" }
+                    span.soft.number { @match lag { Some(ms) => { "at most " (duration(ms)) }, None => "nothing landed" } }
+                }
+                (hour.trend())
+                (hour.axis())
+                p.soft { "The slowest event of each minute." }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Calls the JSON routes for a page, within the process. What a page shows and does goes through the same handlers as any
+//! other request, so roles, checks and the audit log are the same.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Extensions, Method, Request, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use shared::http::body::receive;
+use shared::http::edge::Origin;
+use shared::http::lambda;
+use shared::http::problem::Problem;
+use shared::identity::Caller;
+use tower::ServiceExt as _;
+
+/// The maximum size of a response in bytes. Lambda's own limit is 6 MiB.
+const MOST_BYTES: usize = 8 * 1_024 * 1_024;
+
+/// The JSON routes, for one signed-in user and one request.
+#[derive(Debug, Clone)]
+pub(super) struct Api {
+    routes: Router,
+    extensions: Extensions,
+}
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+pub(super) struct List<T> {
+    pub(super) items: Vec<T>,
+    pub(super) next: Option<String>,
+}
+
+/// A problem that a route answered.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    /// The HTTP status.
+    pub(super) status: StatusCode,
+    /// The type's code, for the log.
+    pub(super) code: &'static str,
+    /// The problem, as callers get it.
+    pub(super) body: Value,
+}
+
+impl Refusal {
+    /// Wraps a problem.
+    pub(super) fn new(problem: &Problem, request_id: &str) -> Self {
+        Self { status: problem.status(), code: problem.code(), body: problem.body(request_id) }
+    }
+
+    /// Returns what went wrong, in one sentence or two.
+    pub(super) fn detail(&self) -> &str {
+        self.body["detail"].as_str().unwrap_or_default()
+    }
+
+    /// Returns the errors that the problem lists, each with its place in the event.
+    pub(super) fn errors(&self) -> Vec<(&str, &str)> {
+        let errors = self.body["errors"].as_array().into_iter().flatten();
+        errors.filter_map(|error| Some((error["pointer"].as_str()?, error["detail"].as_str()?))).collect()
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self::new(&problem, "")
+    }
+}
+
+impl Api {
+    /// Calls `routes` for a caller whose request has these extensions.
+    pub(super) fn new(routes: Router, caller: Caller, of_request: &Extensions) -> Self {
+        let mut extensions = Extensions::new();
+        extensions.insert(of_request.get::<Origin>().cloned().unwrap_or_default());
+        lambda::copy_deadline(of_request, &mut extensions);
+        extensions.insert(caller);
+        Self { routes, extensions }
+    }
+
+    /// Sends a GET request. `path` includes the query.
+    ///
+    /// # Errors
+    /// The route refuses the request.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refusal> {
+        self.send(Method::GET, path, &[], Body::empty()).await
+    }
+
+    /// Sends a POST request with a JSON body.
+    ///
+    /// # Errors
+    /// The route refuses the request.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Refusal> {
+        self.send(Method::POST, path, &[], Body::from(body.to_string())).await
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// The route refuses the request.
+    pub(super) async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> Result<T, Refusal> {
+        let origin = self.extensions.get::<Origin>().cloned().unwrap_or_default();
+        let internal = || Refusal::new(&Problem::internal(), &origin.request_id);
+        let mut request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(body).map_err(|error| {
+            tracing::error!(%error, "a page made a request that is none");
+            internal()
+        })?;
+        *request.extensions_mut() = self.extensions.clone();
+        let Ok(mut response) = self.routes.clone().oneshot(request).await;
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            return Err(Refusal::new(&problem, &origin.request_id));
+        }
+        let status = response.status();
+        let bytes = receive(response.into_body(), MOST_BYTES).await.map_err(|_| internal())?;
+        // `204 No Content` is read as null.
+        let text = if bytes.is_empty() { &b"null"[..] } else { &bytes[..] };
+        match serde_json::from_slice(text) {
+            Ok(answer) if status.is_success() => Ok(answer),
+            Ok(_) => Err(Refusal { status, ..internal() }),
+            Err(error) => {
+                tracing::error!(%status, %error, path, "a page cannot read a route's answer");
+                Err(internal())
+            }
+        }
+    }
+}

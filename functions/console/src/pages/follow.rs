@@ -1,0 +1,275 @@
+//! Follows one event: a form that finds it, and every stage that it went through.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::Uri;
+use jiff::Timestamp;
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use shared::http::fields::{Fields, Malformed};
+use shared::http::problem::Problem;
+
+use super::api::{Api, List, Refusal};
+use super::event_place::{Receipt, place};
+use super::layout::{Notice, Page, Section};
+use super::letter_filter::letter_path;
+use super::payload::{payload, plain};
+use super::query::{time_for_api, time_for_field, with_query};
+use super::state::Pages;
+use super::wording::{exact_time, status};
+
+const PATH: &str = "/console/follow";
+/// By what an event is found, as the JSON route names it, and as people read it.
+const WAYS: [(&str, &str); 3] = [("key", "Record key"), ("id", "Event id"), ("idempotency_key", "Idempotency key")];
+
+#[derive(Debug, Deserialize)]
+struct Event {
+    topic: String,
+    partition: i32,
+    offset: i64,
+    accepted_at: Option<Timestamp>,
+    user: Option<String>,
+    trace_id: Option<String>,
+    key: Option<String>,
+    payload: Option<Box<RawValue>>,
+    payload_base64: Option<String>,
+    #[serde(default)]
+    payload_truncated: bool,
+    status: String,
+    reason: Option<String>,
+    landed_at: Option<Timestamp>,
+    row: Option<Box<RawValue>>,
+    dead_letter: Option<Letter>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Letter {
+    id: i64,
+    status: String,
+    error_code: String,
+    pointer: Option<String>,
+    replayed_as: Option<Receipt>,
+}
+
+/// What the form asks for.
+#[derive(Debug, Default)]
+struct Question {
+    receipt: String,
+    stream: String,
+    by: String,
+    value: String,
+    since: String,
+    until: String,
+    after: String,
+}
+
+impl Question {
+    fn from_query(query: Option<&str>) -> Result<Self, Malformed> {
+        let names = ["receipt", "stream", "by", "value", "since", "until", "after"];
+        let fields = Fields::from_query(query, &names)?;
+        let text = |name| Ok::<_, Malformed>(fields.get(name)?.unwrap_or_default().trim().to_owned());
+        Ok(Self {
+            receipt: text("receipt")?,
+            stream: text("stream")?,
+            by: text("by")?,
+            value: text("value")?,
+            since: time_for_api(&text("since")?),
+            until: time_for_api(&text("until")?),
+            after: text("after")?,
+        })
+    }
+
+    /// Returns the path of the JSON route that answers; none if nothing was asked.
+    fn api_path(&self) -> Option<String> {
+        if !self.receipt.is_empty() {
+            // People paste the whole `href`.
+            let receipt = self.receipt.trim_start_matches("/receipts/");
+            return Some(with_query("/follow", [("receipt", receipt)]));
+        }
+        let by = WAYS.into_iter().find(|(name, _)| *name == self.by).map_or("key", |(name, _)| name);
+        let parameters = [
+            ("stream", &self.stream),
+            (by, &self.value),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("after", &self.after),
+        ];
+        let given = parameters.into_iter().filter(|(_, value)| !value.is_empty());
+        (!self.value.is_empty()).then(|| with_query("/follow", given.map(|(name, value)| (name, value.as_str()))))
+    }
+
+    /// Returns the path of the page that reads on.
+    fn next_path(&self, next: &str) -> String {
+        let parameters = [
+            ("stream", self.stream.as_str()),
+            ("by", &self.by),
+            ("value", &self.value),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("after", next),
+        ];
+        with_query(PATH, parameters.into_iter().filter(|(_, value)| !value.is_empty()))
+    }
+}
+
+/// Shows the form, and the events that it finds.
+pub(super) async fn show(
+    State(pages): State<Pages>,
+    Extension(api): Extension<Api>,
+    uri: Uri,
+) -> Result<Page, Refusal> {
+    let question = Question::from_query(uri.query()).map_err(|wrong| Problem::malformed(wrong.0))?;
+    let found = match question.api_path() {
+        Some(path) => Some(api.get::<List<Event>>(&path).await),
+        None => None,
+    };
+    let now_ms = pages.clock.now_ms();
+    let content = html! {
+        h1 { "Follow an event" }
+        (forms(&question, &pages.streams))
+        @match &found {
+            None => div.empty {
+                h2 { "What happened to an event?" }
+                p { "Paste its receipt, such as " code { "routes/2/17" } ", or look for it by key or id. "
+                    "Kafka is read from the given time on, by default the last hour, at most 24 hours at once." }
+            },
+            Some(Err(refusal)) => (Notice::failed(refusal.detail()).show()),
+            Some(Ok(events)) => (results(&question, events, now_ms)),
+        }
+    };
+    let page = Page::new(Section::Follow, "Follow an event", content);
+    match found {
+        Some(Err(refusal)) if refusal.status.is_client_error() => Ok(page.refused(&refusal)),
+        Some(Err(refusal)) => Err(refusal),
+        Some(Ok(_)) | None => Ok(page),
+    }
+}
+
+fn forms(question: &Question, streams: &[String]) -> Markup {
+    html! {
+        div.columns.even {
+            form.card method="get" action=(PATH) {
+                h2 { "By receipt" }
+                label { "Receipt"
+                    input.mono name="receipt" value=(question.receipt) placeholder="TOPIC/PARTITION/OFFSET" required spellcheck="false";
+                }
+                button.primary { "Follow" }
+            }
+            form.card method="get" action=(PATH) {
+                h2 { "By key or id" }
+                div.fields {
+                    label { "Stream"
+                        select name="stream" {
+                            @for stream in streams {
+                                option value=(stream) selected[*stream == question.stream] { (stream) }
+                            }
+                        }
+                    }
+                    label { "Find by"
+                        select name="by" {
+                            @for (name, shown) in WAYS {
+                                option value=(name) selected[name == question.by] { (shown) }
+                            }
+                        }
+                    }
+                    label.wide { "Value" input name="value" value=(question.value) required spellcheck="false"; }
+                    label { "Since (UTC)" input type="datetime-local" step="1" name="since" value=(time_for_field(&question.since)); }
+                    label { "Until (UTC)" input type="datetime-local" step="1" name="until" value=(time_for_field(&question.until)); }
+                }
+                button.primary { "Find" }
+            }
+        }
+    }
+}
+
+fn results(question: &Question, events: &List<Event>, now_ms: i64) -> Markup {
+    html! {
+        @for event in &events.items { (stages(event, now_ms)) }
+        @if events.items.is_empty() {
+            div.empty {
+                h2 { "Nothing found" }
+                @if events.next.is_some() {
+                    p { "Nothing was found so far, but there is more to read." }
+                } @else {
+                    p { "Kafka has no such event in this time. Check the stream, or look further back." }
+                }
+            }
+        }
+        @if let Some(next) = &events.next {
+            p.more { a.button href=(question.next_path(next)) { "Read on" } }
+        }
+    }
+}
+
+fn stages(event: &Event, now_ms: i64) -> Markup {
+    html! {
+        article.card {
+            div.title { h2.mono { (place(&event.topic, event.partition, event.offset)) } (status(&event.status)) }
+            div.columns {
+                div {
+                    ol.timeline {
+                        li.good {
+                            b { "Accepted" }
+                            @if let Some(at) = event.accepted_at { div { (exact_time(at, now_ms)) } }
+                            div.soft {
+                                @if let Some(user) = &event.user { "sent by " (user) } @else { "sent to the topic directly" }
+                                @if let Some(key) = &event.key { ", key " code { (key) } }
+                                @if let Some(trace) = &event.trace_id { ", trace " code { (trace) } }
+                            }
+                        }
+                        (landing(event, now_ms))
+                        @if let Some(letter) = &event.dead_letter { (dead_letter(letter)) }
+                    }
+                }
+                div {
+                    h3 { "Event" }
+                    @match (&event.payload, &event.payload_base64) {
+                        (Some(json), _) => (payload(json, event.dead_letter.as_ref().and_then(|letter| letter.pointer.as_deref()))),
+                        (None, Some(base64)) => (plain(base64)),
+                        (None, None) => p.soft { "Kafka no longer has it." },
+                    }
+                    @if event.payload_truncated { p.soft { "Cut after 64 KB." } }
+                    @if let Some(row) = &event.row { h3 { "Its row now" } (payload(row, None)) }
+                }
+            }
+        }
+    }
+}
+
+fn landing(event: &Event, now_ms: i64) -> Markup {
+    let (class, title, what) = match event.status.as_str() {
+        "written" => ("good", "Written", "Its row is in the table."),
+        "duplicate" => {
+            ("plain", "Duplicate", "An earlier event with the same id has landed, so this one changed nothing.")
+        }
+        "superseded" => ("plain", "Superseded", "Its row already had a higher version, so it changed nothing."),
+        "waiting" => ("warn", "Waiting", "Its parent has not arrived. It lands once it does."),
+        "pending" => {
+            ("warn", "On its way", "It has not been applied yet. If that lasts, the overview says what is stalled.")
+        }
+        "rejected" => ("bad", "Rejected", "It could not be written."),
+        "lost" => ("bad", "Lost", "Kafka no longer had it when it was due."),
+        other => ("plain", other, ""),
+    };
+    html! {
+        li class=(class) {
+            b { (title) }
+            @if let Some(at) = event.landed_at { div { "in the minute of " (exact_time(at, now_ms)) } }
+            div { (event.reason.as_deref().unwrap_or(what)) }
+        }
+    }
+}
+
+fn dead_letter(letter: &Letter) -> Markup {
+    html! {
+        li.plain {
+            b { "Dead letter " a href=(letter_path(letter.id)) { "#" (letter.id) } } " " (status(&letter.status))
+            div.soft { code { (letter.error_code) } }
+        }
+        @if let Some(receipt) = &letter.replayed_as {
+            @let class = match receipt.status.as_deref() { Some("written") => "good", Some("rejected" | "lost") => "bad", _ => "warn" };
+            li class=(class) { b { "Replayed" } div { (receipt.show()) } }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The page of one dead letter: why it was rejected, the event, and what can be done.
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use jiff::Timestamp;
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use shared::http::fields::NoQuery;
+
+use super::api::{Api, Refusal};
+use super::event_place::{Receipt, follow_path, place};
+use super::layout::{Notice, Page, Section};
+use super::letter_filter::letter_path;
+use super::payload::{SHOWN_BYTES, indented_text, payload};
+use super::problem_notice::problem;
+use super::query::encoded;
+use super::state::Pages;
+use super::wording::{exact_time, status};
+
+/// A dead letter.
+#[derive(Debug, Deserialize)]
+pub(super) struct Letter {
+    pub(super) id: i64,
+    stream: Option<String>,
+    topic: String,
+    partition: i32,
+    offset: i64,
+    #[serde(rename = "timestamp")]
+    sent_ms: i64,
+    reason: String,
+    error_code: String,
+    constraint: Option<String>,
+    table: Option<String>,
+    column: Option<String>,
+    pointer: Option<String>,
+    status: String,
+    replays: i32,
+    replay_of: Option<i64>,
+    note: Option<String>,
+    replayed_as: Option<Receipt>,
+    headers: Value,
+    key: Option<String>,
+    key_base64: Option<String>,
+    payload: Option<Box<RawValue>>,
+    payload_base64: Option<String>,
+}
+
+impl Letter {
+    /// Looks a letter up.
+    pub(super) async fn find(api: &Api, id: &str) -> Result<Self, Refusal> {
+        api.get(&format!("/dead-letters/{}", encoded(id))).await
+    }
+
+    /// Returns the event for a form; none if it is too long or no text.
+    fn editable(&self) -> Option<String> {
+        let raw = self.payload.as_ref().map(|payload| payload.get()).filter(|raw| raw.len() <= SHOWN_BYTES)?;
+        Some(serde_json::from_str::<String>(raw).unwrap_or_else(|_| indented_text(raw)))
+    }
+}
+
+/// What an action that was refused leaves on the page.
+#[derive(Debug, Default)]
+pub(super) struct Attempt<'a> {
+    /// Why it was refused.
+    pub(super) refusal: Option<&'a Refusal>,
+    /// The edited event.
+    pub(super) event: Option<&'a str>,
+}
+
+/// Shows a letter.
+pub(super) async fn show(
+    State(pages): State<Pages>,
+    Extension(api): Extension<Api>,
+    Path(id): Path<String>,
+    _: NoQuery,
+) -> Result<Page, Refusal> {
+    let letter = Letter::find(&api, &id).await?;
+    Ok(page(&letter, &Attempt::default(), pages.clock.now_ms()))
+}
+
+/// Renders a letter.
+pub(super) fn page(letter: &Letter, attempt: &Attempt<'_>, now_ms: i64) -> Page {
+    let content = html! {
+        nav.crumbs aria-label="Path" { a href="/console/dead-letters" { "Dead letters" } }
+        div.title { h1 { "Dead letter #" (letter.id) } (status(&letter.status)) }
+        @if let Some(refusal) = attempt.refusal.filter(|_| attempt.event.is_none()) { (problem(refusal)) }
+        p.reason { (letter.reason) }
+        div.columns {
+            section.card {
+                h2 { "Event" }
+                @match (&letter.payload, &letter.payload_base64) {
+                    (Some(json), _) => (payload(json, letter.pointer.as_deref())),
+                    (None, Some(base64)) => {
+                        p.soft { "The payload is not text. This is its Base64 form." }
+                        (super::payload::plain(base64))
+                    },
+                    (None, None) => p.soft { "The payload was erased." },
+                }
+                @if letter.pointer.is_some() && letter.payload.is_some() {
+                    p.soft { "Marked: the value at " code { (letter.pointer.as_deref().unwrap_or_default()) } ", which the reason is about." }
+                }
+            }
+            section.card { h2 { "Facts" } (facts(letter, now_ms)) }
+        }
+        @if letter.status == "open" { (actions(letter, attempt)) }
+    };
+    Page::new(Section::DeadLetters, format!("Dead letter {}", letter.id), content)
+}
+
+fn facts(letter: &Letter, now_ms: i64) -> Markup {
+    let own = place(&letter.topic, letter.partition, letter.offset);
+    let sent = Timestamp::from_millisecond(letter.sent_ms).unwrap_or_default();
+    let headers = letter.headers.as_array().map(Vec::as_slice).unwrap_or_default();
+    html! {
+        dl.facts {
+            @if let Some(stream) = &letter.stream {
+                dt { "Stream" } dd { a href={ "/console/streams/" (encoded(stream)) } { (stream) } }
+            }
+            dt { "Event" } dd { a.mono href=(follow_path(&own)) { (own) } }
+            dt { "Sent" } dd { (exact_time(sent, now_ms)) }
+            dt { "Error" } dd { code { (letter.error_code) } }
+            @for (name, value) in [
+                ("Constraint", &letter.constraint), ("Table", &letter.table), ("Column", &letter.column),
+                ("Value", &letter.pointer), ("Key", &letter.key), ("Key (Base64)", &letter.key_base64),
+            ] {
+                @if let Some(value) = value { dt { (name) } dd { code { (value) } } }
+            }
+            @if letter.replays > 0 { dt { "Replays" } dd { (letter.replays) } }
+            @if let Some(id) = letter.replay_of { dt { "Replay of" } dd { a href=(letter_path(id)) { "#" (id) } } }
+            @if let Some(receipt) = &letter.replayed_as { dt { "Replayed as" } dd { (receipt.show()) } }
+            @if let Some(note) = &letter.note { dt { "Note" } dd { (note) } }
+        }
+        @if !headers.is_empty() {
+            h3 { "Headers" }
+            dl.facts {
+                @for header in headers {
+                    dt.mono { (header["name"].as_str().unwrap_or_default()) }
+                    dd.mono { (header_value(&header["value"])) }
+                }
+            }
+        }
+    }
+}
+
+/// A header's text. Bytes that are no text are shown as a list.
+fn header_value(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "(none)".to_owned(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+fn actions(letter: &Letter, attempt: &Attempt<'_>) -> Markup {
+    let path = letter_path(letter.id);
+    let is_overtaken = attempt.refusal.is_some_and(|refusal| refusal.status == axum::http::StatusCode::CONFLICT);
+    html! {
+        section.card {
+            h2 { "What to do" }
+            div.choices {
+                form method="post" action=(path) {
+                    h3 { "Replay" }
+                    p.soft { "Once the cause is removed, send the event to its topic again." }
+                    label.check {
+                        input type="checkbox" name="force" value="true" checked[is_overtaken];
+                        span { "Even if later events of its key were applied" }
+                    }
+                    button.primary name="action" value="replay" { "Replay" }
+                }
+                form method="post" action=(path) {
+                    h3 { "Discard" }
+                    label { "Why" textarea name="note" rows="2" maxlength="1000" required {} }
+                    button.danger name="action" value="discard" { "Discard" }
+                }
+            }
+            @if let Some(event) = attempt.event.map(str::to_owned).or_else(|| letter.editable()) {
+                details open[attempt.event.is_some()] {
+                    summary { "Edit and replay" }
+                    p.soft { "The edited event is checked like any other and sent in this one's place. This one is kept." }
+                    @if let Some(refusal) = attempt.refusal.filter(|_| attempt.event.is_some()) { (problem(refusal)) }
+                    form method="post" action=(path) {
+                        label { "Event" textarea.mono name="event" rows="14" spellcheck="false" required { "\n" (event) } }
+                        label.check {
+                            input type="checkbox" name="force" value="true" checked[is_overtaken];
+                            span { "Even if later events of its key were applied" }
+                        }
+                        button.primary name="action" value="edit" { "Check and replay" }
+                    }
+                }
+            } @else {
+                p.soft { "The event is too long or no text, so it cannot be edited here. Its JSON route can replace it." }
+            }
+        }
+    }
+}
+
+/// Says what became of a replay that was sent.
+pub(super) fn sent(receipt: Option<&Receipt>) -> Notice {
+    let Some(receipt) = receipt else { return Notice::done("Replayed.") };
+    let place = receipt.place();
+    match (receipt.status.as_deref(), &receipt.reason) {
+        (Some("written"), _) => Notice::done(format!("Replayed as {place}, and written.")),
+        (Some("rejected"), Some(reason)) => {
+            Notice::failed(format!("Replayed as {place}, and rejected again: {reason}"))
+        }
+        (Some(status), _) => Notice::done(format!("Replayed as {place}, which is {status}.")),
+        (None, _) => Notice::done(format!("Replayed as {place}.")),
+    }
+}

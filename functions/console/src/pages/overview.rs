@@ -1,0 +1,150 @@
+//! The overview: what happened to all streams in the last hour, what is stalled, and how far each is behind.
+
+use axum::Extension;
+use axum::extract::State;
+use jiff::Timestamp;
+use maud::{Markup, html};
+use serde::Deserialize;
+use shared::http::fields::NoQuery;
+
+use super::activity::{StreamActivity, panels};
+use super::api::{Api, Refusal};
+use super::chart::Hour;
+use super::layout::{Page, Section};
+use super::query::encoded;
+use super::state::Pages;
+use super::wording::{duration, number, time};
+
+/// How often the figures are looked up, in seconds.
+const EVERY_SECONDS: u8 = 10;
+
+#[derive(Debug, Default, Deserialize)]
+struct Health {
+    #[serde(default)]
+    stalled: Vec<Stall>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Stall {
+    topic: String,
+    partition: i32,
+    reason: String,
+    since: Timestamp,
+}
+
+/// Shows the overview.
+pub(super) async fn show(
+    State(pages): State<Pages>,
+    Extension(api): Extension<Api>,
+    _: NoQuery,
+) -> Result<Page, Refusal> {
+    let (streams, health) = tokio::join!(StreamActivity::list(&api), api.get::<Health>("/health"));
+    let streams = streams?;
+    let now_ms = pages.clock.now_ms();
+    let mut all = Hour::until(now_ms);
+    let hours: Vec<Hour> = streams.iter().map(|stream| stream.hour(now_ms)).collect();
+    hours.iter().for_each(|hour| all.merge(hour));
+    let content = html! {
+        h1 { "Overview" }
+        div #overview data-refresh=(EVERY_SECONDS) {
+            (alarms(&health, now_ms))
+            (tiles(&streams, &all))
+            (panels(&all))
+            (table(&streams, &hours, now_ms))
+        }
+    };
+    Ok(Page::new(Section::Overview, "Overview", content))
+}
+
+/// Says what does not answer and which partitions cannot land.
+fn alarms(health: &Result<Health, Refusal>, now_ms: i64) -> Markup {
+    let (stalled, silent) = match health {
+        Ok(Health { stalled }) => (stalled.as_slice(), None),
+        Err(refusal) => (&[][..], Some(refusal.detail())),
+    };
+    html! {
+        @if let Some(silent) = silent { p.notice.bad { (silent) } }
+        @if !stalled.is_empty() {
+            section.notice.bad {
+                h2 { "Events of these partitions cannot land" }
+                p { "Nothing is lost: they wait in Kafka, and landing continues by itself once the cause is removed." }
+                ul {
+                    @for stall in stalled {
+                        li { code { (stall.topic) "/" (stall.partition) } " since " (time(stall.since, now_ms)) ": " (stall.reason) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn tiles(streams: &[StreamActivity], all: &Hour) -> Markup {
+    let sum = all.sum();
+    let open: i64 = streams.iter().map(|stream| stream.open_dead_letters).sum();
+    let behind: Option<i64> = streams.iter().map(|stream| stream.lag_events).sum();
+    let oldest = streams.iter().filter_map(StreamActivity::lag_ms).max().unwrap_or_default();
+    html! {
+        dl.tiles {
+            div { dt { "Written in the last hour" } dd { (number(sum.written)) } }
+            div { dt { "Rejected in the last hour" } dd class=[(sum.rejected > 0).then_some("bad")] { (number(sum.rejected)) } }
+            div {
+                dt { "Open dead letters" }
+                dd { @if open > 0 { a href="/console/dead-letters" { (number(open)) } } @else { "0" } }
+            }
+            div {
+                dt { "Behind Kafka" }
+                dd {
+                    @match behind {
+                        Some(events) => { (number(events)) " " small { (if events == 1 { "event" } else { "events" }) @if events > 0 { ", " (duration(oldest)) } } },
+                        None => small { "Kafka did not answer" },
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn table(streams: &[StreamActivity], hours: &[Hour], now_ms: i64) -> Markup {
+    html! {
+        section.card {
+            h2 { "Streams" }
+            table.stack.streams {
+                caption { "The last hour, minute by minute. Times are UTC." }
+                thead { tr {
+                    th scope="col" { "Stream" } th scope="col" { "Events per minute" } th.end scope="col" { "Written" }
+                    th.end scope="col" { "Rejected" } th.end scope="col" { "Waiting since" } th.end scope="col" { "Behind" }
+                    th scope="col" { "Lag" } th.end scope="col" { "Dead letters" }
+                } }
+                tbody {
+                    @for (stream, hour) in streams.iter().zip(hours) {
+                        @let sum = hour.sum();
+                        tr {
+                            th scope="row" {
+                                a href={ "/console/streams/" (encoded(&stream.stream)) } { (stream.stream) }
+                                @if stream.topic != stream.stream { div.soft.mono { (stream.topic) } }
+                            }
+                            td.spark data-label="Events per minute" { (hour.bars()) }
+                            td.end data-label="Written" { (figure(sum.written)) }
+                            td.end data-label="Rejected" { @if sum.rejected > 0 { b.bad { (number(sum.rejected)) } } @else { (figure(0)) } }
+                            td.end data-label="Waiting since" {
+                                @match stream.oldest_waiting_at { Some(since) => (time(since, now_ms)), None => (figure(0)) }
+                            }
+                            td.end data-label="Behind" { (stream.lag()) }
+                            td.spark data-label="Lag" { (hour.trend()) }
+                            td.end data-label="Dead letters" {
+                                @if stream.open_dead_letters > 0 {
+                                    a href=(stream.letters_path()) { (number(stream.open_dead_letters)) }
+                                } @else { (figure(0)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Shows a number; zero as a dash, so that others stand out.
+fn figure(value: i64) -> Markup {
+    html! { @if value == 0 { span.soft { "–" } } @else { (number(value)) } }
+}

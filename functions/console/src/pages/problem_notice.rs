@@ -1,0 +1,25 @@
+//! Says on a page why events were refused, with each error's place.
+
+use maud::{Markup, html};
+
+use super::api::Refusal;
+
+/// Shows a problem and the errors that it lists.
+pub(super) fn problem(refusal: &Refusal) -> Markup {
+    let errors = refusal.errors();
+    let number = |name: &str| refusal.body[name].as_u64();
+    html! {
+        div.notice.bad role="alert" {
+            @if errors.is_empty() {
+                p {
+                    (refusal.detail())
+                    @if let (Some(line), Some(column)) = (number("line"), number("column")) { " Line " (line) ", column " (column) "." }
+                }
+            } @else {
+                // The sentence of a list of errors names the JSON member that has them.
+                p { (refusal.body["title"].as_str().unwrap_or_default()) ". Nothing was sent." }
+                ul { @for (pointer, detail) in errors { li { code { (pointer) } " " (detail) } } }
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Runs of replays: all of them, and one with its progress.
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use jiff::Timestamp;
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use shared::http::fields::{Fields, NoQuery};
+use shared::http::problem::Problem;
+
+use super::api::{Api, List, Refusal};
+use super::layout::{Notice, Page, Section, SeeOther};
+use super::query::{encoded, with_query};
+use super::state::Pages;
+use super::wording::{counted, exact_time, number, status, time};
+
+const PATH: &str = "/console/dead-letters/replays";
+/// How often the progress is looked up, in seconds.
+const EVERY_SECONDS: u8 = 2;
+
+#[derive(Debug, Deserialize)]
+struct Run {
+    id: i64,
+    count: i64,
+    replayed: i64,
+    skipped: i64,
+    status: String,
+    created_by: String,
+    created_at: Timestamp,
+    finished_at: Option<Timestamp>,
+    filter: Value,
+    force: bool,
+}
+
+impl Run {
+    fn is_running(&self) -> bool {
+        self.status == "running"
+    }
+
+    /// Says what was asked for.
+    fn asked_for(&self) -> Markup {
+        let members: Vec<(&String, &Value)> = self.filter.as_object().into_iter().flatten().collect();
+        html! {
+            @if members.is_empty() { "all open letters" }
+            @for (index, (name, value)) in members.into_iter().enumerate() {
+                @if index > 0 { ", " }
+                (name.replace('_', " ")) " " b { (value.as_str().map_or_else(|| value.to_string(), str::to_owned)) }
+            }
+            @if self.force { " " span.badge.plain { "forced" } }
+        }
+    }
+}
+
+/// Lists runs, newest first.
+pub(super) async fn list(
+    State(pages): State<Pages>,
+    Extension(api): Extension<Api>,
+    uri: Uri,
+) -> Result<Page, Refusal> {
+    let query = Fields::from_query(uri.query(), &["after"]).map_err(|wrong| Problem::malformed(wrong.0))?;
+    let after = query.get("after").map_err(|wrong| Problem::malformed(wrong.0))?;
+    let parameters = after.map(|after| ("after", after)).into_iter().chain([("limit", "50")]);
+    let runs: List<Run> = api.get(&with_query("/dead-letters/replays", parameters)).await?;
+    let now_ms = pages.clock.now_ms();
+    let content = html! {
+        nav.crumbs aria-label="Path" { a href="/console/dead-letters" { "Dead letters" } }
+        h1 { "Replay runs" }
+        @if runs.items.is_empty() {
+            div.empty {
+                h2 { "No runs yet" }
+                p { "A run replays all dead letters that match a filter. " a href="/console/dead-letters" { "Choose the letters" } " first." }
+            }
+        } @else {
+            section.card {
+                table.stack {
+                    caption { "The latest first." }
+                    thead { tr {
+                        th scope="col" { "Run" } th scope="col" { "Letters" } th.end scope="col" { "Replayed" }
+                        th.end scope="col" { "Left out" } th scope="col" { "Begun" } th scope="col" { "By" } th scope="col" { "Status" }
+                    } }
+                    tbody {
+                        @for run in &runs.items {
+                            tr {
+                                th scope="row" { a href={ (PATH) "/" (run.id) } { "#" (run.id) } }
+                                td data-label="Letters" { (run.asked_for()) }
+                                td.end data-label="Replayed" { (number(run.replayed)) " of " (number(run.count)) }
+                                td.end data-label="Left out" { (number(run.skipped)) }
+                                td data-label="Begun" { (time(run.created_at, now_ms)) }
+                                td data-label="By" { (run.created_by) }
+                                td data-label="Status" { (status(&run.status)) }
+                            }
+                        }
+                    }
+                }
+                @if let Some(next) = &runs.next {
+                    p.more { a.button href=(with_query(PATH, [("after", next.as_str())])) { "Older runs" } }
+                }
+            }
+        }
+    };
+    Ok(Page::new(Section::DeadLetters, "Replay runs", content))
+}
+
+/// Shows one run.
+pub(super) async fn show(
+    State(pages): State<Pages>,
+    Extension(api): Extension<Api>,
+    Path(id): Path<String>,
+    _: NoQuery,
+) -> Result<Page, Refusal> {
+    let run: Run = api.get(&format!("/dead-letters/replays/{}", encoded(&id))).await?;
+    let now_ms = pages.clock.now_ms();
+    let content = html! {
+        nav.crumbs aria-label="Path" {
+            a href="/console/dead-letters" { "Dead letters" } " / " a href=(PATH) { "Replay runs" }
+        }
+        h1 { "Run #" (run.id) }
+        @let every = run.is_running().then_some(EVERY_SECONDS);
+        div.card {
+            div #progress data-refresh=[every] { (progress(&run)) }
+            // Apart, so that it keeps the focus while the progress changes.
+            div #cancel data-refresh=[every] { (cancel_form(&run)) }
+        }
+        section.card {
+            h2 { "What was asked for" }
+            dl.facts {
+                dt { "Letters" } dd { (run.asked_for()) }
+                dt { "By" } dd { (run.created_by) }
+                dt { "Begun" } dd { (exact_time(run.created_at, now_ms)) }
+            }
+        }
+    };
+    let reload_seconds = run.is_running().then_some(EVERY_SECONDS);
+    Ok(Page { reload_seconds, ..Page::new(Section::DeadLetters, format!("Run {}", run.id), content) })
+}
+
+fn progress(run: &Run) -> Markup {
+    let settled = run.replayed + run.skipped;
+    html! {
+        p.state { (status(&run.status)) }
+        p role="status" aria-live="polite" {
+            b.number { (number(run.replayed)) } " of " b.number { (number(run.count)) } " replayed"
+            @if run.skipped > 0 { ", " b.number { (number(run.skipped)) } " left out" }
+            "."
+        }
+        progress value=(settled) max=(run.count.max(1)) aria-label="Progress" {}
+        @if run.skipped > 0 {
+            p.soft { "A letter is left out if it was replayed three times already, if a later event of its key has been "
+                "applied, or if someone else has dealt with it. A forced run replays the first two." }
+        }
+        @if let Some(at) = run.finished_at {
+            p.soft { "Ended at " time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M:%S UTC")) } ". "
+                a href="/console/dead-letters" { "See what is still open" } }
+        }
+    }
+}
+
+fn cancel_form(run: &Run) -> Markup {
+    html! {
+        @if run.is_running() {
+            form method="post" action={ (PATH) "/" (run.id) } { button.danger { "Cancel the run" } }
+        }
+    }
+}
+
+/// Cancels a run.
+pub(super) async fn cancel(Extension(api): Extension<Api>, Path(id): Path<String>) -> Result<SeeOther, Refusal> {
+    let run: Run = api.post(&format!("/dead-letters/replays/{}/cancel", encoded(&id)), &json!(null)).await?;
+    let notice = match run.status.as_str() {
+        "cancelled" => Notice::done(format!("Cancelled after {}.", counted(run.replayed, "letter"))),
+        _ => Notice::failed("The run had ended already."),
+    };
+    Ok(SeeOther::new(format!("{PATH}/{}", run.id), notice))
+}

@@ -1,0 +1,23 @@
+//! What the handlers of pages share.
+
+use std::sync::Arc;
+
+use axum::Router;
+use shared::identity::Identity;
+use shared::process::clock::Clock;
+use sqlx::PgPool;
+
+/// The pages' state.
+#[derive(Clone)]
+pub(super) struct Pages {
+    /// The JSON routes. Each request must carry its caller.
+    pub(super) api: Router,
+    /// The users, who sign in.
+    pub(super) identity: Identity,
+    /// Connections to the database.
+    pub(super) pool: PgPool,
+    /// The clock.
+    pub(super) clock: Clock,
+    /// The streams' names, as `GET /streams` lists them.
+    pub(super) streams: Arc<[String]>,
+}

@@ -1,0 +1,57 @@
+use axum::http::StatusCode;
+use serde_json::json;
+
+use super::browser::TestPages;
+
+#[tokio::test]
+async fn an_event_is_found_by_its_receipt_and_by_its_key() {
+    let function = TestPages::start().await;
+    function.land_everything("routes", 4).await;
+    let mut browser = function.signed_in().await;
+    let stream = browser.open("/console/streams/route").await;
+    browser.submit(&stream, "Send", &[]).await;
+    let record = function.records("routes").await.remove(0);
+    let place = format!("{}/{}/{}", function.topic("routes"), record.partition, record.offset);
+    let page = browser.open("/console/follow").await;
+    for receipt in [place.clone(), format!("/receipts/{place}")] {
+        let page = browser.submit(&page, "Follow", &[("receipt", &receipt)]).await;
+        assert_eq!(page.status, StatusCode::OK);
+        page.shows(&place);
+        page.shows("<b>Written</b>");
+        page.shows("sent by Admin");
+    }
+    // The test's clock stands in 2019, and records have the broker's time.
+    let now = jiff::Timestamp::now();
+    let minute =
+        |offset: i64| (now + jiff::SignedDuration::from_secs(offset)).strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    let range = [("since", &*minute(-600)), ("until", &*minute(600))];
+    let find = |value| [("stream", "route"), ("by", "key"), ("value", value), range[0], range[1]];
+    let page = browser.submit(&page, "Find", &find("5")).await;
+    page.shows(&place);
+    let page = browser.submit(&page, "Find", &find("6")).await;
+    page.shows("Nothing found");
+    page.shows("value=\"6\"");
+    let page = browser.submit(&page, "Follow", &[("receipt", "routes/x")]).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    page.shows("`receipt` must be TOPIC/PARTITION/OFFSET.");
+    function.end().await;
+}
+
+#[tokio::test]
+async fn a_rejected_event_leads_to_its_dead_letter_and_a_replay_to_the_replay() {
+    let function = TestPages::start().await;
+    function.land_everything("routes", 4).await;
+    let id = function.reject("routes", 0, 41, b"{\"userID\": 5}", &json!([])).await;
+    let mut browser = function.signed_in().await;
+    let path = format!("/console/follow?receipt={}/0/41", function.topic("routes"));
+    let page = browser.open(&path).await;
+    page.shows("<b>Rejected</b>");
+    page.shows("it exists already");
+    let letter = browser.open(&page.link(&format!("#{id}"))).await;
+    browser.submit(&letter, "Replay", &[]).await;
+    let page = browser.open(&path).await;
+    page.shows("<b>Replayed</b>");
+    let record = function.records("routes").await.remove(0);
+    page.shows(&format!("{}/{}/{}</a>", function.topic("routes"), record.partition, record.offset));
+    function.end().await;
+}

@@ -1,0 +1,11 @@
+//! The pages, as a browser without scripts uses them: it follows links and redirects, and submits forms.
+
+mod browser;
+mod follow;
+mod headers;
+mod letters;
+mod overview;
+mod runs;
+mod sign_in;
+mod streams;
+mod users;

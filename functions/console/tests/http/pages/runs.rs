@@ -1,0 +1,58 @@
+use axum::http::StatusCode;
+use serde_json::json;
+
+use super::browser::TestPages;
+
+async fn store(function: &TestPages, letters: i64) {
+    for offset in 0..letters {
+        function.reject("routes", 0, offset, b"{}", &json!([])).await;
+    }
+}
+
+#[tokio::test]
+async fn all_that_match_are_replayed_after_an_exact_count_and_the_progress_is_shown() {
+    let function = TestPages::start().await;
+    store(&function, 12).await;
+    function.reject("city", 0, 1, b"{}", &json!([])).await;
+    let mut browser = function.signed_in().await;
+    let page = browser.open("/console/dead-letters?stream=route").await;
+    let page = browser.open(&page.link("Replay all 12 letters…")).await;
+    page.shows("<b class=\"number\">12</b> open letters match");
+    assert_eq!(function.records("routes").await.len(), 0, "asking replays nothing");
+    let page = browser.submit(&page, "Replay 12 letters", &[]).await;
+    assert_eq!(page.path, "/console/dead-letters/replays/1");
+    page.shows("The run has begun with 12 letters.");
+    // Without a task that continues runs, each request does.
+    let page = browser.open(&page.path).await;
+    page.shows(">done</span>");
+    page.shows("<b class=\"number\">12</b> of <b class=\"number\">12</b> replayed");
+    page.shows("aria-live=\"polite\"");
+    page.lacks("data-refresh");
+    page.lacks("Cancel the run");
+    assert_eq!(function.records("routes").await.len(), 12);
+    let history = browser.open("/console/dead-letters/replays").await;
+    history.shows("12 of 12");
+    history.shows("stream <b>route</b>");
+    browser.open("/console/dead-letters").await.shows("Replay all 1 letter…");
+    function.end().await;
+}
+
+#[tokio::test]
+async fn a_run_is_cancelled_by_its_form() {
+    let function = TestPages::start().await;
+    store(&function, 3).await;
+    let mut browser = function.signed_in().await;
+    // Created by a request of the JSON route, so that nothing has continued it yet.
+    let basic = [("authorization", "Basic QWRtaW46dGhlIGFkbWluJ3MgcGFzc3dvcmQ="), ("content-type", "application/json")];
+    let created = function.post("/dead-letters/replays", &basic, json!({"filter": {}}).to_string()).await;
+    assert_eq!(created.status, StatusCode::ACCEPTED, "{created:?}");
+    let answer = browser.send("POST", "/console/dead-letters/replays/1", &[], "").await;
+    assert_eq!(answer.header("location"), "/console/dead-letters/replays/1");
+    let page = browser.open("/console/dead-letters/replays/1").await;
+    page.shows(">cancelled</span>");
+    page.shows("Cancelled after 0 letters.");
+    assert_eq!(function.records("routes").await.len(), 0);
+    let page = browser.open("/console/dead-letters/replays/17").await;
+    assert_eq!(page.status, StatusCode::NOT_FOUND);
+    function.end().await;
+}
