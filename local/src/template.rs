@@ -242,4 +242,73 @@ Resources:
         assert!(actions.contains(&"kafka-cluster:WriteData") && actions.len() > 15, "{actions:?}");
         assert!(actions.iter().all(|action| !action.contains('*')), "{actions:?}");
     }
+
+    #[test]
+    fn every_function_but_migrate_waits_for_the_migration() {
+        let template = Template::read(&own_path()).unwrap();
+        let functions = template.resources().filter(|(_, r)| r["Type"].as_str() == Some("AWS::Serverless::Function"));
+        let waits = |function: &Value| {
+            // A reference makes a function wait as well, and cfn-lint objects to both.
+            let settings = &function["Properties"]["Environment"]["Variables"]["SETTINGS"];
+            let refers =
+                matches!(settings, Value::Tagged(tagged) if tagged.value.as_str() == Some("Migration.Settings"));
+            refers || function["DependsOn"].as_str() == Some("Migration")
+        };
+        let eager: Vec<&str> = functions.filter(|(_, function)| !waits(function)).map(|(name, _)| name).collect();
+        assert_eq!(eager, ["MigrateFunction"]);
+    }
+
+    #[test]
+    fn only_migrate_gets_the_owners_secret() {
+        let template = std::fs::read_to_string(own_path()).unwrap();
+        let mentions: Vec<&str> =
+            template.lines().map(str::trim).filter(|line| line.contains("Ref OwnerSecretArn")).collect();
+        // The policy of migrate, its environment, and the resource that invokes it.
+        let expected = [
+            "Resource: !Ref OwnerSecretArn",
+            "OWNER_SECRET_ARN: !Ref OwnerSecretArn",
+            "OwnerSecret: !Ref OwnerSecretArn",
+        ];
+        assert_eq!(mentions, expected);
+        let functions = Template::read(&own_path()).unwrap();
+        let have_policy: Vec<&str> = functions
+            .resources()
+            .filter(|(_, resource)| {
+                let policies = resource["Properties"]["Policies"].as_sequence();
+                let is_it = |policy: &Value| matches!(policy, Value::Tagged(t) if t.value.as_str() == Some("Migrate"));
+                policies.is_some_and(|policies| policies.iter().any(is_it))
+            })
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(have_policy, ["MigrateFunction"]);
+    }
+
+    #[test]
+    fn an_alarm_that_notifies_also_says_when_it_is_over() {
+        let template = Template::read(&own_path()).unwrap();
+        let alarms: Vec<(&str, &Value)> =
+            template.resources().filter(|(_, r)| r["Type"].as_str() == Some("AWS::CloudWatch::Alarm")).collect();
+        assert!(alarms.len() > 10, "{}", alarms.len());
+        let written = std::fs::read_to_string(own_path()).unwrap();
+        assert_eq!(written.matches("AlarmActions:").count(), written.matches("OKActions:").count());
+    }
+
+    #[test]
+    fn every_stream_that_users_may_post_to_has_an_alarm_for_when_nothing_lands() {
+        let template = Template::read(&own_path()).unwrap();
+        let is_watched = |stream: &str| {
+            template.resources().any(|(name, alarm)| {
+                let description = alarm["Properties"]["AlarmDescription"].as_str().unwrap_or_default();
+                name.ends_with("StandsStill") && description.starts_with(&format!("Events of the stream {stream} were"))
+            })
+        };
+        let registry = shared::contract::Registry::load(None).unwrap();
+        let unwatched: Vec<&str> = registry
+            .contracts()
+            .map(|contract| contract.stream.as_str())
+            .filter(|stream| !is_watched(stream))
+            .collect();
+        // Nobody posts to it, so its events are not counted as accepted.
+        assert_eq!(unwatched, ["login"]);
+    }
 }

@@ -23,5 +23,5 @@ pub use crate::invocation::{InvocationError, ReportFunction};
 pub use crate::mail::MailError;
 pub use crate::routes::routes;
 pub use crate::schedule::ScheduleError;
-pub use crate::settings::{MailSettings, MailTransport, ReportSettings};
+pub use crate::settings::{MailSettings, MailTransport, ReportSettings, SMTP_SECRET};
 pub use crate::state::Reports;

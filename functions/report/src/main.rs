@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use report::{ReportFunction, ReportSettings, Reports};
+use report::{ReportFunction, ReportSettings, Reports, SMTP_SECRET};
 use serde_json::value::RawValue;
 use shared::aws::Aws;
 use shared::database;
@@ -20,10 +20,15 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Error> {
-    let report = ReportSettings::read(from_env)?;
+    let aws = Aws::default();
+    let smtp = match from_env(SMTP_SECRET) {
+        Some(arn) => Some(aws.secret(SMTP_SECRET, &arn).await?),
+        None => None,
+    };
+    let report = ReportSettings::read_with_secret(from_env, smtp.as_ref())?;
     let HttpWorld { world, identity, .. } = HttpWorld::connect(DATABASE_CONNECTIONS).await?;
     let World { pool, login, clock, .. } = world;
-    let reports = Reports::new(pool.clone(), clock, &report, &Aws::default())?;
+    let reports = Reports::new(pool.clone(), clock, &report, &aws)?;
     let routes = logged_in(report::routes(reports.clone(), identity), login.clone());
     let function = ReportFunction::new(reports, routes);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {

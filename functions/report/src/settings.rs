@@ -3,7 +3,12 @@
 use lettre::Tokio1Executor;
 use lettre::message::{Mailbox, Mailboxes};
 use lettre::transport::smtp::AsyncSmtpTransport;
+use shared::aws::Secret;
 use shared::process::settings::SettingsError;
+
+/// The variable that names a secret with what `SMTP_URL` would hold.
+pub const SMTP_SECRET: &str = "SMTP_SECRET_ARN";
+const SMTP_URL: &str = "SMTP_URL";
 
 /// How reports are mailed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +24,7 @@ pub struct MailSettings {
     pub to: Mailboxes,
     /// `REPORT_FROM`.
     pub from: Mailbox,
-    /// `SMTP_URL`, if it is set.
+    /// `SMTP_URL` or the secret, if one is set.
     pub transport: MailTransport,
 }
 
@@ -48,6 +53,18 @@ impl ReportSettings {
     /// # Errors
     /// The first variable that is missing or malformed.
     pub fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, SettingsError> {
+        Self::read_with_secret(variable, None)
+    }
+
+    /// Reads `REPORT_TO` and `REPORT_FROM` through `variable`, and the mail server's address from the secret, if there is one,
+    /// instead of `SMTP_URL`.
+    ///
+    /// # Errors
+    /// The first variable that is missing or malformed; the secret goes by the name of its variable.
+    pub fn read_with_secret(
+        variable: impl Fn(&'static str) -> Option<String>,
+        smtp: Option<&Secret>,
+    ) -> Result<Self, SettingsError> {
         let Some(to) = variable("REPORT_TO") else {
             return Ok(Self { mail: None });
         };
@@ -58,12 +75,16 @@ impl ReportSettings {
         const FROM: &str = "the mail address that reports come from, such as sluice@example.com";
         let from = variable("REPORT_FROM").ok_or(SettingsError::Missing { name: "REPORT_FROM", expected: FROM })?;
         let from = from.parse().map_err(|_| SettingsError::Malformed { name: "REPORT_FROM", expected: FROM })?;
-        let transport = match variable("SMTP_URL") {
+        let (name, url) = match smtp {
+            Some(secret) => (SMTP_SECRET, Some(secret.reveal().trim().to_owned())),
+            None => (SMTP_URL, variable(SMTP_URL)),
+        };
+        let transport = match url {
             None => MailTransport::Ses,
             Some(url) if is_smtp(&url) => MailTransport::Smtp(url),
             Some(_) => {
                 return Err(SettingsError::Malformed {
-                    name: "SMTP_URL",
+                    name,
                     expected: "an address such as smtps://user:password@host or smtp://user:password@host:587?tls=required",
                 });
             }
@@ -121,6 +142,24 @@ mod tests {
             let error = read(to, from, url).unwrap_err().to_string();
             assert!(error.starts_with(name), "{error}");
         }
+    }
+
+    #[test]
+    fn the_mail_server_can_be_in_a_secret() {
+        let read = |secret: &str| {
+            let variable = |name: &'static str| match name {
+                "REPORT_TO" => Some("a@example.com".to_owned()),
+                "REPORT_FROM" => Some("b@example.com".to_owned()),
+                "SMTP_URL" => Some("smtp://127.0.0.1:25".to_owned()),
+                _ => None,
+            };
+            ReportSettings::read_with_secret(variable, Some(&Secret::new(secret.to_owned())))
+        };
+        let url = "smtps://u:p@host";
+        let mail = read("smtps://u:p@host\n").unwrap().mail.unwrap();
+        assert_eq!(mail.transport, MailTransport::Smtp(url.to_owned()));
+        let error = read("smtp://u:hunter2@host").unwrap_err().to_string();
+        assert!(error.starts_with("SMTP_SECRET_ARN is malformed") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]
