@@ -34,6 +34,7 @@ async fn run() -> Result<(), Error> {
     let console = Arc::new(Console::new(Arc::new(ingest)));
     let routes = logged_in(console::routes(Arc::clone(&console), users, identity), login.clone());
     let function = ConsoleFunction::new(console, routes);
+    start::close_on_shutdown(pool.clone()).await;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         // Retrying is safe: the schedule's work is done once, and a request that failed has its answer.
         let answer = login.run(async || function.invoke(event.payload.get(), event.context.clone()).await).await;

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use shared::http::answer;
+use shared::http::database::in_time;
 use shared::ledger::stalls::{self, Stall};
 
 use crate::Ingest;
@@ -33,7 +34,7 @@ impl IntoResponse for Healthy {
 pub(crate) async fn check(ingest: &Ingest) -> Result<Healthy, Error> {
     let producer = ingest.producer.clone();
     let broker = tokio::task::spawn_blocking(move || producer.answers(BROKER_TIMEOUT));
-    let database = tokio::time::timeout(DATABASE_TIMEOUT, stalls::list(&ingest.pool));
+    let database = tokio::time::timeout(DATABASE_TIMEOUT, in_time(stalls::list(&ingest.pool)));
     match futures::join!(broker, database) {
         (Ok(true), Ok(Ok(stalled))) => Ok(Healthy { stalled }),
         (Ok(true), _) => Err(Error::Unhealthy("database")),

@@ -23,5 +23,6 @@ async fn run() -> Result<(), Error> {
     let metrics = Metrics::default();
     let ingest = ingest::Ingest::new(pool.clone(), registry, producer, reader, clock, wait_for_parent, metrics.clone());
     let routes = logged_in(ingest::routes(Arc::new(ingest), identity), login);
+    start::close_on_shutdown(pool.clone()).await;
     lambda::run(routes, pool, metrics).await
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use shared::http::database::{in_time, is_out_of_reach};
 use shared::ledger::receipts::{self, Outcome, Status};
 use shared::ledger::stalls;
 
@@ -29,7 +30,7 @@ const LAST_LOOK_UP: Duration = Duration::from_millis(250);
 /// statuses.
 ///
 /// If the database does not answer, the events' statuses are unknown, but the request has not failed: they are
-/// accepted.
+/// accepted. In a function, the wait then ends early.
 pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], deadline: Instant) -> BatchStatus {
     const SHORTEST: Duration = Duration::from_millis(5);
     const LONGEST: Duration = Duration::from_millis(160);
@@ -40,10 +41,14 @@ pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt],
     let last = deadline + LAST_LOOK_UP;
     let mut pause = SHORTEST;
     loop {
-        match tokio::time::timeout_at(last, look_up_undecided(ingest, topic, receipts)).await {
+        match tokio::time::timeout_at(last, in_time(look_up_undecided(ingest, topic, receipts))).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the events' statuses could not be looked up");
+                // Every waiting request would hold a sandbox for the rest of its time.
+                if is_out_of_reach() {
+                    return batch_status(receipts);
+                }
             }
             Err(_deadline) => return batch_status(receipts),
         }
@@ -62,7 +67,7 @@ pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt],
 
 /// Adds to pending receipts why their partitions cannot land.
 async fn add_stalls(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], deadline: tokio::time::Instant) {
-    match tokio::time::timeout_at(deadline, stalls::reasons(&ingest.pool, topic)).await {
+    match tokio::time::timeout_at(deadline, in_time(stalls::reasons(&ingest.pool, topic))).await {
         Ok(Ok(reasons)) => receipts.iter_mut().for_each(|receipt| receipt.add_stall(&reasons)),
         Ok(Err(error)) => tracing::warn!(%error, "the stalled partitions could not be looked up"),
         Err(_deadline) => {}

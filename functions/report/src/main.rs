@@ -31,6 +31,7 @@ async fn run() -> Result<(), Error> {
     let reports = Reports::new(pool.clone(), clock, &report, &aws)?;
     let routes = logged_in(report::routes(reports.clone(), identity), login.clone());
     let function = ReportFunction::new(reports, routes);
+    start::close_on_shutdown(pool.clone()).await;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         // Retrying is safe: the hour's mail is sent once.
         let answer = login.run(async || function.invoke(event.payload.get(), event.context.clone()).await).await;

@@ -23,5 +23,6 @@ async fn run() -> Result<(), Error> {
     let HttpWorld { world, identity, .. } = HttpWorld::connect(DATABASE_CONNECTIONS).await?;
     let World { registry, pool, login, clock, .. } = world;
     let users = Users::new(identity, pool.clone(), registry, clock, users);
+    start::close_on_shutdown(pool.clone()).await;
     lambda::run(logged_in(users::routes(users), login), pool, Metrics::default()).await
 }

@@ -4,9 +4,8 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 
 use clap::Args;
 use shared::database::{self, DatabaseSource};
-use shared::identity::name::UserName;
-use shared::identity::password::{Blocklist, Password};
-use shared::identity::{account, make_admin};
+use shared::identity::password::Blocklist;
+use shared::identity::set_admin;
 
 use crate::environment::Environment;
 use crate::error::OperatorError;
@@ -50,21 +49,8 @@ pub async fn make(
     password: &str,
     blocklist: Blocklist,
 ) -> Result<(), OperatorError> {
-    let refused = |what, error: String| OperatorError::Admin(format!("the admin's {what} {error}"));
-    let wrong_for_new = UserName::parse(name).err();
-    let name = UserName::parse_existing(name).map_err(|error| refused("name", error.to_string()))?;
-    let password = Password::new(password, &name, blocklist).map_err(|error| refused("password", error.to_string()))?;
     let pool = database::connect_to(database, 1).await?;
-    let made = async {
-        let not_created = |error: String| OperatorError::Admin(format!("the admin was not created: {error}"));
-        if let Some(wrong) = wrong_for_new
-            && !account::is_taken(&pool, name.key()).await.map_err(|error| not_created(error.to_string()))?
-        {
-            return Err(refused("name", wrong.to_string()));
-        }
-        make_admin(&pool, &name, password).await.map_err(|error| not_created(error.to_string()))
-    };
-    let made = made.await;
+    let made = set_admin(&pool, name, password, blocklist).await;
     pool.close().await;
-    made
+    Ok(made?)
 }

@@ -5,6 +5,7 @@ use std::io;
 use shared::aws::LookUpError;
 use shared::contract::ContractError;
 use shared::database::DatabaseError;
+use shared::identity::AdminError;
 use shared::kafka::reader::ReadError;
 use shared::kafka::topics::TopicError;
 use shared::process::settings::SettingsError;
@@ -42,6 +43,6 @@ pub enum OperatorError {
     #[error("the password cannot be read: {0}")]
     Password(#[source] io::Error),
     /// The admin was not created.
-    #[error("{0}")]
-    Admin(String),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
 }

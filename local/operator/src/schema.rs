@@ -2,11 +2,10 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 use shared::aws::Aws;
-use shared::contract::{Contract, Registry};
+use shared::contract::Registry;
 use shared::database::{self, DatabaseSource};
 use shared::drift::{self, Difference};
 use shared::kafka::{KafkaSettings, topics};
@@ -73,13 +72,8 @@ pub async fn migrate(database: &DatabaseSource, contracts_dir: Option<&Path>) ->
 
 /// Compares every contract with its tables.
 async fn compare(database: &DatabaseSource, registry: &Registry) -> Result<Vec<Difference>, OperatorError> {
-    let contracts: Vec<Arc<Contract>> = registry.contracts().cloned().collect();
     let pool = database::connect_to(database, 1).await?;
-    let comparing = async {
-        let mut connection = pool.acquire().await?;
-        drift::compare(&mut connection, &contracts).await
-    };
-    let differences = comparing.await.map_err(OperatorError::Compare)?;
+    let differences = drift::compare_all(&pool, registry).await.map_err(OperatorError::Compare)?;
     pool.close().await;
     Ok(differences)
 }
@@ -90,19 +84,7 @@ async fn compare(database: &DatabaseSource, registry: &Registry) -> Result<Vec<D
 /// The cluster does not answer, or rejects the request.
 pub async fn create_topics(kafka: &KafkaSettings, registry: &Registry) -> Result<(), OperatorError> {
     for state in topics::ensure(kafka, registry).await? {
-        let topics::TopicState { topic, partitions, wanted_partitions, created } = state;
-        let plural = if partitions == 1 { "" } else { "s" };
-        if created {
-            say(format_args!("topic {topic} created, {partitions} partition{plural}"));
-        } else if partitions == wanted_partitions {
-            say(format_args!("topic {topic} exists, {partitions} partition{plural}"));
-        } else {
-            // Adding partitions would move keys to other partitions, away from their earlier events.
-            say(format_args!(
-                "topic {topic} exists with {partitions} partition{plural}, but its contract declares {wanted_partitions}; \
-                 it stays unchanged"
-            ));
-        }
+        say(state);
     }
     Ok(())
 }

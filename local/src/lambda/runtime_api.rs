@@ -127,6 +127,8 @@ pub(super) fn routes(queue: Arc<Queue>, slot: Arc<Slot>) -> Router {
         .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
         .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
         .route("/2018-06-01/runtime/init/error", post(async || StatusCode::ACCEPTED))
+        .route("/2020-01-01/extension/register", post(register))
+        .route("/2020-01-01/extension/event/next", get(std::future::pending::<StatusCode>))
         .layer(DefaultBodyLimit::disable())
         .with_state((queue, slot))
 }
@@ -149,6 +151,13 @@ async fn next(State((queue, slot)): Api) -> Response {
         ("lambda-runtime-invoked-function-arn", arn),
     ];
     (headers, payload).into_response()
+}
+
+/// Registers the functions' own extension, which subscribes to no events.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>
+async fn register(State((_, slot)): Api) -> Response {
+    let body = json!({ "functionName": slot.plan.name, "functionVersion": "$LATEST", "handler": "bootstrap" });
+    ([("lambda-extension-identifier", Uuid::new_v4().to_string())], body.to_string()).into_response()
 }
 
 async fn response(State((_, slot)): Api, Path(id): Path<String>, body: Bytes) -> StatusCode {

@@ -12,7 +12,10 @@ use super::process::output;
 const POM: &str = include_str!("../../kafka/pom.xml");
 
 /// Returns the folder with the jars. Maven copies them there if it is missing or the pom has changed.
-pub(super) async fn folder() -> Result<PathBuf, ServerError> {
+///
+/// # Errors
+/// Maven is missing, or does not find a jar.
+pub async fn folder() -> Result<PathBuf, ServerError> {
     let parent = target_folder();
     let folder = parent.join("kafka");
     if fs::read_to_string(folder.join("pom.xml")).is_ok_and(|pom| pom == POM) {

@@ -20,6 +20,7 @@ pub use compose::{Compose, Service};
 pub use data_folder::DataFolder;
 pub use error::{LogTail, ServerError};
 pub use kafka::Kafka;
+pub use kafka_jars::folder as kafka_jars;
 pub use lambda_watch::LambdaWatch;
 pub use postgres::{Postgres, PostgresOptions};
 pub use process::wait_for_dropped_servers;

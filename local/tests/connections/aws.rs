@@ -21,6 +21,9 @@ pub(crate) const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:12345678901
 /// The credentials, which stay the same.
 pub(crate) const TOKEN_SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:tokens-AbCdEf";
 
+/// The login of the database's owner.
+pub(crate) const OWNER_SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:owner-AbCdEf";
+
 /// The current answers, and how often each was requested.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answers {
@@ -28,8 +31,12 @@ pub(crate) struct Answers {
     pub(crate) brokers: Value,
     /// The secret's text.
     pub(crate) secret: String,
+    /// The owner's secret.
+    pub(crate) owner_secret: String,
     /// Answers everything with 500.
     pub(crate) is_down: bool,
+    /// Answers questions for brokers with 429.
+    pub(crate) is_throttled: bool,
     pub(crate) brokers_asked: usize,
     pub(crate) secret_asked: usize,
     /// The e-mails that `SendEmail` received.
@@ -98,6 +105,9 @@ async fn brokers(State(answers): Api, Path(arn): Path<String>) -> (StatusCode, J
     if answers.is_down {
         return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({"message": "down"})));
     }
+    if answers.is_throttled {
+        return (StatusCode::TOO_MANY_REQUESTS, Json(json!({"message": "too many requests"})));
+    }
     if arn != CLUSTER {
         return (StatusCode::NOT_FOUND, Json(json!({"message": "there is no such cluster"})));
     }
@@ -111,6 +121,12 @@ async fn secret(State(answers): Api, headers: HeaderMap, question: Bytes) -> (St
         return (StatusCode::OK, Json(json!({"ARN": TOKEN_SECRET, "Name": "tokens", "SecretString": "5a".repeat(32)})));
     }
     let mut answers = answers.lock().unwrap();
+    if question["SecretId"] == OWNER_SECRET {
+        return (
+            StatusCode::OK,
+            Json(json!({"ARN": OWNER_SECRET, "Name": "owner", "SecretString": answers.owner_secret})),
+        );
+    }
     answers.secret_asked += 1;
     assert_eq!(headers["x-amz-target"], "secretsmanager.GetSecretValue");
     if answers.is_down {

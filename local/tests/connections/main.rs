@@ -18,5 +18,6 @@ mod functions;
 mod mail;
 mod rotation;
 mod scram;
+mod throttled;
 mod tokens;
 mod unreachable;

@@ -21,20 +21,21 @@ use crate::support::recorder::Recorder;
 
 /// The signer's behaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
+pub(crate) enum Mood {
     /// It signs after this delay.
     Well(Duration),
     Failing,
     Hanging,
 }
 
-struct StubSigner {
+/// A signer in a mood.
+pub(crate) struct StubSigner {
     mood: Mutex<Mood>,
     asked: Mutex<Vec<Instant>>,
 }
 
 impl StubSigner {
-    fn new(mood: Mood) -> Arc<Self> {
+    pub(crate) fn new(mood: Mood) -> Arc<Self> {
         Arc::new(Self { mood: Mutex::new(mood), asked: Mutex::default() })
     }
 
@@ -70,15 +71,16 @@ fn unsecured(life: Duration) -> BearerToken {
     BearerToken { text: format!("{}.{}.", part(json!({"alg": "none"})), part(claims)), expires_ms }
 }
 
-struct World {
-    kafka: Kafka,
-    brokers: String,
-    ca: Pem,
+/// A cluster that requires tokens.
+pub(crate) struct World {
+    pub(crate) kafka: Kafka,
+    pub(crate) brokers: String,
+    pub(crate) ca: Pem,
     _data: DataFolder,
 }
 
 impl World {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let authority = Authority::new();
         let data = DataFolder::temporary().unwrap();
         let access = ListenerAccess::UnsecuredTokens { new_one_within_ms: 60_000 };

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use shared::contract::Registry;
 
-use super::event_source::batch;
-use super::function::{IngestLambda, LambdaFunction, environment, position};
+use super::function::{IngestLambda, LambdaFunction, batch, environment, position};
 use super::support::database::TestDatabase;
 use super::support::gateway::plan;
 use super::support::kafka;

@@ -1,9 +1,8 @@
 //! Sends the event source mapping's events to `consume`.
 
-use base64_simd::STANDARD;
 use serde_json::{Value, json};
 
-use super::function::{LambdaFunction, environment, position};
+use super::function::{LambdaFunction, batch, environment, position};
 use super::support::database::TestDatabase;
 use super::support::gateway::plan;
 use super::support::kafka;
@@ -17,21 +16,6 @@ fn with_mytopic() -> super::support::gateway::GatewayPlan {
     contract["x-sluice"]["topic"] = json!("mytopic");
     std::fs::write(plan.contracts().join("mytopic.json"), contract.to_string()).unwrap();
     plan
-}
-
-/// Returns a batch of positions, in the form of AWS's example.
-pub(crate) fn batch(topic: &str, first_offset: i64, positions: &[String]) -> Value {
-    let mut event: Value = serde_json::from_str(include_str!("events/msk.json")).unwrap();
-    let mut record = event["records"]["mytopic-0"][0].clone();
-    let records = (first_offset..).zip(positions).map(|(offset, position)| {
-        record["topic"] = json!(topic);
-        record["offset"] = json!(offset);
-        record["value"] = json!(STANDARD.encode_to_string(position));
-        record.clone()
-    });
-    let records: Vec<Value> = records.collect();
-    event["records"] = json!({ format!("{topic}-0"): records });
-    event
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -144,3 +144,18 @@ pub(crate) fn request(stage: &str, path: &str, headers: &[(&str, &str)], body: &
 pub(crate) fn position(user: i64) -> String {
     json!({"userID": user, "timestamp": 1557258853.563, "coordinates": [52.3676, 4.9041]}).to_string()
 }
+
+/// Returns a batch of positions, in the form of AWS's example.
+pub(crate) fn batch(topic: &str, first_offset: i64, positions: &[String]) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("events/msk.json")).unwrap();
+    let mut record = event["records"]["mytopic-0"][0].clone();
+    let records = (first_offset..).zip(positions).map(|(offset, position)| {
+        record["topic"] = json!(topic);
+        record["offset"] = json!(offset);
+        record["value"] = json!(base64_simd::STANDARD.encode_to_string(position));
+        record.clone()
+    });
+    let records: Vec<Value> = records.collect();
+    event["records"] = json!({ format!("{topic}-0"): records });
+    event
+}

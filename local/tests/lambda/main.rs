@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 #![allow(clippy::print_stderr, reason = "the run prints measurements")]
 
+mod black_hole;
 mod deadline;
 mod event_source;
 mod freeze;
@@ -14,5 +15,6 @@ mod http_api;
 mod init;
 mod outages;
 mod report;
+mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;

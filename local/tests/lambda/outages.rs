@@ -8,8 +8,7 @@ use serde_json::json;
 use shared::contract::Registry;
 use shared::kafka::KafkaSettings;
 
-use super::event_source::batch;
-use super::function::{IngestLambda, LambdaFunction, TIMEOUT, environment, position};
+use super::function::{IngestLambda, LambdaFunction, TIMEOUT, batch, environment, position};
 use super::support::database::TestDatabase;
 use super::support::gateway::plan;
 use super::support::kafka;

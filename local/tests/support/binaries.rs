@@ -15,19 +15,9 @@ pub async fn folder() -> PathBuf {
 }
 
 async fn build() -> PathBuf {
-    let mut arguments = vec![
-        "--workspace",
-        "--bin",
-        "console",
-        "--bin",
-        "consume",
-        "--bin",
-        "ingest",
-        "--bin",
-        "report",
-        "--bin",
-        "users",
-    ];
+    const BINARIES: [&str; 6] = ["console", "consume", "ingest", "migrate", "report", "users"];
+    let mut arguments = vec!["--workspace"];
+    arguments.extend(BINARIES.iter().flat_map(|binary| ["--bin", binary]));
     if !cfg!(debug_assertions) {
         arguments.push("--release");
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
-use super::{DatabaseError, DatabaseSource};
+use super::{DatabaseError, DatabaseSource, session};
 use crate::aws::{Aws, LookUpError};
 use crate::process::clock::Clock;
 
@@ -73,7 +73,7 @@ impl Login {
     }
 
     fn for_source(source: DatabaseSource, aws: Aws, clock: Clock, max_connections: u32) -> (PgPool, Self) {
-        let known = with_manners(source.known());
+        let known = with_name(source.known());
         let (pool, renewed_ms) = (OnceLock::new(), AtomicI64::new(NEVER));
         let login = Self(Arc::new(Inner { source, aws, clock, pool, renewed_ms, turn: tokio::sync::Mutex::default() }));
         let pool = login.pool_options(max_connections).connect_lazy_with(known);
@@ -86,6 +86,7 @@ impl Login {
         PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(Duration::from_secs(5))
+            .after_connect(|connection, _| Box::pin(session::settle(connection)))
             // Tests the connection, and ends the transaction of a caller that was dropped while it began one: sqlx
             // 0.8.6 gives its connection back with the transaction open.
             .test_before_acquire(false)
@@ -181,6 +182,12 @@ impl Login {
         acquired.map_err(|error| DatabaseError::from_connect(error, &options()))
     }
 
+    /// Returns whether the pool has or opens a connection within this time.
+    pub async fn connects_within(&self, limit: Duration) -> bool {
+        let Some(pool) = self.pool() else { return false };
+        tokio::time::timeout(limit, pool.acquire()).await.is_ok_and(|acquired| acquired.is_ok())
+    }
+
     async fn renew(&self) -> Result<(), LookUpError> {
         let _turn = self.0.turn.lock().await;
         self.look_up().await
@@ -190,7 +197,7 @@ impl Login {
         let now_ms = self.0.clock.now_ms();
         let options = self.0.source.look_up(&self.0.aws, now_ms).await?;
         if let Some(pool) = self.pool() {
-            pool.set_connect_options(with_manners(options));
+            pool.set_connect_options(with_name(options));
         }
         // A second renewal within the same millisecond counts too.
         let last = self.0.renewed_ms.load(Ordering::Relaxed);
@@ -221,22 +228,14 @@ impl Login {
 }
 
 /// Returns whether the server refused the login (SQLSTATE class 28).
-fn is_refusal(error: &sqlx::Error) -> bool {
+pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| code.starts_with("28"))
 }
 
-/// Every connection gives up a lock after 10 s and a transaction in which nothing happens after 30 s: a function that
-/// was frozen in the middle of one must not hold up the retry of its batch.
-fn with_manners(options: PgConnectOptions) -> PgConnectOptions {
-    options.application_name("sluice").options([
-        ("lock_timeout", "10s"),
-        ("idle_in_transaction_session_timeout", "30s"),
-        ("statement_timeout", "120s"),
-        ("timezone", "UTC"),
-        // Otherwise a role named like a schema would put that schema first.
-        ("search_path", "public"),
-    ])
+/// Names Sluice in PostgreSQL's list of connections.
+fn with_name(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("sluice")
 }
 
 async fn in_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {

@@ -1,10 +1,14 @@
 //! PostgreSQL: the pool and the migrations.
 //!
-//! [`DatabaseSource`] reads how to reach it from variables; [`Login`] keeps a pool's login valid.
+//! [`DatabaseSource`] reads how to reach it from variables; [`Login`] keeps a pool's login valid. [`Owner`] prepares the
+//! database for the functions.
 
 mod error;
 pub mod error_class;
+mod functions_login;
 mod login;
+mod owner;
+mod session;
 mod source;
 
 use std::borrow::Cow;
@@ -22,7 +26,10 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 pub use self::error::DatabaseError;
+pub use self::functions_login::{Authentication, FunctionsLogin};
 pub use self::login::Login;
+pub use self::owner::{Owner, OwnerSource};
+pub use self::session::SESSION_SETTINGS;
 pub use self::source::DatabaseSource;
 use crate::aws::Aws;
 use crate::process::clock::Clock;
@@ -120,7 +127,7 @@ async fn run<'s>(
     // Index builds and table rewrites may take long.
     connection.execute("set statement_timeout = 0").await.map_err(unreachable)?;
     migrator.run(&mut *connection).await.map_err(failed)?;
-    connection.execute("reset statement_timeout").await.map_err(unreachable)?;
+    session::settle(&mut connection).await.map_err(unreachable)?;
     Ok(migrator
         .iter()
         .filter(|migration| !before.contains(&migration.version))

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::str::FromStr as _;
 
+use percent_encoding::percent_decode_str;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
+use super::functions_login::{Authentication, FunctionsLogin};
 use crate::aws::{Aws, DatabaseUser, LookUpError, Secret, is_arn};
 use crate::network::pem::{Kind, Pem};
 use crate::network::resolve::resolves;
@@ -16,11 +18,18 @@ const SECRET: &str = "DATABASE_SECRET_ARN";
 const AUTH: &str = "DATABASE_AUTH";
 const ADDRESS: &str = "a PostgreSQL address such as postgres://user:password@host:5432/database";
 
+const UNFIT_SECRET: LookUpError = LookUpError::Unfit {
+    variable: SECRET,
+    expected: "a JSON object with username and password, and without DATABASE_URL with host, too",
+};
+
 /// The database's address and login, before anything is looked up.
 #[derive(Clone)]
 pub struct DatabaseSource {
     options: PgConnectOptions,
     has_address: bool,
+    /// The password in the address, which the options do not reveal.
+    password: Option<Secret>,
     login: LoginSource,
 }
 
@@ -56,10 +65,13 @@ impl DatabaseSource {
             (Some("iam"), None) => LoginSource::Iam,
             (Some(_), _) => return Err(malformed(AUTH, "iam, and that without DATABASE_SECRET_ARN, or nothing")),
         };
-        let (options, has_address) = match (&login, url) {
-            (_, Some(url)) => (parse(&url)?, true),
+        let (options, password, has_address) = match (&login, url) {
+            (_, Some(url)) => {
+                let (options, password) = parse(&url)?;
+                (options, password, true)
+            }
             // An RDS secret contains the address too.
-            (LoginSource::Secret { .. }, None) => (PgConnectOptions::new_without_pgpass(), false),
+            (LoginSource::Secret { .. }, None) => (PgConnectOptions::new_without_pgpass(), None, false),
             (LoginSource::Address | LoginSource::Iam, None) => {
                 return Err(SettingsError::Missing { name: URL, expected: ADDRESS });
             }
@@ -67,7 +79,7 @@ impl DatabaseSource {
         if matches!(login, LoginSource::Iam) && !is_encrypted(&verified(options.clone())) {
             return Err(malformed(URL, "sslmode=verify-full, as DATABASE_AUTH=iam takes encrypted connections only"));
         }
-        Ok(Self { options, has_address, login })
+        Ok(Self { options, has_address, password, login })
     }
 
     /// Creates a source from an address alone.
@@ -75,7 +87,13 @@ impl DatabaseSource {
     /// # Errors
     /// The address is malformed.
     pub fn from_url(url: &str) -> Result<Self, SettingsError> {
-        Ok(Self { options: parse(url)?, has_address: true, login: LoginSource::Address })
+        let (options, password) = parse(url)?;
+        Ok(Self { options, has_address: true, password, login: LoginSource::Address })
+    }
+
+    /// Creates a source from the options of another one.
+    pub(super) fn from_options(options: PgConnectOptions) -> Self {
+        Self { options, has_address: true, password: None, login: LoginSource::Address }
     }
 
     /// Returns the host that the address names, if its name does not resolve.
@@ -117,12 +135,7 @@ impl DatabaseSource {
     pub(super) async fn look_up(&self, aws: &Aws, now_ms: i64) -> Result<PgConnectOptions, LookUpError> {
         let options = match &self.login {
             LoginSource::Address => self.options.clone(),
-            LoginSource::Secret { arn } => {
-                self.with_secret(&aws.secret(SECRET, arn).await?).ok_or(LookUpError::Unfit {
-                    variable: SECRET,
-                    expected: "a JSON object with username and password, and without DATABASE_URL with host, too",
-                })?
-            }
+            LoginSource::Secret { arn } => self.with_secret(&aws.secret(SECRET, arn).await?).ok_or(UNFIT_SECRET)?,
             LoginSource::Iam => {
                 let (host, port, name) =
                     (self.options.get_host(), self.options.get_port(), self.options.get_username());
@@ -131,6 +144,25 @@ impl DatabaseSource {
             }
         };
         Ok(verified(options))
+    }
+
+    /// Resolves the address, and the login that the functions use there, for the owner who gives it to them.
+    ///
+    /// # Errors
+    /// AWS does not answer, or the secret is unsuitable.
+    pub(super) async fn look_up_login(&self, aws: &Aws) -> Result<(PgConnectOptions, FunctionsLogin), LookUpError> {
+        let (options, authentication) = match &self.login {
+            LoginSource::Address => (self.options.clone(), Authentication::Password(self.password.clone())),
+            LoginSource::Secret { arn } => {
+                let secret = aws.secret(SECRET, arn).await?;
+                let password = secret.members().and_then(|mut members| members.remove("password"));
+                let options = self.with_secret(&secret).ok_or(UNFIT_SECRET)?;
+                (options, Authentication::Password(password))
+            }
+            LoginSource::Iam => (self.options.clone(), Authentication::Iam),
+        };
+        let name = options.get_username().to_owned();
+        Ok((verified(options), FunctionsLogin { name, authentication }))
     }
 
     /// Combines address and secret. The address decides the location, the secret decides the login.
@@ -151,8 +183,8 @@ impl DatabaseSource {
     }
 }
 
-/// Parses an address. `sslrootcert` may be a path, as in libpq, or the certificates themselves.
-fn parse(url: &str) -> Result<PgConnectOptions, SettingsError> {
+/// Parses an address and the password in it. `sslrootcert` may be a path, as in libpq, or the certificates themselves.
+fn parse(url: &str) -> Result<(PgConnectOptions, Option<Secret>), SettingsError> {
     let malformed = |expected| SettingsError::Malformed { name: URL, expected };
     let parsed = Url::parse(url).map_err(|_unreadable| malformed(ADDRESS))?;
     if !matches!(parsed.scheme(), "postgres" | "postgresql") {
@@ -172,15 +204,17 @@ fn parse(url: &str) -> Result<PgConnectOptions, SettingsError> {
         let is_mode = parsed.query_pairs().any(|(name, _)| name == "sslmode");
         malformed(if is_mode { "sslmode=disable, verify-ca or verify-full, if any, and " } else { ADDRESS })
     })?;
-    match root.as_deref() {
+    let options = match root.as_deref() {
         // As in libpq: the public authorities.
-        None | Some("system") => Ok(options),
+        None | Some("system") => options,
         Some(value) => {
             let pem = Pem::read(URL, value, Kind::Certificates)
                 .map_err(|_unreadable| malformed("as sslrootcert the path of a file with certificates in PEM"))?;
-            Ok(options.ssl_root_cert_from_pem(pem.text().as_bytes().to_vec()))
+            options.ssl_root_cert_from_pem(pem.text().as_bytes().to_vec())
         }
-    }
+    };
+    let decoded = |password| percent_decode_str(password).decode_utf8_lossy().into_owned();
+    Ok((options, parsed.password().map(decoded).map(Secret::new)))
 }
 
 /// Requires a verified server unless it is on this machine. `prefer` (the default) and `allow` would accept any certificate

@@ -3,7 +3,7 @@
 //! A contract and its table are defined in different files, so one can be deployed without the other. Every difference
 //! that keeps events from landing, or causes them to be rejected, becomes one line that names stream, table and column.
 //!
-//! - [`compare`] reads the catalogue once for all contracts
+//! - [`compare`] reads the catalogue once for all contracts, [`compare_all`] does so on a connection of its own
 //! - `rules` judges one contract, without SQL
 //! - `nullable` reads from a schema whether a value may be missing
 
@@ -14,9 +14,9 @@ mod rules;
 
 use std::sync::Arc;
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
-use crate::contract::{Contract, Mode, Table};
+use crate::contract::{Contract, Mode, Registry, Table};
 
 pub use self::difference::Difference;
 pub use self::rules::type_difference;
@@ -41,6 +41,15 @@ pub async fn compare(
         }
     }
     Ok(differences)
+}
+
+/// Compares all contracts with the database.
+///
+/// # Errors
+/// PostgreSQL cannot be queried.
+pub async fn compare_all(pool: &PgPool, registry: &Registry) -> Result<Vec<Difference>, sqlx::Error> {
+    let contracts: Vec<Arc<Contract>> = registry.contracts().cloned().collect();
+    compare(&mut *pool.acquire().await?, &contracts).await
 }
 
 /// Returns the tables that a contract names. A contract that evolves creates missing tables, so only its schema has to

@@ -2,21 +2,55 @@
 
 use std::time::Duration;
 
+use super::breaker::Breaker;
 use super::problem::Problem;
 use crate::database::error_class::{ErrorClass, classify, describe};
 
 /// PostgreSQL's own timeouts do not help if the server is frozen or has vanished without closing the connection.
 const PATIENCE: Duration = Duration::from_secs(9);
 
-/// Waits for the database's answer, up to the time limit.
+/// An error that a question to the database may end with.
+pub trait FromDatabase: From<sqlx::Error> {
+    /// Returns the database's error, if it is one.
+    fn database_error(&self) -> Option<&sqlx::Error>;
+}
+
+impl FromDatabase for sqlx::Error {
+    fn database_error(&self) -> Option<&sqlx::Error> {
+        Some(self)
+    }
+}
+
+/// Waits for the database's answer, up to the time limit. In a function whose database could not be reached a moment ago, the
+/// question is not asked.
 ///
 /// # Errors
-/// The question's own error, or [`sqlx::Error::PoolTimedOut`] if the answer is late.
-pub async fn in_time<T, E: From<sqlx::Error>>(question: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    match tokio::time::timeout(PATIENCE, question).await {
-        Ok(answer) => answer,
-        Err(_late) => Err(sqlx::Error::PoolTimedOut.into()),
+/// The question's own error, or [`sqlx::Error::PoolTimedOut`] if the answer is late or the question was not asked.
+pub async fn in_time<T, E: FromDatabase>(question: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let breaker = Breaker::current();
+    if let Some(breaker) = &breaker
+        && !breaker.lets_through().await
+    {
+        return Err(sqlx::Error::PoolTimedOut.into());
     }
+    let answer = tokio::time::timeout(PATIENCE, question).await;
+    if let Some(breaker) = breaker {
+        match &answer {
+            Ok(Err(error)) if error.database_error().is_some_and(is_unreachable) => breaker.note_failure(),
+            Ok(_) => {}
+            Err(_late) => breaker.note_late(),
+        }
+    }
+    answer.unwrap_or_else(|_late| Err(sqlx::Error::PoolTimedOut.into()))
+}
+
+/// Returns whether the present function's database could not be reached a moment ago.
+pub fn is_out_of_reach() -> bool {
+    Breaker::current().is_some_and(|breaker| breaker.is_open())
+}
+
+fn is_unreachable(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut)
 }
 
 /// Returns the problem that answers a request after this error.

@@ -8,12 +8,13 @@
 //! - [`accept`], [`page`]: whether a caller prefers a page to JSON; the look of all pages
 //! - [`trace_context`]: the caller's trace
 //! - [`lambda`]: serving routes behind API Gateway; [`path`]: the paths that it passes on
-//! - [`login`]: keeps the database login valid
+//! - [`login`]: keeps the database login valid, and `breaker` requests from waiting for a database that cannot be reached
 //! - [`database`]: the database's time limit per request, and the response when it fails
 
 pub mod accept;
 pub mod answer;
 pub mod body;
+mod breaker;
 pub mod cross_site;
 pub mod database;
 pub mod edge;

@@ -5,7 +5,7 @@ use axum::http::header::WWW_AUTHENTICATE;
 use axum::response::{IntoResponse, Response};
 
 use super::password::{Busy, HashError, Unhashable};
-use crate::http::database;
+use crate::http::database::{self, FromDatabase};
 use crate::http::problem::Problem;
 use crate::http::problem_type::ProblemType;
 
@@ -60,6 +60,28 @@ pub enum Denied {
     /// `503` or `500`: the database failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+impl FromDatabase for Denied {
+    fn database_error(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::Missing
+            | Self::InvalidToken
+            | Self::InvalidKey
+            | Self::WrongPassword
+            | Self::Blocked { .. }
+            | Self::Forbidden
+            | Self::OtherStream
+            | Self::UsersOnly
+            | Self::KeysOnly
+            | Self::OwnStream
+            | Self::Busy
+            | Self::Unhashable(_)
+            | Self::Token(_)
+            | Self::Fault => None,
+        }
+    }
 }
 
 impl From<Busy> for Denied {

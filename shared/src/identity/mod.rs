@@ -10,6 +10,7 @@ mod caller;
 mod check;
 mod credentials;
 mod denied;
+mod first_admin;
 mod grant;
 mod key_check;
 pub mod keys;
@@ -34,6 +35,7 @@ use sqlx::PgPool;
 pub use self::attempt::{Relay, Via};
 pub use self::caller::{Admin, Caller, anyone};
 pub use self::denied::Denied;
+pub use self::first_admin::{AdminError, make_admin, random_password, set_admin};
 pub use self::grant::Grant;
 pub use self::service_key::ServiceKey;
 pub use self::settings::IdentitySettings;
@@ -254,15 +256,6 @@ impl Identity {
         }
         Ok(found)
     }
-}
-
-/// Makes a user an admin with this password, adding the user if necessary. For operators with access to the database.
-///
-/// # Errors
-/// The database or hashing failed.
-pub async fn make_admin(pool: &PgPool, name: &UserName, password: Password) -> Result<(), Denied> {
-    let hash = Hasher::new(1).hash(password).await?;
-    Ok(account::upsert_admin(pool, name, &hash).await?)
 }
 
 /// Middleware that lets only authenticated users through, as [`Caller`]s.

@@ -45,10 +45,22 @@ impl Context {
     /// Records a client's error and logs the first refusal.
     pub fn note(&self, error: &KafkaError, reason: &str) {
         let said = first_line(reason);
-        self.last_error.send_replace(Some(said.clone()));
+        // "1/1 brokers are down" follows the error that says why.
+        let is_summary = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+        self.last_error.send_if_modified(|last| {
+            let is_news = !is_summary || last.is_none();
+            if is_news {
+                *last = Some(said.clone());
+            }
+            is_news
+        });
         // In TLS 1.3 a broker rejects our certificate after the connection is established. The error is the one of a
         // closed connection; only its text differs.
         let is_alert = said.contains("SSL routines") && said.contains("alert");
+        if is_throttled(&said) {
+            tracing::warn!("Kafka: the broker takes no new connection at the moment: {said}");
+            return;
+        }
         if !is_alert && !error.rdkafka_error_code().is_some_and(is_refusal) {
             return;
         }
@@ -105,7 +117,36 @@ fn is_refusal(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Returns whether Amazon MSK refused a connection only because too many were opened at once: 100 a second per broker with
+/// IAM, 4 on small ones. Its error is the one of wrong credentials; only its text differs. librdkafka tries again.
+/// <https://docs.aws.amazon.com/msk/latest/developerguide/limits.html>
+fn is_throttled(said: &str) -> bool {
+    said.to_lowercase().contains("too many connects")
+}
+
 /// Extracts the cause from librdkafka's message, which names the connection first and the elapsed time last.
 fn first_line(reason: &str) -> String {
     reason.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As librdkafka reports it.
+    const THROTTLED: &str = "sasl_ssl://b-1.sluice.kafka.eu-central-1.amazonaws.com:9098/bootstrap: SASL authentication \
+                             error: [5d2f]: Too many connects (after 312ms in state AUTH_REQ)";
+
+    #[test]
+    fn too_many_connections_are_no_refusal_but_a_wrong_password_is() {
+        let context = Context::new(None);
+        let refused = KafkaError::Global(RDKafkaErrorCode::Authentication);
+        context.note(&refused, THROTTLED);
+        assert_eq!(context.refusal(), None);
+        assert_eq!(context.last_error().as_deref(), Some(THROTTLED), "the error of a broker that stays silent");
+        context.note(&KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        assert_eq!(context.last_error().as_deref(), Some(THROTTLED), "a summary does not hide the cause");
+        context.note(&refused, &THROTTLED.replace("Too many connects", "Access denied"));
+        assert!(context.refusal().is_some_and(|said| said.contains("Access denied")));
+    }
 }

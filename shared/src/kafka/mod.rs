@@ -101,9 +101,19 @@ impl KafkaSettings {
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "500")
             .set("connections.max.idle.ms", "180000")
-            .set("allow.auto.create.topics", "false")
+            .set("allow.auto.create.topics", "false");
+        match self.access {
+            // Amazon MSK takes 100 new connections a second per broker with IAM, 4 on small ones. So a client connects
+            // only to the brokers that it needs (the default), and waits for a second before it tries again.
+            // <https://docs.aws.amazon.com/msk/latest/developerguide/limits.html>
+            Access::Iam { .. } => {
+                config.set("reconnect.backoff.ms", "1000").set("reconnect.backoff.max.ms", "1000");
+            }
             // Connects before the first request: the first metadata answer takes 8 ms instead of 55.
-            .set("enable.sparse.connections", "false");
+            Access::Plaintext | Access::Tls { .. } | Access::Certificate { .. } | Access::Scram { .. } => {
+                config.set("enable.sparse.connections", "false");
+            }
+        }
         self.access.set(&mut config);
         config
     }

@@ -17,8 +17,9 @@ pub struct KafkaSource {
 
 #[derive(Debug, Clone)]
 enum Brokers {
-    /// `KAFKA_BOOTSTRAP_SERVERS`.
-    Servers(String),
+    /// `KAFKA_BOOTSTRAP_SERVERS`. With `MSK_CLUSTER_ARN` too, MSK's API is not called, which needs a route and throttles
+    /// bursts of starts; the ARN then only names the region in which tokens are signed.
+    Servers { servers: String, cluster: Option<String> },
     /// `MSK_CLUSTER_ARN`.
     MskCluster(String),
 }
@@ -47,7 +48,7 @@ const CLUSTER: &str = "MSK_CLUSTER_ARN";
 const SECRET: &str = "KAFKA_SECRET_ARN";
 
 impl KafkaSource {
-    /// Reads the settings through `variable`: `KAFKA_BOOTSTRAP_SERVERS` or `MSK_CLUSTER_ARN`, and `KAFKA_AUTH` with the
+    /// Reads the settings through `variable`: `KAFKA_BOOTSTRAP_SERVERS`, otherwise `MSK_CLUSTER_ARN`, and `KAFKA_AUTH` with the
     /// variables it requires.
     ///
     /// # Errors
@@ -68,7 +69,7 @@ impl KafkaSource {
 
     async fn look_up_brokers(&self, aws: &Aws) -> Result<String, LookUpError> {
         match &self.brokers {
-            Brokers::Servers(servers) => Ok(servers.clone()),
+            Brokers::Servers { servers, .. } => Ok(servers.clone()),
             Brokers::MskCluster(arn) => aws.brokers(arn, self.access.listener()).await,
         }
     }
@@ -121,7 +122,7 @@ impl AccessSource {
             Self::Iam { ca } => {
                 let cluster = match &source.brokers {
                     Brokers::MskCluster(arn) => Some(arn.as_str()),
-                    Brokers::Servers(_) => None,
+                    Brokers::Servers { cluster, .. } => cluster.as_deref(),
                 };
                 let signer = aws.kafka_signer(cluster).await?;
                 Ok(Access::Iam { ca: ca.clone(), tokens: IamTokens::new(signer, Clock::system()) })
@@ -132,25 +133,27 @@ impl AccessSource {
 
 fn brokers(variable: impl Fn(&'static str) -> Option<String>) -> Result<Brokers, SettingsError> {
     const EXPECTED: &str = "broker addresses such as host1:9092,host2:9092";
-    if let Some(servers) = variable(SERVERS) {
-        let is_address = |server: &str| {
-            server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-        };
-        let is_right = servers.split(',').all(|server| is_address(server.trim()));
-        return is_right
-            .then_some(Brokers::Servers(servers))
-            .ok_or(SettingsError::Malformed { name: SERVERS, expected: EXPECTED });
+    let expected = "the ARN of an Amazon MSK cluster, such as arn:aws:kafka:eu-central-1:123456789012:cluster/name/id";
+    let cluster = variable(CLUSTER);
+    if cluster.as_ref().is_some_and(|arn| !is_arn(arn, "kafka", "cluster/")) {
+        return Err(SettingsError::Malformed { name: CLUSTER, expected });
     }
-    let Some(arn) = variable(CLUSTER) else {
-        return Err(SettingsError::Missing {
+    match (variable(SERVERS), cluster) {
+        (Some(servers), cluster) => {
+            let is_address = |server: &str| {
+                server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+            };
+            let is_right = servers.split(',').all(|server| is_address(server.trim()));
+            is_right
+                .then_some(Brokers::Servers { servers, cluster })
+                .ok_or(SettingsError::Malformed { name: SERVERS, expected: EXPECTED })
+        }
+        (None, Some(arn)) => Ok(Brokers::MskCluster(arn)),
+        (None, None) => Err(SettingsError::Missing {
             name: SERVERS,
             expected: "broker addresses such as host1:9092,host2:9092, unless MSK_CLUSTER_ARN names a cluster",
-        });
-    };
-    let expected = "the ARN of an Amazon MSK cluster, such as arn:aws:kafka:eu-central-1:123456789012:cluster/name/id";
-    is_arn(&arn, "kafka", "cluster/")
-        .then_some(Brokers::MskCluster(arn))
-        .ok_or(SettingsError::Malformed { name: CLUSTER, expected })
+        }),
+    }
 }
 
 fn access(variable: impl Fn(&'static str) -> Option<String>) -> Result<AccessSource, SettingsError> {
@@ -234,6 +237,7 @@ mod tests {
                 "KAFKA_AUTH is malformed: it should hold none, tls, scram or iam",
             ),
             (vec![BROKERS, ("KAFKA_SSL_CA", "hunter2")], "KAFKA_SSL_CA is malformed"),
+            (vec![BROKERS, ("MSK_CLUSTER_ARN", "hunter2")], "MSK_CLUSTER_ARN is malformed"),
             (vec![BROKERS, ("KAFKA_AUTH", "tls")], "KAFKA_SSL_CERT is not set"),
             (vec![BROKERS, ("KAFKA_AUTH", "tls"), certificate], "KAFKA_SSL_KEY is not set"),
             (vec![BROKERS, ("KAFKA_AUTH", "tls"), certificate, ("KAFKA_SSL_KEY", "hunter2")], "KAFKA_SSL_KEY is malf"),

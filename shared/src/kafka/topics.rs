@@ -1,5 +1,6 @@
 //! The contracts' topics: creates missing ones and checks existing ones.
 
+use std::fmt;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
@@ -43,6 +44,25 @@ pub struct TopicState {
     pub partitions: i32,
     /// Whether this call created it.
     pub created: bool,
+}
+
+impl fmt::Display for TopicState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partitions, wanted_partitions, created } = self;
+        let plural = if *partitions == 1 { "" } else { "s" };
+        if *created {
+            write!(formatter, "topic {topic} created, {partitions} partition{plural}")
+        } else if partitions == wanted_partitions {
+            write!(formatter, "topic {topic} exists, {partitions} partition{plural}")
+        } else {
+            // Adding partitions would move keys to other partitions, away from their earlier events.
+            write!(
+                formatter,
+                "topic {topic} exists with {partitions} partition{plural}, but its contract declares {wanted_partitions}; \
+                 it stays unchanged"
+            )
+        }
+    }
 }
 
 /// Creates each contract's missing topic with the broker's default replication, and counts the partitions of existing

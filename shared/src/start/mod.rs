@@ -87,6 +87,15 @@ pub async fn run<E: Display>(function: impl Future<Output = Result<(), E>>) -> E
     code
 }
 
+/// Closes the pool's connections when Lambda ends the sandbox, so that PostgreSQL does not keep them. Call it before the
+/// first invocation is requested.
+///
+/// # Panics
+/// The process does not run under Lambda's Runtime API, where an extension must be registered to receive the signal.
+pub async fn close_on_shutdown(pool: PgPool) {
+    lambda_runtime::spawn_graceful_shutdown_handler(move || async move { pool.close().await }).await;
+}
+
 impl World {
     /// Starts a function that needs contracts and the database, with at most `max_connections` connections to it, and
     /// that reads Kafka. Kafka is looked up and connected on the first read.

@@ -1,0 +1,121 @@
+//! Decides CloudFormation's requests, and answers each of them: without an answer, the stack waits for its timeout.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::time::timeout;
+
+use crate::delivery::deliver;
+use crate::error::MigrateError;
+use crate::request::{CustomResource, Properties};
+
+/// There is one such resource, and it is never replaced: with another id, CloudFormation would delete the old one.
+const PHYSICAL_ID: &str = "sluice-migrate";
+
+/// How long the work may take: the `ServiceTimeout` of 600 s in template.yaml, without the time to start and to answer.
+const LONGEST: Duration = Duration::from_secs(540);
+
+/// CloudFormation takes 4,096 bytes for the whole answer.
+const LONGEST_REASON_CHARACTERS: usize = 500;
+
+/// The answer.
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/crpg-ref-responses.html>
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer<'a> {
+    status: &'static str,
+    reason: &'a str,
+    physical_resource_id: &'static str,
+    stack_id: &'a str,
+    request_id: &'a str,
+    logical_resource_id: &'a str,
+    data: Attributes,
+}
+
+/// What the template reads from the resource with `!GetAtt`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Attributes {
+    /// Changes when one of the functions' settings does, so that each change of a parameter publishes a new version of a
+    /// function.
+    settings: String,
+}
+
+/// Does what a request asks for, in at most `left`, and answers it. Returns what was answered.
+///
+/// # Errors
+/// CloudFormation did not take the answer.
+pub(crate) async fn answer(
+    request: &CustomResource,
+    left: Duration,
+    work: impl Future<Output = Result<Value, MigrateError>>,
+) -> Result<Value, MigrateError> {
+    let CustomResource { request_type, resource_properties: Properties { version, .. }, .. } = request;
+    tracing::info!(request_type, %version, "CloudFormation asks");
+    let outcome = decide(request, left.min(LONGEST), work).await;
+    let (status, reason) = match &outcome {
+        Ok(_done) => ("SUCCESS", String::new()),
+        Err(error) => ("FAILED", one_line(&error.to_string())),
+    };
+    if outcome.is_err() {
+        tracing::error!("{reason}");
+    }
+    let answer = Answer {
+        status,
+        reason: &reason,
+        physical_resource_id: PHYSICAL_ID,
+        stack_id: &request.stack_id,
+        request_id: &request.request_id,
+        logical_resource_id: &request.logical_resource_id,
+        data: Attributes { settings: fingerprint(&request.resource_properties.settings) },
+    };
+    deliver(&request.response_url, json!(answer).to_string()).await?;
+    Ok(json!({"status": status, "reason": reason, "done": outcome.unwrap_or_default()}))
+}
+
+/// Does the work unless the request needs none. It is the same for a new stack, an update and a rollback: it creates what
+/// is missing.
+async fn decide(
+    request: &CustomResource,
+    left: Duration,
+    work: impl Future<Output = Result<Value, MigrateError>>,
+) -> Result<Value, MigrateError> {
+    match request.request_type.as_str() {
+        "Create" | "Update" if is_wanted(&request.resource_properties)? => {
+            let done = timeout(left, AssertUnwindSafe(work).catch_unwind()).await;
+            done.map_err(|_late| MigrateError::Deadline(left))?.unwrap_or(Err(MigrateError::Panic))
+        }
+        "Create" | "Update" => Ok(json!("nothing, because MigrateOnDeploy is no")),
+        // Database and topics belong to the operator, and outlive the stack.
+        "Delete" => Ok(json!("nothing, because database and topics stay")),
+        _ => Err(MigrateError::RequestType),
+    }
+}
+
+fn is_wanted(properties: &Properties) -> Result<bool, MigrateError> {
+    match &properties.migrate_on_deploy {
+        Value::Null => Ok(true),
+        Value::String(text) if text == "yes" => Ok(true),
+        Value::String(text) if text == "no" => Ok(false),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            Err(MigrateError::MigrateOnDeploy)
+        }
+    }
+}
+
+/// Returns 16 hexadecimal digits of a value's SHA-256. The members of its objects are sorted.
+fn fingerprint(value: &Value) -> String {
+    hex::encode(&Sha256::digest(value.to_string())[..8])
+}
+
+fn one_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(LONGEST_REASON_CHARACTERS).collect()
+}
+
+#[cfg(test)]
+mod tests;

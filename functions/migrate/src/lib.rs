@@ -1,0 +1,20 @@
+//! Prepares database and cluster for the functions, inside the VPC that no laptop reaches.
+//!
+//! - `request`: who invokes it, and what for: CloudFormation, or an operator with `aws lambda invoke`
+//! - `custom_resource`: decides CloudFormation's requests; `delivery` sends it the answer
+//! - `prepare`: creates what is missing: the database, schema and tables, the functions' `role`, topics
+//! - `role`: the functions' login, grants and settings; `scram` hides its password from PostgreSQL's log
+//!
+//! It is the only function that logs in as the database's owner.
+
+mod custom_resource;
+mod delivery;
+mod error;
+mod function;
+mod prepare;
+mod request;
+mod role;
+mod scram;
+
+pub use self::error::MigrateError;
+pub use self::function::MigrateFunction;

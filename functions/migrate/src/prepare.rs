@@ -1,0 +1,67 @@
+//! Creates what is missing in database and cluster.
+
+use std::path::PathBuf;
+
+use futures::FutureExt as _;
+use serde::Serialize;
+use shared::aws::Aws;
+use shared::contract::Registry;
+use shared::database::{self, OwnerSource};
+use shared::drift;
+use shared::kafka::{KafkaSource, topics};
+use sqlx::Executor as _;
+
+use crate::error::MigrateError;
+use crate::role;
+
+/// What was done, one line each.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Done {
+    /// What was created or changed. Empty if nothing was missing.
+    changed: Vec<String>,
+    /// What an operator should look at: tables and topics that differ from their contracts.
+    differences: Vec<String>,
+}
+
+/// Creates the database, schema and tables, the functions' role, and the topics, as far as they are missing. A schema that
+/// is newer than this version stays as it is.
+///
+/// # Errors
+/// What is to be mended. Calling it again continues where it stopped.
+pub(crate) async fn prepare(
+    variable: impl Fn(&'static str) -> Option<String>,
+    aws: &Aws,
+) -> Result<Done, MigrateError> {
+    let (owner, kafka) = (OwnerSource::read(&variable)?, KafkaSource::read(&variable)?);
+    let contracts_dir = variable("CONTRACTS_DIR").map(PathBuf::from);
+    let registry = Registry::load(contracts_dir.as_deref())?;
+    let (owner, kafka) = futures::try_join!(owner.look_up(aws), kafka.look_up(aws))?;
+
+    let mut done = Done::default();
+    let (pool, is_new) = owner.open().await?;
+    done.changed.extend(is_new.then(|| "database created".to_owned()));
+    // If an invocation ends in the middle of a statement, PostgreSQL notices, and ends the statement too.
+    let failed = |source| MigrateError::Sql { doing: "preparing the database", source };
+    pool.execute("set client_connection_check_interval = '5s'").await.map_err(failed)?;
+    let applied = database::migrate(&pool, contracts_dir.as_deref()).boxed_local().await?;
+    done.changed.extend(applied.iter().map(|migration| format!("migration {migration} applied")));
+    done.changed.extend(role::prepare(&owner, &pool).boxed_local().await?);
+    let differences = drift::compare_all(&pool, &registry).await.map_err(failed)?;
+    done.differences.extend(differences.iter().map(ToString::to_string));
+    pool.close().await;
+
+    for topic in topics::ensure(&kafka, &registry).boxed_local().await? {
+        if topic.created {
+            done.changed.push(topic.to_string());
+        } else if topic.partitions != topic.wanted_partitions {
+            done.differences.push(topic.to_string());
+        }
+    }
+    for line in &done.changed {
+        tracing::info!("{line}");
+    }
+    for line in &done.differences {
+        tracing::warn!("{line}");
+    }
+    Ok(done)
+}

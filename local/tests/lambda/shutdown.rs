@@ -1,0 +1,43 @@
+//! Tests the end of a sandbox: Lambda thaws the process and sends it SIGTERM.
+
+use std::time::Duration;
+
+use local::lambda::LambdaError;
+use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{Connection as _, PgConnection};
+
+use super::function::{IngestLambda, TIMEOUT, position};
+use super::support::database::TestDatabase;
+use super::support::kafka;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_that_ends_closes_its_connections_first() {
+    let (database, kafka) = (TestDatabase::create().await, kafka::settings());
+    let mut ingest = IngestLambda::start((&database.pool, &database.url), &kafka, TIMEOUT).await;
+    assert_eq!(ingest.function.post("/events/route", &[], &position(1)).await.0, 202);
+    // Only the function's own connections remain, and this one.
+    database.pool.close().await;
+    let mut watcher = PgConnection::connect(&database.url).await.unwrap();
+    let mut connections = async || -> i64 {
+        const COUNT: &str = "select count(*) from pg_stat_activity
+            where datname = current_database() and application_name = 'sluice'";
+        sqlx::query_scalar(COUNT).fetch_one(&mut watcher).await.unwrap()
+    };
+    assert!(connections().await > 0);
+
+    let process = ingest.function.lambda.sandboxes()[0].first_process().unwrap();
+    let process = Pid::from_raw(process.cast_signed()).unwrap();
+    for signal in [Signal::CONT, Signal::TERM] {
+        kill_process(process, signal).unwrap();
+    }
+    let ended = tokio::time::timeout(Duration::from_secs(30), ingest.function.lambda.ended()).await.expect("it ends");
+    let LambdaError::Ended { status, log, .. } = ended else { panic!("{ended}") };
+    assert!(status.success() && log.contains("Graceful shutdown completed"), "{status}: {log}");
+    // PostgreSQL's processes end a moment later.
+    let closed = async {
+        while connections().await > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), closed).await.expect("they are closed");
+}

@@ -1,0 +1,16 @@
+//! Tests the real binary of `migrate` in an emulation of Lambda, with recorded requests of CloudFormation, on a real
+//! PostgreSQL and Apache Kafka.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic if its setup fails")]
+
+#[path = "../connections/aws.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod aws;
+mod deployments;
+mod failures;
+#[path = "../lambda/function.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod function;
+mod stack;
+#[path = "../support/mod.rs"]
+mod support;

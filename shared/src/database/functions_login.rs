@@ -1,0 +1,21 @@
+//! The login that the functions use, for the owner who gives it to them.
+
+use crate::aws::Secret;
+
+/// The functions' login.
+#[derive(Debug, Clone)]
+pub struct FunctionsLogin {
+    /// The role's name.
+    pub name: String,
+    /// How the role authenticates.
+    pub authentication: Authentication,
+}
+
+/// How a role authenticates.
+#[derive(Debug, Clone)]
+pub enum Authentication {
+    /// With a password; none if the server requires none.
+    Password(Option<Secret>),
+    /// With tokens that AWS IAM signs.
+    Iam,
+}

@@ -1,0 +1,39 @@
+//! The settings of every session.
+//!
+//! `migrate` stores them with the functions' role, so that a function's connections have them without asking, which
+//! also works behind RDS Proxy. Sessions of other roles, as on one machine, set them once they are connected.
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Executor as _, Row as _};
+
+/// The settings' names and values, as PostgreSQL spells them.
+pub const SESSION_SETTINGS: [(&str, &str); 5] = [
+    // A function that was frozen in the middle of a transaction must not hold up the retry of its batch.
+    ("lock_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "30s"),
+    ("statement_timeout", "2min"),
+    // A sandbox that ended without closing its connections leaves them open on the server.
+    ("idle_session_timeout", "5min"),
+    // Otherwise a role named like a schema would put that schema first.
+    ("search_path", "public"),
+];
+
+/// Sets what the session does not have yet: one round trip if it has everything.
+///
+/// # Errors
+/// The server does not answer.
+pub(super) async fn settle(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let wanted: Vec<String> = SESSION_SETTINGS.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
+    let other = format!(
+        "select name from (values {}) as wanted (name, value) where current_setting(name) <> value",
+        wanted.join(", ")
+    );
+    let other = connection.fetch_all(other.as_str()).await?;
+    let names: Vec<&str> = other.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let set = SESSION_SETTINGS.iter().filter(|(name, _)| names.contains(name));
+    let set: Vec<String> = set.map(|(name, value)| format!("set {name} = '{value}'")).collect();
+    if !set.is_empty() {
+        connection.execute(set.join("; ").as_str()).await?;
+    }
+    Ok(())
+}

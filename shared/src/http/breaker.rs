@@ -1,0 +1,91 @@
+//! A breaker, which keeps requests from waiting for a database that cannot be reached.
+//!
+//! Without it, every request would hold its sandbox for seconds, and Lambda would start a new one for each further request. After
+//! a failed connection, requests that need the database fail at once for a second. The first one after that opens a
+//! connection, and does not wait for long.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::database::Login;
+
+/// How long nothing is tried after a failed connection.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a trial may take: it tests an idle connection for a second, and then opens a new one.
+const TRIAL: Duration = Duration::from_millis(1_250);
+
+tokio::task_local! {
+    static CURRENT: Breaker;
+}
+
+/// The breaker of one function's database. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Breaker {
+    login: Login,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The database answers.
+    Closed,
+    /// It did not. Nothing is tried until this time.
+    Open { until: Instant },
+}
+
+impl Breaker {
+    /// Creates a breaker for the database of this login.
+    pub(super) fn new(login: Login) -> Self {
+        Self { login, state: Arc::new(Mutex::new(State::Closed)) }
+    }
+
+    /// Runs a request whose questions to the database the breaker watches.
+    pub(super) async fn watch<T>(&self, request: impl Future<Output = T>) -> T {
+        CURRENT.scope(self.clone(), request).await
+    }
+
+    /// Returns the present request's breaker; none outside a function that has one.
+    pub(super) fn current() -> Option<Self> {
+        CURRENT.try_with(Clone::clone).ok()
+    }
+
+    /// Returns whether the last connection failed.
+    pub(super) fn is_open(&self) -> bool {
+        self.state() != State::Closed
+    }
+
+    /// Returns whether the database may be asked. If it did not answer lately, this opens a connection.
+    pub(super) async fn lets_through(&self) -> bool {
+        match self.state() {
+            State::Closed => true,
+            State::Open { until } if Instant::now() < until => false,
+            State::Open { .. } => {
+                let connects = self.login.connects_within(TRIAL).await;
+                self.set(if connects { State::Closed } else { paused() });
+                connects
+            }
+        }
+    }
+
+    /// Notes that a connection failed.
+    pub(super) fn note_failure(&self) {
+        self.set(paused());
+    }
+
+    /// Notes that an answer was late: the statement was slow, or the server has vanished. The next question finds out.
+    pub(super) fn note_late(&self) {
+        self.set(State::Open { until: Instant::now() });
+    }
+
+    fn state(&self) -> State {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, state: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}
+
+fn paused() -> State {
+    State::Open { until: Instant::now() + PAUSE }
+}

@@ -1,0 +1,54 @@
+//! The first admin, whom no other admin could create.
+
+use sqlx::PgPool;
+
+use super::account;
+use super::denied::Denied;
+use super::name::{UserName, WrongName};
+use super::password::{Blocklist, Hasher, Password, WrongPassword};
+
+/// Why there is no admin.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The name breaks a rule.
+    #[error("the admin's name {0}")]
+    Name(#[from] WrongName),
+    /// The password breaks a rule.
+    #[error("the admin's password {0}")]
+    Password(#[from] WrongPassword),
+    /// The database or hashing failed.
+    #[error("the admin was not created: {0}")]
+    Failed(#[from] Denied),
+}
+
+/// Makes a user an admin with a new password, and creates the user if the name is free.
+///
+/// # Errors
+/// The name or the password is refused, or the database fails.
+pub async fn set_admin(pool: &PgPool, name: &str, password: &str, blocklist: Blocklist) -> Result<(), AdminError> {
+    let wrong_for_new = UserName::parse(name).err();
+    let name = UserName::parse_existing(name)?;
+    let password = Password::new(password, &name, blocklist)?;
+    if let Some(wrong) = wrong_for_new
+        && !account::is_taken(pool, name.key()).await.map_err(Denied::from)?
+    {
+        return Err(wrong.into());
+    }
+    Ok(make_admin(pool, &name, password).await?)
+}
+
+/// Makes a user an admin with this password, adding the user if necessary.
+///
+/// # Errors
+/// The database or hashing failed.
+pub async fn make_admin(pool: &PgPool, name: &UserName, password: Password) -> Result<(), Denied> {
+    let hash = Hasher::new(1).hash(password).await?;
+    Ok(account::upsert_admin(pool, name, &hash).await?)
+}
+
+/// Generates a password from the operating system's randomness: 24 letters and digits, 142 bits.
+pub fn random_password() -> String {
+    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    const CHARACTERS: usize = 24;
+    (0..CHARACTERS).map(|_| char::from(ALPHABET[rand::random_range(..ALPHABET.len())])).collect()
+}
