@@ -29,10 +29,10 @@ pub(super) fn duration(ms: i64) -> String {
     let (seconds, minutes, hours, days) = (ms / 1_000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
     match ms {
         0 => "0 s".to_owned(),
-        ..10_000 => format!("{}.{} s", seconds, ms % 1_000 / 100),
-        ..60_000 => format!("{seconds} s"),
-        ..3_600_000 => format!("{minutes} min {} s", seconds % 60),
-        ..86_400_000 => format!("{hours} h {} min", minutes % 60),
+        1..10_000 => format!("{}.{} s", seconds, ms % 1_000 / 100),
+        10_000..60_000 => format!("{seconds} s"),
+        60_000..3_600_000 => format!("{minutes} min {} s", seconds % 60),
+        3_600_000..86_400_000 => format!("{hours} h {} min", minutes % 60),
         _ => format!("{} d {} h", number(days), hours % 24),
     }
 }
@@ -58,9 +58,9 @@ fn distance(at_ms: i64, now_ms: i64) -> String {
     let ms = now_ms - at_ms;
     let rough = match ms.unsigned_abs() / 1_000 {
         ..5 => return "now".to_owned(),
-        seconds @ ..60 => format!("{seconds} s"),
-        seconds @ ..3_600 => format!("{} min", seconds / 60),
-        seconds @ ..86_400 => format!("{} h", seconds / 3_600),
+        seconds @ 5..60 => format!("{seconds} s"),
+        seconds @ 60..3_600 => format!("{} min", seconds / 60),
+        seconds @ 3_600..86_400 => format!("{} h", seconds / 3_600),
         seconds => format!("{} d", number((seconds / 86_400).cast_signed())),
     };
     if ms < 0 { format!("in {rough}") } else { format!("{rough} ago") }
