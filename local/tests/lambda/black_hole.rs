@@ -109,7 +109,8 @@ async fn no_sandbox_waits_for_a_database_that_does_not_answer_and_consume_lands_
         longest_ms = (longest_ms.0.max(*first), longest_ms.1.max(*later.iter().max().unwrap()));
     }
     eprintln!("the first failures took at most {} ms, the later ones {} ms", longest_ms.0, longest_ms.1);
-    assert!(longest_ms.1 < 1_500, "{longest_ms:?}");
+    // A trial takes 1.25 s. Without the breaker, every request would take 5 s.
+    assert!(longest_ms.1 < 2_500, "{longest_ms:?}");
 
     // `consume` has no breaker: it tries every batch, and lands the first one that it can.
     let next = batch(&topic, 1, &[position(2)]);
