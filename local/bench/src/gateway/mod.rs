@@ -33,13 +33,11 @@ use sqlx::PgPool;
 
 use self::figures::{Figures, Sample};
 use self::load::Load;
-use self::serve::Kind;
+use self::serve::{Kind, TOPIC};
 use self::server::{Server, Surroundings};
 use crate::contracts::copy_built_in;
 use crate::table::{Cell, Table};
 
-/// The topic of the bare gateway.
-const TOPIC: &str = "bare-events";
 /// The topic whose events land.
 const LANDING_TOPIC: &str = "user-events";
 /// The topic whose events do not.

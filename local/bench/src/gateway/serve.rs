@@ -24,8 +24,8 @@ use shared::process::clock::Clock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::TOPIC;
-
+/// The topic of the bare gateway.
+pub(super) const TOPIC: &str = "bare-events";
 /// The argument that makes this program a server.
 pub(crate) const SERVE: &str = "serve";
 
