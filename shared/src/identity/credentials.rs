@@ -38,6 +38,10 @@ impl Credentials {
             Ok(Self::Bearer(token.to_owned()))
         } else if scheme.eq_ignore_ascii_case(b"basic") {
             let (name, password) = basic(rest).ok_or(Denied::Missing)?;
+            // As a name, the key would be counted, stored and shown.
+            if name.starts_with(service_key::PREFIX) {
+                return Err(Denied::KeyAsName);
+            }
             // An invalid name belongs to no user, which is no secret: it is neither looked up nor counted.
             let name = UserName::parse_existing(&name).map_err(|_| Denied::WrongPassword)?;
             Ok(Self::Basic { name, password })
@@ -85,6 +89,17 @@ mod tests {
         for mistyped in ["slk_", "slk_a", &format!("{}0", key.reveal()), &key.reveal()[..52]] {
             assert!(of(&[&format!("Bearer {mistyped}")]).is_none(), "{mistyped}");
         }
+    }
+
+    #[test]
+    fn a_service_key_in_the_place_of_a_name_is_refused_before_it_is_counted() {
+        let key = ServiceKey::generate();
+        let basic = format!("Basic {}", STANDARD.encode_to_string(format!("{}:", key.reveal())));
+        let headers = HeaderMap::from_iter([(
+            AUTHORIZATION,
+            HeaderValue::from_str(&basic).unwrap_or(HeaderValue::from_static("")),
+        )]);
+        assert!(matches!(Credentials::from_headers(&headers), Err(Denied::KeyAsName)));
     }
 
     #[test]

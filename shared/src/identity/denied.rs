@@ -21,6 +21,9 @@ pub enum Denied {
     /// `401`: there is no such service key, or it has expired.
     #[error("invalid service key")]
     InvalidKey,
+    /// `401`: a service key was sent as the name of Basic credentials.
+    #[error("service key as a name")]
+    KeyAsName,
     /// `401`: there is no such user, or the password is wrong.
     #[error("wrong password")]
     WrongPassword,
@@ -69,6 +72,7 @@ impl FromDatabase for Denied {
             Self::Missing
             | Self::InvalidToken
             | Self::InvalidKey
+            | Self::KeyAsName
             | Self::WrongPassword
             | Self::Blocked { .. }
             | Self::Forbidden
@@ -112,6 +116,9 @@ impl Denied {
             Self::InvalidKey => unauthorized(
                 "The service key is mistyped, deleted or expired, or its user is deleted. `POST /keys` creates another.",
             ),
+            Self::KeyAsName => {
+                unauthorized("Send a service key as `Authorization: Bearer slk_…`, not as a user's name.")
+            }
             Self::WrongPassword => {
                 unauthorized("The user does not exist, or the password is wrong.").with("error", "Wrong password")
             }
@@ -146,6 +153,7 @@ impl Denied {
             Self::Missing
             | Self::InvalidToken
             | Self::InvalidKey
+            | Self::KeyAsName
             | Self::WrongPassword
             | Self::Blocked { .. }
             | Self::Forbidden
@@ -163,7 +171,7 @@ impl Denied {
     /// Returns the single challenge of a `401` (RFC 9110, section 11.6.1). API Gateway passes only one value.
     fn challenge(&self) -> Option<&'static str> {
         match self {
-            Self::InvalidToken | Self::InvalidKey => Some("Bearer error=\"invalid_token\""),
+            Self::InvalidToken | Self::InvalidKey | Self::KeyAsName => Some("Bearer error=\"invalid_token\""),
             Self::Missing | Self::WrongPassword => Some("Basic realm=\"sluice\", charset=\"UTF-8\""),
             Self::Blocked { .. }
             | Self::Forbidden

@@ -5,6 +5,8 @@ use icu_properties::CodePointSetData;
 use icu_properties::props::{BidiControl, DefaultIgnorableCodePoint};
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::service_key;
+
 /// A valid user name. Text that is not a valid name belongs to no user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserName {
@@ -22,6 +24,9 @@ pub enum WrongName {
     /// read it.
     #[error("must not contain control characters or any of : / ? # % \\")]
     Character,
+    /// It is or looks like a service key, which must not be stored or shown as a name.
+    #[error("must not begin with slk_, as service keys do. Send a service key as `Authorization: Bearer slk_…`")]
+    ServiceKey,
     /// It would look like another name.
     #[error("must not begin or end with white space")]
     WhiteSpace,
@@ -48,14 +53,17 @@ impl UserName {
         let shown: String = text.nfc().collect();
         let seen = || shown.chars().filter(|c| !is_invisible(*c));
         let is_blank = |c: Option<char>| c.is_some_and(char::is_whitespace);
+        let key = key(&shown);
         if seen().count() < FEWEST_CHARACTERS || shown.chars().count() > MOST_CHARACTERS {
             Err(WrongName::Length)
         } else if shown.chars().any(|c| c == ':' || is_control(c)) {
             Err(WrongName::Character)
+        } else if key.starts_with(service_key::PREFIX) {
+            Err(WrongName::ServiceKey)
         } else if is_blank(seen().next()) || is_blank(seen().next_back()) {
             Err(WrongName::WhiteSpace)
         } else {
-            Ok(Self { key: key(&shown), shown })
+            Ok(Self { key, shown })
         }
     }
 
@@ -126,6 +134,7 @@ mod tests {
         assert_eq!(refused("e\u{301}e\u{301}"), Some(WrongName::Length));
         assert_eq!(refused("a\u{200b}\u{200b}b"), Some(WrongName::Length));
         assert_eq!(refused("a:b"), Some(WrongName::Character));
+        assert_eq!(refused("SLK_abc"), Some(WrongName::ServiceKey));
         assert_eq!(refused("a\u{7f}b"), Some(WrongName::Character));
         for name in ["eve/1", "eve?1", "eve#1", "eve%1", "eve\\1"] {
             assert_eq!(refused(name), Some(WrongName::Character));

@@ -48,6 +48,7 @@ fn sentence(denied: &Denied) -> String {
         Denied::Missing
         | Denied::InvalidToken
         | Denied::InvalidKey
+        | Denied::KeyAsName
         | Denied::WrongPassword
         | Denied::OtherStream
         | Denied::UsersOnly
