@@ -75,6 +75,11 @@ async fn letters_of_a_constraint_are_grouped_and_replayed_once_it_is_dropped() {
     assert_eq!(code, 1, "{text}");
     assert!(text.starts_with(&format!("{EVENTS} dead letters match\n")) && text.contains("--yes"), "{text}");
 
+    // The cause is still there, so every replay is rejected again.
+    let (code, text) = run(&gateway.url, &["dead-letters", "replay", "--stream", "route", "--yes"]).await;
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains(&format!("{EVENTS} dead letters left")), "{text}");
+
     let drop = "alter table public.routes_table drop constraint no_fives";
     sqlx::query(drop).execute(&gateway.database.pool).await.unwrap();
     let discard = ["dead-letters", "discard", "--contains", "no such text", "--note", "n", "--yes"];
@@ -85,7 +90,7 @@ async fn letters_of_a_constraint_are_grouped_and_replayed_once_it_is_dropped() {
     let (code, text) = run(&gateway.url, &["dead-letters", "list"]).await;
     assert_eq!((code, text.as_str()), (0, "no dead letter matches\n"));
     let replayed = gateway.get("/dead-letters?status=replayed").await;
-    assert_eq!(replayed.1["items"].as_array().map(Vec::len), Some(EVENTS), "{replayed:?}");
+    assert_eq!(replayed.1["items"].as_array().map(Vec::len), Some(2 * EVENTS), "{replayed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

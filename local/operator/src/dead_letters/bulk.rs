@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::DeadLettersError;
+use super::error::DeadLettersError;
 use super::filter::FilterArgs;
 use crate::client::{Client, ClientError};
 use crate::terminal::{complain, say};
@@ -23,8 +23,10 @@ pub(super) async fn replay(
 ) -> Result<bool, DeadLettersError> {
     const PATH: [&str; 2] = ["dead-letters", "replays"];
     let filter = filter.to_json();
-    let Some(count) = confirmed(client, &PATH, &filter, "Replay", yes).await? else { return Ok(true) };
-    let mut run = client.post(&PATH, &json!({"filter": filter, "force": force})).await?;
+    let Some(Confirmed { count, filter: counted }) = confirmed(client, &PATH, &filter, "Replay", yes).await? else {
+        return Ok(true);
+    };
+    let mut run = client.post(&PATH, &json!({"filter": counted, "force": force})).await?;
     let id = run["id"].to_string();
     let progress = Progress::new(count);
     while run["status"] == "running" {
@@ -36,14 +38,64 @@ pub(super) async fn replay(
     let (replayed, skipped) = (number(&run["replayed"]), number(&run["skipped"]));
     let status = run["status"].as_str().unwrap_or("unknown");
     say(format_args!("run {id} is {status}: {replayed} replayed, {skipped} skipped"));
+    settled(client, &filter).await?;
     if skipped > 0 {
         complain("skipped letters were replayed three times, or newer data has landed: --force replays them too");
     }
     let left = count_matching(client, &PATH, &filter).await?;
     if left > 0 {
-        complain(format_args!("{left} dead letters still match"));
+        complain(format_args!("{} left: skipped, or rejected again", letters(left)));
     }
     Ok(left == 0 && status == "done")
+}
+
+/// Waits until the replays of the matching letters have landed or were rejected again, or none of them was decided for a
+/// while.
+async fn settled(client: &Client, filter: &Value) -> Result<(), DeadLettersError> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let query: Vec<(String, String)> = as_query(filter);
+    let mut after: Option<String> = None;
+    let (mut undecided, mut since) = (usize::MAX, Instant::now());
+    loop {
+        let mut parameters: Vec<(&str, &str)> =
+            query.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        parameters.extend([("status", "replayed"), ("limit", "1000")]);
+        parameters.extend(after.as_deref().map(|after| ("after", after)));
+        let page = client.get(&["dead-letters"], &parameters).await?;
+        let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_undecided =
+            |item: &&Value| matches!(item["replayed_as"]["status"].as_str(), Some("pending" | "waiting"));
+        let now = items.iter().filter(is_undecided).count();
+        if now == 0 {
+            match page["next"].as_str() {
+                Some(next) => after = Some(next.to_owned()),
+                None => return Ok(()),
+            }
+            (undecided, since) = (usize::MAX, Instant::now());
+            continue;
+        }
+        if now < undecided {
+            (undecided, since) = (now, Instant::now());
+        }
+        if since.elapsed() > PATIENCE {
+            return Err(DeadLettersError::Undecided);
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// Returns a filter's members but the status, as a query has them.
+fn as_query(filter: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| match value.as_array() {
+        Some(ids) => ids.iter().map(Value::to_string).collect::<Vec<_>>().join(","),
+        None => value.as_str().unwrap_or_default().to_owned(),
+    };
+    let members = filter.as_object().into_iter().flatten().filter(|(name, _)| *name != "status");
+    members.map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+fn letters(count: u64) -> String {
+    if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
 }
 
 /// Discards the matching letters. Returns whether none of them is left.
@@ -54,8 +106,9 @@ pub(super) async fn discard(
     yes: bool,
 ) -> Result<bool, DeadLettersError> {
     const PATH: [&str; 2] = ["dead-letters", "discard"];
-    let filter = filter.to_json();
-    let Some(count) = confirmed(client, &PATH, &filter, "Discard", yes).await? else { return Ok(true) };
+    let Some(Confirmed { count, filter }) = confirmed(client, &PATH, &filter.to_json(), "Discard", yes).await? else {
+        return Ok(true);
+    };
     let progress = Progress::new(count);
     let (mut discarded, mut left) = (0, count);
     while left > 0 {
@@ -72,26 +125,38 @@ pub(super) async fn discard(
     progress.finish();
     say(format_args!("{discarded} discarded"));
     if left > 0 {
-        complain(format_args!("{left} dead letters still match: they are being replayed, or were rejected meanwhile"));
+        complain(format_args!("{} left: being replayed, or rejected meanwhile", letters(left)));
     }
     Ok(left == 0)
 }
 
-/// Prints how many letters match, and asks for confirmation unless `yes`. Returns their number, or `None` if there are none.
+/// Letters that someone agreed to replay or discard.
+struct Confirmed {
+    count: u64,
+    filter: Value,
+}
+
+/// Prints how many letters match, and asks for confirmation unless `yes`. What is confirmed are the letters that were
+/// counted: those that come while someone thinks about it do not match. Returns `None` if there are no letters.
 async fn confirmed(
     client: &Client,
     path: &[&str],
     filter: &Value,
     verb: &'static str,
     yes: bool,
-) -> Result<Option<u64>, DeadLettersError> {
-    let count = count_matching(client, path, filter).await?;
-    say(format_args!("{count} dead letters match"));
+) -> Result<Option<Confirmed>, DeadLettersError> {
+    let mut filter = filter.clone();
+    if !yes && filter.get("until").is_none() {
+        filter["until"] = jiff::Timestamp::now().to_string().into();
+    }
+    let count = count_matching(client, path, &filter).await?;
+    let ending = if count == 1 { "matches" } else { "match" };
+    say(format_args!("{} {ending}", letters(count)));
     if count == 0 {
         return Ok(None);
     }
     if yes {
-        return Ok(Some(count));
+        return Ok(Some(Confirmed { count, filter }));
     }
     if !std::io::stdin().is_terminal() {
         return Err(DeadLettersError::Unconfirmed);
@@ -102,7 +167,8 @@ async fn confirmed(
         std::io::stdin().read_line(&mut line).map(|_bytes| line)
     });
     let line = asking.await.ok().and_then(Result::ok).unwrap_or_default();
-    if matches!(line.trim(), "y" | "Y" | "yes") { Ok(Some(count)) } else { Err(DeadLettersError::Declined) }
+    let agrees = matches!(line.trim(), "y" | "Y" | "yes");
+    if agrees { Ok(Some(Confirmed { count, filter })) } else { Err(DeadLettersError::Declined) }
 }
 
 async fn count_matching(client: &Client, path: &[&str], filter: &Value) -> Result<u64, ClientError> {

@@ -6,7 +6,7 @@ use super::filter::FilterArgs;
 use crate::client::{Client, ClientError};
 use crate::terminal::{complain, say};
 
-/// Prints the matching letters, newest first.
+/// Prints the matching letters, oldest first.
 pub(super) async fn list(client: &Client, filter: &FilterArgs, limit: usize) -> Result<(), ClientError> {
     let header = format!("{:>8}  {:20}  {:28}  {:20}  reason", "id", "event of", "place", "error code");
     pages(client, &["dead-letters"], filter, limit, &header, letter).await

@@ -3,8 +3,10 @@
 //! - `filter`: which letters are meant
 //! - `listing`: `list` and `groups`
 //! - `bulk`: `replay` and `discard`
+//! - `error`: why a subcommand did not do what it was asked for
 
 mod bulk;
+mod error;
 mod filter;
 mod listing;
 
@@ -12,8 +14,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use self::error::DeadLettersError;
 use self::filter::FilterArgs;
-use crate::client::{Client, ClientError, GatewayArgs};
+use crate::client::{Client, GatewayArgs};
 use crate::terminal::complain;
 
 /// Lists, groups, replays and discards dead letters. Needs an admin.
@@ -25,7 +28,7 @@ pub struct DeadLetters {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Lists the letters that match, newest first.
+    /// Lists the letters that match, oldest first.
     List {
         #[command(flatten)]
         filter: FilterArgs,
@@ -45,9 +48,9 @@ enum Action {
         #[command(flatten)]
         gateway: GatewayArgs,
     },
-    /// Sends the events of the open letters that match to their topics again.
+    /// Sends the events of the open letters that match to their topics again, and waits until they have landed.
     ///
-    /// Exits with status 1 if any of them is left.
+    /// Exits with status 1 if any of them is left, also because it was rejected again.
     Replay {
         #[command(flatten)]
         filter: FilterArgs,
@@ -75,17 +78,6 @@ enum Action {
         #[command(flatten)]
         gateway: GatewayArgs,
     },
-}
-
-/// Why nothing was done.
-#[derive(Debug, thiserror::Error)]
-enum DeadLettersError {
-    #[error("nothing was changed: there is no terminal to confirm on, so give --yes")]
-    Unconfirmed,
-    #[error("nothing was changed")]
-    Declined,
-    #[error(transparent)]
-    Client(#[from] ClientError),
 }
 
 /// Runs the subcommand.
