@@ -118,6 +118,22 @@ impl Identity {
         Ok(self.bearer(token).await?.caller())
     }
 
+    /// Issues another token for the user of a valid one, if half of its time has passed. Returns it with the seconds that it
+    /// is valid for.
+    ///
+    /// # Errors
+    /// As for [`Identity::with_token`].
+    pub async fn renew_token(&self, token: &str) -> Result<Option<(String, i64)>, Denied> {
+        let account = self.bearer(token).await?;
+        let (tokens, clock) = (&self.0.tokens, &self.0.clock);
+        let claims = tokens.read(token, clock).ok_or(Denied::InvalidToken)?;
+        if !tokens.is_half_over(&claims, clock) {
+            return Ok(None);
+        }
+        let token = tokens.give(&account, clock).map_err(Denied::Token)?;
+        Ok(Some((token, tokens.valid_for_seconds())))
+    }
+
     /// Returns the user of this name, as the caller of a request.
     ///
     /// # Errors

@@ -104,6 +104,11 @@ impl Tokens {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signs)
     }
 
+    /// Returns whether half of a valid token's time has passed.
+    pub(super) fn is_half_over(&self, claims: &Claims, clock: &Clock) -> bool {
+        claims.exp - clock.now_ms() / 1_000 < self.valid_for_seconds / 2
+    }
+
     /// Returns a token's claims, if one of the keys signed it and it is still valid.
     pub(super) fn read(&self, token: &str, clock: &Clock) -> Option<Claims> {
         let read = |key| jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok();

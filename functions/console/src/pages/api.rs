@@ -18,6 +18,9 @@ use tower::ServiceExt as _;
 /// The maximum size of a response in bytes. Lambda's own limit is 6 MiB.
 const MOST_BYTES: usize = 8 * 1_024 * 1_024;
 
+/// The maximum length of a path with its query. The type of an address has room for 65,534 bytes.
+const MOST_PATH_BYTES: usize = 65_000;
+
 /// The JSON routes, for one signed-in user and one request.
 #[derive(Debug, Clone)]
 pub(super) struct Api {
@@ -106,6 +109,9 @@ impl Api {
     ) -> Result<T, Refusal> {
         let origin = self.extensions.get::<Origin>().cloned().unwrap_or_default();
         let internal = || Refusal::new(&Problem::internal(), &origin.request_id);
+        if path.len() > MOST_PATH_BYTES {
+            return Err(Problem::malformed("A value in the address or in the form is too long.").into());
+        }
         let mut request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, "application/json");
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -2,6 +2,7 @@
 
 use axum::Extension;
 use axum::http::Uri;
+use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
@@ -35,13 +36,23 @@ fn filter(uri: &Uri) -> Result<LetterFilter, Refusal> {
     Ok(filter)
 }
 
+/// Returns the filter without letters that come after now, so that what was counted is what is replayed or discarded. The
+/// database stamps letters, so its time counts and not the clock that tests set.
+fn until_now(filter: &LetterFilter) -> LetterFilter {
+    let now = Timestamp::now();
+    let ends_before =
+        filter.get("until").and_then(|until| until.parse::<Timestamp>().ok()).is_some_and(|end| end <= now);
+    if ends_before { filter.clone() } else { filter.with("until", &now.to_string()) }
+}
+
 /// Asks whether to replay.
 pub(super) async fn ask_replay(Extension(api): Extension<Api>, uri: Uri) -> Result<Page, Refusal> {
     let filter = filter(&uri)?;
-    let body = json!({"filter": filter.body(), "dry_run": true});
+    let counted_filter = until_now(&filter);
+    let body = json!({"filter": counted_filter.body(), "dry_run": true});
     let Count { count, .. } = api.post("/dead-letters/replays", &body).await?;
     let form = html! {
-        form method="post" action=(filter.path(REPLAY)) {
+        form method="post" action=(counted_filter.path(REPLAY)) {
             label.check {
                 input type="checkbox" name="force" value="true";
                 span { "Also those that were replayed three times already, or whose key has later events. "
@@ -68,15 +79,16 @@ pub(super) async fn replay(Extension(api): Extension<Api>, uri: Uri, form: Form)
 /// Asks whether to discard.
 pub(super) async fn ask_discard(Extension(api): Extension<Api>, uri: Uri) -> Result<Page, Refusal> {
     let filter = filter(&uri)?;
-    let body = json!({"filter": filter.body(), "dry_run": true});
+    let counted_filter = until_now(&filter);
+    let body = json!({"filter": counted_filter.body(), "dry_run": true});
     let Count { count, .. } = api.post("/dead-letters/discard", &body).await?;
-    Ok(discard_page(&filter, count, None))
+    Ok(discard_page(&filter, &counted_filter, count, None))
 }
 
-fn discard_page(filter: &LetterFilter, count: i64, refusal: Option<&Refusal>) -> Page {
+fn discard_page(filter: &LetterFilter, counted_filter: &LetterFilter, count: i64, refusal: Option<&Refusal>) -> Page {
     let form = html! {
         @if let Some(refusal) = refusal { (Notice::failed(refusal.detail()).show()) }
-        form method="post" action=(filter.path(DISCARD)) {
+        form method="post" action=(counted_filter.path(DISCARD)) {
             label { "Why"
                 textarea name="note" rows="3" maxlength="1000" required placeholder="For those who look at these letters later" {}
             }
@@ -113,7 +125,7 @@ pub(super) async fn discard(
         Err(refusal) if refusal.status.is_client_error() => {
             let dry = json!({"filter": filter.body(), "dry_run": true});
             let Count { count, .. } = api.post("/dead-letters/discard", &dry).await?;
-            Ok(Err(discard_page(&filter, count, Some(&refusal)).refused(&refusal)))
+            Ok(Err(discard_page(&filter, &filter, count, Some(&refusal)).refused(&refusal)))
         }
         Err(refusal) => Err(refusal),
     }

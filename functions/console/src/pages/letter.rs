@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::http::fields::NoQuery;
+use shared::http::problem::Problem;
 
 use super::api::{Api, Refusal};
 use super::event_place::{Receipt, follow_path, place};
@@ -50,7 +51,8 @@ pub(super) struct Letter {
 impl Letter {
     /// Looks a letter up.
     pub(super) async fn find(api: &Api, id: &str) -> Result<Self, Refusal> {
-        api.get(&format!("/dead-letters/{}", encoded(id))).await
+        let id: i64 = id.parse().map_err(|_| Problem::not_found("There is no such dead letter."))?;
+        api.get(&format!("/dead-letters/{id}")).await
     }
 
     /// Returns the event for a form; none if it is too long or no text.

@@ -12,7 +12,7 @@ use shared::http::problem::Problem;
 
 use super::api::{Api, List, Refusal};
 use super::layout::{Notice, Page, Section, SeeOther};
-use super::query::{encoded, with_query};
+use super::query::with_query;
 use super::state::Pages;
 use super::wording::{counted, exact_time, number, status, time};
 
@@ -37,6 +37,17 @@ struct Run {
 impl Run {
     fn is_running(&self) -> bool {
         self.status == "running"
+    }
+
+    /// Returns the list of the letters that match now, those that were rejected since included.
+    fn letters_path(&self) -> String {
+        let text = |value: &Value| match value.as_array() {
+            Some(ids) => ids.iter().map(Value::to_string).collect::<Vec<_>>().join(","),
+            None => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        };
+        let members = self.filter.as_object().into_iter().flatten().filter(|(name, _)| *name != "until");
+        let parameters: Vec<(&str, String)> = members.map(|(name, value)| (name.as_str(), text(value))).collect();
+        with_query("/console/dead-letters", parameters.iter().map(|(name, value)| (*name, value.as_str())))
     }
 
     /// Says what was asked for.
@@ -110,7 +121,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
     _: NoQuery,
 ) -> Result<Page, Refusal> {
-    let run: Run = api.get(&format!("/dead-letters/replays/{}", encoded(&id))).await?;
+    let run: Run = api.get(&format!("/dead-letters/replays/{}", run_id(&id)?)).await?;
     let now_ms = pages.clock.now_ms();
     let content = html! {
         nav.crumbs aria-label="Path" {
@@ -136,6 +147,10 @@ pub(super) async fn show(
     Ok(Page { reload_seconds, ..Page::new(Section::DeadLetters, format!("Run {}", run.id), content) })
 }
 
+fn run_id(text: &str) -> Result<i64, Refusal> {
+    text.parse().map_err(|_| Problem::not_found("There is no such run.").into())
+}
+
 fn progress(run: &Run) -> Markup {
     let settled = run.replayed + run.skipped;
     html! {
@@ -152,7 +167,8 @@ fn progress(run: &Run) -> Markup {
         }
         @if let Some(at) = run.finished_at {
             p.soft { "Ended at " time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M:%S UTC")) } ". "
-                a href="/console/dead-letters" { "See what is still open" } }
+                "A letter whose cause is not fixed is rejected again, as a new letter. "
+                a href=(run.letters_path()) { "See which letters match now" } }
         }
     }
 }
@@ -167,9 +183,12 @@ fn cancel_form(run: &Run) -> Markup {
 
 /// Cancels a run.
 pub(super) async fn cancel(Extension(api): Extension<Api>, Path(id): Path<String>) -> Result<SeeOther, Refusal> {
-    let run: Run = api.post(&format!("/dead-letters/replays/{}/cancel", encoded(&id)), &json!(null)).await?;
+    let run: Run = api.post(&format!("/dead-letters/replays/{}/cancel", run_id(&id)?), &json!(null)).await?;
     let notice = match run.status.as_str() {
-        "cancelled" => Notice::done(format!("Cancelled after {}.", counted(run.replayed, "letter"))),
+        "cancelled" => Notice::done(format!(
+            "Cancelled after {}. The step in progress still replays its letters.",
+            counted(run.replayed, "letter")
+        )),
         _ => Notice::failed("The run had ended already."),
     };
     Ok(SeeOther::new(format!("{PATH}/{}", run.id), notice))

@@ -1,5 +1,5 @@
 //! Signing in: a form, and a cookie with a token like those of `POST /login`. Whatever ends a token ends the session: its
-//! time, a changed password, a deleted user.
+//! time, a changed password, a deleted user. While someone uses the pages, the token is renewed.
 
 use std::net::IpAddr;
 
@@ -53,7 +53,19 @@ pub(super) async fn signed_in(State(pages): State<Pages>, mut request: Request, 
     request.extensions_mut().insert(api);
     request.extensions_mut().insert(caller);
     let response = next.run(request).await;
-    rendered(response, &name, &headers)
+    let mut response = rendered(response, &name, &headers);
+    if is_someones(&headers)
+        && let Ok(Some((token, seconds))) = pages.identity.renew_token(&token).await
+    {
+        set_cookie(&mut response, &headers, session_name(&headers), &token, seconds);
+    }
+    response
+}
+
+/// Returns whether a person made the request. A page that is left open keeps asking for its parts, which must not keep its
+/// session alive.
+fn is_someones(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate")
 }
 
 /// Renders what a handler returned.

@@ -11,10 +11,27 @@
     if (fresh && !isInUse(part) && fresh.innerHTML !== part.innerHTML) part.replaceChildren(...fresh.childNodes);
   }
 
+  // Says that what the page shows is old, or takes that back.
+  const stale = document.createElement("p");
+  stale.className = "notice bad";
+  stale.setAttribute("role", "alert");
+  let updated = new Date();
+
+  function note(isFresh) {
+    if (isFresh) {
+      updated = new Date();
+      stale.remove();
+    } else if (!stale.isConnected) {
+      stale.textContent = `Not updated since ${updated.toLocaleTimeString()}: the server does not answer.`;
+      document.querySelector("main")?.prepend(stale);
+    }
+  }
+
   async function refresh() {
     const response = await fetch(location.href, { credentials: "same-origin" });
     // The session has ended: the page leads to the form to sign in.
     if (response.redirected) return location.reload();
+    note(response.ok);
     if (!response.ok) return;
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     for (const part of parts()) replace(part, fresh.getElementById(part.id));
@@ -25,7 +42,8 @@
       try {
         await refresh();
       } catch {
-        // The server did not answer. The next request may succeed.
+        // The next request may succeed.
+        note(false);
       }
     }
     wait();

@@ -1,5 +1,6 @@
 //! The pages, as a browser without scripts uses them: it follows links and redirects, and submits forms.
 
+mod addresses;
 mod browser;
 mod follow;
 mod headers;

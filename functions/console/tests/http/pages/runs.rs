@@ -18,6 +18,8 @@ async fn all_that_match_are_replayed_after_an_exact_count_and_the_progress_is_sh
     let page = browser.open("/console/dead-letters?stream=route").await;
     let page = browser.open(&page.link("Replay all 12 letters…")).await;
     page.shows("<b class=\"number\">12</b> open letters match");
+    // It came after the count, so nobody agreed to replay it.
+    function.reject("routes", 0, 99, b"{}", &json!([])).await;
     assert_eq!(function.records("routes").await.len(), 0, "asking replays nothing");
     let page = browser.submit(&page, "Replay 12 letters", &[]).await;
     assert_eq!(page.path, "/console/dead-letters/replays/1");
@@ -29,11 +31,12 @@ async fn all_that_match_are_replayed_after_an_exact_count_and_the_progress_is_sh
     page.shows("aria-live=\"polite\"");
     page.lacks("data-refresh");
     page.lacks("Cancel the run");
+    assert_eq!(page.link("See which letters match now"), "/console/dead-letters?stream=route");
     assert_eq!(function.records("routes").await.len(), 12);
     let history = browser.open("/console/dead-letters/replays").await;
     history.shows("12 of 12");
     history.shows("stream <b>route</b>");
-    browser.open("/console/dead-letters").await.shows("Replay all 1 letter…");
+    browser.open("/console/dead-letters").await.shows("Replay all 2 letters…");
     function.end().await;
 }
 
