@@ -70,7 +70,7 @@ fn text(
     format!(
         "\
 The console: {address}/console
-Sign in as {name} with the password {password}
+Log in as {name} with the password {password}
 Sluice is ready at {address}
 DATABASE_URL={database_url}
 KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}
