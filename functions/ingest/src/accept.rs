@@ -26,7 +26,7 @@ use crate::prefer::Prefer;
 use crate::receipt::Receipt;
 use crate::wait::{BatchStatus, wait};
 
-/// Who posts events, by when the request must be answered, and what its headers ask for.
+/// The sender of events, the deadline of the request, and what its headers ask for.
 #[derive(Debug)]
 pub(crate) struct AcceptOptions<'c> {
     user: &'c str,

@@ -117,7 +117,7 @@ impl Api {
             request = request.header(*name, *value);
         }
         let mut request = request.body(body).map_err(|error| {
-            tracing::error!(%error, "a page made a request that is none");
+            tracing::error!(%error, "a page built a malformed request");
             internal()
         })?;
         *request.extensions_mut() = self.extensions.clone();

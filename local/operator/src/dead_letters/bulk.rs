@@ -22,8 +22,8 @@ pub(super) async fn replay(
     yes: bool,
 ) -> Result<bool, DeadLettersError> {
     const PATH: [&str; 2] = ["dead-letters", "replays"];
-    let filter = filter.to_json();
-    let Some(Confirmed { count, filter: counted }) = confirmed(client, &PATH, &filter, "Replay", yes).await? else {
+    let asked = filter.to_json();
+    let Some(Confirmed { count, filter: counted }) = confirmed(client, &PATH, &asked, "Replay", yes).await? else {
         return Ok(true);
     };
     let mut run = client.post(&PATH, &json!({"filter": counted, "force": force})).await?;
@@ -38,11 +38,11 @@ pub(super) async fn replay(
     let (replayed, skipped) = (number(&run["replayed"]), number(&run["skipped"]));
     let status = run["status"].as_str().unwrap_or("unknown");
     say(format_args!("run {id} is {status}: {replayed} replayed, {skipped} skipped"));
-    settled(client, &filter).await?;
+    settled(client, filter).await?;
     if skipped > 0 {
         complain("skipped letters were replayed three times, or newer data has landed: --force replays them too");
     }
-    let left = count_matching(client, &PATH, &filter).await?;
+    let left = count_matching(client, &PATH, &asked).await?;
     if left > 0 {
         complain(format_args!("{} left: skipped, or rejected again", letters(left)));
     }
@@ -51,14 +51,15 @@ pub(super) async fn replay(
 
 /// Waits until the replays of the matching letters have landed or were rejected again, or none of them was decided for a
 /// while.
-async fn settled(client: &Client, filter: &Value) -> Result<(), DeadLettersError> {
+async fn settled(client: &Client, filter: &FilterArgs) -> Result<(), DeadLettersError> {
     const PATIENCE: Duration = Duration::from_secs(60);
-    let query: Vec<(String, String)> = as_query(filter);
+    // They matched as open letters; now they are replayed ones.
+    let query = filter.to_query().into_iter().filter(|(name, _)| *name != "status");
+    let query: Vec<(&str, String)> = query.collect();
     let mut after: Option<String> = None;
     let (mut undecided, mut since) = (usize::MAX, Instant::now());
     loop {
-        let mut parameters: Vec<(&str, &str)> =
-            query.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let mut parameters: Vec<(&str, &str)> = query.iter().map(|(name, text)| (*name, text.as_str())).collect();
         parameters.extend([("status", "replayed"), ("limit", "1000")]);
         parameters.extend(after.as_deref().map(|after| ("after", after)));
         let page = client.get(&["dead-letters"], &parameters).await?;
@@ -82,16 +83,6 @@ async fn settled(client: &Client, filter: &Value) -> Result<(), DeadLettersError
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
-}
-
-/// Returns a filter's members but the status, as a query has them.
-fn as_query(filter: &Value) -> Vec<(String, String)> {
-    let text = |value: &Value| match value.as_array() {
-        Some(ids) => ids.iter().map(Value::to_string).collect::<Vec<_>>().join(","),
-        None => value.as_str().unwrap_or_default().to_owned(),
-    };
-    let members = filter.as_object().into_iter().flatten().filter(|(name, _)| *name != "status");
-    members.map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
 fn letters(count: u64) -> String {
