@@ -9,7 +9,7 @@ use super::chart::{Bin, Hour};
 use super::letter_filter::LetterFilter;
 use super::wording::{duration, number, time};
 
-/// The charts' names for screen readers and eyes.
+/// What a bin counts: the CSS class of its rectangles, and the word in the legend.
 const LEGEND: [(&str, &str); 3] = [("written", "written"), ("waiting", "began to wait"), ("rejected", "rejected")];
 
 /// A stream's activity.
@@ -87,7 +87,7 @@ impl StreamActivity {
                 div { dt { "Open dead letters" } dd {
                     @if self.open_dead_letters > 0 { a href=(self.letters_path()) { (number(self.open_dead_letters)) } } @else { "0" }
                 } }
-                @if let Some(since) = self.oldest_waiting_at { div { dt { "Waits since" } dd { (time(since, now_ms)) } } }
+                @if let Some(since) = self.oldest_waiting_at { div { dt { "Waiting since" } dd { (time(since, now_ms)) } } }
             }
         }
     }

@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 /// The maximum size of a response in bytes. Lambda's own limit is 6 MiB.
 const MOST_BYTES: usize = 8 * 1_024 * 1_024;
 
-/// The maximum length of a path with its query. The type of an address has room for 65,534 bytes.
+/// The maximum length of a path with its query. [`axum::http::Uri`] holds at most 65,534.
 const MOST_PATH_BYTES: usize = 65_000;
 
 /// The JSON routes, for one signed-in user and one request.
@@ -35,14 +35,14 @@ pub(super) struct List<T> {
     pub(super) next: Option<String>,
 }
 
-/// A problem that a route answered.
+/// The problem with which a route refused a request.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     /// The HTTP status.
     pub(super) status: StatusCode,
-    /// The type's code, for the log.
+    /// The problem type's code, for the log.
     pub(super) code: &'static str,
-    /// The problem, as callers get it.
+    /// The problem, in the JSON that callers of the route get.
     pub(super) body: Value,
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn show(
         @if entries.items.is_empty() {
             div.empty {
                 h2 { "Nothing yet" }
-                p { "Replays, discards, lifted blocks, and users and keys that are created or deleted appear here." }
+                p { "Replays, discards, lifted blocks, and created or deleted users and keys appear here." }
             }
         } @else {
             section.card {

@@ -36,8 +36,8 @@ fn filter(uri: &Uri) -> Result<LetterFilter, Refusal> {
     Ok(filter)
 }
 
-/// Returns the filter without letters that come after now, so that what was counted is what is replayed or discarded. The
-/// database stamps letters, so its time counts and not the clock that tests set.
+/// Limits the filter to letters that exist now, so that exactly the letters that were counted are replayed or discarded.
+/// The database stamps letters with the real time, so this does not use the clock that tests can set.
 fn until_now(filter: &LetterFilter) -> LetterFilter {
     let now = Timestamp::now();
     let ends_before =
@@ -55,7 +55,7 @@ pub(super) async fn ask_replay(Extension(api): Extension<Api>, uri: Uri) -> Resu
         form method="post" action=(counted_filter.path(REPLAY)) {
             label.check {
                 input type="checkbox" name="force" value="true";
-                span { "Also those that were replayed three times already, or whose key has later events. "
+                span { "Also replay letters that were already replayed three times, or whose key has later events. "
                     "An older event may then replace a newer row." }
             }
             div.actions {
@@ -73,7 +73,7 @@ pub(super) async fn replay(Extension(api): Extension<Api>, uri: Uri, form: Form)
     let body = json!({"filter": filter(&uri)?.body(), "force": form.get("force") == "true"});
     let Created { id, count } = api.post("/dead-letters/replays", &body).await?;
     let path = format!("{LETTERS}/replays/{id}");
-    Ok(SeeOther::new(path, Notice::done(format!("The run has begun with {}.", counted(count, "letter")))))
+    Ok(SeeOther::new(path, Notice::done(format!("The run has started with {}.", counted(count, "letter")))))
 }
 
 /// Asks whether to discard.

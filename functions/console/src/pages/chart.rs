@@ -8,7 +8,7 @@ use super::wording::{duration, number};
 
 /// How many minutes a chart shows.
 pub(super) const MINUTES: usize = 60;
-/// A minute's width, and the height of a chart, in its own units.
+/// The width of a minute and the height of a chart, in units of its `viewBox`.
 const MINUTE: usize = 10;
 const HEIGHT: i64 = 100;
 
@@ -18,7 +18,7 @@ pub(super) struct Bin {
     pub(super) written: i64,
     pub(super) waiting: i64,
     pub(super) rejected: i64,
-    /// The longest time from a record's timestamp to its landing; none if none landed.
+    /// The longest time from a record's timestamp to its landing. `None` if no record landed.
     pub(super) lag_ms: Option<i64>,
 }
 
@@ -153,7 +153,8 @@ fn view_box() -> String {
     format!("0 0 {} {HEIGHT}", MINUTES * MINUTE)
 }
 
-/// Returns the rectangles of a bin from the bottom up, each with its top and its height. What is there is visible.
+/// Returns the rectangles of a bin from the bottom up, each with its top and its height. A count above zero
+/// is always high enough to be seen.
 fn stacked(bin: Bin, most: i64) -> Vec<(&'static str, i64, i64)> {
     const SMALLEST: i64 = 3;
     let mut bottom = HEIGHT;

@@ -20,7 +20,7 @@ use super::state::Pages;
 use super::wording::{exact_time, status};
 
 const PATH: &str = "/console/follow";
-/// By what an event is found, as the JSON route names it, and as people read it.
+/// What an event can be found by: the parameter of the JSON route, and its label.
 const WAYS: [(&str, &str); 3] = [("key", "Record key"), ("id", "Event id"), ("idempotency_key", "Idempotency key")];
 
 #[derive(Debug, Deserialize)]
@@ -80,7 +80,7 @@ impl Question {
         })
     }
 
-    /// Returns the path of the JSON route that answers; none if nothing was asked.
+    /// Returns the path of the JSON route that answers. `None` if the form is empty.
     fn api_path(&self) -> Option<String> {
         if !self.receipt.is_empty() {
             // People paste the whole `href`.
@@ -99,7 +99,7 @@ impl Question {
         (!self.value.is_empty()).then(|| with_query("/follow", given.map(|(name, value)| (name, value.as_str()))))
     }
 
-    /// Returns the path of the page that reads on.
+    /// Returns the path of the page that continues the search at `next`.
     fn next_path(&self, next: &str) -> String {
         let parameters = [
             ("stream", self.stream.as_str()),
@@ -132,7 +132,7 @@ pub(super) async fn show(
             None => div.empty {
                 h2 { "What happened to an event?" }
                 p { "Paste its receipt, such as " code { "routes/2/17" } ", or look for it by key or id. "
-                    "Kafka is read from the given time on, by default the last hour, at most 24 hours at once." }
+                    "Without a time, the last hour is searched. One search covers at most 24 hours." }
             },
             Some(Err(refusal)) => (Notice::failed(refusal.detail()).show()),
             Some(Ok(events)) => (results(&question, events, now_ms)),
@@ -190,14 +190,14 @@ fn results(question: &Question, events: &List<Event>, now_ms: i64) -> Markup {
             div.empty {
                 h2 { "Nothing found" }
                 @if events.next.is_some() {
-                    p { "Nothing was found so far, but there is more to read." }
+                    p { "Nothing was found so far, but there is more to search." }
                 } @else {
                     p { "Kafka has no such event in this time. Check the stream, or look further back." }
                 }
             }
         }
         @if let Some(next) = &events.next {
-            p.more { a.button href=(question.next_path(next)) { "Read on" } }
+            p.more { a.button href=(question.next_path(next)) { "Search on" } }
         }
     }
 }

@@ -8,7 +8,8 @@ use shared::http::problem::Problem;
 
 use super::api::Refusal;
 
-/// The maximum size of a form in bytes: an event of the maximum size, whose characters may take three each.
+/// The maximum size of a form in bytes: an event of the maximum size, in which percent-encoding can
+/// triple every byte.
 const MOST_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// A posted form.

@@ -107,7 +107,7 @@ impl Page {
         Self { status: refusal.status, code: Some(refusal.code), ..self }
     }
 
-    /// Renders the page for a signed-in user. `user` is none on the page that asks for name and password.
+    /// Renders the page for a signed-in user. `user` is `None` on the page that asks for name and password.
     pub(super) fn respond(&self, user: Option<&str>, notice: Option<&Notice>) -> Response {
         let mut response = (self.status, self.document(user, notice).into_string()).into_response();
         let headers = response.headers_mut();
@@ -115,7 +115,7 @@ impl Page {
             (CONTENT_TYPE, "text/html; charset=utf-8"),
             (CONTENT_SECURITY_POLICY, POLICY),
             (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            // Without any, a browser would send `Origin: null` with forms.
+            // With `no-referrer`, a browser would send `Origin: null` with forms.
             (REFERRER_POLICY, "same-origin"),
             (CACHE_CONTROL, "no-store"),
         ] {

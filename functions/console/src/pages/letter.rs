@@ -55,7 +55,7 @@ impl Letter {
         api.get(&format!("/dead-letters/{id}")).await
     }
 
-    /// Returns the event for a form; none if it is too long or no text.
+    /// Returns the event for a form. `None` if it is too long or is not text.
     fn editable(&self) -> Option<String> {
         let raw = self.payload.as_ref().map(|payload| payload.get()).filter(|raw| raw.len() <= SHOWN_BYTES)?;
         Some(serde_json::from_str::<String>(raw).unwrap_or_else(|_| indented_text(raw)))
@@ -146,7 +146,7 @@ fn facts(letter: &Letter, now_ms: i64) -> Markup {
     }
 }
 
-/// A header's text. Bytes that are no text are shown as a list.
+/// A header's text. Bytes that are not text are shown as a list.
 fn header_value(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -164,7 +164,7 @@ fn actions(letter: &Letter, attempt: &Attempt<'_>) -> Markup {
             div.choices {
                 form method="post" action=(path) {
                     h3 { "Replay" }
-                    p.soft { "Once the cause is removed, send the event to its topic again." }
+                    p.soft { "Send the event to its topic again, once the cause is removed." }
                     label.check {
                         input type="checkbox" name="force" value="true" checked[is_overtaken];
                         span { "Even if later events of its key were applied" }
@@ -180,7 +180,7 @@ fn actions(letter: &Letter, attempt: &Attempt<'_>) -> Markup {
             @if let Some(event) = attempt.event.map(str::to_owned).or_else(|| letter.editable()) {
                 details open[attempt.event.is_some()] {
                     summary { "Edit and replay" }
-                    p.soft { "The edited event is checked like any other and sent in this one's place. This one is kept." }
+                    p.soft { "The edited event is checked like any other, and sent instead of this one, which is kept." }
                     @if let Some(refusal) = attempt.refusal.filter(|_| attempt.event.is_some()) { (problem(refusal)) }
                     form method="post" action=(path) {
                         label { "Event" textarea.mono name="event" rows="14" spellcheck="false" required { "\n" (event) } }
@@ -192,7 +192,7 @@ fn actions(letter: &Letter, attempt: &Attempt<'_>) -> Markup {
                     }
                 }
             } @else {
-                p.soft { "The event is too long or no text, so it cannot be edited here. Its JSON route can replace it." }
+                p.soft { "The event is too long or is not text, so it cannot be edited here. Use the JSON route to replace it." }
             }
         }
     }

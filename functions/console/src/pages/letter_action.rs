@@ -45,7 +45,7 @@ pub(super) async fn act(
     };
     match done {
         Ok(notice) => Ok(SeeOther::new(letter_path(letter.id), notice).into_response()),
-        // The page again, with what was entered.
+        // Shows the page again, with what was entered.
         Err(refusal) if refusal.status.is_client_error() => {
             let attempt = Attempt { refusal: Some(&refusal), event: is_edit.then_some(event.as_str()) };
             Ok(page(&letter, &attempt, pages.clock.now_ms()).refused(&refusal).into_response())
@@ -58,7 +58,7 @@ async fn replay(api: &Api, id: i64, form: &Form, event: Option<&str>) -> Result<
     let force = if form.get("force") == "true" { "?force=true" } else { "" };
     let path = format!("/dead-letters/{id}/replay{force}");
     let body = match event {
-        // As it was written: the route checks it like any other event.
+        // The event goes to the route as it was typed. The route checks it like any other event.
         Some(event) => Body::from(format!("{{\"event\": {}}}", event_of(event)?.get())),
         None => Body::empty(),
     };

@@ -70,8 +70,8 @@ impl LetterFilter {
         super::query::with_query(path, own.chain(further.iter().copied()))
     }
 
-    /// Returns the filter as the bodies of the JSON routes have it. Ids that are no numbers are left to the route to
-    /// reject.
+    /// Returns the filter as the bodies of the JSON routes have it. Ids that are not numbers are passed on for the
+    /// route to reject.
     pub(super) fn body(&self) -> Value {
         let member = |(name, value): &(&'static str, String)| {
             let value = match *name {

@@ -85,7 +85,7 @@ fn nothing(filter: &LetterFilter) -> Markup {
         div.empty {
             @if filter.is_everything() && filter.is_open() {
                 h2 { "No open dead letters" }
-                p { "Every event that was accepted has been written, waits for its parent, or is on its way." }
+                p { "Every accepted event has been written, is waiting for its parent, or is on its way." }
                 p { "To look for one event, " a href="/console/follow" { "follow it" } "." }
             } @else {
                 h2 { "Nothing matches" }

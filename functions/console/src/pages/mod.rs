@@ -1,12 +1,12 @@
-//! The console's pages: what the JSON routes show and do, for people. They work without scripts: views are GET requests, and
+//! The console's pages, through which people use the JSON routes. They work without scripts: views are GET requests, and
 //! actions are forms that lead to a page which shows the result.
 //!
 //! A handler calls the JSON routes (`api`) and returns a [`layout::Page`], a [`layout::SeeOther`] or an [`api::Refusal`];
 //! `session`, which lets only admins through, renders it.
 //!
-//! - `overview`, `stream`: all streams, one stream; both use `activity`
-//! - `letters`, `letter`, `letter_action`, `bulk`, `runs`: dead letters, one, what to do with it or with all that match,
-//!   and runs of replays
+//! - `overview`, `stream`: all streams, and one stream; both use `activity`
+//! - `letters`, `letter`: dead letters, and one of them
+//! - `letter_action`, `bulk`, `runs`: what to do with one letter or with all that match a filter, and runs of replays
 //! - `follow`, `users`, `audit`: the other sections
 //! - `sign_in`: the form to sign in
 //!
@@ -49,7 +49,7 @@ use shared::identity::Identity;
 use self::api::Refusal;
 use self::state::Pages;
 
-/// Builds the pages. `api` are the JSON routes that they show; the pages add the caller to each request.
+/// Builds the pages. `api` has the JSON routes that they call; the pages add the caller to each request.
 pub(crate) fn routes(api: Router, ingest: &Ingest, identity: Identity) -> Router {
     let streams = ingest.registry.contracts().map(|contract| contract.stream.clone()).collect();
     let pages = Pages { api, identity, pool: ingest.pool.clone(), clock: ingest.clock.clone(), streams };

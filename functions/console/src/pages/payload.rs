@@ -1,4 +1,5 @@
-//! Shows events: indented, cut, with the wrong value marked. Numbers and strings appear as they were sent.
+//! Shows events: indented, cut if they are too long, with the wrong value marked. Numbers and strings appear as they were
+//! sent.
 
 use maud::{Markup, html};
 use serde_json::value::RawValue;
@@ -16,12 +17,12 @@ struct Line {
     /// The member's name with its quotes, if the line begins a member.
     name: Option<String>,
     text: String,
-    /// The pointer to the value that begins here; none for a closing bracket.
+    /// The pointer to the value that begins here. `None` for a closing bracket.
     pointer: Option<String>,
 }
 
-/// Shows JSON. A value that a route has as a string, because it is not JSON, is shown as that text. The value at
-/// `wrong`, a JSON pointer, is marked; if it is missing, what should contain it.
+/// Shows an event as the JSON routes return it: as JSON, or, if it is not JSON, as a string, whose text is shown. The value
+/// at the JSON pointer `wrong` is marked, or, if there is no such value, the one that should contain it.
 pub(super) fn payload(json: &RawValue, wrong: Option<&str>) -> Markup {
     let raw = json.get();
     if let Ok(text) = serde_json::from_str::<String>(raw) {
@@ -43,7 +44,7 @@ pub(super) fn indented_text(json: &str) -> String {
     lines.iter().map(text).collect::<Vec<_>>().join("\n")
 }
 
-/// Shows text, cut between characters.
+/// Shows text. Text that is too long is cut, at the end of a character.
 pub(super) fn plain(text: &str) -> Markup {
     let shown = &text[..text.floor_char_boundary(SHOWN_BYTES)];
     html! {
@@ -92,7 +93,7 @@ enum Around {
     Array { index: usize },
 }
 
-/// Splits JSON into indented lines; `None` if it is no valid JSON, or too deep.
+/// Splits JSON into indented lines; `None` if it is not valid JSON, or too deep.
 fn lines(json: &str) -> Option<Vec<Line>> {
     serde_json::from_str::<serde::de::IgnoredAny>(json).ok()?;
     let (mut lines, mut around, mut name): (Vec<Line>, Vec<Around>, Option<String>) = (Vec::new(), Vec::new(), None);
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wrong_value_is_found_and_a_missing_one_in_what_should_contain_it() {
+    fn the_wrong_value_is_found_or_the_one_that_should_contain_it() {
         let lines = lines(EVENT).unwrap_or_default();
         let line = |wrong: &str| nearest(&lines, wrong).map(|number| lines[number].text.as_str());
         assert_eq!(line("/a/x~1y/1/b"), Some(r#""\"é\\""#));

@@ -16,7 +16,7 @@ pub(super) fn problem(refusal: &Refusal) -> Markup {
                     @if let (Some(line), Some(column)) = (number("line"), number("column")) { " Line " (line) ", column " (column) "." }
                 }
             } @else {
-                // The sentence of a list of errors names the JSON member that has them.
+                // The problem's own detail refers to its member `errors`, which a page shows as a list.
                 p { (refusal.body["title"].as_str().unwrap_or_default()) ". Nothing was sent." }
                 ul { @for (pointer, detail) in errors { li { code { (pointer) } " " (detail) } } }
             }

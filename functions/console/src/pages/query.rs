@@ -7,7 +7,7 @@ use jiff::tz::Offset;
 use jiff::{Timestamp, Zoned};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Everything that has no meaning in a query (RFC 3986, section 2.3) stays readable.
+/// Unreserved characters (RFC 3986, section 2.3) and slashes have no meaning in a query, so they stay readable.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Encodes a value for a query, or a segment of a path.

@@ -39,7 +39,7 @@ impl Run {
         self.status == "running"
     }
 
-    /// Returns the list of the letters that match now, those that were rejected since included.
+    /// Returns the path of the list of letters that match now, including those that were rejected since the run began.
     fn letters_path(&self) -> String {
         let text = |value: &Value| match value.as_array() {
             Some(ids) => ids.iter().map(Value::to_string).collect::<Vec<_>>().join(","),
@@ -89,7 +89,7 @@ pub(super) async fn list(
                     caption { "The latest first." }
                     thead { tr {
                         th scope="col" { "Run" } th scope="col" { "Letters" } th.end scope="col" { "Replayed" }
-                        th.end scope="col" { "Left out" } th scope="col" { "Begun" } th scope="col" { "By" } th scope="col" { "Status" }
+                        th.end scope="col" { "Left out" } th scope="col" { "Started" } th scope="col" { "By" } th scope="col" { "Status" }
                     } }
                     tbody {
                         @for run in &runs.items {
@@ -98,7 +98,7 @@ pub(super) async fn list(
                                 td data-label="Letters" { (run.asked_for()) }
                                 td.end data-label="Replayed" { (number(run.replayed)) " of " (number(run.count)) }
                                 td.end data-label="Left out" { (number(run.skipped)) }
-                                td data-label="Begun" { (time(run.created_at, now_ms)) }
+                                td data-label="Started" { (time(run.created_at, now_ms)) }
                                 td data-label="By" { (run.created_by) }
                                 td data-label="Status" { (status(&run.status)) }
                             }
@@ -131,7 +131,7 @@ pub(super) async fn show(
         @let every = run.is_running().then_some(EVERY_SECONDS);
         div.card {
             div #progress data-refresh=[every] { (progress(&run)) }
-            // Apart, so that it keeps the focus while the progress changes.
+            // Refreshed separately, so that the button keeps the focus while the progress changes.
             div #cancel data-refresh=[every] { (cancel_form(&run)) }
         }
         section.card {
@@ -139,7 +139,7 @@ pub(super) async fn show(
             dl.facts {
                 dt { "Letters" } dd { (run.asked_for()) }
                 dt { "By" } dd { (run.created_by) }
-                dt { "Begun" } dd { (exact_time(run.created_at, now_ms)) }
+                dt { "Started" } dd { (exact_time(run.created_at, now_ms)) }
             }
         }
     };
@@ -162,8 +162,8 @@ fn progress(run: &Run) -> Markup {
         }
         progress value=(settled) max=(run.count.max(1)) aria-label="Progress" {}
         @if run.skipped > 0 {
-            p.soft { "A letter is left out if it was replayed three times already, if a later event of its key has been "
-                "applied, or if someone else has dealt with it. A forced run replays the first two." }
+            p.soft { "A letter is left out if it has already been replayed three times, if a later event of its key has been "
+                "applied, or if someone else has dealt with it. A forced run leaves out only the last kind." }
         }
         @if let Some(at) = run.finished_at {
             p.soft { "Ended at " time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M:%S UTC")) } ". "
@@ -189,7 +189,7 @@ pub(super) async fn cancel(Extension(api): Extension<Api>, Path(id): Path<String
             "Cancelled after {}. The step in progress still replays its letters.",
             counted(run.replayed, "letter")
         )),
-        _ => Notice::failed("The run had ended already."),
+        _ => Notice::failed("The run had already ended."),
     };
     Ok(SeeOther::new(format!("{PATH}/{}", run.id), notice))
 }

@@ -1,5 +1,5 @@
 //! Signing in: a form, and a cookie with a token like those of `POST /login`. Whatever ends a token ends the session: its
-//! time, a changed password, a deleted user. While someone uses the pages, the token is renewed.
+//! expiry, a changed password, a deleted user. While someone uses the pages, the token is renewed.
 
 use std::net::IpAddr;
 
@@ -31,7 +31,7 @@ const SECURE_SESSION: &str = "__Host-sluice-console";
 const LOOPBACK_SESSION: &str = "sluice-console";
 const NOTICE: &str = "sluice-console-notice";
 
-/// Lets only admins through who have signed in, and renders what the handlers return.
+/// Lets only signed-in admins through, and renders what the handlers return.
 pub(super) async fn signed_in(State(pages): State<Pages>, mut request: Request, next: Next) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let token = cookie(&headers, session_name(&headers)).unwrap_or_default();
@@ -97,7 +97,7 @@ pub(super) async fn show_form(headers: HeaderMap, uri: Uri) -> Response {
     let next = Fields::from_query(uri.query(), &["next"]).ok();
     let next = next.as_ref().and_then(|fields| fields.get("next").ok().flatten());
     let next = local(next.unwrap_or_default());
-    // A link on another site does not carry the cookie; one on this page does.
+    // A browser does not send the cookie when someone follows a link on another site; from a link on this page, it does.
     let is_from_elsewhere = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     sign_in::page(next, "", None, is_from_elsewhere).respond(None, None)
 }

@@ -28,14 +28,14 @@ pub(super) fn page(next: &str, user: &str, denied: Option<&Denied>, is_from_else
                 button.primary { "Sign in" }
             }
             @if is_from_elsewhere {
-                p { a href=(next) { "Continue, if you have signed in before" } }
+                p { a href=(next) { "Continue if you are already signed in" } }
             }
         }
     };
     Page { section: None, ..Page::new(Section::Overview, "Sign in", content) }
 }
 
-/// Says why nobody was signed in. Unknown users and wrong passwords are the same.
+/// Says why signing in failed. An unknown user and a wrong password get the same sentence.
 fn sentence(denied: &Denied) -> String {
     match denied {
         Denied::Blocked { retry_after_seconds } => {

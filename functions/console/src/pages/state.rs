@@ -12,7 +12,7 @@ use sqlx::PgPool;
 pub(super) struct Pages {
     /// The JSON routes. Each request must carry its caller.
     pub(super) api: Router,
-    /// The users, who sign in.
+    /// Checks who signs in, and their sessions.
     pub(super) identity: Identity,
     /// Connections to the database.
     pub(super) pool: PgPool,

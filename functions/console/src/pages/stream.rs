@@ -116,13 +116,13 @@ pub(super) async fn send(
     Ok(page(&pages, &api, (&caller, &headers), &stream, &outcome).await?.into_response())
 }
 
-/// Returns the receipts of events that were sent, although some could not be written.
+/// Returns the receipts from a refusal if the events were sent, but some of them could not be written.
 fn rejected(refusal: &Refusal) -> Option<Vec<Receipt>> {
     let receipts = Vec::<Receipt>::deserialize(&refusal.body["receipts"]).ok()?;
     (refusal.status.is_client_error() && !receipts.is_empty()).then_some(receipts)
 }
 
-/// Leads to the event, or says what became of several.
+/// Leads to the event, or, after several, says how many were written and rejected.
 fn sent(stream: &str, receipts: &[Receipt]) -> SeeOther {
     if let [receipt] = receipts {
         let notice = match receipt.status.as_deref() {

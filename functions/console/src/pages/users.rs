@@ -70,14 +70,14 @@ fn blocked_table(blocked: &[Blocked], now_ms: i64) -> Markup {
                 table.stack.rows {
                     caption { "Names with too many wrong passwords. Even the right one is refused until the block ends." }
                     thead { tr {
-                        th scope="col" { "Name" } th scope="col" { "Left" } th scope="col" { "Until" }
+                        th scope="col" { "Name" } th scope="col" { "Time left" } th scope="col" { "Until" }
                         th.end scope="col" { span.hidden { "Action" } }
                     } }
                     tbody {
                         @for Blocked { name, is_user, until_ms } in blocked {
                             tr {
                                 th scope="row" { (name) @if !is_user { div.soft { "no such user" } } }
-                                td data-label="Left" { (duration(until_ms - now_ms)) }
+                                td data-label="Time left" { (duration(until_ms - now_ms)) }
                                 td data-label="Until" { (time_ms(*until_ms, now_ms)) }
                                 td.end {
                                     form method="post" action=(PATH) {
@@ -155,7 +155,7 @@ pub(super) async fn act(Extension(api): Extension<Api>, form: Form) -> Result<Se
     let user = form.get("user");
     let (path, done) = match form.get("action") {
         "unblock" => (format!("/blocked/{}", encoded(user)), format!("{user} may log in again.")),
-        "delete" => (format!("/users/{}", encoded(user)), format!("{user} is deleted.")),
+        "delete" => (format!("/users/{}", encoded(user)), format!("{user} was deleted.")),
         _ => return Err(Problem::malformed("The form has no action.").into()),
     };
     match api.send::<Value>(Method::DELETE, &path, &[], Body::empty()).await {

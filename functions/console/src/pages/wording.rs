@@ -23,7 +23,7 @@ pub(super) fn counted(count: i64, thing: &str) -> String {
     format!("{} {thing}{plural}", number(count))
 }
 
-/// Formats a duration in its two largest units, in less than ten seconds with tenths.
+/// Formats a duration in its two largest units; below ten seconds, in seconds with tenths.
 pub(super) fn duration(ms: i64) -> String {
     let ms = ms.max(0);
     let (seconds, minutes, hours, days) = (ms / 1_000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
@@ -37,7 +37,7 @@ pub(super) fn duration(ms: i64) -> String {
     }
 }
 
-/// Shows how long ago a time was, or when it will be, with the exact time behind it.
+/// Shows how long ago a time was, or when it will be, with the exact time as a tooltip.
 pub(super) fn time(at: Timestamp, now_ms: i64) -> Markup {
     let exact = at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     html! { time datetime=(at) title=(exact) { (distance(at.as_millisecond(), now_ms)) } }
@@ -48,7 +48,7 @@ pub(super) fn time_ms(at_ms: i64, now_ms: i64) -> Markup {
     time(Timestamp::from_millisecond(at_ms).unwrap_or_default(), now_ms)
 }
 
-/// As [`time`], with the exact time beside it.
+/// Shows the exact time, and beside it how long ago it was, or when it will be.
 pub(super) fn exact_time(at: Timestamp, now_ms: i64) -> Markup {
     let exact = at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     html! { time datetime=(at) { (exact) } " " span.soft { "(" (distance(at.as_millisecond(), now_ms)) ")" } }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exact_time_is_behind_the_rough_one() {
+    fn the_exact_time_is_the_tooltip_of_the_rough_one() {
         let shown = time_ms(1_557_258_853_563, 1_557_258_853_563 + 180_000).into_string();
         let expected = r#"<time datetime="2019-05-07T19:54:13.563Z" title="2019-05-07 19:54:13 UTC">3 min ago</time>"#;
         assert_eq!(shown, expected);

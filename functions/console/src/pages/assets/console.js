@@ -11,7 +11,7 @@
     if (fresh && !isInUse(part) && fresh.innerHTML !== part.innerHTML) part.replaceChildren(...fresh.childNodes);
   }
 
-  // Says that what the page shows is old, or takes that back.
+  // Shows a notice that the page is out of date, or removes it.
   const stale = document.createElement("p");
   stale.className = "notice bad";
   stale.setAttribute("role", "alert");
@@ -29,7 +29,7 @@
 
   async function refresh() {
     const response = await fetch(location.href, { credentials: "same-origin" });
-    // The session has ended: the page leads to the form to sign in.
+    // The session has ended. Reloading leads to the form to sign in.
     if (response.redirected) return location.reload();
     note(response.ok);
     if (!response.ok) return;

@@ -23,7 +23,7 @@ async fn all_that_match_are_replayed_after_an_exact_count_and_the_progress_is_sh
     assert_eq!(function.records("routes").await.len(), 0, "asking replays nothing");
     let page = browser.submit(&page, "Replay 12 letters", &[]).await;
     assert_eq!(page.path, "/console/dead-letters/replays/1");
-    page.shows("The run has begun with 12 letters.");
+    page.shows("The run has started with 12 letters.");
     // Without a task that continues runs, each request does.
     let page = browser.open(&page.path).await;
     page.shows(">done</span>");

@@ -37,7 +37,7 @@ async fn a_user_is_deleted_after_a_question_and_the_last_admin_stays() {
     let page = browser.open("/console/users/delete?user=ann").await;
     let page = browser.submit(&page, "Delete ann", &[]).await;
     assert_eq!(page.path, "/console/users");
-    page.shows("ann is deleted.");
+    page.shows("ann was deleted.");
     page.lacks("Delete ann");
     let page = browser.open("/console/users/delete?user=Admin").await;
     page.shows("This is you");
