@@ -1,4 +1,4 @@
-//! Decides CloudFormation's requests, and answers each of them: without an answer, the stack waits for its timeout.
+//! Handles CloudFormation's requests, and answers each of them: without an answer, the stack would wait until it times out.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::request::{CustomResource, Properties};
 /// There is one such resource, and it is never replaced: with another id, CloudFormation would delete the old one.
 const PHYSICAL_ID: &str = "sluice-migrate";
 
-/// How long the work may take: the `ServiceTimeout` of 600 s in template.yaml, without the time to start and to answer.
+/// How long the work may take: the `ServiceTimeout` of 600 s in template.yaml, minus the time to start and to answer.
 const LONGEST: Duration = Duration::from_secs(540);
 
-/// CloudFormation takes 4,096 bytes for the whole answer.
+/// CloudFormation accepts at most 4,096 bytes for the whole answer.
 const LONGEST_REASON_CHARACTERS: usize = 500;
 
 /// The answer.
@@ -48,14 +48,14 @@ struct Attributes {
 /// Does what a request asks for, in at most `left`, and answers it. Returns what was answered.
 ///
 /// # Errors
-/// CloudFormation did not take the answer.
+/// CloudFormation did not accept the answer.
 pub(crate) async fn answer(
     request: &CustomResource,
     left: Duration,
     work: impl Future<Output = Result<Value, MigrateError>>,
 ) -> Result<Value, MigrateError> {
     let CustomResource { request_type, resource_properties: Properties { version, .. }, .. } = request;
-    tracing::info!(request_type, %version, "CloudFormation asks");
+    tracing::info!(request_type, %version, "request from CloudFormation");
     let outcome = decide(request, left.min(LONGEST), work).await;
     let (status, reason) = match &outcome {
         Ok(_done) => ("SUCCESS", String::new()),

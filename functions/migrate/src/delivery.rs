@@ -14,27 +14,27 @@ use hyper_util::rt::TokioExecutor;
 use rustls::crypto::aws_lc_rs;
 use tokio::time::{sleep, timeout};
 
-/// How often an answer is sent. With the pauses, that takes less than half a minute.
+/// How often sending an answer is attempted. All attempts, with the pauses, take less than half a minute.
 const ATTEMPTS: u32 = 5;
 /// How long S3 has to answer.
 const PATIENCE: Duration = Duration::from_secs(4);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Why CloudFormation did not take an answer. The address is a secret, so no message contains it.
+/// Why CloudFormation did not get an answer. The address is a secret, so no message contains it.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
     /// The address is not HTTPS.
     #[error("ResponseURL must be an address with https")]
     Address,
-    /// The machine has no certificates of authorities.
-    #[error("the machine's certificates cannot be read: {0}")]
+    /// The machine's CA certificates cannot be read.
+    #[error("the machine's CA certificates cannot be read: {0}")]
     Certificates(#[source] std::io::Error),
     /// S3 refuses.
     #[error("CloudFormation's address refused the answer: {0}")]
     Refused(StatusCode),
     /// S3 cannot be reached.
     #[error(
-        "CloudFormation's address did not take the answer: {0}; do the subnets have a route to S3, through NAT or a gateway \
+        "the answer did not reach CloudFormation's address: {0}; do the subnets have a route to S3, through NAT or a gateway \
          endpoint whose policy allows CloudFormation's buckets?"
     )]
     Unreachable(String),
@@ -61,7 +61,7 @@ pub(crate) async fn deliver(url: &str, body: String) -> Result<(), DeliveryError
         if attempt == ATTEMPTS {
             return Err(DeliveryError::Unreachable(error));
         }
-        tracing::warn!("CloudFormation's address did not take the answer, which is sent again: {error}");
+        tracing::warn!("the answer did not reach CloudFormation's address, and will be sent again: {error}");
         sleep(pause).await;
         pause *= 2;
     }
@@ -84,7 +84,7 @@ async fn put(client: &HttpsClient, uri: &Uri, body: Bytes) -> Result<StatusCode,
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = Method::PUT;
     *request.uri_mut() = uri.clone();
-    // The address is signed for an empty type.
+    // The address's signature is for an empty content type.
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(""));
     match timeout(PATIENCE, client.request(request)).await {
         Ok(Ok(response)) => Ok(response.status()),

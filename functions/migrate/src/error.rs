@@ -13,7 +13,7 @@ use shared::process::settings::SettingsError;
 
 use crate::delivery::DeliveryError;
 
-/// Why an invocation failed. Each message is about one thing to mend, and contains no secret.
+/// Why an invocation failed. Each message names one thing to fix, and contains no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// The payload is neither an operator's nor CloudFormation's.
@@ -28,7 +28,7 @@ pub enum MigrateError {
     /// A variable is missing or malformed.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A secret or the cluster is missing at AWS.
+    /// A secret or the cluster cannot be looked up at AWS.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
     /// A contract is wrong.
@@ -73,7 +73,7 @@ pub enum MigrateError {
     /// The work panicked.
     #[error("the function panicked; its log has the details")]
     Panic,
-    /// CloudFormation did not take the answer.
+    /// CloudFormation did not get the answer.
     #[error(transparent)]
     Delivery(#[from] DeliveryError),
 }

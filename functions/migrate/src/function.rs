@@ -38,7 +38,7 @@ impl<V: Fn(&'static str) -> Option<String>> MigrateFunction<V> {
     /// Handles an invocation that ends at `deadline`, and returns its response.
     ///
     /// # Errors
-    /// What is to be mended. What CloudFormation has been told is no error here.
+    /// Something that an operator must fix. A failure that was reported to CloudFormation is not an error here.
     pub async fn invoke(&self, payload: &str, deadline: SystemTime) -> Result<Value, MigrateError> {
         let left = deadline.duration_since(SystemTime::now()).unwrap_or(DEFAULT_TIME_LEFT).saturating_sub(RESERVE);
         // Boxed, because the compiler limits how deeply futures may nest.

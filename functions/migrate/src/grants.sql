@@ -1,5 +1,5 @@
--- The statements that give the functions' role ($1) the privileges that it lacks. Only what the owner may grant is looked
--- at: the role owns the tables that it creates in the schema landing itself.
+-- The statements that give the functions' role ($1) the privileges that it lacks. They cover
+-- what the owner may grant. The tables that the role itself creates in the schema landing need none: the role owns them.
 with role as (
     select oid, rolname from pg_catalog.pg_roles where rolname = $1
 ),
@@ -47,7 +47,7 @@ missing as (
             and a.grantee = role.oid and a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
     )
     union all
-    -- Tokens of IAM open the connections of its members only.
+    -- Only members of rds_iam can log in with a token from IAM.
     select 6, format('grant rds_iam to %I', rolname)
     from role
     where $2 and not exists (

@@ -1,8 +1,8 @@
-//! Prepares database and cluster for the functions, inside the VPC that no laptop reaches.
+//! Prepares database and cluster for the functions, inside the VPC, which cannot be reached from a laptop.
 //!
 //! - `request`: who invokes it, and what for: CloudFormation, or an operator with `aws lambda invoke`
 //! - `custom_resource`: decides CloudFormation's requests; `delivery` sends it the answer
-//! - `prepare`: creates what is missing: the database, schema and tables, the functions' `role`, topics
+//! - `prepare`: creates whatever is missing: the database, schema and tables, the functions' `role`, topics
 //! - `role`: the functions' login, grants and settings; `scram` hides its password from PostgreSQL's log
 //!
 //! It is the only function that logs in as the database's owner.

@@ -1,4 +1,4 @@
-//! Creates what is missing in database and cluster.
+//! Creates what is missing in the database and the cluster.
 
 use std::path::PathBuf;
 
@@ -23,11 +23,11 @@ pub(crate) struct Done {
     differences: Vec<String>,
 }
 
-/// Creates the database, schema and tables, the functions' role, and the topics, as far as they are missing. A schema that
-/// is newer than this version stays as it is.
+/// Creates the database, schema and tables, the functions' role, and the topics, if they are missing. A schema that is
+/// newer than this version stays as it is.
 ///
 /// # Errors
-/// What is to be mended. Calling it again continues where it stopped.
+/// Something that an operator must fix. Calling it again continues where it stopped.
 pub(crate) async fn prepare(
     variable: impl Fn(&'static str) -> Option<String>,
     aws: &Aws,

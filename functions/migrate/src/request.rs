@@ -40,7 +40,7 @@ pub(crate) struct CustomResource {
     pub(crate) resource_properties: Properties,
 }
 
-/// The resource's properties. CloudFormation passes them as texts.
+/// The resource's properties. CloudFormation passes them as strings.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Properties {

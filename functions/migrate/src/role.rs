@@ -9,7 +9,7 @@ use crate::scram;
 /// Gives the functions a role with everything that they need. Returns what was done, one line each.
 ///
 /// # Errors
-/// The owner lacks a right, or the login does not work in the end.
+/// The owner lacks a privilege, or the role still cannot log in at the end.
 pub(crate) async fn prepare(owner: &Owner, pool: &PgPool) -> Result<Vec<String>, MigrateError> {
     if owner.is_shared() {
         return Ok(Vec::new());
@@ -79,7 +79,7 @@ async fn grant(connection: &mut PgConnection, login: &FunctionsLogin) -> Result<
     Ok(missing.len())
 }
 
-/// Stores the settings of its sessions with the role, for this database. Returns the number of those that were missing.
+/// Stores the role's session settings with the role, for this database. Returns how many were missing.
 async fn settle(connection: &mut PgConnection, name: &str) -> Result<usize, MigrateError> {
     const DOING: &str = "storing settings with the functions' role";
     const STORED: &str = "select unnest(s.setconfig) from pg_catalog.pg_db_role_setting s \
@@ -99,7 +99,7 @@ async fn settle(connection: &mut PgConnection, name: &str) -> Result<usize, Migr
     Ok(count)
 }
 
-/// Runs a statement that takes no parameters, with these names and texts in the places of PostgreSQL's `format`.
+/// Runs a statement that takes no parameters, after PostgreSQL's `format` has inserted and quoted the values.
 async fn run(
     connection: &mut PgConnection,
     doing: &'static str,

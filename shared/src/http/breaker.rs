@@ -1,15 +1,15 @@
 //! A breaker, which keeps requests from waiting for a database that cannot be reached.
 //!
-//! Without it, every request would hold its sandbox for seconds, and Lambda would start a new one for each further request. After
-//! a failed connection, requests that need the database fail at once for a second. The first one after that opens a
-//! connection, and does not wait for long.
+//! Without it, every request would occupy its sandbox for seconds, and Lambda would start a new one for each further
+//! request. For a second after a failed connection, requests that need the database fail at once. The first request after
+//! that second tries a connection, and gives up soon.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::database::Login;
 
-/// How long nothing is tried after a failed connection.
+/// How long after a failed connection no other is tried.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a trial may take: it tests an idle connection for a second, and then opens a new one.
 const TRIAL: Duration = Duration::from_millis(1_250);
@@ -29,7 +29,7 @@ pub(super) struct Breaker {
 enum State {
     /// The database answers.
     Closed,
-    /// It did not. Nothing is tried until this time.
+    /// The database did not answer. No connection is tried until this time.
     Open { until: Instant },
 }
 
@@ -39,22 +39,23 @@ impl Breaker {
         Self { login, state: Arc::new(Mutex::new(State::Closed)) }
     }
 
-    /// Runs a request whose questions to the database the breaker watches.
+    /// Runs a request with this breaker as its [`Self::current`].
     pub(super) async fn watch<T>(&self, request: impl Future<Output = T>) -> T {
         CURRENT.scope(self.clone(), request).await
     }
 
-    /// Returns the present request's breaker; none outside a function that has one.
+    /// Returns the current request's breaker. `None` outside a function that has one.
     pub(super) fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()
     }
 
-    /// Returns whether the last connection failed.
+    /// Returns whether the database did not answer last time.
     pub(super) fn is_open(&self) -> bool {
         self.state() != State::Closed
     }
 
-    /// Returns whether the database may be asked. If it did not answer lately, this opens a connection.
+    /// Returns whether the database may be queried. If it did not answer last time, this returns false during the
+    /// pause, and tries a connection after it.
     pub(super) async fn lets_through(&self) -> bool {
         match self.state() {
             State::Closed => true,
@@ -72,7 +73,7 @@ impl Breaker {
         self.set(paused());
     }
 
-    /// Notes that an answer was late: the statement was slow, or the server has vanished. The next question finds out.
+    /// Notes that an answer was late: the statement was slow, or the server has vanished. The next query finds out which.
     pub(super) fn note_late(&self) {
         self.set(State::Open { until: Instant::now() });
     }

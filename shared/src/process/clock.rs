@@ -20,7 +20,7 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// Creates a clock that stands at `unix_ms` until [`Clock::advance`] moves it.
+    /// Creates a clock that shows `unix_ms` until [`Clock::advance`] moves it.
     pub fn fixed(unix_ms: i64) -> Self {
         Self(Source::Fixed(Arc::new(AtomicI64::new(unix_ms))))
     }
@@ -33,7 +33,8 @@ impl Clock {
         }
     }
 
-    /// Moves a fixed clock forward, or back by a negative number. Does nothing to the machine's clock.
+    /// Moves a fixed clock forward, or back by a negative number. Has no effect on a clock that reads the machine's
+    /// time.
     pub fn advance(&self, by_ms: i64) {
         match &self.0 {
             Source::System => {}

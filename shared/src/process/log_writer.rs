@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// How long lines are collected before they are written.
 const PAUSE: Duration = Duration::from_millis(10);
-/// A thread whose line makes more than this wait writes the lines itself, so a slow reader of the log slows the process
+/// How much may wait. The thread that adds more writes everything itself, so a slow reader of the log slows the process
 /// down instead of filling its memory.
 const MOST_WAITING_BYTES: usize = 1 << 20;
 
@@ -65,7 +65,7 @@ impl<W: Write + Send + 'static> LogWriter<W> {
         }
     }
 
-    /// Writes what waits.
+    /// Writes the waiting lines.
     pub(super) fn flush(&self) {
         let mut output = lock(&self.0.output);
         let chunk = std::mem::take(&mut *lock(&self.0.waiting));

@@ -21,8 +21,8 @@ enum Format {
 
 static LOG: OnceLock<LogWriter<Stderr>> = OnceLock::new();
 
-/// Starts logging at the levels in `RUST_LOG`, by default `info`, with PostgreSQL's notices from `warn` on. Logs go to
-/// standard error and never contain a payload. [`flush`] writes the last ones.
+/// Starts logging at the levels in `RUST_LOG`: by default `info`, and `warn` for sqlx, which logs PostgreSQL's notices.
+/// Logs go to standard error and never contain a payload. [`flush`] writes the lines that still wait.
 ///
 /// # Errors
 /// `LOG_FORMAT` or `RUST_LOG` is malformed. Logging has started all the same, so that the error can be logged.
@@ -36,7 +36,7 @@ pub fn start() -> Result<(), SettingsError> {
         .with_target(false)
         .with_ansi(stderr().is_terminal())
         .with_writer(log);
-    // All fail only if logging has already started, as in tests that share a process.
+    // Each of these fails only if logging has already started, as in tests that share a process.
     let _already_started = match format.clone().ok().flatten().unwrap_or(default) {
         Format::Json if is_on_lambda => logs.json().flatten_event(true).without_time().try_init(),
         Format::Json => logs.json().flatten_event(true).try_init(),
@@ -59,7 +59,7 @@ fn log(is_on_lambda: bool) -> LogWriter<Stderr> {
     LogWriter::collecting(stderr()).unwrap_or_else(|_no_thread| LogWriter::direct(stderr()))
 }
 
-/// Writes the lines of the log that wait. A process calls it before it ends.
+/// Writes the log's waiting lines. A process calls this before it ends.
 pub fn flush() {
     if let Some(log) = LOG.get() {
         log.flush();

@@ -1,4 +1,4 @@
-//! Recorded requests, and a receiver in the place of CloudFormation's address.
+//! Recorded requests, and a receiver instead of CloudFormation's address.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic if its setup fails")]
 
@@ -197,7 +197,7 @@ async fn an_answer_that_does_not_arrive_is_sent_again_but_not_one_that_is_refuse
 async fn an_address_that_cannot_be_reached_or_is_not_encrypted_is_never_shown() {
     let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
     for (url, expected) in [
-        (format!("http://{unused}/?secret"), "CloudFormation's address did not take the answer: "),
+        (format!("http://{unused}/?secret"), "the answer did not reach CloudFormation's address: "),
         ("http://s3.example.org/?secret".to_owned(), "ResponseURL must be an address with https"),
         ("secret".to_owned(), "ResponseURL must be an address with https"),
     ] {

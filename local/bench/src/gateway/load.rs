@@ -33,7 +33,8 @@ pub(super) async fn install() -> Result<(), CommandError> {
 }
 
 impl Load {
-    /// Sends requests over `connections` for a while, each as soon as the one before it on the connection was answered.
+    /// Sends requests over `connections` for a while, each as soon as the previous one on its connection has been
+    /// answered.
     ///
     /// # Errors
     /// wrk cannot run, or a request failed.

@@ -151,7 +151,7 @@ impl Bench {
         Load::run(&self.script, &url, &server.authorization, connections, duration).await
     }
 
-    /// Waits until every event of the topic whose events land has landed. Returns how long that took.
+    /// Waits until every event of [`LANDING_TOPIC`] has landed. Returns how long that took.
     async fn landed_after(&self) -> Result<Duration, CommandError> {
         const POLL: Duration = Duration::from_millis(20);
         let failed = |error: &dyn std::fmt::Display| CommandError::Bench(error.to_string());

@@ -101,7 +101,7 @@ impl Serve {
         let kafka = function_settings::kafka_at(&environment, &self.brokers, true)?.look_up(&Aws::default()).await?;
         let identity = function_settings::identity(&environment)?;
         let users = function_settings::users(&environment)?;
-        // Nothing sends a report.
+        // A server needs the settings, but the benchmark sends no report.
         let reports = function_settings::reports(&environment, Some("smtp://127.0.0.1:1"), true)?;
         Gateway::new(settings, kafka, &identity, users, &reports, registry, Clock::system()).await
     }

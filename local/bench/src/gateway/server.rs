@@ -33,7 +33,7 @@ impl Server {
             .args([SERVE, kind.argument(), "--brokers", surroundings.brokers, "--database", surroundings.database])
             .arg("--contracts")
             .arg(surroundings.contracts)
-            // As users run it. The lines go to a pipe that is read, as a container's would.
+            // With the log that users would have. Its lines go to a pipe that is read, like a container's.
             .env("RUST_LOG", "info")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -55,7 +55,7 @@ impl Server {
         processor_time(self.pid()?)
     }
 
-    /// Returns the most memory that the process has had, in bytes.
+    /// Returns the process's peak memory, in bytes.
     pub(super) fn peak_bytes(&self) -> Result<u64, CommandError> {
         peak_bytes(self.pid()?)
     }

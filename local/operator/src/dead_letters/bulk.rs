@@ -11,7 +11,7 @@ use super::filter::FilterArgs;
 use crate::client::{Client, ClientError};
 use crate::terminal::{complain, say};
 
-/// How often a run is asked how far it is.
+/// How often a run's progress is requested.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Replays the matching letters. Returns whether none of them is left.
@@ -40,20 +40,22 @@ pub(super) async fn replay(
     say(format_args!("run {id} is {status}: {replayed} replayed, {skipped} skipped"));
     settled(client, filter).await?;
     if skipped > 0 {
-        complain("skipped letters were replayed three times, or newer data has landed: --force replays them too");
+        complain(
+            "skipped letters had already been replayed three times, or newer data has landed: --force replays them too",
+        );
     }
     let left = count_matching(client, &PATH, &asked).await?;
     if left > 0 {
-        complain(format_args!("{} left: skipped, or rejected again", letters(left)));
+        complain(format_args!("{} left: skipped or rejected again", letters(left)));
     }
     Ok(left == 0 && status == "done")
 }
 
-/// Waits until the replays of the matching letters have landed or were rejected again, or none of them was decided for a
-/// while.
+/// Waits until every replay of the matching letters has landed or was rejected again. Fails once that has happened to none
+/// of them for a minute.
 async fn settled(client: &Client, filter: &FilterArgs) -> Result<(), DeadLettersError> {
     const PATIENCE: Duration = Duration::from_secs(60);
-    // They matched as open letters; now they are replayed ones.
+    // The letters matched while they were open. Now their status is `replayed`.
     let query = filter.to_query().into_iter().filter(|(name, _)| *name != "status");
     let query: Vec<(&str, String)> = query.collect();
     let mut after: Option<String> = None;
@@ -127,8 +129,8 @@ struct Confirmed {
     filter: Value,
 }
 
-/// Prints how many letters match, and asks for confirmation unless `yes`. What is confirmed are the letters that were
-/// counted: those that come while someone thinks about it do not match. Returns `None` if there are no letters.
+/// Prints how many letters match, and asks for confirmation unless `yes`. Confirming covers only the letters that were
+/// counted: the returned filter excludes letters that arrive while someone decides. Returns `None` if there are no letters.
 async fn confirmed(
     client: &Client,
     path: &[&str],

@@ -1,4 +1,4 @@
-//! Why a subcommand did not do what it was asked for.
+//! Why a subcommand did not do what it was asked to do.
 
 use crate::client::ClientError;
 
@@ -9,7 +9,7 @@ pub(super) enum DeadLettersError {
     Unconfirmed,
     #[error("nothing was changed")]
     Declined,
-    #[error("replays are neither written nor rejected after a minute: look at /health for partitions that stand still")]
+    #[error("for a minute, no further replay was written or rejected: /health lists the partitions that are stalled")]
     Undecided,
     #[error(transparent)]
     Client(#[from] ClientError),

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Map, Value};
 
-/// Which dead letters are meant. Conditions that are given must all hold.
+/// Which dead letters are meant. A letter must meet every condition that is given.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct FilterArgs {
     /// The stream of the event.
@@ -15,16 +15,16 @@ pub(super) struct FilterArgs {
     /// The error code, such as 23503.
     #[arg(long, value_name = "CODE", alias = "error_code")]
     error_code: Option<String>,
-    /// The reason, exactly, or as a group shows it.
+    /// The exact reason, or one that `groups` prints.
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
     /// A text in the payload or the reason.
     #[arg(long, value_name = "TEXT")]
     contains: Option<String>,
-    /// The earliest time at which the event became a dead letter, such as 2026-11-21T16:00:00Z.
+    /// The event became a dead letter at or after this time, such as 2026-11-21T16:00:00Z.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// The time before which it did.
+    /// The event became a dead letter before this time.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// open, replayed, discarded or expired [default: open].

@@ -3,7 +3,7 @@
 //! - `filter`: which letters are meant
 //! - `listing`: `list` and `groups`
 //! - `bulk`: `replay` and `discard`
-//! - `error`: why a subcommand did not do what it was asked for
+//! - `error`: why a subcommand did not do what it was asked to do
 
 mod bulk;
 mod error;
@@ -50,7 +50,7 @@ enum Action {
     },
     /// Sends the events of the open letters that match to their topics again, and waits until they have landed.
     ///
-    /// Exits with status 1 if any of them is left, also because it was rejected again.
+    /// Exits with status 1 if any matching letter is left, including one that was rejected again.
     Replay {
         #[command(flatten)]
         filter: FilterArgs,
@@ -69,7 +69,7 @@ enum Action {
     Discard {
         #[command(flatten)]
         filter: FilterArgs,
-        /// Says why, for those who look at the letters later.
+        /// The reason, for people who look at the letters later.
         #[arg(long, value_name = "TEXT")]
         note: String,
         /// Does not ask for confirmation.
