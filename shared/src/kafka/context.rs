@@ -58,7 +58,7 @@ impl Context {
         // closed connection; only its text differs.
         let is_alert = said.contains("SSL routines") && said.contains("alert");
         if is_throttled(&said) {
-            tracing::warn!("Kafka: the broker takes no new connection at the moment: {said}");
+            tracing::warn!("Kafka: the broker accepts no new connection at the moment: {said}");
             return;
         }
         if !is_alert && !error.rdkafka_error_code().is_some_and(is_refusal) {
