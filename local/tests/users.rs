@@ -302,7 +302,7 @@ async fn a_flood_of_logins_uses_no_more_memory_than_its_permits_allow_and_other_
     // Opens as many connections as the flood does, so that their memory is not attributed to the hashes. Some of these
     // checks may take too long, because they run all at once.
     join_all((0..LOGINS).map(|_| answer(http.get(format!("{}/health", process.url))))).await;
-    // Their questions to the broker outlast them.
+    // Requests to the broker go on after the checks that gave up on them.
     while answer(http.get(format!("{}/health", process.url))).await.status != 200 {}
     process.forget_peak();
     let idle = process.kibibytes("VmRSS");

@@ -18,7 +18,7 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Reports on the events in `pool` and mails reports as `settings` say. SES is reached through `aws`.
+    /// Creates reports on the events in `pool`, which are mailed as `settings` say. SES is reached through `aws`.
     ///
     /// # Errors
     /// The configured way to send mail cannot be used.

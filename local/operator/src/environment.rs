@@ -61,7 +61,7 @@ impl Environment {
         Ok(Self { file: variables.collect::<Result<_, _>>()? })
     }
 
-    /// Returns a variable's value; none if it is empty.
+    /// Returns a variable's value. `None` if it is empty.
     pub fn variable(&self, name: &str) -> Option<String> {
         let value = std::env::var(name).ok().or_else(|| self.file.get(name).cloned());
         value.filter(|value| !value.is_empty())
@@ -97,7 +97,7 @@ impl Environment {
         DatabaseSource::read(|name| self.variable(name))
     }
 
-    /// Returns the folder of contracts; none for the built-in contracts.
+    /// Returns the folder of contracts. `None` for the built-in contracts.
     pub fn contracts_dir(&self) -> Option<PathBuf> {
         self.variable("CONTRACTS_DIR").map(PathBuf::from)
     }

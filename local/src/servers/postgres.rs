@@ -215,7 +215,7 @@ impl Postgres {
         // Creates it under another name and moves it into place whole, so that an interrupted start leaves nothing half
         // done.
         let fresh = fresh_folder(&cluster)?;
-        // Sorts text by its bytes, the same on every machine, with Unicode's letters.
+        // Text sorts by its bytes, which is the same on every machine. Case and character classes follow Unicode.
         let letters = if cfg!(target_os = "macos") { "en_US.UTF-8" } else { "C.UTF-8" };
         let mut command = self.program("initdb");
         command

@@ -115,7 +115,7 @@ impl CrateModules {
         self.0[id].children.insert(name.to_owned(), child);
     }
 
-    /// Returns the file that defines the target of a path; none if that is another crate.
+    /// Returns the file that defines the target of a path. `None` if another crate defines it.
     fn resolve(&self, from: usize, path: &[String], depth: usize) -> Option<&Path> {
         let (first, rest) = path.split_first()?;
         let module = &self.0[from];

@@ -11,7 +11,7 @@ const LEDGER: &str = "shared/src/ledger/";
 #[test]
 fn each_table_is_changed_by_one_file() {
     let mut writers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    // The setup of tests, like the tests themselves, may set up what it likes.
+    // Code that sets up tests may change any table, and so may the tests themselves.
     for member in members().iter().filter(|member| *member != "shared/testing") {
         read_folder(&workspace().join(member).join("src"), &mut writers);
     }
@@ -41,7 +41,7 @@ fn read_folder(folder: &Path, writers: &mut BTreeMap<String, BTreeSet<String>>) 
         } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "sql") {
             let file = path.strip_prefix(workspace()).unwrap().display().to_string();
             let text = fs::read_to_string(&path).unwrap();
-            // A file's tests, which come last, may set up what they like.
+            // A file's tests, which come last, may change any table.
             let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             for table in changed_tables(text) {
                 writers.entry(table).or_default().insert(file.clone());

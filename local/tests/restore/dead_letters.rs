@@ -7,7 +7,8 @@ use sqlx::Executor as _;
 use crate::positions::{ROWS, Receipt, Sender, once_each};
 use crate::support::gateway::{TestGateway, plan};
 
-/// A gateway whose database was restored to before its only dead letter was replayed. Nothing is consumed any more.
+/// A gateway whose database was restored to a time before its only dead letter was replayed, and whose mapping has
+/// stopped.
 struct Restored {
     gateway: TestGateway,
     sender: Sender,

@@ -269,7 +269,7 @@ impl Definition {
     }
 }
 
-/// Events with the same key are told apart by its text, so two texts of one number would be two keys and one row.
+/// Events belong together if their keys have the same text, so two texts of one number would be two keys, but one row.
 fn refuse_numbers_as_text(place: &str, column: &Column) -> Result<(), Wrong> {
     match column.strings {
         Strings::AsTyped => Ok(()),

@@ -1,5 +1,5 @@
-//! Which values the schema allows at a column's pointer, and whether the column can hold them. What it can never hold stops
-//! the start, instead of rejecting every event.
+//! Which values the schema allows at a column's pointer, and whether the column can hold them. A
+//! contract with a column that can never hold them stops the start, instead of having every event rejected.
 
 use serde_json::Value;
 
@@ -83,7 +83,7 @@ fn check_format(schemas: &Schemas<'_>, ty: ColumnType) -> Result<(), String> {
     }
 }
 
-/// Returns examples of a format that show which columns can hold it; none for formats of free text.
+/// Returns examples of a format that show which columns can hold it. Empty for formats of free text.
 fn examples(format: &str) -> &'static [&'static str] {
     match format {
         "date" => &["2019-05-07"],

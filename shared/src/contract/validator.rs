@@ -21,8 +21,8 @@ pub(super) fn compile(schema: &Value) -> Result<Validator, ValidationError<'stat
 pub struct Part(Validator);
 
 impl Part {
-    /// Compiles the schema at a JSON pointer into a document, to which its references lead. Returns `None` if that cannot
-    /// be compiled.
+    /// Compiles the part of a document at a JSON pointer. The part's references lead into the document. Returns `None` if
+    /// the part cannot be compiled.
     pub fn compile(document: &Value, pointer: &str) -> Option<Self> {
         const DOCUMENT: &str = "urn:sluice:contract";
         let mut embedded = document.clone();

@@ -90,7 +90,7 @@ pub async fn queued(
     Ok(found.into_iter().collect())
 }
 
-/// Returns since when the oldest waiting command of each stream waits, milliseconds since the Unix epoch.
+/// Returns when the oldest waiting command of each stream began to wait, in milliseconds since the Unix epoch.
 ///
 /// # Errors
 /// PostgreSQL's error.

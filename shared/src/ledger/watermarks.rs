@@ -16,7 +16,7 @@ pub struct Watermark {
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// The next offset to apply. All below it is decided: applied, or in a gap.
+    /// The next offset to apply. Everything below it is decided: applied, or in a gap.
     pub next_offset: i64,
     /// The offset at which each incarnation of the partition's log begins, the first at 0.
     pub starts: Vec<i64>,
@@ -81,7 +81,8 @@ impl Watermark {
     pub fn restart(&mut self, restart: Restart) {
         self.starts.push(restart.start);
         self.next_offset = restart.start;
-        // Until the next record is applied, the first is the last that is known to be there.
+        // Of the applied records, only the first is known to be still in the log. It is the last one until the next is
+        // applied.
         self.applied = self.applied.filter(|_| restart.keeps_first).map(|applied| Applied {
             last_offset: applied.first_offset,
             last_hash: applied.first_hash,
@@ -91,7 +92,7 @@ impl Watermark {
 }
 
 /// Locks the watermarks of these partitions until the transaction ends, in sorted order, so that two transactions
-/// never wait for each other. Those that are missing are created. Answered in the order of `partitions`, which must
+/// never wait for each other. Those that are missing are created. Returned in the order of `partitions`, which must
 /// be sorted and without duplicates.
 ///
 /// # Errors
@@ -163,7 +164,7 @@ async fn close_minutes(connection: &mut PgConnection, partitions: &[(String, i32
 /// # Errors
 /// PostgreSQL's error.
 pub async fn all(connection: &mut PgConnection) -> Result<Locked, sqlx::Error> {
-    // A row at least, for the time.
+    // At least one row, so that there is a start time even without watermarks.
     const SELECT: &str = r#"
         select w.topic, w."partition", w.next_offset, w.incarnation_starts, w.max_timestamp_ms, w.first_offset,
                w.first_hash, w.last_offset, w.last_hash,
@@ -197,7 +198,7 @@ fn read(rows: &[PgRow]) -> Result<Locked, sqlx::Error> {
     Ok(Locked { watermarks, server_started_us, over: Vec::new() })
 }
 
-/// A watermark that was created but has nothing applied is never seen outside of its transaction.
+/// Other transactions never see a watermark of which nothing was applied.
 async fn create_missing(connection: &mut PgConnection, partitions: &[(String, i32)]) -> Result<(), sqlx::Error> {
     const INSERT: &str = r#"
         insert into sluice.watermarks
@@ -211,9 +212,9 @@ async fn create_missing(connection: &mut PgConnection, partitions: &[(String, i3
     Ok(())
 }
 
-/// Stores watermarks that this transaction has locked, and counts what landed in it. Each has begun one incarnation at most
-/// since. `over` are the partitions whose latest minute or incarnation is over: what they count for it is moved first. It
-/// comes last in the transaction, since others may wait for those rows.
+/// Stores watermarks that this transaction has locked, and counts what landed in it. Since the lock, each may have begun
+/// at most one incarnation. `over` lists the partitions whose latest minute or incarnation is over: their counts for it
+/// are moved first. Call this last in the transaction, because other transactions may wait for these rows.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -225,7 +226,7 @@ pub async fn advance<'w>(
 ) -> Result<(), sqlx::Error> {
     close_minutes(connection, over).await?;
     let watermarks: Vec<&Watermark> = watermarks.into_iter().collect();
-    // Usually all of it is of these partitions: other ones appear if their events no longer wait.
+    // Usually, only these partitions have counts. Others have some if their events were waiting and no longer are.
     let (landed, others) = landed.split_off(|log| {
         let is_it =
             |w: &&Watermark| (w.partition, w.incarnation()) == (log.partition, log.incarnation) && w.topic == log.topic;

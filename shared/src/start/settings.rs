@@ -19,12 +19,12 @@ pub struct Settings {
     pub retention: Retention,
 }
 
-/// How long the past is kept.
+/// How long old data is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// `DEAD_LETTERS_FOR_DAYS`: how long dead letters keep key, headers and payload; none keeps them for ever.
+    /// `DEAD_LETTERS_FOR_DAYS`: how long dead letters keep key, headers and payload. `None` keeps them for ever.
     pub dead_letters_days: Option<i32>,
-    /// `LOGIN_ATTEMPTS_FOR_DAYS`: how long login attempts are kept; none keeps them for ever.
+    /// `LOGIN_ATTEMPTS_FOR_DAYS`: how long login attempts are kept. `None` keeps them for ever.
     pub login_attempts_days: Option<i32>,
 }
 
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_past_is_kept_for_ever_by_default() {
+    fn old_data_is_kept_for_ever_by_default() {
         let retention = |settings: Result<Settings, SettingsError>| settings.ok().map(|settings| settings.retention);
         assert_eq!(retention(with("NONE", "")), Some(Retention::default()));
         let days = retention(with("DEAD_LETTERS_FOR_DAYS", "30"));

@@ -3,7 +3,7 @@
 //! Kafka is the index. Nothing is stored per event, so an event is found by reading its stream's topic from a time on.
 //!
 //! - `request`: what the query asks for
-//! - `wanted`: whether a record is one of those
+//! - `wanted`: whether a record is one that the query asks for
 //! - `scan`: reads the topic's partitions, within a time limit
 //! - `partitioner`: the partition of a key, which is read first
 //! - `cursor`: where the next request continues

@@ -84,7 +84,7 @@ impl Wanted {
     }
 }
 
-/// In a batch, an event's key is followed by a blank and its index.
+/// In a batch, an event's key is followed by a space and the event's index.
 fn is_index(rest: &[u8]) -> bool {
     match rest.split_first() {
         None => true,

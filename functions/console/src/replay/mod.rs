@@ -107,7 +107,7 @@ struct ReplayBody {
     event: Box<RawValue>,
 }
 
-/// Reads an edited event and checks it as any other.
+/// Reads an edited event and checks it like any other.
 fn edited(contract: &Contract, body: &[u8]) -> Result<CheckedEvent, Error> {
     let ReplayBody { event } = body::parse(body)?;
     Ok(check_event(contract, event.get().as_bytes().to_vec().into())?)

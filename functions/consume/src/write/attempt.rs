@@ -43,7 +43,7 @@ pub(crate) struct Exceptions {
     pub(crate) duplicates: Vec<usize>,
     /// Records whose rows had a higher version.
     pub(crate) superseded: Vec<usize>,
-    /// They wait for their parent.
+    /// Records that wait for their parent.
     pub(crate) waiting: Vec<usize>,
     /// The keys of entities that were created, for which children may be waiting.
     pub(crate) created: Vec<String>,

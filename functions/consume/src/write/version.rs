@@ -37,7 +37,7 @@ fn values(ty: ColumnType, a: &[u8], b: &[u8]) -> Ordering {
     }
 }
 
-/// A signed integer of at most 8 bytes, the highest first.
+/// Decodes a signed integer of at most 8 bytes, the most significant byte first.
 fn integer(bytes: &[u8]) -> i64 {
     let is_negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
     bytes.iter().fold(if is_negative { -1 } else { 0 }, |value, &byte| (value << 8) | i64::from(byte))

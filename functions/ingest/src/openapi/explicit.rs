@@ -1,10 +1,11 @@
-//! Makes explicit what a contract's schema leaves to the default. Tools such as linters and generators of clients take a
-//! property that a schema does not name for a mistake, unless the schema says that others are allowed.
+//! Makes explicit what a contract's schema leaves to the default. Linters, client generators and similar tools report a
+//! property that a schema does not name as a mistake, unless the schema says that others are allowed.
 
 use serde_json::{Map, Value, json};
 
 /// Adds `additionalProperties` with its default, and each required property without a schema, to all parts of a schema. The
-/// schema accepts the same values. One with `unevaluatedProperties` stays as it is, because that depends on both.
+/// schema accepts the same values. A schema with `unevaluatedProperties` stays as it is, because that
+/// keyword depends on both.
 pub(super) fn make_explicit(schema: &mut Value) {
     if !has_unevaluated(schema) {
         in_schema(schema);

@@ -2,7 +2,7 @@
 //!
 //! - `source`: reads the older contracts
 //! - `compare`: lists the changes; `block` and `columns` compare what Sluice does, `schema` and `difference` the schemas
-//! - `replay`: holds real events against the new contracts; `check` checks and counts them
+//! - `replay`: reads real events; `check` checks them against the new contracts and counts them
 //! - `change`: a change and its severity
 
 mod block;
@@ -62,7 +62,7 @@ impl Contracts {
     /// Runs the command.
     ///
     /// # Errors
-    /// Contracts, old or new, cannot be read, or Kafka cannot.
+    /// The old or the new contracts, or Kafka, cannot be read.
     pub async fn run(self) -> Result<ExitCode, OperatorError> {
         match self.command {
             ContractsCommand::Check(check) => check.run().await,

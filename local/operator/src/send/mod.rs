@@ -180,7 +180,7 @@ async fn random(contract: &Arc<Contract>, registry: &Registry, gateway: &Gateway
     if let Some((parent, table, column)) = parent(contract, registry) {
         let parents = gateway.names(table, column).await;
         if parents.is_empty() {
-            complain(format_args!("there is no {parent} yet: the events refer to some, and will wait for them"));
+            complain(format_args!("there is no {parent} yet: each event refers to one, and will wait for it"));
         }
         events = events.with_parents(parents);
     }

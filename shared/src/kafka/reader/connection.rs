@@ -24,7 +24,7 @@ const GROUP: &str = "sluice-reader";
 /// For each partition, an offset and the time of the first record from there on; no time if no record follows.
 pub(super) type Heads = BTreeMap<(String, i32), (i64, Option<i64>)>;
 
-/// A client and its context, which librdkafka's hides.
+/// A client with its context, which rdkafka's client hides.
 pub(super) struct ReaderClient {
     pub(super) consumer: BaseConsumer<Context>,
     context: Context,
@@ -133,8 +133,8 @@ impl ReaderClient {
 }
 
 /// Asks a partition's leader, and asks again while the leader moves, within [`QUESTION_TIMEOUT`]. librdkafka looks for
-/// the new leader but reports the error (`rd_kafka_handle_ListOffsets`). A leader moves when a broker restarts; a new
-/// topic's broker is not yet its leader for a moment after the topic was created.
+/// the new leader but reports the error (`rd_kafka_handle_ListOffsets`). A leader moves when a broker restarts. For a
+/// moment after a topic was created, it has no leader yet.
 fn ask_leader<T>(mut question: impl FnMut(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
     let deadline = Instant::now() + QUESTION_TIMEOUT;
     loop {

@@ -203,7 +203,7 @@ impl<'f> World<'f> {
     fn append(&mut self, partition: usize) {
         self.number += 1;
         let log = &mut self.logs[partition];
-        // The mark of a transaction.
+        // A transaction's marker.
         if !self.compacted && self.random.random_bool(0.1) && log.end > 0 {
             log.end += 1;
         }
@@ -212,8 +212,9 @@ impl<'f> World<'f> {
         log.end += 1;
     }
 
-    /// Compares if the ledger has not noticed yet that a log was rewritten. A restored database knows it only by the
-    /// records of the log that was applied. The schedule compares every minute, before Kafka takes them away.
+    /// Compares if the ledger has not noticed yet that a log was rewritten. A restored database can notice it only from
+    /// the records that it applied, so this comes before Kafka removes them, as the schedule does by comparing every
+    /// minute.
     async fn compare_if_unnoticed(&mut self, partition: usize, seen: &mut Seen) {
         const REWRITES: &str =
             r#"select cardinality(incarnation_starts) - 1 from sluice.watermarks where "partition" = $1"#;
@@ -240,9 +241,9 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Truncates a log or recreates its topic, and writes on. Only where the ledger can know: it has to have applied a
-    /// record that the log still has. A function that goes on running learns of it from its mapping, which goes back to
-    /// where the log differs, or by comparing.
+    /// Truncates a log or recreates its topic, and writes more records. Does so only if the ledger can notice, which
+    /// takes an applied record that the log still has. A function that keeps running notices because its mapping goes
+    /// back to where the log differs, or by comparing.
     async fn rewrite(&mut self, partition: usize, seen: &mut Seen) {
         let Some((_, last)) = self.evidence().await.get(&number(partition)).copied() else { return };
         if !self.logs[partition].records.contains_key(&last) || self.logs[partition].committed <= last {
@@ -272,7 +273,7 @@ impl<'f> World<'f> {
         match self.below(3) {
             0 => self.compare(seen).await,
             1 => {
-                // The mapping goes on from wherever its group is, in front of a new process.
+                // The mapping continues from wherever its group is, and invokes a new process.
                 self.consume = process(self.function, &self.memory);
                 let log = &mut self.logs[partition];
                 log.committed = self.random.random_range(log.start..log.end);
@@ -291,7 +292,7 @@ impl<'f> World<'f> {
         self.invoke(&batch, seen).await;
     }
 
-    /// The records from the group's offset on, which then is `until`.
+    /// Returns the records from the group's offset to `until`, and moves the group there.
     fn batch(&mut self, partition: usize, until: i64) -> Vec<Record> {
         let log = &mut self.logs[partition];
         let range = log.committed.max(log.start)..until.max(log.committed).max(log.start);
@@ -361,8 +362,8 @@ impl<'f> World<'f> {
         rows.into_iter().map(|(partition, first, last)| (partition, (first, last))).collect()
     }
 
-    /// Whether the ledger of a backup can tell that a log was rewritten since: neither retention nor compaction has taken
-    /// what lies where it knows a record.
+    /// Returns whether the ledger of a backup can tell that a log was rewritten since: neither retention nor compaction
+    /// has removed the records at the offsets of the first and the last record that the ledger knows.
     fn is_recognisable(&self, backup: &Backup) -> bool {
         (0..PARTITIONS).all(|partition| {
             let log = &self.logs[partition];
@@ -375,6 +376,7 @@ impl<'f> World<'f> {
 
     async fn restore(&mut self, backup: Backup) {
         let mut connection = self.function.database.pool.acquire().await.expect("a connection");
+        // Sequences are left as they are, so ids that were assigned since the backup are not assigned again.
         for (table, rows) in TABLES.iter().zip(&backup.tables) {
             sqlx::query(&format!("delete from {table}")).execute(&mut *connection).await.expect("it is cleared");
             let columns = writable_columns(&mut *connection, table).await.expect("the table exists");
@@ -384,7 +386,6 @@ impl<'f> World<'f> {
             );
             sqlx::query(&insert).bind(rows).execute(&mut *connection).await.expect("it is restored");
         }
-        // The ids that the table gave out since are not given out again.
         if self.chance(0.5) {
             self.consume = process(self.function, &self.memory);
         }

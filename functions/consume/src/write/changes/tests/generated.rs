@@ -130,7 +130,7 @@ async fn a_generated_column_is_left_to_postgresql() {
 }
 
 #[tokio::test]
-async fn a_generated_column_of_the_old_row_picks_the_row_but_rules_out_no_only_one() {
+async fn a_generated_column_of_the_old_row_picks_the_row_but_does_not_rule_out_the_only_one() {
     for format in 0..2 {
         let database = TestDatabase::create().await;
         sql(
