@@ -172,8 +172,8 @@ impl Gateway {
     }
 }
 
-/// Gives a request the path that a function gets from API Gateway. One that is not UTF-8 stays as it is, and no route takes
-/// it.
+/// Gives a request the path that a function gets from API Gateway. A path that is not UTF-8 stays as it is, and
+/// matches no route.
 fn behind_api_gateway(mut request: Request) -> Request {
     if let Some(uri) = as_behind_api_gateway(request.uri()) {
         *request.uri_mut() = uri;

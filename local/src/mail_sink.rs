@@ -121,7 +121,7 @@ fn address(line: &str) -> &str {
     line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(address, _)| address)
 }
 
-/// Reads a message up to the line with a single dot; none if it is too large. Removes the dot that was added to lines
+/// Reads a message up to the line with a single dot. `None` if it is too large. Removes the dot that was added to lines
 /// that start with one (section 4.5.2).
 async fn read_message(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<u8>>> {
     let mut message = Vec::new();

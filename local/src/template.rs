@@ -103,7 +103,7 @@ struct Defaults<'a> {
 }
 
 impl Defaults<'_> {
-    /// Evaluates a value as far as the defaults allow; none for `AWS::NoValue`.
+    /// Evaluates a value as far as the defaults allow. `None` for `AWS::NoValue`.
     fn settle(&self, value: &Value) -> Option<Value> {
         Some(match value {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
@@ -142,7 +142,7 @@ impl Defaults<'_> {
         self.holds(self.template.get("Conditions")?.get(name)?, most_nested.checked_sub(1)?)
     }
 
-    /// Evaluates a condition; none if it depends on something that only AWS knows.
+    /// Evaluates a condition. `None` if it depends on something that only AWS knows.
     fn holds(&self, value: &Value, most_nested: usize) -> Option<bool> {
         let Value::Tagged(tagged) = value else { return None };
         let all = || -> Option<Vec<bool>> {

@@ -30,12 +30,12 @@ pub(crate) struct StreamActivity {
     destination: &'static str,
     /// Records in Kafka that have not landed. None if Kafka did not answer.
     lag_events: Option<i64>,
-    /// The age of the oldest of them.
+    /// The age of the oldest record that has not landed.
     lag_seconds: Option<f64>,
     /// When the event that has waited longest for its parent began to wait.
     oldest_waiting_at: Option<Timestamp>,
     open_dead_letters: u64,
-    /// Those in which something happened, oldest first.
+    /// The minutes in which something happened, oldest first.
     minutes: Vec<StreamMinute>,
 }
 
@@ -81,7 +81,7 @@ fn minutes(query: &Fields) -> Result<i32, Error> {
     minutes.ok_or_else(|| Error::malformed(format!("`minutes` must be a number from 1 to {MOST_MINUTES}.")))
 }
 
-/// The minutes by topic, and since when the oldest event of each stream waits.
+/// The minutes by topic, and when the oldest waiting event of each stream began to wait.
 type Read = (BTreeMap<String, Vec<Minute>>, HashMap<String, i64>);
 
 async fn read(console: &Console, minutes: i32, ends: Option<&Ends>) -> Result<Read, sqlx::Error> {

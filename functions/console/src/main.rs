@@ -36,7 +36,8 @@ async fn run() -> Result<(), Error> {
     let function = ConsoleFunction::new(console, routes);
     start::close_on_shutdown(pool.clone()).await;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        // Retrying is safe: the schedule's work is done once, and a request that failed has its answer.
+        // Lambda may retry a failed invocation: the schedule's work is done only once, and a request never fails the
+        // invocation, because a failed one is answered, too.
         let answer = login.run(async || function.invoke(event.payload.get(), event.context.clone()).await).await;
         embed(&metrics);
         // Lambda may freeze the process as soon as it has answered.

@@ -12,13 +12,13 @@ pub struct Console {
     pub(crate) ingest: Arc<Ingest>,
     /// The reader that looks up where logs end.
     pub(crate) ends: KafkaReader,
-    /// Wakes the task that continues runs; none if there is no such task.
+    /// Wakes the task that continues runs. `None` if there is no such task.
     waker: Option<Notify>,
 }
 
 impl Console {
-    /// Works with the connections of `ingest`, and sends replays through it. Runs are continued by the schedule, and by
-    /// each request of one, as on Lambda.
+    /// Creates a state that uses the connections of `ingest`, and sends replays through it. Runs are continued by the
+    /// schedule, and whenever someone requests one, as on Lambda.
     pub fn new(ingest: Arc<Ingest>) -> Self {
         Self::with_waker(ingest, None)
     }
@@ -34,7 +34,7 @@ impl Console {
         Self { ingest, ends, waker }
     }
 
-    /// Returns whether a request of a run continues it.
+    /// Returns whether a request for a run continues it.
     pub(crate) fn advances_with_requests(&self) -> bool {
         self.waker.is_none()
     }

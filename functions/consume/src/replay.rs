@@ -1,6 +1,7 @@
 //! Replays in the landing transaction: dead letters that were sent to their topic again.
 //!
-//! A dead letter counts as replayed once its replay is read, even if the database was restored to before the replay.
+//! A dead letter counts as replayed once its replay is read, even if the database was restored to a time before
+//! the replay.
 //! If no dead letter matches, the replay's event has landed since the restore or is still undecided. If Kafka lost it,
 //! the replay is all that is left of it.
 

@@ -144,7 +144,7 @@ fn constraint_reason(error: &PgDatabaseError, names: &Names<'_>) -> String {
             None => format!("check {constraint}{of_table} rejects the row"),
         },
         // PostgreSQL names no constraint: the row fits no partition, or its partition's bounds refuse it.
-        ("23514", None, _) if !of_table.is_empty() => format!("no partition{of_table} takes the row"),
+        ("23514", None, _) if !of_table.is_empty() => format!("no partition{of_table} accepts the row"),
         (_, Some(constraint), _) => format!("constraint {constraint}{of_table} rejects the row"),
         (_, None, _) => format!("a constraint{of_table} rejects the row"),
     }

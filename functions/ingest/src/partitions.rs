@@ -9,7 +9,7 @@ use shared::kafka::Producer;
 
 /// How long an answer is used.
 const CACHED_FOR: Duration = Duration::from_secs(60);
-/// How long an answer is used that denies a partition, because partitions may be added.
+/// How long the answer that a partition does not exist is used. It is shorter, because partitions may be added.
 const QUERY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// The time limit for the cluster's answer.
 const TIMEOUT: Duration = Duration::from_secs(2);

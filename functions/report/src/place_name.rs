@@ -27,7 +27,7 @@ pub(crate) fn clean(name: &str) -> Cow<'_, str> {
     cleaned.into()
 }
 
-/// Returns whether the only white space is a single blank between words.
+/// Returns whether the only white space is a single space between words.
 fn is_tidy(name: impl Iterator<Item = char>) -> bool {
     let mut before = None;
     for c in name {

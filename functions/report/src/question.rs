@@ -109,7 +109,7 @@ fn parse(text: &str) -> Option<DateTime> {
     if text.contains('[') {
         return None;
     }
-    // An unescaped `+` arrives as a blank.
+    // An unescaped `+` arrives as a space.
     let escaped = text.rsplit_once(' ').map(|(time, offset)| format!("{time}+{offset}"));
     let instant = |text: &str| text.parse::<Timestamp>().ok();
     let time = if let Some(at) = instant(text).or_else(|| escaped.as_deref().and_then(instant)) {

@@ -1,4 +1,4 @@
-//! What the kernel says that a process has used.
+//! What a process has used, according to the kernel.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) fn processor_time(pid: u32) -> Result<Duration, CommandError> {
     Ok(TICK * (ticks(11) + ticks(12)))
 }
 
-/// Returns the most memory that a process has had, in bytes.
+/// Returns a process's peak memory, in bytes.
 /// <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>
 pub(crate) fn peak_bytes(pid: u32) -> Result<u64, CommandError> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(CommandError::Data)?;

@@ -82,7 +82,7 @@ async fn follow(args: Follow) -> Result<bool, FollowError> {
             Some(next) => after = Some(next.to_owned()),
             None => return Ok(found),
         }
-        complain("searching on …");
+        complain("still searching …");
     }
 }
 

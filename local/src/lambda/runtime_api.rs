@@ -24,7 +24,7 @@ use super::queue::{Answer, Invocation, Queue};
 pub(super) struct Slot {
     plan: Arc<Plan>,
     process: Mutex<Process>,
-    /// The deadline of the running invocation; none while none runs.
+    /// The deadline of the running invocation. `None` while no invocation runs.
     pub(super) ends: watch::Sender<Option<Instant>>,
     /// When the process first requested an invocation.
     pub(super) ready: watch::Sender<Option<Instant>>,

@@ -50,7 +50,7 @@ impl Sandbox {
         let _ended = ends.wait_for(Option::is_some).await;
     }
 
-    /// Returns the time from the first process's start to its first request for an invocation; none if it never asked
+    /// Returns the time from the first process's start to its first request for an invocation. `None` if it never asked
     /// for one.
     pub async fn ready_after(&self) -> Option<Duration> {
         let mut ready = self.ready.clone();

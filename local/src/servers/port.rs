@@ -16,7 +16,7 @@ const RANGE: std::ops::Range<u16> = 15_000..32_000;
 /// How often a server is launched before a port that turns out to be taken is reported.
 pub(super) const LAUNCH_ATTEMPTS: usize = 3;
 
-/// Returns a free port on 127.0.0.1; none if a thousand ports were taken.
+/// Returns a free port on 127.0.0.1. `None` if a thousand ports were taken.
 pub(super) fn free() -> Option<u16> {
     let mut random = rand::rng();
     (0..1_000).map(|_| random.random_range(RANGE)).find(|port| is_free(*port))

@@ -9,7 +9,7 @@ use super::process::ServerProcess;
 /// How long a server has to stop before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The process of a server; none while the server is stopped.
+/// The process of a server. `None` while the server is stopped.
 #[derive(Debug, Default)]
 pub(super) struct Restartable(Option<ServerProcess>);
 

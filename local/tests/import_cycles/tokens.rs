@@ -83,7 +83,7 @@ fn char_or_lifetime(text: &str) -> usize {
     }
 }
 
-/// Returns the length of a raw string whose prefix has this length; none if it is an identifier instead.
+/// Returns the length of a raw string whose prefix has this length. `None` if it is an identifier instead.
 fn raw_string(text: &str, prefix: usize) -> Option<usize> {
     let hashes = text[prefix..].find(|c| c != '#')?;
     let start = prefix + hashes + 1;

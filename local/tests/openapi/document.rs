@@ -58,7 +58,7 @@ impl Document {
         })
     }
 
-    /// Returns the example of an operation's JSON body; none if it has no body.
+    /// Returns the example of an operation's JSON body. `None` if it has no body.
     pub(crate) fn example_body(&self, operation: &Operation) -> Option<String> {
         let content = self.operation(operation).get("requestBody")?["content"].get("application/json")?;
         let first = || Some(&content["examples"].as_object()?.values().next()?["value"]);

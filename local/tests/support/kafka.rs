@@ -114,7 +114,7 @@ pub async fn members(kafka: &KafkaSettings, group: &str) -> usize {
     .unwrap()
 }
 
-/// Returns the partitions of a topic; none if it does not exist.
+/// Returns the partitions of a topic. Empty if it does not exist.
 pub async fn partitions(kafka: &KafkaSettings, topic: &str) -> Vec<i32> {
     let client: BaseConsumer = kafka.client_config().create().unwrap();
     let topic = topic.to_owned();

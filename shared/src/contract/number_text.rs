@@ -1,4 +1,4 @@
-//! Numbers in strings: which strings a number's column takes, and whether a pattern allows nothing else.
+//! Numbers in strings: which strings a numeric column accepts, and whether a pattern allows nothing else.
 
 use std::collections::HashSet;
 
@@ -73,9 +73,9 @@ impl Form {
     /// Returns whether every string that matches a contract's pattern has this form. `may_be_empty`: whether the contract
     /// allows the empty string too.
     ///
-    /// The pattern's automaton and the form's are run side by side: if no string leads the one to a match and the other
-    /// out of the form, there is none. Word boundaries and the like are taken to match everywhere, which can only add
-    /// strings. A pattern that cannot be read, or is very large, counts as allowing anything.
+    /// The pattern's automaton and the form's are run side by side. If no string leads the first to a match and the second
+    /// out of the form, every match has the form. Word boundaries and the like count as matching everywhere, which can only
+    /// add strings. A pattern that cannot be read, or is very large, counts as allowing anything.
     pub(super) fn covers(self, pattern: &str, may_be_empty: bool) -> bool {
         let Some(automaton) = Automaton::search(pattern) else { return false };
         let mut seen = HashSet::new();

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::pointer::Pointer;
 
-/// More alternatives than a schema written by hand has. Beyond it, anything is taken to be allowed.
+/// More alternatives than a schema written by hand has. Beyond that, everything counts as allowed.
 const MOST_ALTERNATIVES: usize = 64;
 /// How deep references are followed.
 const MOST_REFERENCES: usize = 32;
@@ -71,7 +71,7 @@ fn member<'s>(schema: &'s Value, token: &str) -> Vec<&'s Value> {
     named.or_else(element).or_else(other).into_iter().collect()
 }
 
-/// Resolves references and combinations: returns the alternatives of what applies together; none if they are too many, or
+/// Resolves references and combinations: returns the alternatives of what applies together. `None` if they are too many, or
 /// if a reference does not lead into the document. Of `oneOf`, it does not express that only one alternative applies.
 pub fn expand<'s>(document: &'s Value, schemas: Schemas<'s>) -> Option<Vec<Schemas<'s>>> {
     expand_within(document, schemas, MOST_REFERENCES)

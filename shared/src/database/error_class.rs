@@ -114,7 +114,7 @@ pub fn classify_sqlstate(code: &str) -> ErrorClass {
         "38" => ErrorClass::Row,
         // External routine invocation exception: a trigger that breaks the trigger protocol.
         "39" => match code {
-            "39004" => ErrorClass::Row, // A function was given a null that it does not take.
+            "39004" => ErrorClass::Row, // A function was given a null that it does not accept.
             _ => ErrorClass::Operator,
         },
         // Savepoint exception, invalid catalog name, invalid schema name.
@@ -135,7 +135,7 @@ pub fn classify_sqlstate(code: &str) -> ErrorClass {
         // Object not in prerequisite state.
         "55" => match code {
             "55006" | "55P03" => ErrorClass::Environment, // Object in use, lock not available.
-            _ => ErrorClass::Operator, // A table without replica identity, a view that takes no rows.
+            _ => ErrorClass::Operator, // A table without replica identity, a view that accepts no rows.
         },
         // Operator intervention, system error, snapshot failure.
         "57" | "58" | "72" => ErrorClass::Environment,

@@ -14,7 +14,7 @@ pub struct FunctionsLogin {
 /// How a role authenticates.
 #[derive(Debug, Clone)]
 pub enum Authentication {
-    /// With a password; none if the server requires none.
+    /// With a password. `None` if the server requires none.
     Password(Option<Secret>),
     /// With tokens that AWS IAM signs.
     Iam,

@@ -47,8 +47,8 @@ impl Login {
     /// Creates a pool that connects on first use, with a login that is looked up now.
     ///
     /// # Errors
-    /// The resource at AWS is unsuitable. If AWS does not answer, that is no error: the look-up is repeated when the pool is
-    /// used.
+    /// The resource at AWS is unsuitable. If AWS does not answer, that is not an error: the look-up is repeated when the
+    /// pool is used.
     pub async fn open(
         source: &DatabaseSource,
         aws: &Aws,

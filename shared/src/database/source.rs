@@ -77,7 +77,10 @@ impl DatabaseSource {
             }
         };
         if matches!(login, LoginSource::Iam) && !is_encrypted(&verified(options.clone())) {
-            return Err(malformed(URL, "sslmode=verify-full, as DATABASE_AUTH=iam takes encrypted connections only"));
+            return Err(malformed(
+                URL,
+                "sslmode=verify-full, because DATABASE_AUTH=iam requires encrypted connections",
+            ));
         }
         Ok(Self { options, has_address, password, login })
     }

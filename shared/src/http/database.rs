@@ -9,7 +9,7 @@ use crate::database::error_class::{ErrorClass, classify, describe};
 /// PostgreSQL's own timeouts do not help if the server is frozen or has vanished without closing the connection.
 const PATIENCE: Duration = Duration::from_secs(9);
 
-/// An error that a question to the database may end with.
+/// An error that a database query may end with.
 pub trait FromDatabase: From<sqlx::Error> {
     /// Returns the database's error, if it is one.
     fn database_error(&self) -> Option<&sqlx::Error>;
@@ -21,11 +21,11 @@ impl FromDatabase for sqlx::Error {
     }
 }
 
-/// Waits for the database's answer, up to the time limit. In a function whose database could not be reached a moment ago, the
-/// question is not asked.
+/// Waits for the database's answer, up to the time limit. If the function could not reach its database a moment ago, the
+/// query is not sent.
 ///
 /// # Errors
-/// The question's own error, or [`sqlx::Error::PoolTimedOut`] if the answer is late or the question was not asked.
+/// The query's own error, or [`sqlx::Error::PoolTimedOut`] if the answer is late or the query was not sent.
 pub async fn in_time<T, E: FromDatabase>(question: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let breaker = Breaker::current();
     if let Some(breaker) = &breaker
@@ -44,7 +44,7 @@ pub async fn in_time<T, E: FromDatabase>(question: impl Future<Output = Result<T
     answer.unwrap_or_else(|_late| Err(sqlx::Error::PoolTimedOut.into()))
 }
 
-/// Returns whether the present function's database could not be reached a moment ago.
+/// Returns whether the current function's database could not be reached a moment ago.
 pub fn is_out_of_reach() -> bool {
     Breaker::current().is_some_and(|breaker| breaker.is_open())
 }

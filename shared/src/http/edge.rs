@@ -103,12 +103,12 @@ fn source_ip(request: &Request) -> Option<String> {
     }
 }
 
-/// Names the user in the lines that the log has about the present request.
+/// Names the user in the log lines of the current request.
 pub fn note_user(user: &str) {
     tracing::Span::current().record("user", user);
 }
 
-/// Names the stream in the lines that the log has about the present request.
+/// Names the stream in the log lines of the current request.
 pub fn note_stream(stream: &str) {
     tracing::Span::current().record("stream", stream);
 }

@@ -71,7 +71,7 @@ pub fn copy_deadline(from: &Extensions, to: &mut Extensions) {
     }
 }
 
-/// Returns how long API Gateway still waits for the response to a request that it received at `received_ms`; none for a
+/// Returns how long API Gateway still waits for the response to a request that it received at `received_ms`. `None` for a
 /// time that cannot be an invocation's.
 fn left_at_api_gateway(received_ms: i64, now_ms: i64) -> Option<Duration> {
     let age_ms = now_ms.checked_sub(received_ms)?;

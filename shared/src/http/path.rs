@@ -41,7 +41,7 @@ pub fn encoded(decoded: &str) -> String {
     utf8_percent_encode(decoded, NOT_IN_PATHS).to_string()
 }
 
-/// Encodes the characters of a query that would end it, or make it no query.
+/// Encodes the characters that must not appear in a query.
 pub(super) fn encoded_query(query: &str) -> String {
     utf8_percent_encode(query, NOT_IN_QUERIES).to_string()
 }

@@ -25,7 +25,9 @@ pub enum WrongName {
     #[error("must not contain control characters or any of : / ? # % \\")]
     Character,
     /// It is or looks like a service key, which must not be stored or shown as a name.
-    #[error("must not begin with slk_, as service keys do. Send a service key as `Authorization: Bearer slk_…`")]
+    #[error(
+        "must not begin with slk_, the prefix of service keys. Send a service key as `Authorization: Bearer slk_…`"
+    )]
     ServiceKey,
     /// It would look like another name.
     #[error("must not begin or end with white space")]

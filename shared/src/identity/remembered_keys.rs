@@ -11,7 +11,7 @@ use super::keys::KnownKey;
 use super::remembered::{CAPACITY, FRESH};
 use super::service_key::KeyHash;
 
-/// Keys that were found in the database. Texts that are no keys are not remembered, so guesses displace nothing.
+/// Keys that were found in the database. Texts that are not keys are not remembered, so guesses displace nothing.
 pub(super) struct RememberedKeys {
     seen: Cache<KeyHash, Seen>,
     /// Counts the keys and users that this process has deleted: what was read before a deletion is not used after it.

@@ -118,7 +118,7 @@ fn is_refusal(code: RDKafkaErrorCode) -> bool {
 }
 
 /// Returns whether Amazon MSK refused a connection only because too many were opened at once: 100 a second per broker with
-/// IAM, 4 on small ones. Its error is the one of wrong credentials; only its text differs. librdkafka tries again.
+/// IAM, 4 on small ones. The error is the same as for wrong credentials; only its text differs. librdkafka tries again.
 /// <https://docs.aws.amazon.com/msk/latest/developerguide/limits.html>
 fn is_throttled(said: &str) -> bool {
     said.to_lowercase().contains("too many connects")

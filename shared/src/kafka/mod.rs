@@ -103,8 +103,8 @@ impl KafkaSettings {
             .set("connections.max.idle.ms", "180000")
             .set("allow.auto.create.topics", "false");
         match self.access {
-            // Amazon MSK takes 100 new connections a second per broker with IAM, 4 on small ones. So a client connects
-            // only to the brokers that it needs (the default), and waits for a second before it tries again.
+            // With IAM, each Amazon MSK broker accepts 100 new connections a second, a small one only 4. So a client
+            // connects only to the brokers that it needs (the default), and waits for a second before it tries again.
             // <https://docs.aws.amazon.com/msk/latest/developerguide/limits.html>
             Access::Iam { .. } => {
                 config.set("reconnect.backoff.ms", "1000").set("reconnect.backoff.max.ms", "1000");

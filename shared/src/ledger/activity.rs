@@ -60,7 +60,7 @@ pub struct Landed {
     pub oldest_ms: Option<i64>,
     /// The highest offset of the new records.
     pub last_offset: Option<i64>,
-    /// Where the log ends at least.
+    /// A lower bound of the offset at which the log ends.
     pub end_offset: Option<i64>,
 }
 
@@ -97,7 +97,7 @@ impl Activity {
         }
     }
 
-    /// Splits off what landed of other logs than these.
+    /// Splits off what landed in logs other than these.
     pub(super) fn split_off(self, is_one: impl Fn(LogPosition<'_>) -> bool) -> (Self, Self) {
         let (these, others) = self.0.into_iter().partition(|landed| {
             let Landed { topic, partition, incarnation, .. } = landed;
@@ -157,7 +157,7 @@ pub(super) fn bind<'q>(
 /// Returns the statement that adds a relation with the table's columns, except for `destination`, to the table.
 ///
 /// Two transactions may release waiting events of one partition, whose watermark neither has locked. The rows are locked
-/// in sorted order, so that they wait for each other only in turn.
+/// in sorted order, so that they cannot deadlock.
 pub(super) fn note_from(relation: &str) -> String {
     format!(
         r#"
@@ -179,7 +179,7 @@ pub(super) fn note_from(relation: &str) -> String {
     )
 }
 
-/// Adds what landed to the present minute.
+/// Adds what landed to the current minute.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -215,7 +215,7 @@ pub struct End {
 /// # Errors
 /// PostgreSQL's error.
 pub async fn note_ends(connection: &mut PgConnection, ends: &[End]) -> Result<(), sqlx::Error> {
-    // If the log has been recreated since it was asked, its end says nothing about the incarnation before.
+    // If the log has been recreated since Kafka was asked, its end says nothing about the previous incarnation.
     static NOTE: LazyLock<String> = LazyLock::new(|| {
         note_from(&format!(
             r#"(
@@ -285,7 +285,7 @@ pub struct Minute {
     pub max_lag_ms: Option<i64>,
 }
 
-/// Reads the last minutes, up to the present one, by topic and oldest first; those in which nothing happened are missing.
+/// Reads the last minutes, up to the current one, by topic and oldest first; those in which nothing happened are missing.
 /// `ends` says where logs end now, by topic and partition.
 ///
 /// # Errors
@@ -314,7 +314,7 @@ pub async fn read(
     Ok(by_topic)
 }
 
-/// Returns when the present minute began, and by how much topics' logs have grown since their ends were last noted.
+/// Returns when the current minute began, and by how much topics' logs have grown since their ends were last noted.
 async fn grown(
     connection: &mut PgConnection,
     ends: impl IntoIterator<Item = (&str, i32, i64)>,

@@ -134,7 +134,7 @@ pub fn replayed_as(row: &PgRow) -> Result<Option<Place>, sqlx::Error> {
     Ok(Some(Place { topic, partition, offset, timestamp_ms }))
 }
 
-/// One dead letter.
+/// Returns one dead letter.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -143,7 +143,7 @@ pub async fn find(executor: impl PgExecutor<'_>, id: i64) -> Result<Option<DeadL
     sqlx::query(&select).bind(id).try_map(|row| read(&row)).fetch_optional(executor).await
 }
 
-/// One dead letter, locked until the transaction ends, so that it is replayed by one caller at a time.
+/// Returns one dead letter, locked until the transaction ends, so that it is replayed by one caller at a time.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -152,7 +152,7 @@ pub async fn lock(connection: &mut PgConnection, id: i64) -> Result<Option<DeadL
     sqlx::query(&select).bind(id).try_map(|row| read(&row)).fetch_optional(connection).await
 }
 
-/// Several dead letters, locked like [`lock`]. Letters that another transaction has locked are left out.
+/// Returns several dead letters, locked like [`lock`]. Letters that another transaction has locked are left out.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -22,7 +22,7 @@ pub enum Repeated<'a> {
     At(&'a Place),
     /// By its id.
     ById(Uuid),
-    /// It is not: the row that it wrote is all that is known.
+    /// Not at all: only the row that it wrote is known.
     Unknown,
 }
 

@@ -36,7 +36,7 @@ impl LetterStatus {
     }
 }
 
-/// What stands in the name of a group for quoted values and numbers.
+/// The placeholder for quoted values and numbers in a group's name.
 const PLACEHOLDER: char = '…';
 
 /// Conditions that all have to hold. Without any, every open letter matches.
@@ -54,7 +54,7 @@ pub struct Filter {
     pub contains: Option<String>,
     /// The earliest time at which the event became a dead letter.
     pub since: Option<Timestamp>,
-    /// The time before which it did.
+    /// The time before which the event became a dead letter.
     pub until: Option<Timestamp>,
     /// The letters' ids.
     pub ids: Option<Vec<i64>>,

@@ -14,7 +14,7 @@ pub const MAX_EXACT: i64 = 1_000;
 /// Why Kafka no longer has a range of offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// Its transaction was aborted, or it is the mark of one.
+    /// Its transaction was aborted, or it is a transaction's marker.
     Transaction,
     /// A later record with the same key replaced it.
     Compaction,
@@ -46,7 +46,7 @@ impl Cause {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Transaction => {
-                "Kafka has no record at this offset: its transaction was aborted, or the offset is a transaction's mark"
+                "Kafka has no record at this offset: its transaction was aborted, or the offset is a transaction's marker"
             }
             Self::Compaction => "Kafka had compacted this record away before it was applied",
             Self::Retention => "Kafka had deleted this record by its retention before it was applied",

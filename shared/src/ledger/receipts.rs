@@ -81,8 +81,8 @@ impl Outcome {
 
 /// Looks up the outcomes of one topic's records, given as partition and offset, in their order.
 ///
-/// An offset that a topic had before it was recreated is looked up in the present topic. The few records that the
-/// ledger cannot tell from lost ones are looked up in Kafka; without a reader they count as lost.
+/// An offset that a topic had before it was recreated is looked up in the current topic. The few records that the
+/// ledger cannot distinguish from lost ones are looked up in Kafka; without a reader they count as lost.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -118,9 +118,9 @@ pub async fn look_up_sent(
 
 /// What the ledger says of a record.
 enum Found {
-    /// This became of it.
+    /// This outcome is certain.
     Certain(Outcome),
-    /// This became of it if Kafka had it when it was due.
+    /// This is the outcome if Kafka still had the record when it was due. Otherwise, it was lost for this cause.
     Unless(Outcome, Cause),
     /// It repeats the event at this place.
     Repeats(Place),
@@ -168,8 +168,8 @@ pub async fn follow_replays(
     Ok(ends)
 }
 
-/// As [`look`]. A repeat of an event at a place shares its outcome; of a decided event that was not rejected it is a
-/// duplicate.
+/// As [`look`], but also looks up the events that others repeat. An event shares the outcome of the one that it repeats,
+/// except that it is a duplicate if that one was written or superseded.
 async fn look_through(
     executor: impl PgExecutor<'_> + Copy,
     topic: &str,

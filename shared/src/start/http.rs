@@ -22,7 +22,7 @@ pub struct HttpWorld {
     pub reader: KafkaReader,
 }
 
-/// Creates the relay of login attempts; none if no contract describes the stream `login`.
+/// Creates the relay of login attempts. `None` if no contract describes the stream `login`.
 pub fn login_relay(registry: &Registry, pool: &PgPool, producer: &Producer) -> Option<Relay> {
     let topic = registry.stream(Contract::LOGIN)?.topic.clone();
     Some(Relay::to_topic(topic, pool.clone(), producer.clone()))

@@ -67,7 +67,7 @@ impl TestDatabase {
         Ok(())
     }
 
-    /// Puts the copy in the place of the database. Cuts every connection to it. The copy is kept.
+    /// Replaces the database with the copy, and cuts every connection to it. The copy is kept.
     ///
     /// # Errors
     /// PostgreSQL's error.

@@ -196,8 +196,8 @@ impl<'a> Search<'a> {
 
     /// Returns the records with a letter's key, each with its letter and whether it is the letter's own event again
     /// (`true`) or a later event (`false`). `latest_ms` is the latest timestamp in the partition so far: in other
-    /// partitions than the letter's, events are later from the first record onwards that is not older than the
-    /// letter's.
+    /// partitions than the letter's, an event is later if it is the first record that is not older than the letter's, or
+    /// comes after that record.
     fn repeated(&self, partition: i32, records: &[LogRecord], latest_ms: &mut i64) -> Vec<(usize, usize, bool)> {
         let mut repeated = Vec::new();
         for (at, record) in records.iter().enumerate() {

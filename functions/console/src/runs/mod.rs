@@ -1,5 +1,5 @@
-//! Runs: replays of all dead letters that match a filter. The letters are fixed when a run is created; `advance` puts
-//! them back.
+//! Runs: replays of all dead letters that match a filter. The letters are fixed when a run is created; `advance` sends
+//! them again.
 
 mod advance;
 

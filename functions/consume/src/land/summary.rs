@@ -65,7 +65,7 @@ struct Letter {
     trace_id: Option<String>,
 }
 
-/// Of how many dead letters of a batch each gets a line in the log. The line of the batch counts the others, too.
+/// How many dead letters of a batch get a log line of their own. The batch's line counts all of them.
 const LOGGED: usize = 100;
 
 impl Letters {

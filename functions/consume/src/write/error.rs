@@ -62,7 +62,7 @@ impl WriteError {
         self.database_error().and_then(|error| error.code()).unwrap_or_default().into_owned()
     }
 
-    /// Whether records can be found that land without those that cause it.
+    /// Whether the other records can land once those that cause the error are left out.
     pub(crate) fn is_isolable(&self) -> bool {
         matches!(self.verdict(), Verdict::Reject(_)) || self.has_pending_checks()
     }

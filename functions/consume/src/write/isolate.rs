@@ -60,7 +60,8 @@ pub(crate) async fn isolate(
         Attempt::Checking(constraints) => format!("{} {RELEASE}; savepoint slice", constraints.check()),
     };
     let mut exceptions = Exceptions::default();
-    // Whether two slices end as both at once do. Change sets are not always so: adjacent truncates are one statement.
+    // Whether writing two slices one after the other has the same result as writing them together. With change sets, it
+    // may not: adjacent truncates are one statement.
     let adds_up = match contract.mode {
         Mode::Append { .. } | Mode::Upsert { .. } | Mode::Entity(_) => true,
         Mode::Changes(_) => false,

@@ -1,5 +1,5 @@
-//! Mode `upsert`: a row per key, which later events replace, or only those with an equal or higher version. As arrays
-//! at any size: ON CONFLICT needs an INSERT.
+//! Mode `upsert`: a row per key, which later events replace. With a version, only events with an equal or higher version
+//! do. Rows are sent as arrays, however many there are, because ON CONFLICT needs an INSERT.
 
 use shared::contract::{Column, Landing, quoted};
 use sqlx::postgres::PgRow;

@@ -196,7 +196,7 @@ async fn holes_of_transactions_and_compaction_are_gaps_with_their_cause() {
 async fn thousands_of_small_transactions_leave_a_bounded_table_and_true_receipts() {
     const RECORDS: i64 = 2_500;
     let function = Function::new().await;
-    // A record and its transaction's mark, in turns.
+    // A record and its transaction's marker, in turn.
     let records: Vec<Record> = (0..RECORDS).map(|number| record("routes", 2 * number, &route(number, 1.0))).collect();
     for batch in records.chunks(700) {
         assert_eq!(function.land(batch).await.written, batch.len());

@@ -236,7 +236,7 @@ async fn a_row_that_no_partition_takes_is_rejected_with_the_tables_name() {
                 create table public.small_routes partition of public.routes_table for values from (0) to (100)";
     let expected = json!({
         "error_code": "23514", "constraint": null, "table": "routes_table", "column": null, "pointer": null,
-        "reason": "no partition of table public.routes_table takes the row"
+        "reason": "no partition of table public.routes_table accepts the row"
     });
     assert_eq!(refused_route(rule).await, expected);
 }

@@ -225,7 +225,7 @@ fn filters() -> Vec<Value> {
             }
             "stream" | "topic" => json!("city"),
             "error_code" => json!("already_exists"),
-            "reason" => json!("a city with this key exists already"),
+            "reason" => json!("already exists"),
             "contains" => json!("Alvand"),
             "status" => json!("open"),
             _ => json!("2026-05-07T19:54:13Z"),

@@ -48,7 +48,7 @@ pub(super) fn written_receipt(topic: &str) -> Value {
 pub(super) fn rejected_receipt() -> Value {
     let mut receipt = receipt("city");
     receipt["status"] = json!("rejected");
-    receipt["reason"] = json!("a city with this key exists already");
+    receipt["reason"] = json!("already exists");
     receipt
 }
 
@@ -74,7 +74,7 @@ pub(super) fn gap() -> Value {
 pub(super) fn dead_letter() -> Value {
     json!({
         "id": 7, "stream": "city", "topic": "city", "partition": 2, "offset": 17, "timestamp": TIME_MS,
-        "reason": "a city with this key exists already", "error_code": "already_exists",
+        "reason": "already exists", "error_code": "already_exists",
         "constraint": null, "table": null, "column": null, "pointer": null, "status": "open",
         "replays": 0, "replay_of": null, "note": null,
         "headers": [{"name": "sluice-user", "value": "ann"}], "key": "[\"Iran\",\"Alvand\"]",
@@ -85,7 +85,7 @@ pub(super) fn dead_letter() -> Value {
 pub(super) fn dead_letter_group() -> Value {
     json!({
         "stream": "city", "topic": "city", "error_code": "already_exists",
-        "reason": "a city with this key exists already", "count": 2,
+        "reason": "already exists", "count": 2,
         "first_at": "2026-05-07T19:54:13Z", "last_at": "2026-05-07T19:55:02Z", "sample_id": 7
     })
 }

@@ -88,7 +88,8 @@ pub(super) fn schemas() -> impl Iterator<Item = (String, Value)> {
     std::iter::once(("Problem".to_owned(), base)).chain(ProblemType::ALL.iter().map(one))
 }
 
-/// Returns what a problem of a type has besides the members of all: which of it is required, and its schemas.
+/// Returns the members that problems of this type have in addition to those of all problems: the names of the required
+/// ones, and the schemas of all.
 fn members(known: &ProblemType) -> (&'static [&'static str], Vec<(&'static str, Value)>) {
     let place = || json!({"type": "integer", "minimum": 1});
     let list = |item: &str| json!({"type": "array", "items": schema(item)});

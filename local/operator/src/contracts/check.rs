@@ -15,7 +15,7 @@ use super::columns::keyword;
 pub(super) struct Checker {
     /// The contract that they were accepted under, if it is known.
     pub(super) old: Option<Arc<Contract>>,
-    /// The contract that they are held against; none if the stream is gone.
+    /// The contract to check them against. `None` if the stream is gone.
     pub(super) new: Option<Arc<Contract>>,
     /// What each change affects.
     pub(super) affects: Vec<Affects>,

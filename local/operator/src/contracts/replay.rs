@@ -1,4 +1,4 @@
-//! Holds the last records of each topic against the new contracts. It only reads.
+//! Checks the last records of each topic against the new contracts. It only reads.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -18,8 +18,8 @@ const LIMITS: Limits = Limits { max_records: 5_000, max_bytes: 8 * 1_024 * 1_024
 /// How many reads are checked at the same time, on a thread each.
 const CHECKED_AT_ONCE: usize = 4;
 
-/// Counts how many of the last `most` records of each topic the changes affect. Without older contracts (`old` is none),
-/// counts how many the present ones reject.
+/// Counts how many of the last `most` records of each topic the changes affect. Without older contracts (`old` is `None`),
+/// counts how many the current ones reject.
 ///
 /// # Errors
 /// Kafka cannot be read.
@@ -66,7 +66,7 @@ fn settle(stream: &str, own: &[usize], tally: Tally, changes: &mut Vec<Change>) 
     }
 }
 
-/// Checks the last records of a topic; none if it does not exist.
+/// Checks the last records of a topic. `None` if it does not exist.
 async fn last_records(
     reader: &dyn Reader,
     topic: &str,

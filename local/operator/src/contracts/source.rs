@@ -1,4 +1,4 @@
-//! Reads older contracts: from a folder, or from a commit of the repository that holds the present ones.
+//! Reads older contracts: from a folder, or from a commit of the repository that holds the current ones.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub enum SourceError {
     Unknown {
         /// What was given.
         against: String,
-        /// The folder of the present contracts.
+        /// The folder of the current contracts.
         folder: PathBuf,
     },
     /// There is no contract.

@@ -126,7 +126,7 @@ impl Resource<'_> {
     }
 }
 
-/// Returns a text; none if only AWS knows it.
+/// Returns a text. `None` if only AWS knows it.
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }

@@ -40,7 +40,7 @@ pub(crate) type Key = (Stream, String, Option<String>);
 pub(crate) struct Command {
     operation: Operation,
     key: Key,
-    /// A country's continent; none in an update that keeps it.
+    /// A country's continent. `None` in an update that keeps it.
     continent: Option<String>,
     population: i64,
     /// None leaves them out.

@@ -71,7 +71,7 @@ pub struct LogRecord {
     pub timestamp_ms: i64,
     /// Its key.
     pub key: Option<Vec<u8>>,
-    /// Its value; none is a tombstone.
+    /// Its value. `None` is a tombstone.
     pub value: Option<Vec<u8>>,
     /// In order; names may repeat.
     pub headers: Vec<RecordHeader>,
@@ -134,7 +134,7 @@ pub trait Reader: std::fmt::Debug + Send + Sync {
         limits: Limits,
     ) -> BoxFuture<'a, Result<Chunk, ReadError>>;
 
-    /// Returns the offset of the first record whose time is not before `timestamp_ms`; none if there is no such record.
+    /// Returns the offset of the first record whose time is not before `timestamp_ms`. `None` if there is no such record.
     fn offset_at_time<'a>(
         &'a self,
         topic: &'a str,

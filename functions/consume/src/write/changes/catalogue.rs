@@ -73,9 +73,9 @@ pub(super) enum ColumnState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Writable,
-    /// `generated always as identity`: PostgreSQL takes a value in an insert, but not in an update.
+    /// `generated always as identity`: PostgreSQL accepts a value in an insert, but not in an update.
     Identity,
-    /// `generated always as (…)`: PostgreSQL takes no value.
+    /// `generated always as (…)`: PostgreSQL accepts no value.
     Generated,
 }
 

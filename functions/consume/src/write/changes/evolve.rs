@@ -121,7 +121,7 @@ fn indexes(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
     statements
 }
 
-/// The size of an index entry. PostgreSQL takes up to 2,704 bytes and refuses a row whose entry is longer.
+/// The size of an index entry. PostgreSQL accepts up to 2,704 bytes and refuses a row whose entry is longer.
 const ENTRY_BYTES: usize = 2_000;
 const INDEX_COLUMNS: usize = 8;
 

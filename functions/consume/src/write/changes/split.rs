@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-/// The index that splits a slice of at least two sets into halves, as nearly as that goes without parting truncates of
-/// one statement: each half of it could fail where the whole does not. If the slice is just such truncates, they are
-/// parted.
+/// The index that splits a slice of at least two sets into halves, or as nearly as possible without separating truncates
+/// of one statement, because each half could fail although the whole statement does not. If the slice consists of nothing
+/// else, they are separated.
 pub(crate) fn middle(sets: &[&Value]) -> usize {
     let half = sets.len() / 2;
     let fits = |&index: &usize| 0 < index && index < sets.len() && !parts_truncate(sets, index);
     (0..=half).flat_map(|distance| [half - distance, half + distance]).find(fits).unwrap_or(half)
 }
 
-/// Whether truncates of one transaction stand on both sides of the index.
+/// Whether there are truncates of one transaction on both sides of the index.
 fn parts_truncate(sets: &[&Value], index: usize) -> bool {
     // A message does not end a statement.
     let changes = |set: &&&Value| action(set) != Some("M");

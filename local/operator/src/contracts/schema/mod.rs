@@ -33,7 +33,7 @@ use self::types::{by_type, finite, may_be};
 /// The most steps of one comparison. A contract written by hand takes a few hundred.
 const MOST_STEPS: usize = 100_000;
 
-/// Returns where the new contract's schema may reject what the old one's accepted; none if it accepts all of it.
+/// Returns where the new contract's schema may reject what the old one's accepted. Empty if it accepts all of it.
 pub(super) fn narrowings(old: &Value, new: &Value) -> Vec<Narrowing> {
     if Sameness::new(old, new).schemas(old, new) {
         return Vec::new();
@@ -126,7 +126,7 @@ impl<'s> Comparison<'s> {
             // They belong to `if` and `contains`.
             "then" | "else" | "minContains" | "maxContains" => Vec::new(),
             "type" => types::obligations(old, keyword),
-            "enum" | "const" => keyword.fails("only the listed values are accepted any longer"),
+            "enum" | "const" => keyword.fails("only the listed values are still accepted"),
             "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => {
                 numbers::obligations(old, keyword)
             }

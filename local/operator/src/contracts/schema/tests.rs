@@ -205,7 +205,7 @@ fn change(part: &mut Value, rng: &mut StdRng, depth: usize) {
     }
 }
 
-/// Random schemas, each with a changed version, are compared, and random values are held against both.
+/// Random schemas, each with a changed version, are compared, and random values are checked against both.
 #[test]
 fn no_value_that_the_old_schema_accepts_is_rejected_by_one_that_was_found_not_to_be_narrower() {
     let from = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());

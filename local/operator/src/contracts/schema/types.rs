@@ -11,7 +11,7 @@ use super::obligation::{Keyword, Obligation};
 static EACH: LazyLock<[Value; 6]> =
     LazyLock::new(|| ["array", "boolean", "null", "number", "object", "string"].map(|name| json!({ "type": name })));
 
-/// Returns the types of the values that a keyword looks at; none for keywords that look at every value.
+/// Returns the types of the values that a keyword looks at. `None` for keywords that look at every value.
 pub(super) fn concern(keyword: &str) -> Option<&'static [&'static str]> {
     match keyword {
         "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => Some(&["integer", "number"]),
@@ -57,7 +57,7 @@ pub(super) fn obligations<'o>(old: &[&Value], keyword: Keyword<'_, '_>) -> Vec<O
     };
     let accepted = |name: &str| new.iter().any(|new| new == name || new == "number" && name == "integer");
     match schema::types(&old.to_vec()) {
-        None => keyword.fails(format!("only the type {} is accepted any longer", new.join(" or "))),
+        None => keyword.fails(format!("only the type {} is still accepted", new.join(" or "))),
         Some(old) => old
             .into_iter()
             .filter(|name| !accepted(name))
