@@ -1,5 +1,5 @@
--- The statements that give the functions' role ($1) the privileges that it lacks. They cover
--- what the owner may grant. The tables that the role itself creates in the schema landing need none: the role owns them.
+-- The statements that give the functions' role ($1) the privileges that it lacks. They cover what
+-- the owner may grant. The tables that the role itself creates in the schema landing need none: the role owns them.
 with role as (
     select oid, rolname from pg_catalog.pg_roles where rolname = $1
 ),

@@ -1,5 +1,5 @@
 //! Amazon MSK's answer to too many new connections: a proxy in front of Apache Kafka refuses the first ones with MSK's words.
-//! AWS's API that throttles a burst of starts.
+//! Also AWS's API when it throttles a burst of starts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -121,7 +121,7 @@ async fn frame(from: &mut (impl tokio::io::AsyncRead + Unpin)) -> std::io::Resul
 fn too_many_connects(version: i16, correlation_id: &[u8]) -> Vec<u8> {
     const SASL_AUTHENTICATION_FAILED: i16 = 58;
     const SAID: &[u8] = b"[5d2f62a1]: Too many connects";
-    assert!(version < 2, "version 2 encodes lengths otherwise");
+    assert!(version < 2, "version 2 encodes lengths differently");
     let mut body = correlation_id.to_vec();
     body.extend(SASL_AUTHENTICATION_FAILED.to_be_bytes());
     body.extend(i16::try_from(SAID.len()).unwrap().to_be_bytes());
@@ -141,7 +141,7 @@ async fn a_broker_that_has_too_many_new_connections_is_tried_again_after_a_secon
     let topic = topic_name("throttled");
     create_topic(&KafkaSettings::plaintext(world.kafka.bootstrap_servers()), &topic, 1).await;
 
-    // Once: the start goes on, and waits for about a second.
+    // One refusal: the start tries again after about a second, and succeeds.
     let proxy = Proxy::start(&world, 1).await;
     let producer = Producer::new(&proxy.settings(&signer)).unwrap();
     let begun = Instant::now();
@@ -152,7 +152,7 @@ async fn a_broker_that_has_too_many_new_connections_is_tried_again_after_a_secon
     let record = Outgoing { topic: &topic, key: None, value: Some(b"{}"), headers: &[] };
     assert_eq!(producer.send(&[record]).await.remove(0).unwrap().offset, 0);
 
-    // For longer than a start lasts: it is an outage, which passes, and says what it is.
+    // Refusals for longer than a start takes: a temporary outage, whose error says what it is.
     let proxy = Proxy::start(&world, usize::MAX).await;
     let error = Producer::new(&proxy.settings(&signer)).unwrap().connect(Duration::from_secs(3)).await.unwrap_err();
     assert!(error.passes() && matches!(error, ProducerError::Silent { .. }), "{error}");

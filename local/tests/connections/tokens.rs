@@ -22,13 +22,13 @@ use crate::support::recorder::Recorder;
 /// The signer's behaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
-    /// It signs after this delay.
+    /// It signs tokens that are valid for this long.
     Well(Duration),
     Failing,
     Hanging,
 }
 
-/// A signer in a mood.
+/// A signer whose behaviour tests can change.
 pub(crate) struct StubSigner {
     mood: Mutex<Mood>,
     asked: Mutex<Vec<Instant>>,

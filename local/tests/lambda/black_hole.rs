@@ -20,7 +20,7 @@ use super::support::database::TestDatabase;
 use super::support::gateway::{ADMIN, plan};
 use super::support::{binaries, kafka};
 
-/// A proxy in front of PostgreSQL that can stop to pass anything on, without closing a connection.
+/// A proxy in front of PostgreSQL that can stop passing anything on, without closing a connection.
 struct Hole {
     url: String,
     is_black: watch::Sender<bool>,

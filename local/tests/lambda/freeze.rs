@@ -35,7 +35,7 @@ async fn the_first_request_after_a_thaw_works_although_broker_and_database_were_
     let first = thawed.elapsed();
     assert_eq!(status, 202, "{body}");
     assert!(first < Duration::from_secs(5), "the first request after the thaw took {first:?}");
-    eprintln!("the first request after {:?} of frost took {first:?}", thawed - frozen);
+    eprintln!("after {:?} frozen, the first request took {first:?}", thawed - frozen);
     assert_eq!(ingest.users(&settings).await, [1, 2]);
 
     pool.close().await;

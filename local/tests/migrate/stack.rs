@@ -1,5 +1,5 @@
 //! A stack before its first deployment: the owner's secret and the functions', a server without the database, and a
-//! receiver in the place of CloudFormation's address.
+//! receiver instead of CloudFormation's address.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -25,13 +25,13 @@ pub(crate) const PASSWORD: &str = "the functions' own password";
 /// The timeout of `migrate` in template.yaml.
 const TIMEOUT: Duration = Duration::from_secs(900);
 
-/// A stack. Its owner is no superuser, like the one that RDS makes.
+/// A stack. Its owner is not a superuser, like the one that RDS makes.
 pub(crate) struct Stack {
     pub(crate) plan: GatewayPlan,
     /// The superuser's access to the server.
     pub(crate) server: TestDatabase,
     pub(crate) aws: StubAws,
-    /// The database, which does not exist yet, and which no quoting may be missing for.
+    /// The database, which does not exist yet. Its name has to be quoted everywhere.
     pub(crate) database: String,
     pub(crate) owner: String,
     pub(crate) role: String,

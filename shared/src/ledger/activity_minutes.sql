@@ -27,7 +27,7 @@ with shown as (
     ) known on true
 ), grown as (
     select s.*,
-           -- An end that is not known has not moved, and one below an earlier one was read from a log that was cut off.
+           -- An unknown end counts as unmoved, and so does one below an earlier end: it comes from a truncated log.
            greatest(s.end_offset - greatest(b.end_offset, max(s.end_offset) over earlier), 0) as accepted
     from shown s
     join before b using (topic, "partition", incarnation)

@@ -1,6 +1,6 @@
 -- $1 a topic, $2 partitions, $3 offsets, $4 record times or null.
--- An offset belongs to the latest incarnation that begins at or before it: a log that was truncated keeps what lies
--- before the cut, and that has kept its fate.
+-- An offset belongs to the latest incarnation that begins at or before it: a truncated log keeps the records
+-- before the cut, and their outcome stays the same.
 select coalesce(r."offset" < w.next_offset and coalesce(r.time_ms <= w.max_timestamp_ms, true), false) as applied,
        coalesce(d.reason, u.reason) as reason, coalesce(d.error_code, u.error_code) as error_code,
        coalesce(q.since_ms, u.since_ms) as since_ms, u.topic is not null as duplicate,

@@ -173,7 +173,7 @@ async fn a_batch_that_is_sent_again_has_the_same_outcomes() {
     assert_eq!(function.outcomes("continent", 0..6).await, [once, again].concat());
     assert_eq!(function.database.count("select count(*) from public.continents").await, 0);
     assert_eq!(function.database.count("select count(*) from sluice.dead_letters").await, 1);
-    // Not even when other ids are forgotten does the receipt of a rejected event's repeat say anything else.
+    // Even when other ids are forgotten, the receipt of an event that repeats a rejected one stays the same.
     function.clock.advance(8 * 24 * 3_600 * 1_000);
     function.land(&batch(6)).await;
     assert_eq!(function.outcomes("continent", 4..5).await, ["rejected: already_exists"]);

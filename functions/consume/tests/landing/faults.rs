@@ -1,4 +1,5 @@
-//! Whose fault it is decides: the row's becomes a dead letter, the operator's and the world's fail the batch.
+//! What happens depends on whose fault an error is: a row's becomes a dead letter, an operator's or the environment's
+//! fails the batch.
 
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -181,7 +182,7 @@ async fn a_killed_connection_fails_the_batch_which_lands_when_delivered_again() 
         for _ in 0..20 {
             let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                         where datname = current_database() and pid <> pg_backend_pid()";
-            // Its own connection may be killed by the killing before.
+            // An earlier kill may have ended this connection, too.
             let _killed = killer.execute(kill).await;
             tokio::task::yield_now().await;
         }

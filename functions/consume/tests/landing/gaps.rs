@@ -25,7 +25,7 @@ fn other_routes(offsets: Range<i64>) -> Vec<Record> {
 }
 
 impl Function {
-    /// Has Kafka take records that are not delivered.
+    /// Adds records to Kafka's log without delivering them.
     fn send(&self, records: &[Record]) {
         for record in records {
             self.log.put(&record.topic, record.partition, [record.in_log()]);
@@ -181,7 +181,7 @@ async fn holes_of_transactions_and_compaction_are_gaps_with_their_cause() {
         assert_eq!(function.gaps().await, json!([gap(1, 2, 2, cause), gap(1, 4, 5, cause)]));
         let (written, lost) = ("written", "lost");
         assert_eq!(function.outcomes("routes", 0..7).await, [written, written, lost, written, lost, lost, written]);
-        // A hole at the log's end is known once a group has gone past it, and the last record is still known then.
+        // A hole at the log's end is noticed once a group has committed an offset beyond it. The last record stays known.
         function.log.extend_to("routes", 0, 8);
         function.log.commit("sluice-routes", "routes", 0, 8);
         assert_eq!(function.consume.compare(BUDGET).await.expect("it is compared").skipped_offsets, 1);

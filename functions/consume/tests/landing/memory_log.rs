@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, ready};
 
 use shared::kafka::reader::{Bounds, Chunk, Limits, LogRecord, ReadError, Reader};
 
-/// Logs of topics' partitions, and what groups have committed. A partition is there from its first record on.
+/// Logs of topics' partitions, and what groups have committed. A partition exists from its first record on.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryLog(Mutex<State>);
 
@@ -48,7 +48,7 @@ impl MemoryLog {
         }
     }
 
-    /// Writes a record at its offset. Offsets between the log's end and it are left out, as transactions' marks are.
+    /// Writes a record at its offset. Offsets between the log's end and it are left out, like transactions' markers.
     pub(crate) fn append(&self, topic: &str, partition: i32, record: LogRecord) {
         let mut state = self.state();
         let log = state.logs.entry((topic.to_owned(), partition)).or_default();
@@ -69,7 +69,7 @@ impl MemoryLog {
         }
     }
 
-    /// Moves a log's end, past marks of transactions.
+    /// Moves a log's end, past transactions' markers.
     pub(crate) fn extend_to(&self, topic: &str, partition: i32, end: i64) {
         let mut state = self.state();
         let log = state.logs.entry((topic.to_owned(), partition)).or_default();
@@ -105,7 +105,7 @@ impl MemoryLog {
         self.state().logs.insert((topic.to_owned(), partition), Log::default());
     }
 
-    /// Has all topics be compacted, or not.
+    /// Sets whether all topics are compacted.
     pub(crate) fn set_compacted(&self, compacted: bool) {
         self.state().compacted = compacted;
     }
@@ -120,7 +120,7 @@ impl MemoryLog {
         *self.state() = State::default();
     }
 
-    /// How often it was asked something.
+    /// How many requests it has answered.
     pub(crate) fn questions(&self) -> usize {
         self.state().questions
     }

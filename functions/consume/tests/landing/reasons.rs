@@ -6,7 +6,7 @@ use sqlx::Executor as _;
 
 use crate::support::{Function, record, records, route, user_event};
 
-/// Stands in every rejected event, and must not stand in any reason.
+/// Appears in every rejected event, and must not appear in any reason.
 const VALUE: i64 = 424_242;
 
 /// Returns the columns of a dead letter that describe the rejection.

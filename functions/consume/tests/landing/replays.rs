@@ -1,5 +1,5 @@
-//! Replays as `consume` meets them, above all in a database that was restored to before they were noted. A new
-//! database that reads the log from its start is one that was restored to the first backup.
+//! Replays as `consume` meets them, above all in a database that was restored to a time before they were
+//! noted. A new database that reads the log from its start is one that was restored to the first backup.
 
 use serde_json::{Value, json};
 

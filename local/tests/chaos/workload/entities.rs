@@ -1,5 +1,6 @@
 //! Commands about continents, countries and cities. The population encodes the client and the sequence number, and the
-//! area is the hash. Each client has its own names, so that the order of its commands decides their expected.
+//! area is the hash. Each client has its own names, so that the order of its commands decides the
+//! expected rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -62,7 +62,7 @@ select t.typname::text, false, false, null, false, false, false, null, null, nul
 from pg_namespace n
 join pg_type t on t.typnamespace = n.oid and t.typname = any ($2::text[]::name[])
 where n.nspname = $1 and t.typrelid = 0
-  -- The name of an array type yields to a table.
+  -- A table may take the name of an array type, which PostgreSQL then renames.
   and not exists (select from pg_type element where element.typarray = t.oid)
   and not exists (select from pg_class c where c.relnamespace = n.oid and c.relname = t.typname)
 order by name

@@ -1,4 +1,4 @@
-//! Random histories with constraints checked at once and at COMMIT, with random borders between batches. Each batch
+//! Random histories with constraints checked at once and at COMMIT, with random batch boundaries. Each batch
 //! lands, the written rows are consistent, and no further record could have been written.
 //!
 //! `SLUICE_SEED` repeats a run, `SLUICE_HISTORIES` sets their number.

@@ -39,7 +39,7 @@ pub(crate) const FAMILY: &str = "
     create table landing.parent (id int primary key);
     create table landing.child (id int primary key, parent int references landing.parent deferrable initially deferred)";
 
-/// `landing.entry`, in which the amounts of each account must add up to nothing, checked at COMMIT.
+/// `landing.entry`, in which the amounts of each account must add up to zero, checked at COMMIT.
 pub(crate) const ACCOUNTS: &str = "
     create table landing.entry (id int primary key, account int, amount int);
     create function landing.balanced() returns trigger language plpgsql as $$ begin

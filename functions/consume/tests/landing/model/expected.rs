@@ -126,7 +126,7 @@ impl Expected {
         let counts = self.counts(place);
         counts.last_offset = counts.last_offset.max(place.2);
         counts.replays += i64::from(entry.is_replay && !matches!(event, Event::Tombstone));
-        // An event that breaks its contract is rejected without a look at its id.
+        // An event that breaks its contract is rejected before its id is looked up.
         let is_valid = !matches!(event, Event::NotJson | Event::Violation | Event::Tombstone);
         let id = entry.id.as_ref().filter(|_| is_valid).map(|id| (place.0, id.clone()));
         if let Some(id) = &id {
@@ -254,7 +254,7 @@ impl Expected {
         }
     }
 
-    /// The parent for which others that are about the same entity wait.
+    /// The parent that other commands about the same entity wait for.
     fn queue(&self, event: &Event) -> Option<String> {
         let same = |other: &Event| match (event, other) {
             (Event::Country(_, a, ..), Event::Country(_, b, ..)) => a == b,

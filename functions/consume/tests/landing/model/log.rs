@@ -24,7 +24,7 @@ pub(crate) enum Event {
 /// A record in a log.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    /// Unlike any other's, also of a log that was removed.
+    /// Different from every other record's, including those of removed logs.
     pub(crate) number: u64,
     pub(crate) place: Place,
     pub(crate) timestamp_ms: i64,

@@ -107,7 +107,7 @@ async fn run(function: &Function, seed: u64) -> u64 {
                 source.append(log);
             }
         }
-        // Some partitions get on, others stay behind: nothing is ordered across them.
+        // Some partitions advance and others stay behind: nothing is ordered across them.
         let chosen: Vec<bool> = logs.iter().map(|_| source.chance(0.5)).collect();
         deliveries += deliver(function, &mut source, &mut expected, &mut logs, &chosen, seed).await;
         let index = source.below(logs.len());
@@ -126,7 +126,8 @@ async fn run(function: &Function, seed: u64) -> u64 {
 /// A topic that is deleted and recreated, or a log that is truncated and then grows again.
 fn rewrite(source: &mut Source, log: &mut Log) {
     let applied = log.committed;
-    // A clock that stood back is noticed by the log's first record; after a truncation, that is not known any more.
+    // If the producer's clock ran behind, only the log's first record reveals the restart. After a truncation, that record
+    // may no longer be known.
     let first_is_known = log.entries.first().is_some_and(|entry| entry.place.3 == log.incarnation);
     let kept = if source.chance(0.5) { 0 } else { source.below(applied) };
     // Undelivered records are lost with the log, and no consumer can know of them.
@@ -176,7 +177,7 @@ async fn deliver(
         }
         _ => {}
     }
-    // As the mapping does it: again and again, as long as the world is not ready (what crashed may hold locks still).
+    // Like the mapping, delivers again while the environment is not ready: a crashed delivery may still hold locks.
     while let Err(error) = function.deliver(&records).await {
         assert!(matches!(error, ConsumeError::Retry(_)), "seed {seed}: {error}");
         deliveries += 1;
@@ -192,7 +193,7 @@ async fn deliver(
     deliveries
 }
 
-/// A future that is dropped after some polls, as a process is that is killed.
+/// A future that is dropped after some polls, like a process that is killed.
 struct Crash<'f, F> {
     polls_left: usize,
     future: Pin<&'f mut F>,

@@ -46,7 +46,7 @@ async fn a_partitioned_table_takes_every_kind_of_change() {
             json!([{"at": "landing.low_odd", "a": 1, "b": 3}, {"at": "landing.low_odd", "a": 2, "b": 1},
                    {"at": "landing.low_rest", "a": 3, "b": 4}, {"at": "landing.high", "a": 51, "b": 2}])
         );
-        // Rows of several partitions may have the same place in theirs: each change must find its own.
+        // Rows of different partitions may have the same place in their partitions: each change must find its own row.
         let sets = [update((1, 3), (1, 5)), update((51, 2), (51, 3)), delete(3, 4), delete(2, 1)];
         assert_eq!(apply(&database, &sets).await, 0);
         assert_eq!(

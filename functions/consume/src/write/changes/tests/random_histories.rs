@@ -6,7 +6,7 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
 use super::*;
 
-/// A row: a key, an integer, a text, a number that one value of which has several texts.
+/// A row: a key, an integer, a text, and a number of which one value has several texts.
 type Row = [Value; 4];
 
 const COLUMNS: [(&str, &str); 4] = [("k", "integer"), ("a", "integer"), ("t", "text"), ("n", "numeric")];
