@@ -12,12 +12,12 @@ use crate::table::{Cell, Table};
 const COLUMNS: [&str; 9] = [
     "server",
     "requests per second",
-    "to bare",
+    "relative to bare",
     "p50 ms",
-    "p50 to bare",
+    "p50 relative to bare",
     "p99 ms",
     "CPU s per million",
-    "CPU to bare",
+    "CPU relative to bare",
     "lag s",
 ];
 
