@@ -36,8 +36,8 @@ async fn run() -> Result<(), Error> {
     let function = ConsoleFunction::new(console, routes);
     start::close_on_shutdown(pool.clone()).await;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        // Lambda may retry a failed invocation: the schedule's work is done only once, and a request never fails the
-        // invocation, because a failed one is answered, too.
+        // `run` may repeat what fails. The schedule's work is done only once all the same, and a request does not fail
+        // here, because even a refused one gets an answer.
         let answer = login.run(async || function.invoke(event.payload.get(), event.context.clone()).await).await;
         embed(&metrics);
         // Lambda may freeze the process as soon as it has answered.

@@ -1,5 +1,5 @@
-//! Which values the schema allows at a column's pointer, and whether the column can hold them. A
-//! contract with a column that can never hold them stops the start, instead of having every event rejected.
+//! Which values the schema allows at a column's pointer, and whether the column can hold them. A contract
+//! with a column that can never hold them stops the start, instead of having every event rejected.
 
 use serde_json::Value;
 

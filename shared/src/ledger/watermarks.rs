@@ -81,8 +81,8 @@ impl Watermark {
     pub fn restart(&mut self, restart: Restart) {
         self.starts.push(restart.start);
         self.next_offset = restart.start;
-        // Of the applied records, only the first is known to be still in the log. It is the last one until the next is
-        // applied.
+        // Of the applied records, only the first is known to be still in the log. It counts as the last one until
+        // the next is applied.
         self.applied = self.applied.filter(|_| restart.keeps_first).map(|applied| Applied {
             last_offset: applied.first_offset,
             last_hash: applied.first_hash,

@@ -1,5 +1,5 @@
-//! Makes explicit what a contract's schema leaves to the default. Linters, client generators and similar tools report a
-//! property that a schema does not name as a mistake, unless the schema says that others are allowed.
+//! Makes explicit what a contract's schema leaves to the default. Linters, client generators and similar tools treat
+//! a property as a mistake if the schema does not name it, unless the schema says that others are allowed.
 
 use serde_json::{Map, Value, json};
 
