@@ -56,7 +56,7 @@ pub(crate) struct Rules<'a> {
     pub(crate) is_lenient: bool,
 }
 
-/// An event that an operator sends in the place of a rejected one, checked.
+/// An event that an operator sends instead of a rejected one, checked.
 #[derive(Debug)]
 pub struct CheckedEvent {
     /// Its record's key.

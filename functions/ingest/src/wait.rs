@@ -23,7 +23,7 @@ pub(crate) enum BatchStatus {
 }
 
 /// How long looking up may still take when the wait is over: the answer then has the newest statuses, and the reason why
-/// a partition stands still.
+/// a partition is stalled.
 const LAST_LOOK_UP: Duration = Duration::from_millis(250);
 
 /// Looks up the events of these receipts until the batch is decided or `deadline` has passed, and sets the receipts'

@@ -54,7 +54,7 @@ impl Context {
             }
             is_news
         });
-        // In TLS 1.3 a broker rejects our certificate after the connection is established. The error is the one of a
+        // In TLS 1.3 a broker rejects our certificate after the connection is established. The error is that of a
         // closed connection; only its text differs.
         let is_alert = said.contains("SSL routines") && said.contains("alert");
         if is_throttled(&said) {

@@ -316,7 +316,7 @@ async fn a_table_that_no_event_can_enter_is_listed_before_the_first_batch_and_un
         execute(&function, mending).await;
         compare(&function).await.expect("it is compared");
         let left: Vec<i32> = stalls(&function).await.into_iter().map(|stall| stall.partition).collect();
-        assert_eq!(left, [0], "{fault}: only the failed batch still stands still");
+        assert_eq!(left, [0], "{fault}: only the failed batch is still stalled");
         function.land(&[record("routes", 0, &route(1, 1.0))]).await;
         assert_eq!(stalls(&function).await, [], "{fault}");
     }

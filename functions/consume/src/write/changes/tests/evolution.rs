@@ -166,7 +166,7 @@ async fn an_operators_own_table_is_written_with_its_types_and_defaults() {
 async fn a_table_that_only_its_owner_may_alter_is_still_written() {
     let database = TestDatabase::create().await;
     let mut connection = database.pool.acquire().await.expect("connected");
-    // Rolled back, for a role belongs to the whole server.
+    // Rolled back, because a role belongs to the whole server.
     let mut transaction = connection.begin().await.expect("begun");
     sqlx::raw_sql(
         "create table landing.t (a int, b int);
