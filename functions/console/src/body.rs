@@ -8,7 +8,7 @@ use shared::http::body::{Coding, Unreceived, essence, is_utf8, receive};
 
 use crate::error::Error;
 
-/// The maximum size of a body in bytes: an event may have 1,000,000, and an edited one comes in an object.
+/// The maximum size of a body in bytes: an event may have 1,000,000, and an edited event is sent inside an object.
 const MOST_BYTES: usize = 1_100_000;
 
 /// Reads the request's body. Members that `T` does not have are rejected.

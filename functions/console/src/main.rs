@@ -1,5 +1,5 @@
-//! The function `console` on AWS Lambda: API Gateway passes operators' requests, and EventBridge triggers the work of
-//! every minute.
+//! The function `console` on AWS Lambda: API Gateway passes operators' requests, and EventBridge triggers the work
+//! that is due every minute.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ async fn run() -> Result<(), Error> {
     let HttpWorld { world, identity, producer, reader } = HttpWorld::connect(DATABASE_CONNECTIONS).await?;
     let World { registry, pool, login, clock, wait_for_parent, .. } = world;
     let metrics = Metrics::default();
-    // The pages register nobody.
+    // The console has no registration form.
     let settings = UsersSettings { registration: Registration::Closed, blocklist: Blocklist::Common };
     let users = Users::new(identity.clone(), pool.clone(), Arc::clone(&registry), clock.clone(), settings);
     let ingest = Ingest::new(pool.clone(), registry, producer, reader, clock, wait_for_parent, metrics.clone());
@@ -36,8 +36,8 @@ async fn run() -> Result<(), Error> {
     let function = ConsoleFunction::new(console, routes);
     start::close_on_shutdown(pool.clone()).await;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        // `run` may repeat what fails. The schedule's work is done only once all the same, and a request does not fail
-        // here, because even a refused one gets an answer.
+        // `login.run` may repeat work that fails. That is safe: the schedule's second attempt does only what the first
+        // has not committed, and a request is not repeated, because even a refused one gets an answer.
         let answer = login.run(async || function.invoke(event.payload.get(), event.context.clone()).await).await;
         embed(&metrics);
         // Lambda may freeze the process as soon as it has answered.

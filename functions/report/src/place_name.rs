@@ -50,8 +50,8 @@ pub(crate) fn key(cleaned: Cow<'_, str>) -> Cow<'_, str> {
 
 /// Returns the spelling to show for a city, given its clean spellings and how often each occurred: the most frequent
 /// one that is neither all lower nor all upper case, otherwise title case. Ties are broken by code points. The result
-/// always belongs to the same city: a name that title case would turn into another one stays as it is (`ısparta`, whose
-/// capital is the same as that of `isparta`).
+/// always belongs to the same city: a name that title case would turn into another one stays as it is (`ısparta`,
+/// because `ı` and `i` have the same capital letter `I`).
 pub(crate) fn shown<'s>(spellings: impl Iterator<Item = (&'s str, i64)>) -> String {
     let mut spellings: Vec<(&str, i64)> = spellings.collect();
     spellings.sort_by(|(a, a_events), (b, b_events)| b_events.cmp(a_events).then_with(|| a.cmp(b)));

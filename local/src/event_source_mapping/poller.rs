@@ -1,8 +1,9 @@
 //! The event poller: groups the records of the assigned partitions into batches and has them delivered.
 //!
 //! A partition's records are delivered in order, with one batch in flight at a time. A batch may contain records of
-//! several partitions. While it is in flight, batches of other partitions are delivered concurrently. Of its own
-//! partitions, only the next batch is prepared; later records wait in librdkafka's queues, which are bounded.
+//! several partitions. While it is in flight, batches of other partitions are delivered concurrently. From its
+//! own partitions, only enough records for the next batch are read; later ones wait in librdkafka's queues, which are
+//! bounded.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
 
 use std::sync::mpsc as blocking;

@@ -69,7 +69,7 @@ async fn an_event_reaches_its_row_through_a_cluster_that_requires_name_and_passw
     assert!(said.is_well && said.stdout.contains("topic routes created, 4 partitions"), "{said:?}");
     assert_eq!((aws.answers().brokers_asked, aws.answers().secret_asked), (1, 1));
 
-    // The errors when they are wrong.
+    // The errors when the password is wrong, or when brokers or password cannot be looked up.
     let servers = ("KAFKA_BOOTSTRAP_SERVERS", brokers.as_str());
     let said = topics(&[servers, ("KAFKA_SASL_USERNAME", USER), ("KAFKA_SASL_PASSWORD", WRONG)]).await;
     assert!(said.error().contains("Kafka: the connection is refused: "), "{said:?}");
@@ -115,7 +115,7 @@ async fn brokers_are_looked_up_again_only_when_all_of_them_fail_and_the_old_ones
     assert!(matches!(send().await, Err(SendError::Unacknowledged(_))));
     assert_eq!(aws.answers().brokers_asked, 1);
 
-    // They are looked up again, and only once.
+    // The brokers are looked up again, and only once.
     aws.set(|answers| answers.brokers = json!({"bootstrapBrokerString": servers}));
     for offset in 0..3 {
         assert_eq!(send().await.unwrap(), offset);

@@ -10,8 +10,8 @@ const NAME: &str = "sluice_http_request_duration_seconds";
 /// The upper bounds of the histogram's buckets, in milliseconds. A request may wait for 25 s (`Prefer: wait`).
 const BOUNDS_MS: [u32; 12] = [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000];
 
-/// A group of requests. Routes are patterns such as `/events/{stream}`, so that callers cannot create any number of
-/// groups.
+/// A group of requests. Routes are patterns such as `/events/{stream}`, so that callers cannot create an unlimited
+/// number of groups.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Group {
     pub(super) function: &'static str,

@@ -167,7 +167,7 @@ fn actions(letter: &Letter, attempt: &Attempt<'_>) -> Markup {
                     p.soft { "Send the event to its topic again, once the cause is removed." }
                     label.check {
                         input type="checkbox" name="force" value="true" checked[is_overtaken];
-                        span { "Even if later events of its key were applied" }
+                        span { "Even if later events with the same key were applied" }
                     }
                     button.primary name="action" value="replay" { "Replay" }
                 }
@@ -186,7 +186,7 @@ fn actions(letter: &Letter, attempt: &Attempt<'_>) -> Markup {
                         label { "Event" textarea.mono name="event" rows="14" spellcheck="false" required { "\n" (event) } }
                         label.check {
                             input type="checkbox" name="force" value="true" checked[is_overtaken];
-                            span { "Even if later events of its key were applied" }
+                            span { "Even if later events with the same key were applied" }
                         }
                         button.primary name="action" value="edit" { "Check and replay" }
                     }

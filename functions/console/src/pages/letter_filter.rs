@@ -70,8 +70,8 @@ impl LetterFilter {
         super::query::with_query(path, own.chain(further.iter().copied()))
     }
 
-    /// Returns the filter as the bodies of the JSON routes have it. Ids that are not numbers are passed on for the
-    /// route to reject.
+    /// Returns the filter in the form that the JSON routes expect in a body. Ids that are not numbers are passed on
+    /// for the route to reject.
     pub(super) fn body(&self) -> Value {
         let member = |(name, value): &(&'static str, String)| {
             let value = match *name {

@@ -1,7 +1,7 @@
 //! Searches Kafka for later events with the keys of dead letters, for several letters of a topic at once.
 //!
-//! Only Kafka has all events in order. A letter's partition is read from the event's first record on. The topic's other
-//! partitions are read from that record's time on, because the key was in another partition if their number has changed.
+//! Only Kafka has all events in order. A letter's partition is read from the event's first record onwards. The topic's
+//! other partitions are read from that record's time onwards, because adding partitions moves keys between them.
 //! Keys are read from the events, as `consume` does, because other producers may set other record keys.
 
 use std::collections::HashMap;
@@ -195,9 +195,9 @@ impl<'a> Search<'a> {
     }
 
     /// Returns the records with a letter's key, each with its letter and whether it is the letter's own event again
-    /// (`true`) or a later event (`false`). `latest_ms` is the latest timestamp in the partition so far: in other
-    /// partitions than the letter's, an event is later if it is the first record that is not older than the letter's, or
-    /// comes after that record.
+    /// (`true`) or a later event (`false`). In the letter's partition, an event is later if its offset is
+    /// higher. In the other partitions, it is later if it, or any record before it, is at least as new as the letter's
+    /// record. `latest_ms` keeps the latest timestamp of the partition from one call to the next.
     fn repeated(&self, partition: i32, records: &[LogRecord], latest_ms: &mut i64) -> Vec<(usize, usize, bool)> {
         let mut repeated = Vec::new();
         for (at, record) in records.iter().enumerate() {
@@ -218,7 +218,7 @@ impl<'a> Search<'a> {
         repeated
     }
 
-    /// Decides the letters of those repeated records that were applied or may be soon.
+    /// Looks up what became of the repeated records. Each one that was applied, or may be soon, decides its letter.
     async fn note_applied(
         &mut self,
         ingest: &Ingest,
@@ -250,7 +250,8 @@ impl<'a> Search<'a> {
 fn may_change_row(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Pending | Outcome::Waiting { .. } | Outcome::Written => true,
-        // The replay, or the event that a duplicate repeats, is a record that is searched too.
+        // A replayed event's replay, and the event that a duplicate repeats, are records of their own. The search
+        // covers them, too.
         Outcome::Duplicate
         | Outcome::Superseded
         | Outcome::Rejected(_)

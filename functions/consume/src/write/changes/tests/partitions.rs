@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-/// Two levels, in other columns' order than the root's.
+/// A table with partitions on two levels. In some of them, the columns are in a different order than in the table.
 const PARTITIONED: &str = "
     create table landing.t (a int, b int) partition by range (a);
     create table landing.low (b int, a int) partition by list (b);
