@@ -11,13 +11,12 @@ use shared::http::database::in_time;
 use shared::http::fields::Fields;
 use shared::identity::keys::{self, ListedKey, NewKey};
 use shared::identity::{Caller, Grant, Role};
-use shared::ledger::audit::Action;
 
+use crate::Users;
 use crate::error::{Error, FieldError};
 use crate::fields::PostedFields;
 use crate::posted_key::PostedKey;
 use crate::target_account::TargetAccount;
-use crate::{Users, audit_entry};
 
 /// A key in a response.
 #[derive(Debug, Serialize)]
@@ -65,8 +64,7 @@ pub(crate) async fn create(users: &Users, caller: &Caller, posted: &PostedFields
         created_at_ms,
         expires_at_ms: posted.expires_in_seconds.map(|seconds| created_at_ms + seconds * 1_000),
     };
-    let (key, listed) = users.identity.create_key(&new).await?.ok_or_else(no_such_user)?;
-    audit_entry::note(users, &caller.name, Action::Created, format!("keys/{}", listed.id)).await;
+    let (key, listed) = users.identity.create_key(&new, &caller.name).await?.ok_or_else(no_such_user)?;
     let item = KeyItem { key: Some(key.reveal().to_owned()), ..listed.into() };
     let mut response = answer::json(StatusCode::CREATED, &item);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -133,11 +131,8 @@ pub(crate) async fn list(users: &Users, caller: &Caller, query: &Fields) -> Resu
 pub(crate) async fn delete(users: &Users, caller: &Caller, id: &str) -> Result<StatusCode, Error> {
     const NO_SUCH_KEY: Error = Error::NotFound("There is no such service key.");
     let id: i64 = id.parse().map_err(|_| NO_SUCH_KEY)?;
-    if !users.identity.delete_key(id, only(caller)).await? {
-        return Err(NO_SUCH_KEY);
-    }
-    audit_entry::note(users, &caller.name, Action::Deleted, format!("keys/{id}")).await;
-    Ok(StatusCode::NO_CONTENT)
+    let is_deleted = users.identity.delete_key(id, only(caller), &caller.name).await?;
+    if is_deleted { Ok(StatusCode::NO_CONTENT) } else { Err(NO_SUCH_KEY) }
 }
 
 /// Returns the only user whose keys the caller may see and delete. `None`: everyone's.

@@ -1,7 +1,6 @@
 //! Users: registration, login, lockout, service keys. `shared::identity` holds the rules, which all functions use; this crate has the
 //! routes.
 
-mod audit_entry;
 mod error;
 mod fields;
 mod keys;

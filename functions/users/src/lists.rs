@@ -11,11 +11,10 @@ use shared::http::fields::Fields;
 use shared::identity::account::{self, Deletion, Listed};
 use shared::identity::name::UserName;
 use shared::identity::{Caller, Role, lockout};
-use shared::ledger::audit::Action;
 
+use crate::Users;
 use crate::error::Error;
 use crate::target_account::{NO_SUCH_USER, TargetAccount};
-use crate::{Users, audit_entry};
 
 /// A user in a list.
 #[derive(Debug, Serialize)]
@@ -53,11 +52,8 @@ pub(crate) async fn users(users: &Users, query: &Fields) -> Result<Response, Err
 /// Deletes a user. Admins may delete anyone but the last admin, others only themselves.
 pub(crate) async fn delete_user(users: &Users, caller: &Caller, user: &str) -> Result<StatusCode, Error> {
     let TargetAccount { name, is_own } = TargetAccount::resolve(caller, user)?;
-    match users.identity.delete(&name, is_own.then_some(caller.id)).await? {
-        Deletion::Deleted => {
-            audit_entry::note(users, &caller.name, Action::Deleted, format!("users/{}", name.shown())).await;
-            Ok(StatusCode::NO_CONTENT)
-        }
+    match users.identity.delete(&name, is_own.then_some(caller.id), &caller.name).await? {
+        Deletion::Deleted => Ok(StatusCode::NO_CONTENT),
         Deletion::NotFound => Err(NO_SUCH_USER),
         Deletion::LastAdmin => Err(Error::LastAdmin),
     }
@@ -74,9 +70,5 @@ pub(crate) async fn blocked(users: &Users) -> Result<Response, Error> {
 pub(crate) async fn lift_block(users: &Users, caller: &Caller, user: &str) -> Result<StatusCode, Error> {
     const NOT_BLOCKED: Error = Error::NotFound("No user of this name is blocked.");
     let name = UserName::parse_existing(user).map_err(|_| NOT_BLOCKED)?;
-    if !users.identity.lift_block(&name).await? {
-        return Err(NOT_BLOCKED);
-    }
-    audit_entry::note(users, &caller.name, Action::Unblocked, format!("users/{}", name.shown())).await;
-    Ok(StatusCode::NO_CONTENT)
+    if users.identity.lift_block(&name, &caller.name).await? { Ok(StatusCode::NO_CONTENT) } else { Err(NOT_BLOCKED) }
 }

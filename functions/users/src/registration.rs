@@ -8,11 +8,10 @@ use shared::http::edge::Origin;
 use shared::identity::name::UserName;
 use shared::identity::password::Password;
 use shared::identity::{Caller, Role};
-use shared::ledger::audit::Action;
 
 use crate::error::{Error, FieldError};
 use crate::fields::PostedFields;
-use crate::{Registration, Users, audit_entry};
+use crate::{Registration, Users};
 
 /// The accepted field names for user name and password.
 pub(crate) const USER: [&str; 2] = ["user", "username"];
@@ -51,9 +50,8 @@ pub(crate) async fn register(users: &Users, admin: Option<&Caller>, posted: &Pos
         UserName::parse(&name).map_err(|error| Error::Refused(vec![FieldError::new(name_field, error.to_string())]))?;
     let password = Password::new(&password, &name, users.settings.blocklist)
         .map_err(|error| Error::Refused(vec![FieldError::new(password_field, error.to_string())]))?;
-    if users.identity.register(&name, password).await? {
-        let by = admin.map_or(name.shown(), |admin| &admin.name);
-        audit_entry::note(users, by, Action::Created, format!("users/{}", name.shown())).await;
+    let by = admin.map_or(name.shown(), |admin| &admin.name);
+    if users.identity.register(&name, password, by).await? {
         Ok(answer::json(StatusCode::CREATED, &json!({"user": name.shown(), "role": Role::User})))
     } else {
         Err(Error::Taken)

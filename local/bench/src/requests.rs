@@ -72,7 +72,7 @@ pub(crate) async fn measure(servers: &RunningServers, rounds: u32) -> Result<Val
         created_at_ms: Clock::system().now_ms(),
         expires_at_ms: None,
     };
-    let created = identity.create_key(&key).await.map_err(|error| failed(&error))?;
+    let created = identity.create_key(&key, USER).await.map_err(|error| failed(&error))?;
     let (key, _) = created.ok_or_else(|| failed(&"the user was deleted"))?;
     let basic = base64_simd::STANDARD.encode_to_string(format!("{USER}:{PASSWORD}"));
     let ingest = || -> Result<Arc<Ingest>, CommandError> {

@@ -85,12 +85,17 @@ pub(super) async fn find(executor: impl PgExecutor<'_>, key: &str) -> Result<Fou
 }
 
 /// Adds an account. Returns whether the name was free.
-pub(super) async fn insert(pool: &PgPool, name: &UserName, hash: &str, role: Role) -> Result<bool, sqlx::Error> {
+pub(super) async fn insert(
+    executor: impl PgExecutor<'_>,
+    name: &UserName,
+    hash: &str,
+    role: Role,
+) -> Result<bool, sqlx::Error> {
     const INSERT: &str = "
         insert into sluice.users (name, name_key, password_hash, role) values ($1, $2, $3, $4)
         on conflict (name_key) do nothing";
     let query = sqlx::query(INSERT).bind(name.shown()).bind(name.key()).bind(hash).bind(role.name());
-    Ok(query.execute(pool).await?.rows_affected() > 0)
+    Ok(query.execute(executor).await?.rows_affected() > 0)
 }
 
 /// Creates an admin, or makes an existing account an admin, with this password. An existing account keeps its name.
@@ -145,26 +150,20 @@ pub enum Deletion {
     LastAdmin,
 }
 
-/// Deletes the account of this name, unless it is the only admin's; with `id`, only if it has that number.
-pub(super) async fn delete(pool: &PgPool, key: &str, id: Option<i64>) -> Result<Deletion, sqlx::Error> {
+/// Deletes the account of this name; with `id`, only if it has that number. If that was the only admin's, the caller must
+/// roll back.
+pub(super) async fn delete(connection: &mut PgConnection, key: &str, id: Option<i64>) -> Result<Deletion, sqlx::Error> {
     // Locks all admins, always in the same order, so that two who delete each other take turns and the second sees that
     // only one is left.
     const ADMINS: &str = "select name_key from sluice.users where role = 'admin' order by id for update";
     const DELETE: &str = "delete from sluice.users where name_key = $1 and id = coalesce($2, id)";
-    let mut transaction = pool.begin().await?;
-    let admins: Vec<String> = sqlx::query_scalar(ADMINS).fetch_all(&mut *transaction).await?;
-    let deleted = sqlx::query(DELETE).bind(key).bind(id).execute(&mut *transaction).await?.rows_affected();
-    match (deleted, admins.as_slice()) {
-        (0, _) => Ok(Deletion::NotFound),
-        (_, [only]) if only == key => {
-            transaction.rollback().await?;
-            Ok(Deletion::LastAdmin)
-        }
-        _ => {
-            transaction.commit().await?;
-            Ok(Deletion::Deleted)
-        }
-    }
+    let admins: Vec<String> = sqlx::query_scalar(ADMINS).fetch_all(&mut *connection).await?;
+    let deleted = sqlx::query(DELETE).bind(key).bind(id).execute(connection).await?.rows_affected();
+    Ok(match (deleted, admins.as_slice()) {
+        (0, _) => Deletion::NotFound,
+        (_, [only]) if only == key => Deletion::LastAdmin,
+        _ => Deletion::Deleted,
+    })
 }
 
 /// Changes the password of the account of this name and so invalidates its tokens. With `checked`, only if it is still

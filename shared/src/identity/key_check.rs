@@ -6,28 +6,53 @@ use super::caller::Caller;
 use super::denied::Denied;
 use super::keys::{self, KnownKey, ListedKey, NewKey};
 use super::service_key::{KeyHash, ServiceKey};
+use super::users::record;
 use super::{Identity, Inner};
 use crate::http::database::{self, in_time};
+use crate::ledger::audit::Action;
+
+/// Returns what the audit log calls a key.
+fn object(id: i64) -> String {
+    format!("keys/{id}")
+}
 
 impl Identity {
-    /// Creates a service key. Returns `None` if its user does not exist.
+    /// Creates a service key on behalf of `by`. Returns `None` if its user does not exist.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn create_key(&self, new: &NewKey) -> Result<Option<(ServiceKey, ListedKey)>, Denied> {
+    pub async fn create_key(&self, new: &NewKey, by: &str) -> Result<Option<(ServiceKey, ListedKey)>, Denied> {
         let key = ServiceKey::generate();
-        let added = in_time(keys::insert(&self.0.pool, &key, new)).await?;
+        let added = in_time(async {
+            let mut transaction = self.0.pool.begin().await?;
+            let added = keys::insert(&mut *transaction, &key, new).await?;
+            if let Some(listed) = &added {
+                record(&mut transaction, by, Action::Created, object(listed.id)).await?;
+            }
+            transaction.commit().await?;
+            Ok::<_, sqlx::Error>(added)
+        });
+        let added = added.await?;
         Ok(added.map(|listed| (key, listed)))
     }
 
-    /// Deletes a service key; with `user_id`, only if it is that user's. Returns whether there was one.
+    /// Deletes a service key on behalf of `by`; with `user_id`, only if it is that user's. Returns whether there was one.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn delete_key(&self, id: i64, user_id: Option<i64>) -> Result<bool, Denied> {
-        let deleted = in_time(keys::delete(&self.0.pool, id, user_id)).await?;
+    pub async fn delete_key(&self, id: i64, user_id: Option<i64>, by: &str) -> Result<bool, Denied> {
+        let is_deleted = in_time(async {
+            let mut transaction = self.0.pool.begin().await?;
+            let is_deleted = keys::delete(&mut *transaction, id, user_id).await?;
+            if is_deleted {
+                record(&mut transaction, by, Action::Deleted, object(id)).await?;
+            }
+            transaction.commit().await?;
+            Ok::<_, sqlx::Error>(is_deleted)
+        });
+        let is_deleted = is_deleted.await?;
         self.0.remembered_keys.forget_all();
-        Ok(deleted)
+        Ok(is_deleted)
     }
 
     /// Returns the caller that a service key acts as.

@@ -2,7 +2,7 @@
 //! so that parallel guesses in any number of processes cannot exceed the limit.
 
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
 
 use super::name::UserName;
 
@@ -163,12 +163,9 @@ pub(super) async fn blocked_until(pool: &PgPool, name_key: &str, now_ms: i64) ->
 }
 
 /// Lifts a name's block and restarts counting. Returns whether there was one.
-///
-/// # Errors
-/// The database's error.
-pub async fn lift(pool: &PgPool, name_key: &str, now_ms: i64) -> Result<bool, sqlx::Error> {
+pub(super) async fn lift(executor: impl PgExecutor<'_>, name_key: &str, now_ms: i64) -> Result<bool, sqlx::Error> {
     const DELETE: &str = "delete from sluice.blocks where name_key = $1 and blocked_until_ms > $2";
-    let lifted = sqlx::query(DELETE).bind(name_key).bind(now_ms).execute(pool).await?;
+    let lifted = sqlx::query(DELETE).bind(name_key).bind(now_ms).execute(executor).await?;
     Ok(lifted.rows_affected() > 0)
 }
 

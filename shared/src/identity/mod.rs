@@ -3,6 +3,8 @@
 //! The path of a request: [`authenticated`] → its `credentials` → what the process remembers (`remembered`), otherwise the
 //! database: `account` for a token, `keys` for a service key, a `check` of the password for Basic credentials. A check is
 //! counted (`lockout`) before the password is compared (`password`), and published (`attempt`) to the topic `login`.
+//!
+//! Besides, `users` adds, changes and deletes users, and `key_check` creates and deletes service keys.
 
 pub mod account;
 mod attempt;
@@ -22,6 +24,7 @@ mod remembered_keys;
 mod service_key;
 mod settings;
 mod token;
+mod users;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,7 +44,7 @@ pub use self::service_key::ServiceKey;
 pub use self::settings::IdentitySettings;
 pub use self::token::{TokenKeys, Tokens};
 
-use self::account::{Account, Deletion, Found};
+use self::account::{Account, Found};
 use self::credentials::Credentials;
 use self::name::UserName;
 use self::password::{Hasher, Password};
@@ -150,72 +153,6 @@ impl Identity {
         let account = self.check(name, password, Some(Via::Login), origin).await?;
         let token = self.0.tokens.give(&account, &self.0.clock).map_err(Denied::Token)?;
         Ok((token, self.0.tokens.valid_for_seconds()))
-    }
-
-    /// Adds a user. Returns whether the name was free.
-    ///
-    /// # Errors
-    /// The database or hashing failed.
-    pub async fn register(&self, name: &UserName, password: Password) -> Result<bool, Denied> {
-        if in_time(account::is_taken(&self.0.pool, name.key())).await? {
-            return Ok(false);
-        }
-        let hash = self.0.hasher.hash(password).await?;
-        Ok(in_time(account::insert(&self.0.pool, name, &hash, Role::User)).await?)
-    }
-
-    /// Changes the caller's own password. Earlier tokens and credentials stop working.
-    ///
-    /// # Errors
-    /// `old` is wrong, which counts as a failed attempt; another change was faster; or the name is blocked.
-    pub async fn change_password(
-        &self,
-        name: &UserName,
-        old: Password,
-        new: Password,
-        origin: &Origin,
-    ) -> Result<(), Denied> {
-        let checked = self.check(name, old, None, origin).await?;
-        let is_changed = self.set_password(name, Some(&checked), new).await?;
-        if is_changed { Ok(()) } else { Err(Denied::WrongPassword) }
-    }
-
-    /// Sets a user's password without the old one. Earlier tokens and credentials stop working. Returns whether the user
-    /// exists.
-    ///
-    /// # Errors
-    /// The database or hashing failed.
-    pub async fn reset_password(&self, name: &UserName, new: Password) -> Result<bool, Denied> {
-        self.set_password(name, None, new).await
-    }
-
-    async fn set_password(&self, name: &UserName, checked: Option<&Account>, new: Password) -> Result<bool, Denied> {
-        let hash = self.0.hasher.hash(new).await?;
-        let is_set = in_time(account::set_password(&self.0.pool, name.key(), checked, &hash)).await?;
-        self.0.remembered.forget(name.key());
-        Ok(is_set)
-    }
-
-    /// Deletes a user, unless it is the last admin. With `id`, only the account of that number, because a name may have been
-    /// registered again.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn delete(&self, name: &UserName, id: Option<i64>) -> Result<Deletion, Denied> {
-        let deletion = in_time(account::delete(&self.0.pool, name.key(), id)).await?;
-        self.0.remembered.forget(name.key());
-        self.0.remembered_keys.forget_all();
-        Ok(deletion)
-    }
-
-    /// Lifts a block. Returns whether there was one.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn lift_block(&self, name: &UserName) -> Result<bool, Denied> {
-        let was_there = in_time(lockout::lift(&self.0.pool, name.key(), self.0.clock.now_ms())).await?;
-        self.0.remembered.forget(name.key());
-        Ok(was_there)
     }
 
     async fn bearer(&self, token: &str) -> Result<Arc<Account>, Denied> {

@@ -68,6 +68,47 @@ async fn the_audit_log_says_who_created_unblocked_and_deleted_whom() {
     assert_eq!(audit, expected);
 }
 
+#[tokio::test]
+async fn what_cannot_be_recorded_in_the_audit_log_is_not_done() {
+    let function = TestUsers::start().await;
+    function.register("ann").await;
+    let key = json!({"name": "k", "streams": ["route"]});
+    assert_eq!(function.send("POST", "/keys", ADMIN, &key).await.status, StatusCode::CREATED);
+    let block = "insert into sluice.blocks (name_key, name, blocked_until_ms, touched_at_ms) values ('bob', 'bob', 9223372036854775807, 0)";
+    let refuse = "alter table sluice.audit add constraint nothing check (false) not valid";
+    for statement in [block, refuse] {
+        sqlx::query(statement).execute(&function.database.pool).await.unwrap();
+    }
+    let actions = [
+        ("POST", "/register", json!({"user": "eve", "pass": "test1234"})),
+        ("DELETE", "/blocked/bob", Value::Null),
+        ("DELETE", "/users/ann", Value::Null),
+        ("POST", "/keys", key),
+        ("DELETE", "/keys/1", Value::Null),
+    ];
+    let counts = async || {
+        let count = "
+            select (select count(*) from sluice.users) as users, (select count(*) from sluice.keys) as keys,
+                   (select count(*) from sluice.blocks where blocked_until_ms is not null) as blocked,
+                   (select count(*) from sluice.audit) as entries";
+        function.database.json(count).await
+    };
+    let before = counts().await;
+    for (method, path, body) in &actions {
+        let answer = function.send(method, path, ADMIN, body).await;
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{method} {path}");
+    }
+    assert_eq!(counts().await, before);
+    let allow = "alter table sluice.audit drop constraint nothing";
+    sqlx::query(allow).execute(&function.database.pool).await.unwrap();
+    for (method, path, body) in &actions {
+        let answer = function.send(method, path, ADMIN, body).await;
+        assert!(answer.status.is_success(), "{method} {path}");
+    }
+    let entries = function.database.count("select count(*) from sluice.audit").await;
+    assert_eq!(Value::from(entries), json!(before[0]["entries"].as_i64().unwrap() + 5));
+}
+
 /// Makes another admin with the password `test1234`.
 async fn another_admin(function: &TestUsers, name: &str) {
     function.register(name).await;

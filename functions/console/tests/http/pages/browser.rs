@@ -57,7 +57,7 @@ impl TestPages {
         let identity = started.unwrap();
         make_admin(&function.pool, &UserName::parse(ADMIN.0).unwrap(), Password::given(ADMIN.1)).await.unwrap();
         let name = UserName::parse(USER.0).unwrap();
-        assert!(identity.register(&name, Password::given(USER.1)).await.unwrap());
+        assert!(identity.register(&name, Password::given(USER.1), USER.0).await.unwrap());
         Self { function, identity }
     }
 

@@ -170,7 +170,7 @@ async fn a_session_ends_when_it_is_not_used_for_its_time_and_with_its_password_a
     let mut browser = function.signed_in().await;
     let other = UserName::parse("other admin").unwrap();
     shared::identity::make_admin(&function.pool, &other, Password::given("another password")).await.unwrap();
-    function.identity.delete(&name, None).await.unwrap();
+    function.identity.delete(&name, None, ADMIN.0).await.unwrap();
     assert!(browser.open("/console/audit").await.path.starts_with("/console/sign-in"));
     function.end().await;
 }
