@@ -26,6 +26,8 @@ pub struct Account {
     pub(super) generation: i32,
     /// When the user's latest block ends or ended.
     pub(super) blocked_until_ms: Option<i64>,
+    /// The user's sessions that were signed out before their tokens expire.
+    pub(super) ended_sessions: Vec<i64>,
 }
 
 impl Account {
@@ -59,10 +61,11 @@ pub(super) struct Found {
     pub(super) blocked_until_ms: Option<i64>,
 }
 
-/// Reads account and block of a name in one statement, so that response times do not reveal whether the user exists.
+/// Reads account, ended sessions and block of a name in one statement, so that response times do not reveal whether the user exists.
 pub(super) async fn find(executor: impl PgExecutor<'_>, key: &str) -> Result<Found, sqlx::Error> {
     const SELECT: &str = "
-        select u.id, u.name, u.name_key, u.role, u.password_hash, u.generation, b.blocked_until_ms
+        select u.id, u.name, u.name_key, u.role, u.password_hash, u.generation, b.blocked_until_ms,
+               array(select e.session_id from sluice.ended_sessions e where e.user_id = u.id) as ended_sessions
         from (values ($1)) as n (name_key) left join sluice.users u using (name_key)
              left join sluice.blocks b using (name_key)";
     let read = |row: PgRow| {
@@ -78,6 +81,7 @@ pub(super) async fn find(executor: impl PgExecutor<'_>, key: &str) -> Result<Fou
             password_hash: row.try_get("password_hash")?,
             generation: row.try_get("generation")?,
             blocked_until_ms,
+            ended_sessions: row.try_get("ended_sessions")?,
         };
         Ok(Found { account: Some(Arc::new(account)), blocked_until_ms })
     };

@@ -4,7 +4,8 @@
 //! database: `account` for a token, `keys` for a service key, a `check` of the password for Basic credentials. A check is
 //! counted (`lockout`) before the password is compared (`password`), and published (`attempt`) to the topic `login`.
 //!
-//! Besides, `users` adds, changes and deletes users, and `key_check` creates and deletes service keys.
+//! Besides, `users` adds, changes and deletes users, `key_check` creates and deletes service keys, and `session` begins
+//! and ends the sessions of browsers.
 
 pub mod account;
 mod attempt;
@@ -12,6 +13,7 @@ mod caller;
 mod check;
 mod credentials;
 mod denied;
+mod ended_sessions;
 mod first_admin;
 mod grant;
 mod key_check;
@@ -22,6 +24,7 @@ pub mod password;
 mod remembered;
 mod remembered_keys;
 mod service_key;
+pub mod session;
 mod settings;
 mod token;
 mod users;
@@ -50,6 +53,7 @@ use self::name::UserName;
 use self::password::{Hasher, Password};
 use self::remembered::Remembered;
 use self::remembered_keys::RememberedKeys;
+use self::token::Claims;
 pub use crate::contract::Role;
 use crate::http::database::in_time;
 use crate::http::edge::{Origin, note_user};
@@ -106,35 +110,11 @@ impl Identity {
     /// The credentials are missing or wrong.
     pub async fn authenticate_or_key(&self, headers: &HeaderMap, origin: &Origin) -> Result<Caller, Denied> {
         let account = match Credentials::from_headers(headers)? {
-            Credentials::Bearer(token) => self.bearer(&token).await?,
+            Credentials::Bearer(token) => self.bearer(&token).await?.0,
             Credentials::Basic { name, password } => self.basic(&name, password, origin).await?,
             Credentials::Key(key) => return self.caller_with_key(&key).await,
         };
         Ok(account.caller())
-    }
-
-    /// Identifies the user whom a token was issued for, as [`Identity::authenticate`] does.
-    ///
-    /// # Errors
-    /// The token is invalid or has expired, its user is deleted, or the password was changed since.
-    pub async fn with_token(&self, token: &str) -> Result<Caller, Denied> {
-        Ok(self.bearer(token).await?.caller())
-    }
-
-    /// Issues another token for the user of a valid one, if half of its time has passed. Returns it with the seconds that it
-    /// is valid for.
-    ///
-    /// # Errors
-    /// As for [`Identity::with_token`].
-    pub async fn renew_token(&self, token: &str) -> Result<Option<(String, i64)>, Denied> {
-        let account = self.bearer(token).await?;
-        let (tokens, clock) = (&self.0.tokens, &self.0.clock);
-        let claims = tokens.read(token, clock).ok_or(Denied::InvalidToken)?;
-        if !tokens.is_half_over(&claims, clock) {
-            return Ok(None);
-        }
-        let token = tokens.give(&account, clock).map_err(Denied::Token)?;
-        Ok(Some((token, tokens.valid_for_seconds())))
     }
 
     /// Returns the user of this name, as the caller of a request.
@@ -151,19 +131,20 @@ impl Identity {
     /// The password is wrong, or the name blocked.
     pub async fn log_in(&self, name: &UserName, password: Password, origin: &Origin) -> Result<(String, i64), Denied> {
         let account = self.check(name, password, Some(Via::Login), origin).await?;
-        let token = self.0.tokens.give(&account, &self.0.clock).map_err(Denied::Token)?;
+        let token = self.0.tokens.give(&account, None, &self.0.clock).map_err(Denied::Token)?;
         Ok((token, self.0.tokens.valid_for_seconds()))
     }
 
-    async fn bearer(&self, token: &str) -> Result<Arc<Account>, Denied> {
+    /// Returns the account that a token was issued for, and the token's claims.
+    async fn bearer(&self, token: &str) -> Result<(Arc<Account>, Claims), Denied> {
         let claims = self.0.tokens.read(token, &self.0.clock).ok_or(Denied::InvalidToken)?;
-        let is_whose = |account: &Account| account.id == claims.uid && account.generation == claims.generation;
-        if let Some(account) = self.0.remembered.account(&claims.sub).filter(|account| is_whose(account)) {
-            return Ok(account);
+        if let Some(account) = self.0.remembered.account(&claims.sub).filter(|account| claims.are_current(account)) {
+            return Ok((account, claims));
         }
         // Not remembered, or remembered from before a change: the token may be newer than the remembered account.
         let Found { account, .. } = self.read(&claims.sub).await?;
-        account.filter(|account| is_whose(account)).ok_or(Denied::InvalidToken)
+        let account = account.filter(|account| claims.are_current(account)).ok_or(Denied::InvalidToken)?;
+        Ok((account, claims))
     }
 
     async fn basic(&self, name: &UserName, password: Password, origin: &Origin) -> Result<Arc<Account>, Denied> {

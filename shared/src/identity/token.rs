@@ -58,9 +58,21 @@ pub(super) struct Claims {
     /// The password's generation.
     #[serde(rename = "gen")]
     pub(super) generation: i32,
+    /// The number of the session that the token belongs to, if it does.
+    #[serde(rename = "sid", default, skip_serializing_if = "Option::is_none")]
+    pub(super) session: Option<i64>,
     aud: String,
     iat: i64,
-    exp: i64,
+    /// When it expires, seconds since the Unix epoch.
+    pub(super) exp: i64,
+}
+
+impl Claims {
+    /// Returns whether they are this account's, and neither its password was changed nor their session ended since.
+    pub(super) fn are_current(&self, account: &Account) -> bool {
+        let has_ended = self.session.is_some_and(|session| account.ended_sessions.contains(&session));
+        account.id == self.uid && account.generation == self.generation && !has_ended
+    }
 }
 
 const AUDIENCE: &str = "sluice";
@@ -87,16 +99,22 @@ impl Tokens {
         self.valid_for_seconds
     }
 
-    /// Issues a token for an account.
+    /// Issues a token for an account, and for one of its sessions, if it is for one.
     ///
     /// # Errors
     /// The token cannot be signed.
-    pub(super) fn give(&self, account: &Account, clock: &Clock) -> Result<String, jsonwebtoken::errors::Error> {
+    pub(super) fn give(
+        &self,
+        account: &Account,
+        session: Option<i64>,
+        clock: &Clock,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
         let now_seconds = clock.now_ms() / 1_000;
         let claims = Claims {
             sub: account.key.clone(),
             uid: account.id,
             generation: account.generation,
+            session,
             aud: AUDIENCE.to_owned(),
             iat: now_seconds,
             exp: now_seconds.saturating_add(self.valid_for_seconds),
@@ -146,6 +164,7 @@ mod tests {
             password_hash: String::new(),
             generation: 3,
             blocked_until_ms: None,
+            ended_sessions: Vec::new(),
         }
     }
 
@@ -163,7 +182,7 @@ mod tests {
     #[test]
     fn a_token_is_valid_until_it_expires_and_only_under_its_keys() {
         let clock = Clock::fixed(1_700_000_000_000);
-        let token = tokens(A).give(&account(), &clock).unwrap_or_default();
+        let token = tokens(A).give(&account(), None, &clock).unwrap_or_default();
         let reads =
             |keys: &str| tokens(keys).read(&token, &clock).map(|claims| (claims.sub, claims.uid, claims.generation));
         assert_eq!(reads(A), Some(("ann".to_owned(), 7, 3)));

@@ -1,5 +1,5 @@
 //! Signing in: a form, and a cookie with a token like those of `POST /login`. Whatever ends a token ends the session: its
-//! expiry, a changed password, a deleted user. While someone uses the pages, the token is renewed.
+//! expiry, a changed password, a deleted user. So does signing out. While someone uses the pages, the token is renewed.
 
 use std::net::IpAddr;
 
@@ -13,9 +13,10 @@ use percent_encoding::percent_decode_str;
 use shared::http::edge::{Origin, note_user};
 use shared::http::fields::Fields;
 use shared::http::problem::Problem;
+use shared::identity::Denied;
 use shared::identity::name::UserName;
 use shared::identity::password::Password;
-use shared::identity::{Caller, Denied};
+use shared::identity::session::SessionToken;
 
 use super::api::{Api, Refusal};
 use super::form::Form;
@@ -35,14 +36,15 @@ const NOTICE: &str = "sluice-console-notice";
 pub(super) async fn signed_in(State(pages): State<Pages>, mut request: Request, next: Next) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let token = cookie(&headers, session_name(&headers)).unwrap_or_default();
-    let caller = match pages.identity.with_token(&token).await {
-        Ok(caller) => caller,
+    let session = match pages.identity.session(&token).await {
+        Ok(session) => session,
         Err(Denied::InvalidToken) => return to_sign_in(&uri),
         Err(denied) => {
             denied.log();
             return refusal_page(&Refusal::from(denied.problem())).respond(None, None);
         }
     };
+    let caller = session.caller();
     note_user(&caller.name);
     if let Err(denied) = caller.must_be_admin() {
         // The user was an admin when the session began.
@@ -55,7 +57,7 @@ pub(super) async fn signed_in(State(pages): State<Pages>, mut request: Request, 
     let response = next.run(request).await;
     let mut response = rendered(response, &name, &headers);
     if is_someones(&headers)
-        && let Ok(Some((token, seconds))) = pages.identity.renew_token(&token).await
+        && let Ok(Some(SessionToken { token, seconds })) = pages.identity.renew_session(&session)
     {
         set_cookie(&mut response, &headers, session_name(&headers), &token, seconds);
     }
@@ -115,7 +117,7 @@ pub(super) async fn sign_in(
     };
     let (name, next) = (form.get("user"), local(form.get("next")));
     match admit(&pages, name, form.get("password"), &origin).await {
-        Ok((token, seconds)) => {
+        Ok(SessionToken { token, seconds }) => {
             let mut response = see_other(next);
             set_cookie(&mut response, &headers, session_name(&headers), &token, seconds);
             response
@@ -132,18 +134,27 @@ pub(super) async fn sign_in(
     }
 }
 
-/// Returns a token for an admin's correct password, with the seconds that it is valid for.
-async fn admit(pages: &Pages, name: &str, password: &str, origin: &Origin) -> Result<(String, i64), Denied> {
+/// Begins a session for an admin's correct password.
+async fn admit(pages: &Pages, name: &str, password: &str, origin: &Origin) -> Result<SessionToken, Denied> {
     let name = UserName::parse_existing(name).map_err(|_| Denied::WrongPassword)?;
-    let (token, seconds) = pages.identity.log_in(&name, Password::given(password), origin).await?;
-    let caller: Caller = pages.identity.with_token(&token).await?;
+    let (caller, token) = pages.identity.begin_session(&name, Password::given(password), origin).await?;
     note_user(&caller.name);
     caller.must_be_admin()?;
-    Ok((token, seconds))
+    Ok(token)
 }
 
-/// Ends the session in this browser.
-pub(super) async fn sign_out(headers: HeaderMap) -> Response {
+/// Ends the session, also for someone who has copied its cookie.
+pub(super) async fn sign_out(
+    State(pages): State<Pages>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+) -> Response {
+    let token = cookie(&headers, session_name(&headers)).unwrap_or_default();
+    if let Err(denied) = pages.identity.end_session(&token).await {
+        denied.log();
+        // The cookie stays, so that the person can try again.
+        return refusal_page(&Refusal::new(&denied.problem(), &origin.request_id)).respond(None, None);
+    }
     let mut response = see_other("/console/sign-in");
     set_cookie(&mut response, &headers, session_name(&headers), "", 0);
     response

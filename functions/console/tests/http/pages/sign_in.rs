@@ -71,6 +71,70 @@ async fn an_admin_signs_in_returns_to_the_page_and_signs_out() {
 }
 
 #[tokio::test]
+async fn signing_out_ends_the_session_for_everyone_who_has_copied_its_cookie_and_no_other_session() {
+    let function = TestPages::start().await;
+    let (mut browser, mut elsewhere) = (function.signed_in().await, function.signed_in().await);
+    let copied = async |session: &str| {
+        let mut thief = function.browser();
+        thief.cookies.insert("sluice-console".to_owned(), session.to_owned());
+        let page = thief.open("/console/audit").await;
+        let bearer = format!("Bearer {session}");
+        let answer = function.send("GET", "/users", &[("authorization", &bearer)], "").await;
+        (page.path, answer.status)
+    };
+    let first = browser.cookies["sluice-console"].clone();
+    // The session is renewed, and keeps its earlier token valid until that expires.
+    function.clock.advance(1_900_000);
+    let page = browser.open("/console").await;
+    let renewed = browser.cookies["sluice-console"].clone();
+    assert_ne!(first, renewed);
+    for session in [&first, &renewed] {
+        assert_eq!(copied(session).await, ("/console/audit".to_owned(), StatusCode::OK));
+    }
+
+    let page = browser.submit(&page, "Sign out", &[]).await;
+    assert_eq!(page.path, "/console/sign-in");
+    for session in [&first, &renewed] {
+        let expected = ("/console/sign-in?next=/console/audit".to_owned(), StatusCode::UNAUTHORIZED);
+        assert_eq!(copied(session).await, expected);
+    }
+    // Signing out again is no error, and neither is signing out of nothing.
+    browser.cookies.insert("sluice-console".to_owned(), renewed);
+    assert_eq!(browser.send("POST", "/console/sign-out", &[], "").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(browser.send("POST", "/console/sign-out", &[], "").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(elsewhere.open("/console/audit").await.path, "/console/audit");
+
+    // The next session that ends makes room: the first one's tokens have expired.
+    let ended = async || {
+        let count = sqlx::query_scalar::<_, i64>("select count(*) from sluice.ended_sessions");
+        count.fetch_one(&function.pool).await.unwrap()
+    };
+    function.clock.advance(1_900_000);
+    elsewhere.open("/console/audit").await;
+    function.clock.advance(1_800_000);
+    let page = elsewhere.open("/console/audit").await;
+    elsewhere.submit(&page, "Sign out", &[]).await;
+    assert_eq!(ended().await, 1);
+    function.end().await;
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_ended_is_not_forgotten_by_the_browser() {
+    let function = TestPages::start().await;
+    let mut browser = function.signed_in().await;
+    let rename = "alter table sluice.ended_sessions rename to elsewhere";
+    sqlx::query(rename).execute(&function.pool).await.unwrap();
+    let answer = browser.send("POST", "/console/sign-out", &[], "").await;
+    assert_eq!((answer.status, answer.header("set-cookie")), (StatusCode::INTERNAL_SERVER_ERROR, ""));
+    assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
+    let rename = "alter table sluice.elsewhere rename to ended_sessions";
+    sqlx::query(rename).execute(&function.pool).await.unwrap();
+    assert_eq!(browser.send("POST", "/console/sign-out", &[], "").await.status, StatusCode::SEE_OTHER);
+    assert!(browser.cookies.is_empty());
+    function.end().await;
+}
+
+#[tokio::test]
 async fn a_sign_in_replaces_a_planted_session_and_its_cookie_stays_with_this_host() {
     let function = TestPages::start().await;
     let form = "user=Admin&password=the+admin%27s+password";
@@ -104,10 +168,22 @@ async fn only_admins_get_in() {
     page.shows("This user is not an admin.");
     assert!(browser.cookies.is_empty());
 
-    // Neither a user's token nor a service key is an admin's session.
-    let login = json!({"user": USER.0, "pass": USER.1}).to_string();
-    let login = function.post("/login", &[("content-type", "application/json")], login).await;
-    browser.cookies.insert("sluice-console".to_owned(), login.body["token"].as_str().unwrap().to_owned());
+    // Neither a token from `/login` nor a service key is a session.
+    for (user, password) in [USER, ADMIN] {
+        let login = json!({"user": user, "pass": password}).to_string();
+        let login = function.post("/login", &[("content-type", "application/json")], login).await;
+        browser.cookies.insert("sluice-console".to_owned(), login.body["token"].as_str().unwrap().to_owned());
+        assert!(browser.open("/console").await.path.starts_with("/console/sign-in"), "{user}");
+    }
+    let basic = [("authorization", "Basic QWRtaW46dGhlIGFkbWluJ3MgcGFzc3dvcmQ="), ("content-type", "application/json")];
+    let key = function.post("/keys", &basic, json!({"name": "k", "streams": ["route"]}).to_string()).await;
+    browser.cookies.insert("sluice-console".to_owned(), key.body["key"].as_str().unwrap().to_owned());
+    assert!(browser.open("/console").await.path.starts_with("/console/sign-in"));
+
+    // An admin who loses the role while signed in.
+    let answer = browser.send("POST", "/console/sign-in", &[], "user=Admin&password=the+admin%27s+password").await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    sqlx::query("update sluice.users set role = 'user'").execute(&function.pool).await.unwrap();
     for path in PAGES {
         let page = browser.open(path).await;
         assert_eq!(page.status, StatusCode::FORBIDDEN, "{path}");
@@ -116,10 +192,6 @@ async fn only_admins_get_in() {
     for path in FORMS {
         assert_eq!(browser.send("POST", path, &[], "").await.status, StatusCode::FORBIDDEN, "{path}");
     }
-    let basic = [("authorization", "Basic QWRtaW46dGhlIGFkbWluJ3MgcGFzc3dvcmQ="), ("content-type", "application/json")];
-    let key = function.post("/keys", &basic, json!({"name": "k", "streams": ["route"]}).to_string()).await;
-    browser.cookies.insert("sluice-console".to_owned(), key.body["key"].as_str().unwrap().to_owned());
-    assert!(browser.open("/console").await.path.starts_with("/console/sign-in"));
     function.end().await;
 }
 

@@ -1,0 +1,107 @@
+//! Sessions of browsers: tokens like those of [`Identity::log_in`] that also have the session's number, so that one
+//! session can be ended on its own.
+
+use std::sync::Arc;
+
+use super::account::Account;
+use super::caller::Caller;
+use super::denied::Denied;
+use super::ended_sessions::{self, EndedSession};
+use super::name::UserName;
+use super::password::Password;
+use super::token::Claims;
+use super::{Identity, Via};
+use crate::http::database::in_time;
+use crate::http::edge::Origin;
+
+/// How long an ended session is kept after its last token has expired. Another process may renew a token for the seconds
+/// in which it does not know yet that the session has ended.
+const MARGIN_MS: i64 = 60_000;
+
+/// A session that has not ended.
+pub struct Session {
+    account: Arc<Account>,
+    claims: Claims,
+}
+
+impl Session {
+    /// Returns its user as the caller of a request.
+    pub fn caller(&self) -> Caller {
+        self.account.caller()
+    }
+}
+
+/// A session's token.
+#[derive(Debug)]
+pub struct SessionToken {
+    /// The token.
+    pub token: String,
+    /// How many seconds it is valid for.
+    pub seconds: i64,
+}
+
+impl Identity {
+    /// Begins a session for a correct password. Returns its user and its first token.
+    ///
+    /// # Errors
+    /// As for [`Identity::log_in`].
+    pub async fn begin_session(
+        &self,
+        name: &UserName,
+        password: Password,
+        origin: &Origin,
+    ) -> Result<(Caller, SessionToken), Denied> {
+        let account = self.check(name, password, Some(Via::Login), origin).await?;
+        let token = self.session_token(&account, rand::random())?;
+        Ok((account.caller(), token))
+    }
+
+    /// Returns the session that a token belongs to. A token from [`Identity::log_in`] belongs to none.
+    ///
+    /// # Errors
+    /// The token is invalid or has expired, its user is deleted, the password was changed since, or the session was ended.
+    pub async fn session(&self, token: &str) -> Result<Session, Denied> {
+        let (account, claims) = self.bearer(token).await?;
+        if claims.session.is_none() {
+            return Err(Denied::InvalidToken);
+        }
+        Ok(Session { account, claims })
+    }
+
+    /// Issues another token for a session, if half of the time of its token has passed. The new token is invalid, too, if
+    /// the user was deleted or the password was changed since the session was looked up.
+    ///
+    /// # Errors
+    /// The token cannot be signed.
+    pub fn renew_session(&self, session: &Session) -> Result<Option<SessionToken>, Denied> {
+        let Session { account, claims } = session;
+        match claims.session {
+            Some(id) if self.0.tokens.is_half_over(claims, &self.0.clock) => self.session_token(account, id).map(Some),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Ends the session that a token belongs to, with all its tokens. There is nothing to end if the token is invalid.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn end_session(&self, token: &str) -> Result<(), Denied> {
+        let (tokens, clock) = (&self.0.tokens, &self.0.clock);
+        let Some(claims) = tokens.read(token, clock) else { return Ok(()) };
+        let Some(session_id) = claims.session else { return Ok(()) };
+        let now_ms = clock.now_ms();
+        let renewed_until_ms = now_ms.saturating_add(tokens.valid_for_seconds().saturating_mul(1_000));
+        let expires_at_ms = claims.exp.saturating_mul(1_000).max(renewed_until_ms);
+        let kept_until_ms = expires_at_ms.saturating_add(MARGIN_MS);
+        let ended = EndedSession { user_id: claims.uid, session_id, kept_until_ms };
+        in_time(ended_sessions::insert(&self.0.pool, &ended, now_ms)).await?;
+        self.0.remembered.forget(&claims.sub);
+        Ok(())
+    }
+
+    fn session_token(&self, account: &Account, id: i64) -> Result<SessionToken, Denied> {
+        let tokens = &self.0.tokens;
+        let token = tokens.give(account, Some(id), &self.0.clock).map_err(Denied::Token)?;
+        Ok(SessionToken { token, seconds: tokens.valid_for_seconds() })
+    }
+}
