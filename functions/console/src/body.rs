@@ -1,9 +1,11 @@
-//! Reads the JSON bodies of operators' requests.
+//! Reads the JSON bodies of operators' requests. What is wrong with a body is said in the caller's terms, with a JSON
+//! pointer; a derived `Deserialize` would name Rust's types, and accept an array in the place of an object.
 
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use shared::contract::{json, pointer};
 use shared::http::body::{Coding, Unreceived, essence, is_utf8, receive};
 
 use crate::error::Error;
@@ -11,15 +13,95 @@ use crate::error::Error;
 /// The maximum size of a body in bytes: an event may have 1,000,000, and an edited event is sent inside an object.
 const MOST_BYTES: usize = 1_100_000;
 
-/// Reads the request's body. Members that `T` does not have are rejected.
-pub(crate) async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Error> {
-    let body = receive_optional(request).await?;
-    parse(&body.ok_or_else(|| Error::malformed("The body is missing."))?)
+/// The members of an object in a body.
+#[derive(Debug)]
+pub(crate) struct Members {
+    /// The object's JSON pointer.
+    at: String,
+    members: Map<String, Value>,
 }
 
-/// Parses a body.
-pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| Error::malformed(format!("The body is not valid: {error}.")))
+/// Reads the request's body: an object whose members have these names.
+pub(crate) async fn read(request: Request, names: &[&str]) -> Result<Members, Error> {
+    let body = receive_optional(request).await?;
+    Members::parse(&body.ok_or_else(|| Error::malformed("The body is missing."))?, names)
+}
+
+impl Members {
+    /// Parses a body: an object whose members have these names.
+    ///
+    /// # Errors
+    /// It is not JSON, no object, or has other members.
+    pub(crate) fn parse(body: &[u8], names: &[&str]) -> Result<Self, Error> {
+        Self::of(String::new(), json::parse(body).map_err(Error::NotJson)?, names)
+    }
+
+    fn of(at: String, value: Value, names: &[&str]) -> Result<Self, Error> {
+        let Value::Object(members) = value else {
+            return Err(Error::wrong_member(at, "must be an object"));
+        };
+        match members.keys().find(|name| !names.contains(&name.as_str())) {
+            None => Ok(Self { at, members }),
+            Some(other) => {
+                let at = format!("{at}{}", pointer::join([other.as_str()]));
+                Err(Error::wrong_member(at, format!("is not a member of this object; it has {}", names.join(", "))))
+            }
+        }
+    }
+
+    fn pointer(&self, name: &str) -> String {
+        format!("{}{}", self.at, pointer::join([name]))
+    }
+
+    fn wrong(&self, name: &str, detail: &'static str) -> Error {
+        Error::wrong_member(self.pointer(name), detail)
+    }
+
+    /// Checks that the object has a member.
+    pub(crate) fn require(&self, name: &str) -> Result<(), Error> {
+        if self.members.contains_key(name) { Ok(()) } else { Err(self.wrong(name, "is missing")) }
+    }
+
+    /// Takes an object whose members have these names.
+    pub(crate) fn object(&mut self, name: &str, names: &[&str]) -> Result<Self, Error> {
+        self.require(name)?;
+        Self::of(self.pointer(name), self.members.remove(name).unwrap_or_default(), names)
+    }
+
+    /// Takes a boolean; false if there is none.
+    pub(crate) fn flag(&mut self, name: &str) -> Result<bool, Error> {
+        match self.members.remove(name) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| self.wrong(name, "must be true or false")),
+        }
+    }
+
+    /// Takes a string, if there is one. `null` counts as omitted.
+    pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Error> {
+        match self.members.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                Err(self.wrong(name, "must be a string"))
+            }
+        }
+    }
+
+    /// Takes an array of ids, if there is one. `null` counts as omitted.
+    pub(crate) fn ids(&mut self, name: &str) -> Result<Option<Vec<i64>>, Error> {
+        let ids = match self.members.remove(name) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Array(ids)) => ids,
+            Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+                return Err(self.wrong(name, "must be an array of ids"));
+            }
+        };
+        let id = |(index, id): (usize, Value)| {
+            let at = || format!("{}/{index}", self.pointer(name));
+            id.as_i64().ok_or_else(|| Error::wrong_member(at(), "must be a whole number"))
+        };
+        ids.into_iter().enumerate().map(id).collect::<Result<_, _>>().map(Some)
+    }
 }
 
 /// Receives the body of a request: JSON, or nothing.

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 use shared::http::answer;
 use shared::http::database::in_time;
@@ -12,9 +13,9 @@ use shared::identity::Caller;
 use shared::ledger::audit::{self, Action, NewEntry};
 use shared::ledger::{dead_letters, matching};
 
-use crate::Console;
 use crate::error::Error;
 use crate::filter::FilterParts;
+use crate::{Console, body};
 
 /// How many letters one transaction discards.
 const LETTERS_AT_ONCE: i64 = 10_000;
@@ -24,13 +25,20 @@ const LONGEST: Duration = Duration::from_secs(15);
 const NOTE_CHARACTERS: usize = 1_000;
 
 /// The body of a request.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 pub(crate) struct DiscardBody {
     filter: FilterParts,
     note: Option<String>,
-    #[serde(default)]
     dry_run: bool,
+}
+
+impl DiscardBody {
+    /// Reads a request's body.
+    pub(crate) async fn from_request(request: Request) -> Result<Self, Error> {
+        let mut body = body::read(request, &["filter", "note", "dry_run"]).await?;
+        let filter = FilterParts::from_body(&mut body)?;
+        Ok(Self { filter, note: body.text("note")?, dry_run: body.flag("dry_run")? })
+    }
 }
 
 /// How many letters match, or were discarded.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use shared::contract::NotJson;
 use shared::database::error_class::describe;
 use shared::http::database;
 use shared::http::fields;
@@ -16,6 +18,17 @@ pub(crate) enum Error {
     /// `400`: a parameter is wrong.
     #[error("malformed: {0}")]
     Malformed(Cow<'static, str>),
+    /// `400`: a body is not JSON.
+    #[error("not JSON: {0}")]
+    NotJson(NotJson),
+    /// `400`: a member of a body is wrong.
+    #[error("{pointer} {detail}")]
+    WrongMember {
+        /// The member's JSON pointer; empty for the whole body.
+        pointer: String,
+        /// What is wrong, without the value.
+        detail: Cow<'static, str>,
+    },
     /// `413`: the body is too large.
     #[error("too large")]
     TooLarge,
@@ -48,6 +61,11 @@ impl Error {
         Self::Malformed(detail.into())
     }
 
+    /// `400`.
+    pub(crate) fn wrong_member(pointer: String, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::WrongMember { pointer, detail: detail.into() }
+    }
+
     /// `503`: nothing was sent.
     pub(crate) fn unacknowledged() -> Self {
         Self::Sending(ingest::Error::Unacknowledged { receipts: Vec::new() })
@@ -69,6 +87,14 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         match self {
             Self::Malformed(detail) => Problem::malformed(detail).into_response(),
+            Self::NotJson(NotJson { line, column, detail }) => {
+                Problem::new(ProblemType::NOT_JSON, detail).with("line", line).with("column", column).into_response()
+            }
+            Self::WrongMember { pointer, detail } => {
+                let what = if pointer.is_empty() { "The body".to_owned() } else { format!("`{pointer}` in the body") };
+                let errors = json!([{"pointer": pointer, "detail": detail}]);
+                Problem::malformed(format!("{what} {detail}.")).with("errors", errors).into_response()
+            }
             Self::TooLarge => Problem::too_large("The body must not exceed 1,100,000 bytes.").into_response(),
             Self::MediaType => {
                 Problem::unsupported_media_type("`Content-Type` must be `application/json`, in UTF-8.").into_response()

@@ -1,17 +1,19 @@
 //! Filters of dead letters, as queries and bodies give them.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use shared::contract::Registry;
 use shared::http::fields::{Fields, Malformed};
 use shared::ledger::filter::{Filter, LetterStatus};
 
+use crate::body::Members;
+use crate::error::Error;
+
 /// The most ids that a filter may have.
 const MOST_IDS: usize = 1_000;
 
-/// A filter's members. Unknown ones are rejected.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+/// A filter's members.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct FilterParts {
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<String>,
@@ -34,6 +36,28 @@ pub(crate) struct FilterParts {
 }
 
 impl FilterParts {
+    /// The names of a filter's members.
+    const NAMES: [&str; 9] = ["stream", "topic", "error_code", "reason", "contains", "since", "until", "status", "ids"];
+
+    /// Takes a body's member `filter`.
+    ///
+    /// # Errors
+    /// It is missing, or has members of other names or types.
+    pub(crate) fn from_body(body: &mut Members) -> Result<Self, Error> {
+        let mut members = body.object("filter", &Self::NAMES)?;
+        Ok(Self {
+            stream: members.text("stream")?,
+            topic: members.text("topic")?,
+            error_code: members.text("error_code")?,
+            reason: members.text("reason")?,
+            contains: members.text("contains")?,
+            since: members.text("since")?,
+            until: members.text("until")?,
+            status: members.text("status")?,
+            ids: members.ids("ids")?,
+        })
+    }
+
     /// Reads a query's filter.
     pub(crate) fn from_query(query: &Fields) -> Result<Self, Malformed> {
         let text = |name: &str| Ok::<_, Malformed>(query.get(name)?.map(str::to_owned));

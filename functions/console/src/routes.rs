@@ -18,12 +18,12 @@ use users::Users;
 use crate::Console;
 use crate::activity::{self, StreamActivity};
 use crate::dead_letters::{self, DeadLetterItem};
-use crate::discard::Discarded;
+use crate::discard::{DiscardBody, Discarded};
 use crate::error::Error;
 use crate::follow::{self, FollowedEvent};
 use crate::groups::GroupItem;
 use crate::replay::ReplayOptions;
-use crate::runs::{self, Requested, RunItem};
+use crate::runs::{self, Requested, RunBody, RunItem};
 use crate::{audit_log, body, discard, groups, pages, replay};
 
 /// Builds the function's routes for registered users, and its pages, to be served by [`shared::http::edge::serve`]. The
@@ -80,7 +80,7 @@ async fn discard_dead_letters(
     _: NoQuery,
     request: Request,
 ) -> Result<Discarded, Error> {
-    discard::discard(&console, &caller, body::read(request).await?).await
+    discard::discard(&console, &caller, DiscardBody::from_request(request).await?).await
 }
 
 async fn get_runs(State(console): App, _: Admin, uri: Uri) -> Result<List<RunItem>, Error> {
@@ -93,7 +93,7 @@ async fn create_run(
     _: NoQuery,
     request: Request,
 ) -> Result<Requested, Error> {
-    runs::create(&console, &caller, body::read(request).await?).await
+    runs::create(&console, &caller, RunBody::from_request(request).await?).await
 }
 
 async fn get_run(State(console): App, _: Admin, Path(id): Path<String>, _: NoQuery) -> Result<RunItem, Error> {

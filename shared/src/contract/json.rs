@@ -50,7 +50,34 @@ pub fn not_json(error: &serde_json::Error) -> NotJson {
     let text = error.to_string();
     let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail);
     // At the start of a line, and in an empty text, serde_json reports column 0.
-    NotJson { line: error.line().max(1), column: error.column().max(1), detail: detail.to_owned() }
+    NotJson { line: error.line().max(1), column: error.column().max(1), detail: in_plain_words(detail).to_owned() }
+}
+
+/// Says what `serde_json` says in words for callers, who do not know its terms. Other texts, such as "trailing comma", stay.
+fn in_plain_words(detail: &str) -> &str {
+    match detail {
+        "EOF while parsing a list" => "the text ends within an array",
+        "EOF while parsing an object" => "the text ends within an object",
+        "EOF while parsing a string" => "the text ends within a string",
+        "EOF while parsing a value" => "the text ends where a value must follow",
+        "expected `:`" => "a colon must follow here",
+        "expected `,` or `]`" => "a comma or `]` must follow here",
+        "expected `,` or `}`" => "a comma or `}` must follow here",
+        "expected ident" => "only true, false and null are written without quotes",
+        "expected value" => "a value must follow here",
+        "expected `\"`" | "key must be a string" => "a member's name must be a string in double quotes",
+        "invalid escape" | "unexpected end of hex escape" | "lone leading surrogate in hex escape" => {
+            "a string has an invalid escape"
+        }
+        "invalid number" => "a number is not written as JSON writes it",
+        "invalid unicode code point" => "a string is not UTF-8",
+        "control character (\\u0000-\\u001F) found while parsing a string" => {
+            "a string contains a control character without an escape"
+        }
+        "trailing characters" => "more text follows the value",
+        "recursion limit exceeded" => "it is nested too deeply",
+        other => other,
+    }
 }
 
 struct Strict(Value);

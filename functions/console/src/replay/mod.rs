@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use shared::contract::Contract;
+use shared::contract::json::not_json;
 use shared::http::database::in_time;
 use shared::http::fields::Fields;
 use shared::http::lambda;
@@ -26,9 +27,10 @@ use shared::ledger::filter::LetterStatus;
 use shared::record::replay::Searched;
 
 use self::later::Later;
+use crate::Console;
+use crate::body::Members;
 use crate::dead_letters::no_such_letter;
 use crate::error::Error;
-use crate::{Console, body};
 
 pub(crate) use self::headers::{first_place, replay_headers};
 pub(crate) use self::later::Sought;
@@ -100,16 +102,16 @@ pub(crate) async fn replay(
     Ok(respond(ingest, &letter.topic, vec![receipt], None, options.prefer, times).await?)
 }
 
-/// The body of a request to send an edited event.
+/// The event in a request's body, as it is written there.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReplayBody {
+struct Edited {
     event: Box<RawValue>,
 }
 
 /// Reads an edited event and checks it like any other.
 fn edited(contract: &Contract, body: &[u8]) -> Result<CheckedEvent, Error> {
-    let ReplayBody { event } = body::parse(body)?;
+    Members::parse(body, &["event"])?.require("event")?;
+    let Edited { event } = serde_json::from_slice(body).map_err(|error| Error::NotJson(not_json(&error)))?;
     Ok(check_event(contract, event.get().as_bytes().to_vec().into())?)
 }
 

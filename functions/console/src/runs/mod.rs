@@ -3,10 +3,11 @@
 
 mod advance;
 
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use shared::http::answer::{self, List};
 use shared::http::database::in_time;
@@ -18,21 +19,27 @@ use shared::ledger::{matching, replay_run_letters};
 
 pub(crate) use self::advance::advance_all;
 pub use self::advance::advance_forever;
-use crate::Console;
 use crate::error::Error;
 use crate::filter::FilterParts;
+use crate::{Console, body};
 
 /// The body of a request for a run.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 pub(crate) struct RunBody {
     filter: FilterParts,
-    #[serde(default)]
     dry_run: bool,
     /// Whether the run also replays letters that a single replay would refuse, or that were replayed three times
     /// already.
-    #[serde(default)]
     force: bool,
+}
+
+impl RunBody {
+    /// Reads a request's body.
+    pub(crate) async fn from_request(request: Request) -> Result<Self, Error> {
+        let mut body = body::read(request, &["filter", "dry_run", "force"]).await?;
+        let filter = FilterParts::from_body(&mut body)?;
+        Ok(Self { filter, dry_run: body.flag("dry_run")?, force: body.flag("force")? })
+    }
 }
 
 /// A run in a response.

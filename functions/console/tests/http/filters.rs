@@ -135,6 +135,58 @@ async fn unknown_and_malformed_filters_are_refused_in_queries_and_bodies_alike()
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_body_is_said_with_its_place_and_in_plain_words() {
+    let function = TestConsole::start().await;
+    let id = function.reject("routes", 0, 1, b"{}", &json!([])).await;
+    let (replays, discard) = ("/dead-letters/replays", "/dead-letters/discard");
+    let replay = format!("/dead-letters/{id}/replay");
+    for (path, body, pointer, detail) in [
+        (discard, "[{}, null, true]", "", "must be an object"),
+        (discard, "\"filter\"", "", "must be an object"),
+        (discard, "null", "", "must be an object"),
+        (discard, r#"{"filter": ["route"], "dry_run": true}"#, "/filter", "must be an object"),
+        (discard, r#"{"filter": {"ids": 1}}"#, "/filter/ids", "must be an array of ids"),
+        (discard, r#"{"filter": {"ids": [1, 1.5]}}"#, "/filter/ids/1", "must be a whole number"),
+        (discard, r#"{"filter": {"stream": ["route"]}}"#, "/filter/stream", "must be a string"),
+        (discard, r#"{"filter": {}, "note": 7}"#, "/note", "must be a string"),
+        (discard, r#"{"note": "x"}"#, "/filter", "is missing"),
+        (replays, "[{}, true]", "", "must be an object"),
+        (replays, "7", "", "must be an object"),
+        (replays, r#"{"filter": {}, "dry_run": 1}"#, "/dry_run", "must be true or false"),
+        (replays, r#"{"filter": {}, "force": null}"#, "/force", "must be true or false"),
+        (
+            replays,
+            r#"{"filter": {}, "note/": "x"}"#,
+            "/note~1",
+            "is not a member of this object; it has filter, dry_run, force",
+        ),
+        (&replay, r#"[{"userID": 5}]"#, "", "must be an object"),
+        (&replay, "{}", "/event", "is missing"),
+    ] {
+        let answer = function.post(path, &[], body).await;
+        let expected = (StatusCode::BAD_REQUEST, &json!("/problems/malformed"));
+        assert_eq!((answer.status, &answer.body["type"]), expected, "{body}: {answer:?}");
+        assert_eq!(answer.body["errors"], json!([{"pointer": pointer, "detail": detail}]), "{body}");
+        assert!(answer.body["detail"].as_str().unwrap().ends_with(&format!("{detail}.")), "{answer:?}");
+    }
+    for path in [replays, discard, &replay] {
+        for (body, column, detail) in [
+            ("{", 1, "the text ends within an object"),
+            ("x", 1, "a value must follow here"),
+            ("{} {}", 4, "more text follows the value"),
+        ] {
+            let answer = function.post(path, &[], body).await;
+            let place = ["type", "line", "column", "detail"].map(|member| &answer.body[member]);
+            let expected = [&json!("/problems/not-json"), &json!(1), &json!(column), &json!(detail)];
+            assert_eq!((answer.status, place), (StatusCode::BAD_REQUEST, expected), "{path} {body}");
+        }
+    }
+    let open = function.get("/dead-letters").await.body;
+    assert_eq!(open["items"].as_array().map(Vec::len), Some(1), "nothing was done");
+    function.end().await;
+}
+
+#[tokio::test]
 async fn letters_that_became_dead_at_the_same_moment_are_all_listed_once() {
     let function = TestConsole::start().await;
     let mut expected = Vec::new();

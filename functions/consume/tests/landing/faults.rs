@@ -83,7 +83,7 @@ async fn a_dead_letter_keeps_the_record_byte_by_byte() {
     assert_eq!((&letter.key, &letter.payload), (&poison.key, &b"\xfe\x00{".to_vec()));
     assert_eq!(letter.headers, json!([{"name": "a", "value": "ü"}, {"name": "a", "value": "2"}]));
     assert_eq!(letter.record_timestamp_ms, poison.timestamp_ms);
-    assert_eq!(letter.rejection.reason, "not JSON: expected value (line 1, column 1)");
+    assert_eq!(letter.rejection.reason, "not JSON: a value must follow here (line 1, column 1)");
 }
 
 #[tokio::test]

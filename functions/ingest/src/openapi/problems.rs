@@ -96,6 +96,8 @@ fn members(known: &ProblemType) -> (&'static [&'static str], Vec<(&'static str, 
     let wrong_password = || json!({"const": "Wrong password"});
     match *known {
         ProblemType::NOT_JSON => (&["line", "column"], vec![("line", place()), ("column", place())]),
+        // Only for a member of a JSON body.
+        ProblemType::MALFORMED => (&[], vec![("errors", list("FieldError"))]),
         ProblemType::UNAUTHORIZED => (&[], vec![("error", wrong_password())]),
         ProblemType::WRONG_PASSWORD => (&["error"], vec![("error", wrong_password())]),
         ProblemType::TOO_LARGE | ProblemType::UNAVAILABLE => (&[], vec![("receipts", list("Receipt"))]),
