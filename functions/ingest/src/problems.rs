@@ -6,7 +6,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 use shared::http::accept::prefers_html;
 use shared::http::answer::json;
-use shared::http::page;
+use shared::http::page::Page;
 use shared::http::problem_type::ProblemType;
 
 use crate::error::Error;
@@ -16,12 +16,12 @@ pub(crate) fn explain(code: &str, headers: &HeaderMap) -> Result<Response, Error
     let known = ProblemType::from_code(code)
         .ok_or_else(|| Error::not_found("There is no such type of problem. `/openapi.json` lists the types."))?;
     let mut response =
-        if prefers_html(headers) { page::respond(document(known)) } else { json(StatusCode::OK, &known.explain()) };
+        if prefers_html(headers) { document(known).respond() } else { json(StatusCode::OK, &known.explain()) };
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     Ok(response)
 }
 
-fn document(known: &ProblemType) -> Markup {
+fn document(known: &ProblemType) -> Page<'_> {
     let content = html! {
         header {
             h1 { (known.title) }
@@ -34,7 +34,7 @@ fn document(known: &ProblemType) -> Markup {
             p { (text(known.remedy)) }
         }
     };
-    page::document(known.title, "", &content)
+    Page { title: known.title, style: "", content }
 }
 
 /// Renders a text whose code is between backticks.
@@ -53,11 +53,11 @@ mod tests {
     #[test]
     fn each_type_has_a_page_that_says_what_it_means_and_what_to_do() {
         for known in ProblemType::ALL {
-            let page = document(known).into_string();
+            let page = document(known).document().into_string();
             assert!(page.contains(&format!("<h1>{}</h1>", known.title)), "{page}");
             assert!(page.contains("<h2>What to do</h2>") && !page.contains('`'), "{page}");
         }
-        let page = document(&ProblemType::BLOCKED).into_string();
+        let page = document(&ProblemType::BLOCKED).document().into_string();
         assert!(page.contains("<code>Retry-After</code>"), "{page}");
     }
 }

@@ -1,10 +1,12 @@
-//! Pages: the look that all pages share, and the document around the content of a page that stands alone. Such a page
-//! loads nothing.
+//! Pages: the look and the headers that all pages share, and the document around the content of a page that stands alone.
+//! Such a page loads nothing.
 
-use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use base64_simd::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest as _, Sha256};
 
 /// The look of all pages: colours, type, tables and fields, as CSS.
 pub const LOOK: &str = include_str!("look.css");
@@ -19,34 +21,90 @@ pub struct Rendered {
     pub code: Option<&'static str>,
 }
 
-/// Creates the document around `content`. `style` is the page's own CSS; it follows the common one.
-pub fn document(title: &str, style: &'static str, content: &Markup) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) }
-                style { (PreEscaped(LOOK)) (PreEscaped(STYLE)) (PreEscaped(style)) }
+/// A page that stands alone: it loads nothing, and its style is in it.
+#[derive(Debug)]
+pub struct Page<'p> {
+    /// Its title.
+    pub title: &'p str,
+    /// Its own CSS, which follows the common one.
+    pub style: &'static str,
+    /// What is in it, with the heading.
+    pub content: Markup,
+}
+
+impl Page<'_> {
+    fn style(&self) -> String {
+        [LOOK, STYLE, self.style].concat()
+    }
+
+    /// Returns the document.
+    pub fn document(&self) -> Markup {
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (self.title) }
+                    style { (PreEscaped(self.style())) }
+                }
+                body { (self.content) }
             }
-            body { (content) }
         }
+    }
+
+    /// Returns the policy that allows the page its own style and nothing else. It names the style by its hash (CSP level 3,
+    /// section 2.3.1).
+    fn policy(&self) -> String {
+        let hash = STANDARD.encode_to_string(Sha256::digest(self.style()));
+        format!(
+            "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        )
+    }
+
+    /// Turns the page into an HTTP response.
+    pub fn respond(&self) -> Response {
+        respond(StatusCode::OK, self.document(), &self.policy())
     }
 }
 
-/// Turns a document into an HTTP response.
-pub fn respond(document: Markup) -> Response {
-    let mut response = document.into_string().into_response();
+/// Turns a document into an HTTP response with the headers of every page. `policy` is its Content-Security-Policy.
+/// Values are escaped. If one ever slipped through, the policy keeps it from running anything.
+pub fn respond(status: StatusCode, document: Markup, policy: &str) -> Response {
+    let mut response = (status, document.into_string()).into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    // Values are escaped. If one ever slipped through, this policy keeps it from running anything.
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-        ),
-    );
+    for (name, value) in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // With `no-referrer`, a browser would send `Origin: null` with forms.
+        (REFERRER_POLICY, "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // Policies consist of visible ASCII characters.
+    let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_of_a_page_allows_its_style_and_nothing_else() {
+        let page = Page { title: "a <b>", style: "p > a { color: red }", content: html! { p { "c" } } };
+        let text = page.document().into_string();
+        let (_, style) = text.split_once("<style>").unwrap_or_default();
+        let (style, _) = style.split_once("</style>").unwrap_or_default();
+        assert!(style.ends_with("p > a { color: red }"), "{style}");
+        let response = page.respond();
+        let policy = response.headers().get(CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok());
+        let hash = STANDARD.encode_to_string(Sha256::digest(style));
+        let expected = format!(
+            "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        );
+        assert_eq!(policy, Some(expected.as_str()));
+    }
 }

@@ -1,12 +1,10 @@
 //! The document around a page: its head, the bar with the sections, the notice of what was just done.
 
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
-use shared::http::page::Rendered;
+use shared::http::page::{Rendered, respond};
 
 use super::api::Refusal;
 use super::assets::{COMMON_STYLE, ICON, SCRIPT, STYLE};
@@ -109,18 +107,8 @@ impl Page {
 
     /// Renders the page for a signed-in user. `user` is `None` on the page that asks for name and password.
     pub(super) fn respond(&self, user: Option<&str>, notice: Option<&Notice>) -> Response {
-        let mut response = (self.status, self.document(user, notice).into_string()).into_response();
-        let headers = response.headers_mut();
-        for (name, value) in [
-            (CONTENT_TYPE, "text/html; charset=utf-8"),
-            (CONTENT_SECURITY_POLICY, POLICY),
-            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            // With `no-referrer`, a browser would send `Origin: null` with forms.
-            (REFERRER_POLICY, "same-origin"),
-            (CACHE_CONTROL, "no-store"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
+        let mut response = respond(self.status, self.document(user, notice), POLICY);
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response.extensions_mut().insert(Rendered { code: self.code });
         response
     }
@@ -178,8 +166,7 @@ impl Page {
     }
 }
 
-/// Pages load their own files and nothing else. Values are escaped; if one ever slipped through, this would keep it from
-/// running anything.
+/// Pages load their own files and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 

@@ -43,6 +43,20 @@ async fn unknown_routes_and_methods_are_problems() {
 }
 
 #[tokio::test]
+async fn the_page_of_a_problem_runs_and_loads_nothing() {
+    let function = start().await;
+    for code in ["malformed", "blocked"] {
+        let answer = function.fetch("GET", &format!("/problems/{code}"), &[("accept", "text/html")], "").await;
+        assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
+        let policy = answer.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+        assert!(policy.ends_with("frame-ancestors 'none'; base-uri 'none'") && !policy.contains("unsafe"), "{policy}");
+        let headers = ["x-content-type-options", "referrer-policy", "vary"].map(|name| answer.header(name));
+        assert_eq!(headers, ["nosniff", "same-origin", "accept"]);
+    }
+}
+
+#[tokio::test]
 async fn without_roles_only_service_keys_may_post_and_the_documents_say_so() {
     let lacking = Lacking { broker: true, database: true, topics: true, roles: true };
     let function = TestIngest::start_lacking(lacking).await;

@@ -6,7 +6,7 @@ mod chart;
 use axum::response::Response;
 use jiff::civil::DateTime;
 use maud::{Markup, html};
-use shared::http::page::{self, respond};
+use shared::http::page::Page;
 
 use crate::question::{By, Question};
 use crate::tally::Tally;
@@ -19,10 +19,10 @@ const MOST_ROWS: usize = 1_000;
 
 /// Turns a report into an HTTP response.
 pub(crate) fn page(tally: &Tally) -> Response {
-    respond(document(tally))
+    document(tally).respond()
 }
 
-fn document(tally: &Tally) -> Markup {
+fn document(tally: &Tally) -> Page<'static> {
     let title = title(tally.question.by);
     let content = html! {
         header {
@@ -40,7 +40,7 @@ fn document(tally: &Tally) -> Markup {
             }
         }
     };
-    page::document(title, STYLE, &content)
+    Page { title, style: STYLE, content }
 }
 
 /// Renders a form for other questions.
@@ -104,6 +104,7 @@ mod tests {
     #[test]
     fn a_name_is_always_escaped() {
         let page = document(&tally(By::City, &[("<script>alert(1)</script>", 1), ("\"><b>&", 1), ("a\u{1b}b", 1)]))
+            .document()
             .into_string();
         let lower = page.to_lowercase();
         assert!(!lower.contains("<script") && !lower.contains("<b>"), "{page}");
@@ -116,7 +117,7 @@ mod tests {
     fn the_table_says_what_it_leaves_out() {
         let hours: Vec<String> = (0..1_005).map(|number| format!("{number:04}")).collect();
         let counted: Vec<(&str, i64)> = hours.iter().map(|hour| (hour.as_str(), 2)).collect();
-        let page = document(&tally(By::Hour, &counted)).into_string();
+        let page = document(&tally(By::Hour, &counted)).document().into_string();
         assert!(page.contains("5 more: see the JSON</th><td>10</td>"));
     }
 }

@@ -124,7 +124,12 @@ async fn a_page_runs_no_script_whatever_a_city_is_called() {
         let answer = function.get(&format!("/report{query}"), &[("accept", "text/html, */*;q=0.1")]).await;
         assert_eq!(answer.headers["content-type"], "text/html; charset=utf-8");
         assert_eq!(answer.headers["vary"], "accept");
-        assert!(answer.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+        let policy = answer.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+        assert!(policy.ends_with("frame-ancestors 'none'; base-uri 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+        assert_eq!(answer.headers["referrer-policy"], "same-origin");
+        assert!(!answer.text.contains(" style="), "{}", answer.text);
         assert!(answer.text.starts_with("<!DOCTYPE html>") && answer.text.contains("<svg"), "{}", answer.text);
         let lower = answer.text.to_lowercase();
         assert!(!lower.contains("<script") && !lower.contains("<img"), "{}", answer.text);
