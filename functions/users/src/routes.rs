@@ -4,7 +4,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use shared::http::edge::Origin;
 use shared::http::fields::{Fields, NoQuery, PAGE};
@@ -12,6 +12,9 @@ use shared::identity::{Admin, Caller, authenticated};
 
 use crate::error::Error;
 use crate::{Users, fields, keys, lists, passwords, registration, session};
+
+/// `404`: only the password of a user can be put.
+const NO_SUCH_ROUTE: Error = Error::NotFound("This route does not exist. `/openapi.json` lists the routes.");
 
 /// Builds the function's routes, to be served by [`shared::http::edge::serve`].
 pub fn routes(users: Users) -> Router {
@@ -28,10 +31,11 @@ pub fn routes_for_callers(users: Users) -> Router {
 fn guarded() -> Router<Users> {
     Router::new()
         .route("/blocked", get(get_blocked))
-        .route("/blocked/{user}", delete(delete_block))
+        .route("/blocked/{*user}", delete(delete_block))
         .route("/users", get(get_users))
-        .route("/users/{user}", delete(delete_user))
-        .route("/users/{user}/password", put(put_password))
+        // A name may contain `/`, if it was registered when that was allowed or was only tried. API Gateway decodes `%2F`, so
+        // the name is the rest of the path.
+        .route("/users/{*user}", delete(delete_user).put(put_password))
         .route("/keys", get(get_keys).post(post_key))
         .route("/keys/{id}", delete(delete_key))
 }
@@ -90,12 +94,13 @@ async fn put_password(
     State(users): State<Users>,
     caller: Caller,
     Extension(origin): Extension<Origin>,
-    Path(user): Path<String>,
+    Path(path): Path<String>,
     _: NoQuery,
     request: Request,
 ) -> Result<StatusCode, Error> {
+    let user = path.strip_suffix("/password").ok_or(NO_SUCH_ROUTE)?;
     let fields = fields::read(request).await?;
-    passwords::change(&users, &caller, &user, &fields, &origin).await
+    passwords::change(&users, &caller, user, &fields, &origin).await
 }
 
 async fn post_key(State(users): State<Users>, caller: Caller, _: NoQuery, request: Request) -> Result<Response, Error> {

@@ -89,6 +89,40 @@ async fn api_gateways_path_means_the_user_that_the_caller_named() {
 }
 
 #[tokio::test]
+async fn a_name_with_slashes_is_the_rest_of_the_path() {
+    let function = TestUsers::start().await;
+    function.register("eve").await;
+    let old = UserName::parse_existing("eve/1/password").unwrap();
+    make_admin(&function.database.pool, &old, Password::given("test1234")).await.unwrap();
+    let new = json!({"new": "another password"});
+    for (method, path, status) in [
+        ("PUT", "/users/eve%2F1", 404),
+        ("PUT", "/users/eve/1/password", 404),
+        ("PUT", "/users/eve%2F1%2Fpassword/password", 204),
+        ("DELETE", "/users/eve%2F1", 404),
+        ("DELETE", "/users/eve/", 404),
+        ("DELETE", "/users//eve", 404),
+        ("DELETE", "/users/eve%2F1%2Fpassword", 204),
+    ] {
+        assert_eq!(function.send(method, path, ADMIN, &new).await.status.as_u16(), status, "{method} {path}");
+    }
+    assert_eq!(function.database.count("select count(*) from sluice.users where name = 'eve'").await, 1);
+
+    // A name that nobody has is blocked, too.
+    for name in ["eve/1", "a//b/"] {
+        for _ in 0..5 {
+            function.log_in(name, "wrong password").await;
+        }
+    }
+    assert_eq!(function.get("/blocked", ADMIN).await.body, json!({"users-blocked": ["a//b/", "eve/1"]}));
+    assert_eq!(function.deleted_over_api_gateway("/blocked/eve/1").await, 204);
+    assert_eq!(function.deleted_over_api_gateway("/blocked/eve/1").await, 404);
+    let lifted = function.send("DELETE", "/blocked/a%2F%2Fb%2F", ADMIN, &Value::Null).await;
+    assert_eq!(lifted.status, StatusCode::NO_CONTENT);
+    assert_eq!(function.get("/blocked", ADMIN).await.body, json!({"users-blocked": []}));
+}
+
+#[tokio::test]
 async fn an_invalid_name_belongs_to_nobody() {
     let function = TestUsers::start().await;
     let long = "a".repeat(65);

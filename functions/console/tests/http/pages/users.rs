@@ -7,7 +7,7 @@ use super::browser::{TestPages, USER};
 async fn a_blocked_user_is_listed_with_the_time_left_and_unblocked() {
     let function = TestPages::start().await;
     let mut browser = function.signed_in().await;
-    for name in [USER.0, "no such user"] {
+    for name in [USER.0, "no/such user"] {
         for _ in 0..5 {
             let body = json!({"user": name, "pass": "wrong password"}).to_string();
             function.post("/login", &[("content-type", "application/json")], body).await;
@@ -16,7 +16,7 @@ async fn a_blocked_user_is_listed_with_the_time_left_and_unblocked() {
     function.clock.advance(60_000);
     let page = browser.open("/console/users").await;
     page.shows("14 min 0 s");
-    page.shows("no such user");
+    page.shows("no/such user");
     page.shows(">blocked</span>");
     let page = browser.submit(&page, "Unblock", &[]).await;
     page.shows("ann may log in again.");
@@ -24,7 +24,7 @@ async fn a_blocked_user_is_listed_with_the_time_left_and_unblocked() {
     let login = function.post("/login", &[("content-type", "application/json")], body).await;
     assert_eq!(login.status, StatusCode::OK);
     let page = browser.submit(&page, "Unblock", &[]).await;
-    page.shows("no such user may log in again.");
+    page.shows("no/such user may log in again.");
     page.shows("Nobody is blocked.");
     browser.open("/console/audit").await.shows("unblocked");
     function.end().await;
