@@ -16,3 +16,14 @@ async fn addresses_that_name_nothing_are_not_found_and_values_that_are_too_long_
     assert!(answer.text.contains("too long"), "{}", answer.text);
     function.end().await;
 }
+
+#[tokio::test]
+async fn a_slash_at_the_end_of_the_consoles_address_leads_to_the_overview() {
+    let function = TestPages::start().await;
+    let mut browser = function.browser();
+    for (path, expected) in [("/console/", "/console"), ("/console/?x=%2F&y", "/console?x=%2F&y")] {
+        let answer = browser.send("GET", path, &[], "").await;
+        assert_eq!((answer.status, answer.header("location")), (StatusCode::PERMANENT_REDIRECT, expected), "{path}");
+    }
+    function.end().await;
+}
