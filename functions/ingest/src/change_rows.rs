@@ -3,65 +3,107 @@
 //! Which types the values get, and whether the rows exist, is decided by the tables when the set lands.
 
 use serde_json::{Map, Value, json};
-use shared::contract::Changes;
+use shared::contract::{Changes, NotAllowed, Violation};
 
 /// Returns an entry for each change of a set that has passed the contract: its table, what it does, the values of its
 /// columns, and the row before. `message`, `B`, `C` and `M` change nothing.
-pub(crate) fn change_rows(changes: &Changes, index: usize, set: &Value) -> Vec<Map<String, Value>> {
-    match set.get("change").and_then(Value::as_array) {
-        Some(list) => list.iter().filter_map(|change| format_1(changes, index, change)).collect(),
-        None => format_2(changes, index, set).into_iter().collect(),
-    }
-}
-
-fn format_1(changes: &Changes, index: usize, change: &Value) -> Option<Map<String, Value>> {
-    let new = || listed(change, "columnnames", "columnvalues");
-    let old = || change.get("oldkeys").map_or(Value::Null, |keys| listed(keys, "keynames", "keyvalues"));
-    match change.get("kind")?.as_str()? {
-        action @ "insert" => entry(changes, index, change, action, &[("columns", new())]),
-        action @ "update" => entry(changes, index, change, action, &[("columns", new()), ("old", old())]),
-        action @ "delete" => entry(changes, index, change, action, &[("old", old())]),
-        _ => None,
-    }
-}
-
-fn format_2(changes: &Changes, index: usize, change: &Value) -> Option<Map<String, Value>> {
-    let new = || objects(change.get("columns"));
-    let old = || objects(change.get("identity"));
-    match change.get("action")?.as_str()? {
-        "I" => entry(changes, index, change, "insert", &[("columns", new())]),
-        "U" => entry(changes, index, change, "update", &[("columns", new()), ("old", old())]),
-        "D" => entry(changes, index, change, "delete", &[("old", old())]),
-        "T" => entry(changes, index, change, "truncate", &[]),
-        _ => None,
-    }
-}
-
-fn entry(
+///
+/// # Errors
+/// The set would be rejected when it lands, whatever tables exist: a violation for each such change.
+pub(crate) fn change_rows(
     changes: &Changes,
     index: usize,
-    change: &Value,
-    action: &str,
-    members: &[(&str, Value)],
-) -> Option<Map<String, Value>> {
-    let table = change.get("table")?.as_str()?;
-    // A bare name and the schema `public` mean the schema that the contract allows.
-    let schema = change.get("schema").and_then(Value::as_str).filter(|schema| *schema != "public");
-    let schema = schema.unwrap_or(&changes.schema);
-    let fixed = [("index", json!(index)), ("table", json!(format!("{schema}.{table}"))), ("action", json!(action))];
-    let members = members.iter().cloned();
-    Some(fixed.into_iter().chain(members).map(|(name, value)| (name.to_owned(), value)).collect())
+    set: &Value,
+) -> Result<Vec<Map<String, Value>>, Vec<Violation>> {
+    let Some(list) = set.get("change").and_then(Value::as_array) else {
+        let row = format_2(changes, index, set).transpose().map_err(|violation| vec![violation])?;
+        return Ok(row.into_iter().collect());
+    };
+    let (mut rows, mut violations) = (Vec::new(), Vec::new());
+    for (place, change) in list.iter().enumerate() {
+        match format_1(changes, index, change) {
+            None => {}
+            Some(Ok(row)) => rows.push(row),
+            Some(Err(Violation { pointer, detail })) => {
+                violations.push(Violation { pointer: format!("/change/{place}{pointer}"), detail });
+            }
+        }
+    }
+    if violations.is_empty() { Ok(rows) } else { Err(violations) }
 }
 
-/// Combines format 1's lists of names and values; null if their lengths differ, because such a set is rejected.
-fn listed(of: &Value, names: &str, values: &str) -> Value {
-    let list = |name: &str| of.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let (names, values) = (list(names), list(values));
-    if names.len() != values.len() {
-        return Value::Null;
+/// The entry of a change, or why the change would be rejected; `None` if it changes nothing.
+type Row = Option<Result<Map<String, Value>, Violation>>;
+
+fn format_1(changes: &Changes, index: usize, change: &Value) -> Row {
+    let new = || listed(change, "", ["columnnames", "columntypes", "columnvalues"]);
+    let old = || match change.get("oldkeys") {
+        Some(keys) => listed(keys, "/oldkeys", ["keynames", "keytypes", "keyvalues"]),
+        None => Ok(Value::Null),
+    };
+    let (action, new, old) = match change.get("kind")?.as_str()? {
+        action @ "insert" => (action, Some(new()), None),
+        action @ "update" => (action, Some(new()), Some(old())),
+        action @ "delete" => (action, None, Some(old())),
+        action @ "truncate" => (action, None, None),
+        _ => return None,
+    };
+    entry(changes, index, change, action, (new, old))
+}
+
+fn format_2(changes: &Changes, index: usize, change: &Value) -> Row {
+    let new = || Some(Ok(objects(change.get("columns"))));
+    let old = || Some(Ok(objects(change.get("identity"))));
+    let (action, new, old) = match change.get("action")?.as_str()? {
+        "I" => ("insert", new(), None),
+        "U" => ("update", new(), old()),
+        "D" => ("delete", None, old()),
+        "T" => ("truncate", None, None),
+        _ => return None,
+    };
+    entry(changes, index, change, action, (new, old))
+}
+
+/// The values of columns, or why they cannot be read; `None` if the change has none.
+type Values = Option<Result<Value, Violation>>;
+
+fn entry(changes: &Changes, index: usize, change: &Value, action: &str, (new, old): (Values, Values)) -> Row {
+    let table = change.get("table")?.as_str()?;
+    let given = change.get("schema").and_then(Value::as_str);
+    let written = || {
+        changes.allow(given, table).map_err(|error| {
+            let pointer = match error {
+                NotAllowed::Schema => "/schema",
+                NotAllowed::Name(_) | NotAllowed::Table(_) => "/table",
+            };
+            Violation { pointer: pointer.to_owned(), detail: error.to_string() }
+        })?;
+        let table = json!(format!("{}.{table}", changes.schema));
+        let mut entry = Map::new();
+        for (name, value) in [("index", json!(index)), ("table", table), ("action", json!(action))] {
+            entry.insert(name.to_owned(), value);
+        }
+        for (name, values) in [("columns", new), ("old", old)] {
+            if let Some(values) = values {
+                entry.insert(name.to_owned(), values?);
+            }
+        }
+        Ok(entry)
+    };
+    Some(written())
+}
+
+/// Combines format 1's lists of names and values, whose lengths must be those of the list of types, too, if there is one.
+fn listed(of: &Value, at: &str, [names, types, values]: [&str; 3]) -> Result<Value, Violation> {
+    let list = |name: &str| of.get(name).and_then(Value::as_array).map(Vec::as_slice);
+    let types = list(types);
+    let (names_list, values_list) = (list(names).unwrap_or_default(), list(values).unwrap_or_default());
+    if values_list.len() != names_list.len() || types.is_some_and(|types| types.len() != names_list.len()) {
+        let detail = "the lists of names, types and values differ in length".to_owned();
+        return Err(Violation { pointer: format!("{at}/{names}"), detail });
     }
     let column = |(name, value): (&Value, &Value)| Some((name.as_str()?.to_owned(), value.clone()));
-    Value::Object(names.iter().zip(values).filter_map(column).collect())
+    Ok(Value::Object(names_list.iter().zip(values_list).filter_map(column).collect()))
 }
 
 /// Combines format 2's objects.
@@ -79,14 +121,14 @@ mod tests {
 
     fn rows(set: &Value) -> Value {
         let changes = Changes { schema: "landing".to_owned(), tables: None, evolve: true };
-        Value::Array(change_rows(&changes, 3, set).into_iter().map(Value::Object).collect())
+        Value::Array(change_rows(&changes, 3, set).unwrap_or_default().into_iter().map(Value::Object).collect())
     }
 
     #[test]
     fn every_change_is_listed_with_its_table_in_both_formats() {
         let set = json!({"change": [
             {"kind": "insert", "schema": "public", "table": "a", "columnnames": ["id", "x"], "columnvalues": [1, null]},
-            {"kind": "update", "schema": "other", "table": "a", "columnnames": ["x"], "columnvalues": ["y"],
+            {"kind": "update", "schema": "landing", "table": "a", "columnnames": ["x"], "columnvalues": ["y"],
              "oldkeys": {"keynames": ["id"], "keyvalues": [1]}},
             {"kind": "message", "prefix": "p"},
             {"kind": "delete", "table": "a", "oldkeys": {"keynames": ["id"], "keyvalues": [1]}},
@@ -94,9 +136,9 @@ mod tests {
         ]});
         let expected = json!([
             {"index": 3, "table": "landing.a", "action": "insert", "columns": {"id": 1, "x": null}},
-            {"index": 3, "table": "other.a", "action": "update", "columns": {"x": "y"}, "old": {"id": 1}},
+            {"index": 3, "table": "landing.a", "action": "update", "columns": {"x": "y"}, "old": {"id": 1}},
             {"index": 3, "table": "landing.a", "action": "delete", "old": {"id": 1}},
-            {"index": 3, "table": "landing.a", "action": "insert", "columns": null}
+            {"index": 3, "table": "landing.a", "action": "truncate"}
         ]);
         assert_eq!(rows(&set), expected);
         let (columns, identity) = (json!([{"name": "x", "value": "y"}]), json!([{"name": "id", "value": 1}]));
@@ -119,6 +161,39 @@ mod tests {
         }
         for set in [json!({"change": []}), json!({"action": "B"}), json!({"action": "M", "content": "x"})] {
             assert_eq!(rows(&set), json!([]), "{set}");
+        }
+    }
+
+    #[test]
+    fn what_the_contract_rules_out_is_a_violation_of_its_change() {
+        let tables = Some(["a".to_owned()].into());
+        let changes = Changes { schema: "landing".to_owned(), tables, evolve: true };
+        let violations = |set: &Value| -> Vec<(String, String)> {
+            let violations = change_rows(&changes, 0, set).err().unwrap_or_default();
+            violations.into_iter().map(|violation| (violation.pointer, violation.detail)).collect()
+        };
+        let set = json!({"change": [
+            {"kind": "message", "prefix": "p"},
+            {"kind": "insert", "schema": "sluice", "table": "a", "columnnames": ["id"], "columnvalues": [1]},
+            {"kind": "insert", "table": "a", "columnnames": ["id"], "columnvalues": [1]},
+            {"kind": "insert", "table": "b", "columnnames": ["id"], "columnvalues": [1]},
+            {"kind": "insert", "table": "a", "columnnames": ["id", "x"], "columnvalues": [1]},
+            {"kind": "delete", "table": "a", "oldkeys": {"keynames": ["id"], "keytypes": [], "keyvalues": [1]}}
+        ]});
+        let expected = [
+            ("/change/1/schema", "the contract does not allow this schema"),
+            ("/change/3/table", "the contract does not allow table \"b\""),
+            ("/change/4/columnnames", "the lists of names, types and values differ in length"),
+            ("/change/5/oldkeys/keynames", "the lists of names, types and values differ in length"),
+        ];
+        assert_eq!(violations(&set), expected.map(|(at, detail)| (at.to_owned(), detail.to_owned())));
+        let too_long = "a".repeat(64);
+        for (set, pointer) in [
+            (json!({"action": "T", "schema": "other", "table": "a"}), "/schema"),
+            (json!({"action": "T", "table": "b"}), "/table"),
+            (json!({"action": "T", "table": too_long}), "/table"),
+        ] {
+            assert_eq!(violations(&set).first().map(|(at, _)| at.as_str()), Some(pointer), "{set}");
         }
     }
 }

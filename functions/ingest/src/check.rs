@@ -79,26 +79,30 @@ pub fn check_event(contract: &Contract, event: Bytes) -> Result<CheckedEvent, Er
 
 /// Checks all events. An invalid event rejects the batch, unless handling is lenient and at least one event is valid.
 pub(crate) fn check(posted: &PostedEvents, rules: Rules<'_>) -> Result<CheckedBatch, Error> {
-    check_each(posted, rules, |_, _, _| {})
+    check_each(posted, rules, |_, _, _| Ok(()))
 }
 
-/// As [`check`], and passes every valid event to `on_valid` with its index and its encoded row.
+/// As [`check`], and passes every valid event to `on_valid` with its index and its encoded row. `on_valid` may find further
+/// violations.
 pub(crate) fn check_each(
     posted: &PostedEvents,
     rules: Rules<'_>,
-    mut on_valid: impl FnMut(usize, &Value, &[u8]),
+    mut on_valid: impl FnMut(usize, &Value, &[u8]) -> Result<(), Vec<Violation>>,
 ) -> Result<CheckedBatch, Error> {
     let mut batch = CheckedBatch::default();
     let mut row = Vec::new();
     for index in 0..posted.len() {
         match posted.event(index) {
-            Ok(event) => match check_posted(index, event, posted.is_batch(), rules, &mut row) {
-                Ok((checked, value)) => {
-                    on_valid(index, &value, &row);
-                    batch.valid.push(checked);
+            Ok(event) => {
+                let within = event.within;
+                match check_posted(index, event, posted.is_batch(), rules, &mut row) {
+                    Ok((checked, value)) => match on_valid(index, &value, &row) {
+                        Ok(()) => batch.valid.push(checked),
+                        Err(violations) => batch.note(errors_at(index, within, violations)),
+                    },
+                    Err(errors) => batch.note(errors),
                 }
-                Err(errors) => batch.note(errors),
-            },
+            }
             Err(Unreadable::NotJson(error)) if rules.is_lenient && posted.is_batch() => {
                 batch.note(vec![EventError::not_json(index, error)]);
             }
@@ -127,6 +131,12 @@ impl CheckedBatch {
     }
 }
 
+/// Returns the errors of an event that lies at the pointer `within` of what was posted.
+fn errors_at(index: usize, within: &str, violations: Vec<Violation>) -> Vec<EventError> {
+    let error = |Violation { pointer, detail }: Violation| EventError::new(index, format!("{within}{pointer}"), detail);
+    violations.into_iter().map(error).collect()
+}
+
 fn check_posted(
     index: usize,
     mut event: PostedEvent,
@@ -144,7 +154,7 @@ fn check_posted(
         }
     }
     if let Err(violations) = rules.contract.check(&event.text, &event.value, None, row) {
-        errors.extend(violations.into_iter().map(|Violation { pointer, detail }| at(&pointer, detail)));
+        errors.extend(errors_at(index, event.within, violations));
     }
     let key = rules.contract.record_key(&event.value);
     if key.as_ref().is_some_and(|key| key.len() > KEY_BYTES) {

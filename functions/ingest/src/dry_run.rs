@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
-use shared::contract::{Column, Contract, Entity, Mode, Source, Unsent};
+use shared::contract::{Column, Contract, Entity, Mode, Source, Unsent, Violation};
 use shared::http::answer::json;
 use shared::http::fields::Fields;
 
@@ -62,7 +62,7 @@ pub(crate) struct Validated {
 /// Checks the caller's events as [`accept`](crate::accept::accept) does, and returns their rows instead of sending them.
 ///
 /// # Errors
-/// The errors of sending, except for the broker's.
+/// The errors of sending, except for the broker's, and change sets that the contract's schema and tables rule out.
 pub(crate) fn validate(
     contract: &Contract,
     posted: &PostedEvents,
@@ -73,7 +73,7 @@ pub(crate) fn validate(
     let unsent = Unsent { topic: &contract.topic, user: rules.user, traceparent: rules.traceparent };
     let (mut rows, mut omitted, mut bytes) = (Vec::new(), 0, 0);
     let CheckedBatch { valid, errors } = check_each(posted, rules, |index, event, encoded| {
-        for row in shown(contract, index, event, encoded, &unsent) {
+        for row in shown(contract, index, event, encoded, &unsent)? {
             match to_raw_value(&row).ok().filter(|row| bytes + row.get().len() <= ROWS_BYTES && omitted == 0) {
                 Some(row) => {
                     bytes += row.get().len();
@@ -82,25 +82,29 @@ pub(crate) fn validate(
                 None => omitted += 1,
             }
         }
+        Ok(())
     })?;
     let errors = rules.is_lenient.then_some(errors);
     Ok(Validated { prefer: options.into_prefer().without_wait(), valid: valid.len(), rows, omitted, errors })
 }
 
 /// Returns the rows of an event: one, or in mode `changes` one for each change.
+///
+/// # Errors
+/// The event is a change set that would be rejected when it lands, because of what its contract allows.
 fn shown(
     contract: &Contract,
     index: usize,
     event: &Value,
     encoded: &[u8],
     unsent: &Unsent<'_>,
-) -> Vec<Map<String, Value>> {
+) -> Result<Vec<Map<String, Value>>, Vec<Violation>> {
     match &contract.mode {
-        Mode::Append { landing, .. } | Mode::Upsert { landing, .. } => vec![landing.show(encoded, unsent)],
+        Mode::Append { landing, .. } | Mode::Upsert { landing, .. } => Ok(vec![landing.show(encoded, unsent)]),
         Mode::Entity(entity) => {
             let mut row = entity.landing.show(encoded, unsent);
             row.retain(|name, _| is_written(entity, event, name));
-            vec![row]
+            Ok(vec![row])
         }
         Mode::Changes(changes) => change_rows(changes, index, event),
     }

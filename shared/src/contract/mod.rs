@@ -3,6 +3,7 @@
 //! `consume` writes, OpenAPI, and the events of the crate `random-events`.
 
 pub mod canonical;
+mod changes;
 pub mod column;
 mod composed;
 mod decimal;
@@ -21,6 +22,7 @@ pub mod schema;
 mod validator;
 mod violation;
 
+pub use changes::{Changes, NotAllowed, WrongTableName};
 pub use column::ColumnType;
 pub use composed::composed;
 pub use decimal::Decimal;
@@ -140,17 +142,6 @@ pub struct Parent {
     pub stream: String,
     /// The column that holds the parent's key.
     pub column: usize,
-}
-
-/// The settings of mode `changes`.
-#[derive(Debug)]
-pub struct Changes {
-    /// The only schema. A bare table name and the schema `public` also mean it.
-    pub schema: String,
-    /// The tables in it. `None` means all of them.
-    pub tables: Option<BTreeSet<String>>,
-    /// Whether missing tables and columns are created.
-    pub evolve: bool,
 }
 
 /// A contract violation.

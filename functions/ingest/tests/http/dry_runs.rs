@@ -74,6 +74,28 @@ async fn a_change_set_shows_an_entry_for_each_change() {
     function.end().await;
 }
 
+#[tokio::test]
+async fn a_change_set_that_its_contract_would_reject_when_it_lands_is_an_error() {
+    let function = TestIngest::start().await;
+    let allowed = json!({"action": "T", "table": "a"});
+    let other = json!({"action": "T", "schema": "sluice", "table": "users"});
+    let errors = json!([{"index": 1, "pointer": "/schema", "detail": "the contract does not allow this schema"}]);
+    let sets = json!([allowed, other]).to_string();
+    let answer = function.post("/events/changes?validate_only=true", &[], sets.clone()).await;
+    let expected = (StatusCode::UNPROCESSABLE_ENTITY, &json!("/problems/contract"));
+    assert_eq!((answer.status, &answer.body["type"]), expected, "{answer:?}");
+    assert_eq!(answer.body["errors"], errors);
+    let lenient = [("prefer", "handling=lenient")];
+    let answer = function.post("/events/changes?validate_only=true", &lenient, sets).await;
+    assert_eq!((&answer.body["valid"], &answer.body["errors"]), (&json!(1), &errors), "{answer:?}");
+    let event = json!({"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": other});
+    let cloud = [("content-type", "application/cloudevents+json")];
+    let answer = function.post("/events/changes?validate_only=true", &cloud, event.to_string()).await;
+    assert_eq!(answer.body["errors"][0]["pointer"], "/data/schema", "{answer:?}");
+    assert_eq!(function.records("changes").await, []);
+    function.end().await;
+}
+
 /// Method, path, headers and body of a request.
 type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Vec<u8>);
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use shared::contract::NotAllowed;
 use shared::ledger::Rejection;
 
 use super::number::NotAnInteger;
@@ -31,7 +32,6 @@ pub(super) struct Fault {
 pub(super) const MALFORMED: Fault = constant("malformed", "this is not a change as wal2json writes it");
 pub(super) const UNEQUAL_LENGTHS: Fault =
     constant("unequal_lengths", "the lists of names, types and values differ in length");
-const INVALID_NAME: &str = "invalid_name";
 
 const fn constant(code: &'static str, reason: &'static str) -> Fault {
     Fault { code, reason: Cow::Borrowed(reason) }
@@ -50,28 +50,15 @@ impl From<Fault> for Rejection {
     }
 }
 
-/// PostgreSQL's NAMEDATALEN, less the terminating byte.
-const NAME_BYTES: usize = 63;
-
-/// Checks that PostgreSQL would keep a name as it is: it silently shortens a longer one.
-pub(super) fn check_name(name: &str) -> Result<(), Fault> {
-    if name.is_empty() {
-        Err(constant(INVALID_NAME, "the name of a table or column is empty"))
-    } else if name.len() > NAME_BYTES {
-        Err(constant(INVALID_NAME, "the name of a table or column is longer than 63 bytes"))
-    } else if name.contains('\0') {
-        Err(constant(INVALID_NAME, "the name of a table or column contains U+0000"))
-    } else {
-        Ok(())
+impl From<NotAllowed> for Fault {
+    fn from(error: NotAllowed) -> Self {
+        let code = match error {
+            NotAllowed::Name(_) => "invalid_name",
+            NotAllowed::Schema => "schema_not_allowed",
+            NotAllowed::Table(_) => "table_not_allowed",
+        };
+        fault(code, error.to_string())
     }
-}
-
-pub(super) fn schema_not_allowed() -> Fault {
-    constant("schema_not_allowed", "the contract does not allow this schema")
-}
-
-pub(super) fn table_not_allowed(table: &str) -> Fault {
-    fault("table_not_allowed", format!("the contract does not allow table {table:?}"))
 }
 
 pub(super) fn no_such_table(table: &str) -> Fault {

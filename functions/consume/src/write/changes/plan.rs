@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use shared::contract::Changes;
+use shared::contract::{Changes, NotAllowed, WrongTableName};
 use shared::ledger::Rejection;
 
 use super::catalogue::{Access, Column, ColumnState, Relation, State, Types};
@@ -110,15 +110,8 @@ pub(super) fn plan<'d>(rules: &Changes, there: Vec<Relation>, types: &Types<'d>,
 
 /// The table's name, if the contract allows the operation to write to it.
 pub(super) fn allowed<'d>(rules: &Changes, operation: &Operation<'d>) -> Result<&'d str, Fault> {
-    let Operation { schema, table, .. } = operation;
-    fault::check_name(table)?;
-    if schema.is_some_and(|schema| schema != "public" && schema != rules.schema) {
-        Err(fault::schema_not_allowed())
-    } else if rules.tables.as_ref().is_some_and(|tables| !tables.contains(*table)) {
-        Err(fault::table_not_allowed(table))
-    } else {
-        Ok(table)
-    }
+    rules.allow(operation.schema, operation.table)?;
+    Ok(operation.table)
 }
 
 impl<'d> Planner<'_, 'd> {
@@ -282,7 +275,7 @@ impl<'d> Planner<'_, 'd> {
                 Some(_) | None => Ok(index),
             };
         }
-        fault::check_name(cell.name)?;
+        WrongTableName::check(cell.name).map_err(NotAllowed::Name)?;
         if SYSTEM_COLUMNS.contains(&cell.name) {
             return Err(fault::not_writable(&table.name, cell.name));
         }
