@@ -2,18 +2,18 @@
 
 use axum::Extension;
 use axum::extract::{Path, State};
+use axum::http::Uri;
 use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use shared::http::fields::NoQuery;
 use shared::http::problem::Problem;
 
 use super::api::{Api, Refusal};
 use super::event_place::{Receipt, follow_path, place};
 use super::layout::{Notice, Page, Section};
-use super::letter_filter::letter_path;
+use super::letter_filter::LetterFilter;
 use super::payload::{SHOWN_BYTES, indented_text, payload};
 use super::problem_notice::problem;
 use super::query::encoded;
@@ -76,16 +76,17 @@ pub(super) async fn show(
     State(pages): State<Pages>,
     Extension(api): Extension<Api>,
     Path(id): Path<String>,
-    _: NoQuery,
+    uri: Uri,
 ) -> Result<Page, Refusal> {
+    let (filter, _) = LetterFilter::from_query(uri.query()).map_err(|wrong| Problem::malformed(wrong.0))?;
     let letter = Letter::find(&api, &id).await?;
-    Ok(page(&letter, &Attempt::default(), pages.clock.now_ms()))
+    Ok(page(&letter, &filter, &Attempt::default(), pages.clock.now_ms()))
 }
 
-/// Renders a letter.
-pub(super) fn page(letter: &Letter, attempt: &Attempt<'_>, now_ms: i64) -> Page {
+/// Renders a letter. `filter` is that of the list which led to it.
+pub(super) fn page(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>, now_ms: i64) -> Page {
     let content = html! {
-        nav.crumbs aria-label="Path" { a href="/console/dead-letters" { "Dead letters" } }
+        nav.crumbs aria-label="Path" { a href=(filter.path("/console/dead-letters")) { "Dead letters" } }
         div.title { h1 { "Dead letter #" (letter.id) } (status(&letter.status)) }
         @if let Some(refusal) = attempt.refusal.filter(|_| attempt.event.is_none()) { (problem(refusal)) }
         p.reason { (letter.reason) }
@@ -104,14 +105,14 @@ pub(super) fn page(letter: &Letter, attempt: &Attempt<'_>, now_ms: i64) -> Page 
                     p.soft { "Marked: the value at " code { (letter.pointer.as_deref().unwrap_or_default()) } ", which the reason is about." }
                 }
             }
-            section.card { h2 { "Facts" } (facts(letter, now_ms)) }
+            section.card { h2 { "Facts" } (facts(letter, filter, now_ms)) }
         }
-        @if letter.status == "open" { (actions(letter, attempt)) }
+        @if letter.status == "open" { (actions(letter, filter, attempt)) }
     };
     Page::new(Section::DeadLetters, format!("Dead letter {}", letter.id), content)
 }
 
-fn facts(letter: &Letter, now_ms: i64) -> Markup {
+fn facts(letter: &Letter, filter: &LetterFilter, now_ms: i64) -> Markup {
     let own = place(&letter.topic, letter.partition, letter.offset);
     let sent = Timestamp::from_millisecond(letter.sent_ms).unwrap_or_default();
     let headers = letter.headers.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -130,7 +131,7 @@ fn facts(letter: &Letter, now_ms: i64) -> Markup {
                 @if let Some(value) = value { dt { (name) } dd { code { (value) } } }
             }
             @if letter.replays > 0 { dt { "Replays" } dd { (letter.replays) } }
-            @if let Some(id) = letter.replay_of { dt { "Replay of" } dd { a href=(letter_path(id)) { "#" (id) } } }
+            @if let Some(id) = letter.replay_of { dt { "Replay of" } dd { a href=(filter.letter_path(id)) { "#" (id) } } }
             @if let Some(receipt) = &letter.replayed_as { dt { "Replayed as" } dd { (receipt.show()) } }
             @if let Some(note) = &letter.note { dt { "Note" } dd { (note) } }
         }
@@ -155,8 +156,8 @@ fn header_value(value: &Value) -> String {
     }
 }
 
-fn actions(letter: &Letter, attempt: &Attempt<'_>) -> Markup {
-    let path = letter_path(letter.id);
+fn actions(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>) -> Markup {
+    let path = filter.letter_path(letter.id);
     let is_overtaken = attempt.refusal.is_some_and(|refusal| refusal.status == axum::http::StatusCode::CONFLICT);
     html! {
         section.card {

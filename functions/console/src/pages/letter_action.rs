@@ -3,11 +3,13 @@
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::Method;
+use axum::http::{Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use shared::contract::NotJson;
+use shared::contract::json::not_json;
 use shared::http::problem::Problem;
 use shared::http::problem_type::ProblemType;
 
@@ -16,7 +18,7 @@ use super::event_place::Receipt;
 use super::form::Form;
 use super::layout::{Notice, SeeOther};
 use super::letter::{Attempt, Letter, page, sent};
-use super::letter_filter::letter_path;
+use super::letter_filter::LetterFilter;
 use super::state::Pages;
 
 /// How long to wait for the replay to land.
@@ -32,8 +34,10 @@ pub(super) async fn act(
     State(pages): State<Pages>,
     Extension(api): Extension<Api>,
     Path(id): Path<String>,
+    uri: Uri,
     form: Form,
 ) -> Result<Response, Refusal> {
+    let (filter, _) = LetterFilter::from_query(uri.query()).map_err(|wrong| Problem::malformed(wrong.0))?;
     let letter = Letter::find(&api, &id).await?;
     let event = form.get("event").replace("\r\n", "\n");
     let is_edit = form.get("action") == "edit";
@@ -44,11 +48,11 @@ pub(super) async fn act(
         _ => Err(Problem::malformed("The form has no action.").into()),
     };
     match done {
-        Ok(notice) => Ok(SeeOther::new(letter_path(letter.id), notice).into_response()),
+        Ok(notice) => Ok(SeeOther::new(filter.letter_path(letter.id), notice).into_response()),
         // Shows the page again, with what was entered.
         Err(refusal) if refusal.status.is_client_error() => {
             let attempt = Attempt { refusal: Some(&refusal), event: is_edit.then_some(event.as_str()) };
-            Ok(page(&letter, &attempt, pages.clock.now_ms()).refused(&refusal).into_response())
+            Ok(page(&letter, &filter, &attempt, pages.clock.now_ms()).refused(&refusal).into_response())
         }
         Err(refusal) => Err(refusal),
     }
@@ -74,8 +78,11 @@ async fn replay(api: &Api, id: i64, form: &Form, event: Option<&str>) -> Result<
 
 /// Reads an edited event.
 fn event_of(text: &str) -> Result<&RawValue, Refusal> {
-    serde_json::from_str(text)
-        .map_err(|error| Problem::new(ProblemType::NOT_JSON, format!("The event is not JSON: {error}.")).into())
+    serde_json::from_str(text).map_err(|error| {
+        let NotJson { line, column, detail } = not_json(&error);
+        let problem = Problem::new(ProblemType::NOT_JSON, format!("The event is not JSON: {detail}."));
+        problem.with("line", line).with("column", column).into()
+    })
 }
 
 fn receipt_of(receipt: &Value) -> Option<Receipt> {

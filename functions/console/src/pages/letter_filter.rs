@@ -70,6 +70,11 @@ impl LetterFilter {
         super::query::with_query(path, own.chain(further.iter().copied()))
     }
 
+    /// Returns the path of one dead letter's page, which leads back to the letters that match.
+    pub(super) fn letter_path(&self, id: i64) -> String {
+        self.path(&letter_path(id))
+    }
+
     /// Returns the filter in the form that the JSON routes expect in a body. Ids that are not numbers are passed on
     /// for the route to reject.
     pub(super) fn body(&self) -> Value {

@@ -10,7 +10,7 @@ use shared::http::problem::Problem;
 
 use super::api::{Api, List, Refusal};
 use super::layout::{Page, Section};
-use super::letter_filter::{LetterFilter, letter_path};
+use super::letter_filter::LetterFilter;
 use super::state::Pages;
 use super::wording::{counted, number, status, time, time_ms};
 
@@ -136,7 +136,7 @@ fn group_table(filter: &LetterFilter, groups: &List<Group>, now_ms: i64) -> Mark
                             td.end data-label="Letters" { (number(group.count)) }
                             td data-label="First" { (time(group.first_at, now_ms)) }
                             td data-label="Last" { (time(group.last_at, now_ms)) }
-                            td data-label="Example" { a href=(letter_path(group.sample_id)) { "#" (group.sample_id) } }
+                            td data-label="Example" { a href=(filter.letter_path(group.sample_id)) { "#" (group.sample_id) } }
                         }
                     }
                 }
@@ -159,7 +159,7 @@ fn letter_table(filter: &LetterFilter, letters: &List<Letter>, now_ms: i64) -> M
                 tbody {
                     @for letter in &letters.items {
                         tr {
-                            th scope="row" { a href=(letter_path(letter.id)) { "#" (letter.id) } }
+                            th scope="row" { a href=(filter.letter_path(letter.id)) { "#" (letter.id) } }
                             td data-label="Reason" { div.clamp { (letter.reason) } }
                             td data-label="Event" {
                                 (letter.stream.as_deref().unwrap_or(&letter.topic))

@@ -88,6 +88,28 @@ async fn groups_and_filters_are_links_and_forms_whose_state_is_in_the_address() 
 }
 
 #[tokio::test]
+async fn a_letter_leads_back_to_the_letters_that_matched() {
+    let function = TestPages::start().await;
+    let id = function.reject("routes", 0, 1, b"{\"needle\": 1}", &json!([])).await;
+    let mut browser = function.signed_in().await;
+    let list = browser.open("/console/dead-letters?stream=route&contains=needle").await;
+    let letter = list.link(&format!("#{id}"));
+    assert_eq!(letter, format!("/console/dead-letters/{id}?stream=route&contains=needle"));
+    let back = format!("<a href=\"{}\">Dead letters</a>", list.path.replace('&', "&amp;"));
+    let page = browser.open(&letter).await;
+    page.shows(&back);
+    let page = browser.submit(&page, "Discard", &[("note", " ")]).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    page.shows(&back);
+    let page = browser.submit(&page, "Discard", &[("note", "too old")]).await;
+    assert_eq!(page.path, letter);
+    page.shows(&back);
+    let page = browser.open(&format!("/console/dead-letters/{id}?cause=1")).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    function.end().await;
+}
+
+#[tokio::test]
 async fn without_dead_letters_the_page_says_what_to_do_next() {
     let function = TestPages::start().await;
     let mut browser = function.signed_in().await;
@@ -141,7 +163,8 @@ async fn an_edited_event_is_checked_kept_on_the_page_and_sent() {
     page.shows("&quot;five&quot;");
     let page = browser.submit(&page, "Check and replay", &[("event", "{\"<b>\":")]).await;
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
-    page.shows("The event is not JSON");
+    page.shows("The event is not JSON: the text ends where a value must follow.");
+    page.lacks("EOF");
     page.shows("{&quot;&lt;b&gt;&quot;:</textarea>");
     for injected in ["1}", "1, \"force\": true", "{}, \"event\": {}"] {
         let page = browser.submit(&page, "Check and replay", &[("event", injected)]).await;
