@@ -167,6 +167,14 @@ apt_checks() {
   if [ "${#packages[@]}" -gt 0 ]; then apt_install "${packages[@]}"; fi
 }
 
+# Ubuntu offers Chromium only as a snap, which has no package of this name.
+apt_browser() {
+  apt_update
+  case $(apt-cache policy chromium-driver) in
+    *'Candidate: '[0-9]*) apt_install chromium chromium-driver fonts-dejavu-core ;;
+  esac
+}
+
 # --- macOS -----------------------------------------------------------------------------------------------------------
 
 brew_install() {
@@ -243,6 +251,16 @@ install_for_checks() {
     apt_checks
   elif has brew; then
     brew_checks
+  fi
+}
+
+# Installs Chromium and ChromeDriver. Where that is not possible, says that the tests of the console in a browser are
+# skipped, and switches them off.
+install_for_browser_tests() {
+  if ! has chromedriver && has apt-get; then apt_browser; fi
+  if ! has chromedriver; then
+    echo "browser tests: skipped, because there is no chromedriver; install Chrome and chromedriver to run them"
+    export SLUICE_WITHOUT_BROWSER=1
   fi
 }
 

@@ -78,16 +78,56 @@ impl StreamActivity {
         LetterFilter::default().with("stream", &self.stream).path("/console/dead-letters")
     }
 
-    /// Shows the charts of the stream, and what needs attention.
+    /// Shows the figures and the charts of the stream.
     pub(super) fn panels(&self, now_ms: i64) -> Markup {
+        let hour = self.hour(now_ms);
+        let backlog = Backlog {
+            open_dead_letters: self.open_dead_letters,
+            letters_path: self.letters_path(),
+            events: self.lag_events,
+            age_ms: self.lag_ms().unwrap_or_default(),
+        };
         html! {
-            (panels(&self.hour(now_ms)))
-            dl.strip {
-                div { dt { "Behind" } dd { (self.lag()) } }
-                div { dt { "Open dead letters" } dd {
-                    @if self.open_dead_letters > 0 { a href=(self.letters_path()) { (number(self.open_dead_letters)) } } @else { "0" }
-                } }
-                @if let Some(since) = self.oldest_waiting_at { div { dt { "Waiting since" } dd { (time(since, now_ms)) } } }
+            @if let Some(since) = self.oldest_waiting_at {
+                p.lead { "Some events wait for their parents, the oldest since " (time(since, now_ms)) "." }
+            }
+            (tiles(hour.sum(), &backlog))
+            (panels(&hour))
+        }
+    }
+}
+
+/// What is still to be done.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    pub(super) open_dead_letters: i64,
+    /// The path of the open dead letters.
+    pub(super) letters_path: String,
+    /// How many records have not landed; none if Kafka did not answer.
+    pub(super) events: Option<i64>,
+    /// The age of the oldest of them.
+    pub(super) age_ms: i64,
+}
+
+/// Shows the figures of an hour, and what is still to be done.
+pub(super) fn tiles(sum: Bin, backlog: &Backlog) -> Markup {
+    let Backlog { open_dead_letters: open, letters_path, events, age_ms } = backlog;
+    html! {
+        dl.tiles {
+            div { dt { "Written in the last hour" } dd { (number(sum.written)) } }
+            div { dt { "Rejected in the last hour" } dd class=[(sum.rejected > 0).then_some("bad")] { (number(sum.rejected)) } }
+            div {
+                dt { "Open dead letters" }
+                dd { @if *open > 0 { a href=(letters_path) { (number(*open)) } } @else { "0" } }
+            }
+            div {
+                dt { "Behind Kafka" }
+                dd {
+                    @match *events {
+                        Some(events) => { (number(events)) " " small { (if events == 1 { "event" } else { "events" }) @if events > 0 { ", " (duration(*age_ms)) } } },
+                        None => small { "Kafka did not answer" },
+                    }
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ use shared::http::problem::Problem;
 
 use super::api::{Api, List, Refusal};
 use super::layout::{Page, Section};
+use super::letter_filter::parameter;
 use super::query::with_query;
 use super::state::Pages;
 use super::wording::time;
@@ -58,7 +59,7 @@ pub(super) async fn show(
                             tr {
                                 td data-label="When" { (time(entry.at, now_ms)) }
                                 td data-label="Who" { b { (entry.user) } }
-                                td data-label="Did" { (entry.action) }
+                                td.nowrap data-label="Did" { (entry.action) }
                                 td data-label="To" { (object(&entry.object)) }
                                 td data-label="Details" { (details(&entry.detail)) }
                             }
@@ -78,7 +79,7 @@ pub(super) async fn show(
 fn object(path: &str) -> Markup {
     let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-/".contains(&byte));
     html! {
-        @if is_plain && path.starts_with("dead-letters") { a href={ "/console/" (path) } { (path) } } @else { (path) }
+        @if is_plain && path.starts_with("dead-letters") { a.nowrap href={ "/console/" (path) } { (path) } } @else { (path) }
     }
 }
 
@@ -90,7 +91,7 @@ fn details(detail: &Value) -> Markup {
             @if index > 0 { ", " }
             span.soft { (name.replace('_', " ")) } " "
             @match value {
-                Value::String(text) => (text),
+                Value::String(text) => (parameter(name, text)),
                 Value::Bool(true) => "yes",
                 Value::Object(_) => (details(value)),
                 other => (other.to_string()),

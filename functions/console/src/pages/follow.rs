@@ -218,7 +218,7 @@ fn stages(event: &Event, now_ms: i64) -> Markup {
                                 @if let Some(trace) = &event.trace_id { ", trace " code { (trace) } }
                             }
                         }
-                        (landing(event, now_ms))
+                        (landing(event))
                         @if let Some(letter) = &event.dead_letter { (dead_letter(letter)) }
                     }
                 }
@@ -237,7 +237,7 @@ fn stages(event: &Event, now_ms: i64) -> Markup {
     }
 }
 
-fn landing(event: &Event, now_ms: i64) -> Markup {
+fn landing(event: &Event) -> Markup {
     let (class, title, what) = match event.status.as_str() {
         "written" => ("good", "Written", "Its row is in the table."),
         "duplicate" => {
@@ -255,7 +255,10 @@ fn landing(event: &Event, now_ms: i64) -> Markup {
     html! {
         li class=(class) {
             b { (title) }
-            @if let Some(at) = event.landed_at { div { "in the minute of " (exact_time(at, now_ms)) } }
+            // The time is exact to the minute.
+            @if let Some(at) = event.landed_at {
+                div { "in the minute of " time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M UTC")) } }
+            }
             div { (event.reason.as_deref().unwrap_or(what)) }
         }
     }

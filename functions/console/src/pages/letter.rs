@@ -55,6 +55,12 @@ impl Letter {
         api.get(&format!("/dead-letters/{id}")).await
     }
 
+    /// Returns the list of the open letters that have the same reason.
+    fn same_reason_path(&self) -> String {
+        let filter = LetterFilter::default().with("topic", &self.topic).with("error_code", &self.error_code);
+        filter.with("reason", &self.reason).path("/console/dead-letters")
+    }
+
     /// Returns the event for a form. `None` if it is too long or is not text.
     fn editable(&self) -> Option<String> {
         let raw = self.payload.as_ref().map(|payload| payload.get()).filter(|raw| raw.len() <= SHOWN_BYTES)?;
@@ -90,6 +96,7 @@ pub(super) fn page(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>
         div.title { h1 { "Dead letter #" (letter.id) } (status(&letter.status)) }
         @if let Some(refusal) = attempt.refusal.filter(|_| attempt.event.is_none()) { (problem(refusal)) }
         p.reason { (letter.reason) }
+        p.beside { a href=(letter.same_reason_path()) { "Open letters with this reason" } }
         div.columns {
             section.card {
                 h2 { "Event" }

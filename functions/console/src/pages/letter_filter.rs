@@ -1,5 +1,6 @@
 //! The filter of dead letters in a page's address: the parameters of the JSON routes.
 
+use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 use shared::http::fields::{Fields, Malformed};
@@ -97,7 +98,7 @@ impl LetterFilter {
                 ul.chips aria-label="Filters in use" {
                     @for (name, value) in self.0.iter().filter(|(name, _)| *name != "status") {
                         li {
-                            span { (name.replace('_', " ")) ": " b { (value) } }
+                            span { (name.replace('_', " ")) ": " b { (parameter(name, value)) } }
                             a href=(self.without(name).path(path)) aria-label={ "Remove the filter " (name.replace('_', " ")) } { "×" }
                         }
                     }
@@ -141,6 +142,12 @@ impl LetterFilter {
     }
 }
 
+/// Returns a parameter's value as people read it.
+pub(super) fn parameter(name: &str, value: &str) -> String {
+    let time: Option<Timestamp> = matches!(name, "since" | "until").then(|| value.parse().ok()).flatten();
+    time.map_or_else(|| value.to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
 /// Returns the path of one dead letter's page.
 pub(super) fn letter_path(id: i64) -> String {
     format!("/console/dead-letters/{}", encoded(&id.to_string()))
@@ -163,6 +170,8 @@ mod tests {
             filter.without("ids").with("stream", "city").path("/x"),
             "/x?since=2026-05-07T19%3A54%3A00Z&stream=city"
         );
+        assert_eq!(parameter("since", "2026-05-07T19:54:13.073834Z"), "2026-05-07 19:54:13 UTC");
+        assert_eq!(parameter("contains", "2026-05-07T19:54:13Z"), "2026-05-07T19:54:13Z");
         assert!(LetterFilter::from_query(Some("cause=1")).is_err());
         let (replayed, _) = LetterFilter::from_query(Some("status=replayed")).unwrap_or_default();
         assert!(!replayed.is_open() && replayed.is_everything());

@@ -7,13 +7,13 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use shared::http::fields::NoQuery;
 
-use super::activity::{StreamActivity, panels};
+use super::activity::{Backlog, StreamActivity, panels, tiles};
 use super::api::{Api, Refusal};
-use super::chart::Hour;
+use super::chart::{Bin, Hour};
 use super::layout::{Page, Section};
 use super::query::encoded;
 use super::state::Pages;
-use super::wording::{duration, number, time};
+use super::wording::{number, time};
 
 /// How often the figures are looked up, in seconds.
 const EVERY_SECONDS: u8 = 10;
@@ -48,7 +48,7 @@ pub(super) async fn show(
         h1 { "Overview" }
         div #overview data-refresh=(EVERY_SECONDS) {
             (alarms(&health, now_ms))
-            (tiles(&streams, &all))
+            (all_tiles(&streams, &all))
             (panels(&all))
             (table(&streams, &hours, now_ms))
         }
@@ -78,30 +78,14 @@ fn alarms(health: &Result<Health, Refusal>, now_ms: i64) -> Markup {
     }
 }
 
-fn tiles(streams: &[StreamActivity], all: &Hour) -> Markup {
-    let sum = all.sum();
-    let open: i64 = streams.iter().map(|stream| stream.open_dead_letters).sum();
-    let behind: Option<i64> = streams.iter().map(|stream| stream.lag_events).sum();
-    let oldest = streams.iter().filter_map(StreamActivity::lag_ms).max().unwrap_or_default();
-    html! {
-        dl.tiles {
-            div { dt { "Written in the last hour" } dd { (number(sum.written)) } }
-            div { dt { "Rejected in the last hour" } dd class=[(sum.rejected > 0).then_some("bad")] { (number(sum.rejected)) } }
-            div {
-                dt { "Open dead letters" }
-                dd { @if open > 0 { a href="/console/dead-letters" { (number(open)) } } @else { "0" } }
-            }
-            div {
-                dt { "Behind Kafka" }
-                dd {
-                    @match behind {
-                        Some(events) => { (number(events)) " " small { (if events == 1 { "event" } else { "events" }) @if events > 0 { ", " (duration(oldest)) } } },
-                        None => small { "Kafka did not answer" },
-                    }
-                }
-            }
-        }
-    }
+fn all_tiles(streams: &[StreamActivity], all: &Hour) -> Markup {
+    let backlog = Backlog {
+        open_dead_letters: streams.iter().map(|stream| stream.open_dead_letters).sum(),
+        letters_path: "/console/dead-letters".to_owned(),
+        events: streams.iter().map(|stream| stream.lag_events).sum(),
+        age_ms: streams.iter().filter_map(StreamActivity::lag_ms).max().unwrap_or_default(),
+    };
+    tiles(all.sum(), &backlog)
 }
 
 fn table(streams: &[StreamActivity], hours: &[Hour], now_ms: i64) -> Markup {
@@ -123,15 +107,15 @@ fn table(streams: &[StreamActivity], hours: &[Hour], now_ms: i64) -> Markup {
                                 a href={ "/console/streams/" (encoded(&stream.stream)) } { (stream.stream) }
                                 @if stream.topic != stream.stream { div.soft.mono { (stream.topic) } }
                             }
-                            td.spark data-label="Events per minute" { (hour.bars()) }
-                            td.end data-label="Written" { (figure(sum.written)) }
-                            td.end data-label="Rejected" { @if sum.rejected > 0 { b.bad { (number(sum.rejected)) } } @else { (figure(0)) } }
-                            td.end data-label="Waiting since" {
+                            td.spark.none[sum == Bin::default()] data-label="Events per minute" { (hour.bars()) }
+                            td.end.none[sum.written == 0] data-label="Written" { (figure(sum.written)) }
+                            td.end.none[sum.rejected == 0] data-label="Rejected" { @if sum.rejected > 0 { b.bad { (number(sum.rejected)) } } @else { (figure(0)) } }
+                            td.end.none[stream.oldest_waiting_at.is_none()] data-label="Waiting since" {
                                 @match stream.oldest_waiting_at { Some(since) => (time(since, now_ms)), None => (figure(0)) }
                             }
                             td.end data-label="Behind" { (stream.lag()) }
-                            td.spark data-label="Lag" { (hour.trend()) }
-                            td.end data-label="Dead letters" {
+                            td.spark.none[sum.lag_ms.is_none()] data-label="Lag" { (hour.trend()) }
+                            td.end.none[stream.open_dead_letters == 0] data-label="Dead letters" {
                                 @if stream.open_dead_letters > 0 {
                                     a href=(stream.letters_path()) { (number(stream.open_dead_letters)) }
                                 } @else { (figure(0)) }

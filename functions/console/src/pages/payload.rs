@@ -48,7 +48,7 @@ pub(super) fn indented_text(json: &str) -> String {
 pub(super) fn plain(text: &str) -> Markup {
     let shown = &text[..text.floor_char_boundary(SHOWN_BYTES)];
     html! {
-        div.code tabindex="0" role="region" aria-label="Payload" { pre { code { (shown) } } }
+        div.code tabindex="0" role="group" aria-label="Payload" { pre { code { (shown) } } }
         @if shown.len() < text.len() {
             p.soft { "Cut after 64 KB of " (text.len().div_ceil(1_024)) " KB. The JSON route has all of it." }
         }
@@ -58,7 +58,7 @@ pub(super) fn plain(text: &str) -> Markup {
 fn indented(lines: &[Line], wrong: Option<&str>) -> Markup {
     let marked = wrong.and_then(|wrong| nearest(lines, wrong));
     html! {
-        div.code tabindex="0" role="region" aria-label="Payload" {
+        div.code tabindex="0" role="group" aria-label="Payload" {
             pre { code {
                 @for (number, line) in lines.iter().enumerate() {
                     @let content = html! {

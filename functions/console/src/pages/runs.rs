@@ -12,6 +12,7 @@ use shared::http::problem::Problem;
 
 use super::api::{Api, List, Refusal};
 use super::layout::{Notice, Page, Section, SeeOther};
+use super::letter_filter::parameter;
 use super::query::with_query;
 use super::state::Pages;
 use super::wording::{counted, exact_time, number, status, time};
@@ -54,10 +55,11 @@ impl Run {
     fn asked_for(&self) -> Markup {
         let members: Vec<(&String, &Value)> = self.filter.as_object().into_iter().flatten().collect();
         html! {
-            @if members.is_empty() { "all open letters" }
+            @if members.iter().all(|(name, _)| *name == "until") { "all open letters " }
             @for (index, (name, value)) in members.into_iter().enumerate() {
                 @if index > 0 { ", " }
-                (name.replace('_', " ")) " " b { (value.as_str().map_or_else(|| value.to_string(), str::to_owned)) }
+                (name.replace('_', " ")) " "
+                b { (value.as_str().map_or_else(|| value.to_string(), |value| parameter(name, value))) }
             }
             @if self.force { " " span.badge.plain { "forced" } }
         }

@@ -176,7 +176,7 @@ async fn page(
                     dt { "Who may send" } dd { (if stream.roles.is_empty() { "service keys".to_owned() } else { stream.roles.join(", ") }) }
                 }
                 h3 { "From a terminal" }
-                div.code tabindex="0" role="region" aria-label="Command" { pre { code { (curl(by, &stream, &described)) } } }
+                div.code.wrap tabindex="0" role="group" aria-label="Command" { pre { code { (curl(by, &stream, &described)) } } }
             }
         }
         section.card {

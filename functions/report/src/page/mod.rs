@@ -30,13 +30,15 @@ fn document(tally: &Tally) -> Page<'static> {
             h1 { (title) }
             p { (sentence(tally)) }
         }
-        (questions(&tally.question))
-        @if tally.stats.0.is_empty() {
-            p.empty { (if tally.question.from.or(tally.question.to).is_some() { "No events in this period." } else { "No events yet." }) }
-        } @else {
-            main {
-                (chart::chart(tally))
-                (table(tally))
+        main {
+            (questions(&tally.question))
+            @if tally.stats.0.is_empty() {
+                p.empty { (if tally.question.from.or(tally.question.to).is_some() { "No events in this period." } else { "No events yet." }) }
+            } @else {
+                div.figures {
+                    (chart::chart(tally))
+                    (table(tally))
+                }
             }
         }
     };

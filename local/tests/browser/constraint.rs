@@ -1,0 +1,52 @@
+//! The acceptance run: 200 dead letters with one cause are found, understood, fixed and replayed, in at most six clicks.
+
+use super::browser::{Browser, Scripts, is_skipped};
+use super::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_dead_letters_of_a_constraint_are_gone_after_at_most_six_clicks() {
+    if is_skipped() {
+        return;
+    }
+    let world = World::start().await;
+    let mut browser = Browser::signed_in(&world.0).await;
+    for (scripts, currency) in [(Scripts::On, "GBP"), (Scripts::Off, "CHF")] {
+        world.accept_currencies("'EUR'").await;
+        world.pay(currency, 200, currency).await;
+        // It is not the only one that waits for somebody.
+        world.send("order", &serde_json::json!({"number": currency, "state": "lost"})).await;
+        browser.switch(scripts).await;
+        browser.open("/console").await;
+        browser.clicks = 0;
+
+        // Found: the overview has the number.
+        browser.click("200").await;
+        browser.shows("check currency_is_known of table public.payments rejects the row").await;
+        // Understood: an example has the constraint, the table and the event.
+        browser.click(&format!("#{}", sample(&world).await)).await;
+        browser.shows("currency_is_known").await;
+        browser.shows(&format!("\"currency\": \"{currency}\"")).await;
+        // Fixed: in the database, where the cause is.
+        world.accept_currencies(&format!("'EUR', '{currency}'")).await;
+        // Replayed.
+        browser.click("Open letters with this reason").await;
+        browser.click("Replay all 200 letters…").await;
+        browser.shows("200 open letters match").await;
+        browser.click("Replay 200 letters").await;
+        browser.shows("200 of 200 replayed.").await;
+        let landed = format!("select count(*) from public.payments where currency = '{currency}'");
+        world.until("they land", async || world.0.database.count(&landed).await == 200).await;
+        // None left.
+        browser.click("See which letters match now").await;
+        browser.shows("Nothing matches").await;
+        assert!(browser.clicks <= 6, "{} clicks", browser.clicks);
+        let of_payments =
+            "select count(*) from sluice.dead_letters where status = 'open' and reason like '%currency_is_known%'";
+        assert_eq!(world.0.database.count(of_payments).await, 0);
+    }
+}
+
+async fn sample(world: &World) -> i64 {
+    let last = "select max(id) from sluice.dead_letters where status = 'open' and reason like '%currency_is_known%'";
+    world.0.database.count(last).await
+}

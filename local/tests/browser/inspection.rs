@@ -1,0 +1,98 @@
+//! Inspects a page as it is: what axe-core finds in both themes, whether anything is wider than its window, and what it
+//! looks like.
+
+use serde_json::{Value, json};
+
+use super::axe;
+use super::webdriver::Session;
+
+/// The widths in pixels: a telephone, a laptop, a large screen.
+const WIDTHS: [u32; 3] = [390, 1_280, 1_920];
+/// The theme that a person prefers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Theme {
+    Light,
+    Dark,
+}
+
+impl Theme {
+    const ALL: [Self; 2] = [Self::Light, Self::Dark];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+}
+
+/// Reports each violation with the elements that have it. The page's own script takes part only in what a person sees.
+const RUN_AXE: &str = "
+    const done = arguments[arguments.length - 1];
+    const told = ({ id, help, nodes }) => ({ id, help, nodes: nodes.map((node) => node.html.slice(0, 200) + ' ' + node.failureSummary) });
+    axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => done(violations.map(told)), (error) => done([String(error)]));";
+
+/// Returns what is wider than the window. Contents of a box that scrolls by itself do not count.
+const WIDER: &str =
+    "(document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll('body *')]
+    .filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5)
+    .map((element) => element.outerHTML.slice(0, 120)))";
+
+/// Sets the size of the window and the theme. Without motion, so that no colour is on its way to another one.
+pub(super) async fn show_at(session: &Session, width: u32, theme: Theme) {
+    let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+    session.devtools("Emulation.setDeviceMetricsOverride", size).await;
+    let features = json!([
+        {"name": "prefers-color-scheme", "value": theme.name()},
+        {"name": "prefers-reduced-motion", "value": "reduce"},
+    ]);
+    session.devtools("Emulation.setEmulatedMedia", json!({"features": features})).await;
+}
+
+/// Asserts that axe-core finds nothing, and that nothing is wider than the window. Leaves the window as it was.
+pub(super) async fn inspect(session: &Session, name: &str) {
+    let mut faults = Vec::new();
+    let has_axe = session.evaluate("typeof axe === 'object'").await.unwrap();
+    if has_axe != true {
+        session.evaluate(&format!("void (() => {{ {} }})()", axe::script().await)).await.unwrap();
+    }
+    for theme in Theme::ALL {
+        for width in WIDTHS {
+            show_at(session, width, theme).await;
+            let wider = session.evaluate(WIDER).await.unwrap();
+            if wider != json!([]) {
+                faults.push(format!("{name} at {width} px: wider than the window: {wider:#}"));
+            }
+            // axe-core sees each theme and each layout once. At 1,920 px a page has the layout of 1,280 px.
+            if matches!((theme, width), (Theme::Light, 1_280) | (Theme::Dark, 390)) {
+                let found = session.run(RUN_AXE, &[]).await.unwrap();
+                if found != json!([]) {
+                    faults.push(format!("{name} at {width} px, {}: {found:#}", theme.name()));
+                }
+            }
+            if is_photographed() {
+                photograph(session, &format!("{name}-{width}-{}", theme.name()), width).await;
+            }
+        }
+    }
+    show_at(session, 1_280, Theme::Light).await;
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+fn is_photographed() -> bool {
+    std::env::var_os("SLUICE_SCREENSHOTS").is_some()
+}
+
+/// Stores a picture of the whole page, up to a height at which it can still be looked at.
+async fn photograph(session: &Session, name: &str, width: u32) {
+    const MOST_PIXELS: f64 = 2_400.0;
+    let height = session.evaluate("document.documentElement.scrollHeight").await.unwrap();
+    let height = height.as_f64().unwrap().min(MOST_PIXELS);
+    let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
+    let parameters = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
+    let picture: Value = session.devtools("Page.captureScreenshot", parameters).await;
+    let png = base64_simd::STANDARD.decode_to_vec(picture["data"].as_str().unwrap()).unwrap();
+    let folder = axe::target().join("screenshots");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
+}

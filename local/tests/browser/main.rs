@@ -1,0 +1,24 @@
+//! Tests the console in a real Chromium, with scripts and without: every page and every action, what axe-core finds, and
+//! that nothing is wider than its window.
+//!
+//! `SLUICE_SCREENSHOTS=1` stores a picture of each page in `target/screenshots`, for a look at all of them.
+//! `SLUICE_WITHOUT_BROWSER=1` skips these tests; `./local/test` sets it where it cannot install Chromium.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic if its setup fails")]
+
+mod axe;
+mod browser;
+mod constraint;
+mod follow;
+mod inspection;
+mod letters;
+mod live;
+mod overview;
+mod runs;
+mod sign_in;
+mod streams;
+#[path = "../support/mod.rs"]
+mod support;
+mod users;
+mod webdriver;
+mod world;
