@@ -52,7 +52,7 @@ async fn dead_letters_are_found_by_filters_groups_and_pages_and_discarded_with_a
         browser.click("Discard all…").await;
         browser.fill("Why", " ").await;
         browser.click("Discard 29 letters").await;
-        browser.shows("`note` must say why").await;
+        browser.shows("note must say why").await;
         browser.inspect("discard-refused").await;
         browser.fill("Why", "sent by a test").await;
         browser.click("Discard 29 letters").await;
@@ -65,7 +65,7 @@ async fn dead_letters_are_found_by_filters_groups_and_pages_and_discarded_with_a
     }
     browser.switch(Scripts::On).await;
     browser.open("/console/dead-letters?since=yesterday").await;
-    browser.shows("`since` must be a time").await;
+    browser.shows("since must be a time").await;
     browser.inspect("letters-refused").await;
 }
 

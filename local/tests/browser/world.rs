@@ -88,7 +88,22 @@ impl World {
         let path = format!("/events/{stream}");
         let (status, body) = self.0.post(&path, &[("prefer", "wait=20")], events.to_string()).await;
         assert!([200, 422].contains(&status), "{status} {body}");
-        body["receipts"].as_array().unwrap().clone()
+        let receipts = body["receipts"].as_array().unwrap().clone();
+        // The first rejected event ends the request's wait.
+        self.until("all are applied", async || self.unapplied(stream, &receipts).await == 0).await;
+        receipts
+    }
+
+    /// Counts the events that have not been applied yet.
+    async fn unapplied(&self, stream: &str, receipts: &[Value]) -> i64 {
+        const COUNT: &str = r#"
+            select count(*) from jsonb_array_elements($1) r
+            where not exists (
+                select from sluice.watermarks w
+                where w.topic = $2 and w."partition" = (r ->> 'partition')::integer
+                  and w.next_offset > (r ->> 'offset')::bigint)"#;
+        let count = sqlx::query_scalar(COUNT).bind(json!(receipts)).bind(self.0.topic(stream));
+        count.fetch_one(&self.0.database.pool).await.unwrap()
     }
 
     /// Produces a payment that breaks its contract, with names and values that are hard to lay out.

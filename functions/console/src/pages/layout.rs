@@ -8,6 +8,7 @@ use shared::http::page::{Rendered, respond};
 
 use super::api::Refusal;
 use super::assets::{COMMON_STYLE, ICON, SCRIPT, STYLE};
+use super::wording::sentence;
 
 /// A section of the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +88,8 @@ impl Notice {
     /// Renders the notice.
     pub(super) fn show(&self) -> Markup {
         match self.tone {
-            Tone::Done => html! { p.notice.good role="status" { (self.text) } },
-            Tone::Failed => html! { p.notice.bad role="alert" { (self.text) } },
+            Tone::Done => html! { p.notice.good role="status" { (sentence(&self.text)) } },
+            Tone::Failed => html! { p.notice.bad role="alert" { (sentence(&self.text)) } },
         }
     }
 }
@@ -219,7 +220,7 @@ pub(super) fn refusal_page(refusal: &Refusal) -> Page {
     let content = html! {
         h1 { (title) }
         div.card.prose {
-            p { (refusal.detail()) }
+            p { (sentence(refusal.detail())) }
             @if let Some(id) = refusal.body["request_id"].as_str().filter(|id| !id.is_empty()) {
                 p.soft { "Request " code { (id) } }
             }

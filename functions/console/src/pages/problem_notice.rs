@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::api::Refusal;
+use super::wording::sentence;
 
 /// Shows a problem and the errors that it lists.
 pub(super) fn problem(refusal: &Refusal) -> Markup {
@@ -12,13 +13,13 @@ pub(super) fn problem(refusal: &Refusal) -> Markup {
         div.notice.bad role="alert" {
             @if errors.is_empty() {
                 p {
-                    (refusal.detail())
+                    (sentence(refusal.detail()))
                     @if let (Some(line), Some(column)) = (number("line"), number("column")) { " Line " (line) ", column " (column) "." }
                 }
             } @else {
                 // The problem's own detail refers to its member `errors`, which a page shows as a list.
                 p { (refusal.body["title"].as_str().unwrap_or_default()) ". Nothing was sent." }
-                ul { @for (pointer, detail) in errors { li { code { (pointer) } " " (detail) } } }
+                ul { @for (pointer, detail) in errors { li { code { (pointer) } " " (sentence(detail)) } } }
             }
         }
     }

@@ -17,6 +17,18 @@ pub(super) fn number(number: i64) -> String {
     text
 }
 
+/// Shows a sentence with what is in backticks as code: problems name parameters and commands in this way.
+pub(super) fn sentence(text: &str) -> Markup {
+    let parts: Vec<&str> = text.split('`').collect();
+    html! {
+        @if parts.len().is_multiple_of(2) { (text) } @else {
+            @for (index, part) in parts.into_iter().enumerate() {
+                @if index.is_multiple_of(2) { (part) } @else { code { (part) } }
+            }
+        }
+    }
+}
+
 /// Formats a number of things: `1 letter`, `1,200 letters`.
 pub(super) fn counted(count: i64, thing: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
@@ -107,6 +119,14 @@ mod tests {
         ] {
             assert_eq!(distance(0, ms), text);
         }
+    }
+
+    #[test]
+    fn what_is_in_backticks_is_code_unless_one_is_left_over() {
+        let shown = |text| sentence(text).into_string();
+        assert_eq!(shown("`since` must be <a> time."), "<code>since</code> must be &lt;a&gt; time.");
+        assert_eq!(shown("Sent by ann`s service."), "Sent by ann`s service.");
+        assert_eq!(shown(""), "");
     }
 
     #[test]

@@ -33,7 +33,7 @@ async fn an_event_is_found_by_its_receipt_and_by_its_key() {
     page.shows("value=\"6\"");
     let page = browser.submit(&page, "Follow", &[("receipt", "routes/x")]).await;
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
-    page.shows("`receipt` must be TOPIC/PARTITION/OFFSET.");
+    page.shows("<code>receipt</code> must be TOPIC/PARTITION/OFFSET.");
     function.end().await;
 }
 

@@ -83,7 +83,7 @@ async fn groups_and_filters_are_links_and_forms_whose_state_is_in_the_address() 
     page.lacks("Replay all");
     let page = browser.open("/console/dead-letters?since=yesterday").await;
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
-    page.shows("`since` must be a time");
+    page.shows("<code>since</code> must be a time");
     function.end().await;
 }
 
@@ -191,7 +191,7 @@ async fn one_letter_or_all_that_match_are_discarded_with_a_note() {
     let page = browser.open(&format!("/console/dead-letters/{id}")).await;
     let page = browser.submit(&page, "Discard", &[("note", " ")]).await;
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
-    page.shows("`note` must say why");
+    page.shows("<code>note</code> must say why");
     let page = browser.submit(&page, "Discard", &[("note", "sent <by> a test")]).await;
     page.shows("sent &lt;by&gt; a test");
     page.shows(">discarded</span>");
