@@ -26,7 +26,7 @@ async fn all_that_match_are_replayed_after_a_count_with_their_progress_and_histo
         browser.shows("12 open letters match").await;
         browser.inspect("replay").await;
         browser.click("Replay 12 letters").await;
-        browser.shows("The run has begun with 12 letters.").await;
+        browser.shows("The run has started with 12 letters.").await;
         browser.shows("7 of 12 replayed.").await;
         browser.inspect("run-in-progress").await;
         // The page follows the run by itself, with scripts and without.
@@ -42,7 +42,7 @@ async fn all_that_match_are_replayed_after_a_count_with_their_progress_and_histo
         let in_use = use_letters(&world, 4).await;
         browser.open("/console/dead-letters?stream=payment").await;
         browser.click("Replay all 6 letters…").await;
-        browser.tick("Also those").await;
+        browser.tick("Also replay letters").await;
         browser.click("Replay 6 letters").await;
         browser.shows("2 of 6 replayed.").await;
         browser.shows("forced").await;
