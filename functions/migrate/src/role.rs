@@ -30,6 +30,11 @@ pub(crate) async fn prepare(owner: &Owner, pool: &PgPool) -> Result<Vec<String>,
     if set > 0 {
         done.push(format!("role {name}: {set} settings set"));
     }
+    if let Authentication::Password(_) = authentication
+        && leave_iam(connection, name).await?
+    {
+        done.push(format!("role {name}: no longer a member of rds_iam"));
+    }
     if let Authentication::Password(Some(password)) = authentication
         && !owner.functions_can_log_in().await?
     {
@@ -62,6 +67,20 @@ async fn create(
         Authentication::Password(None) => Err(MigrateError::NoPassword(name.to_owned())),
         Authentication::Iam => run(connection, DOING, "create role %I login", &[name]).await,
     }
+}
+
+/// Ends the role's membership of `rds_iam`, whose members Amazon RDS lets in with tokens only. Returns whether it was one.
+async fn leave_iam(connection: &mut PgConnection, name: &str) -> Result<bool, MigrateError> {
+    const DOING: &str = "preparing the functions' role for passwords";
+    const IS_MEMBER: &str = "select exists (select from pg_catalog.pg_auth_members m \
+        join pg_catalog.pg_roles r on r.oid = m.roleid join pg_catalog.pg_roles f on f.oid = m.member \
+        where r.rolname = 'rds_iam' and f.rolname = $1)";
+    let is_member =
+        sqlx::query_scalar(IS_MEMBER).bind(name).fetch_one(&mut *connection).await.map_err(failed(DOING))?;
+    if is_member {
+        run(connection, DOING, "revoke rds_iam from %I", &[name]).await?;
+    }
+    Ok(is_member)
 }
 
 /// Grants the privileges that the role lacks. Returns their number.

@@ -3,14 +3,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic if its setup fails")]
 
+#[path = "../connections/authority.rs"]
+mod authority;
 #[path = "../connections/aws.rs"]
 #[allow(dead_code, reason = "a part of it is used")]
 mod aws;
 mod deployments;
+mod encrypted;
 mod failures;
 #[path = "../lambda/function.rs"]
 #[allow(dead_code, reason = "a part of it is used")]
 mod function;
+mod iam;
 mod stack;
 #[path = "../support/mod.rs"]
 mod support;

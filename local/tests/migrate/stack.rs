@@ -37,7 +37,8 @@ pub(crate) struct Stack {
     pub(crate) role: String,
     /// The server's host and port.
     pub(crate) place: String,
-    receiver: String,
+    /// The address for answers to CloudFormation.
+    pub(crate) receiver: String,
     received: Arc<Mutex<Vec<Value>>>,
     _receiving: AbortOnDropHandle<std::io::Result<()>>,
 }
@@ -87,15 +88,32 @@ impl Stack {
 
     /// Sends the function a recorded request. Returns its response, and what CloudFormation received.
     pub(crate) async fn deploy(&self, function: &LambdaFunction, event: &str) -> (Value, Value) {
-        let mut event: Value = serde_json::from_str(event).unwrap();
-        event["ResponseURL"] = json!(self.receiver);
+        self.deploy_with(event, async |event| function.invoke(&event).await.unwrap()).await
+    }
+
+    /// Sends a recorded request with `invoke`. Returns the response, and what CloudFormation received.
+    pub(crate) async fn deploy_with(&self, event: &str, invoke: impl AsyncFnOnce(Value) -> Value) -> (Value, Value) {
+        let event = self.addressed(event);
+        let request_id = event["RequestId"].clone();
         self.received.lock().unwrap().clear();
-        let response = function.invoke(&event).await.unwrap();
-        let received = self.received.lock().unwrap().clone();
+        let response = invoke(event).await;
+        let received = self.received();
         let [answer] = &received[..] else { panic!("{received:?}") };
-        assert_eq!(answer["RequestId"], event["RequestId"]);
+        assert_eq!(answer["RequestId"], request_id);
         assert_eq!(answer["PhysicalResourceId"], "sluice-migrate");
         (response, answer.clone())
+    }
+
+    /// Returns a recorded request whose answer goes to the receiver.
+    pub(crate) fn addressed(&self, event: &str) -> Value {
+        let mut event: Value = serde_json::from_str(event).unwrap();
+        event["ResponseURL"] = json!(self.receiver);
+        event
+    }
+
+    /// Returns what CloudFormation has received.
+    pub(crate) fn received(&self) -> Vec<Value> {
+        self.received.lock().unwrap().clone()
     }
 
     /// Connects to the database with this login.
