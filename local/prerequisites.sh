@@ -245,8 +245,28 @@ install_python() {
   fi
 }
 
+# Builds AWS's Runtime Interface Emulator in the tools folder. Tests that need it are skipped without it.
+# <https://github.com/aws/aws-lambda-runtime-interface-emulator>
+lambda_emulator_version=v0.0.0-20261030222936-bef5c4ba774d
+install_lambda_emulator() {
+  local installed=$tools/bin/aws-lambda-rie-$lambda_emulator_version
+  if [ -e "$installed" ]; then return; fi
+  if ! has go; then
+    echo "aws-lambda-rie: skipped, because Go is not installed"
+    return
+  fi
+  echo "installing with go into $tools: aws-lambda-rie"
+  if GOBIN=$tools/bin go install \
+    "github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie@$lambda_emulator_version" 2>/dev/null; then
+    touch "$installed"
+  else
+    echo "aws-lambda-rie: skipped, because Go could not build it"
+  fi
+}
+
 # Installs the additional prerequisites of the checks.
 install_for_checks() {
+  install_lambda_emulator
   if has apt-get; then
     apt_checks
   elif has brew; then

@@ -6,8 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 #![allow(clippy::print_stderr, reason = "the run prints measurements")]
 
+#[path = "../connections/aws.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod aws;
 mod black_hole;
 mod deadline;
+mod emulator;
 mod event_source;
 mod freeze;
 mod function;
@@ -16,5 +20,9 @@ mod init;
 mod outages;
 mod report;
 mod shutdown;
+#[path = "../migrate/stack.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod stack;
 #[path = "../support/mod.rs"]
 mod support;
+mod under_emulator;
