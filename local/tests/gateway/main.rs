@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
+#[path = "../support/mod.rs"]
 mod support;
+mod translated;
 
 use std::collections::BTreeSet;
 use std::path::Path;
