@@ -6,6 +6,7 @@ use local::lambda::{Lambda, LambdaError, Plan};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
+use super::aws::{SECRET, StubAws};
 use super::function::{TIMEOUT, environment};
 use super::support::database::TestDatabase;
 use super::support::gateway::plan;
@@ -77,6 +78,20 @@ async fn a_refused_connection_or_an_invalid_variable_ends_a_function_with_one_li
         let message = last_words(name, others.chain([(variable, value)]).collect()).await;
         assert!(message.starts_with(expected), "{message}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_no_key_for_tokens_is_reported_by_the_variable_that_names_it() {
+    let (contracts, database, aws) = (plan(), TestDatabase::create().await, StubAws::start().await);
+    aws.set(|answers| answers.secret = "hunter2".to_owned());
+    let mut environment = environment(&database.url, &kafka::settings(), contracts.contracts());
+    environment.retain(|(name, _)| *name != "TOKEN_KEY");
+    environment.extend([("TOKEN_SECRET_ARN", SECRET.to_owned()), ("AWS_REGION", "eu-central-1".to_owned())]);
+    environment.extend(aws.variables().map(|(name, value)| (name, value.to_owned())));
+    let message = last_words("users", environment).await;
+    let expected =
+        "TOKEN_SECRET_ARN names an unsuitable resource; it must be at least 32 random bytes in hex or base64";
+    assert!(message.starts_with(expected) && !message.contains("hunter2"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,13 +5,16 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::Router;
 use axum::extract::Request as AxumRequest;
 use axum::http::Extensions;
+use axum::http::header::HOST;
 use axum::middleware::{Next, from_fn};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::tower::util::{MapRequest, MapRequestLayer};
 use lambda_http::tower::{Layer as _, Service as _};
 use lambda_http::{Adapter, Context, Error, LambdaEvent, Request, RequestExt as _, lambda_runtime};
 use serde_json::value::{RawValue, to_raw_value};
 use sqlx::PgPool;
+use url::Url;
 
 use super::edge::serve;
 use super::path::{encoded, encoded_query, with_path};
@@ -23,6 +26,8 @@ use crate::process::clock::unix_ms;
 const RESERVE: Duration = Duration::from_millis(500);
 /// How long API Gateway waits for a response is 30 s, from before a sandbox is started. This leaves time for the response.
 const API_GATEWAY_MS: i64 = 29_000;
+/// The scheme of the caller's request, which `lambda_http` puts into a URL.
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 /// The longest time that Lambda lets an invocation run. An older event is a recorded one, as in tests.
 const LONGEST_INVOCATION_MS: i64 = 900_000;
 
@@ -106,10 +111,26 @@ impl HttpFunction {
 /// Encodes an event's path again, before `lambda_http` parses it as a URL.
 fn with_encoded_path(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
     if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
+        remove_unusable_origin(request);
         request.raw_path = request.raw_path.as_deref().map(encoded);
         request.raw_query_string = request.raw_query_string.as_deref().map(encoded_query);
     }
     event
+}
+
+/// Removes scheme and host if they are not those of a URL: `lambda_http` would panic, and a caller could make the function
+/// fail. The scheme is always removed, because nothing reads it.
+fn remove_unusable_origin(request: &mut ApiGatewayV2httpRequest) {
+    let is_usable = |host: &str| {
+        let url = Url::parse(&format!("https://{host}/"));
+        url.is_ok_and(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none())
+    };
+    request.headers.remove(X_FORWARDED_PROTO);
+    let host = request.headers.get(HOST).map(|host| host.to_str().is_ok_and(is_usable));
+    if host == Some(false) {
+        request.headers.remove(HOST);
+    }
+    request.request_context.domain_name = request.request_context.domain_name.take().filter(|name| is_usable(name));
 }
 
 /// Gives a request the path that [`with_encoded_path`] encoded, with its dot segments, and without the stage name, which
@@ -188,6 +209,18 @@ mod tests {
         }
         for raw_path in ["/users/a/bob", "/", "", "//users/bob"] {
             assert_eq!(seen(&event("$default", raw_path, "")).await.0, 404, "{raw_path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_or_scheme_that_is_none_of_a_url_does_not_make_the_function_fail() {
+        for host in ["1.2.3.4.5", "a.127.0.0.1:80", "a b", "[", "a?b=c", "a#b", "a/b", "", ":"] {
+            let mut event = event("$default", "/users/eve", "a=b");
+            event["requestContext"]["domainName"] = json!(host);
+            event["headers"] = json!({"x-forwarded-proto": host});
+            assert_eq!(seen(&event).await, (200, "eve a=b".to_owned()), "{host}");
+            event["headers"]["host"] = json!(host);
+            assert_eq!(seen(&event).await, (200, "eve a=b".to_owned()), "{host}");
         }
     }
 

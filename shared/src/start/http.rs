@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use super::{PATIENCE, StartError, World};
-use crate::aws::{Aws, is_arn};
+use crate::aws::{Aws, LookUpError, is_arn};
 use crate::contract::{Contract, Registry};
 use crate::identity::{Identity, IdentitySettings, Relay};
 use crate::kafka::reader::KafkaReader;
@@ -58,7 +58,13 @@ impl HttpWorld {
             // The function can do nothing without the key, so here even an outage of AWS stops the start.
             let key = aws.secret(TOKEN_SECRET, &arn).await?;
             let key = || Some(key.reveal().trim().to_owned());
-            Ok(IdentitySettings::read(|name| if name == TOKEN_KEY { key() } else { from_env(name) })?)
+            let settings = IdentitySettings::read(|name| if name == TOKEN_KEY { key() } else { from_env(name) });
+            settings.map_err(|error| match error {
+                SettingsError::Malformed { name: TOKEN_KEY, expected } => {
+                    LookUpError::Unfit { variable: TOKEN_SECRET, expected }.into()
+                }
+                error @ (SettingsError::Missing { .. } | SettingsError::Malformed { .. }) => StartError::from(error),
+            })
         };
         let beside = async { futures::try_join!(connecting, knowing) };
         let (world, (producer, identity)) = World::with(&aws, max_connections, beside).await?;
