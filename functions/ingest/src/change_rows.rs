@@ -9,7 +9,7 @@ use shared::contract::{Changes, NotAllowed, Violation};
 /// columns, and the row before. `message`, `B`, `C` and `M` change nothing.
 ///
 /// # Errors
-/// The set would be rejected when it lands, whatever tables exist: a violation for each such change.
+/// The set would be rejected when it lands, whatever tables exist. Each change that causes this has a violation.
 pub(crate) fn change_rows(
     changes: &Changes,
     index: usize,
@@ -132,7 +132,7 @@ mod tests {
              "oldkeys": {"keynames": ["id"], "keyvalues": [1]}},
             {"kind": "message", "prefix": "p"},
             {"kind": "delete", "table": "a", "oldkeys": {"keynames": ["id"], "keyvalues": [1]}},
-            {"kind": "insert", "table": "a", "columnnames": ["id", "x"], "columnvalues": [1]}
+            {"kind": "truncate", "table": "a"}
         ]});
         let expected = json!([
             {"index": 3, "table": "landing.a", "action": "insert", "columns": {"id": 1, "x": null}},

@@ -42,7 +42,7 @@ async fn users_are_unblocked_and_deleted_and_the_audit_log_says_by_whom() {
         browser.click("Back").await;
         browser.click(&format!("Delete {user}")).await;
         browser.click(&format!("Delete {user}")).await;
-        browser.shows(&format!("{user} is deleted.")).await;
+        browser.shows(&format!("{user} was deleted.")).await;
         browser.click("Delete Admin").await;
         browser.shows("This is you: you will be signed out.").await;
         browser.inspect("delete-yourself").await;
