@@ -19,7 +19,7 @@ use shared::contract::Registry;
 use shared::database::Login;
 use shared::http::edge::serve;
 use shared::http::lambda::HttpFunction;
-use shared::http::login::logged_in;
+use shared::http::login::LoggedIn;
 use shared::http::path::as_behind_api_gateway;
 use shared::identity::{Identity, IdentitySettings};
 use shared::kafka::reader::KafkaReader;
@@ -39,7 +39,7 @@ use crate::CommandError;
 use crate::event_source_mapping::EventSourceMapping;
 use crate::event_source_mapping::configuration::MappingConfiguration;
 use crate::event_source_mapping::function::InProcess;
-use crate::http_server::{self, PATIENCE, cut_off_slow_bodies};
+use crate::http_server::{self, PATIENCE, cut_off_slow_bodies, cut_off_slow_body};
 use crate::invoke_api::{self, Functions};
 use crate::monitor::Monitor;
 
@@ -132,7 +132,11 @@ impl Gateway {
     }
 
     fn routes(&self) -> Router {
-        let function = |name, routes| timed(logged_in(routes, self.login.clone()), name, &self.metrics);
+        let function = |name, routes: Router| {
+            let function =
+                Function { name, metrics: self.metrics.clone(), logged_in: LoggedIn::new(self.login.clone()) };
+            routes.layer(from_fn_with_state(Arc::new(function), run))
+        };
         let ingest = function("ingest", ingest::routes(Arc::clone(&self.ingest), self.identity.clone()));
         let console = console::routes(Arc::clone(&self.console), self.users.clone(), self.identity.clone());
         let console = function("console", console);
@@ -147,9 +151,9 @@ impl Gateway {
         };
         let metrics = Router::new().route("/metrics", get(metrics)).with_state(Arc::clone(&self.monitor));
         let routes = ingest.merge(console).merge(users).merge(reports).merge(metrics);
-        let cut_off = from_fn_with_state(PATIENCE, cut_off_slow_bodies);
-        let gateway = MapRequestLayer::new(behind_api_gateway).layer(serve(routes.layer(cut_off.clone())));
-        invoke_api::routes(functions).layer(cut_off).fallback_service(gateway)
+        let gateway = MapRequestLayer::new(behind_api_gateway).layer(serve(routes));
+        let invoke = invoke_api::routes(functions).layer(from_fn_with_state(PATIENCE, cut_off_slow_bodies));
+        invoke.fallback_service(gateway)
     }
 
     /// Returns `consume` as a mapping or a schedule invokes it.
@@ -181,17 +185,22 @@ fn behind_api_gateway(mut request: Request) -> Request {
     request
 }
 
-/// Records the duration of the function's requests.
-fn timed(routes: Router, function: &'static str, metrics: &Metrics) -> Router {
-    routes.layer(from_fn_with_state((function, metrics.clone()), time))
+/// A function as the gateway runs it.
+struct Function {
+    name: &'static str,
+    metrics: Metrics,
+    logged_in: LoggedIn,
 }
 
-async fn time(State((function, metrics)): State<(&'static str, Metrics)>, request: Request, next: Next) -> Response {
+/// Runs a function's request within its limits, and records how long it takes.
+async fn run(State(function): State<Arc<Function>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
+    let Function { name, metrics, logged_in } = &*function;
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
+    let run = async |request| logged_in.run(next.run(request)).await;
+    let response = cut_off_slow_body(PATIENCE, request, run).await;
     if let Some(route) = route {
-        metrics.note_request(function, route.as_str(), response.status().as_u16(), begun.elapsed());
+        metrics.note_request(name, route.as_str(), response.status().as_u16(), begun.elapsed());
     }
     response
 }

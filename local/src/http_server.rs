@@ -3,18 +3,20 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use futures::{Stream, StreamExt as _, stream};
+use hyper::body::{Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,7 +24,7 @@ use shared::http::edge::Peer;
 use shared::http::problem::Problem;
 use shared::http::problem_type::ProblemType;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -87,6 +89,9 @@ async fn serve_connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.headers)
+        // A request that has begun is finished, even if its client closes the connection. Otherwise hyper would try to read
+        // from the connection, into a new buffer, while each request is handled.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = match stop.run_until_cancelled(connection.as_mut()).await {
@@ -103,12 +108,22 @@ async fn serve_connection(
 
 /// Responds `408` to a request whose body stops arriving, and closes its connection.
 pub(crate) async fn cut_off_slow_bodies(State(patience): State<Patience>, request: Request, next: Next) -> Response {
+    cut_off_slow_body(patience, request, async |request| next.run(request).await).await
+}
+
+/// Runs a request. Responds `408` if its body stops arriving, and closes its connection.
+pub(crate) async fn cut_off_slow_body(
+    patience: Patience,
+    request: Request,
+    run: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return run(request).await;
     }
     let is_cut_off = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&is_cut_off);
-    let response = next.run(request.map(|body| Body::from_stream(within(patience.body, body, flag)))).await;
+    let within =
+        |body| Body::new(Within { body, patience: patience.body, pause: None, is_cut_off: Arc::clone(&is_cut_off) });
+    let response = run(request.map(within)).await;
     if !is_cut_off.load(Ordering::Relaxed) {
         return response;
     }
@@ -121,26 +136,47 @@ pub(crate) async fn cut_off_slow_bodies(State(patience): State<Patience>, reques
     response
 }
 
-/// Reads a body, with an error once no byte arrives for `patience`.
-fn within(
-    patience: Duration,
+/// A body that ends with an error once no byte arrives for `patience`.
+struct Within {
     body: Body,
+    patience: Duration,
+    /// Runs while the next byte is awaited. A body that is there already needs no timer.
+    pause: Option<Pin<Box<Sleep>>>,
     is_cut_off: Arc<AtomicBool>,
-) -> impl Stream<Item = Result<axum::body::Bytes, axum::Error>> {
-    stream::unfold(Some(body.into_data_stream()), move |chunks| {
-        let is_cut_off = Arc::clone(&is_cut_off);
-        async move {
-            let mut chunks = chunks?;
-            match timeout(patience, chunks.next()).await {
-                Ok(chunk) => Some((chunk?, Some(chunks))),
-                Err(elapsed) => {
-                    is_cut_off.store(true, Ordering::Relaxed);
-                    Some((Err(axum::Error::new(elapsed)), None))
-                }
-            }
-        }
-    })
 }
+
+impl HttpBody for Within {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Self { body, patience, pause, is_cut_off } = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(context) {
+            *pause = None;
+            return Poll::Ready(frame);
+        }
+        let pause = pause.get_or_insert_with(|| Box::pin(sleep(*patience)));
+        ready!(pause.as_mut().poll(context));
+        is_cut_off.store(true, Ordering::Relaxed);
+        Poll::Ready(Some(Err(axum::Error::new(TooSlow))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The error of a body that was cut off.
+#[derive(Debug, thiserror::Error)]
+#[error("no byte arrived in time")]
+struct TooSlow;
 
 #[cfg(test)]
 mod tests {
@@ -150,6 +186,7 @@ mod tests {
     use axum::routing::{get, post};
     use shared::http::edge;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::timeout;
     use tokio_util::task::AbortOnDropHandle;
 
     use super::*;

@@ -123,7 +123,8 @@ pub async fn respond(
     let status = match prefer.wait {
         Some(duration) => {
             let until = deadline.map_or(arrived + duration, |deadline| deadline.min(arrived + duration));
-            wait(ingest, topic, &mut receipts, until).await
+            // Boxed, because every request's future would have room for it.
+            Box::pin(wait(ingest, topic, &mut receipts, until)).await
         }
         None => BatchStatus::Undecided,
     };

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
+mod costs;
 #[path = "../support/mod.rs"]
 mod support;
 mod translated;

@@ -108,7 +108,8 @@ impl Login {
         let renewed_ms = self.0.renewed_ms.load(Ordering::Relaxed);
         let is_old = || self.0.clock.now_ms().saturating_sub(renewed_ms) >= RENEW_AFTER_MS;
         let is_due = self.0.source.changes() && (renewed_ms == NEVER || (self.0.source.expires() && is_old()));
-        if is_due && let Err(error) = self.renew().await {
+        // Boxed, because every invocation's future would have room for it.
+        if is_due && let Err(error) = Box::pin(self.renew()).await {
             tracing::error!("{error}");
         }
     }

@@ -39,12 +39,14 @@ impl Coding {
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut codings = headers.get_all(CONTENT_ENCODING).iter();
         let coding = codings.next().map_or(Ok("identity"), |coding| coding.to_str()).ok()?;
-        match coding.trim().to_ascii_lowercase().as_str() {
-            _ if codings.next().is_some() => None,
-            "" | "identity" => Some(Self::Identity),
-            "gzip" | "x-gzip" => Some(Self::Gzip),
-            "zstd" => Some(Self::Zstd),
-            _ => None,
+        let coding = coding.trim();
+        let is = |names: &[&str]| names.iter().any(|name| coding.eq_ignore_ascii_case(name));
+        match codings.next() {
+            Some(_) => None,
+            None if is(&["", "identity"]) => Some(Self::Identity),
+            None if is(&["gzip", "x-gzip"]) => Some(Self::Gzip),
+            None if is(&["zstd"]) => Some(Self::Zstd),
+            None => None,
         }
     }
 }
@@ -66,16 +68,23 @@ pub enum Unreceived {
 /// The body is larger or incomplete.
 pub async fn receive(body: Body, limit: usize) -> Result<Bytes, Unreceived> {
     let mut chunks = body.into_data_stream();
-    let mut received = BytesMut::new();
+    // Most bodies are one chunk, which is not copied.
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Unreceived::CutShort)?;
-        if received.len() + chunk.len() > limit {
-            drain(chunks).await;
+        if first.len() + joined.len() + chunk.len() > limit {
+            Box::pin(drain(chunks)).await;
             return Err(Unreceived::TooLarge);
         }
-        received.extend_from_slice(&chunk);
+        if first.is_empty() && joined.is_empty() {
+            first = chunk;
+        } else {
+            joined.extend_from_slice(&std::mem::take(&mut first));
+            joined.extend_from_slice(&chunk);
+        }
     }
-    Ok(received.freeze())
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
 /// Reads on while the caller is still sending, within limits: closing the connection early would lose the response.

@@ -14,9 +14,10 @@ use super::problem_type::ProblemType;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Rejects a request that comes from another site, unless its method only reads (RFC 9110, section 9.2.1).
-pub(super) async fn reject_changes(request: Request, next: Next) -> Response {
-    if is_safe(request.method()) { next.run(request).await } else { reject(request, next).await }
+/// Returns the problem of a request that comes from another site, unless its method only reads (RFC 9110, section 9.2.1).
+pub(super) fn change(request: &Request) -> Option<Problem> {
+    let is_change = !is_safe(request.method());
+    (is_change && comes_from_another_site(request.headers(), request.uri())).then(problem)
 }
 
 /// Rejects a request that comes from another site, whatever its method.

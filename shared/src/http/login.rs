@@ -9,19 +9,38 @@ use axum::response::Response;
 use super::breaker::Breaker;
 use crate::database::Login;
 
-/// Wraps routes so that the database login is renewed before a request if it is due, and after a failed request if the
-/// database refused it. The next request then uses the new login.
+/// Wraps routes so that each request runs [`LoggedIn`].
 pub fn logged_in(routes: Router, login: Login) -> Router {
-    let breaker = Breaker::new(login.clone());
-    routes.layer(from_fn_with_state((login, breaker), renewed))
+    routes.layer(from_fn_with_state(LoggedIn::new(login), run_logged_in))
 }
 
-async fn renewed(State((login, breaker)): State<(Login, Breaker)>, request: Request, next: Next) -> Response {
-    login.renew_if_due().await;
-    let response = breaker.watch(next.run(request)).await;
-    // A server that does not answer refuses no login either, and asking it takes seconds.
-    if response.status().is_server_error() && !breaker.is_open() {
-        login.renew_if_refused().await;
+async fn run_logged_in(State(logged_in): State<LoggedIn>, request: Request, next: Next) -> Response {
+    logged_in.run(next.run(request)).await
+}
+
+/// Runs one function's requests. The database login is renewed before a request if it is due, and after a failed request if
+/// the database refused it. The next request then uses the new login.
+#[derive(Debug, Clone)]
+pub struct LoggedIn {
+    login: Login,
+    breaker: Breaker,
+}
+
+impl LoggedIn {
+    /// Uses this login.
+    pub fn new(login: Login) -> Self {
+        Self { breaker: Breaker::new(login.clone()), login }
     }
-    response
+
+    /// Runs a request.
+    pub async fn run(&self, request: impl Future<Output = Response>) -> Response {
+        self.login.renew_if_due().await;
+        let response = self.breaker.watch(request).await;
+        // A server that does not answer refuses no login either, and asking it takes seconds.
+        if response.status().is_server_error() && !self.breaker.is_open() {
+            // Boxed, because every request's future would have room for it.
+            Box::pin(self.login.renew_if_refused()).await;
+        }
+        response
+    }
 }

@@ -122,7 +122,7 @@ impl Connection {
         let is_stale = is_stale(self.last_used_ms.swap(now_ms, Ordering::Relaxed), now_ms);
         let current = self.any();
         // The previous settings did not fail, so they are not looked up again.
-        let settings = self.last_settings().filter(|_| is_stale);
+        let settings = if is_stale { self.last_settings() } else { None };
         match (current, settings) {
             (Some(stale), Some(settings)) => {
                 self.replace_with(stale, Some(&settings));
@@ -139,9 +139,14 @@ impl Connection {
 
     /// Returns the current client, or creates one from freshly looked-up settings.
     pub(super) async fn client(&self) -> Result<Numbered, ProducerError> {
-        if let Some(used) = self.current() {
-            return Ok(used);
+        match self.current() {
+            Some(used) => Ok(used),
+            // Boxed, because every send's future would have room for a look-up.
+            None => Box::pin(self.look_up()).await,
         }
+    }
+
+    async fn look_up(&self) -> Result<Numbered, ProducerError> {
         let _turn = self.looking_up.lock().await;
         if let Some(used) = self.current() {
             return Ok(used);

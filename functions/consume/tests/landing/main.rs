@@ -7,6 +7,7 @@ mod activity;
 mod amounts;
 mod change_sets;
 mod composed_names;
+mod costs;
 mod counts;
 mod deferred;
 mod drift;

@@ -11,6 +11,7 @@ use shared::contract::Registry;
 use shared::kafka::reader::LogRecord;
 use shared::metrics::Metrics;
 use shared::process::clock::Clock;
+use sqlx::PgPool;
 use testing::TestDatabase;
 
 use crate::memory_log::MemoryLog;
@@ -38,13 +39,19 @@ impl Function {
 
     pub(crate) async fn with_contracts(contracts_dir: Option<&Path>) -> Self {
         let database = TestDatabase::create().await;
+        let pool = database.pool.clone();
+        Self::connected(database, pool, contracts_dir).await
+    }
+
+    /// With another way to its database than the tests have.
+    pub(crate) async fn connected(database: TestDatabase, pool: PgPool, contracts_dir: Option<&Path>) -> Self {
         shared::database::migrate(&database.pool, contracts_dir).await.expect("migrations apply");
         let clock = Clock::fixed(NOW_MS);
         let registry = Arc::new(Registry::load(contracts_dir).expect("the contracts are right"));
         let (wait, metrics) = (Duration::from_secs(3_600), Metrics::default());
         let log = Arc::new(MemoryLog::default());
         let reader = Arc::clone(&log);
-        let consume = Consume::new(database.pool.clone(), registry, clock.clone(), wait, metrics.clone(), reader);
+        let consume = Consume::new(pool, registry, clock.clone(), wait, metrics.clone(), reader);
         Self { consume, database, clock, metrics, log }
     }
 

@@ -1,0 +1,78 @@
+//! What a request costs, as counts that do not depend on the machine.
+
+use std::io;
+
+use allocation_counter::measure;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+
+use crate::support::gateway::{ADMIN, TestGateway, plan};
+
+/// Enough to average out what the gateway does in the background.
+const REQUESTS: u64 = 200;
+/// Memory allocations of one request, from its first byte to the response's last: 116 when this was written. If
+/// it rises, find out why. Raise the limit only for something that a caller can notice.
+const MOST_ALLOCATIONS: u64 = 130;
+
+/// A connection that allocates nothing while it sends.
+struct Connection {
+    stream: TcpStream,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    async fn open(gateway: &TestGateway, path: &str, token: &str, body: &str) -> io::Result<Self> {
+        let host = gateway.url.strip_prefix("http://").unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        Ok(Self { stream: TcpStream::connect(host).await?, request: request.into_bytes(), answer: vec![0; 4_096] })
+    }
+
+    /// Sends the request and receives its response, which one read returns.
+    async fn send(&mut self) -> &[u8] {
+        self.stream.write_all(&self.request).await.unwrap();
+        let read = self.stream.read(&mut self.answer).await.unwrap();
+        &self.answer[..read]
+    }
+}
+
+async fn token(gateway: &TestGateway) -> String {
+    let (user, password) = ADMIN;
+    let (status, answer) = gateway.post("/login", &[], json!({"user": user, "password": password}).to_string()).await;
+    assert_eq!(status, 200, "{answer}");
+    answer["token"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn one_posted_event_makes_few_allocations() {
+    // On one thread, which is the one that is measured: client, gateway and function, but not librdkafka.
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let (gateway, mut connection) = runtime.block_on(async {
+        let gateway = plan().without_consuming().start().await;
+        let event = json!({"userID": 7, "timestamp": 1_557_258_853.563, "coordinates": [52.3676, 4.9041]});
+        let token = token(&gateway).await;
+        let mut connection = Connection::open(&gateway, "/events/route", &token, &event.to_string()).await.unwrap();
+        for _ in 0..20 {
+            let answer = connection.send().await;
+            assert!(answer.starts_with(b"HTTP/1.1 202 "), "{}", String::from_utf8_lossy(answer));
+        }
+        (gateway, connection)
+    });
+    let counted = measure(|| {
+        runtime.block_on(async {
+            for _ in 0..REQUESTS {
+                connection.send().await;
+            }
+        });
+    });
+    let (allocations, bytes) = (counted.count_total / REQUESTS, counted.bytes_total / REQUESTS);
+    eprintln!("{allocations} allocations and {bytes} bytes for each request");
+    assert!(allocations <= MOST_ALLOCATIONS, "{allocations} allocations for each request");
+    runtime.block_on(async { drop(gateway) });
+}
