@@ -11,18 +11,18 @@ use super::service_key::{self, ServiceKey};
 
 /// A request's credentials.
 #[derive(Debug)]
-pub(super) enum Credentials {
+pub(super) enum Credentials<'h> {
     /// A name and a password (RFC 7617).
     Basic { name: UserName, password: Password },
     /// A token (RFC 6750).
-    Bearer(String),
+    Bearer(&'h str),
     /// A service key, which is sent like a token.
     Key(ServiceKey),
 }
 
-impl Credentials {
+impl<'h> Credentials<'h> {
     /// Reads the credentials: a single header, its scheme in any case.
-    pub(super) fn from_headers(headers: &HeaderMap) -> Result<Self, Denied> {
+    pub(super) fn from_headers(headers: &'h HeaderMap) -> Result<Self, Denied> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
             return Err(Denied::Missing);
@@ -35,7 +35,7 @@ impl Credentials {
             if token.starts_with(service_key::PREFIX) {
                 return ServiceKey::parse(token).map(Self::Key).ok_or(Denied::InvalidKey);
             }
-            Ok(Self::Bearer(token.to_owned()))
+            Ok(Self::Bearer(token))
         } else if scheme.eq_ignore_ascii_case(b"basic") {
             let (name, password) = basic(rest).ok_or(Denied::Missing)?;
             // As a name, the key would be counted, stored and shown.
@@ -62,18 +62,20 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
-    fn of(values: &[&str]) -> Option<Credentials> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(AUTHORIZATION, HeaderValue::from_str(value).ok()?);
-        }
-        Credentials::from_headers(&headers).ok()
+    fn headers(values: &[&str]) -> HeaderMap {
+        let values = values.iter().filter_map(|value| HeaderValue::from_str(value).ok());
+        values.map(|value| (AUTHORIZATION, value)).collect()
+    }
+
+    fn is_refused(values: &[&str]) -> bool {
+        Credentials::from_headers(&headers(values)).is_err()
     }
 
     #[test]
     fn a_password_may_contain_colons() {
         let text = format!("bAsIc {}", STANDARD.encode_to_string("ann:a:b:c é"));
-        let found = of(&[&text]);
+        let headers = headers(&[&text]);
+        let found = Credentials::from_headers(&headers).ok();
         let Some(Credentials::Basic { name, password }) = found else {
             panic!("{found:?}");
         };
@@ -83,11 +85,12 @@ mod tests {
     #[test]
     fn a_bearer_token_that_begins_like_a_service_key_is_one_or_invalid() {
         let key = ServiceKey::generate();
-        let found = of(&[&format!("Bearer {}", key.reveal())]);
+        let with_key = headers(&[&format!("Bearer {}", key.reveal())]);
+        let found = Credentials::from_headers(&with_key).ok();
         assert!(matches!(&found, Some(Credentials::Key(found)) if *found == key), "{found:?}");
-        assert!(matches!(of(&["Bearer SLK_a"]), Some(Credentials::Bearer(_))));
+        assert!(matches!(Credentials::from_headers(&headers(&["Bearer SLK_a"])), Ok(Credentials::Bearer("SLK_a"))));
         for mistyped in ["slk_", "slk_a", &format!("{}0", key.reveal()), &key.reveal()[..52]] {
-            assert!(of(&[&format!("Bearer {mistyped}")]).is_none(), "{mistyped}");
+            assert!(is_refused(&[&format!("Bearer {mistyped}")]), "{mistyped}");
         }
     }
 
@@ -95,16 +98,12 @@ mod tests {
     fn a_service_key_in_the_place_of_a_name_is_refused_before_it_is_counted() {
         let key = ServiceKey::generate();
         let basic = format!("Basic {}", STANDARD.encode_to_string(format!("{}:", key.reveal())));
-        let headers = HeaderMap::from_iter([(
-            AUTHORIZATION,
-            HeaderValue::from_str(&basic).unwrap_or(HeaderValue::from_static("")),
-        )]);
-        assert!(matches!(Credentials::from_headers(&headers), Err(Denied::KeyAsName)));
+        assert!(matches!(Credentials::from_headers(&headers(&[&basic])), Err(Denied::KeyAsName)));
     }
 
     #[test]
     fn unreadable_headers_carry_no_credentials() {
-        assert!(matches!(of(&["Bearer a.b.c"]), Some(Credentials::Bearer(token)) if token == "a.b.c"));
+        assert!(matches!(Credentials::from_headers(&headers(&["Bearer a.b.c"])), Ok(Credentials::Bearer("a.b.c"))));
         let without_colon = format!("Basic {}", STANDARD.encode_to_string("ann"));
         let not_text = format!("Basic {}", STANDARD.encode_to_string(b"\xff:\xff"));
         for refused in [
@@ -116,7 +115,7 @@ mod tests {
             &["Digest x"],
             &["Bearer a", "Bearer b"],
         ] {
-            assert!(of(refused).is_none(), "{refused:?}");
+            assert!(is_refused(refused), "{refused:?}");
         }
     }
 }

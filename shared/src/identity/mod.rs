@@ -110,7 +110,7 @@ impl Identity {
     /// The credentials are missing or wrong.
     pub async fn authenticate_or_key(&self, headers: &HeaderMap, origin: &Origin) -> Result<Caller, Denied> {
         let account = match Credentials::from_headers(headers)? {
-            Credentials::Bearer(token) => self.bearer(&token).await?.0,
+            Credentials::Bearer(token) => self.bearer(token).await?.0,
             Credentials::Basic { name, password } => self.basic(&name, password, origin).await?,
             Credentials::Key(key) => return self.caller_with_key(&key).await,
         };
@@ -136,7 +136,7 @@ impl Identity {
     }
 
     /// Returns the account that a token was issued for, and the token's claims.
-    async fn bearer(&self, token: &str) -> Result<(Arc<Account>, Claims), Denied> {
+    async fn bearer(&self, token: &str) -> Result<(Arc<Account>, Arc<Claims>), Denied> {
         let claims = self.0.tokens.read(token, &self.0.clock).ok_or(Denied::InvalidToken)?;
         if let Some(account) = self.0.remembered.account(&claims.sub).filter(|account| claims.are_current(account)) {
             return Ok((account, claims));

@@ -14,14 +14,14 @@ use super::{Identity, Via};
 use crate::http::database::in_time;
 use crate::http::edge::Origin;
 
-/// How long an ended session is kept after its last token has expired. Another process may renew a token for the seconds
-/// in which it does not know yet that the session has ended.
+/// How long an ended session is kept after its last token has expired. For a few
+/// seconds, another process may not know yet that the session has ended, and may renew its token.
 const MARGIN_MS: i64 = 60_000;
 
 /// A session that has not ended.
 pub struct Session {
     account: Arc<Account>,
-    claims: Claims,
+    claims: Arc<Claims>,
 }
 
 impl Session {

@@ -1,13 +1,16 @@
 //! Tokens, which clients send instead of a password.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64_simd::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
+use super::remembered::CAPACITY;
 use crate::process::clock::Clock;
 
 /// Signs and verifies tokens: JSON Web Tokens (RFC 7519) under HMAC with SHA-256, and nothing else.
@@ -17,6 +20,8 @@ pub struct Tokens {
     verify: Vec<DecodingKey>,
     validation: Validation,
     valid_for_seconds: i64,
+    /// The claims of tokens whose signature was right: a client sends its token with every request.
+    verified: Arc<Cache<String, Arc<Claims>>>,
 }
 
 /// `TOKEN_KEY`: one or more keys. The first signs, all verify.
@@ -58,7 +63,7 @@ pub(super) struct Claims {
     /// The password's generation.
     #[serde(rename = "gen")]
     pub(super) generation: i32,
-    /// The number of the session that the token belongs to, if it does.
+    /// The number of the token's session. `None` if it belongs to no session.
     #[serde(rename = "sid", default, skip_serializing_if = "Option::is_none")]
     pub(super) session: Option<i64>,
     aud: String,
@@ -68,7 +73,7 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// Returns whether they are this account's, and neither its password was changed nor their session ended since.
+    /// Returns whether they are this account's, its password has not been changed since, and their session has not ended.
     pub(super) fn are_current(&self, account: &Account) -> bool {
         let has_ended = self.session.is_some_and(|session| account.ended_sessions.contains(&session));
         account.id == self.uid && account.generation == self.generation && !has_ended
@@ -91,6 +96,7 @@ impl Tokens {
             verify: keys.0.iter().map(|key| DecodingKey::from_secret(key)).collect(),
             validation,
             valid_for_seconds: i64::try_from(valid_for.as_secs()).unwrap_or(i64::MAX),
+            verified: Arc::new(Cache::new(CAPACITY)),
         }
     }
 
@@ -99,7 +105,7 @@ impl Tokens {
         self.valid_for_seconds
     }
 
-    /// Issues a token for an account, and for one of its sessions, if it is for one.
+    /// Issues a token for an account. With `session`, the token belongs to that session.
     ///
     /// # Errors
     /// The token cannot be signed.
@@ -128,9 +134,16 @@ impl Tokens {
     }
 
     /// Returns a token's claims, if one of the keys signed it and it is still valid.
-    pub(super) fn read(&self, token: &str, clock: &Clock) -> Option<Claims> {
-        let read = |key| jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok();
-        let claims = self.verify.iter().find_map(read)?.claims;
+    pub(super) fn read(&self, token: &str, clock: &Clock) -> Option<Arc<Claims>> {
+        let claims = match self.verified.get(token) {
+            Some(claims) => claims,
+            None => {
+                let read = |key| jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok();
+                let claims = Arc::new(self.verify.iter().find_map(read)?.claims);
+                self.verified.insert(token.to_owned(), Arc::clone(&claims));
+                claims
+            }
+        };
         (clock.now_ms() / 1_000 < claims.exp).then_some(claims)
     }
 }
@@ -183,8 +196,9 @@ mod tests {
     fn a_token_is_valid_until_it_expires_and_only_under_its_keys() {
         let clock = Clock::fixed(1_700_000_000_000);
         let token = tokens(A).give(&account(), None, &clock).unwrap_or_default();
-        let reads =
-            |keys: &str| tokens(keys).read(&token, &clock).map(|claims| (claims.sub, claims.uid, claims.generation));
+        let reads = |keys: &str| {
+            tokens(keys).read(&token, &clock).map(|claims| (claims.sub.clone(), claims.uid, claims.generation))
+        };
         assert_eq!(reads(A), Some(("ann".to_owned(), 7, 3)));
         assert_eq!(reads(&format!("{B},{A}")), Some(("ann".to_owned(), 7, 3)));
         assert_eq!(reads(B), None);
