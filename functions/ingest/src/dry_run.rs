@@ -62,7 +62,8 @@ pub(crate) struct Validated {
 /// Checks the caller's events as [`accept`](crate::accept::accept) does, and returns their rows instead of sending them.
 ///
 /// # Errors
-/// The errors of sending, except for the broker's, and change sets that the contract's schema and tables rule out.
+/// The errors of sending, except the broker's. A change set that would be rejected when it lands, whatever tables exist,
+/// is an error, too.
 pub(crate) fn validate(
     contract: &Contract,
     posted: &PostedEvents,

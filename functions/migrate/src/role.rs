@@ -69,7 +69,8 @@ async fn create(
     }
 }
 
-/// Ends the role's membership of `rds_iam`, whose members Amazon RDS lets in with tokens only. Returns whether it was one.
+/// Ends the role's membership of `rds_iam`, whose members can log in to Amazon RDS only with tokens. Returns
+/// whether the role was a member.
 async fn leave_iam(connection: &mut PgConnection, name: &str) -> Result<bool, MigrateError> {
     const DOING: &str = "preparing the functions' role for passwords";
     const IS_MEMBER: &str = "select exists (select from pg_catalog.pg_auth_members m \

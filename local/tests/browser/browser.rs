@@ -115,7 +115,7 @@ impl Browser {
         self.until_done(name, &xpath, async |session, element| session.click(&element).await).await;
     }
 
-    /// Clicks a button, although a section has the same name.
+    /// Clicks a button whose text is also that of a link to a section.
     pub(super) async fn press(&mut self, name: &str) {
         let xpath = format!("//button[normalize-space(.) = {}]", quoted(name));
         self.clicks += 1;
@@ -143,7 +143,7 @@ impl Browser {
         self.until_done(label, &field(label), fill).await;
     }
 
-    /// Sets a field whose keys depend on the language of the browser, such as that of a time.
+    /// Sets a field, such as a time, for which the keys to type would depend on the browser's language.
     pub(super) async fn set(&self, name: &str, value: &str) {
         let script = "document.querySelector(`[name=${arguments[0]}]`).value = arguments[1]; arguments[2]()";
         self.session.run(script, &[json!(name), json!(value)]).await.unwrap();
@@ -177,7 +177,8 @@ impl Browser {
         Ok(None)
     }
 
-    /// Inspects the page as it is, in both themes and at three widths; nothing without scripts, where it looks the same.
+    /// Inspects the page as it is, in both themes and at three widths. Does nothing without scripts, because the page
+    /// looks the same.
     pub(super) async fn inspect(&self, name: &str) {
         if self.scripts == Scripts::On {
             inspection::inspect(&self.session, name).await;

@@ -26,7 +26,7 @@ impl Theme {
     }
 }
 
-/// Reports each violation with the elements that have it. The page's own script takes part only in what a person sees.
+/// Reports each violation with the elements that have it.
 const RUN_AXE: &str = "
     const done = arguments[arguments.length - 1];
     const told = ({ id, help, nodes }) => ({ id, help, nodes: nodes.map((node) => node.html.slice(0, 200) + ' ' + node.failureSummary) });
@@ -38,7 +38,7 @@ const WIDER: &str =
     .filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5)
     .map((element) => element.outerHTML.slice(0, 120)))";
 
-/// Sets the size of the window and the theme. Without motion, so that no colour is on its way to another one.
+/// Sets the size of the window and the theme. Switches off motion, so that no colour is in transition.
 pub(super) async fn show_at(session: &Session, width: u32, theme: Theme) {
     let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
     session.devtools("Emulation.setDeviceMetricsOverride", size).await;

@@ -1,6 +1,6 @@
 //! Speaks WebDriver with ChromeDriver: JSON over HTTP (<https://www.w3.org/TR/webdriver2/>). The crates that do this would
 //! change the workspace: `fantoccini` depends on code under the MPL, and `thirtyfour` switches on a feature of `serde_json`
-//! for all crates, so that tests would not run the JSON that is deployed.
+//! for all crates, so that the tested JSON code would differ from the deployed one.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
@@ -23,7 +23,7 @@ pub(super) struct Session {
     port: u16,
     path: String,
     _driver: Child,
-    // Removed last. It has what Chromium stores, which an end by force would leave behind.
+    // Removed last. It holds Chromium's files, which Chromium leaves behind if it is killed.
     _folder: TempDir,
 }
 

@@ -92,7 +92,7 @@ fn written_routes(template: &Template) -> BTreeSet<(String, String, String)> {
 #[test]
 fn aws_creates_the_routes_functions_schedules_and_mappings_that_run_on_this_machine() {
     let Some(translated) = Translated::read() else {
-        // Not with a macro, because the test program shows nothing of a test that passes.
+        // Not with `eprintln!`, whose output the test program hides if the test passes.
         let _shown = writeln!(std::io::stderr(), "translated: skipped, because aws-sam-translator is not installed");
         return;
     };

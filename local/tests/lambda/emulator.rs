@@ -35,7 +35,7 @@ pub(crate) fn installed() -> Option<PathBuf> {
     let folders = std::iter::once(target.join("tools/bin")).chain(std::env::split_paths(&path));
     let found = folders.map(|folder| folder.join(PROGRAM)).find(|program| program.is_file());
     if found.is_none() {
-        // Not with a macro, because the test program shows nothing of a test that passes.
+        // Not with `eprintln!`, whose output the test program hides if the test passes.
         let _shown = writeln!(std::io::stderr(), "under the emulator: skipped, because {PROGRAM} is not installed");
     }
     found

@@ -27,7 +27,7 @@ pub enum NotAllowed {
     Table(String),
 }
 
-/// Why no table or column can have a name. PostgreSQL silently shortens one that is too long.
+/// Why a name cannot be that of a table or column. PostgreSQL would silently shorten one that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongTableName {
     /// It has no characters.

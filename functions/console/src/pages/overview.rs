@@ -56,7 +56,7 @@ pub(super) async fn show(
     Ok(Page::new(Section::Overview, "Overview", content))
 }
 
-/// Says which server does not answer, and of which partitions the events cannot land.
+/// Says which server does not answer, and which partitions have events that cannot land.
 fn alarms(health: &Result<Health, Refusal>, now_ms: i64) -> Markup {
     let (stalled, silent) = match health {
         Ok(Health { stalled }) => (stalled.as_slice(), None),

@@ -357,7 +357,7 @@ fn split<T>(mut group: Vec<T>, groups: &mut VecDeque<Vec<T>>) {
     }
 }
 
-/// Returns those records set aside that are among `out`.
+/// Returns the records in `aside` that are also in `out`.
 fn only(aside: Aside, out: &HashSet<Origin>) -> Aside {
     aside.into_iter().filter(|(place, _)| out.contains(place)).collect()
 }

@@ -212,9 +212,9 @@ impl<'f> World<'f> {
         log.end += 1;
     }
 
-    /// Compares if the ledger has not noticed yet that a log was rewritten. A restored database can notice it only from
-    /// the records that it applied, so this comes before Kafka removes them, as the schedule does by comparing every
-    /// minute.
+    /// Compares the watermarks with Kafka, unless the ledger has already noticed that a log was rewritten. A restored
+    /// database can notice it only from the records that it applied, so this is called before Kafka removes them. In
+    /// operation, the schedule compares every minute.
     async fn compare_if_unnoticed(&mut self, partition: usize, seen: &mut Seen) {
         const REWRITES: &str =
             r#"select cardinality(incarnation_starts) - 1 from sluice.watermarks where "partition" = $1"#;

@@ -107,7 +107,7 @@ impl<'s> Sameness<'s> {
     /// Returns whether a reference leads to the same schema in both documents.
     fn targets(&mut self, reference: &'s str) -> bool {
         let Some(pointer) = reference.strip_prefix('#') else { return false };
-        // A reference that is already being followed is being compared.
+        // A reference that was followed before has been compared, or is being compared: any difference is found there.
         if !self.followed.insert(reference) {
             return true;
         }

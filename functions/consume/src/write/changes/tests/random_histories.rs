@@ -6,7 +6,7 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
 use super::*;
 
-/// A row: a key, an integer, a text, and a number of which one value has several texts.
+/// A row: a key, an integer, a text, and a number whose value can be written in several ways.
 type Row = [Value; 4];
 
 const COLUMNS: [(&str, &str); 4] = [("k", "integer"), ("a", "integer"), ("t", "text"), ("n", "numeric")];
