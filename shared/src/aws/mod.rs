@@ -31,6 +31,7 @@ pub const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A database user at an address, for which a token is signed.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "without the AWS SDK, no token is signed"))]
 pub(crate) struct DatabaseUser<'a> {
     pub(crate) host: &'a str,
     pub(crate) port: u16,
