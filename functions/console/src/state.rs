@@ -34,7 +34,7 @@ impl Console {
         Self { ingest, ends, waker }
     }
 
-    /// Returns whether a request for a run continues it.
+    /// Returns whether a request that looks up a run advances it first.
     pub(crate) fn advances_with_requests(&self) -> bool {
         self.waker.is_none()
     }

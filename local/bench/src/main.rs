@@ -76,7 +76,7 @@ impl Measurement {
         if wants(Only::Landing) {
             tables.push(landing::measure(servers, folder, self.0.events, rounds(1)).await?);
         }
-        // After the landing of events, because these two add to its topics.
+        // Gateway and requests come after landing, because they add records to the topics that it uses.
         if wants(Only::Gateway) {
             let rounds = Rounds { count: rounds(5), each: Duration::from_secs(self.0.seconds) };
             tables.extend(gateway::measure(servers, folder, rounds).await?);

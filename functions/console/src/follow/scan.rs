@@ -18,7 +18,8 @@ const FOUND_BYTES: usize = 2 * 1_024 * 1_024;
 /// Producers' clocks differ, so a partition is read for a while beyond the end of the time range.
 const CLOCKS_DIFFER_MS: i64 = 60_000;
 
-/// A record that was found. If Kafka does not have it, or no longer has it, only its place.
+/// A record that was found by a search, or looked up by its place. In the second case, `record` is `None` if Kafka does not
+/// have it, or no longer has it.
 #[derive(Debug)]
 pub(super) struct FoundRecord {
     pub(super) partition: i32,

@@ -16,7 +16,8 @@ pub(crate) fn place(letter: &DeadLetter) -> Place {
     }
 }
 
-/// Returns the place of the first record of a letter's event: its own, or that of the letter whose replay it is.
+/// Returns the place of the first record of a letter's event: the original record if the letter's record was a replay,
+/// otherwise the letter's own record.
 pub(crate) fn first_place(letter: &DeadLetter) -> Place {
     let headers = headers::from_json(&letter.headers);
     earlier_replay(letter, &headers).and_then(|replay| replay.first).unwrap_or_else(|| place(letter))

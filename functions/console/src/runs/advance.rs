@@ -29,7 +29,7 @@ const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 /// loop.
 const MOST_REPLAYS: i32 = 3;
 
-/// How long a request for a run advances it. The last step may take longer.
+/// For how long a request that looks up a run advances it first. The last step may take longer.
 const FOR_REQUEST: Duration = Duration::from_secs(3);
 
 /// How long a process that does nothing else waits before it looks for runs that others created, and after a failure.
