@@ -44,7 +44,8 @@ pub(crate) struct DeadLetterItem {
     /// The letter whose replay it is.
     replay_of: Option<i64>,
     note: Option<String>,
-    /// The receipt of its replay, if that is known. If the replay was rejected and replayed in turn, of the last one.
+    /// The receipt of its replay, if that is known. If the replay was rejected and replayed in turn, this is the receipt of
+    /// the last replay.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed_as: Option<Receipt>,
     headers: Value,

@@ -17,8 +17,8 @@ pub struct Console {
 }
 
 impl Console {
-    /// Creates a state that uses the connections of `ingest`, and sends replays through it. Runs are continued by the
-    /// schedule, and whenever someone requests one, as on Lambda.
+    /// Creates a state that uses the connections of `ingest`, and sends replays through it. As on Lambda, runs are
+    /// continued by the schedule, and by each request that looks one up.
     pub fn new(ingest: Arc<Ingest>) -> Self {
         Self::with_waker(ingest, None)
     }

@@ -32,7 +32,8 @@ const MOST_REPLAYS: i32 = 3;
 /// For how long a request that looks up a run advances it first. The last step may take longer.
 const FOR_REQUEST: Duration = Duration::from_secs(3);
 
-/// How long a process that does nothing else waits before it looks for runs that others created, and after a failure.
+/// How long the task that continues runs waits, unless it is woken, before it looks for runs that other processes created.
+/// It also waits this long after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// What a step did.

@@ -6,7 +6,7 @@ use shared::contract::pointer;
 /// A place at which the new schema may reject what the old one accepted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Narrowing {
-    /// The JSON pointer into the new contract; of something that is gone, into the old one.
+    /// A JSON pointer into the new contract, or into the old one if what it points to is gone.
     pub(crate) pointer: String,
     /// The pointer of the keyword that rejects it.
     pub(crate) keyword: String,
@@ -30,7 +30,7 @@ pub(super) enum Obligation<'s> {
     Subset { old: Vec<&'s Value>, new: &'s Value, at: String },
     /// The new schema at a pointer accepts each of these values.
     Values { values: Vec<Value>, at: String },
-    /// No value is accepted by all of `old`, or this is narrower.
+    /// No value is accepted by all of `old`; otherwise, `narrowing` is reported.
     Gone { old: Vec<&'s Value>, narrowing: Narrowing },
 }
 
