@@ -14,8 +14,8 @@ use super::{Identity, Via};
 use crate::http::database::in_time;
 use crate::http::edge::Origin;
 
-/// How long an ended session is kept after its last token has expired. For a few
-/// seconds, another process may not know yet that the session has ended, and may renew its token.
+/// How long an ended session is kept after its last token has expired. For a few seconds, another process may not know yet
+/// that the session has ended, and may renew its token.
 const MARGIN_MS: i64 = 60_000;
 
 /// A session that has not ended.
