@@ -26,7 +26,7 @@ use crate::prefer::Prefer;
 use crate::receipt::Receipt;
 use crate::wait::{BatchStatus, wait};
 
-/// The sender of events, the deadline of the request, and what its headers ask for.
+/// The sender of the events, the request's deadline, and what the request's headers ask for.
 #[derive(Debug)]
 pub(crate) struct AcceptOptions<'c> {
     user: &'c str,
@@ -94,7 +94,7 @@ pub(crate) async fn accept(
     let AcceptOptions { arrived, deadline, prefer, .. } = options;
     let is_lenient = prefer.is_lenient();
     count(Counter::Invalid, EventError::count_events(&errors));
-    // A send cannot be abandoned halfway, because then nobody knows whether the events arrive.
+    // Sends nothing if the time may run out: after an abandoned send, nobody would know whether the events arrive.
     if deadline.is_some_and(|deadline| Instant::now() + SEND_TIMEOUT > deadline) {
         tracing::error!("too little time is left in this invocation to send anything: raise the function's timeout");
         count(Counter::Unacknowledged, valid.len());
@@ -123,7 +123,7 @@ pub async fn respond(
     let status = match prefer.wait {
         Some(duration) => {
             let until = deadline.map_or(arrived + duration, |deadline| deadline.min(arrived + duration));
-            // Boxed, because every request's future would have room for it.
+            // Boxed, because otherwise every request's future would reserve room for it.
             Box::pin(wait(ingest, topic, &mut receipts, until)).await
         }
         None => BatchStatus::Undecided,
@@ -135,15 +135,15 @@ pub async fn respond(
     }
 }
 
-/// Sends records of a stream that were accepted before, such as those of dead letters. Returns their receipts, or why
-/// they have none, in their order.
+/// Sends records of a stream that were accepted before, such as those of dead letters. Returns, in the order of the
+/// records, the receipt of each or why it has none.
 pub async fn send_records(
     ingest: &Ingest,
     contract: &Contract,
     records: &[Outgoing<'_>],
 ) -> Vec<Result<Receipt, Error>> {
     let answers = ingest.producer.send(records).await;
-    // For the log.
+    // Called only because it logs the cause.
     let _failure = first_failure(&contract.topic, &answers);
     let sent = answers.iter().map(|answer| match answer {
         Ok(acknowledged) => Ok(Receipt::new(None, &contract.topic, acknowledged)),

@@ -1,12 +1,13 @@
 //! The changes in a change set (wal2json format 1 or 2), for people to read.
 //!
-//! Which types the values get, and whether the rows exist, is decided by the tables when the set lands.
+//! Two things are known only when the set lands, from the tables: which types the values get, and whether the rows
+//! exist.
 
 use serde_json::{Map, Value, json};
 use shared::contract::{Changes, NotAllowed, Violation};
 
-/// Returns an entry for each change of a set that has passed the contract: its table, what it does, the values of its
-/// columns, and the row before. `message`, `B`, `C` and `M` change nothing.
+/// Returns an entry for each change of a set that has passed the contract: its table, its action, the values of its
+/// columns, and the previous row. `message`, `B`, `C` and `M` change nothing and get no entry.
 ///
 /// # Errors
 /// The set would be rejected when it lands, whatever tables exist. Each change that causes this has a violation.
@@ -93,7 +94,8 @@ fn entry(changes: &Changes, index: usize, change: &Value, action: &str, (new, ol
     Some(written())
 }
 
-/// Combines format 1's lists of names and values, whose lengths must be those of the list of types, too, if there is one.
+/// Combines format 1's lists of names and values. They must have the same length, and so must the list of types, if
+/// there is one.
 fn listed(of: &Value, at: &str, [names, types, values]: [&str; 3]) -> Result<Value, Violation> {
     let list = |name: &str| of.get(name).and_then(Value::as_array).map(Vec::as_slice);
     let types = list(types);

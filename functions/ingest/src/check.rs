@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event_error::EventError;
 use crate::idempotency::IdempotencyKey;
 
-/// The maximum size of a record's key and of its headers, in bytes. Together with an event of the maximum size they fit
+/// The maximum size of a record's key and of its headers, in bytes. With both, an event of the maximum size still fits
 /// into a broker's default record limit of 1,048,588 bytes.
 const KEY_BYTES: usize = 16_384;
 const HEADERS_BYTES: usize = 16_384;
@@ -35,7 +35,7 @@ pub(crate) struct ValidEvent {
 pub(crate) struct CheckedBatch {
     /// The valid events, in order.
     pub(crate) valid: Vec<ValidEvent>,
-    /// The errors of the others.
+    /// The errors of the invalid events.
     pub(crate) errors: Vec<EventError>,
 }
 
@@ -65,7 +65,7 @@ pub struct CheckedEvent {
     pub text: Bytes,
 }
 
-/// Checks one event like any other, given as JSON.
+/// Checks one event, given as JSON, like any other event.
 ///
 /// # Errors
 /// It is not JSON, is too large, or breaks the contract.
@@ -82,8 +82,8 @@ pub(crate) fn check(posted: &PostedEvents, rules: Rules<'_>) -> Result<CheckedBa
     check_each(posted, rules, |_, _, _| Ok(()))
 }
 
-/// As [`check`], and passes every valid event to `on_valid` with its index and its encoded row. `on_valid` may find further
-/// violations.
+/// Does what [`check`] does, and passes every valid event to `on_valid` with its index and its encoded row. `on_valid`
+/// may find further violations.
 pub(crate) fn check_each(
     posted: &PostedEvents,
     rules: Rules<'_>,
@@ -124,14 +124,14 @@ pub(crate) fn check_each(
 }
 
 impl CheckedBatch {
-    /// Adds an event's errors. Every invalid event gets at least one; beyond a limit, only one.
+    /// Adds an event's errors. Once the list has reached its limit, each further invalid event gets only one error.
     fn note(&mut self, errors: Vec<EventError>) {
         let room = VIOLATIONS_LISTED.saturating_sub(self.errors.len()).max(1);
         self.errors.extend(errors.into_iter().take(room));
     }
 }
 
-/// Returns the errors of an event that lies at the pointer `within` of what was posted.
+/// Returns the errors of the event that the pointer `within` leads to in the posted document.
 fn errors_at(index: usize, within: &str, violations: Vec<Violation>) -> Vec<EventError> {
     let error = |Violation { pointer, detail }: Violation| EventError::new(index, format!("{within}{pointer}"), detail);
     violations.into_iter().map(error).collect()

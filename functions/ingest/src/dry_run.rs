@@ -111,8 +111,8 @@ fn shown(
     }
 }
 
-/// Returns whether a command writes a column: an update only those that it names, a deletion none, so that its key is
-/// shown.
+/// Returns whether a command's row shows a column: for an update, only the columns that it sets; for a deletion, which
+/// sets none, the key.
 fn is_written(entity: &Entity, command: &Value, name: &str) -> bool {
     let is_given = |column: &Column| match &column.from {
         Source::Event(pointer) => pointer.get(command).is_some(),

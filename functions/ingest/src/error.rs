@@ -69,13 +69,13 @@ pub enum Error {
     /// `503`: the broker did not acknowledge all events in time.
     #[error("the broker did not acknowledge in time")]
     Unacknowledged {
-        /// The receipts that it did acknowledge.
+        /// The receipts of the events that the broker did acknowledge.
         receipts: Vec<Receipt>,
     },
     /// `413`: a record exceeds the broker's size limit.
     #[error("a record exceeds the broker's size limit")]
     RecordTooLarge {
-        /// The receipts that it did acknowledge.
+        /// The receipts of the events that the broker did acknowledge.
         receipts: Vec<Receipt>,
     },
     /// `503`: the broker or the database does not answer.

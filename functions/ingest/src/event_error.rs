@@ -15,7 +15,7 @@ pub struct EventError {
     pub(crate) pointer: String,
     /// What is wrong, without the value.
     pub(crate) detail: String,
-    /// The HTTP header that is wrong, if it is one.
+    /// The HTTP header that is wrong, if the error is in a header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) header: Option<String>,
     /// The place in the body where the JSON is invalid.

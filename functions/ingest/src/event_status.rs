@@ -133,9 +133,9 @@ async fn outcome(ingest: &Ingest, topic: &str, record: (i32, i64)) -> Result<Out
 }
 
 /// Rejects all events that have waited for their parents for too long, if this event is one of them. Returns whether it
-/// is, so that the caller looks it up again.
+/// is one of them; the caller then looks it up again.
 ///
-/// `consume` rejects them too, but only when it is invoked with events.
+/// `consume` rejects such events too, but only when it gets a batch, and `console` does so every minute.
 pub(crate) async fn reject_if_expired(ingest: &Ingest, outcome: &Outcome) -> Result<bool, sqlx::Error> {
     let Outcome::Waiting { since_ms } = outcome else {
         return Ok(false);

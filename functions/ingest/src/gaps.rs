@@ -1,4 +1,4 @@
-//! Lists ranges of offsets that Kafka no longer had when they were due.
+//! Lists ranges of offsets that Kafka no longer had when `consume` needed them.
 
 use shared::http::answer::List;
 use shared::http::database::in_time;

@@ -26,8 +26,8 @@ impl IdempotencyKey {
         }
     }
 
-    /// Returns the key of one event. In a batch, it is the key, a space and the event's index. Callers' keys contain no
-    /// space, so the two cannot collide.
+    /// Returns the key of one event. In a batch, it is the caller's key, a space and the event's index. Callers' keys
+    /// contain no space, so the two cannot collide.
     pub(crate) fn for_event(&self, index: usize, is_batch: bool) -> String {
         if is_batch { format!("{} {index}", self.0) } else { self.0.clone() }
     }

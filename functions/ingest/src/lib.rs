@@ -3,7 +3,8 @@
 //! The path of an event: `routes` → `body` (splits the body into events) → `accept`, which lets `check` check every
 //! event, sends them together and returns receipts → `wait`, if the caller prefers that.
 //!
-//! With `?validate_only=true` it ends at `dry_run`, which also lets `check` check every event, and sends nothing.
+//! With `?validate_only=true`, the path ends at `dry_run`, which also lets `check` check every event, but sends
+//! nothing.
 //!
 //! At the bottom are `event_error`, `receipt` and `error`, which everything may use; `state` is what the handlers
 //! share.

@@ -9,7 +9,7 @@ use shared::http::login::logged_in;
 use shared::metrics::Metrics;
 use shared::start::{self, HttpWorld, World};
 
-/// Lambda runs one request at a time, and the outbox is sent concurrently.
+/// One for the request, because Lambda runs one at a time, and one for the outbox, which is sent concurrently.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]

@@ -62,7 +62,8 @@ fn for_users() -> Router<Arc<Ingest>> {
         .route("/streams/{stream}", get(get_stream))
 }
 
-/// GET sends events too, for older clients, so a page of another site must not link to it. HEAD must not send.
+/// GET sends events too, for older clients. So requests that come from another site's page, such as a link, are
+/// rejected. HEAD must not send.
 fn submitting() -> Router<Arc<Ingest>> {
     let methods = get(submit_events).post(submit_events).head(not_submit_events);
     Router::new().route("/submit/{n}", methods).route_layer(from_fn(cross_site::reject))
@@ -193,7 +194,7 @@ async fn command_entity(
     let (head, body) = request.into_parts();
     let options = AcceptOptions::from_request(caller, contract, &head)?;
     let query = match operation {
-        // Its command may be in the query.
+        // The command of a deletion may be in the query.
         Operation::Delete => Fields::parse(head.uri.query().unwrap_or_default().as_bytes())?,
         Operation::Create | Operation::Update => Fields::from_query(head.uri.query(), &[VALIDATE_ONLY])?,
     };

@@ -34,8 +34,8 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Sends events through `producer`, counts them in `metrics`, and looks records up through `reader`. An event is
-    /// rejected when it has waited for its parent for longer than `wait_for_parent`.
+    /// Creates a state that sends events through `producer`, counts them in `metrics`, and looks records up through
+    /// `reader`. An event is rejected when it has waited for its parent for longer than `wait_for_parent`.
     pub fn new(
         pool: PgPool,
         registry: Arc<Registry>,

@@ -22,7 +22,7 @@ pub(crate) enum BatchStatus {
     Undecided,
 }
 
-/// How long looking up may still take when the wait is over: the answer then has the newest statuses, and the reason why
+/// How long a last look-up may take when the wait is over. It gives the answer the newest statuses, and the reason why
 /// a partition is stalled.
 const LAST_LOOK_UP: Duration = Duration::from_millis(250);
 
@@ -45,7 +45,7 @@ pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt],
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the events' statuses could not be looked up");
-                // Every waiting request would hold a sandbox for the rest of its time.
+                // Otherwise, every waiting request would hold a sandbox until its deadline.
                 if is_out_of_reach() {
                     return batch_status(receipts);
                 }

@@ -59,7 +59,7 @@ fn check_value(name: &str, value: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Unicode, section 23.7.
+/// Returns whether Unicode reserves a code point as a noncharacter (section 23.7).
 fn is_noncharacter(c: char) -> bool {
     let code = u32::from(c);
     (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
@@ -111,7 +111,7 @@ fn is_rfc3339(text: &str) -> bool {
         2 => 28,
         _ => 0,
     };
-    // A leap second ends a day in UTC.
+    // Only the last minute of a UTC day can have a leap second.
     let utc_minute = (i64::from(hour * 60 + minute) - offset_minutes).rem_euclid(24 * 60);
     let seconds = if utc_minute == 23 * 60 + 59 { 60 } else { 59 };
     end == bytes.len() && (1..=days).contains(&day) && hour < 24 && minute < 60 && second <= seconds

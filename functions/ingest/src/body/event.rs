@@ -10,13 +10,13 @@ use crate::event_error::EventError;
 /// One event.
 #[derive(Debug)]
 pub(crate) struct PostedEvent {
-    /// Its JSON text, as posted.
+    /// The event's JSON text, as posted.
     pub(crate) text: Bytes,
-    /// The same, parsed.
+    /// The same text, parsed.
     pub(crate) value: Value,
     /// Its record's headers.
     pub(crate) headers: Vec<RecordHeader>,
-    /// A JSON pointer to it in the posted document.
+    /// A JSON pointer to the event in the posted document.
     pub(crate) within: &'static str,
     /// The errors in its envelope.
     pub(crate) errors: Vec<EventError>,

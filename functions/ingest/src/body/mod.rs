@@ -40,8 +40,8 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<PostedEvents
     PostedEvents::new(kind, headers, body)
 }
 
-/// Reads the events posted to an entity's route: as for its stream, or the fields of a form. Without a body, the fields
-/// of the query are used, if there are any.
+/// Reads the events posted to an entity's route, which accepts the fields of a form in addition to what its stream
+/// accepts. Without a body, the fields of the query are used, if there are any.
 pub(crate) async fn read_entity(
     headers: &HeaderMap,
     query: Fields,

@@ -85,7 +85,7 @@ impl PostedEvents {
         self.places.len()
     }
 
-    /// Returns whether they were posted as a batch, even if it has only one.
+    /// Returns whether the events were posted as a batch. A batch may have only one event.
     pub(crate) fn is_batch(&self) -> bool {
         self.is_batch
     }

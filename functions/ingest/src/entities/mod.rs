@@ -70,7 +70,7 @@ pub(crate) async fn find(ingest: &Ingest, entity: &Entity, query: &Fields) -> Re
     found.ok_or_else(|| Error::not_found("This entity does not exist."))
 }
 
-/// Lists entities in the order of their keys, only those of one parent if the query names it.
+/// Lists entities in the order of their keys. If the query names a parent, lists only its children.
 pub(crate) async fn list(ingest: &Ingest, entity: &Entity, query: &Fields) -> Result<List<Box<RawValue>>, Error> {
     let key = key_columns(entity);
     let parent = match &entity.parent {
@@ -91,7 +91,8 @@ pub(crate) async fn list(ingest: &Ingest, entity: &Entity, query: &Fields) -> Re
     Ok(List { items: rows.into_iter().map(|row| row.json).collect(), next })
 }
 
-/// Returns the query parameters of a route: the fields of the key, or the parent's name and those of a list.
+/// Returns the query parameters of a route: the fields of the key, or the parent's name and the parameters of every
+/// list.
 pub(crate) fn parameters(route: EntityRoute<'_>) -> Vec<&str> {
     match route {
         EntityRoute::Stream(_, entity) => key_columns(entity).into_iter().map(parameter).collect(),
@@ -111,7 +112,7 @@ fn as_stored<'v>(column: &Column, value: &'v str) -> Cow<'v, str> {
     if column.is_composed { composed(value) } else { Cow::Borrowed(value) }
 }
 
-/// Returns a column's name in queries, which is that of its member in the event.
+/// Returns a column's name in queries, which is the name of its member in the event.
 pub(crate) fn parameter(column: &Column) -> &str {
     match column.from.pointer().and_then(|pointer| pointer.as_str().strip_prefix('/')) {
         Some(member) if !member.is_empty() && !member.contains(['/', '~']) => member,

@@ -12,7 +12,8 @@ use super::parts::{list_of, media, page_of, paged, query_parameter, schema};
 use super::{examples, schemas};
 use crate::entities::{self, parameter};
 
-/// Returns the paths of the tables and of the streams. Where a stream is named like a table, the stream has the route.
+/// Returns the paths of the tables and of the streams. If a stream and a table have the same name, the route belongs to
+/// the stream.
 pub(super) fn all(registry: &Registry) -> Map<String, Value> {
     let tables = entities::all(registry)
         .map(|(contract, entity)| (format!("/{}", entity.landing.table.name), table(contract, entity)));

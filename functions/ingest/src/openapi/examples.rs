@@ -125,8 +125,8 @@ pub(super) fn followed_event() -> Value {
     })
 }
 
-/// Returns a stream with a part of its contract. The whole one may contain references, which readers of the document would
-/// follow.
+/// Returns a stream with a part of its contract. The whole contract may contain references, which readers of the
+/// document would follow.
 pub(super) fn stream(contract: &Contract) -> Value {
     json!({
         "stream": contract.stream, "topic": contract.topic, "partitions": contract.partitions,

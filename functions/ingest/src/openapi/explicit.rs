@@ -1,11 +1,11 @@
-//! Makes explicit what a contract's schema leaves to the default. Linters, client generators and similar tools treat
-//! a property as a mistake if the schema does not name it, unless the schema says that others are allowed.
+//! Makes explicit what a contract's schema leaves to the default. Linters, client generators and similar tools expect a
+//! schema either to name each property or to say that others are allowed, and treat anything else as a mistake.
 
 use serde_json::{Map, Value, json};
 
-/// Adds `additionalProperties` with its default, and each required property without a schema, to all parts of a schema. The
-/// schema accepts the same values. A schema with `unevaluatedProperties` stays as it is, because that
-/// keyword depends on both.
+/// Adds to all parts of a schema that describe objects what they leave out: `additionalProperties` with its default,
+/// and an empty schema for each required property that has none. The schema still accepts the same values. A schema
+/// with `unevaluatedProperties` stays as it is, because that keyword depends on both.
 pub(super) fn make_explicit(schema: &mut Value) {
     if !has_unevaluated(schema) {
         in_schema(schema);

@@ -21,7 +21,7 @@ impl Operation {
             ProblemType::MALFORMED,
             ProblemType::UNAUTHORIZED,
             ProblemType::BLOCKED,
-            // Also for a service key on a route that is not for keys.
+            // This is also the answer to a service key on a route that does not accept keys.
             ProblemType::FORBIDDEN,
             ProblemType::INTERNAL,
             ProblemType::UNAVAILABLE,

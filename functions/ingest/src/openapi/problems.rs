@@ -89,14 +89,14 @@ pub(super) fn schemas() -> impl Iterator<Item = (String, Value)> {
 }
 
 /// Returns the members that problems of this type have in addition to those of all problems: the names of the required
-/// ones, and the schemas of all.
+/// ones, and the schemas of all additional members.
 fn members(known: &ProblemType) -> (&'static [&'static str], Vec<(&'static str, Value)>) {
     let place = || json!({"type": "integer", "minimum": 1});
     let list = |item: &str| json!({"type": "array", "items": schema(item)});
     let wrong_password = || json!({"const": "Wrong password"});
     match *known {
         ProblemType::NOT_JSON => (&["line", "column"], vec![("line", place()), ("column", place())]),
-        // Only for a member of a JSON body.
+        // Present only if the mistake is in a member of a JSON body.
         ProblemType::MALFORMED => (&[], vec![("errors", list("FieldError"))]),
         ProblemType::UNAUTHORIZED => (&[], vec![("error", wrong_password())]),
         ProblemType::WRONG_PASSWORD => (&["error"], vec![("error", wrong_password())]),

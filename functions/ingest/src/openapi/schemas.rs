@@ -6,7 +6,7 @@ use shared::contract::{ColumnType, Contract, Entity};
 use super::explicit::make_explicit;
 use super::parts::schema;
 
-/// Returns a contract's schema. Its references are adjusted to its place in the document.
+/// Returns a contract's schema, with the references adjusted to the schema's place in the document.
 pub(super) fn event(contract: &Contract) -> Value {
     let mut document = contract.document.clone();
     if let Some(members) = document.as_object_mut() {
@@ -28,7 +28,7 @@ fn adjust_references(schema: &mut Value, home: &str) {
                             *member = format!("{home}{fragment}").into();
                         }
                     }
-                    // Data, not schemas.
+                    // The values of these keywords are data, not schemas.
                     ("const" | "default" | "enum" | "examples", _) => {}
                     _ => adjust_references(member, home),
                 }
@@ -63,7 +63,8 @@ fn column_type(ty: ColumnType) -> Value {
     }
 }
 
-/// Returns the schemas that do not depend on the contracts. Streams have lower-case names, so the names cannot collide.
+/// Returns the schemas that do not depend on the contracts. Streams have lower-case names, so they cannot collide with
+/// these schemas' names.
 pub(super) fn fixed() -> Map<String, Value> {
     let status = json!({"enum": ["pending", "waiting", "written", "duplicate", "superseded", "rejected", "lost"]});
     let number = json!({"type": "integer", "minimum": 0});

@@ -53,7 +53,7 @@ async fn without_its_topic_an_event_is_not_accepted() {
     let answer = function.post("/events/route", &[], ROUTE).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
-    // The producer's error names the cause, so that the log can.
+    // The producer's error names the cause, so that the log can name it, too.
     let topic = function.topic("routes");
     let record = Outgoing { topic: &topic, key: None, value: Some(b"{}"), headers: &[] };
     let answers = function.producer.send(&[record]).await;

@@ -1,4 +1,4 @@
-//! The line that the log has about each request.
+//! The log line of each request.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
