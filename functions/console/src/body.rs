@@ -1,5 +1,5 @@
-//! Reads the JSON bodies of operators' requests. What is wrong with a body is said in the caller's terms, with a JSON
-//! pointer; a derived `Deserialize` would name Rust's types, and accept an array in the place of an object.
+//! Reads the JSON bodies of operators' requests. An error describes the body in the caller's terms, with a JSON
+//! pointer. A derived `Deserialize` would name Rust's types, and would accept an array in place of an object.
 
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
@@ -10,7 +10,8 @@ use shared::http::body::{Coding, Unreceived, essence, is_utf8, receive};
 
 use crate::error::Error;
 
-/// The maximum size of a body in bytes: an event may have 1,000,000, and an edited event is sent inside an object.
+/// The maximum size of a body in bytes: an event may have 1,000,000 bytes, and an edited event is sent inside an
+/// object.
 const MOST_BYTES: usize = 1_100_000;
 
 /// The members of an object in a body.

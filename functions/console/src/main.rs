@@ -37,7 +37,8 @@ async fn run() -> Result<(), Error> {
     start::close_on_shutdown(pool.clone()).await;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         // `login.run` may repeat work that fails. That is safe: the schedule's second attempt does only what the first
-        // has not committed, and a request is not repeated, because even a refused one gets an answer.
+        // has not committed, and a request is never repeated, because even a refused request is answered and so does
+        // not fail.
         let answer = login.run(async || function.invoke(event.payload.get(), event.context.clone()).await).await;
         embed(&metrics);
         // Lambda may freeze the process as soon as it has answered.

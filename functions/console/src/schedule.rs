@@ -20,7 +20,7 @@ pub(crate) struct ScheduledWork {
 }
 
 /// Rejects the events that have waited for their parents for too long, and continues runs of replays. `consume` rejects
-/// events too, but only when it is invoked with some.
+/// such events too, but only when it gets a batch.
 ///
 /// # Errors
 /// The database failed, or the broker did not acknowledge replays; the next run tries again.

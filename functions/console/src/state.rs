@@ -23,8 +23,8 @@ impl Console {
         Self::with_waker(ingest, None)
     }
 
-    /// As [`Console::new`], for a process that is never frozen: a task continues runs with
-    /// [`advance_forever`](crate::advance_forever).
+    /// Creates a state as [`Console::new`] does, but for a process that is never frozen, in which a task continues runs
+    /// with [`advance_forever`](crate::advance_forever).
     pub fn in_background(ingest: Arc<Ingest>) -> Self {
         Self::with_waker(ingest, Some(Notify::new()))
     }

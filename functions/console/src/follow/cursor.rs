@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Cursor {
     /// The start of the time range, in milliseconds since the Unix epoch.
     pub(super) since_ms: i64,
-    /// The end of the time range, which is not part of it.
+    /// The end of the time range, exclusive.
     pub(super) until_ms: i64,
     /// The partition that is read first.
     pub(super) first: i32,

@@ -37,7 +37,7 @@ pub(crate) struct FollowedEvent {
     payload_truncated: bool,
     status: Status,
     reason: Option<String>,
-    /// To the minute.
+    /// When the event landed, to the minute.
     landed_at: Option<String>,
     row: Option<Box<RawValue>>,
     dead_letter: Option<LetterSummary>,

@@ -117,6 +117,6 @@ fn times(query: &Fields, now_ms: i64) -> Result<(i64, i64), Error> {
     if since_ms > until_ms || until_ms.saturating_sub(since_ms) > DAY_MS {
         return Err(Error::malformed("`until` must be after `since`, and at most 24 hours later."));
     }
-    // Kafka's own times are not negative.
+    // The times of Kafka's records are not negative.
     Ok((since_ms.max(0), until_ms.max(0)))
 }

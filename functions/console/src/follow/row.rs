@@ -27,7 +27,7 @@ impl<'a> Rows<'a> {
     /// nothing that identifies it.
     ///
     /// # Errors
-    /// The database does not answer. A table that cannot be read is logged instead.
+    /// The database does not answer. If only the table cannot be read, this is logged, and no row is returned.
     pub(super) async fn find(
         &mut self,
         partition: i32,

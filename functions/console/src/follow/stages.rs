@@ -71,7 +71,8 @@ fn has_landed(outcome: &Outcome) -> bool {
     }
 }
 
-/// Returns the minutes in which records landed. Without its time, a record's minute is unknown.
+/// Returns the minutes in which records landed. If Kafka no longer has a record, its timestamp is unknown, and so is
+/// its minute.
 async fn landing_minutes(
     console: &Console,
     contract: &Contract,

@@ -26,7 +26,7 @@ impl Wanted {
     /// Looks for a key, in the form that the stream's records use.
     pub(super) fn with_key(contract: &Contract, key: &str) -> Self {
         let text = match (contract.key.as_slice(), json::parse(key.as_bytes())) {
-            // Several values are a JSON array.
+            // A key of several values is a JSON array.
             ([_, _, ..], Ok(Value::Array(mut values))) => {
                 values.iter_mut().for_each(|value| compose(contract, value));
                 canonical::text(&Value::Array(values))

@@ -103,7 +103,7 @@ pub(super) struct Backlog {
     pub(super) open_dead_letters: i64,
     /// The path of the open dead letters.
     pub(super) letters_path: String,
-    /// How many records have not landed; none if Kafka did not answer.
+    /// How many records have not landed. `None` if Kafka did not answer.
     pub(super) events: Option<i64>,
     /// The age of the oldest of them.
     pub(super) age_ms: i64,

@@ -75,7 +75,7 @@ pub(super) async fn show(
     Ok(Page::new(Section::Audit, "Audit", content))
 }
 
-/// Shows what something was done to, as a link if it has a page.
+/// Shows the object of an action, as a link if the object has a page.
 fn object(path: &str) -> Markup {
     let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-/".contains(&byte));
     html! {

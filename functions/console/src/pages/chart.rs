@@ -27,7 +27,7 @@ impl Bin {
         self.written + self.waiting + self.rejected
     }
 
-    /// Adds what happened elsewhere in the same minute.
+    /// Adds another bin of the same minute.
     pub(super) fn add(&mut self, other: Self) {
         self.written += other.written;
         self.waiting += other.waiting;
@@ -57,7 +57,7 @@ impl Hour {
         }
     }
 
-    /// Adds all of another hour with the same end.
+    /// Adds the bins of another hour with the same end.
     pub(super) fn merge(&mut self, other: &Self) {
         self.bins.iter_mut().zip(&other.bins).for_each(|(own, other)| own.add(*other));
     }
@@ -93,7 +93,7 @@ impl Hour {
                 @for (index, bin) in self.bins.iter().enumerate().filter(|(_, bin)| bin.total() > 0) {
                     g {
                         title { (self.clock(index)) " UTC: " (number(bin.written)) " written, " (number(bin.waiting)) " waiting, " (number(bin.rejected)) " rejected" }
-                        // As high as the chart, so that the title is easy to reach.
+                        // This rectangle is as high as the chart, so that the pointer easily finds the bin's title.
                         rect.reach x=(index * MINUTE) y="0" width=(MINUTE) height=(HEIGHT) {}
                         @for (class, top, height) in stacked(*bin, most) {
                             rect class=(class) x=(index * MINUTE + 1) y=(top) width=(MINUTE - 2) height=(height) {}
@@ -153,8 +153,8 @@ fn view_box() -> String {
     format!("0 0 {} {HEIGHT}", MINUTES * MINUTE)
 }
 
-/// Returns the rectangles of a bin from the bottom up, each with its top and its height. A count above zero
-/// is always high enough to be seen.
+/// Returns the rectangles of a bin from the bottom up, each with its top and its height. The rectangle of a count above
+/// zero is always high enough to be seen.
 fn stacked(bin: Bin, most: i64) -> Vec<(&'static str, i64, i64)> {
     const SMALLEST: i64 = 3;
     let mut bottom = HEIGHT;

@@ -52,23 +52,23 @@ pub(super) struct Page {
     pub(super) section: Option<Section>,
     /// After how many seconds a browser without scripts loads it again.
     pub(super) reload_seconds: Option<u8>,
-    /// What is in it, with the heading.
+    /// The content, including the heading.
     pub(super) content: Markup,
 }
 
-/// Whether something was done.
+/// Whether an action succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// It was done.
+    /// It succeeded.
     Done,
-    /// It was not.
+    /// It failed.
     Failed,
 }
 
 /// One sentence on what was just done, shown once on the next page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Notice {
-    /// Whether it was done.
+    /// Whether the action succeeded.
     pub(super) tone: Tone,
     /// The sentence.
     pub(super) text: String,

@@ -68,7 +68,7 @@ impl Letter {
     }
 }
 
-/// What an action that was refused leaves on the page.
+/// What the page shows of an action that was refused.
 #[derive(Debug, Default)]
 pub(super) struct Attempt<'a> {
     /// Why it was refused.
@@ -89,7 +89,7 @@ pub(super) async fn show(
     Ok(page(&letter, &filter, &Attempt::default(), pages.clock.now_ms()))
 }
 
-/// Renders a letter. `filter` is that of the list which led to it.
+/// Renders a letter. `filter` is the filter of the list that led to the letter.
 pub(super) fn page(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>, now_ms: i64) -> Page {
     let content = html! {
         nav.crumbs aria-label="Path" { a href=(filter.path("/console/dead-letters")) { "Dead letters" } }

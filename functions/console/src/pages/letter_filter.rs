@@ -91,7 +91,8 @@ impl LetterFilter {
         Value::Object(self.0.iter().map(member).collect::<Map<_, _>>())
     }
 
-    /// Says in words what matches, as a list; nothing if everything does.
+    /// Lists the conditions of the filter, except the status, each with a link that removes it. Shows nothing if there
+    /// are none.
     pub(super) fn chips(&self, path: &str) -> Markup {
         html! {
             @if !self.is_everything() {

@@ -128,7 +128,7 @@ fn table(streams: &[StreamActivity], hours: &[Hour], now_ms: i64) -> Markup {
     }
 }
 
-/// Shows a number; zero as a dash, so that others stand out.
+/// Shows a number. Zero is shown as a dash, so that other numbers stand out.
 fn figure(value: i64) -> Markup {
     html! { @if value == 0 { span.soft { "–" } } @else { (number(value)) } }
 }

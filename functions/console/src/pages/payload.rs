@@ -21,8 +21,9 @@ struct Line {
     pointer: Option<String>,
 }
 
-/// Shows an event as the JSON routes return it: as JSON, or, if it is not JSON, as a string, whose text is shown. The value
-/// at the JSON pointer `wrong` is marked, or, if there is no such value, the one that should contain it.
+/// Shows an event, given as the JSON routes return it. They return an event that is not JSON as a string, and its text
+/// is shown. The value at the JSON pointer `wrong` is marked. If there is no such value, the one that should contain it
+/// is marked.
 pub(super) fn payload(json: &RawValue, wrong: Option<&str>) -> Markup {
     let raw = json.get();
     if let Ok(text) = serde_json::from_str::<String>(raw) {
@@ -74,7 +75,8 @@ fn indented(lines: &[Line], wrong: Option<&str>) -> Markup {
     }
 }
 
-/// Returns the line on which the value at a pointer begins; if there is no such value, that of the nearest one around it.
+/// Returns the line on which the value at a pointer begins; if there is no such value, the line of the nearest value
+/// around it.
 fn nearest(lines: &[Line], wrong: &str) -> Option<usize> {
     let mut sought = wrong;
     loop {
@@ -126,7 +128,7 @@ fn lines(json: &str) -> Option<Vec<Line>> {
                     '{' if !rest.starts_with('}') => Some(Around::Object { name: None }),
                     '[' if !rest.starts_with(']') => Some(Around::Array { index: 0 }),
                     '{' | '[' => {
-                        // Empty: on one line.
+                        // An empty object or array stays on one line.
                         text.push_str(&rest[..1]);
                         rest = rest[1..].trim_start();
                         None

@@ -47,7 +47,7 @@ pub(super) async fn signed_in(State(pages): State<Pages>, mut request: Request, 
     let caller = session.caller();
     note_user(&caller.name);
     if let Err(denied) = caller.must_be_admin() {
-        // The user was an admin when the session began.
+        // The user was an admin when the session began, but no longer is.
         return refusal_page(&Refusal::from(denied.problem())).respond(Some(&caller.name), None);
     }
     let name = caller.name.clone();
@@ -64,8 +64,8 @@ pub(super) async fn signed_in(State(pages): State<Pages>, mut request: Request, 
     response
 }
 
-/// Returns whether a person made the request. A page that is left open keeps asking for its parts, which must not keep its
-/// session alive.
+/// Returns whether a person made the request. The script of a page that is left open keeps requesting it, and these
+/// requests must not keep the session alive.
 fn is_someones(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate")
 }

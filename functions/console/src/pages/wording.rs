@@ -17,7 +17,7 @@ pub(super) fn number(number: i64) -> String {
     text
 }
 
-/// Shows a sentence with what is in backticks as code: problems name parameters and commands in this way.
+/// Shows a sentence, with the text between backticks as code. Problems put parameters and commands in backticks.
 pub(super) fn sentence(text: &str) -> Markup {
     let parts: Vec<&str> = text.split('`').collect();
     html! {
@@ -55,7 +55,7 @@ pub(super) fn time(at: Timestamp, now_ms: i64) -> Markup {
     html! { time datetime=(at) title=(exact) { (distance(at.as_millisecond(), now_ms)) } }
 }
 
-/// As [`time`], for milliseconds since the Unix epoch.
+/// Does what [`time`] does, for milliseconds since the Unix epoch.
 pub(super) fn time_ms(at_ms: i64, now_ms: i64) -> Markup {
     time(Timestamp::from_millisecond(at_ms).unwrap_or_default(), now_ms)
 }

@@ -72,7 +72,7 @@ impl ReplayOptions {
     }
 }
 
-/// Replays a dead letter, or sends an edited event in its place, if a body gives one.
+/// Replays a dead letter. If the body contains an edited event, sends that in its place.
 ///
 /// If the function is killed between the send and the commit, the letter stays open. A repeated request then sends it
 /// again under the same id, so it lands once. `consume` closes the letter when it reads the replay.
@@ -139,10 +139,10 @@ pub(crate) enum Order {
 }
 
 impl Order {
-    /// Returns the offsets up to which there is no later event, as far as that matters.
+    /// Returns the offsets up to which there is no later event; `None` if later events do not matter.
     ///
     /// # Errors
-    /// A later event with the letter's key was applied or may be soon, or that cannot be ruled out.
+    /// A later event with the letter's key was applied or may be soon, or such an event cannot be ruled out.
     pub(crate) fn allowed(self) -> Result<Option<Searched>, Error> {
         match self {
             Self::Irrelevant | Self::Searched(Later::NoKey) => Ok(None),

@@ -25,15 +25,15 @@ const BYTES_AT_ONCE: i64 = 8 * 1_024 * 1_024;
 /// after which PostgreSQL ends an idle transaction.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 
-/// How often a letter and its predecessors may have been replayed. Without this limit, a run could replay them in a
-/// loop.
+/// How often an event may have been replayed, including replays of its earlier dead letters. Without this limit, runs
+/// could replay it in a loop.
 const MOST_REPLAYS: i32 = 3;
 
-/// For how long a request that looks up a run advances it first. The last step may take longer.
+/// How long a request that looks up a run first advances that run. The last step may take longer.
 const FOR_REQUEST: Duration = Duration::from_secs(3);
 
-/// How long the task that continues runs waits, unless it is woken, before it looks for runs that other processes created.
-/// It also waits this long after a failure.
+/// How long the background task sleeps, unless it is woken, before it looks for runs that other processes created. It
+/// also sleeps this long after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// What a step did.
@@ -142,7 +142,7 @@ async fn put_back(ingest: &Ingest, run: &Run, letters: &[&DeadLetter], settled: 
         }
     }
     let Some(contract) = contract else { return Ok(()) };
-    // Events that were sent earlier come first, so that the later one of a key wins.
+    // Events that were sent earlier come first, so that of several events with the same key, the latest one wins.
     open.sort_by_cached_key(|letter| {
         let Place { partition, offset, timestamp_ms, .. } = first_place(letter);
         (timestamp_ms, partition, offset)

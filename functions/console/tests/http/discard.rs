@@ -44,7 +44,7 @@ async fn more_letters_than_one_transaction_discards_are_all_discarded() {
                       record_timestamp_ms, reason, error_code)
                   select 't', 0, n, 1, '', '[]', 0, 'r', 'c' from generate_series(1, 25000) n";
     sqlx::query(insert).execute(&function.pool).await.unwrap();
-    // One is being replayed.
+    // One letter is being replayed.
     let mut transaction = function.pool.begin().await.unwrap();
     let lock = "select id from sluice.dead_letters limit 1 for update";
     let locked: i64 = sqlx::query_scalar(lock).fetch_one(&mut *transaction).await.unwrap();

@@ -20,7 +20,7 @@ fn items(answer: &Answer) -> &Vec<Value> {
     answer.body["items"].as_array().unwrap_or_else(|| panic!("{answer:?}"))
 }
 
-/// Posts an event and returns its receipt as `/follow` takes it, its partition, offset and record time.
+/// Posts an event. Returns its receipt in the form that `/follow` takes, and its partition, offset and record time.
 async fn post(function: &TestConsole, path: &str, headers: &[(&str, &str)], event: &Value) -> (String, i32, i64, i64) {
     let answer = function.post(path, headers, event.to_string()).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");

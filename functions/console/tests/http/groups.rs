@@ -43,7 +43,7 @@ async fn reasons_that_differ_only_in_quoted_values_or_numbers_form_one_group() {
         "sample_id": 3
     });
     assert_eq!(found[0], expected, "the most frequent one is first");
-    // A group whose letters have the same reason has that.
+    // If all letters of a group have the same reason, the group has that reason.
     let names: Vec<&str> = found[1..].iter().map(|group| group["reason"].as_str().unwrap()).collect();
     assert!(names.contains(&"check known_users2 of table public.t5 rejects the row's value"), "{names:?}");
     assert!(names.contains(&"change 1: no schema \"a\""), "{names:?}");
@@ -79,7 +79,7 @@ async fn the_counts_equal_a_full_count_whatever_changes_the_letters() {
                   select 't' || n % 3, 0, n, $1, '', '[]', 0, 'reason ' || n % 5, 'c' || n % 2
                   from generate_series(1, 100) n";
     for round in 0..5 {
-        // Side by side, each in a shard of its own.
+        // Concurrent transactions, each of which counts in a shard of its own.
         let (mut one, mut other) = (function.pool.begin().await.unwrap(), function.pool.begin().await.unwrap());
         sqlx::query(insert).bind(2 * round).execute(&mut *one).await.unwrap();
         sqlx::query(insert).bind(2 * round + 1).execute(&mut *other).await.unwrap();

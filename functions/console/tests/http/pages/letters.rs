@@ -158,7 +158,7 @@ async fn an_edited_event_is_checked_kept_on_the_page_and_sent() {
     let id = function.reject("routes", 0, 1, br#"{"userID": "five", "coordinates": []}"#, &json!([])).await;
     let mut browser = function.signed_in().await;
     let page = browser.open(&format!("/console/dead-letters/{id}")).await;
-    // As it is, it still breaks its contract.
+    // Unchanged, the event still breaks its contract.
     let page = browser.submit(&page, "Check and replay", &[]).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
     page.shows("<code>/userID</code>");

@@ -18,13 +18,13 @@ async fn all_that_match_are_replayed_after_an_exact_count_and_the_progress_is_sh
     let page = browser.open("/console/dead-letters?stream=route").await;
     let page = browser.open(&page.link("Replay all 12 letters…")).await;
     page.shows("<b class=\"number\">12</b> open letters match");
-    // It came after the count, so nobody agreed to replay it.
+    // This letter came after the count, so nobody agreed to replay it.
     function.reject("routes", 0, 99, b"{}", &json!([])).await;
     assert_eq!(function.records("routes").await.len(), 0, "asking replays nothing");
     let page = browser.submit(&page, "Replay 12 letters", &[]).await;
     assert_eq!(page.path, "/console/dead-letters/replays/1");
     page.shows("The run has started with 12 letters.");
-    // Without a task that continues runs, each request does.
+    // Without a task that continues runs, each request for the run continues it.
     let page = browser.open(&page.path).await;
     page.shows(">done</span>");
     page.shows("<b class=\"number\">12</b> of <b class=\"number\">12</b> replayed");

@@ -104,7 +104,7 @@ async fn signing_out_ends_the_session_for_everyone_who_has_copied_its_cookie_and
     assert_eq!(browser.send("POST", "/console/sign-out", &[], "").await.status, StatusCode::SEE_OTHER);
     assert_eq!(elsewhere.open("/console/audit").await.path, "/console/audit");
 
-    // The next session that ends makes room: the first one's tokens have expired.
+    // Ending the next session deletes the first one's row, because the first one's tokens have expired.
     let ended = async || {
         let count = sqlx::query_scalar::<_, i64>("select count(*) from sluice.ended_sessions");
         count.fetch_one(&function.pool).await.unwrap()
