@@ -10,7 +10,7 @@ use shared::http::fields::{Fields, Malformed};
 
 use crate::error::{Error, FieldError};
 
-/// The maximum size of a body in bytes. It exceeds what the longest name and passwords need.
+/// The maximum size of a body in bytes. The longest name and passwords need less.
 const MOST_BYTES: usize = 16_384;
 
 /// The posted fields. Their values are checked when they are read.
@@ -40,7 +40,8 @@ pub(crate) async fn read(request: Request) -> Result<PostedFields, Error> {
     }
 }
 
-/// Returns whether the body is a form. Otherwise it is JSON, which clients often send without a type or with a form's.
+/// Returns whether the body is a form. Otherwise it is JSON, which clients often send without a `Content-Type` or with
+/// that of a form.
 fn is_form(headers: &HeaderMap) -> Result<bool, Error> {
     let media_type = match headers.get(CONTENT_TYPE) {
         Some(value) => value.to_str().map_err(|_| Error::MediaType)?,

@@ -1,4 +1,4 @@
-//! Creates, lists and deletes service keys: users theirs, admins everyone's.
+//! Creates, lists and deletes service keys. Users manage their own keys, admins everyone's.
 
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
@@ -51,7 +51,7 @@ impl From<ListedKey> for KeyItem {
     }
 }
 
-/// Creates a key, for the caller or, by an admin, for another user. The answer is the only one that contains it.
+/// Creates a key for the caller or, if an admin asks for it, for another user. No other answer contains the key.
 pub(crate) async fn create(users: &Users, caller: &Caller, posted: &PostedFields) -> Result<Response, Error> {
     let posted = PostedKey::read(posted)?;
     let owner = owner(users, caller, posted.user.as_deref()).await?;
@@ -86,7 +86,7 @@ async fn owner(users: &Users, caller: &Caller, user: Option<&str>) -> Result<Cal
     }
 }
 
-/// Checks that the streams exist, that the owner may post to them, and that an admin names those without roles.
+/// Checks that the streams exist, and that the owner may post to them. Only an admin may name streams without roles.
 fn check_streams(registry: &Registry, caller: &Caller, owner: &Caller, streams: &[String]) -> Result<(), Error> {
     let (mut errors, mut forbidden) = (Vec::new(), None);
     for (index, stream) in streams.iter().enumerate().filter(|(_, stream)| *stream != Grant::ALL) {
@@ -135,7 +135,7 @@ pub(crate) async fn delete(users: &Users, caller: &Caller, id: &str) -> Result<S
     if is_deleted { Ok(StatusCode::NO_CONTENT) } else { Err(NO_SUCH_KEY) }
 }
 
-/// Returns the only user whose keys the caller may see and delete. `None`: everyone's.
+/// Returns the only user whose keys the caller may see and delete. `None` if the caller may do so for every user.
 fn only(caller: &Caller) -> Option<i64> {
     match caller.role {
         Role::Admin => None,

@@ -10,7 +10,7 @@ use shared::process::settings::from_env;
 use shared::start::{self, HttpWorld, World};
 use users::{Users, UsersSettings};
 
-/// Lambda runs one request at a time, and the outbox is sent concurrently.
+/// One for the request, because Lambda runs one at a time, and one for the outbox, which is sent concurrently.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]

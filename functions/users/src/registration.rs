@@ -17,7 +17,8 @@ use crate::{Registration, Users};
 pub(crate) const USER: [&str; 2] = ["user", "username"];
 pub(crate) const PASSWORD: [&str; 2] = ["pass", "password"];
 
-/// Checks that the caller may register users. Returns the admin who does, unless everyone may.
+/// Checks that the caller may register users. Returns the admin who sent the request, or `None` if registration is open
+/// to everyone.
 pub(crate) async fn must_be_allowed(
     users: &Users,
     headers: &HeaderMap,
@@ -35,7 +36,7 @@ pub(crate) async fn must_be_allowed(
 
 pub(crate) async fn register(users: &Users, admin: Option<&Caller>, posted: &PostedFields) -> Result<Response, Error> {
     let mut errors = Vec::new();
-    // Ignoring it would leave the caller believing that the user has that role.
+    // If the field were ignored, the caller would believe that the user has that role.
     if posted.has("role") {
         errors.push(FieldError::new("role", "must not be set: a new user has the role user"));
     }

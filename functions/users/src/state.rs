@@ -20,7 +20,8 @@ pub struct Users {
 }
 
 impl Users {
-    /// Serves the users of `identity`, which are stored in `pool`, and their keys for the streams of `registry`.
+    /// Creates the state for the users of `identity`, which are stored in `pool`, and for their keys for the streams of
+    /// `registry`.
     pub fn new(
         identity: Identity,
         pool: PgPool,

@@ -39,7 +39,7 @@ async fn unauthenticated_callers_get_401_with_a_single_challenge() {
             let challenges: Vec<_> =
                 answer.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect();
             assert_eq!((answer.status, challenges), (StatusCode::UNAUTHORIZED, vec![challenge]), "{authorization}");
-            // Keeps the next case from being blocked.
+            // Otherwise, these failures would block the next case.
             function.clock.advance(60_000);
         }
     }
