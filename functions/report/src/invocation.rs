@@ -70,7 +70,7 @@ impl ReportFunction {
     /// Handles an event, given as JSON: answers a request, or mails the report of the schedule's hour.
     ///
     /// # Errors
-    /// The event is neither, or the report was not sent.
+    /// The event is neither a request nor a schedule's event, or the report was not sent.
     pub async fn invoke(&self, event: &str, context: Context) -> Result<Box<RawValue>, InvocationError> {
         let InvocationEvent { request_context, time } = serde_json::from_str(event)?;
         if request_context.is_some() {

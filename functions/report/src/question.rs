@@ -119,7 +119,7 @@ fn parse(text: &str) -> Option<DateTime> {
     } else {
         text.parse::<Date>().ok()?.to_datetime(jiff::civil::Time::midnight())
     };
-    // PostgreSQL has no year 0, so earlier years would differ.
+    // PostgreSQL has no year 0, so it would number earlier years differently.
     time.round(Unit::Microsecond).ok().filter(|time| time.year() > 0)
 }
 

@@ -11,7 +11,7 @@ use crate::question::Question;
 use crate::tally::Tally;
 use crate::{Reports, summary};
 
-/// The time limit for sending. PostgreSQL ends a transaction that is idle for 30 s, so it must be shorter.
+/// The time limit for sending. It must be below 30 s, because PostgreSQL ends a transaction that is idle for so long.
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How a run ended.
@@ -38,7 +38,7 @@ pub enum ScheduleError {
 }
 
 impl Reports {
-    /// Mails the report of the hour that contains `time`, or of the current hour without one.
+    /// Mails the report of the hour that contains `time`. Without a time, mails that of the current hour.
     ///
     /// # Errors
     /// The report was not sent; the next run tries again.
@@ -81,7 +81,7 @@ impl Reports {
             Err(_late) => Err(MailError::Late.into()),
         };
         if result.is_err() {
-            // Its transaction may still be open, or its server may have become a standby.
+            // The connection's transaction may still be open, or its server may have become a standby.
             connection.close_on_drop();
         }
         result

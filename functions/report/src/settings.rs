@@ -56,11 +56,12 @@ impl ReportSettings {
         Self::read_with_secret(variable, None)
     }
 
-    /// Reads `REPORT_TO` and `REPORT_FROM` through `variable`, and the mail server's address from the secret, if there is one,
-    /// instead of `SMTP_URL`.
+    /// Reads `REPORT_TO` and `REPORT_FROM` through `variable`. Reads the mail server's address from the secret, if
+    /// there is one, otherwise from `SMTP_URL`.
     ///
     /// # Errors
-    /// The first variable that is missing or malformed; the secret goes by the name of its variable.
+    /// The first variable that is missing or malformed. An error in the secret names the variable that names the
+    /// secret.
     pub fn read_with_secret(
         variable: impl Fn(&'static str) -> Option<String>,
         smtp: Option<&Secret>,

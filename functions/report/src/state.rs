@@ -18,7 +18,8 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Creates reports on the events in `pool`, which are mailed as `settings` say. SES is reached through `aws`.
+    /// Creates the state for reports on the events in `pool`. Reports are mailed as `settings` say. SES is reached
+    /// through `aws`.
     ///
     /// # Errors
     /// The configured way to send mail cannot be used.

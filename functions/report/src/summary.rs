@@ -32,7 +32,7 @@ pub(crate) async fn count(database: impl PgExecutor<'_>, question: &Question) ->
     Ok(names.into_iter().zip(events).map(|(name, events)| Counted { name, events }).collect())
 }
 
-// Arrays in one row: reading them is several times as fast as a row per name.
+// These queries return arrays in one row. Reading those is several times as fast as reading a row per name.
 const EVER: &str = "
     select coalesce(array_agg(name), '{}'), coalesce(array_agg(events), '{}')
     from sluice.user_event_counts where what = $1";
@@ -55,8 +55,8 @@ const PLACES: &str = "
         where datetime >= $5::timestamp and datetime < $6::timestamp group by 1
     ) as counted (name, events)";
 
-// Infinite times have no hour and are excluded. So are times before Christ, which only SQL can insert: readers of ISO 8601
-// disagree about their names.
+// Infinite times have no hour and are excluded. Times before Christ are excluded too. Only SQL can insert them, and
+// programs that read ISO 8601 disagree about how to write them.
 const HOURS: &str = r#"
     select coalesce(array_agg(to_char(hour, 'YYYY-MM-DD"T"HH24:MI') || case when hour < '0001-01-01' then ' BC' else '' end), '{}'),
            coalesce(array_agg(events), '{}')

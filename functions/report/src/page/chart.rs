@@ -42,7 +42,7 @@ pub(super) fn chart(tally: &Tally) -> Markup {
     }
 }
 
-/// Returns the hours up to the last one, including hours without events, and whether they are complete.
+/// Returns the latest hours, including hours without events, and whether these are all hours of the report.
 fn latest_hours(rows: &[(String, i64)]) -> (Vec<(String, i64)>, bool) {
     let time = |hour: &String| hour.parse::<DateTime>().ok();
     let mut hours: Vec<(DateTime, i64)> = Vec::new();

@@ -65,7 +65,7 @@ fn questions(current: &Question) -> Markup {
     }
 }
 
-/// Returns a time field's step in seconds: one minute, or finer if the given time is.
+/// Returns a time field's step in seconds: one minute, or less if the given time has seconds or fractions of them.
 fn step(time: Option<DateTime>) -> Option<&'static str> {
     match time {
         Some(time) if time.subsec_nanosecond() != 0 => Some("any"),
@@ -111,7 +111,7 @@ mod tests {
         let lower = page.to_lowercase();
         assert!(!lower.contains("<script") && !lower.contains("<b>"), "{page}");
         assert!(page.contains('\u{fffd}') && !page.contains('\u{1b}'), "{page}");
-        // Title case, because it only occurred in lower case.
+        // The name is in title case, because it only occurred in lower case.
         assert!(page.contains("&lt;Script&gt;Alert(1)&lt;/Script&gt;"), "{page}");
     }
 

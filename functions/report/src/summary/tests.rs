@@ -99,7 +99,7 @@ async fn the_counts_equal_a_full_count_whatever_was_done_to_the_events() {
     println!("SLUICE_SEED={seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
     for round in 0..25 {
-        // They run concurrently, and some are rolled back.
+        // The transactions run concurrently, and some are rolled back.
         let transactions = (0..4).map(|_| {
             let statements: Vec<String> = (0..rng.random_range(1..4)).map(|_| statement(&mut rng)).collect();
             let commits = rng.random_bool(0.8);
