@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Installs the prerequisites that a Rust toolchain does not include, if they are missing, and prints what it installs.
-# Sourced by `up`, `test` and `lambda`.
+# Sourced by `up`, `test`, `lambda` and the benchmarks.
 
 has() { command -v "$1" >/dev/null 2>&1; }
 

@@ -81,8 +81,9 @@ fn report_variable(environment: &Environment, name: &str, smtp_url: Option<&str>
     }
 }
 
-/// Returns the variables for functions that run in their own processes, beyond the process's own and those for the
-/// servers: the file's variables, and the defaults of [`identity`], [`users()`] and [`reports`].
+/// Returns variables for functions that run in their own processes: the file's variables, and the defaults of
+/// [`identity`], [`users()`] and [`reports`]. The functions also get this process's variables, and those for the
+/// servers.
 pub fn for_functions(environment: &Environment, smtp_url: Option<&str>, is_sink: bool) -> Vec<(String, String)> {
     let from_file = environment.only_in_file();
     let mut variables: Vec<_> = from_file.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -7,7 +7,7 @@
 //! - [`gateway`]: all functions in this process, behind one router, which the module `http_server` serves
 //! - [`function_settings`]: the settings of those functions
 //! - [`scheduler`]: invokes functions on the schedules in the template
-//! - [`mail_sink`]: receives the e-mails that they send
+//! - [`mail_sink`]: receives the e-mails that the functions send
 //! - [`lambda`]: an emulation of Lambda, for tests and benchmarks of the real binaries
 
 pub mod bench;

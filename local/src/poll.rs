@@ -16,7 +16,7 @@ use crate::event_source_mapping::function::{Function, OverHttp};
 use crate::event_source_mapping::{EventSourceMapping, configuration};
 use crate::template;
 
-/// Reads Kafka and invokes `consume` over HTTP by Lambda's rules, as template.yaml configures it.
+/// Reads Kafka and invokes `consume` over HTTP. Follows Lambda's rules and the mappings in template.yaml.
 #[derive(Debug, Args)]
 pub(crate) struct Poll {
     /// Base address of the function, such as that of `cargo lambda watch`.

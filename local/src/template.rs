@@ -308,7 +308,7 @@ Resources:
             .map(|contract| contract.stream.as_str())
             .filter(|stream| !is_watched(stream))
             .collect();
-        // Nobody posts to it, so its events are not counted as accepted.
+        // Nobody posts to the stream `login`, so its events are not counted as accepted.
         assert_eq!(unwatched, ["login"]);
     }
 }

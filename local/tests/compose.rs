@@ -18,7 +18,7 @@ use shared::kafka::KafkaSettings;
 use support::kafka::{Record, committed, create_topic, move_group, produce, values};
 use tokio::process::{Child, Command};
 
-/// What the image adds, unless the environment has it (`configureDefaults`).
+/// The cluster id that the image adds, unless the environment has one (`configureDefaults`).
 const CLUSTER_ID: &str = "5L6g3nShT-eMCtK--X86sw";
 /// The ports inside the container. On this machine, they may be taken.
 const PORTS: [&str; 3] = ["9092", "9093", "19092"];
@@ -49,7 +49,7 @@ async fn the_environment_in_the_compose_file_starts_a_working_broker_through_the
         fs::write(Path::new(&default).join(name), "").unwrap();
     }
 
-    // As the image's `launch` does.
+    // This is what the image's `launch` does.
     let setup = [
         "kafka.docker.KafkaDockerWrapper",
         "setup",

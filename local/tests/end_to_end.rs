@@ -75,7 +75,7 @@ async fn a_change_set_reproduces_its_source_and_one_with_a_wrong_type_changes_no
     let rows = gateway.database.json("select * from landing.mytable").await;
     assert_eq!(rows, json!([{"a": 2, "b": "Tuning", "c": "2018-03-27 11:58:28.988412"}]));
 
-    // One of the types differs from the column's; the second time, the table does not exist yet.
+    // One of the set's changes has another type for column `a`. In the second round, the table does not exist yet.
     for prepare in ["truncate landing.mytable", "drop table landing.mytable"] {
         sqlx::query(prepare).execute(&gateway.database.pool).await.unwrap();
         let mut set = gatekeeper("TEXT");

@@ -1,4 +1,5 @@
-//! Tests users through the whole gateway: requests to the replaced services, and attacks.
+//! Tests users through the whole gateway: requests in the form that the services replaced by Sluice accepted, and
+//! attacks.
 
 #![allow(
     clippy::unwrap_used,
@@ -307,7 +308,7 @@ async fn a_flood_of_logins_uses_no_more_memory_than_its_permits_allow_and_other_
     // Opens as many connections as the flood does, so that their memory is not attributed to the hashes. Some of these
     // checks may take too long, because they run all at once.
     join_all((0..LOGINS).map(|_| answer(http.get(format!("{}/health", process.url))))).await;
-    // Requests to the broker go on after the checks that gave up on them.
+    // Requests to the broker continue even after the checks that sent them have given up.
     while answer(http.get(format!("{}/health", process.url))).await.status != 200 {}
     process.forget_peak();
     let idle = process.kibibytes("VmRSS");

@@ -35,7 +35,7 @@ const MB_OF_A_PROCESSOR: f64 = 1_769.0;
 struct Case {
     function: &'static str,
     what: &'static str,
-    /// The number of events per invocation; for requests to the API, the number of requests.
+    /// The number of events per invocation. A request without events counts as one.
     events: u32,
     is_request: bool,
     payloads: Vec<Bytes>,

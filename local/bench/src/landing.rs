@@ -153,7 +153,7 @@ impl<'b> Bench<'b> {
         let mut configuration = MappingConfiguration::for_topic(self.workload.topic);
         configuration.group = format!("bench-{}-{batch_size}-{round}", self.workload.topic);
         configuration.batch_size = batch_size;
-        // The last batch is not full, and the wait until its window closes is not part of the rate.
+        // Keeps the window short: the last batch is not full, and the wait until its window closes should hardly count.
         configuration.window = Duration::from_millis(20);
         let mapping =
             EventSourceMapping::start(configuration, &self.kafka, Arc::clone(&function) as Arc<dyn Function>)?;

@@ -44,7 +44,7 @@ struct Way {
     name: &'static str,
     url: String,
     authorization: Option<String>,
-    /// The requests of each round.
+    /// The number of requests in each round.
     requests: Vec<f64>,
     _serving: AbortOnDropHandle<std::io::Result<()>>,
 }

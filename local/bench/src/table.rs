@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::spread::Spread;
 
-/// One figure, or what it is about.
+/// One figure, or a label.
 #[derive(Debug, Clone)]
 pub(crate) enum Cell {
     Text(String),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::client::{Client, ClientError, GatewayArgs};
 use crate::terminal::{complain, say};
 
-/// The most replays of an event that are followed: more than any has.
+/// The most replays of an event that are followed. No event has that many.
 const MOST_REPLAYS: usize = 100;
 
 /// Shows what happened to an event, step by step, from Kafka to its row. Needs an admin.

@@ -20,7 +20,7 @@ pub(super) struct Delivery {
     pub(super) function: Arc<dyn Function>,
     /// Once cancelled, no further invocation begins.
     pub(super) stop: CancellationToken,
-    /// Once cancelled, a running invocation is not awaited.
+    /// Once cancelled, a running invocation is no longer awaited.
     pub(super) abort: CancellationToken,
 }
 

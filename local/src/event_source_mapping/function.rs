@@ -80,7 +80,7 @@ pub struct OverHttp {
     url: Url,
 }
 
-/// Exceeds the 14 minutes that a function with a Kafka source may run.
+/// The time limit for an answer. It exceeds the 14 minutes that a function with a Kafka source may run.
 const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
 
 impl OverHttp {

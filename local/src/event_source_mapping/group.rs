@@ -42,8 +42,8 @@ const TURN: Duration = Duration::from_millis(100);
 /// member. The partitions' next owner delivers unfinished batches again.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// State that passes from one assignment of partitions to the next. librdkafka calls it when the group's assignment
-/// changes.
+/// The group's member, whose state outlives an assignment of partitions. librdkafka calls it when the group's
+/// assignment changes.
 pub(super) struct Member {
     configuration: MappingConfiguration,
     bootstrap_servers: String,
@@ -89,7 +89,7 @@ impl Member {
                 .set("session.timeout.ms", "6000")
                 .set("heartbeat.interval.ms", "1500")
                 // Each partition's records wait in its own queue while its batch is in flight. At this size librdkafka
-                // stops fetching, so a partition holds at most this much, two batches and an event.
+                // stops fetching, so a partition holds at most this much, plus two batches and an event.
                 .set("queued.max.messages.kbytes", "8192")
                 .set("fetch.queue.backoff.ms", "20")
                 .set("fetch.error.backoff.ms", "100")
@@ -97,7 +97,7 @@ impl Member {
                 .set("topic.metadata.refresh.interval.ms", "10000")
                 .create_with_context(member)?,
         );
-        // The callback needs the shared consumer, because each partition receives a part of it.
+        // The callback needs the shared consumer, because it splits a queue off the consumer for each partition.
         let _first = consumer.context().consumer.set(Arc::downgrade(&consumer));
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics)?;
@@ -109,7 +109,7 @@ impl Member {
                 while !stop.is_cancelled() {
                     serve(&consumer);
                 }
-                // Waits for the invocations without a limit, unless they are hurried.
+                // Waits for running invocations without a time limit, unless the stop is hurried.
                 let achieved = consumer.context().finish(None);
                 report.send_replace(MappingState::Drained);
                 commit(&achieved, &consumer);

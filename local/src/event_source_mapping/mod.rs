@@ -4,8 +4,8 @@
 //! - [`configuration`]: the topics and the batch sizes, read from `template.yaml`
 //! - [`function`]: the function to invoke, in this process or over HTTP
 //! - `group`: the thread that is the group's member, and starts and stops the poller
-//! - `poller`: puts the partitions' records into batches, one of each partition in flight
-//! - `delivery`: invokes the function with one batch until it accepts it
+//! - `poller`: puts the partitions' records into batches, with at most one batch of each partition in flight
+//! - `delivery`: invokes the function with one batch until the function accepts it
 //! - `batch`, `segment`, `record`: the event's JSON
 
 mod backoff;
@@ -71,7 +71,7 @@ impl EventSourceMapping {
     /// again.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        // Waits for the invocations without a limit, unless they are hurried.
+        // Waits for running invocations without a time limit, unless the stop is hurried.
         let is_drained = self.state.wait_for(|state| *state >= MappingState::Drained).await.is_ok();
         let patience = if self.hurry.is_cancelled() { HURRIED_PATIENCE } else { LEAVE_PATIENCE };
         let left = tokio::time::timeout(patience, self.state.wait_for(|state| *state == MappingState::Left)).await;

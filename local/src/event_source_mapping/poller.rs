@@ -1,9 +1,9 @@
 //! The event poller: groups the records of the assigned partitions into batches and has them delivered.
 //!
 //! A partition's records are delivered in order, with one batch in flight at a time. A batch may contain records of
-//! several partitions. While it is in flight, batches of other partitions are delivered concurrently. From its
-//! own partitions, only enough records for the next batch are read; later ones wait in librdkafka's queues, which are
-//! bounded.
+//! several partitions. While it is in flight, batches of other partitions are delivered concurrently. From the batch's
+//! own partitions, only enough records for the next batch are read; later records wait in librdkafka's queues, which
+//! are bounded.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
 
 use std::sync::mpsc as blocking;
@@ -128,7 +128,7 @@ struct Reader<C: ConsumerContext + 'static> {
     achieved: TopicPartitionList,
 }
 
-/// Returns the offsets after the last records of a delivered batch.
+/// The offsets after the last records of a delivered batch, by partition.
 type Delivered = Vec<(Arc<Origin>, i64)>;
 
 impl<C: ConsumerContext> Reader<C> {
@@ -235,8 +235,8 @@ impl<C: ConsumerContext> Reader<C> {
         });
     }
 
-    /// Commits the offsets of a delivered batch. An interrupted delivery belongs to a poller that is stopping, which
-    /// reads its partitions no further.
+    /// Commits the offsets of a delivered batch. If a delivery was interrupted, the poller is stopping and reads its
+    /// partitions no further.
     fn settle(&mut self, ended: Result<Result<Delivered, Stopped>, tokio::task::JoinError>) {
         let delivered = match ended {
             Ok(Ok(delivered)) => delivered,

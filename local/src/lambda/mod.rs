@@ -35,7 +35,7 @@ impl Lambda {
     /// Starts the function in `sandboxes` sandboxes.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The function cannot be started.
     pub async fn start(plan: Plan, sandboxes: usize) -> Result<Self, LambdaError> {
         let queue = Arc::new(Queue::new());
         let plan = Arc::new(plan);

@@ -88,7 +88,7 @@ impl Sandbox {
     pub async fn ended(&mut self) -> LambdaError {
         match (&mut self.supervisor).await {
             Ok(Err(error)) => error,
-            // Nothing can stop it while this handle exists.
+            // Nothing can stop the supervisor while this handle exists.
             Ok(Ok(())) | Err(_) => std::future::pending().await,
         }
     }

@@ -177,8 +177,8 @@ impl Kafka {
         if storage.exists() {
             return Ok(());
         }
-        // Creates it under another name and moves it into place whole, so that an interrupted start leaves nothing half
-        // done.
+        // Creates the folder under another name and then moves it into place, so that an interrupted start leaves
+        // nothing half done.
         let fresh = fresh_folder(&storage)?;
         self.write_configuration(&fresh)?;
         let mut command = self.java();
@@ -240,7 +240,7 @@ impl Kafka {
 }
 
 /// Settings of a single node that is small and quick. After a `kill -9`, the controller readmits the broker only when
-/// its session is over, which takes nine seconds by default. The flush settings are Kafka's defaults.
+/// the broker's old session has expired, which takes nine seconds by default. The flush settings are Kafka's defaults.
 const SETTINGS: &str = "\
 auto.create.topics.enable=false
 default.replication.factor=1
@@ -268,7 +268,7 @@ async fn answers(bootstrap_servers: String, deadline: Instant) -> bool {
         .set("bootstrap.servers", bootstrap_servers)
         .set("reconnect.backoff.ms", "20")
         .set("reconnect.backoff.max.ms", "100")
-        // While the broker starts, nothing listens on its port.
+        // Silences librdkafka's warnings: while the broker starts, nothing listens on its port.
         .set("log_level", "0")
         .create();
     let Ok(client) = client.map(std::sync::Arc::new) else {

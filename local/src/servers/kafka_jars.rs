@@ -21,8 +21,8 @@ pub async fn folder() -> Result<PathBuf, ServerError> {
     if fs::read_to_string(folder.join("pom.xml")).is_ok_and(|pom| pom == POM) {
         return Ok(folder);
     }
-    // Creates it under another name and moves it into place whole. An interrupted download leaves nothing half done,
-    // and of two concurrent starts one wins.
+    // Creates the folder under another name and then moves it into place. So an interrupted download leaves nothing
+    // half done, and of two concurrent starts, one wins.
     fs::create_dir_all(&parent).map_err(ServerError::Jars)?;
     let fresh = tempfile::Builder::new().prefix("kafka-").tempdir_in(&parent).map_err(ServerError::Jars)?;
     fs::write(fresh.path().join("pom.xml"), POM).map_err(ServerError::Jars)?;

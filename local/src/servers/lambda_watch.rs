@@ -102,7 +102,7 @@ impl LambdaWatch {
     }
 }
 
-/// Looks where `./local/up --lambda` installs it, then in `PATH`.
+/// Looks for cargo-lambda where `./local/up --lambda` installs it, then in `PATH`.
 fn program() -> Result<PathBuf, ServerError> {
     const PROGRAM: &str = "cargo-lambda";
     let ours = target_folder().join("tools/python/bin");

@@ -144,7 +144,7 @@ impl Postgres {
             if said.contains("Address already in use") {
                 return Err(ServerError::PortTaken { name: NAME, port: self.port });
             }
-            // After a `kill -9`, its backends take a moment to notice.
+            // After a `kill -9`, the old server's backends take a moment to notice.
             let predecessor_lingers = said.contains("pre-existing shared memory block");
             if !predecessor_lingers || Instant::now() >= deadline {
                 return Err(died);
@@ -212,8 +212,8 @@ impl Postgres {
         if cluster.exists() {
             return Ok(());
         }
-        // Creates it under another name and moves it into place whole, so that an interrupted start leaves nothing half
-        // done.
+        // Creates the folder under another name and then moves it into place, so that an interrupted start leaves
+        // nothing half done.
         let fresh = fresh_folder(&cluster)?;
         // Text sorts by its bytes, which is the same on every machine. Case and character classes follow Unicode.
         let letters = if cfg!(target_os = "macos") { "en_US.UTF-8" } else { "C.UTF-8" };

@@ -123,8 +123,8 @@ impl ServerProcess {
         ServerError::Died { name: self.process.name, status, log: self.process.log.tail() }
     }
 
-    /// Requests the process to stop, and kills it if it does not stop within `patience`. The future may be dropped and
-    /// followed by [`ServerProcess::kill9`].
+    /// Asks the process to stop, and kills it if it does not stop within `patience`. The future may be dropped, to call
+    /// [`ServerProcess::kill9`] instead.
     pub(super) async fn stop(&mut self, patience: Duration) {
         self.process.end(self.process.stop_signal.signal(), patience).await;
         self.dismiss_guard().await;
@@ -144,7 +144,8 @@ impl ServerProcess {
 }
 
 impl Drop for ServerProcess {
-    /// The future that waited for the server to start was dropped. Without a runtime, the guard stops it.
+    /// Stops the server if it was not stopped before, for example because the future that waited for its start was
+    /// dropped. Without a runtime, the guard stops it.
     fn drop(&mut self) {
         if let Some(guard) = self.guard.take()
             && let Ok(runtime) = Handle::try_current()
@@ -188,7 +189,7 @@ impl Process {
     }
 }
 
-/// Runs a preparatory command to its end. Dropping the future kills it and every process that it started;
+/// Runs a preparatory command to its end. Dropping the future kills the command and every process that it started;
 /// [`wait_for_dropped_servers`] also waits for that.
 pub(super) async fn output(mut command: Command) -> io::Result<Output> {
     let child = command

@@ -62,7 +62,7 @@ impl FromStr for DatabaseChoice {
     }
 }
 
-/// Fails before anything is started if the name of an existing server does not resolve.
+/// Fails if the name of an existing server does not resolve, before anything is started.
 async fn refuse_unresolved(broker: &BrokerChoice, database: &DatabaseChoice) -> Result<(), ServerError> {
     let unresolved = |flag, host: &str| Err(ServerError::Unresolved { flag, host: host.to_owned() });
     if let BrokerChoice::Existing(servers) = broker

@@ -179,8 +179,8 @@ impl Browser {
         Ok(None)
     }
 
-    /// Inspects the page as it is, in both themes and at three widths. Does nothing without scripts, because the page
-    /// looks the same.
+    /// Inspects the page as it is, in both themes and at three widths. Does nothing if scripts are off, because the
+    /// page looks the same without them.
     pub(super) async fn inspect(&self, name: &str) {
         if self.scripts == Scripts::On {
             inspection::inspect(&self.session, name).await;

@@ -13,7 +13,7 @@ async fn two_hundred_dead_letters_of_a_constraint_are_gone_after_at_most_six_cli
     for (scripts, currency) in [(Scripts::On, "GBP"), (Scripts::Off, "CHF")] {
         world.accept_currencies("'EUR'").await;
         world.pay(currency, 200, currency).await;
-        // It is not the only one that waits for somebody.
+        // A dead letter with another cause must not be counted.
         world.send("order", &serde_json::json!({"number": currency, "state": "lost"})).await;
         browser.switch(scripts).await;
         browser.open("/console").await;

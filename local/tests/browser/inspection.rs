@@ -75,7 +75,8 @@ pub(super) async fn inspect(session: &Session, name: &str) {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Returns what axe-core finds. A page that was still being replaced takes axe-core with it, so that it is loaded again.
+/// Returns what axe-core finds. If the page is still being replaced, axe-core is gone with the old page, and is loaded
+/// again.
 async fn violations(session: &Session) -> Value {
     const ATTEMPTS: usize = 5;
     let mut fault = None;

@@ -116,7 +116,7 @@ async fn one_letter_is_replayed_edited_forced_or_discarded() {
         browser.click("Replay").await;
         browser.shows("A later event with the same key").await;
         browser.inspect("letter-overtaken").await;
-        // Its box is ticked now.
+        // The page has ticked the box that forces the replay.
         browser.click("Replay").await;
         browser.shows(", and written.").await;
         world

@@ -20,7 +20,7 @@ const TABLES: &str = "
         state  text constraint state_is_known check (state in ('open', 'paid'))
     )";
 
-/// A gateway with the streams `payment`, which appends, and `order`, which keeps the newest event of a number.
+/// A gateway with the streams `payment`, which appends, and `order`, which keeps the newest event of each order number.
 pub(super) struct World(pub(super) TestGateway);
 
 fn with_streams() -> GatewayPlan {

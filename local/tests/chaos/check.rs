@@ -30,7 +30,7 @@ pub(crate) struct Findings {
     pub(crate) written: u64,
     pub(crate) duplicates: i64,
     pub(crate) rejected: u64,
-    /// Repeated rejected events that were rejected again.
+    /// Rejected events that were sent again and rejected again.
     pub(crate) rejected_again: u64,
 }
 

@@ -103,8 +103,8 @@ impl Killer<'_> {
         killed
     }
 
-    /// Releases a portion of events in three parts per kill: to show that the system makes progress, to be in flight
-    /// during the kill, and to be sent to the remaining processes.
+    /// Releases a portion of events for each kill, in three parts: the first shows that the system makes progress, the
+    /// second is in flight during the kill, and the third is sent to the remaining processes.
     fn allow(&self, number: u64, parts: u64) {
         self.gateway.allow(self.events * (number * 3 + parts) / (KILLS * 3));
     }

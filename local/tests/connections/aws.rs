@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub(crate) const CLUSTER: &str = "arn:aws:kafka:eu-central-1:123456789012:cluster/sluice/5f-2";
 pub(crate) const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:sluice-AbCdEf";
 
-/// The credentials, which stay the same.
+/// The key that signs tokens.
 pub(crate) const TOKEN_SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:tokens-AbCdEf";
 
 /// The login of the database's owner.

@@ -28,7 +28,7 @@ impl World {
         let authority = Authority::new();
         let data = DataFolder::temporary().unwrap();
         let listener = (ListenerAccess::Certificate, authority.for_server(&["localhost"]));
-        // The certificate is for its address, not for `localhost`.
+        // The certificate is for the server's address, not for `localhost`.
         let certificate = Some(authority.for_server(&["127.0.0.1"]));
         let options = PostgresOptions { certificate, ..PostgresOptions::default() };
         let (kafka, postgres) =
@@ -58,7 +58,7 @@ async fn an_event_reaches_its_row_over_verified_tls_with_a_client_certificate_fr
     let key = world.file("client.key", &key);
     let env_file = world.file(
         "variables",
-        // One as text, the others as paths.
+        // The client's certificate is given as text, the others as paths.
         &format!(
             "KAFKA_AUTH=tls\nKAFKA_SSL_CA={ca}\nKAFKA_SSL_CERT=\"{}\"\nKAFKA_SSL_KEY={key}\n",
             certificate.trim().replace('\n', "\\n")

@@ -1,5 +1,5 @@
 //! Amazon MSK's answer to too many new connections: a proxy in front of Apache Kafka refuses the first ones with MSK's words.
-//! And a burst of starts that AWS's API throttles.
+//! Also tests a burst of starts that AWS's API throttles.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -76,7 +76,7 @@ async fn a_batch_closes_at_its_size() {
     mapping.stop().await;
 
     assert_eq!(events.iter().map(offsets).collect::<Vec<_>>(), [(0..10).collect::<Vec<_>>(), (10..20).collect()]);
-    // The five that waited for more are not lost, because they were not committed.
+    // The five records that waited for more are not lost, because they were not committed.
     assert_eq!(committed(&settings(), &format!("sluice-{topic}"), &topic, 1).await, [Some(20)]);
 }
 

@@ -15,7 +15,7 @@ async fn after_a_restart_a_mapping_resumes_after_the_last_success() {
     let first = start(&configuration, &recorder);
     recorder.invocations(2).await;
     first.stop().await;
-    // It has left its group, so that the others do not have to wait for its session to time out.
+    // The mapping has left its group, so that other members do not have to wait for its session to time out.
     assert_eq!(members(&settings(), &configuration.group).await, 0);
 
     let recorder = Recorder::new();
@@ -34,7 +34,7 @@ async fn partitions_run_concurrently_with_one_batch_in_flight_each() {
     let (recorder, release) = Recorder::held();
     let mapping = start(&mapping(&topic, 5, LONG_WINDOW), &recorder);
 
-    // Both are in flight, and no other invocation begins meanwhile.
+    // Both batches are in flight, and no other invocation begins meanwhile.
     let events = recorder.invocations(2).await;
     let in_flight: Vec<_> = events.iter().map(records_of).collect();
     assert_ne!(in_flight[0].0, in_flight[1].0);
@@ -97,7 +97,7 @@ async fn a_second_member_takes_over_partitions_without_skipping_or_reordering_re
     recorder.has_seen(400).await;
     let another = Recorder::new();
     let second = start(&configuration, &another);
-    // Both receive records, so the group has assigned partitions to the second.
+    // Once both members receive records, the group has assigned partitions to the second.
     produce(&settings(), &topic, &records[400..600]).await;
     let mut more = 600;
     while another.log.borrow().is_empty() {

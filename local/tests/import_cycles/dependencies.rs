@@ -1,4 +1,5 @@
-//! `consume`, built alone, contains nothing that only functions with HTTP routes need. Its cold start and size depend on it.
+//! `consume`, built alone, contains nothing that only functions with HTTP routes need. The function's cold start and
+//! size depend on that.
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -96,7 +96,7 @@ async fn no_sandbox_waits_for_a_database_that_does_not_answer_and_consume_lands_
         ask().await
     }));
     assert!(asked.await.iter().all(|status| *status == 503));
-    // The trials of each sandbox, one a second.
+    // Each sandbox tries to connect once a second, and fails.
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(1_100)).await;
         assert!(join_all((0..SANDBOXES).map(|_| ask())).await.iter().all(|status| *status == 503));

@@ -123,7 +123,7 @@ impl IngestLambda {
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 pub(crate) fn request(stage: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("events/http_api.json")).unwrap();
-    // API Gateway decodes it once.
+    // API Gateway decodes the path once.
     let path = percent_decode_str(path).decode_utf8().unwrap();
     let path = if stage == "$default" { path.into_owned() } else { format!("/{stage}{path}") };
     let credentials = base64_simd::STANDARD.encode_to_string(format!("{}:{}", ADMIN.0, ADMIN.1));

@@ -97,7 +97,7 @@ async fn a_secret_that_is_no_key_for_tokens_is_reported_by_the_variable_that_nam
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_with_silent_servers_still_requests_its_first_invocation_within_the_init_phase() {
     let contracts = plan();
-    // They accept connections, but never answer.
+    // This server accepts connections, but never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let database = format!("postgres://sluice:sluice@{address}/sluice");

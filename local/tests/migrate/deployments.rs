@@ -42,7 +42,7 @@ async fn the_first_deployment_creates_everything_that_the_functions_need_and_the
     assert_eq!(response["done"]["differences"], json!([]));
     assert_eq!(kafka::partitions(&kafka::settings(), &route).await.len(), 4);
 
-    // The functions work with what they were given, and nothing more.
+    // The functions can do their work with the privileges that they were granted, and nothing else.
     let environment = stack.environment().into_iter().filter(|(name, _)| *name != "OWNER_SECRET_ARN").collect();
     let consume = LambdaFunction::start("consume", environment, local::event_source_mapping::function::CONSUME_TIMEOUT);
     let consume = consume.await;
@@ -61,7 +61,7 @@ async fn the_first_deployment_creates_everything_that_the_functions_need_and_the
     let (response, answer) = stack.deploy(&function, UPDATE).await;
     assert_eq!((changed(&response), &answer["Status"]), (vec![], &json!("SUCCESS")));
 
-    // Its own later tables are the functions' too.
+    // The functions may also use tables that the owner creates later.
     let mut owner = stack.connect(&stack.owner, OWNER_PASSWORD).await.unwrap();
     owner.execute("create table landing.later (id bigint); create table public.later (id bigint)").await.unwrap();
     let may = "select has_table_privilege($1, 'landing.later', 'insert') and has_table_privilege($1, 'public.later', 'update')";

@@ -58,7 +58,7 @@ async fn a_role_for_tokens_of_iam_has_no_password_and_gets_one_again_when_the_fu
     assert_eq!(role().await, (false, true));
     assert_eq!(with_tokens.invoke(&json!({})).await.unwrap()["changed"], json!([]));
 
-    // RDS lets the members of rds_iam in with tokens only.
+    // RDS accepts only tokens, no passwords, from members of rds_iam.
     let with_password = start(("DATABASE_SECRET_ARN", SECRET)).await;
     let done = with_password.invoke(&json!({})).await.unwrap();
     let expected = ["role functions: no longer a member of rds_iam", "role functions: password set"];

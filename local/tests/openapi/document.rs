@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-/// The document, and what was seen of it.
+/// The document, and which parts of it the answers have covered.
 pub(crate) struct Document {
     value: Value,
     /// The operations that have succeeded, by id.
@@ -65,7 +65,7 @@ impl Document {
         content.get("example").or_else(first).map(Value::to_string)
     }
 
-    /// Checks that the operation may answer so.
+    /// Checks that the document declares this answer of the operation.
     pub(crate) fn check(&mut self, operation: &Operation, answer: &Answer<'_>) {
         let Answer { status, media_type, body } = answer;
         let text = String::from_utf8_lossy(body);

@@ -11,7 +11,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use support::gateway::{ADMIN, TestGateway, client_of, plan};
 
-/// A user without a role.
+/// A user who is not an admin.
 const USER: (&str, &str) = ("Bob", "the user's password");
 
 /// A gateway whose answers are checked.

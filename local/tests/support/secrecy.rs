@@ -1,4 +1,4 @@
-//! Everything that a gateway writes, to be searched for secrets.
+//! Collects everything that a gateway writes, so that tests can search it for secrets.
 
 use std::path::Path;
 

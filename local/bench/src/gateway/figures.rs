@@ -25,7 +25,7 @@ const COLUMNS: [&str; 9] = [
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     pub(super) load: Load,
-    /// What the server's process used meanwhile.
+    /// The CPU time that the server's process used during the load.
     pub(super) processor_time: Duration,
     /// How long after the load the last event landed.
     pub(super) lag: Duration,
@@ -62,7 +62,7 @@ impl Figures {
         Spread::from_values(self.of_kind(kind).map(figure).collect()).median
     }
 
-    /// Returns a figure's ratio to the bare gateway's of the same round.
+    /// Returns the ratio of a figure to the bare gateway's figure in the same round.
     fn ratio(&self, kind: Kind, figure: impl Fn(&Sample) -> f64) -> Cell {
         let pairs = self.of_kind(kind).zip(self.of_kind(Kind::Bare));
         Cell::Ratio(Spread::from_values(pairs.map(|(sample, bare)| figure(sample) / figure(bare)).collect()))

@@ -29,7 +29,7 @@ pub(super) const TOPIC: &str = "bare-events";
 /// The argument that makes this program a server.
 pub(crate) const SERVE: &str = "serve";
 
-/// The server that a process is.
+/// The kind of server that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
     /// axum and rdkafka, and nothing else: what any gateway to Kafka costs.

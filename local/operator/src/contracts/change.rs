@@ -29,7 +29,7 @@ impl Severity {
 /// Which real events a change affects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Affects {
-    /// None, or the events do not show it.
+    /// No events, or the events do not show which.
     Nothing,
     /// All of them.
     All,
@@ -53,7 +53,7 @@ pub struct Change {
     /// What has changed.
     pub text: String,
     pub(super) affects: Affects,
-    /// How many events it affects, of how many.
+    /// How many events the change affects, and how many were checked.
     pub(super) events: Option<(usize, usize)>,
 }
 
@@ -89,7 +89,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// Returns whether one JSON pointer leads to a part of what the other one leads to. The branches of a condition belong to it.
+/// Returns whether one JSON pointer leads to a part of what the other one leads to. `then` and `else` count as parts of
+/// `if`, and `minContains` and `maxContains` as parts of `contains`.
 pub(super) fn overlap(a: &str, b: &str) -> bool {
     let tokens = |pointer: &str| -> Vec<String> {
         let family = |token: &str| match token {

@@ -28,12 +28,12 @@ pub(super) struct Tally {
     pub(super) checked: usize,
     /// How many of them each change affects.
     pub(super) affected: Vec<usize>,
-    /// How many are rejected although no change says so: by the keyword's pointer and what is wrong.
+    /// How many are rejected although no change says so, grouped by the keyword's pointer and by what is wrong.
     pub(super) unexplained: BTreeMap<(String, String), usize>,
 }
 
 impl Tally {
-    /// Adds what was counted elsewhere.
+    /// Adds another tally.
     pub(super) fn add(&mut self, other: Self) {
         self.checked += other.checked;
         self.affected.resize(self.affected.len().max(other.affected.len()), 0);

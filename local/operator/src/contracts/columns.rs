@@ -44,7 +44,7 @@ pub(super) fn changes(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
     names.into_iter().filter_map(change).collect()
 }
 
-/// Returns the changes of how columns read strings, which depends on the schema.
+/// Returns the changes in how columns read strings. That depends on the schema.
 pub(super) fn strings(old: &Contract, new: &Contract) -> Vec<Change> {
     let of = |contract: &Contract, name: &str| {
         let column = |landing: &Landing| landing.columns.iter().find(|column| column.name == name).cloned();

@@ -35,7 +35,7 @@ pub(super) async fn replay(
             documents?.get(stream).and_then(|document| compiled(stream, document).ok()).map(Arc::new)
         };
         let (old, new) = (compile(old), compile(Some(new)));
-        // Its real events are in the topic that it had.
+        // The stream's real events are in the topic that the old contract names.
         let Some(topic) = old.as_ref().or(new.as_ref()).map(|contract| contract.topic.clone()) else { continue };
         let own: Vec<usize> = (0..changes.len()).filter(|index| &changes[*index].stream == stream).collect();
         let affects = own.iter().map(|index| changes[*index].affects.clone()).collect();
@@ -105,11 +105,12 @@ async fn finished(checking: JoinHandle<Tally>) -> Tally {
     checking.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
 }
 
-/// Shortens the ranges of partitions to their ends, so that they have `most` offsets together, spread evenly.
+/// Keeps only the end of each partition's range, so that all ranges together have at most `most` offsets, spread
+/// evenly.
 fn last(mut ranges: Vec<(i32, Range<i64>)>, most: usize) -> Vec<(i32, Range<i64>)> {
     let mut left = i64::try_from(most).unwrap_or(i64::MAX);
     let length = |range: &Range<i64>| range.end.saturating_sub(range.start).max(0);
-    // Longer partitions get what short ones leave of their share.
+    // The shortest come first, so that longer partitions get the rest of the shares that shorter ones do not need.
     ranges.sort_by_key(|(_, range)| length(range));
     let count = ranges.len();
     for (index, (_, range)) in ranges.iter_mut().enumerate() {

@@ -47,7 +47,7 @@ pub enum SourceError {
 /// Reads the contracts of `against`: a folder, or a commit of the repository that holds `folder`.
 ///
 /// # Errors
-/// There are none, or they cannot be read.
+/// There are no contracts, or they cannot be read.
 pub(super) fn read(against: &str, folder: &Path) -> Result<Documents, SourceError> {
     let path = Path::new(against);
     let files = if path.is_dir() { in_folder(path)? } else { in_commit(against, folder)? };

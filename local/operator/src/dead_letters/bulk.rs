@@ -51,8 +51,8 @@ pub(super) async fn replay(
     Ok(left == 0 && status == "done")
 }
 
-/// Waits until every replay of the matching letters has landed or was rejected again. Fails once that has happened to none
-/// of them for a minute.
+/// Waits until every replay of the matching letters has landed or was rejected again. Fails once no replay has landed
+/// or been rejected for a minute.
 async fn settled(client: &Client, filter: &FilterArgs) -> Result<(), DeadLettersError> {
     const PATIENCE: Duration = Duration::from_secs(60);
     // The letters matched while they were open. Now their status is `replayed`.

@@ -19,7 +19,7 @@ pub(super) fn steps(item: &Value) -> String {
     out
 }
 
-/// Returns the receipt of the replay that put the event back, if there is one.
+/// Returns the receipt of the event's replay, if there is one.
 pub(super) fn replayed_as(item: &Value) -> Option<String> {
     let replay = item.get("dead_letter")?.get("replayed_as")?;
     replay.is_object().then(|| place(replay))

@@ -73,7 +73,7 @@ pub(super) struct Decision {
     pub(super) without_receipt: u64,
     /// The reason for each refused event, by its index in the batch.
     pub(super) refused: BTreeMap<usize, String>,
-    /// The common reason of the refused events without their own, and their number.
+    /// The common reason of those refused events that have no reason of their own, and their number.
     pub(super) refused_alike: Option<(String, u64)>,
     /// Events that the answer does not mention.
     pub(super) unmentioned: u64,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
-/// The gateway's limits: bytes of a body, bytes of an event, events of a batch.
+/// The gateway's limits: the bytes of a body, the bytes of an event, and the events of a batch.
 pub(super) const BODY_BYTES: usize = 6 * 1_024 * 1_024;
 pub(super) const EVENT_BYTES: usize = 1_000_000;
 const MOST_EVENTS: usize = 10_000;

@@ -61,7 +61,7 @@ pub(super) struct Follower {
 struct Partition {
     pending: BTreeSet<i64>,
     looks: usize,
-    /// The first one was decided at its last lookup, so those behind it are probably decided too.
+    /// The last lookup of the first event found it decided, so the events behind it are probably decided too.
     is_open: bool,
     pause: Duration,
     not_before: Instant,
@@ -72,9 +72,9 @@ struct Partition {
 struct Round {
     left: VecDeque<Place>,
     not_before: Instant,
-    /// The round covers all of them, not a sample.
+    /// Whether the round covers all waiting events instead of a sample.
     is_sweep: bool,
-    /// If none moves in this round, it is the last one.
+    /// Whether this is the last round, unless an event moves in it.
     is_last: bool,
 }
 
@@ -176,7 +176,7 @@ impl Follower {
                 self.moved = now;
                 self.round.is_last = false;
                 if !self.round.is_sweep {
-                    // Others have probably moved too: they shared the parent, or the wait.
+                    // Others have probably moved too, because they waited for the same parent or for as long.
                     self.begin_round(true);
                 }
             } else if self.round.left.is_empty() {

@@ -113,8 +113,8 @@ impl GatewayClient {
         Ok(Self { client, base, credentials, wait_seconds, patience })
     }
 
-    /// Requests answers when batches are accepted, not when they are decided. Requests then follow faster, but each
-    /// event's receipt has to be looked up.
+    /// Makes the gateway answer when a batch is accepted, not when it is decided. The next request can then follow
+    /// sooner, but each event's receipt has to be looked up.
     pub(super) fn without_waiting(mut self) -> Self {
         self.wait_seconds = AtomicU64::new(0);
         self
@@ -242,7 +242,7 @@ impl GatewayClient {
         let wait = self.wait_seconds.load(Ordering::Relaxed);
         let next = match (is(Status::Pending), is(Status::Waiting)) {
             (_, true) => 1,
-            // A rejection also ends the wait, and then pending events do not show that it was too long.
+            // A rejection also ends the wait early. Pending events then do not show that the wait was too long.
             (true, false) if !is(Status::Rejected) => (wait / 2).max(1),
             (true, false) => wait,
             (false, false) => LONGEST_WAIT_SECONDS,

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The longest delay behind a slow gateway that is made up for by sending faster. Longer delays are not, so that no
-/// burst follows.
+/// The longest delay, caused by a slow gateway, that is made up for by sending faster. Longer delays are not made up
+/// for, so that no burst follows.
 const MADE_UP_FOR: Duration = Duration::from_secs(1);
 
 /// Schedules the next events.

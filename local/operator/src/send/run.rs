@@ -168,7 +168,7 @@ pub(super) async fn run(plan: SendPlan, progress: &mut ProgressDisplay, stop: &S
     RunResult { tally, waiting, pending, last_failure, error: error.or(produced.err()) }
 }
 
-/// Groups places into requests, each with the ids that it names.
+/// Groups places into requests, each with its places and their ids.
 fn requests(places: Vec<Place>) -> Vec<(Vec<Place>, Vec<String>)> {
     let mut requests: Vec<(Vec<Place>, Vec<String>)> = Vec::new();
     let mut room_bytes = 0;

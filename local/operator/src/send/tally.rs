@@ -56,11 +56,11 @@ pub(super) struct SendTally {
     /// Events posted, plus lines without an event.
     pub(super) produced: u64,
     pub(super) requests: u64,
-    /// Requests that were retried because their answer was lost or asked for it.
+    /// Requests that were retried, because the answer was lost or asked for a retry.
     pub(super) repeated: u64,
     /// Never accepted, by reason.
     pub(super) refused: Reasons,
-    /// Without an answer that shows whether they were accepted, by the error.
+    /// Events without an answer that shows whether they were accepted, by error.
     pub(super) unanswered: Reasons,
     pub(super) accepted: u64,
     /// Accepted, but without a receipt to follow them by.

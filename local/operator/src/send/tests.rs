@@ -18,7 +18,7 @@ use super::*;
 /// The fake gateway's state.
 #[derive(Debug, Default)]
 struct Gate {
-    /// How many times it turns a batch away before it accepts it.
+    /// How many times the gateway turns a batch away before it accepts the batch.
     turn_away: usize,
     /// The number of batches that it accepts without the answer reaching the sender.
     lose_answers: usize,
@@ -32,7 +32,7 @@ struct Gate {
     /// Every accepted event, in order: its index is its offset.
     events: Vec<Value>,
     names: BTreeSet<String>,
-    /// Returns the outcome of an event at the time it was accepted.
+    /// The outcome of each event, decided when the event was accepted.
     statuses: Vec<Value>,
     authorization: BTreeSet<String>,
 }

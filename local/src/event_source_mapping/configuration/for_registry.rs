@@ -19,7 +19,7 @@ pub fn for_registry(template: &Path, registry: &Registry) -> Result<Vec<MappingC
 
 fn for_topics(template: &Path, topics: &[&str]) -> Result<Vec<MappingConfiguration>, ConfigurationError> {
     let mut mappings = read(template)?;
-    // Skips a topic that the registry does not contain, because each of its invocations would fail.
+    // Skips topics that the registry does not contain, because every invocation with their records would fail.
     for mapping in &mut mappings {
         mapping.topics.retain(|topic| topics.contains(&topic.as_str()));
     }

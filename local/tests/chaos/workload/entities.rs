@@ -44,7 +44,7 @@ pub(crate) struct Command {
     /// A country's continent. `None` in an update that keeps it.
     continent: Option<String>,
     population: i64,
-    /// None leaves them out.
+    /// The coordinates. `None` leaves them out.
     place_millionths: Option<(i64, i64)>,
 }
 

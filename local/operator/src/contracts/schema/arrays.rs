@@ -46,7 +46,7 @@ fn items<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>>
     let first = keyword.schema.get("prefixItems").map_or(0, length);
     let last = old.iter().filter_map(|schema| schema.get("prefixItems")).map(length).max().unwrap_or(0).max(first);
     let most = most_items(old).map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
-    // All items after the last one that has a schema of its own have the same.
+    // All items after the last one with a schema of its own share one schema.
     (first..=last)
         .filter(|index| *index < most)
         .map(|index| Obligation::Subset { old: item(old, index), new: keyword.value, at: keyword.at() })

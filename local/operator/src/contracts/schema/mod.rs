@@ -33,7 +33,8 @@ use self::types::{by_type, finite, may_be};
 /// The most steps of one comparison. A contract written by hand takes a few hundred.
 const MOST_STEPS: usize = 100_000;
 
-/// Returns where the new contract's schema may reject what the old one's accepted. Empty if it accepts all of it.
+/// Returns the places where the new contract's schema may reject a value that the old one's accepted; none if it
+/// accepts all of these values.
 pub(super) fn narrowings(old: &Value, new: &Value) -> Vec<Narrowing> {
     if Sameness::new(old, new).schemas(old, new) {
         return Vec::new();
@@ -72,7 +73,8 @@ impl<'s> Comparison<'s> {
         if !self.under_way.insert(pair.clone()) {
             return Vec::new();
         }
-        // A schema that cannot be expanded is taken as it is: it then only seems to accept more.
+        // A schema that cannot be expanded is used as it is. It may then seem to accept more than it does, but never
+        // less.
         let alternatives = schema::expand(self.old, old.clone()).unwrap_or_else(|| vec![old]);
         let found = alternatives
             .into_iter()
@@ -123,7 +125,7 @@ impl<'s> Comparison<'s> {
                     && keyword.schema.get("maxContains").is_none(),
                 "arrays without an item of this kind may no longer be accepted",
             ),
-            // They belong to `if` and `contains`.
+            // They are checked together with `if` and `contains`.
             "then" | "else" | "minContains" | "maxContains" => Vec::new(),
             "type" => types::obligations(old, keyword),
             "enum" | "const" => keyword.fails("only the listed values are still accepted"),
@@ -182,7 +184,8 @@ impl<'s> Comparison<'s> {
         }
     }
 
-    /// `anyOf` and `oneOf`: values of each type have to be accepted by a branch, and by `oneOf` in no other one.
+    /// `anyOf` and `oneOf`: a branch has to accept the values of each type, and with `oneOf`, no other branch may
+    /// accept them.
     fn choice(&mut self, old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Narrowing> {
         let is_exclusive = keyword.name == "oneOf";
         let accepting = |comparison: &mut Self, old: &[&'s Value]| {
@@ -211,7 +214,8 @@ impl<'s> Comparison<'s> {
         )
     }
 
-    /// Returns whether no value that all of `old` accept can be accepted by a schema of the new document, by its type.
+    /// Returns whether the types alone show that a schema of the new document rejects every value that all of `old`
+    /// accept.
     fn is_disjoint(&self, old: &[&'s Value], new: &'s Value) -> bool {
         let alternatives = schema::expand(self.new, vec![new]);
         alternatives.is_some_and(|alternatives| {
@@ -233,7 +237,7 @@ impl<'s> Comparison<'s> {
             "items" => &["prefixItems"],
             "contains" | "minContains" | "maxContains" => &["contains", "maxContains", "minContains"],
             "if" | "then" | "else" => &["else", "if", "then"],
-            // They depend on everything.
+            // They depend on all their siblings.
             "unevaluatedItems" | "unevaluatedProperties" => return false,
             _ => &[],
         };
@@ -257,7 +261,7 @@ fn distinct(mut schemas: Vec<&Value>) -> Vec<&Value> {
     schemas
 }
 
-/// `if`: what both branches accept is accepted.
+/// `if`: a value that both branches accept is accepted.
 fn conditional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     let branch = |name: &str| {
         let new = keyword.schema.get(name)?;

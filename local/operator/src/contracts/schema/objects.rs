@@ -53,7 +53,8 @@ pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Ve
             };
             keyword.holds(keyword.members().all(is_met), "fields that need others are no longer accepted without them")
         }
-        // `dependentSchemas`: what applies to some of the objects is shown for all.
+        // `dependentSchemas`: each schema applies only to objects with one field, but is required here to accept all
+        // objects.
         _ => keyword
             .members()
             .filter(|(name, _)| !is_impossible(old, name))
@@ -90,7 +91,7 @@ fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation
     let patterns = keyword.schema.get("patternProperties");
     let formerly: BTreeSet<&'s String> =
         old.iter().filter_map(|schema| schema.get("properties")?.as_object()).flat_map(|named| named.keys()).collect();
-    // Those that the old schema names. They may match a pattern of the new one, which is not looked at.
+    // First, the properties that the old schema names. Whether they match a pattern of the new schema is ignored.
     let mut obligations: Vec<Obligation<'s>> = formerly
         .into_iter()
         .filter(|name| !named(name))
@@ -103,7 +104,8 @@ fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation
             others(property(old, name), keyword, narrowing)
         })
         .collect();
-    // All others. The old `additionalProperties` applies to them, unless they match a pattern beside it.
+    // Then, all other properties. The old `additionalProperties` applies to them, unless they match a pattern beside
+    // it.
     let applies = |schema: &&'s Value| {
         let known = |pattern: &String| patterns.is_some_and(|patterns| patterns.get(pattern).is_some());
         let excluded = schema.get("patternProperties").and_then(Value::as_object);
@@ -138,7 +140,7 @@ fn names<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>>
 fn property<'s>(old: &[&'s Value], name: &str) -> Vec<&'s Value> {
     let of = |schema: &&'s Value| {
         let named = schema.get("properties").and_then(|properties| properties.get(name));
-        // A pattern may exclude it from `additionalProperties`.
+        // A pattern may exclude the property from `additionalProperties`.
         named.or_else(|| schema.get("additionalProperties").filter(|_| schema.get("patternProperties").is_none()))
     };
     old.iter().filter_map(of).collect()

@@ -15,7 +15,7 @@ pub(crate) struct Narrowing {
 }
 
 impl Narrowing {
-    /// Creates one at a keyword.
+    /// Creates a narrowing at a keyword.
     pub(super) fn at(pointer: &str, text: impl Into<String>) -> Self {
         Self { pointer: pointer.to_owned(), keyword: pointer.to_owned(), text: text.into() }
     }

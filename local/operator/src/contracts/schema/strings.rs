@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::numbers::{count, whole};
 use super::obligation::{Keyword, Obligation};
 
-/// Returns what has to hold for a keyword. The same `pattern` or `format` in the old schema was recognised before.
+/// Returns what has to hold for a keyword. If the old schema has the same `pattern` or `format`, the caller has already
+/// recognised that.
 pub(super) fn obligations<'o>(old: &[&Value], keyword: Keyword<'_, '_>) -> Vec<Obligation<'o>> {
     let written = keyword.value;
     match keyword.name {

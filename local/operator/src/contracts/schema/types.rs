@@ -79,7 +79,7 @@ pub(super) fn by_type<'s>(old: &[&'s Value]) -> Vec<Vec<&'s Value>> {
     EACH.iter().filter(is_possible).map(|one| old.iter().copied().chain([one]).collect()).collect()
 }
 
-/// Returns all values that the schemas accept, and perhaps some more, if they list them.
+/// If the schemas list their values, returns all that they accept, and perhaps some more.
 pub(super) fn finite(old: &[&Value]) -> Option<Vec<Value>> {
     let lists: Vec<Vec<&Value>> = old.iter().filter_map(|schema| schema::values(&vec![*schema])).collect();
     let is_listed = |value: &&Value| {
@@ -102,7 +102,7 @@ pub(super) fn accepts(old: &[&Value], value: &Value) -> bool {
         match value {
             Value::Null => &["null"],
             Value::Bool(_) => &["boolean"],
-            // Whether it is an integer is not looked at.
+            // Whether the number is an integer is not checked.
             Value::Number(_) => &["integer", "number"],
             Value::String(_) => &["string"],
             Value::Array(_) => &["array"],
