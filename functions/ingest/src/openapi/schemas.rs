@@ -217,7 +217,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                         "description": "A JSON pointer to the wrong value in the payload, if known."
                     },
                     "status": {"enum": ["open", "replayed", "discarded", "expired"]},
-                    "replays": {"type": "integer", "minimum": 0, "description": "How often it or its predecessors were replayed."},
+                    "replays": {"type": "integer", "minimum": 0, "description": "How often the event was replayed, including replays of its earlier dead letters."},
                     "replay_of": {"type": ["integer", "null"], "description": "The letter whose replay it is."},
                     "note": {"type": ["string", "null"], "description": "The note of the admin who discarded it."},
                     "replayed_as": replayed_as,
