@@ -109,7 +109,7 @@ impl Member {
                 while !stop.is_cancelled() {
                     serve(&consumer);
                 }
-                // Waits for running invocations without a time limit, unless the stop is hurried.
+                // Waits until all invocations have ended, however long that takes, unless the stop is hurried.
                 let achieved = consumer.context().finish(None);
                 report.send_replace(MappingState::Drained);
                 commit(&achieved, &consumer);

@@ -71,7 +71,7 @@ impl EventSourceMapping {
     /// again.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        // Waits for running invocations without a time limit, unless the stop is hurried.
+        // Waits until all invocations have ended, however long that takes, unless the stop is hurried.
         let is_drained = self.state.wait_for(|state| *state >= MappingState::Drained).await.is_ok();
         let patience = if self.hurry.is_cancelled() { HURRIED_PATIENCE } else { LEAVE_PATIENCE };
         let left = tokio::time::timeout(patience, self.state.wait_for(|state| *state == MappingState::Left)).await;

@@ -17,9 +17,9 @@ use super::ServerError;
 use super::data_folder::Subfolder;
 use super::log::Log;
 
-/// A guard that waits until its standard input ends. If it ends without the word `done`, the parent has died, perhaps
-/// by SIGKILL; the guard then stops the server and removes its temporary files. It runs in its own process group, so
-/// that a Ctrl-C on the terminal does not reach it.
+/// A guard that waits until its standard input ends. If the input ends without the word `done`, the parent has died,
+/// perhaps by SIGKILL; the guard then stops the server and removes its temporary files. The guard runs in its own
+/// process group, so that a Ctrl-C on the terminal does not reach it.
 const GUARD: &str = r#"
 trap '' HUP INT TERM
 read -r word && exit 0
@@ -31,7 +31,7 @@ if [ -n "$3" ]; then rm -rf "$3"; rmdir "$(dirname "$3")" 2>/dev/null; fi
 exit 0
 "#;
 
-/// The signal that stops a server, which the guard needs too.
+/// The signal that stops a server. The guard sends the same one.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum StopSignal {
     /// PostgreSQL's fast shutdown: clients are disconnected, nothing is lost.
@@ -74,7 +74,7 @@ struct Process {
     exited: watch::Receiver<Option<ExitStatus>>,
 }
 
-/// The number of dropped processes that are being stopped.
+/// Tracks the dropped processes that are being stopped, and the commands that [`output`] runs.
 static LET_GO: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
 /// Waits until every server that was dropped without being stopped has ended.
@@ -221,7 +221,7 @@ impl Drop for KillIfDropped {
 /// How long a server that nobody waits for may take to stop.
 const LET_GO_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The guard process, which briefly outlives this one if this one is killed.
+/// The guard process. If this process is killed, the guard briefly outlives it.
 #[derive(Debug)]
 struct Guard {
     process: Child,

@@ -152,7 +152,7 @@ async fn a_broker_that_has_too_many_new_connections_is_tried_again_after_a_secon
     let record = Outgoing { topic: &topic, key: None, value: Some(b"{}"), headers: &[] };
     assert_eq!(producer.send(&[record]).await.remove(0).unwrap().offset, 0);
 
-    // Refusals for longer than a start takes: a temporary outage, whose error says what it is.
+    // If the refusals last longer than a start may take, that is a temporary outage, and the error says what it is.
     let proxy = Proxy::start(&world, usize::MAX).await;
     let error = Producer::new(&proxy.settings(&signer)).unwrap().connect(Duration::from_secs(3)).await.unwrap_err();
     assert!(error.passes() && matches!(error, ProducerError::Silent { .. }), "{error}");

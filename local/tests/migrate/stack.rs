@@ -1,5 +1,5 @@
-//! A stack before its first deployment: the owner's secret and the functions', a server without the database, and a
-//! receiver instead of CloudFormation's address.
+//! A stack before its first deployment: the secrets of the owner and of the functions, a server without the database,
+//! and a receiver instead of CloudFormation's address.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};

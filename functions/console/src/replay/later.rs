@@ -123,7 +123,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Returns the offsets up to which there is no later event of the letters that remain undecided.
+    /// Returns the offsets up to which there is no later event with the key of a letter that remains undecided.
     async fn run(&mut self, ingest: &Ingest, deadline: Instant) -> Result<Searched, SearchError> {
         let topic = &self.contract.topic;
         let Some(partitions) = ingest.reader.partitions(topic).await? else {

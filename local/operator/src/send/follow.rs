@@ -1,7 +1,8 @@
 //! Follows receipts until each event's outcome is known.
 //!
-//! A partition is applied in order. So `send` looks up only its first pending event until that one is decided, and then
-//! the events behind it, many at once. With any backlog, it looks up each event about once.
+//! A partition is applied in order. So `send` looks up only the partition's first pending event until that one is
+//! decided, and then the events behind it, many at once. However long the backlog is, it looks up each event about
+//! once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -254,7 +254,8 @@ impl<'s> Comparison<'s> {
     }
 }
 
-/// Removes repetitions, which references lead to. Without that, the lists of a recursive schema would never be the same.
+/// Removes repetitions, to which references lead. Otherwise, the lists of a recursive schema would keep growing, and
+/// its comparison would never come to the same pair again.
 fn distinct(mut schemas: Vec<&Value>) -> Vec<&Value> {
     schemas.sort_unstable_by_key(|schema| std::ptr::from_ref(*schema));
     schemas.dedup_by_key(|schema| std::ptr::from_ref(*schema));
