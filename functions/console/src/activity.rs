@@ -28,7 +28,7 @@ pub(crate) struct StreamActivity {
     stream: String,
     topic: String,
     destination: &'static str,
-    /// Records in Kafka that have not landed. None if Kafka did not answer.
+    /// Records in Kafka that have not landed. `None` if Kafka did not answer.
     lag_events: Option<i64>,
     /// The age of the oldest record that has not landed.
     lag_seconds: Option<f64>,

@@ -85,8 +85,8 @@ fn of_event<'c>(
     Some((landing, columns.iter().map(text).collect::<Option<_>>()?))
 }
 
-/// Returns the columns that hold a record's partition and offset, with their values; `None` if the contract lacks one of
-/// them. A replay keeps the place of the first record.
+/// Returns the columns that hold a record's partition and offset, with their values; `None` if the contract lacks one
+/// of them. The row of a replayed event has the place of its first record.
 fn of_record(
     contract: &Contract,
     landing: &Landing,
