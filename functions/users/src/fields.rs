@@ -86,7 +86,7 @@ impl PostedFields {
         self.0.iter().find(|(given, value)| given == name && !value.is_null()).map(|(_, value)| value)
     }
 
-    /// Returns an error for each field with another name than these.
+    /// Returns an error for each field whose name is none of these.
     pub(crate) fn others_than(&self, names: &[&str]) -> Vec<FieldError> {
         let others = self.0.iter().filter(|(given, _)| !names.contains(&given.as_str()));
         let detail = format!("is not a field of this route; it has {}", names.join(", "));
