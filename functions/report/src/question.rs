@@ -65,7 +65,7 @@ impl Question {
         Ok(Self { by, from: time("from")?, to: time("to")? })
     }
 
-    /// Splits the range into whole months and days, and the rest at both ends.
+    /// Splits the range into whole months, whole days or hours, and the rest at both ends.
     pub(crate) fn parts(&self) -> Parts {
         let grain = if self.by == By::Hour { Grain::Hour } else { Grain::Day };
         let (from, to) = (self.from.unwrap_or(DateTime::MIN), self.to.unwrap_or(DateTime::MAX));

@@ -55,7 +55,7 @@ const PLACES: &str = "
         where datetime >= $5::timestamp and datetime < $6::timestamp group by 1
     ) as counted (name, events)";
 
-// Infinite times have no hour and are excluded. Times before Christ are excluded too. Only SQL can insert them, and
+// Infinite times have no hour and are excluded. Times before Christ, which only SQL can insert, are marked `BC`:
 // programs that read ISO 8601 disagree about how to write them.
 const HOURS: &str = r#"
     select coalesce(array_agg(to_char(hour, 'YYYY-MM-DD"T"HH24:MI') || case when hour < '0001-01-01' then ' BC' else '' end), '{}'),
