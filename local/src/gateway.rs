@@ -121,8 +121,8 @@ impl Gateway {
         })
     }
 
-    /// Serves the HTTP API, `/metrics` and Lambda's Invoke API until `stop`, then finishes what has begun. Listen on
-    /// loopback only: anyone who can invoke `consume` can write anything.
+    /// Serves the HTTP API, `/metrics` and Lambda's Invoke API until `stop`, then finishes the requests that have
+    /// begun. `listener` must be on loopback only: anyone who can invoke `consume` can write anything.
     pub fn serve(
         &self,
         listener: TcpListener,

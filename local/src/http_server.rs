@@ -38,7 +38,7 @@ pub(crate) struct Patience {
     pub(crate) body: Duration,
 }
 
-/// What clients get.
+/// How long the gateway waits for a client.
 pub(crate) const PATIENCE: Patience = Patience { headers: Duration::from_secs(10), body: Duration::from_secs(30) };
 
 /// Serves `routes` until `stop`, then finishes the requests that have begun.

@@ -161,7 +161,7 @@ impl Scheduler {
     }
 }
 
-/// EventBridge invokes asynchronously: by default, Lambda retries twice, after one minute and after two.
+/// EventBridge invokes asynchronously: by default, Lambda retries twice, after one minute and then after two more.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 const RETRY_AFTER: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
 

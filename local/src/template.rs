@@ -167,10 +167,10 @@ impl Defaults<'_> {
     }
 }
 
-/// A condition that refers to itself would never end.
+/// How deeply conditions may refer to each other. The evaluation of one that refers to itself would never end.
 const MOST_NESTED: usize = 16;
 
-/// Compares values as CloudFormation does.
+/// Returns a value's text, by which CloudFormation compares values.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

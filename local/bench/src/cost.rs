@@ -134,7 +134,7 @@ fn cases(token: &str) -> Result<Vec<Case>, CommandError> {
     ])
 }
 
-/// Builds batches of records as the event source mapping sends them.
+/// Builds a batch of records as the event source mapping sends it.
 fn batch(first_offset: usize, events: &[Value]) -> Bytes {
     let record = |(index, event): (usize, &Value)| {
         json!({

@@ -9,7 +9,7 @@ use crate::spread::Spread;
 #[derive(Debug, Clone)]
 pub(crate) enum Cell {
     Text(String),
-    /// A number and the digits after its point that are printed.
+    /// A number, and how many digits after the decimal point are printed.
     Number(f64, usize),
     /// A ratio to a baseline.
     Ratio(Spread),

@@ -1,4 +1,5 @@
-//! A client of the gateway's routes, for commands that ask and print the answer. (`send` has its own, which retries.)
+//! A client of the gateway's routes, for commands that send a request and print the answer. (`send` has its own, which
+//! retries.)
 
 use std::error::Error as _;
 use std::time::Duration;

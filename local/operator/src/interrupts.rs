@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM.
+//! Ctrl-C, SIGTERM and SIGHUP.
 
 use std::io;
 
@@ -13,7 +13,7 @@ pub struct Interrupts {
 }
 
 impl Interrupts {
-    /// From now on, these signals no longer end the process.
+    /// Listens for these signals, which from now on no longer end the process.
     ///
     /// # Errors
     /// The operating system refuses to install the handlers.

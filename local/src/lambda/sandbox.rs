@@ -150,7 +150,7 @@ impl Supervision {
     }
 }
 
-/// Sets those of Lambda's variables that functions read.
+/// Starts the process with those of Lambda's variables that functions read.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 fn spawn(plan: &Plan, log: &Path, runtime_api: &str) -> std::io::Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;
@@ -173,7 +173,7 @@ async fn overdue(ends: &mut watch::Receiver<Option<Instant>>) {
     loop {
         let at = *ends.borrow_and_update();
         let changed = async {
-            // The sender exists as long as this does.
+            // This does not fail: the supervision holds the sender.
             let _held = ends.changed().await;
         };
         match at {

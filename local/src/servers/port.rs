@@ -13,7 +13,7 @@ use super::ServerError;
 /// prevent the server from restarting.
 const RANGE: std::ops::Range<u16> = 15_000..32_000;
 
-/// How often a server is launched before a port that turns out to be taken is reported.
+/// How many launches of a server may fail because a port is already taken. The last failure is reported.
 pub(super) const LAUNCH_ATTEMPTS: usize = 3;
 
 /// Returns a free port on 127.0.0.1. `None` if a thousand ports were taken.

@@ -177,7 +177,7 @@ impl Postgres {
         command
     }
 
-    /// Waits until it accepts connections, then creates the database if needed.
+    /// Waits until the server accepts connections, then creates the database if needed.
     async fn answers(&self) -> Result<(), sqlx::Error> {
         let options = PgConnectOptions::new()
             .host("127.0.0.1")
@@ -192,7 +192,7 @@ impl Postgres {
             match options.connect().await {
                 Ok(connection) => break connection,
                 Err(sqlx::Error::Io(_)) => {}
-                // 57P03: it is starting up.
+                // 57P03: the server is starting up.
                 Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("57P03") => {}
                 Err(other) => return Err(other),
             }

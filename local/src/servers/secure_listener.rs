@@ -119,7 +119,7 @@ impl SecureListener {
     }
 }
 
-/// Writes a line's end as Java's properties files do.
+/// Writes line ends as Java's properties files do.
 fn on_one_line(pem: &str) -> String {
     pem.trim().replace("\r\n", "\n").replace('\n', "\\n")
 }

@@ -79,7 +79,7 @@ impl Functions {
         }
     }
 
-    /// Returns when they stop serving on their own.
+    /// Returns when the functions stop serving on their own.
     pub(super) async fn ended(&mut self) -> CommandError {
         match self {
             Self::InProcess { serving, .. } => {

@@ -41,7 +41,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Returns its name in the command line.
+    /// Returns the kind's name on the command line.
     pub(super) fn argument(self) -> &'static str {
         match self {
             Self::Bare => "bare",

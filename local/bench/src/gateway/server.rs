@@ -33,7 +33,7 @@ impl Server {
             .args([SERVE, kind.argument(), "--brokers", surroundings.brokers, "--database", surroundings.database])
             .arg("--contracts")
             .arg(surroundings.contracts)
-            // With the log that users would have. Its lines go to a pipe that is read, like a container's.
+            // Logs as much as a user's server does. The log goes to a pipe that is read, as a container's log is.
             .env("RUST_LOG", "info")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

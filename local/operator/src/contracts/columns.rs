@@ -94,10 +94,10 @@ fn filled(columns: &[&Value]) -> Affects {
 fn always_fits(old: &Value, column: &Value) -> bool {
     let Ok(ty) = ColumnType::deserialize(&column["type"]) else { return false };
     let Some(from) = column.get("from").and_then(Value::as_str) else {
-        // Only a record's time may exceed its column.
+        // Of the metadata, only a record's time may not fit its column.
         return column["meta"] != "timestamp" || ty == ColumnType::Bigint;
     };
-    // A token that is a number may name an item or a member.
+    // If a token of the pointer is a number, it may name an item of an array or a member of an object.
     let is_clear = !from.split('/').any(|token| token.parse::<usize>().is_ok());
     let alternatives = Pointer::try_from(from.to_owned()).ok().and_then(|pointer| schema::at(old, &pointer));
     match alternatives {

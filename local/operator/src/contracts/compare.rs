@@ -66,7 +66,8 @@ fn schema(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
     narrower.chain(wider).collect()
 }
 
-/// Returns where in an event the property is that a pointer into its schema names.
+/// Converts a pointer to a property in a schema into the pointer to that property in an event. `None` if the pointer
+/// goes through anything but `properties`.
 fn field(pointer: &str) -> Option<Pointer> {
     let mut tokens = pointer.split('/').skip(1);
     let mut field = String::new();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 use shared::contract::canonical;
 
-/// Keywords that validate nothing themselves. `$defs` counts where a reference leads into it.
+/// Keywords that validate nothing themselves. A part of `$defs` counts only where a reference leads to it.
 const WITHOUT_EFFECT: [&str; 10] = [
     "$comment",
     "$defs",
