@@ -167,7 +167,8 @@ impl Defaults<'_> {
     }
 }
 
-/// How deeply conditions may refer to each other. The evaluation of one that refers to itself would never end.
+/// How deeply conditions may refer to each other. Without this limit, the evaluation of a condition that refers to
+/// itself would never end.
 const MOST_NESTED: usize = 16;
 
 /// Returns a value's text, by which CloudFormation compares values.

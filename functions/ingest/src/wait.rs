@@ -22,8 +22,8 @@ pub(crate) enum BatchStatus {
     Undecided,
 }
 
-/// How long a last look-up may take when the wait is over. It gives the answer the newest statuses, and the reason why
-/// a partition is stalled.
+/// How long one more look-up may take when the wait is over, so that the answer has the newest statuses, and the reason
+/// why a partition is stalled.
 const LAST_LOOK_UP: Duration = Duration::from_millis(250);
 
 /// Looks up the events of these receipts until the batch is decided or `deadline` has passed, and sets the receipts'

@@ -11,7 +11,7 @@ use crate::question::Question;
 use crate::tally::Tally;
 use crate::{Reports, summary};
 
-/// The time limit for sending. It must be below 30 s, because PostgreSQL then ends the idle transaction.
+/// The time limit for sending. It must be below 30 s, because PostgreSQL ends transactions that stay idle that long.
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How a run ended.

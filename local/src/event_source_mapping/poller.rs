@@ -179,9 +179,9 @@ impl<C: ConsumerContext> Reader<C> {
         }
     }
 
-    /// Returns a batch that is due, if there is one. If the records of one partition fill a batch, it has only these.
-    /// Otherwise it has the records of all partitions with nothing in flight, and is due once they fill it or the first
-    /// record's window is over.
+    /// Returns a batch that is due, if there is one. If the records of one partition fill a batch, the batch has only
+    /// these. Otherwise it has the records of all partitions with nothing in flight, and is due once they fill it or
+    /// the first record's window is over.
     fn complete_batch(&mut self) -> Option<Batch> {
         let room = self.delivery.envelope.room();
         let bytes = |lane: &Lane<C>| lane.pending.json().len() + frame_bytes(&lane.pending);

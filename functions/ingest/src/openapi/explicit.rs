@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-/// Adds to all parts of a schema that describe objects what they leave out: `additionalProperties` with its default,
-/// and an empty schema for each required property that has none. The schema still accepts the same values. A schema
-/// with `unevaluatedProperties` stays as it is, because that keyword depends on both.
+/// Completes every part of a schema that describes an object: adds `additionalProperties` with its default, and an
+/// empty schema for each required property that has none. The schema still accepts the same values. A schema with
+/// `unevaluatedProperties` stays as it is, because that keyword depends on both.
 pub(super) fn make_explicit(schema: &mut Value) {
     if !has_unevaluated(schema) {
         in_schema(schema);
