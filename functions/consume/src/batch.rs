@@ -18,7 +18,7 @@ use crate::envelope::Envelope;
 /// Why an event is not a batch of records.
 #[derive(Debug, thiserror::Error)]
 pub enum NotABatch {
-    /// It is not the JSON of a Kafka event.
+    /// The event is not the JSON of a Kafka event.
     #[error("the event is not a Kafka event: {0}")]
     Json(#[source] serde_json::Error),
     /// The event does not come from a Kafka event source mapping.
@@ -40,7 +40,7 @@ pub enum NotABatch {
 #[derive(Debug)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
-    /// By topic, partition and offset.
+    /// Sorted by topic, partition and offset.
     pub(crate) records: Vec<Record>,
 }
 
@@ -104,7 +104,7 @@ impl Batch {
             Some(text) => {
                 let start = self.bytes.len();
                 if STANDARD.decode_append(text.0.as_bytes(), &mut self.bytes).is_err() {
-                    // AWS's own example has surplus bits after the last byte (with-msk, "Example event").
+                    // The base64 of AWS's own example has surplus bits after the last byte (with-msk, "Example event").
                     self.bytes.truncate(start);
                     let forgiven = forgiving_decode_to_vec(text.0.as_bytes()).map_err(|_| NotABatch::Base64 {
                         topic: record.topic.0.clone().into_owned(),
@@ -147,13 +147,13 @@ impl Batch {
         Some(KeptRecord { position, key, payload, headers, timestamp_ms: *timestamp_ms })
     }
 
-    /// Tells a record from another at the same offset.
+    /// Returns a hash that distinguishes a record from any other at the same offset.
     pub(crate) fn hash(&self, record: &Record) -> i64 {
         hash(record.timestamp_ms, self.key(record), self.value(record))
     }
 }
 
-/// Tells a record from another at the same offset.
+/// Returns a hash that distinguishes a record from any other at the same offset.
 pub(crate) fn hash(timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> i64 {
     let mut hasher = Xxh3Default::new();
     hasher.update(&timestamp_ms.to_be_bytes());
@@ -169,7 +169,7 @@ impl Record {
         (&self.topic, self.partition, self.offset)
     }
 
-    /// Returns everything it carries besides key and value.
+    /// Returns everything that the record carries besides key and value.
     pub(crate) fn envelope(&self) -> Envelope<'_> {
         let Self { topic, partition, offset, timestamp_ms, headers, key: _, value: _ } = self;
         let (partition, offset, timestamp_ms) = (*partition, *offset, *timestamp_ms);

@@ -1,4 +1,4 @@
-//! A record to be written: it is new, belongs to a known stream, and conforms to its contract.
+//! A record to be written: it is new, belongs to a known stream, and conforms to the stream's contract.
 
 use serde_json::Value;
 use shared::ledger::records::{KeptRecord, LogPosition};
@@ -11,14 +11,14 @@ pub(crate) struct Candidate<'a> {
     pub(crate) record: KeptRecord<'a>,
     /// The event, or null in the modes that need only its row.
     pub(crate) document: &'a Value,
-    /// Its encoded row in COPY's binary format; empty in mode `changes`.
+    /// The event's row, encoded in COPY's binary format; empty in mode `changes`.
     pub(crate) row: &'a [u8],
     pub(crate) id: Option<EventId>,
-    /// When it began to wait for its parent, if it did.
+    /// When the event began to wait for its parent, if it had to wait.
     pub(crate) waiting_since_ms: Option<i64>,
 }
 
-/// Where a record comes from, which identifies it.
+/// Where a record comes from. No two records have the same origin.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
     topic: String,
@@ -44,7 +44,7 @@ impl<'a> Candidate<'a> {
         Origin { topic: topic.to_owned(), incarnation, partition, offset }
     }
 
-    /// Returns its row's cells.
+    /// Returns the cells of the row.
     pub(crate) fn cells(&self) -> &'a [u8] {
         self.row.get(2..).unwrap_or_default()
     }

@@ -1,5 +1,5 @@
-//! Asks Kafka what a batch alone cannot show: whether the log is the one that was applied, and which records lie between the
-//! watermark and the batch.
+//! Asks Kafka what a batch alone cannot show: whether the log is the one that was applied, and which records lie
+//! between the watermark and the batch.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::{Consume, ConsumeError, overtaken};
 /// The limits of one read, whose records land together.
 const CHUNK_RECORDS: usize = 10_000;
 const CHUNK_BYTES: usize = 6 * 1024 * 1024;
-/// The limits of one invocation. The next one continues.
+/// The limits of one invocation. The next invocation continues where this one stopped.
 const MAX_RECORDS: usize = 100_000;
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// How long one read may take.
@@ -68,7 +68,7 @@ impl Budget {
 /// How reading a range ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reached {
-    /// All of it has landed.
+    /// The whole range has landed.
     End,
     /// The batch itself contains every record of the range that the log still has.
     InBatch(Vouched),
@@ -120,8 +120,8 @@ impl CatchUp<'_> {
         Ok(())
     }
 
-    /// Asks whether the log is the one that was applied. If it is not, a batch whose record `head` is not in the new
-    /// log comes from a deleted one.
+    /// Asks whether the log is the one that was applied. If it is not, and the new log does not contain the batch's
+    /// record `head`, the batch comes from a log that has been deleted.
     async fn verify_batch(
         &mut self,
         partition: &mut Partition<'_>,
@@ -242,7 +242,7 @@ impl CatchUp<'_> {
         Ok(Reached::End)
     }
 
-    /// Returns why records are missing between those in the log.
+    /// Returns why offsets are missing between the records of a chunk.
     async fn cause_of_holes(&self, topic: &str, chunk: &Chunk) -> Result<Cause, ConsumeError> {
         let is_whole = i64::try_from(chunk.records.len()).is_ok_and(|count| count == chunk.until - chunk.from);
         if is_whole {

@@ -15,9 +15,9 @@ use crate::envelope::Envelope;
 pub(crate) struct Event {
     /// The event itself, or null in the modes that need only its row.
     pub(crate) document: Value,
-    /// Its row among the [`Rows`]; empty in mode `changes`.
+    /// Where the [`Rows`] contain the event's row; empty in mode `changes`.
     pub(crate) row: Range<usize>,
-    /// The id under which it lands at most once.
+    /// The id under which the event lands at most once.
     pub(crate) id: Option<EventId>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Event {
 pub(crate) struct EventId {
     pub(crate) id: Uuid,
     pub(crate) payload: PayloadHash,
-    /// Whether it is a replayed dead letter, which may claim the id of the rejected event.
+    /// Whether the event is a replayed dead letter. A replay may claim the id of the rejected event.
     pub(crate) is_replay: bool,
 }
 

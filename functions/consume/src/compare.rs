@@ -30,7 +30,7 @@ use crate::{Consume, ConsumeError, Summary, retention};
 struct Findings {
     /// Partitions whose missing records did not land, and why.
     failed: Vec<(String, i32, ConsumeError)>,
-    /// Partitions in which nothing is missing, or no longer.
+    /// Partitions of which no record is missing, or whose missing records have landed.
     complete: Vec<(String, i32)>,
     /// Where the logs end.
     ends: Vec<End>,
@@ -41,13 +41,13 @@ struct Findings {
 }
 
 impl Consume {
-    /// Compares the watermarks of all contracts' topics with Kafka, within `budget`, and writes records that were committed but
-    /// not applied. The next call does the rest. It also compares the contracts with their tables, and erases data that
-    /// is past its retention. Partitions that cannot land are recorded as stalled until a later comparison finds that
-    /// they can.
+    /// Compares the watermarks of all contracts' topics with Kafka, within `budget`, and writes records that were
+    /// committed but not applied. If the budget is not enough, the next call continues. This also compares the
+    /// contracts with their tables, and erases data that is past its retention. Partitions that cannot land are
+    /// recorded as stalled until a later comparison finds that they can.
     ///
     /// # Errors
-    /// A topic could not be compared, or missing records could not land; the other topics were compared.
+    /// A topic could not be compared, or missing records could not land. The other topics were still compared.
     pub async fn compare(&self, budget: Duration) -> Result<Summary, ConsumeError> {
         let begun = Instant::now();
         let deadline = begun + budget;
@@ -101,7 +101,7 @@ impl Consume {
         result.and(noting.await.map_err(|error| failed(error.into())))
     }
 
-    /// Finds the differences between contracts and tables that keep all events of a stream out, by topic.
+    /// Finds the differences between a contract and its table that keep all of the stream's events out, by topic.
     async fn find_drift(&self, connection: &mut PgConnection) -> Option<HashMap<String, Vec<Difference>>> {
         let contracts: Vec<Arc<Contract>> = self.registry.contracts().cloned().collect();
         let compared = drift::compare(connection, &contracts).await;
@@ -119,7 +119,7 @@ impl Consume {
 }
 
 impl Findings {
-    /// Records the partitions that cannot land, and ends the earlier findings about the others.
+    /// Records the partitions that cannot land, and deletes what earlier comparisons recorded about the others.
     async fn record(&self, stalls: &Stalls<'_>) {
         for (topic, partition, error) in &self.failed {
             let cause = error.cause();
@@ -184,7 +184,8 @@ impl CatchUp<'_> {
     /// Compares a topic's partitions with Kafka. A partition that cannot be compared does not hold up the others.
     ///
     /// # Errors
-    /// The first partition that could not be compared. Partitions that could not land are among the findings.
+    /// A partition could not be compared: the error is that of the first one. Partitions that could not land are among
+    /// the findings instead.
     async fn compare(
         &mut self,
         contract: &Arc<Contract>,
@@ -259,7 +260,7 @@ impl CatchUp<'_> {
             "the watermark is behind the committed offset: reading the records from Kafka"
         );
         match self.read(contract, partition, range, &[]).await? {
-            // The process that moved the watermark continues.
+            // If another process moved the watermark, that process lands the rest.
             Reached::End | Reached::InBatch(_) | Reached::Moved | Reached::LogEnd => Ok(()),
         }
     }

@@ -1,5 +1,5 @@
-//! Decides whether a log is still the one that was applied. Kafka does not say, but can be asked for the last applied
-//! record.
+//! Decides whether a log is still the one that was applied. Kafka has no answer to that question, but it can be asked
+//! for the record that was applied last.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) enum Continuity {
     Same,
     /// Nothing was applied, or retention or compaction removed the last record: nothing contradicts it.
     Unknown,
-    /// Its offset has another record, or none. The new records begin where the restart says.
+    /// The offset of the last applied record has another record, or none. [`Restart`] says where the new records begin.
     Restarted(Restart),
     /// The topic or partition no longer exists.
     Deleted,
@@ -41,7 +41,7 @@ enum Last {
     There,
     /// Another record, or none: the log ends before it.
     Gone,
-    /// It cannot be determined.
+    /// Nothing can be concluded.
     Unknown,
 }
 
@@ -63,8 +63,8 @@ async fn ask_for_last(reader: &dyn Reader, watermark: &Watermark) -> Result<Last
     })
 }
 
-/// Decides in case the last applied offset has no record. Only compaction removes a record from the middle of a log;
-/// then the first applied record may give the answer.
+/// Decides when the log has no record at the last applied offset. Only compaction removes a record from the middle of a
+/// log; then the first applied record may give the answer.
 async fn ask_without_last(reader: &dyn Reader, watermark: &Watermark, applied: Applied) -> Result<Last, ReadError> {
     let is_compacted = match reader.is_compacted(&watermark.topic).await {
         Ok(is_compacted) => is_compacted,
@@ -80,16 +80,17 @@ async fn ask_without_last(reader: &dyn Reader, watermark: &Watermark, applied: A
     Ok(if is_different { Last::Gone } else { Last::Unknown })
 }
 
-/// Returns where the new records begin in a log that is not the one that was applied. A truncated log still has the first
-/// applied record; its new records are those newer than everything applied. A recreated topic is new from offset 0.
+/// Returns where the new records begin in a log that is not the one that was applied. A truncated log still has the
+/// first applied record; its new records are those newer than everything applied. A recreated topic is new from offset
+/// 0.
 pub(crate) async fn restart(reader: &dyn Reader, watermark: &Watermark) -> Result<Restart, ReadError> {
     const RECREATED: Restart = Restart { start: 0, keeps_first: false };
     let Some(applied) = watermark.applied else { return Ok(RECREATED) };
     let (topic, partition) = (&watermark.topic, watermark.partition);
     let bounds = reader.bounds(topic, partition).await?;
-    // If the current incarnation begins above offset 0, the log may have been truncated below its beginning. It then
-    // still has records of an earlier incarnation. These must not land twice, and only their timestamps tell them from
-    // new ones.
+    // If the current incarnation begins above offset 0, the log may have been truncated to an offset below that
+    // beginning. The log then still has records of an earlier incarnation. These must not land twice, and only their
+    // timestamps distinguish them from new records.
     let begins_at_0 = watermark.starts.last().is_none_or(|start| *start == 0);
     if begins_at_0 && bounds.end <= applied.first_offset {
         return Ok(RECREATED);

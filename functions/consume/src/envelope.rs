@@ -34,7 +34,7 @@ impl<'r> Envelope<'r> {
         Replay::from_headers(self.topic, |name| self.header(name))
     }
 
-    /// Returns the metadata that columns are filled from. A replay keeps that of the rejected record.
+    /// Returns the metadata that columns are filled from. A replay has the metadata of the rejected record.
     pub(crate) fn metadata<'m>(&'m self, replay: Option<&'m Replay>) -> Metadata<'m> {
         let first = replay.and_then(|replay| replay.first.as_ref());
         Metadata {

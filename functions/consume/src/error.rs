@@ -6,7 +6,7 @@ use crate::batch::NotABatch;
 use crate::verdict::Verdict;
 use crate::write::WriteError;
 
-/// The name of an operator's fault.
+/// The error name of an operator's fault.
 pub(crate) const STOP: &str = "Sluice.Stop";
 
 /// Why a batch did not land as a whole. The event source mapping delivers it again.
@@ -27,7 +27,8 @@ pub enum ConsumeError {
     /// Kafka could not be read to fill the range before the batch.
     #[error("the batch did not land and will be delivered again: {0}")]
     Kafka(#[from] ReadError),
-    /// The range between watermark and batch was read in part, and that part has landed. The next delivery continues there.
+    /// The range between watermark and batch was read in part, and that part has landed. The next delivery continues
+    /// there.
     #[error("records before the batch are being read from Kafka; the batch will be delivered again")]
     CatchingUp,
     /// The batch did not land within the invocation's time.
@@ -39,8 +40,8 @@ pub enum ConsumeError {
 }
 
 impl ConsumeError {
-    /// Returns its name, which must not change: alarms and dashboards rely on it. A comparison has the name of its
-    /// cause.
+    /// Returns the error's name, which must not change because alarms and dashboards rely on it. A failed comparison
+    /// has the name of its cause.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::NotABatch(_) => "Sluice.NotABatch",
@@ -68,7 +69,7 @@ impl ConsumeError {
     }
 }
 
-/// Decides what an error of the landing means for its batch.
+/// Decides what an error during the landing means for the batch.
 pub(crate) fn failed(error: WriteError) -> ConsumeError {
     match error.verdict() {
         Verdict::Stop => ConsumeError::Stop(error),

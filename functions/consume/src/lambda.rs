@@ -36,8 +36,8 @@ pub async fn run(consume: &Consume, login: &Login, metrics: &Metrics) -> Result<
     .await
 }
 
-/// The type is short and must not change; the message is for people. Neither contains any part of a record, because the
-/// runtime logs both.
+/// The error's type is short and must not change; its message is for people. Neither contains any part of a record,
+/// because the runtime logs both.
 impl From<ConsumeError> for Diagnostic {
     fn from(error: ConsumeError) -> Self {
         Self { error_type: error.name().to_owned(), error_message: error.to_string() }

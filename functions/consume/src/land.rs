@@ -1,6 +1,6 @@
-//! The landing: one committed transaction per batch. It locks the watermarks, drops applied records, writes or dead-letters
-//! the rest, advances the watermarks and commits, all or nothing. After a row's fault it is rolled back, and runs again more
-//! strictly.
+//! The landing: one committed transaction per batch. It locks the watermarks, drops applied records, writes or
+//! dead-letters the rest, advances the watermarks and commits. If a row is at fault, the whole transaction is rolled
+//! back and runs again more strictly.
 
 mod apply;
 mod deferred;
@@ -152,7 +152,8 @@ async fn apply_once(
     Ok(apply::apply(connection, &context, streams, landed).await?.landed)
 }
 
-/// Splits the new records of one stream into valid ones and those that violate the contract. Counts those without a value.
+/// Splits the new records of one stream into valid ones and those that violate the contract. Counts those without a
+/// value.
 fn split<'c>(
     checked: &'c CheckedBatch<'_>,
     group: &[Planned<'c, '_>],

@@ -2,12 +2,12 @@
 //!
 //! This file creates the function and distinguishes batches from schedule events. Below it:
 //!
-//! - `delivery` lands a batch: `batch` decodes the event, `check` checks its records against their contracts, and `land`
-//!   runs the one transaction, in which `resume` drops applied records, `write` writes the rest in the contract's mode,
-//!   and `verdict` decides what an error means
+//! - `delivery` lands a batch: `batch` decodes the event, `check` checks its records against their contracts, and
+//!   `land` runs the one transaction, in which `resume` drops applied records, `write` writes the rest in the
+//!   contract's mode, and `verdict` decides what an error means
 //! - `catch_up` asks Kafka what a batch alone cannot show: whether the log is the one that was applied (`continuity`,
 //!   remembered in `trust`), and which records lie between the watermark and the batch
-//! - `compare` does so without a batch, on a schedule, and then lets `retention` erase old data
+//! - `compare` asks the same on a schedule, without a batch, and then lets `retention` erase old data
 //! - `stall` records partitions that cannot land; `report` counts and logs results
 //! - `lambda` runs the function on Lambda
 
@@ -76,9 +76,9 @@ pub struct Consume {
 }
 
 impl Consume {
-    /// Creates a function that writes to `pool` according to the contracts of `registry`. Rows wait for their parents for
-    /// `wait_for_parent`. Dead letters and login attempts are kept for ever. Results are counted in `metrics`. `reader`
-    /// reads the records that batches skip from Kafka.
+    /// Creates a function that writes to `pool` according to the contracts of `registry`. An event waits for its parent
+    /// for at most `wait_for_parent`. Dead letters and login attempts are kept forever. Results are counted in
+    /// `metrics`. Records that batches skip are read from Kafka through `reader`.
     pub fn new(
         pool: PgPool,
         registry: Arc<Registry>,
@@ -92,14 +92,16 @@ impl Consume {
         Self { pool, registry, clock, wait_for_parent, metrics, reader, trust, policies, sweeps, retention }
     }
 
-    /// Returns the function with limits on how long dead letters and login attempts are kept. The schedule applies them.
+    /// Returns the function with limits on how long dead letters and login attempts are kept. The schedule applies
+    /// them.
     #[must_use]
     pub fn with_retention(self, retention: Retention) -> Self {
         Self { retention, ..self }
     }
 
-    /// Writes a batch, given as the JSON of Lambda's Kafka event, within `budget`. Records between the watermark and the batch
-    /// are read from Kafka and written first. A schedule's event compares the watermarks with Kafka instead.
+    /// Writes a batch, given as the JSON of Lambda's Kafka event, within `budget`. Records between the watermark and
+    /// the batch are read from Kafka and written first. If the payload is a schedule's event, the watermarks are
+    /// compared with Kafka instead.
     ///
     /// # Errors
     /// The batch must be delivered again. Nothing of it was written, but records before it may have been.

@@ -1,5 +1,6 @@
-//! Ids under which an event lands at most once, claimed in the landing transaction. A rejected event keeps its id, so that a
-//! batch that is sent again ends the same way. Otherwise a rejected command could succeed after the commands that followed it.
+//! Ids under which an event lands at most once, claimed in the landing transaction. A rejected event keeps its id, so
+//! that sending a batch again has the same result. Otherwise a command that was rejected could succeed the second time,
+//! after the commands that followed it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,14 +22,14 @@ pub(crate) enum Claim {
     Conflict,
 }
 
-/// Returns whether an event may retry the rejected one that has its id: a replayed dead letter, or an event whose parent did
-/// not arrive in time and may have arrived since.
+/// Returns whether an event may retry the rejected one that has its id: a replayed dead letter, or an event whose
+/// parent did not arrive in time and may have arrived since.
 fn may_retry(id: &EventId, held: &HeldId) -> bool {
     let is_open = held.error_code.as_ref().is_some_and(|code| id.is_replay || code == PARENT_MISSING);
     is_open && id.payload.is(held.payload_hash)
 }
 
-/// Claims the ids of a stream's events. Returns the results in their order.
+/// Claims the ids of a stream's events. Returns the results in the order of the events.
 pub(crate) async fn claim(
     connection: &mut PgConnection,
     stream: &str,

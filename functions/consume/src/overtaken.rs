@@ -1,8 +1,8 @@
-//! Rejects replays that a later event with the same key overtook: an event sent after `console` searched for such
-//! events and before it sent the replay. Otherwise the replay would replace the later event.
+//! Rejects overtaken replays. A replay was overtaken if a later event with the same key was sent after `console` had
+//! searched for such events, but before it sent the replay. If the replay landed, it would replace the later event.
 //!
-//! This applies if a contract has no version and the replay is not forced. An event between search and replay counts
-//! even if it is later rejected itself; the dead letter can then be replayed again.
+//! Nothing is rejected if the contract has a version or the replay is forced. An event between search and replay counts
+//! even if it is rejected itself; the dead letter can then be replayed again.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -52,7 +52,7 @@ pub(crate) async fn reject(reader: &dyn Reader, checked: &mut CheckedBatch<'_>) 
                 Some(before) => before.get(&*own).is_some_and(|others| others.iter().any(overtakes)),
                 None => until < first,
             };
-            // A replay that was overtaken itself overtakes no other.
+            // A replay that was overtaken does not overtake others.
             let is_valid = |index: usize| matches!(partition.events[index], Some(Ok(_)));
             let mut earlier = within.get(&own).into_iter().flatten().filter(|(at, _)| *at < index && is_valid(*at));
             if is_overtaken || earlier.any(|(_, other)| overtakes(other)) {
@@ -63,7 +63,7 @@ pub(crate) async fn reject(reader: &dyn Reader, checked: &mut CheckedBatch<'_>) 
     }
 }
 
-/// The replays for which `ingest` searched, each with its index and the offset at which the search ended.
+/// The replays for which `console` searched, each with its index and the offset at which the search ended.
 fn replays(partition: &Partition<'_>) -> Vec<(usize, Replay, i64)> {
     let read = |(index, record): (usize, &crate::batch::Record)| {
         let replay = record.envelope().replay()?;
@@ -74,7 +74,7 @@ fn replays(partition: &Partition<'_>) -> Vec<(usize, Replay, i64)> {
     partition.records.iter().enumerate().filter_map(read).collect()
 }
 
-/// A partition's events by the cells of their keys, each with its index.
+/// A partition's events, each with its index, by the encoded cells of their keys.
 type EventsByKey<'a> = HashMap<Cow<'a, [u8]>, Vec<(usize, Other)>>;
 
 /// The partition's valid events by key.
@@ -123,7 +123,8 @@ fn other(contract: &Contract, topic: &str, key: &[usize], record: &LogRecord) ->
     Some((key, Other { offset: record.offset, first }))
 }
 
-/// Whether an event that was sent before a replay is later than the replayed event. Only a replay can be earlier.
+/// Whether an event that was sent before a replay is later than the replayed event. The event is always later, unless
+/// it is a replay itself: then the places of the two original events decide.
 fn is_later(other: Option<&Place>, own: Option<&Place>) -> bool {
     match (other, own) {
         (Some(other), Some(own)) => other.is_after(own),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use shared::kafka::reader::{ReadError, Reader};
 
-/// By topic, whether it is compacted, and when Kafka was asked.
+/// For each topic, whether it is compacted, and when Kafka was asked.
 #[derive(Debug, Default)]
 pub(crate) struct Policies(Mutex<HashMap<String, (bool, Instant)>>);
 

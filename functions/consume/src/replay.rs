@@ -1,9 +1,8 @@
 //! Replays in the landing transaction: dead letters that were sent to their topic again.
 //!
-//! A dead letter counts as replayed once its replay is read, even if the database was restored to a time before
-//! the replay.
-//! If no dead letter matches, the replay's event has landed since the restore or is still undecided. If Kafka lost it,
-//! the replay is all that is left of it.
+//! A dead letter counts as replayed once its replay is read, even if the database was restored to a time before the
+//! replay. If no dead letter matches, the replay's event has landed since the restore or is still undecided. If Kafka
+//! lost the event, the replay is all that is left of it.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -71,8 +70,8 @@ pub(crate) async fn settle_letters(
     Ok(standings)
 }
 
-/// Splits a stream's records into slices that are settled in turn: a replay is processed once the record that it replays has
-/// been decided, which may be in the same batch.
+/// Splits a stream's records into slices that are settled in turn: a replay is processed once the record that it
+/// replays has been decided, which may be in the same batch.
 pub(crate) fn stages<'s, 'a>(records: &'s [Candidate<'a>]) -> Vec<&'s [Candidate<'a>]> {
     let mut stages = Vec::with_capacity(1);
     let mut start = 0;

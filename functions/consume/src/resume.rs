@@ -1,9 +1,10 @@
-//! Decides which of a partition's records to apply. Applied records are dropped, records that the watermark has not seen are
-//! never skipped, and a log that is not the one that was applied is noticed.
+//! Decides which of a partition's records to apply. Applied records are dropped, records that the watermark has not
+//! seen are never skipped, and a log that is not the one that was applied is noticed.
 //!
-//! A record does not say which log it comes from. When a topic is recreated or its log is truncated, different records appear
-//! under offsets that were applied before. Below the watermark, a record contradicts what was applied if it is newer than
-//! everything applied, or if it is at the offset of the first or the last applied record and has a different hash.
+//! A record does not say which log it comes from. When a topic is recreated or its log is truncated, different records
+//! appear under offsets that were applied before. Below the watermark, a record contradicts what was applied if it is
+//! newer than everything applied, or if it is at the offset of the first or the last applied record and has a different
+//! hash.
 
 use std::ops::Range;
 
@@ -21,15 +22,15 @@ pub(crate) struct Trace {
 /// Who confirms that the offsets missing from a batch are missing from Kafka as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Vouched {
-    /// Nobody: an event source mapping delivered the records and may have skipped some.
+    /// Nobody does: an event source mapping delivered the records and may have skipped some.
     No,
-    /// Kafka: its log, which begins at `log_start`, was read from `from` up to, but excluding, `until`.
+    /// Kafka does: its log, which begins at `log_start`, was read from `from` up to, but excluding, `until`.
     ByKafka { from: i64, until: i64, log_start: i64, holes: Cause },
-    /// Nobody can: the records' log was deleted.
+    /// Nobody can confirm it, because the records' log was deleted.
     Deleted,
 }
 
-/// A partition's records, and what else is known.
+/// A partition's records, and what is known about their log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unit<'a> {
     /// In the order of their offsets.

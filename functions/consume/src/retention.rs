@@ -1,4 +1,4 @@
-//! Erases data that is past its retention, on the schedule, in steps that are short for the database.
+//! Erases data that is past its retention. The schedule triggers it. Each step is short, so that it holds few locks.
 
 use std::time::Instant;
 
@@ -6,9 +6,9 @@ use shared::ledger::{dead_letters, login_attempts};
 use shared::start::Retention;
 use sqlx::PgConnection;
 
-/// The rows of one statement, which holds their locks.
+/// How many rows one statement erases, and therefore locks.
 const STEP: i64 = 1_000;
-/// The statements of one invocation for each table. The next one continues.
+/// How many statements one invocation runs for each table. The next invocation continues.
 const MAX_STEPS: u64 = 50;
 
 #[derive(Debug, Clone, Copy)]

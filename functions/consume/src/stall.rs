@@ -1,4 +1,4 @@
-//! Records failed batches: one sentence says why their partitions are stalled.
+//! Records why batches fail: for each of their partitions, one sentence says why it is stalled.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use crate::{ConsumeError, WriteError};
 
 /// How long recording a failure may take if the invocation has time left.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long it may take at the invocation's deadline, out of the time that an invocation reserves for its answer.
+/// How long recording a failure may take once the deadline has passed. This is part of the time that an invocation
+/// reserves for its answer.
 const LAST_RECORD_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Where a failure is recorded, and what the search for its cause needs.
@@ -59,7 +60,8 @@ impl Stalls<'_> {
         in_time(self.patience(), stalls::clear_compared(self.pool, partitions)).await;
     }
 
-    /// Records several findings, as far as the invocation's time allows. A later comparison finds the others again.
+    /// Records several findings until the invocation's time is up. A later comparison finds again what was not
+    /// recorded.
     pub(crate) async fn within_the_invocation(&self, recording: impl Future<Output = ()>) {
         let left = self.deadline.saturating_duration_since(Instant::now()) + LAST_RECORD_TIMEOUT;
         if timeout(left, recording).await.is_err() {

@@ -1,5 +1,5 @@
-//! Rejects events that waited too long for their parent, and deletes expired rows. It runs before a batch, now and
-//! then.
+//! Rejects events that waited too long for their parent, and deletes expired rows. This runs before a batch, but not
+//! before every batch: each kind of work has an interval.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

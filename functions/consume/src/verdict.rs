@@ -29,8 +29,9 @@ impl Verdict {
 
 /// The rejection of the row that caused a database error.
 ///
-/// It repeats the constraint, table and column that PostgreSQL names, but not the message or the detail, both of which
-/// may quote the row. That holds for the message of a trigger too: Sluice cannot tell which part its author wrote.
+/// The rejection repeats the constraint, table and column that PostgreSQL names, but not the message or the detail,
+/// because both may quote the row. A trigger's message is left out, too: Sluice cannot distinguish its fixed text from
+/// values.
 pub(crate) fn rejection(error: &sqlx::Error) -> Rejection {
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
     let Some(error) = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()) else {

@@ -1,4 +1,4 @@
-//! The JSON of the event, borrowed from the payload: keys and values are decoded from there into the batch's buffer.
+//! The JSON of the event. It borrows from the payload, and the batch decodes keys and values into its own buffer.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use shared::kafka::RecordHeader;
 pub(super) struct Event<'a> {
     #[serde(rename = "eventSource", borrow)]
     pub(super) source: Text<'a>,
-    // The map's keys are not split into topic and partition: a topic's name may hold a '-' itself.
+    // The map's keys are not split into topic and partition, because a topic's name may contain a '-', too.
     #[serde(borrow)]
     pub(super) records: HashMap<Text<'a>, Vec<RawRecord<'a>>>,
 }
@@ -38,13 +38,13 @@ pub(super) struct RawRecord<'a> {
     pub(super) headers: Vec<Headers>,
 }
 
-/// A partition's number, which AWS's example of a self-managed cluster's event has as a string.
+/// Reads a partition's number. In AWS's example event of a self-managed cluster, it is a string.
 fn partition<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
     let number = <&RawValue>::deserialize(deserializer)?.get();
     number.trim_matches('"').parse().map_err(de::Error::custom)
 }
 
-/// A string that is borrowed from the event where it holds no escapes.
+/// A string, borrowed from the event unless it contains escapes.
 #[derive(PartialEq, Eq, Hash)]
 pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 
@@ -95,7 +95,7 @@ impl<'de> Deserialize<'de> for Headers {
     }
 }
 
-/// A header's bytes, which Java writes signed. A null value has been seen as null and as `{}`.
+/// A header's bytes, which Java writes as signed numbers. A header without a value comes as null or as `{}`.
 struct HeaderValue(Option<Vec<u8>>);
 
 impl<'de> Deserialize<'de> for HeaderValue {

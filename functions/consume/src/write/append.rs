@@ -1,5 +1,5 @@
-//! Mode `append`: a row per event. Large slices are copied straight into the table; small ones are sent as arrays, which saves
-//! two round trips. A stream whose events have an id of their own skips ids that exist.
+//! Mode `append`: a row per event. Large slices are copied straight into the table; small ones are sent as arrays,
+//! which saves two round trips. If the contract has a `dedupe` column, rows whose id already exists are skipped.
 
 use std::collections::HashSet;
 
@@ -32,7 +32,7 @@ pub(super) async fn write(
         return Ok(Exceptions::default());
     };
     let (first, mut duplicates) = first_of_each_id(id, slice);
-    // At the second attempt an id probably exists already, and COPY would fail on it again.
+    // If this is the second attempt, an id probably exists already, and COPY would fail on it again.
     if first.len() >= COPY_FROM_ROWS && matches!(attempt, Attempt::Whole) {
         copy(connection, stream, landing, first.iter().map(|&index| &slice[index])).await?;
         return Ok(Exceptions { duplicates, ..Exceptions::default() });
@@ -45,7 +45,7 @@ pub(super) async fn write(
     Ok(Exceptions { duplicates, ..Exceptions::default() })
 }
 
-/// Splits records into the first of each id and the others.
+/// Splits records into the first one of each id and the repetitions.
 fn first_of_each_id(id: usize, slice: &[Candidate<'_>]) -> (Vec<usize>, Vec<usize>) {
     let mut seen = HashSet::with_capacity(slice.len());
     (0..slice.len()).partition(|&index| seen.insert(id_cell(id, &slice[index])))
@@ -77,8 +77,9 @@ async fn copy<'s>(
     Ok(())
 }
 
-/// Checks the columns' types, because COPY's binary format carries none: bytes of another type of the same length would be
-/// stored as the column's. Naming the table locks it against changes before the catalogue is read.
+/// Checks the columns' types, because COPY's binary format carries none: if a column had another type of the same
+/// length, PostgreSQL would misread the bytes. The query mentions the table only to lock it against changes before it
+/// reads the catalogue.
 async fn check_types(connection: &mut PgConnection, stream: &str, landing: &Landing) -> Result<(), WriteError> {
     let table = landing.table.quoted();
     let select = format!(

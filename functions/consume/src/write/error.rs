@@ -31,7 +31,7 @@ pub enum WriteError {
 }
 
 impl WriteError {
-    /// Classifies the error by whose fault it is.
+    /// Decides whose fault the error is.
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
             Self::Sql(error) | Self::Commit(error) => Verdict::for_error(error),
@@ -44,7 +44,7 @@ impl WriteError {
         }
     }
 
-    /// Whether isolating the fault needs deferred constraints to be checked within the transaction.
+    /// Whether the fault can be isolated only if deferred constraints are checked within the transaction.
     pub(crate) fn needs_checks(&self) -> bool {
         match self {
             Self::Commit(_) => matches!(self.verdict(), Verdict::Reject(_)),
@@ -96,6 +96,6 @@ impl From<Failure> for WriteError {
     }
 }
 
-/// Identifies the constraint and the key that PostgreSQL names in an error. It is a hash, so it shows no value.
+/// Identifies the constraint and the key that PostgreSQL names in an error. It is a hash, so it reveals no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Signature(u64);

@@ -1,8 +1,8 @@
-//! Bulk first, isolate on failure: a slice is written whole. If a row's fault fails it, it is split until the guilty
-//! rows stand alone. k guilty rows in n cost about k·log n statements.
+//! Bulk first, isolate on failure: a slice is first written as a whole. If a row makes it fail, the slice is halved
+//! until each guilty row is on its own. With k guilty rows among n, this takes about k·log n statements.
 //!
-//! Most batches have no guilty row. The first attempt at a batch uses no savepoints, each of which costs a round trip;
-//! a row's fault then fails the whole attempt, and the second attempt isolates.
+//! Most batches have no guilty row, and each savepoint costs a round trip. So the first attempt at a batch uses none: a
+//! guilty row makes the whole attempt fail, and only the second attempt isolates it.
 
 use std::ops::Range;
 
@@ -18,13 +18,14 @@ use crate::verdict::Verdict;
 struct Slice {
     records: Range<usize>,
     is_first_half: bool,
-    /// Whether it is known to fail: the slice whose second half it is failed, and the first half was written. It is then split
-    /// without being tried. A single record is still tried, for its reason.
+    /// Whether this slice is known to fail: it is the second half of a slice that failed, and the first half was
+    /// written. A slice that is known to fail is split without being tried. A single record is still tried, to learn
+    /// the reason.
     is_known_to_fail: bool,
 }
 
 impl Slice {
-    /// Its halves, the first one last.
+    /// Returns the slice's halves, the first half last.
     fn halves(&self, contract: &Contract, records: &[Candidate<'_>]) -> [Self; 2] {
         let Range { start, end } = self.records;
         let middle = start + middle(contract, &records[start..end]);
@@ -60,8 +61,8 @@ pub(crate) async fn isolate(
         Attempt::Checking(constraints) => format!("{} {RELEASE}; savepoint slice", constraints.check()),
     };
     let mut exceptions = Exceptions::default();
-    // Whether writing two slices one after the other has the same result as writing them together. With change sets, it
-    // may not: adjacent truncates are one statement.
+    // Whether writing two slices one after the other has the same result as writing them together. Change sets may
+    // differ in that: adjacent truncates are one statement.
     let adds_up = match contract.mode {
         Mode::Append { .. } | Mode::Upsert { .. } | Mode::Entity(_) => true,
         Mode::Changes(_) => false,
@@ -116,7 +117,7 @@ async fn write_slice(
     Ok(exceptions)
 }
 
-/// Decides what a slice's error means: its only record is refused, or (none) the slice must be split.
+/// Decides what a slice's error means. Returns the refusal of its only record, or `None` if the slice must be split.
 fn refusal(attempt: Attempt<'_>, error: WriteError, records: usize) -> Result<Option<Refusal>, WriteError> {
     let isolates = match attempt {
         Attempt::Whole => false,

@@ -12,10 +12,10 @@ use sqlx::{Encode, Type};
 /// The beginning of COPY's binary format: signature, flags, length of the extension
 /// (<https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format").
 pub(crate) const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// Its end.
+/// The end of COPY's binary format.
 pub(crate) const COPY_TRAILER: &[u8] = &(-1_i16).to_be_bytes();
 
-/// A column's value, preceded by its length; -1 for NULL.
+/// A column's value, preceded by its length. NULL has the length -1.
 pub(crate) type Cell<'a> = &'a [u8];
 
 /// NULL as a cell.
@@ -67,14 +67,14 @@ impl<'a> Cells<'a> {
 
 impl Type<Postgres> for Cells<'_> {
     fn type_info() -> PgTypeInfo {
-        // Never used: `produces` knows the column's type.
+        // Never used, because `produces` returns the column's type.
         PgTypeInfo::with_oid(Oid(0))
     }
 }
 
 impl Encode<'_, Postgres> for Cells<'_> {
-    /// `array_send` in PostgreSQL's source: dimensions, whether there are NULLs, the elements' type, the dimension's
-    /// length and lower bound, then the elements with their lengths.
+    /// The format is that of `array_send` in PostgreSQL's source: number of dimensions, whether there are NULLs, the
+    /// elements' type, the dimension's length and lower bound, then the elements with their lengths.
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
         let has_null = self.cells.contains(&NULL);
         buffer.extend(1_i32.to_be_bytes());

@@ -1,5 +1,5 @@
-//! Mode `upsert`: a row per key, which later events replace. With a version, only events with an equal or higher version
-//! do. Rows are sent as arrays, however many there are, because ON CONFLICT needs an INSERT.
+//! Mode `upsert`: a row per key, which later events replace. If the contract has a version, only events with an equal
+//! or higher version replace a row. Rows are always sent as arrays, never by COPY, because ON CONFLICT needs an INSERT.
 
 use shared::contract::{Column, Landing, quoted};
 use sqlx::postgres::PgRow;
@@ -32,7 +32,7 @@ pub(super) async fn write(
 
 /// Returns the last event of each key, because a statement accepts a key only once.
 ///
-/// They are in the order of their keys, the same in all transactions, so that two of them cannot deadlock.
+/// The events are sorted by key. All transactions use this order, so that no two of them can deadlock.
 fn last_of_each_key(key: &[usize], slice: &[Candidate<'_>]) -> Vec<usize> {
     let keyed = slice.iter().enumerate().map(|(index, candidate)| (key_cells(key, candidate.cells()), index));
     let mut rows: Vec<_> = keyed.collect();
@@ -51,9 +51,10 @@ fn statement(landing: &Landing, key: &[usize]) -> String {
     }
 }
 
-/// Writes the highest version of each key, of equal ones the last, unless the row has a higher one. Returns the
-/// positions, from 1, of the events that are superseded: those that a row or an earlier event of the slice exceeded
-/// when it was their turn. PostgreSQL compares both keys and versions, so the columns' own rules hold.
+/// Writes for each key the event with the highest version (the last of those with an equal version), unless the row has
+/// a higher one. Returns the positions, from 1, of the superseded events: an event is superseded if the row or an
+/// earlier event of the slice has a higher version. PostgreSQL compares both keys and versions, so the columns' own
+/// rules apply.
 fn versioned_statement(landing: &Landing, key: &[usize], version: usize) -> String {
     let keys = |of: &str| key.iter().map(|column| format!("{of}c{column}")).collect::<Vec<_>>();
     let matches = |a: &str, b: &dyn Fn(usize) -> String| {
@@ -100,7 +101,7 @@ fn conflict(landing: &Landing, key: &[usize]) -> String {
     key.iter().map(|&column| quoted(&landing.columns[column].name)).collect::<Vec<_>>().join(", ")
 }
 
-/// The assignments of all columns but the key's.
+/// Returns the assignments of all columns except those of the key.
 fn replaced(landing: &Landing, key: &[usize]) -> String {
     let others = landing.columns.iter().enumerate().filter(|(index, _)| !key.contains(index));
     let assignments: Vec<String> =

@@ -1,4 +1,4 @@
-//! Versions: which of two encoded values of a column is the higher, as PostgreSQL orders them.
+//! Compares versions: which of two encoded values of a column is higher in PostgreSQL's order.
 //!
 //! NULL is lower than any version: an event without a version replaces only a row without one.
 
@@ -8,7 +8,7 @@ use shared::contract::ColumnType;
 
 use super::rows::NULL;
 
-/// Compares two cells of a column, each with its length before it.
+/// Compares two cells of a column, each preceded by its length.
 pub(crate) fn compare(ty: ColumnType, a: &[u8], b: &[u8]) -> Ordering {
     match (a == NULL, b == NULL) {
         (true, true) => Ordering::Equal,
@@ -51,8 +51,8 @@ fn float(bytes: &[u8]) -> f64 {
     }
 }
 
-/// A `numeric` as PostgreSQL sends it: the number of digits, the first digit's weight, sign and scale, then digits to
-/// the base of 10,000 (`numeric_send` in its source).
+/// A `numeric` as PostgreSQL sends it: the number of digits, the first digit's weight, sign and scale, then the digits
+/// in base 10,000 (`numeric_send` in PostgreSQL's source).
 struct Numeric {
     class: Class,
     weight: i32,

@@ -1,5 +1,5 @@
-//! Looks up the tables that a call names, and the types that are not built in. Nothing is cached between calls, because
-//! rolling back a rejected set also removes what it created.
+//! Looks up the tables and types that change sets name, except built-in types. Nothing is cached between calls, because
+//! rolling back a rejected set also removes the tables and columns that it created.
 
 use std::collections::HashMap;
 
@@ -16,19 +16,19 @@ pub(super) struct Relation {
     pub(super) state: State,
     pub(super) columns: Vec<Column>,
     pub(super) by_name: HashMap<String, usize>,
-    /// The table to which columns are added: itself, or the root of the partitions that it belongs to. None: its
-    /// columns are fixed by a composite type, or its root is in another schema.
+    /// The table to which columns are added: this one or, if this one is a partition, the partitioned table at the
+    /// root. None if a composite type fixes the columns, or if the root is in another schema.
     pub(super) extended: Option<String>,
-    /// It has partitions, so its rows are stored in other tables.
+    /// Whether it has partitions, so that its rows are stored in other tables.
     pub(super) partitioned: bool,
-    /// Our role may index and alter it.
+    /// Whether our role may alter it and create indexes on it.
     pub(super) owned: bool,
-    /// It has triggers or foreign keys, for which the order of operations matters.
+    /// Whether it has triggers or foreign keys, for which the order of operations matters.
     pub(super) triggers: bool,
-    /// The database publishes updates or deletes of some table, perhaps of this one.
+    /// Whether the database publishes updates or deletes of some table, perhaps of this one.
     pub(super) publishing: bool,
-    /// The tables behind it whose rows PostgreSQL refuses to change, because they are published without a replica
-    /// identity.
+    /// Those of its tables (itself or its partitions) whose rows PostgreSQL refuses to change, because they are
+    /// published without a replica identity.
     pub(super) unidentified: Vec<Unidentified>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Relation {
 pub(super) struct Unidentified {
     /// Its name, quoted, with its schema.
     pub(super) table: String,
-    /// Our role owns it, and a replica identity that we give it would work.
+    /// Whether our role owns it, and `replica identity full` would let its rows be changed.
     pub(super) ours: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Column {
     pub(super) state: ColumnState,
     pub(super) access: Access,
     pub(super) nullable: bool,
-    /// An index starts with it, or with its first characters.
+    /// Whether an index starts with this column, or with its first characters.
     pub(super) indexed: bool,
 }
 
@@ -83,7 +83,7 @@ pub(super) enum Access {
 #[derive(Debug, Clone)]
 pub(super) struct KnownType {
     pub(super) given: Given,
-    /// A column of it may be created.
+    /// Whether a column of this type may be created.
     pub(super) storable: bool,
 }
 
@@ -155,7 +155,7 @@ pub(super) async fn relations(
 
 const IDENTITIES: &str = include_str!("identities.sql");
 
-/// Notes for each relation which tables behind it are published without a replica identity.
+/// Fills in, for each relation, which of its tables are published without a replica identity.
 pub(super) async fn note_unidentified(
     connection: &mut PgConnection,
     schema: &str,

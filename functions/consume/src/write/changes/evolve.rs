@@ -13,8 +13,8 @@ use super::types::{IndexPart, PREFIX_BYTES};
 /// The key of our advisory lock: an arbitrary number.
 const LOCK: i64 = 0x736c_7569_6365_0001;
 
-/// Waits until no other transaction creates tables or columns. Without the lock, one of two that create the same
-/// table would fail. The caller must look at the catalogue again afterwards.
+/// Waits until no other transaction creates tables or columns. Without the lock, if two transactions created the same
+/// table, one of them would fail. The caller must look at the catalogue again afterwards.
 pub(super) async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(connection).await.map(drop)
 }
@@ -29,13 +29,15 @@ pub(super) fn statements(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
         match relation.state {
             State::Planned => {
                 statements.push(format!("create table {table} ({})", columns.join(", ")));
-                // It has no key, so PostgreSQL would refuse its updates and deletes once a publication contains it.
+                // The table has no key, so PostgreSQL would refuse to update or delete its rows once a publication
+                // contains it.
                 statements.push(identity(&table));
             }
             State::There if !columns.is_empty() => {
                 let extended = relation.extended.as_deref().unwrap_or(&relation.name);
                 let table = Table { schema: rules.schema.clone(), name: extended.to_owned() }.quoted();
-                // Another table of the plan may have added it: one of the same root, or one that inherits from this.
+                // Another table of the plan may have added the column already: a partition of the same root, or a table
+                // related by inheritance.
                 let add = |column: &String| format!("add column if not exists {column}");
                 let columns: Vec<String> = columns.iter().map(add).collect();
                 statements.push(format!("alter table {table} {}", columns.join(", ")));
@@ -50,7 +52,7 @@ pub(super) fn statements(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
     statements
 }
 
-/// Executes them.
+/// Executes these statements in order.
 pub(super) async fn execute(connection: &mut PgConnection, statements: &[String]) -> Result<(), sqlx::Error> {
     for statement in statements {
         connection.execute(statement.as_str()).await?;
@@ -58,7 +60,7 @@ pub(super) async fn execute(connection: &mut PgConnection, statements: &[String]
     Ok(())
 }
 
-/// Whether it adds columns that tables unknown to the plan may share.
+/// Whether the plan adds columns to existing tables. Partitions, or tables that inherit, may then get them, too.
 pub(super) fn shares_columns(plan: &Plan<'_>) -> bool {
     let adds = |relation: &Relation| relation.columns.iter().any(|column| column.state == ColumnState::Planned);
     plan.relations.iter().any(|relation| relation.state == State::There && adds(relation))
@@ -93,7 +95,7 @@ fn definition(column: &Column) -> String {
 }
 
 /// Plans an index for each table whose rows are looked up by some of their columns, unless an index starts with one of
-/// these. It is not unique: the source's promises are not ours to enforce.
+/// these. The index is not unique, because enforcing the source's constraints is not our task.
 fn indexes(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
     let mut statements = Vec::new();
     let mut indexed: Vec<Vec<bool>> =
@@ -102,13 +104,13 @@ fn indexes(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
         let (relation, old) = (&plan.relations[step.shape.relation], &step.shape.old);
         let indexed = &mut indexed[step.shape.relation];
         let whole_row = old.len() == relation.columns.len();
-        // A table with foreign keys or triggers was made by someone else, who also decides about its indexes.
+        // A table with foreign keys or triggers was created by an operator, who also decides about its indexes.
         let ours = relation.owned && !relation.triggers;
         if old.is_empty() || whole_row || !ours || old.iter().any(|old| indexed[old.column]) {
             continue;
         }
         let table = quoted_name(rules, relation);
-        // Even if no index is possible, the next step need not try again.
+        // Even if no index is possible, there is no need to try again at the next step.
         old.iter().for_each(|old| indexed[old.column] = true);
         if let Some(columns) = index_columns(relation, old) {
             statements.push(format!("create index on {table} {columns}"));
@@ -121,7 +123,7 @@ fn indexes(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
     statements
 }
 
-/// The size of an index entry. PostgreSQL accepts up to 2,704 bytes and refuses a row whose entry is longer.
+/// The maximum size of an index entry. PostgreSQL accepts up to 2,704 bytes and refuses a row whose entry is longer.
 const ENTRY_BYTES: usize = 2_000;
 const INDEX_COLUMNS: usize = 8;
 

@@ -13,11 +13,11 @@ pub(crate) enum Failure {
     /// PostgreSQL reports an error.
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
-    /// A value does not fit its column. Its type reports that by a SQLSTATE outside class 22, but it is the set's fault
-    /// all the same.
+    /// A value does not fit its column. The column's type reports that with an SQLSTATE outside class 22, but it is
+    /// still the set's fault.
     #[error("a value does not fit its column: {0}")]
     Value(#[source] sqlx::Error),
-    /// A set cannot be written to the table as it is: the set is rejected.
+    /// A table cannot take a set in its present state: the set is rejected.
     #[error("{}", .0.reason)]
     Refused(Rejection),
 }

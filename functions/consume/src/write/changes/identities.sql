@@ -1,7 +1,8 @@
--- The tables behind the relations named $2 in schema $1 (a partitioned table's are its partitions) of which PostgreSQL
--- publishes updates or deletes, and refuses them because it cannot say in the publication which row they concern.
--- `relation` is the name from $2, `target` the table's own, quoted. `ours`: setting `replica identity full` helps, and
--- is up to us. It does not help where a publication lists columns, since then it has to list every column of the row.
+-- Looks at the relations named $2 in schema $1 or, if they are partitioned, at their partitions. Finds the tables whose
+-- updates and deletes PostgreSQL refuses because they are published, but the table has no replica identity, so that a
+-- subscriber could not tell which row changed. `relation` is the name from $2, `target` the table's own name, quoted.
+-- `ours` is whether we may set `replica identity full` and it helps. It does not help if the publication lists columns,
+-- because the list would then have to name every column of the table.
 select c.relname::text as relation,
        format('%I.%I', ns.nspname, leaf.relname) as target,
        pg_has_role(leaf.relowner, 'usage') and not bool_or(published.some_columns) as ours

@@ -1,7 +1,7 @@
 //! Mode `changes`: applies change sets of another database's tables, as wal2json writes them, to tables of the same
-//! names. `wal2json` reads a set, `catalogue` looks up the tables, `plan` checks each set against them, `evolve` creates
-//! what is missing, `runs` gathers operations that one statement can do, `apply` executes it. `docs/CHANGES.md` walks
-//! through an example.
+//! names. `wal2json` reads a set, `catalogue` looks up the tables, `plan` checks each set against them, `evolve`
+//! creates what is missing, `runs` gathers operations that one statement can do, `apply` executes it. `docs/CHANGES.md`
+//! walks through an example.
 //!
 //! A fault of the set itself is found before any of its SQL runs, and only that set is rejected. If PostgreSQL refuses
 //! something later, the call fails; the caller rolls back and calls again with fewer sets.
@@ -39,14 +39,14 @@ use wal2json::{Action, Cell, Operation, Set};
 /// What happened to the sets.
 #[derive(Debug, Default)]
 pub(crate) struct Applied {
-    /// The sets that have a fault of their own, by index. All others are applied.
+    /// The sets that are at fault, each by its index. All others are applied.
     pub(crate) rejected: Vec<(usize, Rejection)>,
     /// How many updates and deletes found no row, and how many truncates no table.
     pub(crate) skipped_rows: u64,
 }
 
-/// Applies change sets in order within the caller's transaction. After an error the caller must roll back, at least to a
-/// savepoint.
+/// Applies change sets in order within the caller's transaction. After an error the caller must roll back, at least to
+/// a savepoint.
 pub(crate) async fn write(connection: &mut PgConnection, rules: &Changes, sets: &[&Value]) -> Result<Applied, Failure> {
     let sets: Vec<Set<'_>> = sets.iter().map(|set| wal2json::read(set)).collect();
     let mut plan = plan(connection, rules, &sets).await?;
@@ -104,8 +104,8 @@ async fn steps(
     if !last_resort || !reorders(&runs) {
         return apply::apply(connection, rules, &plan.relations, &runs).await;
     }
-    // This is the only set: no constraint may refuse it just because of the order that we chose. (Two rows may swap a
-    // unique value by way of a third value.)
+    // This is the only set, so it must not be rejected because a constraint objects to the order that we chose. (Two
+    // rows may swap a unique value by way of a third value.) If one does, the steps are applied one by one.
     connection.execute("savepoint runs").await?;
     match apply::apply(connection, rules, &plan.relations, &runs).await {
         Err(Failure::Sql(sqlx::Error::Database(error))) if error.code().is_some_and(|code| code.starts_with("23")) => {
@@ -117,7 +117,7 @@ async fn steps(
     }
 }
 
-/// Whether a constraint could see that the steps are not done one by one.
+/// Whether the runs have an order or intermediate states that a constraint could notice.
 fn reorders(runs: &[Run<'_, '_>]) -> bool {
     runs.iter().any(|run| run.steps.len() > 1 && (runs.len() > 1 || run.shape().kind != Kind::Insert))
 }

@@ -11,11 +11,11 @@ pub(super) enum NotAnInteger {
     OutOfRange,
 }
 
-/// The digits of a `bigint`'s highest value.
+/// How many digits the highest value of a `bigint` has.
 const MOST_DIGITS: usize = 19;
 
-/// Writes a whole JSON number with digits only: `7E+3` as `7000`. Other text is returned unchanged, for PostgreSQL to
-/// judge.
+/// Writes a whole JSON number with digits only: `7E+3` as `7000`. Other text is returned unchanged; PostgreSQL accepts
+/// or rejects it.
 pub(super) fn integer(text: &str) -> Result<Cow<'_, str>, NotAnInteger> {
     match Decimal::parse(text) {
         Some(decimal) => decimal.integer().map(Cow::Owned),
@@ -32,7 +32,7 @@ struct Decimal<'t> {
 }
 
 impl<'t> Decimal<'t> {
-    /// Parses JSON's number format. Text without a decimal point or an exponent is not of interest.
+    /// Parses JSON's number format. Returns `None` for text that has no decimal point and no exponent.
     fn parse(text: &'t str) -> Option<Self> {
         if !text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
             return None;

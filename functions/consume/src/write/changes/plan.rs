@@ -34,11 +34,11 @@ pub(super) struct Step<'d> {
     pub(super) unwritable: Vec<Text<'d>>,
     /// The old values, in the order of the shape's `old`.
     pub(super) old: Vec<Text<'d>>,
-    /// Steps of one transaction of the source have the same number, as far as that is known.
+    /// The same number for all steps that are known to belong to one transaction of the source.
     pub(super) transaction: usize,
 }
 
-/// A value as text that its column's type reads, `None` being NULL.
+/// A value as text that its column's type accepts; `None` is NULL.
 pub(super) type Text<'d> = Option<Cow<'d, str>>;
 
 /// What operations must have in common to share a statement. Tables and columns are indexes.
@@ -48,8 +48,8 @@ pub(super) struct Shape {
     pub(super) kind: Kind,
     /// The columns to write.
     pub(super) new: Vec<usize>,
-    /// The columns of an update that PostgreSQL does not let us write, although their value may change: identity
-    /// columns, and generated ones that are part of `old`.
+    /// The columns of an update whose values may change, but which PostgreSQL does not let us write: identity columns,
+    /// and those generated columns that are part of `old`.
     pub(super) unwritable: Vec<usize>,
     pub(super) old: Vec<OldColumn>,
     pub(super) nulls: Nulls,
@@ -234,7 +234,7 @@ impl<'d> Planner<'_, 'd> {
         }
     }
 
-    /// The cell's value as the column's type reads it.
+    /// The cell's value as text that the column's type accepts.
     fn text(&self, relation: usize, column: usize, cell: &Cell<'d>) -> Result<Text<'d>, Fault> {
         let Relation { name, columns, .. } = &self.plan.relations[relation];
         let column = &columns[column];

@@ -1,9 +1,9 @@
--- The relations named $2 in schema $1, a row per column, in the order of the columns; and the other types that own
--- such a name: a table would need it for its row type.
+-- The relations named $2 in schema $1, with a row per column, in the order of the columns. Then the types that have one
+-- of these names: a table of that name cannot be created, because its row type would need the name.
 select c.relname::text as name,
        c.relkind in ('r', 'p') as ordinary,
        c.relkind = 'p' as partitioned,
-       -- The table to add a column to. A partition has its root's columns, a typed table its type's.
+       -- The table to add a column to. A partition has the columns of its root, a typed table those of its type.
        case
            when c.reloftype <> 0 then null
            when not c.relispartition then c.relname::text
@@ -62,7 +62,7 @@ select t.typname::text, false, false, null, false, false, false, null, null, nul
 from pg_namespace n
 join pg_type t on t.typnamespace = n.oid and t.typname = any ($2::text[]::name[])
 where n.nspname = $1 and t.typrelid = 0
-  -- A table may take the name of an array type, which PostgreSQL then renames.
+  -- The name of an array type is free: when a table takes it, PostgreSQL renames the array type.
   and not exists (select from pg_type element where element.typarray = t.oid)
   and not exists (select from pg_class c where c.relnamespace = n.oid and c.relname = t.typname)
 order by name

@@ -1,18 +1,20 @@
-//! Gathers operations into runs: one statement executes a run, with the same result as its operations one by one.
+//! Gathers operations into runs. One statement executes a run, with the same result as if its operations were executed
+//! one by one.
 //!
-//! A table has one open run. An operation of the same shape joins it, unless it concerns the run's rows:
+//! A table has one open run. An operation of the same shape joins the run, unless the operation concerns the run's
+//! rows:
 //! - an insert never does, since it reads nothing;
-//! - an update that keeps its row's key replaces an earlier one of the same key (nobody sees the row in between);
+//! - an update that keeps its row's key replaces an earlier update of the same key (nobody sees the row in between);
 //! - any other update or delete that names one of the run's old or new keys ends the run.
 //!
 //! Truncates that follow each other in one transaction of the source are one run across tables: PostgreSQL records
-//! `truncate a, b` as a truncate per table, and refuses to truncate a table without those that refer to it.
+//! `truncate a, b` as one truncate for each table, but refuses to truncate a table alone if other tables refer to it.
 //!
 //! Runs of different tables may overtake each other, since nobody sees the order within a transaction. If a table has
 //! triggers or foreign keys, however, only operations that follow each other form a run.
 //!
-//! Keys are compared as text here, and by their types in SQL. If two texts are the same value, the statement notices
-//! (`matching` in `statement.rs`) and does nothing; the run's operations are then applied one by one.
+//! Keys are compared as text here, but as values of their types in SQL. If two different texts are the same value, the
+//! statement notices (`matching` in `statement.rs`) and does nothing; the run's operations are then applied one by one.
 
 use std::collections::HashMap;
 
@@ -23,7 +25,7 @@ use super::plan::{Kind, OldColumn, Shape, Step, Text};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Run<'p, 'd> {
     pub(super) steps: Vec<&'p Step<'d>>,
-    /// The steps that the statement gets, by index, each with the number of steps that it stands for.
+    /// The indexes of the steps that are passed to the statement, each with the number of steps that it stands for.
     pub(super) given: Vec<(usize, i32)>,
 }
 
@@ -125,7 +127,7 @@ fn note<'d>(keys: &mut HashMap<Vec<Text<'d>>, Use>, step: &Step<'d>, given: usiz
     }
 }
 
-/// The key that an update gives its row, if that is a different one.
+/// The key that an update gives its row, if the update changes the key.
 fn new_key<'d>(step: &Step<'d>) -> Option<Vec<Text<'d>>> {
     if step.shape.kind != Kind::Update {
         return None;
@@ -237,7 +239,7 @@ mod tests {
     #[test]
     fn updates_that_change_keys_join_a_run_only_if_it_does_not_name_these_keys() {
         assert_eq!(runs(&[update("1", "2"), update("3", "4")], false), [[0, 1]]);
-        // The second update starts from a key of the run, or gives its row one.
+        // The old or the new key of the second update is a key of the run.
         assert_eq!(runs(&[update("1", "2"), update("1", "3")], false), [[0], [1]]);
         assert_eq!(runs(&[update("1", "2"), update("2", "2")], false), [[0], [1]]);
         assert_eq!(runs(&[update("1", "1"), update("3", "1")], false), [[0], [1]]);

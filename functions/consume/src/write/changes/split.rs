@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-/// The index that splits a slice of at least two sets into halves, or as nearly as possible without separating truncates
-/// of one statement, because each half could fail although the whole statement does not. If the slice consists of nothing
-/// else, they are separated.
+/// The index that splits a slice of at least two sets into halves, or as nearly as possible without separating the
+/// truncates of one statement: each part of a statement could fail although the whole does not. If the slice consists
+/// of nothing but one statement's truncates, they are separated all the same.
 pub(crate) fn middle(sets: &[&Value]) -> usize {
     let half = sets.len() / 2;
     let fits = |&index: &usize| 0 < index && index < sets.len() && !parts_truncate(sets, index);
     (0..=half).flat_map(|distance| [half - distance, half + distance]).find(fits).unwrap_or(half)
 }
 
-/// Whether there are truncates of one transaction on both sides of the index.
+/// Whether the index separates two adjacent truncates of one transaction.
 fn parts_truncate(sets: &[&Value], index: usize) -> bool {
     // A message does not end a statement.
     let changes = |set: &&&Value| action(set) != Some("M");
@@ -33,7 +33,7 @@ mod tests {
 
     use super::*;
 
-    /// The middle of sets with these actions; a digit is a truncate in the transaction of that number.
+    /// The middle of sets with these actions. A digit is a truncate in the transaction with that number.
     fn middle_of(actions: &str) -> usize {
         let set = |action: char| match action.to_digit(10) {
             Some(xid) => json!({"action": "T", "table": "t", "xid": xid}),

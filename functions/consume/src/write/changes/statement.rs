@@ -1,5 +1,5 @@
-//! Writes the SQL of runs. Identifiers are quoted, types come from the catalogue, values are bound: an array of text per
-//! column, which PostgreSQL casts to the column's own type.
+//! Writes the SQL of runs. Identifiers are quoted, types come from the catalogue, values are bound: an array of text
+//! per column, which PostgreSQL casts to the column's own type.
 
 use shared::contract::quoted;
 
@@ -23,7 +23,7 @@ pub(super) fn for_run(table: &str, relation: &Relation, shape: &Shape) -> String
     }
 }
 
-/// Empties tables together, and only them: it fails if a row of another table refers to theirs.
+/// Empties these tables together, and no others: PostgreSQL refuses if another table refers to them.
 pub(super) fn truncate(tables: &[(&str, &Relation)]) -> String {
     let targets: Vec<String> = tables.iter().map(|(table, relation)| Target::new(table, relation).only).collect();
     format!("truncate {}", targets.join(", "))
@@ -44,8 +44,8 @@ pub(super) fn delete_all(tables: &[(&str, &Relation)]) -> String {
 
 /// A table as a statement names it, and the physical location of a row (`ctid`) in it.
 struct Target {
-    /// `only` leaves out the tables that inherit from it. A partitioned table has no `only`: all rows are in its
-    /// partitions.
+    /// The table's name, after `only`, which leaves out the tables that inherit from it. A partitioned table has no
+    /// `only`, because all of its rows are in its partitions.
     only: String,
     partitioned: bool,
 }
@@ -61,7 +61,7 @@ impl Target {
         if self.partitioned { "t.ctid as at, t.tableoid as part" } else { "t.ctid as at" }
     }
 
-    /// The names under which [`Self::place`] selects it.
+    /// The names of the columns that [`Self::place`] selects.
     fn place_columns(&self) -> &'static str {
         if self.partitioned { "at, part" } else { "at" }
     }
@@ -115,7 +115,8 @@ fn change(target: &Target, relation: &Relation, shape: &Shape, obstacles: &[&str
     }
 }
 
-/// Selects the rows in which the update would give an identity column another value. None: it names no such column.
+/// Selects the rows in which the update would give an identity column another value. None if the update names no
+/// identity column.
 fn identity_changes(target: &Target, relation: &Relation, shape: &Shape) -> Option<String> {
     let differs = |(index, (_, column)): (usize, (usize, usize))| {
         let column = &relation.columns[column];
@@ -131,13 +132,13 @@ fn identity_changes(target: &Target, relation: &Relation, shape: &Shape) -> Opti
 /// What the old values say about the row that they identify.
 #[derive(Default)]
 struct Conditions {
-    /// Must hold: the row has these values.
+    /// Must hold: the row has the old values.
     needed: Vec<String>,
-    /// Should hold: PostgreSQL generates the columns here, perhaps with a different expression than in the source.
+    /// Should hold: the row has the old values of generated columns. The expression here may differ from the source's.
     likely: Vec<String>,
-    /// The texts are equal, too: 1.0 and 1 are the same number.
+    /// The row's values are written the same way, too: 1.0 and 1 are the same number, but different texts.
     same_texts: Vec<String>,
-    /// The columns that are left out are NULL.
+    /// The columns that the old values leave out are NULL in the row.
     nulls: Vec<String>,
     /// The names of the arrays of old values, each followed by a comma.
     arrays: Vec<String>,
@@ -178,16 +179,16 @@ fn all(conditions: &[String]) -> String {
 
 /// Finds the one row that each tuple of old values identifies, and changes it.
 ///
-/// If the old values include generated columns, rows that agree with them rule out rows that do not.
+/// If the old values include generated columns, rows that agree with those are preferred to rows that do not.
 ///
-/// Matching rows that have NULL in the columns that are left out come first, because wal2json's format 1 leaves NULLs
-/// out of the old row. If there are no such rows, the columns that are left out were not part of the key: a matching
-/// row is then the right one only if it is the only one, or if all of them are equal. Among rows with equal values, one
-/// with the same texts comes first.
+/// wal2json's format 1 leaves NULLs out of the old row. So matching rows with NULL in the missing columns come first.
+/// If there are none, the missing columns were not part of the key: a matching row is then the right one only if no
+/// other row matches, or if all matching rows are equal. Among rows with equal values, one with the same texts comes
+/// first.
 ///
-/// Nothing is done, and the steps of the run have to be applied one by one, if two tuples of old values identify the
-/// same row (their texts differ, but their values do not), or if an update that stands for several steps matches
-/// several rows.
+/// The statement does nothing, and the steps of the run have to be applied one by one, in two cases: two tuples of old
+/// values identify the same row (their texts differ, but their values do not), or an update that stands for several
+/// steps matches several rows.
 fn matching(target: &Target, relation: &Relation, shape: &Shape) -> String {
     let only = &target.only;
     let Conditions { needed, likely, same_texts, nulls, arrays } = Conditions::new(relation, shape);
@@ -275,7 +276,7 @@ fn equal(column: &Column, value: &str) -> Vec<String> {
     }
     let mut conditions = vec![format!("t.{name} = {value}")];
     if column.ty.index_part() == Some(IndexPart::Prefix) {
-        // Lets our own index, which holds only this prefix, find it.
+        // Our own index holds only this prefix, and is used only if the condition mentions it.
         conditions.push(format!("{} = {}", prefix(&format!("t.{name}")), prefix(value)));
     }
     conditions

@@ -1,4 +1,4 @@
--- What decides how the tables named $2 in schema $1 can be emptied together.
+-- Whether the tables named $2 in schema $1 can be emptied together by `truncate`. Otherwise their rows are deleted.
 with named as (
     select c.oid, c.relname, c.relkind
     from pg_namespace n
@@ -10,20 +10,20 @@ with named as (
     select relid from named, pg_partition_tree(named.oid) where named.relkind = 'p'
 )
 select
-    -- `truncate` refuses a table that another refers to, even if that one is empty.
+    -- `truncate` refuses a table that another table refers to, even if the other is empty.
     not exists (
         select
         from pg_constraint f
         where f.contype = 'f' and f.confrelid in (select oid from emptied)
           and f.conrelid not in (select oid from emptied)
     )
-    -- It does not fire the triggers that count or log each deleted row.
+    -- `truncate` does not fire the triggers for each deleted row, which may count or log rows.
     and not exists (
         select
         from pg_trigger t
         where t.tgrelid in (select oid from emptied) and not t.tgisinternal and t.tgtype & 8 = 8 and t.tgtype & 1 = 1
     )
-    -- It refuses a table with checks that wait for the end of the transaction.
+    -- `truncate` may refuse a table with checks that are deferred to the end of the transaction.
     and not exists (
         select
         from pg_trigger t

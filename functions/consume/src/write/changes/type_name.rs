@@ -1,8 +1,8 @@
 //! Parses types as change sets give them: `character varying(30)`, `VARCHAR(30)`, `_int4`,
 //! `timestamp(3) with time zone`.
 //!
-//! They come from strangers. A text is either one of the spellings below, from which only our own words and numbers get
-//! into SQL, or a name to look up, which PostgreSQL gets as a bound value ([`Parsed::Other`]).
+//! The texts are not trusted. A text is either one of the spellings below, from which only our own words and numbers
+//! get into SQL, or a name to look up, which PostgreSQL gets as a bound value ([`Parsed::Other`]).
 
 use super::types::{Type, own};
 
@@ -20,8 +20,9 @@ pub(super) enum Parsed {
 pub(super) struct Given {
     /// The type that a new column gets.
     pub(super) ty: Type,
-    /// wal2json removes the quotes of `"char"`, which leaves the SQL name of `character(1)`, so the text can mean either.
-    /// A new column gets the latter: it refuses a longer text, which the former would cut.
+    /// Another type that the text can mean. wal2json removes the quotes of `"char"`, and `char` without quotes is the
+    /// SQL name of `character(1)`. A new column becomes `character(1)`, which refuses a longer text; `"char"` would cut
+    /// it.
     pub(super) or: Option<Type>,
 }
 
@@ -36,7 +37,7 @@ impl Given {
 pub(super) struct Other {
     pub(super) schema: Option<String>,
     pub(super) name: String,
-    /// As SQL writes them: `('Point',4326)`, or empty.
+    /// The modifiers as SQL writes them: `('Point',4326)`, or empty.
     pub(super) modifiers: String,
     pub(super) array: bool,
 }
@@ -54,7 +55,7 @@ pub(super) fn parse(text: &str) -> Option<Parsed> {
     let sql_name = text.strip_prefix("pg_catalog.").unwrap_or(text);
     built_in_type(sql_name, array)
         .map(Parsed::BuiltIn)
-        // The catalogue's name of an array type.
+        // The catalogue's name of an array type has a leading `_`.
         .or_else(|| built_in_type(sql_name.strip_prefix('_')?, true).map(Parsed::BuiltIn))
         .or_else(|| other_type(text, array).map(Parsed::Other))
 }
@@ -81,7 +82,7 @@ fn built_in_type(text: &str, array: bool) -> Option<Given> {
         Some([length]) => type_of(name, &format!("({length})")),
         Some(_) => None,
     };
-    // PostgreSQL reduces a precision beyond microseconds to 6, with a warning.
+    // PostgreSQL reduces a precision above 6 (microseconds) to 6, with a warning.
     let time = |name: &str| match modifiers {
         None => type_of(name, ""),
         Some([precision]) if *precision >= 0 => type_of(name, &format!("({})", precision.min(&6))),
@@ -157,7 +158,8 @@ fn interval_type(fields: &str, modifiers: Option<&[i32]>, array: bool) -> Option
     }
 }
 
-/// Splits `timestamp (3) with  time zone` into its words, in lower case with single spaces, and the numbers in brackets.
+/// Splits `timestamp (3) with  time zone` into its words, in lower case with single spaces, and the numbers in
+/// brackets.
 fn words_and_modifiers(text: &str) -> Option<(String, Option<Vec<i32>>)> {
     let (head, modifiers, tail) = match text.split_once('(') {
         None => (text, None, ""),
@@ -172,8 +174,8 @@ fn words_and_modifiers(text: &str) -> Option<(String, Option<Vec<i32>>)> {
     (!words.is_empty() && words.iter().all(word)).then(|| (words.join(" ").to_ascii_lowercase(), modifiers))
 }
 
-/// Parses `mood`, `public.mood`, `public."My mood"` or `geometry(Point,4326)`. Any other text is itself the name, because
-/// wal2json removes the quotes of a name that starts with one.
+/// Parses `mood`, `public.mood`, `public."My mood"` or `geometry(Point,4326)`. Any other text is itself the name,
+/// because wal2json removes the quotes of a name that starts with one.
 fn other_type(text: &str, array: bool) -> Option<Other> {
     let fits = |name: &str| !name.is_empty() && name.len() <= NAME_BYTES;
     let named = || {
@@ -213,7 +215,7 @@ fn identifier(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// Parses modifiers: numbers, and words, which become literals so that none of them is a keyword.
+/// Parses modifiers: numbers and words. The words become string literals, so that none of them acts as a keyword.
 fn other_modifiers(list: &str) -> Option<String> {
     let modifier = |text: &str| match text.trim().parse::<i32>() {
         Ok(number) => Some(number.to_string()),

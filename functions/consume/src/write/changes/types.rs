@@ -4,13 +4,13 @@ use shared::contract::quoted;
 
 const CATALOGUE: &str = "pg_catalog";
 
-/// A type with its modifiers. Two are the same type when they are equal.
+/// A type with its modifiers. Equal values of this struct are the same type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Type {
     pub(super) schema: String,
     /// Its name in the catalogue; for an array, the name of the element type.
     pub(super) name: String,
-    /// As SQL writes them behind the name: `(10,2)`, ` day to second(3)`.
+    /// The modifiers as SQL writes them after the name: `(10,2)`, ` day to second(3)`.
     pub(super) modifiers: String,
     pub(super) array: bool,
     /// Made by `create type … as enum`.
@@ -19,14 +19,14 @@ pub(super) struct Type {
     pub(super) integer: bool,
 }
 
-/// What an index holds of a column.
+/// What an index stores of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IndexPart {
     /// The value, which takes at most this many bytes.
     Whole(usize),
-    /// Its first characters: if a value is too long for an index, PostgreSQL refuses the whole row.
+    /// The first characters, because PostgreSQL refuses a row if one of its values is too long for an index.
     Prefix,
-    /// Its hash, since its length is not limited.
+    /// The hash, because the value's length is not limited.
     Hash,
 }
 
@@ -45,7 +45,7 @@ enum Length {
     Any,
 }
 
-/// A built-in type whose input function reports a wrong value by SQLSTATE class 22.
+/// A built-in type whose input function reports an invalid value with SQLSTATE class 22.
 #[derive(Debug)]
 pub(super) struct BuiltIn {
     name: &'static str,
@@ -57,7 +57,7 @@ const fn built_in_type(name: &'static str, length: Length) -> BuiltIn {
     BuiltIn { name, equality: true, length }
 }
 
-/// Without an operator `=`.
+/// A type that has no operator `=`.
 const fn incomparable(name: &'static str) -> BuiltIn {
     BuiltIn { name, equality: false, length: Length::Any }
 }
@@ -108,7 +108,7 @@ const OWN: &[BuiltIn] = &[
     built_in_type("varchar", Length::Text),
 ];
 
-/// The types whose input functions only read digits.
+/// The types whose input functions read only digits.
 const INTEGERS: [&str; 4] = ["int2", "int4", "int8", "oid"];
 
 /// Finds a built-in type by the catalogue's name.
@@ -137,29 +137,29 @@ impl Type {
         self.properties().is_some()
     }
 
-    /// Writes it as in a column's definition.
+    /// Writes the type as in a column's definition.
     pub(super) fn sql(&self) -> String {
         let array = if self.array { "[]" } else { "" };
         if self.schema == CATALOGUE && self.name == "interval" {
-            // Its modifiers have a syntax of their own.
+            // The modifiers of `interval` have a syntax of their own, which only the unqualified name allows.
             return format!("interval{}{array}", self.modifiers);
         }
         format!("{}.{}{}{array}", quoted(&self.schema), quoted(&self.name), self.modifiers)
     }
 
-    /// Writes it as the target of a cast, without modifiers: an explicit cast to `varchar(3)` cuts a longer text, while
-    /// the assignment to the column refuses it.
+    /// Writes the type as the target of a cast, without modifiers: an explicit cast to `varchar(3)` cuts a longer text,
+    /// whereas assigning the text to the column fails.
     pub(super) fn cast(&self) -> String {
         format!("{}.{}{}", quoted(&self.schema), quoted(&self.name), if self.array { "[]" } else { "" })
     }
 
-    /// Whether it is `bytea`, whose values wal2json writes as hex digits without `\x`.
+    /// Whether this is `bytea`. wal2json writes its values as hex digits without `\x`.
     pub(super) fn is_bytea(&self) -> bool {
         !self.array && self.schema == CATALOGUE && self.name == "bytea"
     }
 
-    /// Whether `=` compares its values. Otherwise their texts are compared: an extension's `=` can be missing, or outside
-    /// the search path.
+    /// Whether values of this type are compared with `=`. For other types, the texts are compared: an extension's `=`
+    /// can be missing, or outside the search path.
     pub(super) fn has_equality(&self) -> bool {
         self.enumeration || self.properties().is_some_and(|own| own.equality)
     }
@@ -173,7 +173,7 @@ impl Type {
         }
     }
 
-    /// Whether it reports a wrong value by SQLSTATE class 22.
+    /// Whether the type reports an invalid value with SQLSTATE class 22.
     pub(super) fn tells_wrong_values(&self) -> bool {
         self.enumeration || self.is_built_in()
     }

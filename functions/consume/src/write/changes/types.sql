@@ -1,5 +1,5 @@
--- The types named $2 in the schemas $1 (null: not said). One that is not where it was in the source is looked for in
--- schema $3, as its table would be.
+-- The types named $2 in the schemas $1 (null if the change gave none). A type that is not in the source's schema is
+-- looked for in schema $3, where the tables land.
 select w.position,
        tn.nspname::text as type_schema,
        t.typname::text as type_name,
@@ -18,7 +18,7 @@ select w.position,
            )
        end as type_integer,
        t.typmodin <> 0 as takes_modifiers,
-       -- Neither a pseudo-type nor, since a table can not be part of itself, a row type.
+       -- A column may have neither a pseudo-type nor a row type, because a table cannot be part of itself.
        t.typisdefined
            and coalesce(base.typtype, t.typtype) in ('b', 'e', 'r', 'm') as storable
 from unnest($1::text[], $2::text[]) with ordinality as w (schema, name, position)

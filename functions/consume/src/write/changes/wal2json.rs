@@ -6,7 +6,7 @@ use shared::ledger::Rejection;
 
 use super::fault::{self, Fault};
 
-/// A column's value as text, `None` being NULL.
+/// A column's value as text; `None` is NULL.
 pub(super) type Text<'d> = Option<&'d str>;
 
 /// One operation on one table.
@@ -20,7 +20,7 @@ pub(super) struct Operation<'d> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Action<'d> {
     Insert(Vec<Cell<'d>>),
-    /// Columns that are missing keep their values: wal2json leaves out a TOAST value that did not change.
+    /// Columns missing from `new` keep their values: wal2json leaves out a TOAST value that did not change.
     Update {
         new: Vec<Cell<'d>>,
         old: Old<'d>,
@@ -36,19 +36,19 @@ pub(super) struct Cell<'d> {
     pub(super) value: Text<'d>,
 }
 
-/// The row before the change: its key, or under replica identity full all of it. wal2json does not say which.
+/// The row before the change: its key or, under replica identity full, the whole row. wal2json does not say which.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Old<'d> {
     pub(super) cells: Vec<Cell<'d>>,
     pub(super) nulls: Nulls,
 }
 
-/// How a format writes a NULL in the row before.
+/// How a format writes a NULL in the old row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Nulls {
-    /// Format 1 leaves it out.
+    /// The column is left out, as in format 1.
     LeftOut,
-    /// Format 2 lists it.
+    /// The column is listed, as in format 2.
     Listed,
 }
 
@@ -60,12 +60,12 @@ pub(super) struct Set<'d> {
     pub(super) border: Border<'d>,
 }
 
-/// Where a set stands between the source's transactions.
+/// How a set relates to the source's transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Border<'d> {
-    /// A transaction of its own (format 1), or the beginning or end of one (`B` and `C`).
+    /// The set is a whole transaction (format 1), or the beginning or end of one (`B` and `C`).
     Here,
-    /// Part of the transaction with this number, which wal2json gives if it is asked to (`include-xids`).
+    /// The set is part of the transaction with this number. wal2json gives the number only with `include-xids`.
     Part(Option<&'d str>),
 }
 
@@ -166,7 +166,7 @@ fn objects<'d>(of: &'d Value, member: &str) -> Result<Vec<Cell<'d>>, Fault> {
     of.get(member).and_then(Value::as_array).ok_or(fault::MALFORMED)?.iter().map(cell).collect()
 }
 
-/// Reads a value. Numbers keep their digits.
+/// Reads a value. Numbers keep their digits as written.
 fn value(value: Option<&Value>) -> Result<Text<'_>, Fault> {
     match value.ok_or(fault::MALFORMED)? {
         Value::Null => Ok(None),

@@ -20,11 +20,11 @@ pub(super) struct Command<'a> {
     pub(super) operation: Operation,
     /// The entity's key: a single value, or several as a JSON array.
     pub(super) key: String,
-    /// The key of the parent that it names.
+    /// The key of the parent that the command names.
     pub(super) parent: Option<String>,
     /// A cell for each column.
     pub(super) cells: Vec<Cell<'a>>,
-    /// For each column, whether the command sets it: to a value in the event, or to the record's metadata.
+    /// For each column, whether the command sets it: from a value in the event, or from the record's metadata.
     pub(super) given: Vec<bool>,
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Before {
     pub(super) existing: HashSet<String>,
     /// If the contract has a version, the version cell of each existing row and of each recently deleted one.
     pub(super) versions: HashMap<String, Vec<u8>>,
-    /// Keys for which commands are waiting, with the parent that they wait for.
+    /// Keys for which commands are waiting, each with the parent that they wait for.
     pub(super) queued: HashMap<String, String>,
     /// Parents that exist.
     pub(super) parents: HashSet<String>,
@@ -45,13 +45,13 @@ pub(super) struct Row<'c> {
     pub(super) key_cells: Vec<Cell<'c>>,
     /// The new value of each column; `None` leaves it unchanged.
     pub(super) cells: Vec<Option<Cell<'c>>>,
-    /// The cell of its version, where the contract has one: an entity that was deleted keeps it.
+    /// The cell of the entity's version, if the contract has a version. A deleted entity keeps it.
     version: Option<Vec<u8>>,
     existed: bool,
     exists: bool,
-    /// The last of these commands that took effect deleted it.
+    /// Whether the last of these commands that took effect deleted the entity.
     is_gone: bool,
-    /// Created by these commands, perhaps in place of one that they deleted.
+    /// Whether these commands created the entity, perhaps after deleting another one with the same key.
     is_new: bool,
 }
 
@@ -148,7 +148,7 @@ pub(super) fn decide<'c>(entity: &Entity, commands: &'c [Command<'_>], known: Be
 }
 
 impl<'c> Row<'c> {
-    /// Returns whether its version is higher than the command's.
+    /// Returns whether the entity's version is higher than the command's.
     fn exceeds(&self, entity: &Entity, command: &Command<'_>) -> bool {
         let (Some(column), Some(version)) = (entity.version, &self.version) else { return false };
         version::compare(entity.landing.columns[column].ty, version, command.cells[column]) == Ordering::Greater

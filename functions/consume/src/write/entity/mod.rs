@@ -1,5 +1,5 @@
-//! Mode `entity`: commands that create, update and delete rows. They are decided in memory, in offset order, against existing
-//! rows. The result is written in at most three statements.
+//! Mode `entity`: commands that create, update and delete rows. They are decided in memory, in offset order, against
+//! existing rows. The result is written in at most three statements.
 
 mod command;
 mod decide;

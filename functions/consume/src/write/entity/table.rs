@@ -15,7 +15,7 @@ use crate::write::rows::{Cell, Cells, NULL};
 /// The rows of some keys.
 #[derive(Debug, Default)]
 pub(super) struct Existing {
-    /// The keys that have one.
+    /// The keys that have a row.
     pub(super) keys: HashSet<String>,
     /// If the contract has a version, the version cell of each row and of each recently deleted one.
     pub(super) versions: HashMap<String, Vec<u8>>,
@@ -84,7 +84,7 @@ pub(super) async fn lock_existing(
     Ok(existing)
 }
 
-/// A column's value as it came, in PostgreSQL's binary form with its length before it.
+/// Returns a column's value in PostgreSQL's binary format, preceded by its length.
 fn cell(row: &PgRow, column: usize) -> Result<Vec<u8>, sqlx::Error> {
     let value = row.try_get_raw(column)?;
     let bytes = value.as_bytes().map_err(sqlx::Error::Decode);
@@ -99,7 +99,7 @@ fn with_length(value: &[u8]) -> Vec<u8> {
     length.into_iter().chain(value.iter().copied()).collect()
 }
 
-/// Returns the SQL expression for a key's text as commands spell it: in a command's key, `1.50` has become `1.5`.
+/// Returns the SQL expression for a key's text in the spelling that commands use: a command's key has `1.5` for `1.50`.
 fn key_text(column: &Column) -> String {
     let name = quoted(&column.name);
     match column.ty {
@@ -159,7 +159,7 @@ pub(super) async fn parents_of(
     sqlx::query_scalar(&select).bind(parents).fetch_all(connection).await
 }
 
-/// Deletes rows, and remembers the versions that outlive them. `rows` are all the rows that the commands touched.
+/// Deletes rows, and remembers their versions, which outlive them. `rows` are all the rows that the commands touched.
 pub(super) async fn delete<'r>(
     connection: &mut PgConnection,
     stream: &str,
@@ -183,7 +183,7 @@ pub(super) async fn delete<'r>(
         bind_key_cells(sqlx::query(&delete), entity, &deleted).execute(connection).await?;
         return Ok(());
     };
-    // In one statement, which saves a round trip.
+    // Both happen in one statement, which saves a round trip.
     let delete = format!("with remembered as ({}) {delete}", deleted_versions::remember(entity.key.len() + 1));
     bind_key_cells(sqlx::query(&delete), entity, &deleted)
         .bind(stream)

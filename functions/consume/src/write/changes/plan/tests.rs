@@ -11,7 +11,7 @@ fn rules() -> Changes {
     Changes { schema: "landing".to_owned(), tables: None, evolve: true }
 }
 
-/// Looks up those of these texts that name built-in types.
+/// Looks up the built-in types that these texts name. Other texts are left out.
 fn types<'d>(texts: &[&'d str]) -> Types<'d> {
     let known = |text: &'d str| match parse(text) {
         Some(Parsed::BuiltIn(given)) => Some((text, KnownType { given, storable: true })),

@@ -123,7 +123,7 @@ async fn a_key_that_rows_are_looked_up_by_gets_an_index_once() {
         }
         assert_eq!(indexes(&database).await, expected, "{table}");
     }
-    // One that is there already, or a table that is not ours, is left alone.
+    // No index is added if there is one already, or if the table is not ours.
     sql(&database, "create table landing.t (a int primary key, b int)").await;
     let key = [("a", "integer", json!(1))];
     apply(&database, &[format_2("t", None, Some(&key))]).await;

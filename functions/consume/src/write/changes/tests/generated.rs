@@ -142,7 +142,8 @@ async fn a_generated_column_of_the_old_row_picks_the_row_but_does_not_rule_out_t
         let delete = |a: i64, sum: Value| {
             both("t", None, Some(&[("a", "integer", json!(a)), ("sum", "integer", sum)]))[format].clone()
         };
-        // One of two rows, neither of two, and the only one although the source computes its sum in another way.
+        // The sum picks one of two rows, or neither of them. It does not rule out the only row, although the source
+        // computes the sum in another way.
         assert_eq!(apply(&database, &[delete(1, json!(3)), delete(2, json!(99))]).await, 0);
         assert_eq!(database.json("select a, b from landing.t").await, json!([{"a": 1, "b": 1}]));
         sql(&database, "insert into landing.t values (1, 2)").await;
@@ -157,7 +158,7 @@ async fn a_generated_column_can_be_the_key() {
     let row =
         |a: i64, b: i64| [("a", "integer", json!(a)), ("g", "integer", json!(a * 10)), ("b", "integer", json!(b))];
     let key = |g: i64| [("g", "integer", json!(g))];
-    // The second update finds the row that the first has given another key.
+    // The second update finds the row by the key that the first has given it.
     let sets = [
         format_2("t", Some(&row(1, 0)), None),
         format_2("t", Some(&row(2, 1)), Some(&key(10))),

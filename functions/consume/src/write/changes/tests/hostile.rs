@@ -94,7 +94,7 @@ async fn views_and_sequences_are_not_written() {
         let applied = try_apply(&database, &rules(), &[insert(table), insert("t")]).await.expect(table);
         assert_eq!(applied.rejected[0].1.code, "not_a_table", "{table}");
     }
-    // The name of an array type is free for a table.
+    // A table may have the name of an array type.
     apply(&database, &[insert("_e"), insert("_t")]).await;
 }
 

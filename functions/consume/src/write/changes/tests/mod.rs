@@ -1,4 +1,4 @@
-//! Against a real PostgreSQL.
+//! Tests against a real PostgreSQL.
 
 mod documented;
 mod evolution;

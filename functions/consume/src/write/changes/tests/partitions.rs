@@ -33,7 +33,7 @@ async fn a_partitioned_table_takes_every_kind_of_change() {
             insert(20, 1),
             insert(20, 1),
             insert(50, 1),
-            // Within a partition, and to others on both levels.
+            // The row stays in its partition, or moves to another one on either level.
             update((1, 1), (2, 1)),
             update((1, 2), (1, 3)),
             update((20, 1), (3, 4)),
@@ -46,7 +46,7 @@ async fn a_partitioned_table_takes_every_kind_of_change() {
             json!([{"at": "landing.low_odd", "a": 1, "b": 3}, {"at": "landing.low_odd", "a": 2, "b": 1},
                    {"at": "landing.low_rest", "a": 3, "b": 4}, {"at": "landing.high", "a": 51, "b": 2}])
         );
-        // Rows of different partitions may have the same place in their partitions: each change must find its own row.
+        // Rows of different partitions may have the same `ctid`: each change must find its own row.
         let sets = [update((1, 3), (1, 5)), update((51, 2), (51, 3)), delete(3, 4), delete(2, 1)];
         assert_eq!(apply(&database, &sets).await, 0);
         assert_eq!(
@@ -93,7 +93,7 @@ async fn a_partition_that_is_named_itself_takes_its_own_rows() {
         let Err(Failure::Sql(error)) = try_apply(&database, &rules(), &[wrong]).await else { panic!("no such place") };
         assert_eq!(error.as_database_error().and_then(|e| e.code()).as_deref(), Some("23514"));
     }
-    // As the source records `truncate low`: with its partitions.
+    // The source records `truncate low` as a truncate of `low` and of each of its partitions.
     let truncate = |table: &str| json!({"action": "T", "table": table});
     assert_eq!(apply(&database, &[truncate("low"), truncate("low_odd"), truncate("low_rest")]).await, 0);
     assert_eq!(database.count("select count(*) from landing.t").await, 0);
@@ -116,7 +116,7 @@ async fn new_columns_are_added_to_the_root_and_so_to_every_partition() {
         database.json("select a, c, d from landing.t order by a").await,
         json!([{"a": 1, "c": 1, "d": "x"}, {"a": 20, "c": 1, "d": null}, {"a": 21, "c": null, "d": "x"}])
     );
-    // Two tables of one root that disagree about a new column: one of the types holds.
+    // Two partitions of one root give a new column different types: one of the types wins.
     let e = |ty| ("e", ty, json!("1"));
     let sets =
         [format_2("low", Some(&with(1, &[e("text")])), None), format_2("high", Some(&with(30, &[e("bigint")])), None)];
@@ -144,7 +144,7 @@ async fn a_table_that_others_inherit_from_is_changed_alone() {
     let database = TestDatabase::create().await;
     sql(&database, "create table landing.p (a int, b int); create table landing.c () inherits (landing.p)").await;
     let both_tables = |new: &[Cell<'_>]| [format_2("p", Some(new), None), format_2("c", Some(new), None)];
-    // A new column of the parent is the child's, too, whichever is named first.
+    // The child inherits a new column of the parent, whichever of the tables is named first.
     assert_eq!(apply(&database, &both_tables(&row([Some(1), Some(1), Some(1)]))).await, 0);
     let [p, c] = both_tables(&row([Some(2), None, None, Some(2)]));
     assert_eq!(apply(&database, &[c, p]).await, 0);

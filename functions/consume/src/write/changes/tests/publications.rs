@@ -86,9 +86,9 @@ async fn a_partition_that_is_published_through_its_root_is_updated() {
 #[tokio::test]
 async fn a_publication_that_cannot_identify_rows_rejects_their_changes_and_no_others() {
     for publication in [
-        // Its list of columns would have to name the whole row.
+        // The publication's column list would have to contain every column.
         "create table landing.t (id int, b text); create publication listed for table landing.t (id)",
-        // Its filter uses a column outside the key.
+        // The publication's row filter uses a column outside the key.
         "create table landing.t (id int primary key, b text);
          create publication listed for table landing.t where (b <> '')",
     ] {

@@ -1,5 +1,5 @@
-//! Random histories of a table, written in both formats, with a key and with the whole row as identity, and cut into
-//! calls anywhere: the landing table ends as the history does.
+//! Random histories of a table, written in both formats, with a key or the whole row as replica identity, and split
+//! into calls at random: the landing table ends with the rows that the history ends with.
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
@@ -22,7 +22,7 @@ struct History {
     identity: Identity,
     format: usize,
     rows: Vec<Row>,
-    /// Changes in the form of the format.
+    /// The changes, in the history's format.
     changes: Vec<Value>,
 }
 
@@ -78,7 +78,8 @@ impl History {
                     }
                 }
                 if self.key_is_free(&new, Some(at)) {
-                    // As TOAST does, now and then a text that has not changed is left out.
+                    // Now and then a text that has not changed is left out, as wal2json leaves out an unchanged TOAST
+                    // value.
                     let omit = new[2] == old[2] && self.random.random_range(0..2) == 0;
                     self.tell(Some(&cells(&new, |column| !(omit && column == 2))), Some(&old));
                     self.rows[at] = new;
@@ -117,7 +118,7 @@ fn cells(row: &Row, include: impl Fn(usize) -> bool) -> Vec<Cell<'static>> {
     columns.map(|(_, ((name, ty), value))| (*name, *ty, value.clone())).collect()
 }
 
-/// A row as PostgreSQL prints it, in an order of its own.
+/// The rows as PostgreSQL prints them, sorted.
 fn printed(rows: &[Row]) -> Vec<String> {
     let text = |value: &Value| match value {
         Value::Null => "-".to_owned(),
@@ -147,7 +148,7 @@ async fn the_landing_table_ends_as_the_history_does() {
             rows: Vec::new(),
             changes: Vec::new(),
         };
-        // So that the table is there, however the history goes.
+        // The first insert creates the table, whatever the history does next.
         let start = history.row();
         history.tell(Some(&cells(&start, |_| true)), None);
         history.rows.push(start);
@@ -163,7 +164,7 @@ async fn the_landing_table_ends_as_the_history_does() {
         let mut landed: Vec<String> = sqlx::query_scalar(LANDED).fetch_all(&database.pool).await.expect("read");
         landed.sort();
         assert_eq!(landed, printed(&history.rows), "seed {seed}, history {number}");
-        // Most histories meet a table that is there, some create it.
+        // Most histories start with an existing, empty table; every tenth creates it.
         let end = if number % 10 == 0 { "drop table landing.t" } else { "delete from landing.t" };
         sql(&database, end).await;
     }

@@ -34,7 +34,7 @@ async fn truncates_that_follow_each_other_empty_their_tables_together() {
     for tables in [["a", "b", "c"], ["c", "b", "a"], ["b", "a", "c"]] {
         for changed in [
             "",
-            // Each of these keeps `truncate` itself from doing it.
+            // Because of each of these, the tables cannot be emptied by `truncate` itself.
             "create table public.other (a int references landing.b)",
             "create function public.seen() returns trigger language plpgsql as 'begin return old; end';
              create trigger seen before delete on landing.b for each row execute function public.seen()",
@@ -66,7 +66,7 @@ async fn truncates_of_two_transactions_are_two_statements() {
             panic!("two statements")
         };
         assert_eq!(rejection.code, "23503");
-        // A message between them is part of the transaction.
+        // A message between two truncates does not separate them.
         let sets = [truncate("x", 7), json!({"action": "M", "xid": 7, "content": "x"}), truncate("y", 7)];
         assert_eq!(apply(&database, &sets).await, 0);
         assert_eq!(counts(&database).await, json!([{"a": 2, "b": 2, "c": 1, "s": 2, "x": 0, "y": 0}]));

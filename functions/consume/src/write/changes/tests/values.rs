@@ -1,4 +1,4 @@
-//! That values arrive as they are.
+//! Tests that values arrive unchanged.
 
 use serde_json::json;
 
