@@ -1,4 +1,5 @@
-//! Handles CloudFormation's requests, and answers each of them: without an answer, the stack would wait until it times out.
+//! Handles CloudFormation's requests, and answers each of them: without an answer, the stack would wait until it times
+//! out.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -40,8 +41,8 @@ struct Answer<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Attributes {
-    /// Changes when one of the functions' settings does, so that each change of a parameter publishes a new version of a
-    /// function.
+    /// Changes when one of the functions' settings does, so that each change of a parameter publishes a new version of
+    /// a function.
     settings: String,
 }
 
@@ -77,8 +78,8 @@ pub(crate) async fn answer(
     Ok(json!({"status": status, "reason": reason, "done": outcome.unwrap_or_default()}))
 }
 
-/// Does the work unless the request needs none. It is the same for a new stack, an update and a rollback: it creates what
-/// is missing.
+/// Does the work unless the request needs none. It is the same for a new stack, an update and a rollback: it creates
+/// what is missing.
 async fn decide(
     request: &CustomResource,
     left: Duration,

@@ -1,7 +1,7 @@
 //! A password as PostgreSQL stores it (SCRAM-SHA-256, RFC 5802 and RFC 7677).
 //!
-//! `create role … password '…'` puts the text between the quotes into PostgreSQL's log, if statements are logged or this one
-//! fails. PostgreSQL accepts the stored form instead, which cannot be used to log in.
+//! `create role … password '…'` puts the text between the quotes into PostgreSQL's log, if statements are logged or
+//! this one fails. PostgreSQL accepts the stored form instead, which cannot be used to log in.
 //! <https://www.postgresql.org/docs/current/sql-createrole.html>
 
 use base64_simd::STANDARD;

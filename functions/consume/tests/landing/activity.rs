@@ -19,7 +19,7 @@ async fn sums(function: &Function) -> Value {
     function.database.json(SELECT).await
 }
 
-/// Reads the last hour of a topic's minutes, given where Kafka says that its partition 0 ends.
+/// Reads the last hour of a topic's minutes. `end_offset` is where partition 0 ends, if Kafka said so.
 async fn minutes(function: &Function, topic: &str, end_offset: Option<i64>) -> Vec<Minute> {
     let mut connection = function.database.pool.acquire().await.expect("a connection");
     let ends = end_offset.map(|end| (topic, 0, end));
@@ -33,7 +33,7 @@ async fn accepted(function: &Function, topic: &str, end_offset: Option<i64>) -> 
     minutes(function, topic, end_offset).await.iter().map(|minute| minute.accepted).sum()
 }
 
-/// Moves what is recorded into the past.
+/// Makes all recorded activity older.
 async fn age(function: &Function, interval: &str) {
     for table in ["sluice.activity", "sluice.watermarks"] {
         let update = format!("update {table} set minute = minute - interval '{interval}'");
@@ -127,7 +127,7 @@ async fn what_kafka_accepted_is_known_although_nothing_lands() {
         offsets.for_each(|offset| function.log.append("routes", 0, record("routes", offset, &route(1, 1.0)).in_log()));
     };
     append(0..5);
-    // Nobody has noted anything, but Kafka says where the log ends.
+    // The database has no end of the log yet, but Kafka says where it is.
     assert_eq!(accepted(&function, "routes", Some(5)).await, 5);
     function.consume.compare(BUDGET).await.expect("it is compared");
     assert_eq!(accepted(&function, "routes", None).await, 5);
@@ -138,7 +138,7 @@ async fn what_kafka_accepted_is_known_although_nothing_lands() {
     let seen = minutes(&function, "routes", Some(8)).await;
     assert_eq!(seen[0].accepted, 5);
     assert_eq!(seen.iter().map(|minute| minute.accepted).sum::<i64>(), 8);
-    // Landing changes nothing about it, nor does comparing again.
+    // Neither landing the records nor another comparison changes the count.
     function.land(&records("routes", (0..8).map(|_| route(1, 1.0)))).await;
     function.consume.compare(BUDGET).await.expect("it is compared");
     assert_eq!(accepted(&function, "routes", Some(8)).await, 8);
@@ -170,7 +170,7 @@ async fn a_restored_database_counts_what_lands_again_once() {
     function.land(&records("routes", (0..2).map(|user| route(user, 1.0)))).await;
     let rest: Vec<Record> = (2..5).map(|offset| record("routes", offset, &route(offset, 1.0))).collect();
     let land = async || {
-        // Copying the database has cut the connections.
+        // Copying the database has closed the function's connections.
         const CONNECTIONS: usize = 8;
         for _ in 0..=CONNECTIONS {
             if function.deliver(&rest).await.is_ok() {
@@ -205,11 +205,11 @@ async fn minutes_are_kept_for_35_days_and_the_last_known_end_for_ever() {
     age(&function, "2 days").await;
     land(2).await;
     land(3).await;
-    // The minute that is 36 days old is gone; the one of two days ago and the present one are there.
+    // The minute from 36 days ago has been deleted. The one from two days ago and the current one are left.
     assert_eq!(count().await, 2);
     age(&function, "40 days").await;
     function.clock.advance(3_600_000);
     function.land(&[record("user-events", 0, &user_event(1, "Baltimore"))]).await;
-    // The partition has been idle since. Later records are counted from its last known end.
+    // The partition was idle for 40 days. Later records are still counted from its last known end.
     assert_eq!(accepted(&function, "routes", Some(5)).await, 1);
 }

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::own_stream::replay;
 use crate::support::{Function, Record, record, records};
 
-/// A set that inserts three rows and deletes two of them by some of their values. `last_type` is the last key's type.
+/// A set that inserts three rows and deletes two of them, identified by some of their columns. `last_type` is the type
+/// that the last delete gives for one of these columns.
 fn gatekeeper(last_type: &str) -> Value {
     let insert = |a: i32| {
         json!({"kind": "insert", "schema": "public", "table": "mytable", "columnnames": ["a", "b", "c"],
@@ -115,7 +116,7 @@ async fn a_truncate_of_several_tables_lands_as_one_beside_sets_that_are_rejected
         insert("items", json!({"id": 1, "order_id": 1})),
         insert("orders", json!({"id": 2})),
         begin(),
-        // One of the two tables cannot be emptied. The other does not depend on it.
+        // One of the two tables cannot be emptied. The other one does not depend on it.
         truncate("kept"),
         truncate("orders"),
         commit(),

@@ -1,4 +1,5 @@
-//! What a batch costs, as counts that do not depend on the machine: round trips to the database, and memory allocations.
+//! What a batch costs, as counts that do not depend on the machine: round trips to the database, and memory
+//! allocations.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -66,7 +67,7 @@ async fn pass_on(mut client: TcpStream, mut server: TcpStream, round_trips: Arc<
     }
 }
 
-/// Returns the database's address by way of the proxy, and the server's own.
+/// Splits a database's URL into what precedes the server's address, the address, and what follows it.
 fn split(url: &str) -> Option<(&str, &str, &str)> {
     let (start, rest) = url.split_once('@')?;
     let (server, end) = rest.split_once('/')?;
@@ -99,7 +100,8 @@ fn continent(offset: i64) -> Value {
 
 #[tokio::test]
 async fn a_batch_takes_few_round_trips() {
-    /// Enough to average out when a connection is given back: its last round trips may count for the next batch.
+    /// Enough batches for the average: a batch's last round trips, when it gives its connection back, may be counted
+    /// for the next batch.
     const BATCHES: i64 = 10;
     const RECORDS: i64 = 100;
     let (function, proxy) = behind_proxy().await;

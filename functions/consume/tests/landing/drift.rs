@@ -155,7 +155,7 @@ async fn missing_privileges_are_a_line() {
          do $$ begin create role reader_of_orders; exception when duplicate_object or unique_violation then null; end $$;
          grant select on public.orders to reader_of_orders; set role reader_of_orders"
     );
-    // The stream `login` is there with any contracts.
+    // The built-in stream `login` exists whatever contracts are loaded.
     let expected = [
         "stream login: table sluice.login_attempts: expected the privilege to use its schema, found no privilege usage on \
          schema sluice",

@@ -173,7 +173,7 @@ async fn a_batch_that_is_sent_again_has_the_same_outcomes() {
     assert_eq!(function.outcomes("continent", 0..6).await, [once, again].concat());
     assert_eq!(function.database.count("select count(*) from public.continents").await, 0);
     assert_eq!(function.database.count("select count(*) from sluice.dead_letters").await, 1);
-    // Even when other ids are forgotten, the receipt of an event that repeats a rejected one stays the same.
+    // After other ids have been forgotten, the receipt of an event that repeats a rejected one is still the same.
     function.clock.advance(8 * 24 * 3_600 * 1_000);
     function.land(&batch(6)).await;
     assert_eq!(function.outcomes("continent", 4..5).await, ["rejected: already_exists"]);
@@ -198,11 +198,11 @@ async fn a_replayed_dead_letter_is_decided_again_and_lands_once() {
     let keyed = ("idempotency-key", "k");
     let replay = ("sluice-replay", "1");
     function.land(&[send(0, &[keyed]), send(1, &[])]).await;
-    // Nothing has changed: it is rejected again, and is a dead letter again.
+    // The entity still does not exist, so the replay becomes a dead letter, too.
     function.land(&[send(2, &[keyed, replay])]).await;
     function.land(&[record("continent", 3, &json!({"name": "Atlantis"}))]).await;
-    // Sent twice, as by a function that died before it could note the first: it lands once. A plain repeat between the
-    // two opens nothing.
+    // The replay is sent twice, as by a function that died before it could mark the letter as replayed, and lands once.
+    // The event itself, sent once more without the replay's header, does not land.
     function.land(&[send(4, &[keyed]), send(5, &[keyed, replay]), send(6, &[keyed, replay])]).await;
     function.land(&[send(7, &[("sluice-replay", "2")]), send(8, &[("sluice-replay", "2")])]).await;
     assert_eq!(

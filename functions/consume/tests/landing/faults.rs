@@ -142,7 +142,7 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
     function.database.pool.execute(set("on").as_str()).await.expect("it is set");
     function.database.pool.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").await.expect("others are ended");
     let batch = records("routes", [route(1, 1.0)]);
-    // The connection that made the change is writable still; a fresh one is not.
+    // The connection that made the change can still write; a new one cannot.
     let mut failures = 0;
     while function.deliver(&records("routes", [])).await.is_ok() && failures == 0 {
         let fresh = shared::database::connect(&function.database.url, 1).expect("an address");
@@ -159,7 +159,7 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
     (*writable).execute(set("off").as_str()).await.expect("it is set");
     drop(writable);
     function.database.pool.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").await.expect("others are ended");
-    // A connection that is read-only still fails one delivery, and is closed.
+    // A connection that is still read-only makes one delivery fail, and is then closed.
     let written = async {
         loop {
             match function.deliver(&batch).await {
@@ -182,7 +182,7 @@ async fn a_killed_connection_fails_the_batch_which_lands_when_delivered_again() 
         for _ in 0..20 {
             let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                         where datname = current_database() and pid <> pg_backend_pid()";
-            // An earlier kill may have ended this connection, too.
+            // This fails if an earlier kill ended the killer's own connection, too.
             let _killed = killer.execute(kill).await;
             tokio::task::yield_now().await;
         }
@@ -230,7 +230,7 @@ async fn a_connection_that_was_cut_silently_leaves_time_for_another() {
             tokio::spawn(async move {
                 tokio::select! {
                     _ended = copy_bidirectional(&mut client, &mut server) => {}
-                    // Both ends stay open, and nothing comes through.
+                    // Both connections stay open, but no more bytes are passed on.
                     () = cut.notified() => std::future::pending().await,
                 }
             });

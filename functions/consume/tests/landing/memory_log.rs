@@ -1,4 +1,4 @@
-//! Logs in memory, read as Kafka's are.
+//! Logs in memory, which are read like Kafka's.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, ready};
 
 use shared::kafka::reader::{Bounds, Chunk, Limits, LogRecord, ReadError, Reader};
 
-/// Logs of topics' partitions, and what groups have committed. A partition exists from its first record on.
+/// The logs of partitions, and the offsets that groups have committed. A partition exists once it has a record.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryLog(Mutex<State>);
 
@@ -48,7 +48,8 @@ impl MemoryLog {
         }
     }
 
-    /// Writes a record at its offset. Offsets between the log's end and it are left out, like transactions' markers.
+    /// Writes a record at its offset. The offsets between the log's end and the record stay empty, as if they were
+    /// markers of transactions.
     pub(crate) fn append(&self, topic: &str, partition: i32, record: LogRecord) {
         let mut state = self.state();
         let log = state.logs.entry((topic.to_owned(), partition)).or_default();
@@ -56,7 +57,8 @@ impl MemoryLog {
         log.records.insert(record.offset, record);
     }
 
-    /// Writes records as [`MemoryLog::append`]. One that differs from what its log has truncates the log there.
+    /// Writes records like [`MemoryLog::append`]. If the log has a different record at an offset, it is first truncated
+    /// there.
     pub(crate) fn put(&self, topic: &str, partition: i32, records: impl IntoIterator<Item = LogRecord>) {
         for record in records {
             let mut state = self.state();
@@ -69,7 +71,7 @@ impl MemoryLog {
         }
     }
 
-    /// Moves a log's end, past transactions' markers.
+    /// Moves a log's end without adding records, as markers of transactions do.
     pub(crate) fn extend_to(&self, topic: &str, partition: i32, end: i64) {
         let mut state = self.state();
         let log = state.logs.entry((topic.to_owned(), partition)).or_default();
@@ -93,14 +95,14 @@ impl MemoryLog {
         }
     }
 
-    /// Removes the records from an offset on, as an unclean election of a leader does.
+    /// Removes the records from an offset on, as an unclean leader election does.
     pub(crate) fn truncate(&self, topic: &str, partition: i32, offset: i64) {
         if let Some(log) = self.state().logs.get_mut(&(topic.to_owned(), partition)) {
             log.keep_before(offset);
         }
     }
 
-    /// Deletes a partition and creates it without records.
+    /// Deletes a partition and creates it again without records.
     pub(crate) fn recreate(&self, topic: &str, partition: i32) {
         self.state().logs.insert((topic.to_owned(), partition), Log::default());
     }
@@ -120,7 +122,7 @@ impl MemoryLog {
         *self.state() = State::default();
     }
 
-    /// How many requests it has answered.
+    /// Returns how many requests were answered.
     pub(crate) fn questions(&self) -> usize {
         self.state().questions
     }

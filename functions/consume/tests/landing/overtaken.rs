@@ -1,5 +1,5 @@
-//! Replays that a later event of their key has overtaken, found by reading Kafka: `ingest` looked for later events up
-//! to an offset, and between that offset and the replay another event may have been sent.
+//! Replays that were overtaken by a later event with the same key. `console` searched for later events up to an offset,
+//! and another one may have been sent between that offset and the replay. `consume` finds it by reading Kafka.
 
 use serde_json::json;
 
@@ -31,7 +31,7 @@ fn with_search(mut record: Record, searched_until: &str) -> Record {
 
 #[tokio::test]
 async fn an_event_that_landed_between_the_search_and_the_replay_overtakes_it() {
-    // The search ended before the later event, or it did not know the partition at all.
+    // The search ended before the later event, or the partition did not exist yet.
     for searched_until in ["0/1", "1/9"] {
         let (own, rejected) = with_rejected("a").await;
         own.function.land(&[order(1, &json!({"number": "a", "state": "new"}))]).await;

@@ -1,4 +1,4 @@
-//! A function with one stream of the test's own.
+//! A function with a stream that the test defines itself.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;

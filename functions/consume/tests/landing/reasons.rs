@@ -25,7 +25,7 @@ async fn letter(function: &Function, topic: &str, offset: i64) -> Value {
     letters[0].clone()
 }
 
-/// Lands an event that is fine and one that `rule` refuses. Returns what the second's dead letter says.
+/// Lands a valid event and one that `rule` refuses. Returns the columns of the second one's dead letter.
 async fn refused(rule: &str, topic: &str, good: Value, bad: Value) -> Value {
     let function = Function::new().await;
     function.database.pool.execute(rule).await.expect("the rule is added");
@@ -210,7 +210,7 @@ async fn a_views_check_option_rejects_the_row() {
 
 #[tokio::test]
 async fn an_index_that_cannot_hold_a_value_is_named() {
-    // Digits without a pattern, which PostgreSQL cannot compress.
+    // Random digits, which PostgreSQL cannot compress.
     let digits = (0..5_000_u64).scan(7_u64, |state, _| {
         *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         char::from_digit(u32::try_from(*state >> 60).unwrap_or_default(), 16)

@@ -1,5 +1,5 @@
-//! Replays as `consume` meets them, above all in a database that was restored to a time before they were
-//! noted. A new database that reads the log from its start is one that was restored to the first backup.
+//! How `consume` handles replays, above all if the database was restored to a time before the letters were marked as
+//! replayed. A new database that reads the log from its start is like one that was restored to the very first backup.
 
 use serde_json::{Value, json};
 
@@ -55,12 +55,12 @@ async fn an_edited_event_lands_once_in_the_place_of_its_letter_although_its_payl
             edited.headers.push(("sluice-replay-edited".to_owned(), place));
             edited
         };
-        // Sent again after a crash, and then edited differently.
+        // The edited event is sent again after a crash, and then edited in a different way.
         own.function.land(&[edited(1, "7"), edited(2, "7"), edited(3, "8")]).await;
         let expected = ["rejected: 23514", "written", "duplicate", "rejected: idempotency_conflict"];
         assert_eq!(own.outcomes(0..4).await, expected);
         assert_eq!(letters(&own).await[0], json!({"offset": 0, "status": "replayed", "replay": 1}));
-        // Repeats of the original under its key share its outcome.
+        // An event that repeats the original one under its key shares its outcome.
         if !first.headers.is_empty() {
             own.function.land(&[Record { offset: 4, ..first.clone() }]).await;
             assert_eq!(own.outcomes(4..5).await, ["rejected: 23514"]);
@@ -88,7 +88,7 @@ async fn in_a_restored_database_a_letter_and_its_replay_have_the_same_outcome_in
         ]);
         assert_eq!(letters(&own).await, expected, "{in_one_batch}");
         assert_eq!(own.outcomes(0..3).await, ["rejected: 23514"; 3], "{in_one_batch}");
-        // The operator tries once more, with success: nothing lands twice.
+        // The operator replays the event once more, and it lands. It does not land twice.
         allow_all(&own).await;
         let again = replay(&log[2], &log[0], 3);
         own.function.land(&[again.clone(), replay(&log[2], &log[0], 4)]).await;
@@ -151,7 +151,7 @@ async fn a_replay_that_breaks_its_contract_again_closes_its_letter_too() {
         {"offset": 0, "status": "replayed", "replay": 1}, {"offset": 1, "status": "open", "replay": null}
     ]);
     assert_eq!(letters(&own).await, expected);
-    // A replay of a letter that no database knows repeats an event that is not decided.
+    // If the database has no such letter, the replay repeats an event that has not been decided yet.
     own.function.land(&[replay(&order(90, &json!({"number": 7})), &order(90, &json!({"number": 7})), 2)]).await;
     assert_eq!(letters(&own).await, expected);
     assert_eq!(own.outcomes(2..3).await, ["pending"]);
@@ -186,7 +186,7 @@ async fn a_replay_that_names_its_letter_by_number_closes_only_the_letter_with_it
 async fn a_replay_of_a_letter_from_before_a_topic_was_recreated_closes_that_letter_only() {
     let own = appended().await;
     own.function.land(&[bad(0), bad(1)]).await;
-    // The topic begins again, with times to match.
+    // The topic is recreated: offsets begin again, and the records are newer.
     let newer = |record: Record| Record { timestamp_ms: record.timestamp_ms + 1_000_000, ..record };
     own.function.land(&[newer(bad(0))]).await;
     allow_all(&own).await;

@@ -33,7 +33,7 @@ async fn an_expired_dead_letter_loses_its_content_and_keeps_its_place_and_reason
     function.land(&[invalid(0), invalid(1), invalid(2)]).await;
     execute(&function, r#"update sluice.dead_letters set created_at = now() - interval '31 days' where "offset" < 2"#)
         .await;
-    // The second was replayed, and its receipt follows the replay.
+    // The second letter was replayed, so the event's receipt is that of the replay.
     execute(
         &function,
         r#"update sluice.dead_letters set status = 'replayed', replayed_partition = 0, replayed_offset = 9,

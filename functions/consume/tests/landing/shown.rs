@@ -1,4 +1,4 @@
-//! The rows that a dry run shows are those that land.
+//! The rows that a dry run shows are the rows that land.
 
 use serde_json::{Value, json};
 use shared::contract::{Registry, Unsent};

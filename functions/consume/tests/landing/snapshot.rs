@@ -28,7 +28,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Copies the database's tables, those that it has.
+    /// Copies those of the tables that exist in the database.
     pub(crate) async fn take(pool: &PgPool, more: &[&str]) -> Self {
         let schema = format!("snapshot_{}", rand::random::<u32>());
         let mut tables = Vec::new();

@@ -149,7 +149,7 @@ async fn a_batch_that_turns_out_to_be_applied_ends_its_stall() {
     let function = Function::new().await;
     let batch = records("routes", [route(1, 1.0)]);
     function.land(&batch).await;
-    // As when the answer to a commit is lost: the batch has landed, and is recorded as failed.
+    // This happens if the answer to a commit is lost: the batch has landed, but is recorded as failed.
     execute(
         &function,
         "insert into sluice.stalls (topic, \"partition\", reason, error_type, fault, since, last_failed_at)
@@ -264,7 +264,7 @@ async fn a_stall_that_a_comparison_found_ends_when_nothing_is_missing_any_more()
     .await;
     compare(&function).await.expect_err("the comparison fails");
     assert_eq!(reasons(&function).await, ["Stream route: a function or operator does not exist (SQLSTATE 42883)."]);
-    // The mapping will deliver the record, because its group was moved back.
+    // The group was moved back, so the mapping will deliver the record.
     function.log.commit("sluice-routes", "routes", 0, 1);
     compare(&function).await.expect("it is compared");
     assert_eq!(stalls(&function).await, []);
@@ -325,10 +325,10 @@ async fn a_table_that_no_event_can_enter_is_listed_before_the_first_batch_and_un
 #[tokio::test]
 async fn a_difference_that_lets_some_events_land_is_not_a_stall_before_a_batch_fails() {
     for difference in [
-        // PostgreSQL converts the numbers of a small batch.
+        // A small batch lands, because PostgreSQL converts its numbers.
         "alter table public.routes_table alter column user_id type numeric",
         "alter table public.routes_table add column extra integer not null",
-        // A large batch is copied, which needs no index.
+        // A large batch lands, because it is sent by COPY, which needs no index.
         "alter table public.user_events drop constraint user_events_pkey",
     ] {
         let function = Function::new().await;

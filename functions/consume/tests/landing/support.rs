@@ -1,4 +1,4 @@
-//! Shared by the tests: the function on its own database, and events as the mapping sends them.
+//! What the tests share: the function with a database of its own, and events as the mapping sends them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ pub(crate) struct Function {
 
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
 
-/// The timeout in template.yaml.
+/// The function's timeout, as in template.yaml.
 pub(crate) const BUDGET: Duration = Duration::from_secs(300);
 
 impl Function {
-    /// With the built-in contracts.
+    /// Creates a function with the built-in contracts.
     pub(crate) async fn new() -> Self {
         Self::with_contracts(None).await
     }
@@ -43,7 +43,7 @@ impl Function {
         Self::connected(database, pool, contracts_dir).await
     }
 
-    /// With another way to its database than the tests have.
+    /// Creates a function that reaches its database through `pool`, which the tests themselves do not use.
     pub(crate) async fn connected(database: TestDatabase, pool: PgPool, contracts_dir: Option<&Path>) -> Self {
         shared::database::migrate(&database.pool, contracts_dir).await.expect("migrations apply");
         let clock = Clock::fixed(NOW_MS);
@@ -55,7 +55,7 @@ impl Function {
         Self { consume, database, clock, metrics, log }
     }
 
-    /// Delivers records that Kafka has.
+    /// Puts records into Kafka, and delivers them.
     pub(crate) async fn deliver(&self, records: &[Record]) -> Result<Summary, ConsumeError> {
         for record in records {
             self.log.put(&record.topic, record.partition, [record.in_log()]);
@@ -63,7 +63,7 @@ impl Function {
         self.deliver_only(records).await
     }
 
-    /// Delivers records whether or not Kafka has them.
+    /// Delivers records without putting them into Kafka.
     pub(crate) async fn deliver_only(&self, records: &[Record]) -> Result<Summary, ConsumeError> {
         self.consume.invoke(&event(records), BUDGET).await
     }

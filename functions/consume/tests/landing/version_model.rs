@@ -1,6 +1,6 @@
-//! Random histories of a stream with versions: new events, duplicates, replays of any letter however often, batches
+//! Random histories of a stream with versions: new events, duplicates, any number of replays of any letter, batches
 //! delivered again, and restored databases that read the log from its start. Whatever the order, each event lands at
-//! most once, each that could land has landed, and the rows and receipts are what the versions say.
+//! most once, each event that could land has landed, and the rows and receipts are as the versions say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ const HISTORIES: u64 = 60;
 const STEPS: usize = 40;
 const NUMBERS: [&str; 3] = ["a", "b", "c"];
 
-/// PostgreSQL rejects an order as long as its number is in `public.blocked`.
+/// A trigger rejects an order as long as its number is in `public.blocked`.
 const TABLES: &str = "
     create table public.orders (number text primary key, state text, version bigint, pos bigint);
     create table public.blocked (number text primary key);
@@ -34,7 +34,7 @@ struct Sent {
     record: Record,
     number: &'static str,
     version: Option<i64>,
-    /// The index of its event's first record.
+    /// The index of the first record of the same event: its root.
     root: usize,
     is_duplicate: bool,
 }
@@ -46,7 +46,7 @@ struct History {
     log: Vec<Sent>,
     blocked: BTreeSet<&'static str>,
     next_offset: usize,
-    /// Roots of which a record was decided while its number was not blocked.
+    /// The roots of events of which a record was decided while the event's number was not blocked.
     could_land: BTreeSet<usize>,
 }
 
@@ -144,7 +144,7 @@ impl History {
         self.log.push(Sent { record, number: of.number, version: of.version, root, is_duplicate: true });
     }
 
-    /// Replays a letter of any status: the caller's commit may have been lost.
+    /// Replays a letter of any status, because the caller's commit that marks it as replayed may have been lost.
     async fn replay(&mut self) {
         let letters: Vec<i64> = sqlx::query_scalar(r#"select "offset" from sluice.dead_letters order by "offset""#)
             .fetch_all(&self.own.function.database.pool)
@@ -172,7 +172,7 @@ impl History {
         }
     }
 
-    /// Delivers up to `until` from somewhere below the watermark.
+    /// Delivers the records up to `until`, from a random offset below the watermark on.
     async fn deliver(&mut self, until: usize) {
         if until == 0 {
             return;
@@ -188,7 +188,7 @@ impl History {
         self.next_offset = self.next_offset.max(until);
     }
 
-    /// Replaces the database by an empty one. Later deliveries read the log from its start.
+    /// Empties the database. Later deliveries read the log from its start.
     async fn restore(&mut self) {
         self.empty().await;
         for number in &self.blocked {

@@ -183,7 +183,7 @@ async fn the_version_of_a_deleted_entity_outlives_it_until_ids_are_forgotten() {
         assert_eq!(own.outcomes(0..7).await, expected, "{in_one_batch}");
         assert_eq!(own.rows().await, json!([]), "{in_one_batch}");
 
-        // An equal version creates it again. From then on the version of the new row counts.
+        // A command with an equal version creates the entity again. From then on, the new row's version counts.
         land(7, &[command("create", "5", 7), command("update", "6", 7), command("delete", "", 9)]).await;
         land(10, &[command("create", "7", 8)]).await;
         assert_eq!(own.outcomes(7..11).await, [written, written, written, superseded], "{in_one_batch}");

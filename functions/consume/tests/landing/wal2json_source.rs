@@ -1,5 +1,6 @@
-//! A live source: a PostgreSQL whose changes wal2json sends, under pgbench and with tables of awkward types, in both
-//! formats. Needs a server with `wal_level = logical` and wal2json, which `cargo local with-servers` starts.
+//! A live source: a PostgreSQL whose changes wal2json sends, in both formats. The load is pgbench's, and random
+//! statements on tables with awkward types. The test needs a server with `wal_level = logical` and wal2json; `cargo
+//! local with-servers` starts one.
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
@@ -33,7 +34,7 @@ const TABLES: &str = r#"
     create table parts_high partition of parts default;
 "#;
 
-/// What the landing database has made for itself: generated columns, partitions, and a publication of its own.
+/// Tables that the landing database's operator created: with generated columns, partitions, and a publication.
 const LANDING: &str = "
     create table landing.serials (serial integer generated always as identity, code text primary key, name text);
     create table landing.shouted (id integer, name text, upper_name text generated always as (upper(name)) stored);
@@ -45,13 +46,13 @@ const LANDING: &str = "
     create publication everything for all tables;
 ";
 
-/// Tables that refer to each other. Format 1 does not send the truncates that they need.
+/// Tables that refer to each other, for format 2 only: format 1 does not send the truncates that they need.
 const LANDING_OF_FORMAT_2: &str = "
     create table landing.orders (id integer primary key);
     create table landing.items (id integer primary key, order_id integer references landing.orders);
 ";
 
-/// A value that is sometimes null, sometimes too long to be stored in its row.
+/// A value that is sometimes null, and sometimes so long that PostgreSQL stores it outside the row.
 const LONG: &str = "case when random() < 0.2 then null when random() < 0.5 then '' else
     (select string_agg(md5(random()::text), '') from generate_series(1, 200)) end";
 
@@ -138,7 +139,7 @@ fn statement(random: &mut StdRng) -> String {
         ),
         21 => format!("insert into orders values ({id}) on conflict do nothing; insert into items select {id}, id from orders where id = {id} on conflict do nothing"),
         22 => format!("insert into parts values ({id}, {small}, 'x') on conflict do nothing"),
-        // Within the partition, and to others.
+        // Updates rows within their partition, or moves them to others.
         _ => format!(
             "update parts set v = v || '{small}', a = case when {small} = 0 then a else (a + 13) % 60 end, b = (b + {small}) % 3
              where a = {id} and not exists (select from parts other where other.a in ({id}, ({id} + 13) % 60) and other.ctid <> parts.ctid)"
@@ -169,8 +170,8 @@ async fn load(url: &str, seed: u64) {
     }
 }
 
-/// How the loads may meet each other in their rows: a deadlock, a row that has moved to another partition, a key that
-/// is taken, a parent that is gone.
+/// How statements of concurrent loads may fail because of each other: a deadlock, a row that has moved to another
+/// partition, a key that exists already, a parent that does not exist any more.
 const MEETINGS: [&str; 4] = ["40P01", "40001", "23505", "23503"];
 
 async fn pgbench(url: &str, arguments: &[&str]) {
@@ -197,11 +198,11 @@ async fn pgbench_load(url: &str) {
     pgbench(url, &["--no-vacuum", "--client=4", "--transactions=500"]).await;
 }
 
-/// A slot and where its changes land.
+/// A replication slot, and the function that lands its changes.
 struct Follower {
     format: &'static str,
     slot: String,
-    /// The slot goes with it.
+    /// The slot is temporary: it exists as long as this connection.
     connection: PgConnection,
     function: Function,
     offset: i64,
@@ -275,7 +276,7 @@ async fn a_live_source_and_its_landing_are_equal_by_content_in_both_formats() {
     tokio::pin!(loads);
     let mut loaded = false;
     loop {
-        // The last commit may come after a look that began before it.
+        // A look that began before the last commit may miss it, so there is one more look after the loads have ended.
         let last_look = loaded;
         let follow = async {
             let [first, second] = &mut followers;

@@ -1,7 +1,7 @@
-//! Random histories with constraints checked at once and at COMMIT, with random batch boundaries. Each batch
-//! lands, the written rows are consistent, and no further record could have been written.
+//! Random histories with random batch boundaries, under constraints that are checked at once and constraints that are
+//! checked at COMMIT. Each batch lands, the written rows are consistent, and no further record could have been written.
 //!
-//! `SLUICE_SEED` repeats a run, `SLUICE_HISTORIES` sets their number.
+//! `SLUICE_SEED` repeats a run, `SLUICE_HISTORIES` sets the number of histories.
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -69,7 +69,7 @@ impl<'f> History<'f> {
             let events = self.events();
             letters.extend(self.deliver(&events).await);
         }
-        // Everything is replayed once, as it may have come too early.
+        // All dead letters are replayed once, because a record may have come too early.
         if !letters.is_empty() {
             self.deliver(&letters).await;
         }
@@ -116,7 +116,8 @@ impl<'f> History<'f> {
         }
     }
 
-    /// Delivers events in one batch, and compares; returns those that became dead letters.
+    /// Delivers events in one batch, and compares the tables with those in memory. Returns the events that became dead
+    /// letters.
     async fn deliver(&mut self, events: &[(usize, Event)]) -> Vec<(usize, Event)> {
         let records: Vec<Record> = events
             .iter()
@@ -159,7 +160,7 @@ impl<'f> History<'f> {
     }
 }
 
-/// All subsets of a small set; of a large one, its members, its pairs, and all of it.
+/// Returns all subsets of a small set. For a large set, returns its single members, its pairs, and the set itself.
 fn subsets(set: &[usize]) -> Vec<Vec<usize>> {
     if set.len() <= 8 {
         let chosen = |mask: usize| (0..set.len()).filter(|bit| mask >> bit & 1 == 1).map(|bit| set[bit]).collect();

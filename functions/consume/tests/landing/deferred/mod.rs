@@ -27,19 +27,19 @@ pub(crate) fn delete(table: &str, id: i64) -> Value {
     change("D", table, &[("id", id)])
 }
 
-/// A function whose database has these tables and constraints as well.
+/// A function in whose database these statements have been executed, too.
 pub(crate) async fn function(statements: &str) -> Function {
     let function = Function::new().await;
     function.database.pool.execute(statements).await.expect(statements);
     function
 }
 
-/// `landing.parent` and `landing.child`, which refers to it, checked at COMMIT.
+/// `landing.parent`, and `landing.child`, whose foreign key to it is checked at COMMIT.
 pub(crate) const FAMILY: &str = "
     create table landing.parent (id int primary key);
     create table landing.child (id int primary key, parent int references landing.parent deferrable initially deferred)";
 
-/// `landing.entry`, in which the amounts of each account must add up to zero, checked at COMMIT.
+/// `landing.entry`, in which the amounts of each account must add up to zero. This is checked at COMMIT.
 pub(crate) const ACCOUNTS: &str = "
     create table landing.entry (id int primary key, account int, amount int);
     create function landing.balanced() returns trigger language plpgsql as $$ begin

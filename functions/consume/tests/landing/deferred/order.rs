@@ -100,7 +100,7 @@ async fn entries_that_balance_land_next_to_a_row_that_comes_before_the_parent_it
     assert_eq!(ids(&function, "entry").await, json!([1, 2]));
 }
 
-/// Lands 10,000 positions of which every `every`th repeats another under a deferred unique constraint.
+/// Lands 10,000 positions under a deferred unique constraint. One in `every` repeats another position.
 async fn positions_with_repeats(every: i64) {
     const RECORDS: i64 = 10_000;
     let unique = r#"alter table public.routes_table add unique (user_id, "timestamp") deferrable initially deferred"#;
@@ -111,7 +111,7 @@ async fn positions_with_repeats(every: i64) {
     let summary = function.land(&batch).await;
     let guilty = usize::try_from(RECORDS / every).expect("a count");
     assert_eq!((summary.written, summary.rejected), (10_000 - guilty, guilty));
-    // On two slow cores; the budget is 300 seconds.
+    // The limit allows for two slow cores. An invocation has 300 seconds.
     assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
 }
 

@@ -1,4 +1,4 @@
-//! Deferred constraints in each mode, and what else a record carries.
+//! Deferred constraints in each mode, with ids and with waiting commands.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ async fn an_upsert_that_violates_a_deferred_constraint_leaves_the_row_as_it_was(
     let function = Function::with_contracts(Some(folder.path())).await;
     let sit = |id: i64, seat: i64| json!({"id": id, "seat": seat});
 
-    // Two trade their seats, which only the deferred constraint lets them.
+    // Two people swap their seats, which is possible only because the constraint is deferred.
     function.land(&records("seats", [sit(1, 1), sit(2, 2)])).await;
     let batch: Vec<Record> = (2..)
         .zip([sit(1, 2), sit(2, 1), sit(3, 1), sit(4, 4)])
@@ -95,7 +95,7 @@ async fn commands_after_a_guilty_one_are_decided_without_it() {
     function.land(&records("continent", batch)).await;
     let rows = function.database.json("select name, area from public.continents order by name").await;
     let outcomes = function.outcomes("continent", 0..5).await;
-    // Together, the first four are consistent; the last repeats an area.
+    // The first four commands are consistent together. The last one repeats an area.
     assert_eq!(outcomes, ["written", "written", "written", "written", "rejected: 23505"]);
     assert_eq!(rows, json!([{"name": "Asia", "area": 2}, {"name": "Europe", "area": 3}]));
 }

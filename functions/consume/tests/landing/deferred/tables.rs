@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    /// Whether it satisfies the constraints that are checked at COMMIT.
+    /// Whether the rows satisfy the constraints that are checked at COMMIT.
     fn is_consistent(&self) -> bool {
         let ranks: BTreeSet<&i64> = self.parents.values().collect();
         let values: BTreeSet<&i64> = self.gauges.values().collect();
@@ -171,7 +171,7 @@ impl World {
     }
 }
 
-/// The same of the tables in PostgreSQL.
+/// Selects the rows of the tables in PostgreSQL in the same form as [`World::json`].
 pub(crate) const WORLD: &str = "
     select json_build_object(
         'parents', (select coalesce(json_agg(json_build_array(id, rank) order by id), '[]') from landing.parent),

@@ -1,4 +1,4 @@
-//! What PostgreSQL should hold: each record applied once, one by one, in plain maps.
+//! What PostgreSQL should contain. Each record is applied once, one after the other, to plain maps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,8 +70,8 @@ enum Writing {
 }
 
 impl Expected {
-    /// Applies a batch: what has been applied is left out; parents come before children, and children that wait for
-    /// a parent follow once all of the parent's stream is applied.
+    /// Applies a batch. Records that were applied before are left out. Parents come before children, and children that
+    /// wait for a parent follow once all records of the parent's stream are applied.
     pub(crate) fn apply(&mut self, batch: &[Entry]) {
         let mut fresh: Vec<&Entry> = batch.iter().filter(|entry| self.applied.insert(entry.number)).collect();
         fresh.sort_by_key(|entry| (generation(&entry.event), entry.place));
@@ -172,7 +172,7 @@ impl Expected {
         }
     }
 
-    /// Records that repeat others, with the code of the rejection that they share.
+    /// Records that repeat others, each with the error code if the repeated record was rejected.
     pub(crate) fn duplicates(&self) -> impl Iterator<Item = (Place, Option<&'static str>)> {
         let rejected = |id: &Option<Id>| self.ids.get(id.as_ref()?)?.rejected;
         self.duplicates.iter().map(move |(place, id)| (*place, rejected(id)))

@@ -24,7 +24,7 @@ pub(crate) enum Event {
 /// A record in a log.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    /// Different from every other record's, including those of removed logs.
+    /// The record's number. No other record has it, not even one of a deleted log.
     pub(crate) number: u64,
     pub(crate) place: Place,
     pub(crate) timestamp_ms: i64,
@@ -41,9 +41,9 @@ pub(crate) struct Log {
     pub(crate) partition: i32,
     pub(crate) incarnation: i32,
     pub(crate) entries: Vec<Entry>,
-    /// Up to where the mapping has delivered.
+    /// How many records the mapping has delivered.
     pub(crate) committed: usize,
-    /// How far the clock of its producer is off.
+    /// By how much the clock of the log's producer is wrong.
     pub(crate) skew_ms: i64,
 }
 
@@ -59,7 +59,7 @@ pub(crate) const PARTITIONS: [(&str, i32); 9] = [
     ("city", 1),
 ];
 
-/// Makes records, each unlike any other.
+/// Makes records. No two are equal.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) random: StdRng,
@@ -93,7 +93,7 @@ impl Source {
         });
     }
 
-    /// Sometimes an event with an id that was sent before.
+    /// Sometimes returns an event with an id that was sent before.
     fn earlier(&mut self, log: &Log) -> Option<(Event, Option<String>)> {
         let keyed: Vec<&Entry> = log.entries.iter().filter(|entry| entry.id.is_some()).collect();
         if keyed.is_empty() || !self.random.random_bool(0.2) {

@@ -1,6 +1,6 @@
-//! Random histories of what happens to batches, against a model in memory: PostgreSQL ends as the model says.
+//! Random histories of what happens to batches: at the end, PostgreSQL contains what a model in memory says.
 //!
-//! `SLUICE_SEED` repeats a run, `SLUICE_HISTORIES` sets their number.
+//! `SLUICE_SEED` repeats a run, `SLUICE_HISTORIES` sets the number of histories.
 
 mod expected;
 mod log;
@@ -112,7 +112,7 @@ async fn run(function: &Function, seed: u64) -> u64 {
         deliveries += deliver(function, &mut source, &mut expected, &mut logs, &chosen, seed).await;
         let index = source.below(logs.len());
         let log = &mut logs[index];
-        // An incarnation of which nothing was delivered is unknown to everyone.
+        // Nobody can know of an incarnation if none of its records were delivered.
         let is_known = log.entries[..log.committed].iter().any(|entry| entry.place.3 == log.incarnation);
         if is_known && source.chance(0.15) {
             rewrite(&mut source, log);
@@ -123,14 +123,14 @@ async fn run(function: &Function, seed: u64) -> u64 {
     deliveries
 }
 
-/// A topic that is deleted and recreated, or a log that is truncated and then grows again.
+/// Recreates the topic, or truncates its log. The log then grows again.
 fn rewrite(source: &mut Source, log: &mut Log) {
     let applied = log.committed;
-    // If the producer's clock ran behind, only the log's first record reveals the restart. After a truncation, that record
-    // may no longer be known.
+    // If the producer's clock ran behind, only the log's first record reveals the restart. After a truncation, that
+    // record may no longer be known.
     let first_is_known = log.entries.first().is_some_and(|entry| entry.place.3 == log.incarnation);
     let kept = if source.chance(0.5) { 0 } else { source.below(applied) };
-    // Undelivered records are lost with the log, and no consumer can know of them.
+    // Records that were not delivered are lost with the log, and no consumer can know of them.
     log.entries.truncate(kept);
     log.incarnation += 1;
     log.committed = kept;
@@ -151,7 +151,7 @@ async fn deliver(
 ) -> u64 {
     let mut batch: Vec<Entry> = Vec::new();
     for (log, _) in logs.iter_mut().zip(chosen).filter(|(_, chosen)| **chosen) {
-        // Replays and overlaps begin before what was committed, but never before this incarnation did.
+        // Redeliveries and overlaps begin below the committed offset, but not before the incarnation begins.
         let begin = log.entries.iter().position(|entry| entry.place.3 == log.incarnation).unwrap_or(log.committed);
         let from = match source.chance(0.3) && log.committed > begin {
             true => begin + source.below(log.committed - begin),
@@ -165,7 +165,7 @@ async fn deliver(
     let mut deliveries = 0;
     match source.below(5) {
         0 => {
-            // It crashes somewhere, before its commit or after, and is delivered again.
+            // The function crashes at a random point, before or after its commit. The batch is delivered again.
             let polls = source.below(40);
             let _crashed = Crash { polls_left: polls, future: pin!(function.deliver(&records)) }.await;
             deliveries += 1;
@@ -177,7 +177,7 @@ async fn deliver(
         }
         _ => {}
     }
-    // Like the mapping, delivers again while the environment is not ready: a crashed delivery may still hold locks.
+    // Like the mapping, this delivers again until the batch lands: a crashed delivery may still hold locks.
     while let Err(error) = function.deliver(&records).await {
         assert!(matches!(error, ConsumeError::Retry(_)), "seed {seed}: {error}");
         deliveries += 1;

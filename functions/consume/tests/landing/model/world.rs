@@ -1,8 +1,8 @@
-//! Random histories of a world that goes backwards: the database is restored to an earlier commit, groups are moved, logs
-//! truncated, topics recreated, records deleted by retention and compaction, in any order.
+//! Random histories in which anything may go back in time. The database is restored to an earlier commit, groups are
+//! moved, logs are truncated, topics are recreated, and records are deleted by retention and compaction, in any order.
 //!
-//! Each record is unlike any other, so the landing table says which were written, and how often. Nothing that the log
-//! still has is lost, nothing is there twice, and every receipt is true.
+//! No two records are equal, so the landing table shows which ones were written, and how often. No record that the log
+//! still has is lost, none is written twice, and every receipt is true.
 //!
 //! `SLUICE_SEED` repeats a run, `SLUICE_WORLDS` sets the number of histories.
 
@@ -54,7 +54,7 @@ fn whatever_happens_to_database_groups_and_logs_nothing_is_lost_or_twice_and_eve
         seen.add(worker.join().expect("every history ends well"));
     }
     println!("{histories} histories: {:?}", seen.0);
-    // A run of this size has met every case that the test is about.
+    // A run of this size must have met every case that the test is about.
     if histories >= 500 {
         for what in
             ["restored", "recreated", "truncated", "deleted", "compacted", "group moved", "gaps", "incarnations"]
@@ -107,7 +107,7 @@ struct Log {
     rewrites: usize,
 }
 
-/// The database as it was, and how often each log had been rewritten then.
+/// A copy of the database, and how often each log had been rewritten when the copy was made.
 struct Backup {
     tables: Vec<Value>,
     rewrites: Vec<usize>,
@@ -122,7 +122,7 @@ struct World<'f> {
     consume: Consume,
     logs: Vec<Log>,
     number: i64,
-    /// Whether records have been compacted away: then the topics have no transactions.
+    /// Whether compaction has removed records. From then on, the test adds no transactions' markers.
     compacted: bool,
 }
 
@@ -212,9 +212,9 @@ impl<'f> World<'f> {
         log.end += 1;
     }
 
-    /// Compares the watermarks with Kafka, unless the ledger has already noticed that a log was rewritten. A restored
-    /// database can notice it only from the records that it applied, so this is called before Kafka removes them. In
-    /// operation, the schedule compares every minute.
+    /// Compares the watermarks with Kafka, unless the ledger has already noticed that a log was rewritten. After a
+    /// restore, a rewrite can be noticed only by means of applied records, so this is called before Kafka removes them.
+    /// In production, the schedule compares every minute.
     async fn compare_if_unnoticed(&mut self, partition: usize, seen: &mut Seen) {
         const REWRITES: &str =
             r#"select cardinality(incarnation_starts) - 1 from sluice.watermarks where "partition" = $1"#;
@@ -226,7 +226,7 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Removes records, but not the last: compaction leaves the newest.
+    /// Removes records, but not the last one: compaction never removes the newest.
     fn compact(&mut self, partition: usize) {
         self.compacted = true;
         self.memory.set_compacted(true);
@@ -241,9 +241,9 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Truncates a log or recreates its topic, and writes more records. Does so only if the ledger can notice, which
-    /// takes an applied record that the log still has. A function that keeps running notices because its mapping goes
-    /// back to where the log differs, or by comparing.
+    /// Truncates a log or recreates its topic, and writes more records, but only if the ledger can notice that: it
+    /// needs an applied record that the log still had. A function that keeps running notices because its mapping goes
+    /// back to where the log differs, or by a comparison.
     async fn rewrite(&mut self, partition: usize, seen: &mut Seen) {
         let Some((_, last)) = self.evidence().await.get(&number(partition)).copied() else { return };
         if !self.logs[partition].records.contains_key(&last) || self.logs[partition].committed <= last {
@@ -273,14 +273,14 @@ impl<'f> World<'f> {
         match self.below(3) {
             0 => self.compare(seen).await,
             1 => {
-                // The mapping continues from wherever its group is, and invokes a new process.
+                // The mapping continues at a random offset, and invokes a new process.
                 self.consume = process(self.function, &self.memory);
                 let log = &mut self.logs[partition];
                 log.committed = self.random.random_range(log.start..log.end);
             }
             _ => {}
         }
-        // The rewritten log is applied before it is rewritten once more.
+        // The rewritten log is applied before it can be rewritten again.
         self.deliver_from(partition, seen).await;
         self.compare(seen).await;
     }
@@ -353,7 +353,7 @@ impl<'f> World<'f> {
         Backup { tables, rewrites, last_offsets: self.evidence().await }
     }
 
-    /// The first and last offsets that the ledger knows records of, by partition.
+    /// Returns by partition the offsets of the first and the last applied record, as the ledger has them.
     async fn evidence(&self) -> BTreeMap<i32, (i64, i64)> {
         const SELECT: &str =
             r#"select "partition", first_offset, last_offset from sluice.watermarks where last_offset >= 0"#;
@@ -362,8 +362,8 @@ impl<'f> World<'f> {
         rows.into_iter().map(|(partition, first, last)| (partition, (first, last))).collect()
     }
 
-    /// Returns whether the ledger of a backup can tell that a log was rewritten since: neither retention nor compaction
-    /// has removed the records at the offsets of the first and the last record that the ledger knows.
+    /// Returns whether the ledger of a backup could notice that a log was rewritten after the backup. It can if neither
+    /// retention nor compaction has removed the records at the offsets of its first and its last applied record.
     fn is_recognisable(&self, backup: &Backup) -> bool {
         (0..PARTITIONS).all(|partition| {
             let log = &self.logs[partition];
@@ -391,7 +391,7 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Compares the sums of the activity with the tables, and the ends that it knows with the logs.
+    /// Compares the activity's sums with the tables, and the ends of logs that the activity has with the logs.
     async fn check_activity(&self, written: usize, at: &str) {
         let pool = &self.function.database.pool;
         let sums: (i64, i64, i64) = sqlx::query_as(
@@ -411,7 +411,8 @@ impl<'f> World<'f> {
         .expect("it answers");
         assert_eq!(ends.len(), PARTITIONS, "{at}");
         for (log, known) in self.logs.iter().zip(ends) {
-            // A log that lost records that were never applied is still the same log, and was longer once.
+            // If a log loses only records that were never applied, the ledger does not notice, and knows too high an
+            // end.
             let was_longer = log.rewrites > 0 && known > log.end;
             assert!(known == log.end || was_longer, "{at}: {known}, not {}", log.end);
         }
@@ -445,7 +446,7 @@ impl<'f> World<'f> {
                     Some((Kind::Valid, false)) => {
                         panic!("{at}: lost: {partition}@{offset} {present:?} is {status:?}; {log:?}")
                     }
-                    // Removed since it was applied, or before.
+                    // The log no longer has the record: it was removed either after or before it could be applied.
                     None if status == Status::Rejected => [Status::Rejected, Status::Rejected],
                     None => [Status::Written, Status::Lost],
                 };
