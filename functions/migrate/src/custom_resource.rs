@@ -1,4 +1,4 @@
-//! Handles CloudFormation's requests, and answers each of them: without an answer, the stack would wait until it times
+//! Handles CloudFormation's requests, and answers every one: without an answer, the stack would wait until it times
 //! out.
 
 use std::panic::AssertUnwindSafe;
@@ -14,7 +14,8 @@ use crate::delivery::deliver;
 use crate::error::MigrateError;
 use crate::request::{CustomResource, Properties};
 
-/// There is one such resource, and it is never replaced: with another id, CloudFormation would delete the old one.
+/// The id of the stack's only resource of this kind. It never changes: if it did, CloudFormation would regard the
+/// resource as replaced, and delete the old one.
 const PHYSICAL_ID: &str = "sluice-migrate";
 
 /// How long the work may take: the `ServiceTimeout` of 600 s in template.yaml, minus the time to start and to answer.
@@ -23,7 +24,7 @@ const LONGEST: Duration = Duration::from_secs(540);
 /// CloudFormation accepts at most 4,096 bytes for the whole answer.
 const LONGEST_REASON_CHARACTERS: usize = 500;
 
-/// The answer.
+/// An answer to CloudFormation.
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/crpg-ref-responses.html>
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -78,8 +79,8 @@ pub(crate) async fn answer(
     Ok(json!({"status": status, "reason": reason, "done": outcome.unwrap_or_default()}))
 }
 
-/// Does the work unless the request needs none. It is the same for a new stack, an update and a rollback: it creates
-/// what is missing.
+/// Does the work, unless the request needs none. The work is the same for a new stack, an update and a rollback: it
+/// creates what is missing.
 async fn decide(
     request: &CustomResource,
     left: Duration,
@@ -108,7 +109,7 @@ fn is_wanted(properties: &Properties) -> Result<bool, MigrateError> {
     }
 }
 
-/// Returns 16 hexadecimal digits of a value's SHA-256. The members of its objects are sorted.
+/// Returns the first 16 hexadecimal digits of a value's SHA-256. The order of members in objects makes no difference.
 fn fingerprint(value: &Value) -> String {
     hex::encode(&Sha256::digest(value.to_string())[..8])
 }

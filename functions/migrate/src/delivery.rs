@@ -29,7 +29,7 @@ pub enum DeliveryError {
     /// The machine's CA certificates cannot be read.
     #[error("the machine's CA certificates cannot be read: {0}")]
     Certificates(#[source] std::io::Error),
-    /// S3 refuses.
+    /// S3 refuses the answer.
     #[error("CloudFormation's address refused the answer: {0}")]
     Refused(StatusCode),
     /// S3 cannot be reached.
@@ -43,7 +43,7 @@ pub enum DeliveryError {
 /// Sends an answer, several times if necessary.
 ///
 /// # Errors
-/// The address is wrong, refuses, or cannot be reached.
+/// The address is wrong or cannot be reached, or S3 refuses the answer.
 pub(crate) async fn deliver(url: &str, body: String) -> Result<(), DeliveryError> {
     let uri: Uri = url.parse().map_err(|_malformed| DeliveryError::Address)?;
     if uri.scheme_str() != Some("https") && !is_here(&uri) {

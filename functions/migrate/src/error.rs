@@ -16,19 +16,19 @@ use crate::delivery::DeliveryError;
 /// Why an invocation failed. Each message names one thing to fix, and contains no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// The payload is neither an operator's nor CloudFormation's.
+    /// The payload is not one that an operator or CloudFormation sends.
     #[error("the payload must be {{}}, {{\"admin\": \"NAME\"}}, or a request of CloudFormation for a custom resource")]
     Payload,
-    /// CloudFormation asks for something that does not exist.
+    /// CloudFormation sent a request of an unknown type.
     #[error("RequestType must be Create, Update or Delete")]
     RequestType,
-    /// The template's property is malformed.
+    /// The property `MigrateOnDeploy` in the template is malformed.
     #[error("the property MigrateOnDeploy must be yes or no")]
     MigrateOnDeploy,
     /// A variable is missing or malformed.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A secret or the cluster cannot be looked up at AWS.
+    /// AWS cannot be asked for a secret or for the cluster.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
     /// A contract is wrong.
@@ -50,7 +50,7 @@ pub enum MigrateError {
         "the functions' role {0} does not exist, and neither DATABASE_URL nor DATABASE_SECRET_ARN has a password for it"
     )]
     NoPassword(String),
-    /// The functions' password has characters that PostgreSQL's passwords must not have (RFC 4013).
+    /// The functions' password contains characters that PostgreSQL does not allow in passwords (RFC 4013).
     #[error("the functions' password contains characters that a password must not contain (RFC 4013)")]
     Password,
     /// The functions' login does not work.
@@ -61,7 +61,7 @@ pub enum MigrateError {
     /// The topics are not ready.
     #[error(transparent)]
     Topic(#[from] TopicError),
-    /// The admin was not made.
+    /// The admin was not created.
     #[error(transparent)]
     Admin(#[from] AdminError),
     /// The work takes longer than an invocation.
@@ -78,7 +78,7 @@ pub enum MigrateError {
     Delivery(#[from] DeliveryError),
 }
 
-/// The type is short and must not change; the message is for people.
+/// The error's type is short and must not change; its message is for people.
 impl From<MigrateError> for Diagnostic {
     fn from(error: MigrateError) -> Self {
         let error_type = match &error {

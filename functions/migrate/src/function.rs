@@ -38,7 +38,7 @@ impl<V: Fn(&'static str) -> Option<String>> MigrateFunction<V> {
     /// Handles an invocation that ends at `deadline`, and returns its response.
     ///
     /// # Errors
-    /// Something that an operator must fix. A failure that was reported to CloudFormation is not an error here.
+    /// An operator must fix something. A failure that was reported to CloudFormation is not an error here.
     pub async fn invoke(&self, payload: &str, deadline: SystemTime) -> Result<Value, MigrateError> {
         let left = deadline.duration_since(SystemTime::now()).unwrap_or(DEFAULT_TIME_LEFT).saturating_sub(RESERVE);
         // Boxed, because the compiler limits how deeply futures may nest.
@@ -60,7 +60,7 @@ impl<V: Fn(&'static str) -> Option<String>> MigrateFunction<V> {
         Ok(json!(done))
     }
 
-    /// Makes an admin with a random password, which only the response contains.
+    /// Creates an admin with a random password. Only the response contains the password.
     async fn make_admin(&self, name: &str) -> Result<Value, MigrateError> {
         let owner = OwnerSource::read(&self.variable)?.look_up(&self.aws).await?;
         let (pool, _) = owner.open().await?;

@@ -1,11 +1,12 @@
 //! Prepares database and cluster for the functions, inside the VPC, which cannot be reached from a laptop.
 //!
-//! - `request`: who invokes it, and what for: CloudFormation, or an operator with `aws lambda invoke`
-//! - `custom_resource`: decides CloudFormation's requests; `delivery` sends it the answer
+//! - `request`: what an invocation asks for. CloudFormation invokes the function, or an operator with `aws lambda
+//!   invoke`
+//! - `custom_resource`: handles CloudFormation's requests; `delivery` sends the answers
 //! - `prepare`: creates whatever is missing: the database, schema and tables, the functions' `role`, topics
-//! - `role`: the functions' login, grants and settings; `scram` hides its password from PostgreSQL's log
+//! - `role`: the functions' login, grants and settings; `scram` keeps its password out of PostgreSQL's log
 //!
-//! It is the only function that logs in as the database's owner.
+//! `migrate` is the only function that logs in as the database's owner.
 
 mod custom_resource;
 mod delivery;

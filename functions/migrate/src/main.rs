@@ -1,5 +1,5 @@
-//! The function `migrate` on AWS Lambda. It reads its settings at each invocation, so that a wrong one is
-//! reported to CloudFormation.
+//! The function `migrate` on AWS Lambda. It reads its settings at each invocation instead of at the start, so that it
+//! can report a wrong setting to CloudFormation.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use migrate::MigrateFunction;

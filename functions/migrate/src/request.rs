@@ -12,7 +12,7 @@ pub(crate) enum Request {
     CloudFormation(CustomResource),
     /// `{}`: prepare database and cluster.
     Prepare,
-    /// `{"admin": NAME}`: make an admin.
+    /// `{"admin": NAME}`: create an admin.
     Admin {
         /// The user's name.
         name: String,
@@ -35,7 +35,7 @@ pub(crate) struct CustomResource {
     pub(crate) request_id: String,
     /// The resource's name in the template.
     pub(crate) logical_resource_id: String,
-    /// What the template says.
+    /// The properties that the template gives the resource.
     #[serde(default)]
     pub(crate) resource_properties: Properties,
 }
@@ -44,7 +44,7 @@ pub(crate) struct CustomResource {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Properties {
-    /// The function's version. A new one is the reason for an update.
+    /// The function's version. CloudFormation sends an update when it changes.
     #[serde(default)]
     pub(crate) version: Value,
     /// `no` leaves the work to `aws lambda invoke`.
@@ -66,9 +66,9 @@ impl Request {
     /// Reads an invocation's payload.
     ///
     /// # Errors
-    /// It is neither an operator's nor CloudFormation's.
+    /// The payload is not one that an operator or CloudFormation sends.
     pub(crate) fn read(payload: &str) -> Result<Self, MigrateError> {
-        // The error is not passed on, because it may quote the address.
+        // The parser's error is not passed on, because it may quote the secret address.
         if let Ok(request) = serde_json::from_str(payload) {
             return Ok(Self::CloudFormation(request));
         }

@@ -6,7 +6,8 @@ use sqlx::{Executor as _, PgConnection, PgPool};
 use crate::error::MigrateError;
 use crate::scram;
 
-/// Gives the functions a role with everything that they need. Returns what was done, one line each.
+/// Creates the functions' role if it is missing, and gives it everything that the functions need. Returns one line for
+/// each thing that was done.
 ///
 /// # Errors
 /// The owner lacks a privilege, or the role still cannot log in at the end.
@@ -69,8 +70,8 @@ async fn create(
     }
 }
 
-/// Ends the role's membership of `rds_iam`, whose members can log in to Amazon RDS only with tokens. Returns
-/// whether the role was a member.
+/// Ends the role's membership in `rds_iam`: on Amazon RDS, its members can log in only with tokens. Returns whether the
+/// role was a member.
 async fn leave_iam(connection: &mut PgConnection, name: &str) -> Result<bool, MigrateError> {
     const DOING: &str = "preparing the functions' role for passwords";
     const IS_MEMBER: &str = "select exists (select from pg_catalog.pg_auth_members m \
@@ -99,7 +100,7 @@ async fn grant(connection: &mut PgConnection, login: &FunctionsLogin) -> Result<
     Ok(missing.len())
 }
 
-/// Stores the role's session settings with the role, for this database. Returns how many were missing.
+/// Stores the settings of the role's sessions in this database with the role itself. Returns how many were missing.
 async fn settle(connection: &mut PgConnection, name: &str) -> Result<usize, MigrateError> {
     const DOING: &str = "storing settings with the functions' role";
     const STORED: &str = "select unnest(s.setconfig) from pg_catalog.pg_db_role_setting s \

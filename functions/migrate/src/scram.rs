@@ -1,7 +1,7 @@
 //! A password as PostgreSQL stores it (SCRAM-SHA-256, RFC 5802 and RFC 7677).
 //!
-//! `create role … password '…'` puts the text between the quotes into PostgreSQL's log, if statements are logged or
-//! this one fails. PostgreSQL accepts the stored form instead, which cannot be used to log in.
+//! `create role … password '…'` puts the text between the quotes into PostgreSQL's log if statements are logged, or if
+//! the statement fails. Instead of the password, PostgreSQL accepts its stored form, which nobody can log in with.
 //! <https://www.postgresql.org/docs/current/sql-createrole.html>
 
 use base64_simd::STANDARD;
@@ -11,7 +11,7 @@ use shared::aws::Secret;
 
 use crate::error::MigrateError;
 
-/// PostgreSQL's default.
+/// PostgreSQL's default number of iterations.
 const ITERATIONS: u32 = 4_096;
 const SALT_BYTES: usize = 16;
 

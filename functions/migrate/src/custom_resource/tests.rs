@@ -1,4 +1,4 @@
-//! Recorded requests, and a receiver instead of CloudFormation's address.
+//! Tests with recorded requests, and with a receiver in the place of CloudFormation's address.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic if its setup fails")]
 
@@ -48,7 +48,7 @@ impl Receiver {
         Self { url, received, _serving: serving }
     }
 
-    /// Answers a recorded request here instead of at its own address.
+    /// Answers a recorded request. The answer goes to this receiver instead of the request's own address.
     async fn answer(
         &self,
         event: &str,
