@@ -1,4 +1,5 @@
-//! Rebuilds the crate when a contract or a migration is added or removed; edits alone are seen by `include_dir`.
+//! Rebuilds the crate when a contract or a migration is added or removed. `include_dir` itself only notices edits of
+//! files that it knows.
 
 fn main() {
     println!("cargo::rerun-if-changed=contracts");

@@ -1,4 +1,4 @@
-//! Tests the reader against the real Kafka that `KAFKA_BOOTSTRAP_SERVERS` names. Each test has its own topic.
+//! Tests the reader with the real Kafka that `KAFKA_BOOTSTRAP_SERVERS` names. Each test has its own topic.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets anything unexpected has failed")]
 

@@ -1,4 +1,4 @@
-//! Generates random changes of a table in wal2json's format: inserts, and updates and deletes of earlier rows.
+//! Generates random changes of a table, as wal2json writes them: inserts, and updates and deletes of earlier rows.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use shared::contract::Changes;
 use super::format::recent;
 use super::plausible::name;
 
-/// The table that changes, unless the contract allows only others.
+/// The name of the table, unless the contract allows only other tables.
 const TABLE: &str = "demo_readings";
-/// Its columns with their types, as wal2json names them.
+/// The table's columns with their types, as wal2json names them.
 const COLUMNS: [(&str, &str); 6] = [
     ("id", "bigint"),
     ("station", "text"),
@@ -113,7 +113,7 @@ fn next(rows: &mut BTreeMap<i64, Vec<Value>>, now_ms: i64, rng: &mut dyn Rng) ->
     let known = rows.keys().nth(nth).copied().filter(|_| rng.random_ratio(2, 5) || rows.len() >= ROWS_KEPT);
     match known {
         None => {
-            // A wide range, so that two senders hardly ever insert the same id.
+            // The range is wide, so that two senders hardly ever insert the same id.
             let id = rng.random_range(1..1_i64 << 62);
             let row = row(id, now_ms, rng);
             rows.insert(id, row.clone());

@@ -1,7 +1,7 @@
 //! Expands a schema into its alternatives: follows references and multiplies out combinators.
 //!
-//! Keywords that are too complex to follow are ignored here, because every event is checked against the whole schema in
-//! the end.
+//! Keywords that are too complex to follow are ignored here. That is safe, because every event is checked against the
+//! whole schema in the end.
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
@@ -13,7 +13,7 @@ const ALTERNATIVES: usize = 64;
 /// The maximum nesting of references and combinators. A schema that refers to itself endlessly has no values.
 const DEPTH: usize = 48;
 
-/// Returns the alternatives of a schema within `document`. If there are none, no value seems to be valid.
+/// Returns the alternatives of a schema within `document`. An empty result means that no value seems to be valid.
 pub(super) fn alternatives(document: &Value, schema: &Value) -> Vec<Shape> {
     Expansion { document }.of(schema, 0)
 }
@@ -71,7 +71,8 @@ impl Expansion<'_> {
         shapes
     }
 
-    /// Returns each branch, excluding those other branches that are easy to exclude.
+    /// Returns the alternatives of each branch, without the values that also match another branch, as far as those are
+    /// easy to exclude.
     fn one_of(&self, branches: &Value, depth: usize) -> Vec<Shape> {
         let branches = branches.as_array().map_or(&[][..], Vec::as_slice);
         let denied: Vec<Vec<Shape>> = branches.iter().map(|branch| self.not(branch, depth)).collect();

@@ -12,7 +12,8 @@ use super::shape::{Shape, Types, same};
 use super::text::{Texts, untidy};
 use super::{number, shape};
 
-/// Below this depth, values are as small as the schema allows; below `TOO_DEEP`, none is generated.
+/// Values that are nested more deeply than this are as small as the schema allows. Beyond `TOO_DEEP`, none are
+/// generated.
 const DEEP: usize = 5;
 const TOO_DEEP: usize = 24;
 /// The maximum number of values generated for one event, including dead ends.

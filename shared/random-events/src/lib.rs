@@ -1,5 +1,5 @@
-//! Generates random events of a stream from its contract. They are valid, plausible where the contract says what a
-//! value means, and as untidy as real data.
+//! Generates random events of a stream from its contract. The events are valid and as untidy as real data. Where the
+//! contract shows what a value means, the value is plausible.
 //!
 //! [`RandomEvents`] expands the contract's JSON Schema into alternatives (`expand`), each described by a `Shape`
 //! (`shape`), and generates a value of one of them (`generate`, `text`, `number`, `format`). It then replaces values
@@ -30,7 +30,7 @@ use plausible::Hints;
 
 /// The maximum number of attempts to generate a valid event.
 const TRIES: usize = 200;
-/// Makes [`Contract::check`] look for U+0000. Otherwise it does so only if the event's text contains the escape.
+/// A text that makes [`Contract::check`] look for U+0000: it does so only if the event's text contains this escape.
 const ESCAPED_NUL: &[u8] = b"\\u0000";
 
 /// No valid event was found.
@@ -99,7 +99,7 @@ impl RandomEvents {
                     return Ok(event);
                 }
             }
-            // Prefer creates; a contract may allow none.
+            // The first half of the attempts generates only creates; a contract may allow none.
             let schema = self.create.filter(|_| attempt < TRIES / 2).unwrap_or(self.any);
             let Ok(event) = self.generator.value(schema, now_ms, rng) else { continue };
             match self.dressed(event, now_ms, rng) {

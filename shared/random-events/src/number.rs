@@ -6,7 +6,7 @@ use serde_json::{Number, Value};
 
 use super::shape::{Bound, Shape};
 
-/// The width of a range that lacks an end.
+/// The width of a range that is bounded on one side or not at all.
 const WIDE: i128 = 1_000_000;
 const WIDE_FLOAT: f64 = 1e6;
 
@@ -103,7 +103,7 @@ fn by_magnitude(first: i128, last: i128, rng: &mut dyn Rng) -> i128 {
     if last - first <= WIDE {
         return rng.random_range(first..=last);
     }
-    // Starts from zero if the range contains it, otherwise from the end that is closest to zero.
+    // The origin is zero if the range contains it, otherwise the bound that is closest to zero.
     let origin = 0.clamp(first, last);
     let negative = first < origin && (last == origin || rng.random_bool(0.1));
     let room = if negative { origin - first } else { last - origin };
@@ -124,7 +124,7 @@ fn float(low: f64, high: f64, rng: &mut dyn Rng) -> f64 {
     if negative { origin - distance } else { origin + distance }
 }
 
-/// `digits / 10^decimals`
+/// The number `digits / 10^decimals`.
 #[derive(Debug, Clone, Copy)]
 struct Decimals {
     digits: i128,
@@ -154,7 +154,7 @@ impl std::fmt::Display for Decimals {
     }
 }
 
-/// Returns the smallest number that is a multiple of each.
+/// Returns the smallest positive number that is a multiple of all of these.
 fn common(multiples: &[Number]) -> Option<Decimals> {
     let steps: Vec<Decimals> = multiples.iter().map(Decimals::read).collect::<Option<_>>()?;
     let decimals = steps.iter().map(|step| step.decimals).max()?;

@@ -1,4 +1,4 @@
-//! Suggests plausible values for columns whose name or type says what they hold: names, places, recent times.
+//! Suggests plausible values for columns whose name or type shows what they contain: names, places, recent times.
 
 use rand::seq::IndexedRandom as _;
 use rand::{Rng, RngExt as _};
@@ -172,7 +172,7 @@ fn time(ty: ColumnType, present: &Value, now_ms: i64, rng: &mut dyn Rng) -> Opti
     present.is_string().then(|| Value::from(time.strftime(format).to_string()))
 }
 
-/// Returns a name that sounds like a place's and hardly ever repeats.
+/// Returns a name that sounds like that of a place. It hardly ever returns the same name twice.
 pub(super) fn name(rng: &mut dyn Rng) -> String {
     let mut name = String::new();
     for _ in 0..rng.random_range(2..=3) {
@@ -189,7 +189,7 @@ pub(super) fn name(rng: &mut dyn Rng) -> String {
     }
 }
 
-/// Returns a text as people type it: mostly correct.
+/// Returns a text as people type it: usually, but not always, correct.
 fn untidy(text: &str, rng: &mut dyn Rng) -> String {
     match rng.random_range(0..20) {
         0 => text.to_lowercase(),

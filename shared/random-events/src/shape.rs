@@ -91,8 +91,8 @@ pub(super) struct Bound {
     pub(super) exclusive: bool,
 }
 
-/// One subschema's requirements for an object's members. `additional` applies to members that the other two do not
-/// name.
+/// One subschema's requirements for an object's members. `additional` applies to members that neither `properties` nor
+/// `patterns` cover.
 #[derive(Debug, Clone)]
 pub(super) struct Members {
     pub(super) properties: BTreeMap<String, Value>,
@@ -100,7 +100,7 @@ pub(super) struct Members {
     pub(super) additional: Value,
 }
 
-/// One subschema's requirements for an array's elements: the first ones, and the rest.
+/// One subschema's requirements for an array's elements: `prefix` for the first ones, `rest` for the others.
 #[derive(Debug, Clone)]
 pub(super) struct Elements {
     pub(super) prefix: Vec<Value>,
@@ -157,13 +157,14 @@ impl Range {
 }
 
 impl Shape {
-    /// Reads the plain keywords of a schema: those that do not apply other schemas to the same value.
+    /// Reads the plain keywords of a schema. Combinators such as `allOf`, which apply other schemas to the same value,
+    /// are left out.
     pub(super) fn read(keywords: &Map<String, Value>) -> Self {
         let list = |name: &str| keywords.get(name).and_then(Value::as_array);
         let text = |name: &str| keywords.get(name).and_then(Value::as_str).map(str::to_owned).into_iter().collect();
         let size = |name: &str| {
             let number = keywords.get(name).and_then(Value::as_f64);
-            // The cast saturates, which is right for a size.
+            // The cast saturates, so a size beyond `usize` becomes the largest one.
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -222,7 +223,7 @@ impl Shape {
         }
     }
 
-    /// Combines the requirements of both shapes. Returns `None` if they plainly contradict each other.
+    /// Combines the requirements of both shapes. Returns `None` if they obviously contradict each other.
     pub(super) fn both(&self, other: &Self) -> Option<Self> {
         fn all<T: Clone>(one: &[T], other: &[T]) -> Vec<T> {
             one.iter().chain(other).cloned().collect()
@@ -305,8 +306,8 @@ fn elements(keywords: &Map<String, Value>) -> Option<Elements> {
     })
 }
 
-/// Returns the types that the keywords apply to. A keyword constrains only values of its own type, so it shows which
-/// type is meant if the schema does not say.
+/// Returns the types that the keywords apply to. A keyword constrains only values of one type, so it shows which type
+/// is meant if the schema names none.
 fn constrained(keywords: &Map<String, Value>) -> Types {
     keywords.keys().fold(Types(0), |types, name| {
         types.either(match name.as_str() {

@@ -1,4 +1,4 @@
-//! Generates random texts: by pattern, by format, or free and as untidy as real data.
+//! Generates random texts: by pattern, by format, or freely, as untidy as real data.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::format;
 use super::shape::{Range, Shape};
 
-/// The parts of free texts: strings that programs have stumbled over, as far as PostgreSQL can store them.
+/// The parts of free texts: strings that often cause errors in programs. PostgreSQL can store all of them.
 const WORDS: &[&str] = &[
     "Zürich",
     "São Paulo",
@@ -133,12 +133,12 @@ impl Pattern {
     }
 
     fn matches(&self, text: &str) -> bool {
-        // If the validator did not compile, the check of the whole event decides.
+        // If the pattern could not be compiled, the check of the whole event decides.
         self.matches.as_ref().is_none_or(|validator| validator.is_valid(&Value::from(text)))
     }
 
     fn text(&self, length: Range, attempt: usize, rng: &mut dyn Rng) -> String {
-        // A pattern that does not end with `$` also matches longer texts, so its own length does not matter.
+        // A pattern that does not end with `$` also matches longer texts, so it does not limit the length.
         let can_do = |sample: &&rand_regex::Regex| !self.is_anchored_at_end || sample.capacity() >= length.min;
         let samples: Vec<&rand_regex::Regex> = self.samples.iter().filter(can_do).collect();
         let sample = samples.get(attempt / TURN % samples.len().max(1)).copied();

@@ -1,4 +1,5 @@
-//! Access to AWS in a build without the AWS SDK: every look-up names the variable that needs it.
+//! Access to AWS in a build without the AWS SDK. Every look-up fails, and the error names the variable that needs the
+//! SDK.
 
 use std::sync::Arc;
 

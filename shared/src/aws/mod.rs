@@ -1,7 +1,7 @@
-//! Looks up settings at AWS, at the start and again when they stop working.
+//! Looks up settings at AWS: at the start, and again when they stop working.
 //!
-//! - [`Aws`]: access to AWS. `sdk` implements it with the AWS SDK, `absent` refuses every look-up: a build without the feature
-//!   `aws` has no SDK, which takes a fifth of a build's time
+//! - [`Aws`]: access to AWS. `sdk` implements it with the AWS SDK. `absent` refuses every look-up; it is for builds
+//!   without the feature `aws`, which save the fifth of the build time that the SDK takes
 //! - [`LookUpError`]: why a look-up failed, and whether retrying helps
 //! - `token`: tokens for Kafka, as `kafka` uses them
 
@@ -26,7 +26,7 @@ pub use self::secret::Secret;
 pub(crate) use self::token::SIGNING_PATIENCE;
 pub use self::token::{BearerToken, Sign, TokenError};
 
-/// How long a look-up may take, including one retry. It must fit into Init, for which Lambda gives 10 s.
+/// How long a look-up may take, including one retry. It must fit into Lambda's Init phase, which is limited to 10 s.
 pub const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A database user at an address, for which a token is signed.

@@ -20,7 +20,7 @@ impl Secret {
         &self.0
     }
 
-    /// Parses a JSON object, the form of RDS's and MSK's secrets. Numbers keep their spelling.
+    /// Parses the secret as a JSON object, which is the form of RDS's and MSK's secrets. Numbers keep their spelling.
     pub(crate) fn members(&self) -> Option<HashMap<String, Secret>> {
         let members: HashMap<String, Value> = serde_json::from_str(&self.0).ok()?;
         let text = |value| match value {

@@ -1,11 +1,11 @@
-//! Tokens that authenticate clients of Kafka, and what signs them.
+//! Tokens that authenticate clients of Kafka, and the trait of their signers.
 
 use std::fmt;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-/// How long signing may take: less than a send, so that the send still sees the failure.
+/// How long signing may take. This is less than the time that a send may take, so that the send can report the failure.
 pub(crate) const SIGNING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A token.

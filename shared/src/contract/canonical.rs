@@ -1,7 +1,8 @@
 //! Canonical JSON: equal values have equal texts, even if different programs wrote them.
 //!
-//! Members are sorted, numbers are written by their value: `5`, `5.0` and `50e-1` are one number, and two numbers that differ
-//! only beyond a double's precision are two. (RFC 8785 would pass numbers through a double.)
+//! Members are sorted, and equal numbers are written in the same way: `5`, `5.0` and `50e-1` are the same number.
+//! Numbers that differ only beyond a double's precision are still different. (RFC 8785 would pass numbers through a
+//! double.)
 
 use std::borrow::Cow;
 
@@ -9,14 +10,14 @@ use serde_json::{Number, Value};
 
 use super::decimal::Decimal;
 
-/// Writes a value.
+/// Writes a value as canonical JSON.
 pub fn text(value: &Value) -> String {
     let mut text = String::new();
     write(value, &mut text);
     text
 }
 
-/// Writes a number. One with an absurdly large exponent stays as it was written.
+/// Writes a number in canonical form. A number with an absurdly large exponent stays as it was written.
 pub fn number(number: &Number) -> Cow<'_, str> {
     let written = number.as_str();
     let is_plain_integer = written.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && written != "-0";

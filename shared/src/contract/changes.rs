@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 /// The settings of mode `changes`.
 #[derive(Debug)]
 pub struct Changes {
-    /// The only schema. A bare table name and the schema `public` also mean it.
+    /// The only schema that may be written to. It is also meant by a table name without a schema, and by the schema
+    /// `public`.
     pub schema: String,
-    /// The tables in it. `None` means all of them.
+    /// The tables of the schema that may be written to. `None` means all of them.
     pub tables: Option<BTreeSet<String>>,
     /// Whether missing tables and columns are created.
     pub evolve: bool,
@@ -27,25 +28,25 @@ pub enum NotAllowed {
     Table(String),
 }
 
-/// Why a name cannot be that of a table or column. PostgreSQL would silently shorten one that is too long.
+/// Why a text cannot be the name of a table or column. PostgreSQL would silently shorten a name that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongTableName {
-    /// It has no characters.
+    /// The name has no characters.
     #[error("the name of a table or column is empty")]
     Empty,
-    /// It is longer than PostgreSQL's NAMEDATALEN, less the terminating byte.
+    /// The name is longer than PostgreSQL's NAMEDATALEN, minus the terminating byte.
     #[error("the name of a table or column is longer than 63 bytes")]
     TooLong,
-    /// It contains the character that PostgreSQL cannot store.
+    /// The name contains the one character that PostgreSQL cannot store.
     #[error("the name of a table or column contains U+0000")]
     Nul,
 }
 
 impl WrongTableName {
-    /// Checks that PostgreSQL would keep a name as it is.
+    /// Checks that PostgreSQL would store a name unchanged.
     ///
     /// # Errors
-    /// It would not.
+    /// PostgreSQL would change or refuse the name.
     pub fn check(name: &str) -> Result<(), Self> {
         const MOST_BYTES: usize = 63;
         if name.is_empty() {
@@ -64,7 +65,7 @@ impl Changes {
     /// Checks that a change may write to a table. `schema` is the one that the change names, if it names one.
     ///
     /// # Errors
-    /// The table's name is no name, or the contract does not allow the table.
+    /// The table's name is not valid, or the contract does not allow the table.
     pub fn allow(&self, schema: Option<&str>, table: &str) -> Result<(), NotAllowed> {
         WrongTableName::check(table)?;
         if schema.is_some_and(|schema| schema != "public" && schema != self.schema) {

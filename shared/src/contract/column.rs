@@ -1,6 +1,7 @@
-//! Column types, and the bytes in which each stores a value.
+//! Column types, and how each encodes a value.
 //!
-//! A value is encoded once, in PostgreSQL's binary form, whether it then travels by COPY or as an array's element.
+//! A value is encoded once, in PostgreSQL's binary format. The bytes are the same whether they are sent by COPY or as
+//! an element of an array.
 
 use jiff::civil::{Date, DateTime};
 use jiff::{SignedDuration, Timestamp};
@@ -16,37 +17,37 @@ pub enum ColumnType {
     /// `true` or `false`.
     #[serde(rename = "boolean")]
     Boolean,
-    /// 2 bytes.
+    /// An integer of 2 bytes.
     #[serde(rename = "smallint")]
     Smallint,
-    /// 4 bytes.
+    /// An integer of 4 bytes.
     #[serde(rename = "integer")]
     Integer,
-    /// 8 bytes.
+    /// An integer of 8 bytes.
     #[serde(rename = "bigint")]
     Bigint,
-    /// 4 bytes, rounded.
+    /// A floating-point number of 4 bytes.
     #[serde(rename = "real")]
     Real,
-    /// 8 bytes, rounded.
+    /// A floating-point number of 8 bytes.
     #[serde(rename = "double precision")]
     Double,
-    /// Any decimal, exactly.
+    /// Any decimal number, stored exactly.
     #[serde(rename = "numeric")]
     Numeric,
     /// A string without U+0000.
     #[serde(rename = "text")]
     Text,
-    /// From a string.
+    /// A UUID, from a string.
     #[serde(rename = "uuid")]
     Uuid,
-    /// From `2019-05-07`.
+    /// A date, from a string such as `2019-05-07`.
     #[serde(rename = "date")]
     Date,
-    /// From `2019-05-07 19:54:13.563` or with a `T`.
+    /// A date and time, from a string such as `2019-05-07 19:54:13.563`, also with a `T` instead of the space.
     #[serde(rename = "timestamp")]
     Timestamp,
-    /// From a number of seconds since the Unix epoch, or an RFC 3339 string.
+    /// A point in time, from a number of seconds since the Unix epoch, or from an RFC 3339 string.
     #[serde(rename = "timestamptz")]
     Timestamptz,
     /// Any JSON.
@@ -61,7 +62,7 @@ pub struct Unfit(pub &'static str);
 
 const NUMERIC: Unfit = Unfit("a number within the range of numeric");
 
-/// The time from which PostgreSQL counts.
+/// The time from which PostgreSQL counts dates and times.
 const POSTGRES_EPOCH: DateTime = DateTime::constant(2000, 1, 1, 0, 0, 0, 0);
 const POSTGRES_EPOCH_UNIX_MICROS: i64 = 946_684_800_000_000;
 /// PostgreSQL's timestamps: 4713 BC to 294276 AD, in microseconds from 2000
@@ -107,7 +108,7 @@ impl ColumnType {
         }
     }
 
-    /// Returns the object id of its array type.
+    /// Returns the object id of the type's array type.
     pub fn array_oid(self) -> u32 {
         match self {
             Self::Boolean => 1000,
@@ -126,8 +127,8 @@ impl ColumnType {
         }
     }
 
-    /// Returns whether PostgreSQL and Sluice agree on the order of its values, so that a version can have this type.
-    /// They do not for text, which the database orders by its collation.
+    /// Returns whether PostgreSQL and Sluice agree on the order of the type's values, so that a version can have this
+    /// type. They do not agree for text, which PostgreSQL orders by the database's collation.
     pub fn is_ordered(self) -> bool {
         match self {
             Self::Smallint
@@ -143,7 +144,8 @@ impl ColumnType {
         }
     }
 
-    /// Appends the value, preceded by its length, in the form of COPY's binary format and of arrays; -1 for NULL.
+    /// Appends the value, preceded by its length, as COPY's binary format and binary arrays contain it. NULL has the
+    /// length -1.
     ///
     /// # Errors
     /// The value does not fit. The caller must then drop what was appended.
@@ -170,7 +172,7 @@ impl ColumnType {
         })
     }
 
-    /// Appends an integer: of 2 bytes, of 4, or otherwise of 8.
+    /// Appends an integer of 2, 4 or 8 bytes, depending on the type.
     fn put_integer(self, integer: Option<i64>, out: &mut Vec<u8>) -> Result<(), Unfit> {
         if self == Self::Smallint {
             let integer = integer.and_then(|integer| i16::try_from(integer).ok());
@@ -255,7 +257,7 @@ pub(super) fn timestamptz_micros(unix_ms: i64) -> Option<i64> {
     TIMESTAMP_MICROS.contains(&micros).then_some(micros)
 }
 
-/// Reads an integer in any notation: JSON Schema calls 5.0 and 1e3 integers too.
+/// Reads an integer in any notation: in JSON Schema, 5.0 and 1e3 are integers, too.
 fn integer(value: &Value) -> Option<i64> {
     let number = value.as_number()?;
     number.as_i64().or_else(|| Decimal::parse(number.as_str())?.to_i64(0, false))

@@ -1,5 +1,5 @@
-//! Composed text (Unicode NFC), in which names and keys of entities are compared: `é` is one text, whether it was typed as
-//! one character or as `e` and an accent.
+//! Composes texts (Unicode NFC). Names and keys of entities are composed before they are compared: `é` is the same
+//! text, whether it was typed as one character or as `e` and an accent.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! A JSON number's digits: for columns that keep them exactly, and to compare numbers by their value.
+//! Exact decimal numbers: for columns that keep every digit, and for comparing JSON numbers by value.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decimal {
     negative: bool,
-    /// Without leading zeros; empty for zero.
+    /// The digits without leading zeros; empty for zero.
     digits: Vec<u8>,
     exponent: i64,
     /// The number of digits written after the point, which `numeric` keeps: `1.50` has two.
@@ -20,11 +20,11 @@ const FRACTIONAL_DIGITS: i64 = 16_383;
 /// The sign of a negative binary `numeric`.
 const NEGATIVE: i16 = 0x4000;
 
-/// The most zeros that are written instead of an exponent. Enough for every finite double.
+/// How many zeros are written at most before an exponent is used instead. This is enough for every finite double.
 const ZEROS: i64 = 400;
 
 impl Decimal {
-    /// Parses a JSON number. Returns `None` if its exponent is absurdly large, unless the number is zero.
+    /// Parses a JSON number. Returns `None` if the exponent is absurdly large and the number is not zero.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
@@ -51,10 +51,10 @@ impl Decimal {
         })
     }
 
-    /// Compares two numbers by their value, however they are written.
+    /// Compares two numbers by value, however they are written.
     pub fn compare(&self, other: &Self) -> Ordering {
         let sign = |number: &Self| if number.negative { -1 } else { i8::from(!number.digits.is_empty()) };
-        // The power of ten above the first digit.
+        // The exponent of the lowest power of ten above the number.
         let magnitude = |number: &Self| i128::from(number.exponent) + number.digits.len() as i128;
         sign(self).cmp(&sign(other)).then_with(|| {
             let larger =
@@ -63,21 +63,22 @@ impl Decimal {
         })
     }
 
-    /// Returns whether it is a whole multiple of a positive number. `None` if that one has too many digits.
+    /// Returns whether the number is a whole multiple of `divisor`, which must be positive. Returns `None` if the
+    /// divisor has too many digits.
     pub fn is_multiple_of(&self, divisor: &Self) -> Option<bool> {
         let modulus = divisor
             .significant()
             .iter()
             .try_fold(0_u64, |value, &digit| value.checked_mul(10)?.checked_add(digit.into()))
             .filter(|modulus| *modulus != 0)?;
-        // Both as digits × 10^exponent, without zeros at the end of the digits.
+        // Both numbers are taken as digits × 10^exponent, without trailing zeros in the digits.
         let exponent =
             |number: &Self| i128::from(number.exponent) + (number.digits.len() - number.significant().len()) as i128;
         if self.digits.is_empty() {
             return Some(true);
         }
         let Ok(mut power) = u128::try_from(exponent(self) - exponent(divisor)) else {
-            // A power of ten would have to divide the digits, whose last one is not zero.
+            // A power of ten would have to divide the digits, but the last digit is not zero.
             return Some(false);
         };
         let times = |a: u128, b: u128| a * b % u128::from(modulus);
@@ -94,8 +95,8 @@ impl Decimal {
         Some(rest == 0)
     }
 
-    /// Writes the number so that equal numbers have equal texts: without needless zeros, and with an exponent only where
-    /// it would have more than [`ZEROS`] zeros without one.
+    /// Writes the number so that equal numbers have equal texts: without needless zeros, and with an exponent only if
+    /// the number would otherwise have more than [`ZEROS`] zeros.
     pub(super) fn canonical(&self) -> String {
         const ZEROS: i128 = self::ZEROS as i128;
         let digits: String = self.significant().iter().map(|&digit| char::from(b'0' + digit)).collect();
@@ -118,15 +119,15 @@ impl Decimal {
         if self.negative { format!("-{magnitude}") } else { magnitude }
     }
 
-    /// Writes the number as `numeric` keeps it: with all its digits after the point. One that would have more than
-    /// [`ZEROS`] zeros is written as [`Self::canonical`] writes it.
+    /// Writes the number as `numeric` keeps it: with all of its digits after the point. If it would have more than
+    /// [`ZEROS`] zeros, it is written as by [`Self::canonical`].
     pub(super) fn as_stored(&self) -> String {
         if self.exponent > ZEROS || self.scale > self.digits.len() as i64 + ZEROS {
             return self.canonical();
         }
         let zeros = |count: i64| std::iter::repeat_n('0', usize::try_from(count).unwrap_or_default());
         let digits = self.digits.iter().map(|&digit| char::from(b'0' + digit)).chain(zeros(self.exponent));
-        // A digit at least before the point.
+        // At least one digit comes before the point.
         let leading = self.scale + 1 - self.digits.len() as i64;
         let mut text: String = zeros(leading).chain(digits).collect();
         if self.scale > 0 {
@@ -135,8 +136,8 @@ impl Decimal {
         if self.negative { format!("-{text}") } else { text }
     }
 
-    /// Reads PostgreSQL's binary `numeric`, as [`Self::to_numeric`] writes it. Returns `None` for other bytes, and for NaN
-    /// and infinity.
+    /// Reads PostgreSQL's binary `numeric`, as [`Self::to_numeric`] writes it. Returns `None` for NaN, for infinity,
+    /// and if the bytes are not a `numeric`.
     pub(super) fn from_numeric(bytes: &[u8]) -> Option<Self> {
         let (words, []) = bytes.as_chunks::<2>() else { return None };
         let mut words = words.iter().map(|word| i16::from_be_bytes(*word));
@@ -151,7 +152,7 @@ impl Decimal {
             digits.extend([group / 1_000, group / 100 % 10, group / 10 % 10, group % 10].map(|digit| digit as u8));
         }
         let mut exponent = if digits.is_empty() { 0 } else { 4 * (weight - count + 1) };
-        // The last group ends where a group ends, the digits after the point where the scale says.
+        // The digits so far fill whole groups of four. The scale says how many of those after the point count.
         if scale > 0 || exponent < 0 {
             let length = i64::try_from(digits.len()).ok()? + exponent + scale;
             digits.resize(usize::try_from(length.max(0)).ok()?, 0);
@@ -162,14 +163,14 @@ impl Decimal {
         Some(Self { negative: sign != 0 && !digits.is_empty(), digits, exponent, scale })
     }
 
-    /// The digits without the zeros at their end.
+    /// Returns the digits without trailing zeros.
     fn significant(&self) -> &[u8] {
         let zeros = self.digits.iter().rev().take_while(|&&digit| digit == 0).count();
         &self.digits[..self.digits.len() - zeros]
     }
 
-    /// Returns the number times `10^shift` as an integer, rounded half away from zero if `round`. Without `round`, a remaining
-    /// fraction gives `None`, and so does a value beyond `i64`.
+    /// Returns the number times `10^shift` as an integer. With `round`, a remaining fraction is rounded half away from
+    /// zero; without, it gives `None`. A value beyond `i64` always gives `None`.
     pub(super) fn to_i64(&self, shift: i64, round: bool) -> Option<i64> {
         let exponent = self.exponent.checked_add(shift)?;
         let cut = usize::try_from(exponent.min(0).unsigned_abs()).ok()?;

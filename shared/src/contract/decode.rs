@@ -1,4 +1,4 @@
-//! Encoded rows as JSON, as PostgreSQL's `row_to_json` would show them once they are written.
+//! Shows encoded rows as JSON, just as PostgreSQL's `row_to_json` would show them once they are written.
 //!
 //! Rows are decoded from the bytes that would be sent, so what is shown cannot differ from what would be stored.
 
@@ -106,7 +106,7 @@ fn date(days: i64, time_of_day: &str) -> String {
     let (era, of_era) = (days.div_euclid(ERA_DAYS), days.rem_euclid(ERA_DAYS));
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // The month, counted from March, which is 0.
+    // The month, counted from March: March is 0.
     let month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };

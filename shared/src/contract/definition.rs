@@ -25,7 +25,7 @@ impl Wrong {
     }
 }
 
-/// The block as written.
+/// The `x-sluice` block as it is written in the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Definition {
@@ -169,7 +169,7 @@ impl Definition {
         }
     }
 
-    /// Kafka's rule for topic names: `Topic.validate` in its source.
+    /// Checks the topic's name by Kafka's rule (`Topic.validate` in Kafka's source).
     fn check_topic(&self) -> Result<(), Wrong> {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if self.topic.is_empty()
@@ -227,7 +227,7 @@ impl Definition {
         Ok(Landing { table, columns })
     }
 
-    /// The column that `version` names: by the pointer or the metadata that fills it.
+    /// Returns the column that `version` refers to. `version` has the pointer or the metadata that fills the column.
     fn version_column(&self, landing: &Landing, key: &[usize]) -> Result<Option<usize>, Wrong> {
         let Some(version) = &self.version else { return Ok(None) };
         let wrong = |reason: &str| Wrong::at("version", reason);
@@ -269,7 +269,8 @@ impl Definition {
     }
 }
 
-/// Events belong together if their keys have the same text, so two texts of one number would be two keys, but one row.
+/// Rejects a key that is a number in a string. Events belong together if their keys have the same text, but two texts
+/// of one number, such as "7" and "007", would be two keys of one row.
 fn refuse_numbers_as_text(place: &str, column: &Column) -> Result<(), Wrong> {
     match column.strings {
         Strings::AsTyped => Ok(()),
@@ -322,7 +323,8 @@ fn no_column(member: &str, pointer: &Pointer) -> Wrong {
     Wrong::at(member, format!("no column is written from {:?}", pointer.as_str()))
 }
 
-/// Rejects a pointer into a member that a closed schema does not name, which can only be a typing error.
+/// Rejects a pointer into a member that the schema does not name, if the schema allows no other members: the pointer
+/// can only be a typing error.
 fn check_member(schema: &Value, pointer: &Pointer, member: &str) -> Result<(), Wrong> {
     let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
     match (pointer.first(), schema.get("properties").and_then(Value::as_object)) {

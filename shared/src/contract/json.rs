@@ -1,5 +1,5 @@
-//! Strict JSON: RFC 8259 with unique names in an object (RFC 7493, section 2.3), because otherwise two readers could see two
-//! different events. Numbers keep their digits.
+//! Strict JSON: RFC 8259, with the rule that the names in an object are unique (RFC 7493, section 2.3). Without the
+//! rule, two readers of one text could see different events. Numbers keep their digits.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Why a text is not JSON, and at which place.
+/// Why a text is not JSON, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail} (line {line}, column {column})")]
 pub struct NotJson {
@@ -31,10 +31,10 @@ pub fn parse(text: &[u8]) -> Result<Value, NotJson> {
     serde_json::from_slice::<Strict>(text).map(|strict| strict.0).map_err(|error| not_json(&error))
 }
 
-/// Returns the encoding whose byte order mark the text starts with. RFC 8259, section 8.1, forbids it, and an editor that
-/// wrote it does not show it.
+/// Returns the encoding whose byte order mark the text starts with. RFC 8259, section 8.1, forbids the mark. It gets a
+/// message of its own because the editors that write it do not show it.
 fn byte_order_mark(text: &[u8]) -> Option<&'static str> {
-    // UTF-32 first: in little endian, its mark starts with UTF-16's.
+    // UTF-32 comes first, because its little-endian mark starts with the mark of UTF-16.
     const MARKS: [(&[u8], &str); 5] = [
         (b"\xff\xfe\0\0", "UTF-32"),
         (b"\0\0\xfe\xff", "UTF-32"),
@@ -53,7 +53,8 @@ pub fn not_json(error: &serde_json::Error) -> NotJson {
     NotJson { line: error.line().max(1), column: error.column().max(1), detail: in_plain_words(detail).to_owned() }
 }
 
-/// Says what `serde_json` says in words for callers, who do not know its terms. Other texts, such as "trailing comma", stay.
+/// Rewords a message of `serde_json` for callers, who do not know its terms. Messages that anyone understands, such as
+/// "trailing comma", stay.
 fn in_plain_words(detail: &str) -> &str {
     match detail {
         "EOF while parsing a list" => "the text ends within an array",
@@ -154,12 +155,12 @@ impl<'de> Visitor<'de> for StrictVisitor {
 enum Key {
     /// A member's name: the map is an object.
     Name(String),
-    /// The name under which `serde_json` passes a number that keeps its digits, as if it were a map.
+    /// An internal name of `serde_json`: it passes a number that keeps its digits as a map with this key.
     Number,
 }
 
-/// Distinguishes the two for every name of a member: for a real member's name, `deserialize_option` calls
-/// `visit_some`; for the internal name that `serde_json` gives to numbers, it calls `visit_str`.
+/// Reads a [`Key`]. No member's name can be mistaken for the internal one: for a member's name, `deserialize_option`
+/// calls `visit_some`; for the internal name, it calls `visit_str`.
 struct KeySeed;
 
 impl<'de> DeserializeSeed<'de> for KeySeed {

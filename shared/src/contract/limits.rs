@@ -1,5 +1,6 @@
-//! JSON Schema's keywords that compare numbers. Here they compare exact values: `jsonschema` passes some numbers with a
-//! fraction or an exponent through a double, in which 9223372036854775806.0 exceeds 9223372036854775807.
+//! JSON Schema's keywords that compare numbers, replaced by versions that compare exact values. `jsonschema` itself
+//! converts some numbers with a fraction or an exponent to a double: there, 9223372036854775806.0 exceeds
+//! 9223372036854775807.
 
 use std::cmp::Ordering;
 
@@ -24,7 +25,7 @@ struct Limit {
     kind: Kind,
     written: Number,
     exact: Decimal,
-    /// The limit as an integer and as a double, for comparisons that are quick and certain.
+    /// The limit as an integer and as a double, for comparisons that are quick and still certain.
     integer: Option<i64>,
     double: Option<f64>,
 }
@@ -86,7 +87,7 @@ impl Limit {
     fn new(kind: Kind, value: &Value) -> Option<Self> {
         let written = value.as_number()?.clone();
         let exact = Decimal::parse(written.as_str())?;
-        // Fails early if the divisor has too many digits.
+        // A divisor with too many digits is refused now, when the contract is compiled.
         if kind == Kind::MultipleOf {
             exact.is_multiple_of(&exact)?;
         }
@@ -100,7 +101,7 @@ impl Limit {
         {
             return self.kind.permits(order);
         }
-        // An exponent beyond 64 bits: no column holds such a number.
+        // `None` means an exponent beyond 64 bits: no column can hold such a number.
         let Some(number) = Decimal::parse(number.as_str()) else { return false };
         if self.kind == Kind::MultipleOf {
             number.is_multiple_of(&self.exact).unwrap_or(false)
@@ -109,8 +110,8 @@ impl Limit {
         }
     }
 
-    /// Compares a number with the limit where that is quick and certain: rounding to doubles may make different numbers
-    /// equal, but never changes their order.
+    /// Compares a number with the limit if that is possible quickly and with certainty. Rounding to doubles may make
+    /// different numbers equal, but never reverses their order.
     fn rough_order(&self, number: &Number) -> Option<Ordering> {
         if let (Some(limit), Some(number)) = (self.integer, number.as_i64()) {
             return Some(number.cmp(&limit));

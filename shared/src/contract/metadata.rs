@@ -9,7 +9,7 @@ use super::pointer::Pointer;
 /// Where a column's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A value in the event. A value that is absent is NULL.
+    /// A value in the event. If it is absent, the column is NULL.
     Event(Pointer),
     /// A part of the record's metadata.
     Meta(Meta),
@@ -72,7 +72,7 @@ impl Source {
 }
 
 impl Meta {
-    /// Returns the types of the columns that can hold it.
+    /// Returns the types of the columns that can hold this metadata.
     pub(super) fn types(self) -> &'static [ColumnType] {
         match self {
             Self::Topic | Self::User | Self::TraceId => &[ColumnType::Text],
@@ -82,7 +82,7 @@ impl Meta {
         }
     }
 
-    /// Returns whether later records of a partition have higher values.
+    /// Returns whether later records of a partition have higher values, so that the metadata can be a version.
     pub(super) fn is_version(self) -> bool {
         match self {
             Self::Offset | Self::Timestamp => true,
@@ -90,7 +90,8 @@ impl Meta {
         }
     }
 
-    /// Appends the value, preceded by its length, as [`ColumnType::encode`] does. Without a record, it is NULL.
+    /// Appends the value, preceded by its length, as [`ColumnType::encode`] does. The value is NULL if there is no
+    /// record.
     pub(super) fn encode(
         self,
         metadata: Option<&Metadata<'_>>,
@@ -117,7 +118,7 @@ impl Meta {
         Ok(())
     }
 
-    /// Returns the value before Kafka has the record: null where only Kafka knows it.
+    /// Returns the value as far as it is known before Kafka has the record: null if only Kafka can provide it.
     pub(super) fn show(self, unsent: &Unsent<'_>) -> Value {
         match self {
             Self::Topic => unsent.topic.into(),
@@ -128,7 +129,7 @@ impl Meta {
     }
 }
 
-/// Appends a cell. Metadata is short: its length fits 32 bits.
+/// Appends a cell. Metadata is short, so its length always fits into 32 bits.
 fn put(value: Option<&[u8]>, out: &mut Vec<u8>) {
     let length = value.map_or(-1, |value| i32::try_from(value.len()).unwrap_or(i32::MAX));
     out.extend(length.to_be_bytes());

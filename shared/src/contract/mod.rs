@@ -1,6 +1,6 @@
 //! Contracts: one JSON Schema (2020-12) file per stream. Its `x-sluice` block says on which topic the stream's events
-//! travel and how they land. Everything else is derived from it: the events that `ingest` accepts, the rows that
-//! `consume` writes, OpenAPI, and the events of the crate `random-events`.
+//! travel and how they land. Everything else is derived from the file: the events that `ingest` accepts, the rows that
+//! `consume` writes, the OpenAPI document, and the events of the crate `random-events`.
 
 pub mod canonical;
 mod changes;
@@ -47,7 +47,7 @@ use self::reach::Strings;
 /// A stream's contract, compiled.
 #[derive(Debug)]
 pub struct Contract {
-    /// The stream's name: the file's, without `.json`.
+    /// The stream's name: the name of the file without `.json`.
     pub stream: String,
     /// The Kafka topic of its events.
     pub topic: String,
@@ -55,7 +55,7 @@ pub struct Contract {
     pub partitions: i32,
     /// The pointers to the values that decide an event's partition. If there are none, any partition is used.
     pub key: Vec<Pointer>,
-    /// The roles that may post its events. If empty, no user may, only a service key.
+    /// The roles that may post the stream's events. If empty, only service keys may post them.
     pub roles: Vec<Role>,
     /// How its events land.
     pub mode: Mode,
@@ -71,7 +71,7 @@ pub enum Mode {
     Append {
         /// The landing table.
         landing: Landing,
-        /// The column with the event's own id. An existing id is not written again.
+        /// The column with the event's own id. An event whose id already exists in the table is not written.
         dedupe: Option<usize>,
     },
     /// A row per key, which later events replace.
@@ -80,7 +80,7 @@ pub enum Mode {
         landing: Landing,
         /// The columns that are the key.
         key: Vec<usize>,
-        /// The column that decides which event wins. Without it, the later one does.
+        /// The column that decides which event wins. Without it, the later event wins.
         version: Option<usize>,
     },
     /// Commands that create, update and delete rows.
@@ -107,9 +107,9 @@ pub struct Column {
     pub from: Source,
     /// Its type.
     pub ty: ColumnType,
-    /// Whether its texts are stored [`composed`], as those of entities' keys and parents are.
+    /// Whether its texts are stored [`composed`]. Those of entities' keys and parents are.
     pub is_composed: bool,
-    /// How it takes strings: as its type says, or as numbers.
+    /// How the column takes strings: as its type says, or as numbers.
     strings: Strings,
 }
 
@@ -129,7 +129,7 @@ pub struct Entity {
     pub landing: Landing,
     /// The columns that identify an entity.
     pub key: Vec<usize>,
-    /// The entity it belongs to.
+    /// The parent that the entity belongs to.
     pub parent: Option<Parent>,
     /// The column that decides whether a command still applies. Without it, the later command wins.
     pub version: Option<usize>,
@@ -162,8 +162,8 @@ impl Contract {
 
     /// Checks an event against the schema, and that PostgreSQL can store it.
     ///
-    /// `raw` is the text that `event` was read from, `metadata` is its record's, if there is a record yet. In modes
-    /// with columns, the row is appended to `row` as [`Landing::encode`] does.
+    /// `raw` is the text that `event` was read from. `metadata` is that of the event's record, if there is one yet. In
+    /// modes with columns, the event's row is appended to `row`, as by [`Landing::encode`].
     ///
     /// # Errors
     /// The violations, up to [`VIOLATIONS_LISTED`]. The caller must then drop what was appended to `row`.
@@ -197,13 +197,13 @@ impl Contract {
         }
     }
 
-    /// Returns where in the contract the keywords are that an event violates, as JSON pointers, followed through references.
+    /// Returns JSON pointers to the keywords of the contract that an event violates. The pointers follow references.
     pub fn violated_keywords(&self, event: &Value) -> BTreeSet<String> {
         self.validator.iter_errors(event).map(|error| error.schema_path().to_string()).collect()
     }
 
-    /// Returns the key of an event's record: one value as its text, several as a JSON array. Texts of an entity's key are
-    /// [`composed`].
+    /// Returns the key of an event's record: a single value as text, several values as a JSON array. Texts in an
+    /// entity's key are [`composed`].
     pub fn record_key<'e>(&self, event: &'e Value) -> Option<Cow<'e, str>> {
         let is_entity = matches!(self.mode, Mode::Entity(_));
         let value = |pointer: &Pointer| match pointer.get(event) {
@@ -224,7 +224,7 @@ impl Contract {
         }
     }
 
-    /// Returns the table and columns of its rows; `None` in mode `changes`.
+    /// Returns the landing table and its columns; `None` in mode `changes`.
     pub fn landing(&self) -> Option<&Landing> {
         match &self.mode {
             Mode::Append { landing, .. } | Mode::Upsert { landing, .. } => Some(landing),
@@ -233,7 +233,7 @@ impl Contract {
         }
     }
 
-    /// Returns the columns that identify a row, in the modes in which a later event replaces or changes one.
+    /// Returns the columns that identify a row. Only modes in which a later event replaces or changes a row have them.
     pub fn row_key(&self) -> Option<&[usize]> {
         match &self.mode {
             Mode::Upsert { key, .. } => Some(key),
@@ -271,8 +271,8 @@ impl Landing {
         self.columns.iter().try_for_each(|column| column.encode(event, metadata, row))
     }
 
-    /// Returns the encoded values of some columns, without a record's metadata. They distinguish rows with different
-    /// keys.
+    /// Returns the encoded values of some columns, without a record's metadata. For the columns of a key, the bytes are
+    /// equal only if the keys are.
     ///
     /// # Errors
     /// The first value that does not fit its column.
@@ -285,7 +285,7 @@ impl Landing {
     /// Returns a value as a column holds it, encoded.
     ///
     /// # Errors
-    /// It does not fit.
+    /// The value does not fit the column.
     pub fn encode_value(&self, column: usize, value: &Value) -> Result<Vec<u8>, Violation> {
         let mut cell = Vec::new();
         let encoded = self.columns[column].encode_value(Some(value), &mut cell);
@@ -307,7 +307,7 @@ impl Column {
         encoded.map_err(|unfit| Violation { pointer: pointer.to_owned(), detail: unfit.to_string() })
     }
 
-    /// Returns whether it takes strings as numbers, because its schema allows only numbers in them.
+    /// Returns whether the column takes strings as numbers, because the schema allows only numbers in them.
     pub fn reads_strings_as_numbers(&self) -> bool {
         match self.strings {
             Strings::Numbers(_) => true,
@@ -328,7 +328,7 @@ impl Column {
 }
 
 impl Table {
-    /// Returns its quoted name for SQL.
+    /// Returns the table's name for SQL: quoted, and with its schema.
     pub fn quoted(&self) -> String {
         format!("{}.{}", quoted(&self.schema), quoted(&self.name))
     }

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use super::decimal::Decimal;
 use super::pattern::{Automaton, State};
 
-/// The form of a number in a string. Both are ASCII, without white space.
+/// The form of a number in a string. Both forms are ASCII without white space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// `-12`, `+007`.
     Integer,
-    /// An integer, or `1.50`, `.5`, `5.`, `1.5e-3`.
+    /// An integer, or a number such as `1.50`, `.5`, `5.`, `1.5e-3`.
     Decimal,
 }
 
@@ -22,16 +22,16 @@ enum Read {
     Digits,
     /// A point without a digit before it.
     BarePoint,
-    /// A point, and digits around it.
+    /// A point, and digits before or after it.
     Fraction,
     E,
     ExponentSign,
     Exponent,
-    /// Something that no number starts with.
+    /// A text that no number starts with.
     NoNumber,
 }
 
-/// The characters that matter.
+/// The kinds of characters that matter in a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Symbol {
     Digit,
@@ -42,7 +42,7 @@ enum Symbol {
 }
 
 impl Form {
-    /// Returns what such numbers are called.
+    /// Returns the name of such numbers, for messages.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Integer => "integers",
@@ -70,12 +70,12 @@ impl Form {
         }
     }
 
-    /// Returns whether every string that matches a contract's pattern has this form. `may_be_empty`: whether the contract
-    /// allows the empty string too.
+    /// Returns whether every string that matches a contract's pattern has this form. `may_be_empty` says whether the
+    /// contract allows the empty string, too.
     ///
-    /// The pattern's automaton and the form's are run side by side. If no string leads the first to a match and the second
-    /// out of the form, every match has the form. Word boundaries and the like count as matching everywhere, which can only
-    /// add strings. A pattern that cannot be read, or is very large, counts as allowing anything.
+    /// Two automata read the same strings: one for the pattern, one for the form. If no string matches the pattern
+    /// without having the form, every match has the form. Word boundaries and the like are taken to match everywhere,
+    /// which can only add strings. A pattern that cannot be read, or is very large, is taken to allow anything.
     pub(super) fn covers(self, pattern: &str, may_be_empty: bool) -> bool {
         let Some(automaton) = Automaton::search(pattern) else { return false };
         let mut seen = HashSet::new();
@@ -126,7 +126,7 @@ impl Symbol {
         }
     }
 
-    /// Returns whether one of its characters is in the ranges.
+    /// Returns whether a character of this kind is in the ranges.
     fn is_in(self, ranges: &[(char, char)]) -> bool {
         // Beyond ASCII, all characters are `Other`.
         let is_in_ascii =
@@ -135,7 +135,7 @@ impl Symbol {
     }
 }
 
-/// Where the two automata are.
+/// How far the two automata have got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Place {
     state: usize,

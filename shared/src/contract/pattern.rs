@@ -3,34 +3,34 @@
 use jsonschema_regex::to_rust_regex;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
-/// A nondeterministic automaton (Thompson's construction) of the strings that contain a match.
+/// A nondeterministic automaton (Thompson's construction) that accepts the strings that contain a match.
 #[derive(Debug, Default)]
 pub(super) struct Automaton {
     pub(super) states: Vec<State>,
     pub(super) start: usize,
 }
 
-/// A state, with those that follow it.
+/// A state, with the indexes of the states that may follow it.
 #[derive(Debug)]
 pub(super) enum State {
     /// The string contains a match.
     Match,
-    /// Passes without a character.
+    /// Goes on to any of these states without reading a character.
     Either(Vec<usize>),
-    /// Passes with a character in one of the ranges.
+    /// Goes on after reading a character that is in one of the ranges.
     Character(Vec<(char, char)>, usize),
-    /// Passes at the string's start.
+    /// Goes on only at the string's start.
     Start(usize),
-    /// Passes at the string's end.
+    /// Goes on only at the string's end.
     End(usize),
 }
 
 impl Automaton {
-    /// The largest automaton to look at.
+    /// The maximum size of an automaton. A larger one is not built.
     const MOST_STATES: usize = 20_000;
 
-    /// Builds the automaton of a contract's pattern, which may match anywhere in the string. Returns `None` if it cannot be
-    /// read, or is very large.
+    /// Builds the automaton of a contract's pattern, which may match anywhere in the string. Returns `None` if the
+    /// pattern cannot be read, or is very large.
     pub(super) fn search(pattern: &str) -> Option<Self> {
         let hir = regex_syntax::parse(&to_rust_regex(pattern).ok()?).ok()?;
         let mut automaton = Self::default();

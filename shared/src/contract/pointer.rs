@@ -1,4 +1,4 @@
-//! JSON pointers (RFC 6901), split once.
+//! JSON pointers (RFC 6901), split into tokens when a contract is read.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,7 +18,7 @@ struct Token {
 }
 
 impl Pointer {
-    /// Returns the value that it points to, if any.
+    /// Returns the value that this points to, if there is one.
     pub fn get<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         self.tokens.iter().try_fold(value, |value, token| match value {
             Value::Object(members) => members.get(&token.name),
@@ -27,17 +27,17 @@ impl Pointer {
         })
     }
 
-    /// Returns its text.
+    /// Returns the pointer's text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Returns its unescaped tokens.
+    /// Returns the unescaped tokens.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &str> {
         self.tokens.iter().map(|token| token.name.as_str())
     }
 
-    /// Returns the top-level member that it points into, or `None` for the event itself.
+    /// Returns the top-level member that this points into, or `None` if it points to the event itself.
     pub fn first(&self) -> Option<&str> {
         self.tokens.first().map(|token| token.name.as_str())
     }

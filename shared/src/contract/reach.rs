@@ -1,5 +1,5 @@
-//! Which values the schema allows at a column's pointer, and whether the column can hold them. A contract
-//! with a column that can never hold them stops the start, instead of having every event rejected.
+//! Finds out which values the schema allows at a column's pointer, and whether the column can hold them. If it never
+//! can, the process refuses to start, because it would otherwise reject every event.
 
 use serde_json::Value;
 
@@ -13,14 +13,14 @@ use super::schema::{Schemas, at, types, values};
 pub(super) enum Strings {
     /// As its type says.
     AsTyped,
-    /// As numbers: the schema allows only numbers of this form.
+    /// As numbers, because the schema allows only strings that are numbers of this form.
     Numbers(Form),
 }
 
 /// Checks that a column can hold what the schema allows at `pointer`.
 ///
 /// # Errors
-/// What the column needs and what the schema allows instead.
+/// The column cannot: the text says what the column needs, and what the schema allows.
 pub(super) fn check(document: &Value, pointer: &Pointer, ty: ColumnType) -> Result<Strings, String> {
     let Some(alternatives) = at(document, pointer) else { return Ok(Strings::AsTyped) };
     let mut strings = Strings::AsTyped;
@@ -34,7 +34,8 @@ pub(super) fn check(document: &Value, pointer: &Pointer, ty: ColumnType) -> Resu
     Ok(strings)
 }
 
-/// Checks one alternative, and returns the form of the numbers in its strings. The error says what the column cannot hold.
+/// Checks one alternative of the schema, and returns the form of the numbers in its strings, if they are numbers. The
+/// error says what the column cannot hold.
 fn check_alternative(schemas: &Schemas<'_>, ty: ColumnType) -> Result<Option<Form>, String> {
     if let Some(values) = values(schemas) {
         return check_values(&values, ty);
@@ -83,7 +84,8 @@ fn check_format(schemas: &Schemas<'_>, ty: ColumnType) -> Result<(), String> {
     }
 }
 
-/// Returns examples of a format that show which columns can hold it. Empty for formats of free text.
+/// Returns examples of strings in a format, to try which columns can hold them. There are none for formats of free
+/// text.
 fn examples(format: &str) -> &'static [&'static str] {
     match format {
         "date" => &["2019-05-07"],
@@ -106,7 +108,7 @@ fn has_only_numbers(schemas: &Schemas<'_>, form: Form) -> bool {
     patterns.any(|pattern| form.covers(pattern, may_be_empty))
 }
 
-/// Returns the form of numbers in strings that a column takes, if it takes any.
+/// Returns the form of the numbers that a column takes from strings, if it takes any.
 fn number_form(ty: ColumnType) -> Option<Form> {
     match ty {
         ColumnType::Smallint | ColumnType::Integer | ColumnType::Bigint => Some(Form::Integer),

@@ -1,4 +1,4 @@
-//! All contracts, read and compiled once, and found by stream or topic.
+//! All contracts. They are read and compiled once, and can be looked up by stream or topic.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ impl Registry {
     /// [`Contract::LOGIN`] uses the built-in one.
     ///
     /// # Errors
-    /// The folder cannot be read, or a contract is wrong: named by file, pointer and reason.
+    /// The folder cannot be read, or a contract is wrong. The error names the file, the pointer and the reason.
     pub fn load(contracts_dir: Option<&Path>) -> Result<Self, ContractError> {
         let files = match contracts_dir {
             None => BUILT_IN.files().map(|file| (file.path().to_owned(), file.contents().to_owned())).collect(),
@@ -140,17 +140,17 @@ impl Registry {
 }
 
 impl Contract {
-    /// Compiles one contract by itself: its parent is not looked up, and another stream may have its topic.
+    /// Compiles one contract by itself, without looking up its parent or checking that no other stream has its topic.
     ///
     /// # Errors
-    /// It is wrong: named by `file`, pointer and reason.
+    /// The contract is wrong. The error names `file`, the pointer and the reason.
     pub fn compile(file: &Path, text: &[u8]) -> Result<Self, ContractError> {
         let stream = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         compile(stream, text).map_err(|wrong| wrong.in_file(&file.display().to_string()))
     }
 }
 
-/// Adds the built-in contract of the stream that Sluice itself writes to, unless there is one.
+/// Adds the built-in contract of the stream `login`, to which Sluice itself writes, unless the files contain one.
 fn with_login(mut files: Vec<(PathBuf, Vec<u8>)>) -> Vec<(PathBuf, Vec<u8>)> {
     let is_login = |path: &Path| path.file_stem().is_some_and(|stem| stem == Contract::LOGIN);
     if !files.iter().any(|(path, _)| is_login(path)) {

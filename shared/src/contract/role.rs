@@ -1,4 +1,5 @@
-//! What a user may do. It is here, below `identity`, because a contract says which roles may post its events.
+//! What a user may do. The type is here instead of in `identity`, because a contract says which roles may post its
+//! events.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,12 +1,12 @@
-//! The schemas that apply to one value, with references and combinations resolved.
+//! Finds the schemas that apply to one value, with references and combinators resolved.
 
 use serde_json::Value;
 
 use super::pointer::Pointer;
 
-/// More alternatives than a schema written by hand has. Beyond that, everything counts as allowed.
+/// The maximum number of alternatives, more than a schema written by hand has. Beyond it, everything counts as allowed.
 const MOST_ALTERNATIVES: usize = 64;
-/// How deep references are followed.
+/// How many references are followed, one after the other.
 const MOST_REFERENCES: usize = 32;
 
 /// Schemas that all apply to one value.
@@ -30,7 +30,7 @@ pub fn types<'s>(schemas: &Schemas<'s>) -> Option<Vec<&'s str>> {
     })
 }
 
-/// Returns the values that `enum` or `const` allow, if any of the schemas has one; of several, the first.
+/// Returns the values that `enum` or `const` allow, from the first of the schemas that has one of these keywords.
 pub fn values<'s>(schemas: &Schemas<'s>) -> Option<Vec<&'s Value>> {
     schemas.iter().find_map(|schema| match (schema.get("const"), schema.get("enum")) {
         (Some(value), _) => Some(vec![value]),
@@ -39,7 +39,7 @@ pub fn values<'s>(schemas: &Schemas<'s>) -> Option<Vec<&'s Value>> {
     })
 }
 
-/// Returns the alternatives for the value at a pointer; `None` if they are too many, or unknown.
+/// Returns the alternatives for the value at a pointer; `None` if there are too many, or if they are unknown.
 pub fn at<'s>(document: &'s Value, pointer: &Pointer) -> Option<Vec<Schemas<'s>>> {
     pointer.tokens().try_fold(expand(document, vec![document])?, |alternatives, token| {
         let mut found = Vec::new();
@@ -51,7 +51,8 @@ pub fn at<'s>(document: &'s Value, pointer: &Pointer) -> Option<Vec<Schemas<'s>>
     })
 }
 
-/// Returns whether the value may be an object or an array. A value that is neither has no members, and the column is NULL.
+/// Returns whether the value may be an object or an array. A value that is neither has no members, and the column is
+/// NULL.
 fn has_members(schemas: &Schemas<'_>) -> bool {
     types(schemas).is_none_or(|types| types.contains(&"object") || types.contains(&"array"))
 }
@@ -71,8 +72,9 @@ fn member<'s>(schema: &'s Value, token: &str) -> Vec<&'s Value> {
     named.or_else(element).or_else(other).into_iter().collect()
 }
 
-/// Resolves references and combinations: returns the alternatives of what applies together. `None` if they are too many, or
-/// if a reference does not lead into the document. Of `oneOf`, it does not express that only one alternative applies.
+/// Resolves references and combinators. Returns the alternatives: each is a list of schemas that apply together.
+/// Returns `None` if there are too many, or if a reference does not lead into the document. `oneOf` is treated like
+/// `anyOf`.
 pub fn expand<'s>(document: &'s Value, schemas: Schemas<'s>) -> Option<Vec<Schemas<'s>>> {
     expand_within(document, schemas, MOST_REFERENCES)
 }

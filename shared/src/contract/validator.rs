@@ -1,4 +1,4 @@
-//! Compiles schemas as those of contracts are compiled.
+//! Compiles the schemas of contracts, or parts of them.
 
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ pub(super) fn compile(schema: &Value) -> Result<Validator, ValidationError<'stat
         .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
         .should_ignore_unknown_formats(false)
-        // A regex engine without backtracking, so that no event can make a pattern slow.
+        // The regex engine does not backtrack, so no event can make a pattern slow.
         .with_pattern_options(PatternOptions::regex())
         .build(schema)
 }
@@ -21,12 +21,12 @@ pub(super) fn compile(schema: &Value) -> Result<Validator, ValidationError<'stat
 pub struct Part(Validator);
 
 impl Part {
-    /// Compiles the part of a document at a JSON pointer. The part's references lead into the document. Returns `None` if
-    /// the part cannot be compiled.
+    /// Compiles the part of a document at a JSON pointer. The part's references lead into the document. Returns `None`
+    /// if the part cannot be compiled.
     pub fn compile(document: &Value, pointer: &str) -> Option<Self> {
         const DOCUMENT: &str = "urn:sluice:contract";
         let mut embedded = document.clone();
-        // An embedded document with an id is what the references in it are resolved against.
+        // The embedded document has an id, so that references in it are resolved against it.
         embedded.as_object_mut()?.insert("$id".to_owned(), DOCUMENT.into());
         let schema = json!({
             "$id": "urn:sluice:part", "$ref": format!("{DOCUMENT}#{pointer}"), "$defs": {"document": embedded}
@@ -34,7 +34,7 @@ impl Part {
         compile(&schema).ok().map(Self)
     }
 
-    /// Returns whether a value conforms to it.
+    /// Returns whether a value conforms to this part.
     pub fn accepts(&self, value: &Value) -> bool {
         self.0.is_valid(value)
     }

@@ -31,7 +31,7 @@ pub(super) fn detail(error: &ValidationError<'_>) -> String {
         ValidationErrorKind::Contains => "contains no item of the kind that the contract requires".to_owned(),
         ValidationErrorKind::MinProperties { limit } => format!("must have at least {}", count(*limit, "field")),
         ValidationErrorKind::MaxProperties { limit } => format!("must have at most {}", count(*limit, "field")),
-        // The library's own text quotes the name.
+        // The library's own text is not used, because it quotes the name.
         ValidationErrorKind::PropertyNames { error } => format!("has a field with a bad name: it {}", detail(error)),
         ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. } => {
             "must match one of the alternatives in the contract".to_owned()
@@ -47,7 +47,7 @@ pub(super) fn detail(error: &ValidationError<'_>) -> String {
         ValidationErrorKind::BacktrackLimitExceeded { .. } | ValidationErrorKind::RegexEngineFailure { .. } => {
             "is too complex to check against the contract's pattern".to_owned()
         }
-        // The keywords of `limits`, which word their errors themselves.
+        // The keywords in `limits` describe their violations themselves.
         ValidationErrorKind::Custom { message, .. } => message.clone(),
         ValidationErrorKind::Minimum { .. }
         | ValidationErrorKind::Maximum { .. }

@@ -27,7 +27,7 @@ pub enum DatabaseError {
         /// Why.
         source: sqlx::Error,
     },
-    /// One side refuses the other: the certificate, the name or the password is wrong.
+    /// The server refuses the login, or we refuse the server's certificate.
     #[error("DATABASE_URL: the connection is refused: {0}")]
     Refused(#[source] sqlx::Error),
     /// A migration failed, or one that was applied has changed since.
@@ -40,7 +40,7 @@ pub enum DatabaseError {
     },
 }
 
-/// Returns sqlx's message, unless it is about sqlx's pool.
+/// Returns sqlx's message, except that a timeout of its pool is reworded.
 fn cause(error: &sqlx::Error) -> String {
     if matches!(error, sqlx::Error::PoolTimedOut) {
         return "no connection could be opened in time".to_owned();
@@ -49,7 +49,7 @@ fn cause(error: &sqlx::Error) -> String {
 }
 
 impl DatabaseError {
-    /// Classifies why no connection to the server of `options` was opened.
+    /// Classifies why no connection to the server in `options` could be opened.
     pub(super) fn from_connect(error: sqlx::Error, options: &PgConnectOptions) -> Self {
         let is_refused = matches!(&error, sqlx::Error::Database(_)) && classify(&error) != ErrorClass::Environment;
         // The server has no TLS, or its certificate is not trusted; rustls wraps the latter in an I/O error.

@@ -1,4 +1,4 @@
-//! Classifies database errors by whose fault they are. Every decision about an SQLSTATE is made here, once.
+//! Decides whose fault a database error is. What an SQLSTATE means is decided only here.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use sqlx::postgres::PgDatabaseError;
 /// Whose fault a database error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// A value is not valid for its type or column. The row is at fault, or in a query the parameter.
+    /// A value is not valid for its type or column. The row is at fault or, in a query, the parameter.
     Value,
     /// A constraint, a trigger, a view, a policy or a limit refuses the row.
     Row,
@@ -30,11 +30,11 @@ pub fn classify(error: &sqlx::Error) -> ErrorClass {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
-        // The server answered BEGIN without starting a transaction. The state of this connection is unknown, and
-        // another connection works.
+        // The server answered BEGIN without starting a transaction. The state of this connection is unknown, but
+        // another connection will work.
         | sqlx::Error::BeginFailed => ErrorClass::Environment,
-        // Our code or its configuration is wrong. The wildcard is needed because the enum is non-exhaustive: a variant
-        // that a newer sqlx adds must not lose data either.
+        // Our code or its configuration is wrong. The enum is non-exhaustive, so a wildcard is needed. An error that a
+        // newer sqlx adds must not lose data either, so it stops the batch.
         sqlx::Error::Configuration(_)
         | sqlx::Error::InvalidArgument(_)
         | sqlx::Error::RowNotFound
@@ -51,12 +51,12 @@ pub fn classify(error: &sqlx::Error) -> ErrorClass {
     }
 }
 
-/// PostgreSQL uses some SQLSTATEs for faults of different people. The server routine that reports the error
-/// distinguishes them; routine names do not depend on the server's language.
+/// PostgreSQL uses some SQLSTATEs for faults of different people. The name of the server routine that reports the error
+/// distinguishes them. Unlike messages, these names do not depend on the server's language.
 fn classify_postgres(error: &PgDatabaseError) -> ErrorClass {
     match (classify_sqlstate(error.code()), is_raised(error)) {
-        // A trigger that raises an error rejects the row, whatever code its author chose. Only a code that asks for a
-        // retry keeps its meaning.
+        // A trigger that raises an error rejects the row, whatever code the trigger's author chose. Only a code that
+        // asks for a retry keeps its meaning.
         (ErrorClass::Operator, true) => ErrorClass::Row,
         // A row-level security policy refuses the row with the code of a missing grant.
         (ErrorClass::Operator, false) if error.code() == "42501" && error.routine() == Some("ExecWithCheckOptions") => {
@@ -71,8 +71,9 @@ pub fn is_raised(error: &PgDatabaseError) -> bool {
     error.routine() == Some("exec_stmt_raise")
 }
 
-/// Classifies an SQLSTATE by its class, or by the whole code where a class is mixed. The list names every class that
-/// PostgreSQL defines (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+/// Classifies an SQLSTATE by its class, or by the whole code if the codes of a class differ in whose fault they are.
+/// The list names every class that PostgreSQL defines
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 pub fn classify_sqlstate(code: &str) -> ErrorClass {
     let Some(class) = code.get(..2) else {
         return ErrorClass::Operator;
@@ -90,7 +91,7 @@ pub fn classify_sqlstate(code: &str) -> ErrorClass {
         "0F" => ErrorClass::Row,
         // Invalid grantor, invalid role specification, diagnostics exception (a bug in a trigger's error handler).
         "0L" | "0P" | "0Z" => ErrorClass::Operator,
-        // XQuery error: a regular expression or path from the value.
+        // XQuery error: a value contains an invalid regular expression or path.
         "10" => ErrorClass::Value,
         // Case not found (no branch of a trigger's CASE fits the row), cardinality violation.
         "20" | "21" => ErrorClass::Row,
@@ -104,8 +105,8 @@ pub fn classify_sqlstate(code: &str) -> ErrorClass {
         "25" => ErrorClass::Environment,
         // Invalid SQL statement name: a connection pooler that loses prepared statements.
         "26" => ErrorClass::Operator,
-        // Triggered data change violation: a trigger changed a row that the same statement was to change. In statements
-        // of their own, the rows may land.
+        // Triggered data change violation: a trigger changed a row that the same statement was about to change. The
+        // rows may still land if each is written by a statement of its own.
         "27" => ErrorClass::Row,
         // Invalid authorization, dependent privileges, invalid transaction termination (a trigger that commits), SQL
         // routine exception (a trigger without RETURN), invalid cursor name.
@@ -155,7 +156,7 @@ pub fn classify_sqlstate(code: &str) -> ErrorClass {
     }
 }
 
-/// Describes an error for logs, without values: PostgreSQL's message is left out where it may quote one.
+/// Describes an error for logs, without values: PostgreSQL's message is left out if it may quote a value.
 pub fn describe(error: &sqlx::Error) -> impl fmt::Display + '_ {
     Described(error)
 }
@@ -183,7 +184,7 @@ impl fmt::Display for Described<'_> {
             write!(f, " ({})", names.join(", "))?;
         }
         match classify_postgres(error) {
-            // A trigger's message may hold anything.
+            // A trigger's message may contain anything, even values.
             ErrorClass::Environment | ErrorClass::Operator if !is_raised(error) => write!(f, ": {}", error.message()),
             ErrorClass::Environment | ErrorClass::Operator | ErrorClass::Value | ErrorClass::Row => Ok(()),
         }

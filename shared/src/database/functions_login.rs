@@ -1,4 +1,4 @@
-//! The login that the functions use, for the owner who gives it to them.
+//! The functions' login. The database's owner creates it, and the functions use it.
 
 use crate::aws::Secret;
 
@@ -14,7 +14,7 @@ pub struct FunctionsLogin {
 /// How a role authenticates.
 #[derive(Debug, Clone)]
 pub enum Authentication {
-    /// With a password. `None` if the server requires none.
+    /// With a password; `None` if the server requires no password.
     Password(Option<Secret>),
     /// With tokens that AWS IAM signs.
     Iam,

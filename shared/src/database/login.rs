@@ -1,8 +1,8 @@
-//! A pool whose login changes during its life: a secret that rotates, a token that expires.
+//! A pool whose login changes while the pool is in use: a secret that rotates, or a token that expires.
 //!
-//! sqlx opens connections by itself and cannot ask for a password. So the pool is given a new one before a token is too old,
-//! when an idle connection turns out to be dead (then sqlx opens a new one), and when a request failed because the login was
-//! refused.
+//! sqlx opens connections by itself and cannot ask for a password. So the pool is given a new password before a token
+//! is too old, when an idle connection turns out to be dead (because sqlx then opens a new one), and when a request
+//! failed because the login was refused.
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -17,16 +17,16 @@ use super::{DatabaseError, DatabaseSource, session};
 use crate::aws::{Aws, LookUpError};
 use crate::process::clock::Clock;
 
-/// Tokens open connections for 15 minutes, and an invocation lasts 5 at most.
+/// The age at which a token is renewed. A token opens connections for 15 minutes, and an invocation may last 5 minutes.
 const RENEW_AFTER_MS: i64 = 9 * 60 * 1_000;
 /// How long a trial login may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// No login is known yet.
 const NEVER: i64 = i64::MIN;
 
-/// How long a connection may take to prove that it is alive, when it is taken from the pool and when it is returned. A
-/// silently cut connection does not answer, and must leave time for another one: sqlx's own test on return waits for TCP's
-/// timeout.
+/// How long a connection may take to prove that it is alive, when it is taken from the pool and when it is returned. If
+/// a connection was cut silently, nothing answers, and there must be time left for another connection. sqlx's own test
+/// of returned connections would wait for TCP's timeout.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A pool's login. Clones share it.
@@ -47,8 +47,8 @@ impl Login {
     /// Creates a pool that connects on first use, with a login that is looked up now.
     ///
     /// # Errors
-    /// The resource at AWS is unsuitable. If AWS does not answer, that is not an error: the look-up is repeated when the
-    /// pool is used.
+    /// The resource at AWS is unsuitable. If AWS does not answer, that is not an error: the look-up is repeated when
+    /// the pool is used.
     pub async fn open(
         source: &DatabaseSource,
         aws: &Aws,
@@ -87,8 +87,9 @@ impl Login {
             .max_connections(max_connections)
             .acquire_timeout(Duration::from_secs(5))
             .after_connect(|connection, _| Box::pin(session::settle(connection)))
-            // Tests the connection, and ends the transaction of a caller that was dropped while it began one: sqlx
-            // 0.8.6 gives its connection back with the transaction open.
+            // The statement tests the connection, and ends a transaction that is still open on it: if a caller is
+            // dropped while it begins a transaction, sqlx 0.8.6 returns the connection to the pool with the transaction
+            // open.
             .test_before_acquire(false)
             .before_acquire(move |connection, _| {
                 let login = login.clone();
@@ -103,19 +104,20 @@ impl Login {
             .after_release(|connection, _| Box::pin(async move { in_time(connection.ping()).await.map(|()| true) }))
     }
 
-    /// Renews the login if it is about to expire or not known yet. Call it before every invocation; it only reads the clock.
+    /// Renews the login if it is about to expire or not known yet. Call this before every invocation: usually it only
+    /// reads the clock.
     pub async fn renew_if_due(&self) {
         let renewed_ms = self.0.renewed_ms.load(Ordering::Relaxed);
         let is_old = || self.0.clock.now_ms().saturating_sub(renewed_ms) >= RENEW_AFTER_MS;
         let is_due = self.0.source.changes() && (renewed_ms == NEVER || (self.0.source.expires() && is_old()));
-        // Boxed, because every invocation's future would have room for it.
+        // Boxed, because the future of every invocation would otherwise reserve memory for it.
         if is_due && let Err(error) = Box::pin(self.renew()).await {
             tracing::error!("{error}");
         }
     }
 
-    /// Tries the login and renews it if it is refused. Call it after a failure that a changed password may have caused. Returns
-    /// whether the login changed.
+    /// Tries the login and renews it if it is refused. Call this after a failure that a changed password may have
+    /// caused. Returns whether the login changed.
     pub async fn renew_if_refused(&self) -> bool {
         if !self.0.source.changes() {
             return false;
@@ -141,8 +143,8 @@ impl Login {
         }
     }
 
-    /// Runs the work. If it fails and the login was refused, renews the login and runs the work once more, so the work must be
-    /// repeatable.
+    /// Runs the work. If it fails because the login was refused, renews the login and runs the work once more, so the
+    /// work must be repeatable.
     ///
     /// # Errors
     /// The work's error.
@@ -163,7 +165,7 @@ impl Login {
         }
     }
 
-    /// Opens a connection, to check at the start whether that works.
+    /// Opens a connection, to check at the start that this works.
     ///
     /// # Errors
     /// The server does not answer in time, or refuses even a renewed login.
@@ -200,7 +202,7 @@ impl Login {
         if let Some(pool) = self.pool() {
             pool.set_connect_options(with_name(options));
         }
-        // A second renewal within the same millisecond counts too.
+        // Two renewals within one millisecond must still have different times.
         let last = self.0.renewed_ms.load(Ordering::Relaxed);
         self.0.renewed_ms.store(now_ms.max(last.saturating_add(1)), Ordering::Relaxed);
         Ok(())

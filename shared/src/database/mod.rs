@@ -1,7 +1,7 @@
 //! PostgreSQL: the pool and the migrations.
 //!
-//! [`DatabaseSource`] reads how to reach it from variables; [`Login`] keeps a pool's login valid. [`Owner`] prepares the
-//! database for the functions.
+//! [`DatabaseSource`] reads from variables how to reach the database. [`Login`] keeps a pool's login valid. [`Owner`]
+//! is the access with which the database is prepared for the functions.
 
 mod error;
 pub mod error_class;
@@ -57,8 +57,8 @@ pub async fn connect_to(source: &DatabaseSource, max_connections: u32) -> Result
     Ok(pool)
 }
 
-/// Waits until every connection is back in the pool. If the function were frozen while one is being tested, the test would be
-/// unanswered after the thaw.
+/// Waits until every connection is back in the pool. If the function were frozen while a returned connection is being
+/// tested, the test would fail after the thaw.
 pub async fn wait_until_idle(pool: &PgPool) {
     const PATIENCE: Duration = Duration::from_millis(100);
     const SOON: Duration = Duration::from_millis(2);
@@ -68,8 +68,8 @@ pub async fn wait_until_idle(pool: &PgPool) {
     }
 }
 
-/// Closes a connection, and so ends a transaction open on it, before the caller continues. If the server does not respond,
-/// the socket is simply closed.
+/// Closes a connection before the caller continues. That also ends a transaction that is open on it. If the server does
+/// not respond, only the socket is closed.
 pub async fn end(connection: PoolConnection<Postgres>) {
     const PATIENCE: Duration = Duration::from_millis(250);
     let _closed_either_way = timeout(PATIENCE, connection.close()).await;
@@ -77,10 +77,10 @@ pub async fn end(connection: PoolConnection<Postgres>) {
 
 /// Applies the built-in migrations, then those in `<contracts_dir>/migrations` if that folder exists.
 ///
-/// Returns the newly applied ones, as `<version> <description>`.
+/// Returns the newly applied migrations, each as `<version> <description>`.
 ///
 /// # Errors
-/// The database does not answer, a migration fails, or an applied one has changed since.
+/// The database does not answer, a migration fails, or a migration has changed since it was applied.
 pub async fn migrate(pool: &PgPool, contracts_dir: Option<&Path>) -> Result<Vec<String>, DatabaseError> {
     let mut applied = run(pool, Embedded, None).await?;
     let folder = contracts_dir.map(|folder| folder.join("migrations")).filter(|folder| folder.is_dir());
@@ -111,7 +111,8 @@ async fn run<'s>(
     let unreachable = |error| DatabaseError::unreachable(error, &pool.connect_options());
     let failed = |source| DatabaseError::Migration { folder: folder.map(Path::to_owned), source };
     let mut migrator = Migrator::new(source).await.map_err(failed)?;
-    // Two folders share the list of applied migrations, so each finds the other's there.
+    // The built-in migrations and those of the contracts share one list of applied migrations, so each run finds
+    // entries that it does not know.
     migrator.set_ignore_missing(true);
 
     let mut connection =

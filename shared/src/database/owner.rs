@@ -16,7 +16,7 @@ const SECRET: &str = "OWNER_SECRET_ARN";
 /// How long the server has to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The owner's login and the functions', before anything is looked up.
+/// The logins of the owner and the functions, before anything is looked up at AWS.
 #[derive(Debug, Clone)]
 pub struct OwnerSource {
     functions: DatabaseSource,
@@ -109,10 +109,10 @@ impl Owner {
         }
     }
 
-    /// Returns whether the functions' login works. Their connection is closed again.
+    /// Returns whether the functions' login works. The connection that this opens is closed again.
     ///
     /// # Errors
-    /// The server does not answer, or refuses for another reason than the login.
+    /// The server does not answer, or refuses the connection for a reason other than the login.
     pub async fn functions_can_log_in(&self) -> Result<bool, DatabaseError> {
         match self.connect(&self.functions_options).await {
             Ok(connection) => {

@@ -1,7 +1,7 @@
 //! The settings of every session.
 //!
-//! `migrate` stores them with the functions' role, so that a function's connections have them without asking, which
-//! also works behind RDS Proxy. Sessions of other roles, as on one machine, set them once they are connected.
+//! `migrate` stores the settings with the functions' role, so that a function's sessions have them from the start, even
+//! behind RDS Proxy. Sessions of other roles, such as those on one machine, set them after connecting.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Executor as _, Row as _};
@@ -14,11 +14,11 @@ pub const SESSION_SETTINGS: [(&str, &str); 5] = [
     ("statement_timeout", "2min"),
     // A sandbox that ended without closing its connections leaves them open on the server.
     ("idle_session_timeout", "5min"),
-    // Otherwise a role named like a schema would put that schema first.
+    // By default, a schema with the same name as the role would be searched first.
     ("search_path", "public"),
 ];
 
-/// Sets what the session does not have yet: one round trip if it has everything.
+/// Applies the settings that the session does not have yet. This takes one round trip if none is missing.
 ///
 /// # Errors
 /// The server does not answer.

@@ -28,7 +28,7 @@ const UNFIT_SECRET: LookUpError = LookUpError::Unfit {
 pub struct DatabaseSource {
     options: PgConnectOptions,
     has_address: bool,
-    /// The password in the address, which the options do not reveal.
+    /// The password in the address: it cannot be read from the options.
     password: Option<Secret>,
     login: LoginSource,
 }
@@ -37,9 +37,9 @@ pub struct DatabaseSource {
 enum LoginSource {
     /// The login in the address.
     Address,
-    /// A name and a password in a secret, which changes.
+    /// A name and a password in a secret at AWS, which may change.
     Secret { arn: String },
-    /// A token signed by our IAM role as the password.
+    /// The name in the address, and as the password a token that our IAM role signs.
     Iam,
 }
 
@@ -70,7 +70,7 @@ impl DatabaseSource {
                 let (options, password) = parse(&url)?;
                 (options, password, true)
             }
-            // An RDS secret contains the address too.
+            // An RDS secret contains the address, too.
             (LoginSource::Secret { .. }, None) => (PgConnectOptions::new_without_pgpass(), None, false),
             (LoginSource::Address | LoginSource::Iam, None) => {
                 return Err(SettingsError::Missing { name: URL, expected: ADDRESS });
@@ -99,7 +99,7 @@ impl DatabaseSource {
         Self { options, has_address: true, password: None, login: LoginSource::Address }
     }
 
-    /// Returns the host that the address names, if its name does not resolve.
+    /// Returns the address's host if its name does not resolve.
     pub async fn unresolved_host(&self) -> Option<String> {
         let (host, port) = (self.options.get_host(), self.options.get_port());
         let is_named = self.has_address && self.options.get_socket().is_none();
@@ -122,8 +122,8 @@ impl DatabaseSource {
         }
     }
 
-    /// Returns the options that are known without a look-up. If they have no login yet, they name a port that nothing
-    /// listens on.
+    /// Returns the options that are known without a look-up. As long as they have no login, their port is one that
+    /// nothing listens on, so that no connection can be opened.
     pub(super) fn known(&self) -> PgConnectOptions {
         match self.login {
             LoginSource::Address => verified(self.options.clone()),
@@ -131,7 +131,7 @@ impl DatabaseSource {
         }
     }
 
-    /// Resolves how to connect now: looks up the secret or signs a token.
+    /// Returns the options to connect with now: looks up the secret or signs a token.
     ///
     /// # Errors
     /// AWS does not answer, or the resource is unsuitable.
@@ -149,7 +149,7 @@ impl DatabaseSource {
         Ok(verified(options))
     }
 
-    /// Resolves the address, and the login that the functions use there, for the owner who gives it to them.
+    /// Returns the address, and the login that the functions use there. The owner needs them to create that login.
     ///
     /// # Errors
     /// AWS does not answer, or the secret is unsuitable.
@@ -168,7 +168,7 @@ impl DatabaseSource {
         Ok((verified(options), FunctionsLogin { name, authentication }))
     }
 
-    /// Combines address and secret. The address decides the location, the secret decides the login.
+    /// Combines the address with the secret: the server is that of the address, the login is that of the secret.
     fn with_secret(&self, secret: &Secret) -> Option<PgConnectOptions> {
         let members = secret.members()?;
         let member = |name: &str| members.get(name).map(Secret::reveal);
@@ -208,7 +208,7 @@ fn parse(url: &str) -> Result<(PgConnectOptions, Option<Secret>), SettingsError>
         malformed(if is_mode { "sslmode=disable, verify-ca or verify-full, if any, and " } else { ADDRESS })
     })?;
     let options = match root.as_deref() {
-        // As in libpq: the public authorities.
+        // As in libpq, this means the public authorities.
         None | Some("system") => options,
         Some(value) => {
             let pem = Pem::read(URL, value, Kind::Certificates)
@@ -220,8 +220,8 @@ fn parse(url: &str) -> Result<(PgConnectOptions, Option<Secret>), SettingsError>
     Ok((options, parsed.password().map(decoded).map(Secret::new)))
 }
 
-/// Requires a verified server unless it is on this machine. `prefer` (the default) and `allow` would accept any certificate
-/// or none, and `require` any certificate.
+/// Requires that the server's certificate is verified, unless the server is on this machine. Otherwise `prefer` (the
+/// default) and `allow` would accept any certificate or none, and `require` would accept any certificate.
 fn verified(options: PgConnectOptions) -> PgConnectOptions {
     let mode = match options.get_ssl_mode() {
         PgSslMode::Allow | PgSslMode::Prefer if is_here(&options) => PgSslMode::Disable,

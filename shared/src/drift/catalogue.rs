@@ -22,9 +22,9 @@ pub(super) struct FoundTable {
 /// The kind of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A table, partitioned or not: it has indexes of its own.
+    /// A table, partitioned or not. It has indexes of its own.
     Table,
-    /// A view or foreign table, whose keys are elsewhere.
+    /// A view or foreign table. The catalogue does not show which of its columns are unique.
     Other,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct FoundColumn {
     pub(super) is_generated: bool,
 }
 
-/// A unique index, or the one behind a constraint.
+/// A unique index, perhaps one that belongs to a constraint.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Unique {
     pub(super) columns: Vec<String>,

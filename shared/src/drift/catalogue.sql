@@ -1,4 +1,5 @@
--- One row per wanted table, in order, with the catalogue's data about it. A missing object never makes it fail.
+-- One row per wanted table, in order, with the catalogue's data about it. The query succeeds even if objects are
+-- missing.
 select n.oid is not null as has_schema,
        coalesce(pg_catalog.has_schema_privilege(n.oid, 'usage'), false) as may_use_schema,
        c.relkind::text as kind,
@@ -10,7 +11,8 @@ left join pg_catalog.pg_namespace n on n.nspname = wanted.schema
 left join pg_catalog.pg_class c
     on c.relnamespace = n.oid and c.relname = wanted.name and c.relkind in ('r', 'p', 'v', 'm', 'f')
 left join lateral (
-    -- A privilege on single columns is accepted. If it does not cover a needed column, the batch fails and says so.
+    -- A privilege on only some columns is accepted. If a batch needs a column that it does not cover, the batch fails
+    -- with a message that says so.
     select array_agg(p) as missing
     from unnest(array['select', 'insert', 'update', 'delete']) p
     where c.oid is not null

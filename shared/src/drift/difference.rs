@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Difference {
     /// The stream.
     pub stream: String,
-    /// Its table, as `schema.name`; in mode `changes`, a schema alone if that is what differs.
+    /// The stream's table, as `schema.name`. In mode `changes`, only the schema if that is what differs.
     pub table: String,
     /// The column, if one column differs.
     pub column: Option<String>,
@@ -15,7 +15,8 @@ pub struct Difference {
     pub expected: String,
     /// What the database has.
     pub found: String,
-    /// Whether it keeps every event of the stream out. Other differences affect some events or some batches only.
+    /// Whether the difference keeps every event of the stream out. Other differences affect only some events or
+    /// batches.
     pub keeps_all_out: bool,
 }
 

@@ -3,9 +3,9 @@
 //! A contract and its table are defined in different files, so one can be deployed without the other. Every difference
 //! that keeps events from landing, or causes them to be rejected, becomes one line that names stream, table and column.
 //!
-//! - [`compare`] reads the catalogue once for all contracts, [`compare_all`] does so on a connection of its own
-//! - `rules` judges one contract, without SQL
-//! - `nullable` reads from a schema whether a value may be missing
+//! - [`compare`] reads the catalogue once for all contracts; [`compare_all`] does the same on a connection of its own
+//! - `rules` compares one contract with what was read, without SQL
+//! - `nullable` decides whether a schema allows a value to be missing
 
 mod catalogue;
 mod difference;
@@ -21,9 +21,9 @@ use crate::contract::{Contract, Mode, Registry, Table};
 pub use self::difference::Difference;
 pub use self::rules::type_difference;
 
-/// Compares contracts with the database, in their order.
+/// Compares contracts with the database. The differences are in the order of the contracts.
 ///
-/// Privileges are those of the role that is logged in.
+/// The privileges that count are those of the role that is logged in.
 ///
 /// # Errors
 /// PostgreSQL cannot be queried.

@@ -1,16 +1,16 @@
 //! Decides whether a schema allows a value to be missing or null.
 //!
-//! The answer is yes only if that is certain. `anyOf`, `if` and the like are not followed: a false alarm would stop a
-//! deployment, whereas a rejected null is only a dead letter.
+//! The answer is yes only if that is certain. `anyOf`, `if` and the like are not followed. A wrong yes would stop a
+//! deployment, whereas a wrong no only turns events with null into dead letters.
 
 use serde_json::Value;
 
 use crate::contract::Pointer;
 
-/// How far references are followed, which also ends one that leads to itself.
+/// How many references are followed in a row. The limit also ends a reference that leads back to itself.
 const DEPTH: usize = 16;
 
-/// Keywords that can require or forbid a value in ways that are not followed.
+/// Keywords that can require or forbid a value in ways that this module does not follow.
 const OPAQUE: [&str; 9] = [
     "$dynamicRef",
     "anyOf",
@@ -23,11 +23,11 @@ const OPAQUE: [&str; 9] = [
     "patternProperties",
 ];
 
-/// Returns whether a valid event may have null, or no value, where the pointer points.
+/// Returns whether a valid event may have null, or no value at all, at the pointer.
 pub(super) fn may_be_null(document: &Value, pointer: &Pointer) -> bool {
     let mut tokens = pointer.tokens().peekable();
     if tokens.peek().is_none() {
-        // The event itself, which is an object in every contract that has columns.
+        // The pointer means the event itself, which is an object in every contract that has columns.
         return false;
     }
     let Some(mut node) = conjuncts(document, vec![document], DEPTH) else { return false };
@@ -44,8 +44,8 @@ pub(super) fn may_be_null(document: &Value, pointer: &Pointer) -> bool {
     node.iter().all(|schema| accepts_null(schema))
 }
 
-/// Collects the schemas that must all hold: these, the ones that they refer to, and those in their `allOf`. Returns
-/// `None` if one of them uses a keyword that is not followed.
+/// Collects the schemas that must all hold: these schemas, those that they refer to, and those in their `allOf`.
+/// Returns `None` if one of them has a keyword that is not followed.
 fn conjuncts<'s>(document: &'s Value, schemas: Vec<&'s Value>, depth: usize) -> Option<Vec<&'s Value>> {
     let mut all = Vec::with_capacity(schemas.len());
     for schema in schemas {

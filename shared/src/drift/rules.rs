@@ -10,9 +10,10 @@ use crate::contract::{Column, Contract, Landing, Mode, Table};
 /// Why a stream needs a unique key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reliance {
-    /// `on conflict` names the key: the index has exactly these columns, and is checked at once.
+    /// A statement names the key in `on conflict`: there must be a unique index on exactly these columns that is not
+    /// deferrable.
     OnConflict(&'static str),
-    /// Rows are found by the key: a unique index on all or some of its columns is enough.
+    /// Rows are found by the key: a unique index on all or some of the key's columns is enough.
     Identity,
 }
 
@@ -21,7 +22,7 @@ pub(super) fn judge(contract: &Contract, table: &Table, found: &FoundTable) -> V
     let differs = |column: Option<&str>, expected: String, found: String| {
         difference(&contract.stream, table, column, expected, found)
     };
-    // A missing table or column rejects only the change sets that need it.
+    // In mode `changes`, a missing table or column rejects only the change sets that need it.
     let rejects_only = matches!(contract.mode, Mode::Changes(_));
     if !found.has_schema {
         let missing = differs(None, format!("a schema {}", table.schema), "no such schema".to_owned());
@@ -70,11 +71,12 @@ pub(super) fn judge(contract: &Contract, table: &Table, found: &FoundTable) -> V
 
 fn judge_column(contract: &Contract, landing: &Landing, column: &Column, found: &FoundTable) -> Option<Difference> {
     let actual = found.columns.iter().find(|found| found.name == column.name);
-    // Every row that is written names every column. An entity can still be deleted.
+    // In these modes, every statement writes all columns. In mode `entity`, a delete still lands without a column.
     let is_always_written = matches!(contract.mode, Mode::Append { .. } | Mode::Upsert { .. });
     let wrong_type = type_difference(&contract.stream, landing, column, actual.map(|a| (a.type_oid, a.ty.as_str())));
     if let Some(difference) = wrong_type {
-        // PostgreSQL converts some types in the statements of small batches.
+        // In the statements for small batches, PostgreSQL converts some types, so a wrong type does not keep all events
+        // out.
         return Some(difference.keeping_all_out(actual.is_none() && is_always_written));
     }
     let actual = actual?;
@@ -86,7 +88,7 @@ fn judge_column(contract: &Contract, landing: &Landing, column: &Column, found: 
         let difference = differs("a column that can be written", "generated always")?;
         return Some(difference.keeping_all_out(is_always_written));
     }
-    // Metadata is normally present. If it is missing, the row is at fault.
+    // Only values from the event are checked. Metadata is normally present, and if it is not, the row is at fault.
     let may_be_null = column.from.pointer().is_some_and(|pointer| may_be_null(&contract.document, pointer));
     if actual.not_null && may_be_null {
         return differs("a nullable column, because the contract lets the value be missing or null", "not null");
@@ -148,7 +150,7 @@ fn judge_key(contract: &Contract, landing: &Landing, found: &FoundTable) -> Opti
     };
     let column = if let [name] = names.as_slice() { Some(*name) } else { None };
     let difference = difference(&contract.stream, &landing.table, column, expected, actual.to_owned());
-    // Large batches of a stream that dedupes are copied first, which needs no index.
+    // If a stream dedupes, a large batch is first sent by COPY, which needs no index, so it can still land.
     Some(difference.keeping_all_out(matches!(contract.mode, Mode::Upsert { .. })))
 }
 

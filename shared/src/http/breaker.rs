@@ -1,17 +1,18 @@
-//! A breaker, which keeps requests from waiting for a database that cannot be reached.
+//! A circuit breaker: requests do not wait for a database that cannot be reached.
 //!
-//! Without it, every request would occupy its sandbox for seconds, and Lambda would start a new one for each further
-//! request. For a second after a failed connection, requests that need the database fail at once. The first request after
-//! that second tries a connection, and gives up soon.
+//! Without it, every request would occupy its sandbox for seconds, and Lambda would start a new sandbox for each
+//! further request. For a second after a failed connection, requests that need the database fail at once. The first
+//! request after that second tries to connect, but only for a short time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::database::Login;
 
-/// How long after a failed connection no other is tried.
+/// How long after a failed connection no other connection is tried.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a trial may take: it tests an idle connection for a second, and then opens a new one.
+/// How long a trial may take. It may first spend a second on testing an idle connection that is dead, and then open a
+/// new connection.
 const TRIAL: Duration = Duration::from_millis(1_250);
 
 tokio::task_local! {
@@ -73,7 +74,8 @@ impl Breaker {
         self.set(paused());
     }
 
-    /// Notes that an answer was late: the statement was slow, or the server has vanished. The next query finds out which.
+    /// Notes that an answer was late: the statement was slow, or the server has vanished. The next query finds out
+    /// which.
     pub(super) fn note_late(&self) {
         self.set(State::Open { until: Instant::now() });
     }

@@ -1,5 +1,5 @@
-//! Rejects requests that another site makes a browser send. Browsers attach Basic credentials to such requests, so without
-//! this check a form on any web page could act in the user's name.
+//! Rejects requests that another site makes a browser send. Browsers attach Basic credentials to such requests, so
+//! without this check a form on any web page could act in the user's name.
 //!
 //! Only browsers send `Sec-Fetch-Site` (Fetch Metadata, W3C) and `Origin` (RFC 6454), and pages cannot forge either.
 
@@ -14,7 +14,8 @@ use super::problem_type::ProblemType;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Returns the problem of a request that comes from another site, unless its method only reads (RFC 9110, section 9.2.1).
+/// Returns the problem of a request that comes from another site, unless its method only reads (RFC 9110, section
+/// 9.2.1).
 pub(super) fn change(request: &Request) -> Option<Problem> {
     let is_change = !is_safe(request.method());
     (is_change && comes_from_another_site(request.headers(), request.uri())).then(problem)
@@ -40,8 +41,8 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
-/// `Sec-Fetch-Site` also covers requests without `Origin`. A site spans ports and subdomains, so `same-site` leaves the
-/// decision to `Origin`.
+/// `Sec-Fetch-Site` is checked first, because it also covers requests without `Origin`. Ports and subdomains belong to
+/// the same site, so for `same-site`, `Origin` decides.
 fn comes_from_another_site(headers: &HeaderMap, uri: &Uri) -> bool {
     match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
         Some(b"cross-site") => return true,

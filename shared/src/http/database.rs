@@ -6,7 +6,8 @@ use super::breaker::Breaker;
 use super::problem::Problem;
 use crate::database::error_class::{ErrorClass, classify, describe};
 
-/// PostgreSQL's own timeouts do not help if the server is frozen or has vanished without closing the connection.
+/// How long a request waits for the database. PostgreSQL's own timeouts do not help if the server is frozen, or has
+/// vanished without closing the connection.
 const PATIENCE: Duration = Duration::from_secs(9);
 
 /// An error that a database query may end with.
@@ -21,8 +22,8 @@ impl FromDatabase for sqlx::Error {
     }
 }
 
-/// Waits for the database's answer, up to the time limit. If the function could not reach its database a moment ago, the
-/// query is not sent.
+/// Waits for the database's answer, up to the time limit. If the function could not reach its database a moment ago,
+/// the query is not sent.
 ///
 /// # Errors
 /// The query's own error, or [`sqlx::Error::PoolTimedOut`] if the answer is late or the query was not sent.
@@ -56,7 +57,7 @@ fn is_unreachable(error: &sqlx::Error) -> bool {
 /// Returns the problem that answers a request after this error.
 pub fn problem(error: &sqlx::Error) -> Problem {
     match classify(error) {
-        // In a query, only a parameter can hold such a value.
+        // In a query, such a value can only come from a parameter.
         ErrorClass::Value => Problem::malformed("A parameter does not fit its column's type."),
         ErrorClass::Environment => Problem::unavailable("database"),
         ErrorClass::Row | ErrorClass::Operator => Problem::internal(),

@@ -43,7 +43,8 @@ pub struct Peer(pub IpAddr);
 
 /// Wraps routes into a service, with a fallback for unknown paths and this layer around everything.
 ///
-/// It is one layer: axum copies everything below a layer for every request, so each further one costs more than the last.
+/// All of this is one layer: axum copies everything below a layer for every request, so each further layer costs more
+/// than the previous one.
 pub fn serve(routes: Router) -> Router {
     routes.fallback(no_route).layer(from_fn(edge))
 }
@@ -122,7 +123,8 @@ pub fn note_stream(stream: &str) {
     tracing::Span::current().record("stream", stream);
 }
 
-/// Takes the problem that a handler left, or creates one that replaces the router's own answer. A page stays.
+/// Takes the problem that a handler left, or creates one that replaces the router's own error response. Returns `None`
+/// if the response stays as it is: a success, or an error that is a page.
 fn problem(response: &mut Response) -> Option<Problem> {
     let status = response.status();
     let is_page = response.extensions().get::<Rendered>().is_some();

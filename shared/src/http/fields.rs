@@ -21,8 +21,8 @@ pub const PAGE: [&str; 2] = ["after", "limit"];
 pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// Parses `application/x-www-form-urlencoded` text (WHATWG URL, section 5.1). Unlike that standard, it rejects invalid
-    /// UTF-8 instead of replacing it.
+    /// Parses `application/x-www-form-urlencoded` text (WHATWG URL, section 5.1). Unlike that standard, it rejects
+    /// invalid UTF-8 instead of replacing it.
     pub fn parse(text: &[u8]) -> Result<Self, Malformed> {
         let decode = |text: &[u8]| {
             let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
@@ -100,8 +100,8 @@ impl Fields {
         self
     }
 
-    /// Returns the id before which a list that begins with the newest item continues: the cursor `after`, or the highest
-    /// id on the first page.
+    /// Returns the id before which a list that begins with the newest item continues: the cursor `after`, or the
+    /// highest id on the first page.
     pub fn before_id(&self) -> Result<i64, Malformed> {
         match self.get("after")? {
             None => Ok(i64::MAX),
@@ -115,7 +115,8 @@ impl Fields {
     }
 }
 
-/// A handler's argument on routes without query parameters: any is `400`, instead of being ignored.
+/// A handler's argument on routes without query parameters. If a request has a parameter, the answer is `400`; it is
+/// not ignored.
 #[derive(Debug, Clone, Copy)]
 pub struct NoQuery;
 

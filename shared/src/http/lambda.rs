@@ -24,15 +24,16 @@ use crate::process::clock::unix_ms;
 
 /// The part of an invocation's time that is reserved for writing the response.
 const RESERVE: Duration = Duration::from_millis(500);
-/// How long API Gateway waits for a response is 30 s, from before a sandbox is started. This leaves time for the response.
+/// How long a request may take, counted from its arrival at API Gateway. API Gateway waits for 30 s, which include
+/// starting a sandbox. This leaves a second for sending the response.
 const API_GATEWAY_MS: i64 = 29_000;
 /// The scheme of the caller's request, which `lambda_http` puts into a URL.
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
-/// The longest time that Lambda lets an invocation run. An older event is a recorded one, as in tests.
+/// The longest time that Lambda lets an invocation run. An event that is older must be a recorded one, as in tests.
 const LONGEST_INVOCATION_MS: i64 = 900_000;
 
-/// Serves API Gateway's requests with these routes, one at a time, until Lambda ends the process. After each, `metrics` are
-/// written for CloudWatch, and nothing is in flight on the connections of `pool`.
+/// Serves API Gateway's requests with these routes, one at a time, until Lambda ends the process. After each request,
+/// this writes `metrics` for CloudWatch, and waits until nothing is in flight on the connections of `pool`.
 ///
 /// # Errors
 /// The Runtime API fails.
@@ -51,8 +52,8 @@ pub async fn run(routes: Router, pool: PgPool, metrics: Metrics) -> Result<(), E
     lambda_runtime::run(MapRequestLayer::new(with_encoded_path).layer(Adapter::from(service))).await
 }
 
-/// Returns the deadline of a request: early enough to answer before Lambda ends the invocation, and before API Gateway gives
-/// up. `None` outside Lambda.
+/// Returns the deadline of a request: early enough to answer before Lambda ends the invocation, and before API Gateway
+/// gives up. `None` outside Lambda.
 pub fn deadline(extensions: &Extensions) -> Option<Instant> {
     let now = SystemTime::now();
     // `cargo lambda watch` reports a deadline in 1970.
@@ -66,7 +67,7 @@ pub fn deadline(extensions: &Extensions) -> Option<Instant> {
     Some(Instant::now() + left)
 }
 
-/// Copies what says when a request must be answered, for a request that is made on behalf of it.
+/// Copies the data that a request's deadline is computed from, for a request that is made on its behalf.
 pub fn copy_deadline(from: &Extensions, to: &mut Extensions) {
     if let Some(context) = from.get::<Context>() {
         to.insert(context.clone());
@@ -76,8 +77,8 @@ pub fn copy_deadline(from: &Extensions, to: &mut Extensions) {
     }
 }
 
-/// Returns how long API Gateway still waits for the response to a request that it received at `received_ms`. `None` for a
-/// time that cannot be an invocation's.
+/// Returns how long API Gateway still waits for the response to a request that it received at `received_ms`. Returns
+/// `None` if no running invocation can have such an old request.
 fn left_at_api_gateway(received_ms: i64, now_ms: i64) -> Option<Duration> {
     let age_ms = now_ms.checked_sub(received_ms)?;
     let left_ms = API_GATEWAY_MS.saturating_sub(age_ms).max(0);
@@ -85,7 +86,7 @@ fn left_at_api_gateway(received_ms: i64, now_ms: i64) -> Option<Duration> {
     is_current.then(|| Duration::from_millis(left_ms.unsigned_abs()))
 }
 
-/// Routes in a function that is also invoked by other events.
+/// Serves routes in a function that is also invoked by other events than API Gateway's.
 #[derive(Clone)]
 pub struct HttpFunction(MapRequest<Router, fn(Request) -> Request>);
 
@@ -118,8 +119,8 @@ fn with_encoded_path(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<Lambd
     event
 }
 
-/// Removes scheme and host if they are not those of a URL: `lambda_http` would panic, and a caller could make the function
-/// fail. The scheme is always removed, because nothing reads it.
+/// Removes the host if it cannot be that of a URL: `lambda_http` would panic, so any caller could make the function
+/// fail. The scheme could do the same, and is always removed, because nothing reads it.
 fn remove_unusable_origin(request: &mut ApiGatewayV2httpRequest) {
     let is_usable = |host: &str| {
         let url = Url::parse(&format!("https://{host}/"));
@@ -133,8 +134,8 @@ fn remove_unusable_origin(request: &mut ApiGatewayV2httpRequest) {
     request.request_context.domain_name = request.request_context.domain_name.take().filter(|name| is_usable(name));
 }
 
-/// Gives a request the path that [`with_encoded_path`] encoded, with its dot segments, and without the stage name, which
-/// precedes the path in every stage but `$default`.
+/// Gives a request the path that [`with_encoded_path`] encoded. Dot segments stay in it. The stage's name is removed:
+/// it precedes the path in every stage except `$default`.
 fn with_decoded_path(mut request: Request) -> Request {
     let stage = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.stage.as_deref(),
@@ -245,7 +246,7 @@ mod tests {
             (4_000, Some(25_000)),
             (29_000, Some(0)),
             (35_000, Some(0)),
-            // Two machines' clocks differ.
+            // The clock of API Gateway is ahead of ours.
             (-50, Some(29_050)),
             // Recorded events.
             (900_000, None),

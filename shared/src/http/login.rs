@@ -1,5 +1,5 @@
-//! Keeps the database login valid across requests, although passwords change, and requests from waiting for a database that
-//! cannot be reached.
+//! Keeps the database login valid across requests, although passwords change. Also keeps requests from waiting for a
+//! database that cannot be reached.
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -18,8 +18,8 @@ async fn run_logged_in(State(logged_in): State<LoggedIn>, request: Request, next
     logged_in.run(next.run(request)).await
 }
 
-/// Runs one function's requests. The database login is renewed before a request if it is due, and after a failed request if
-/// the database refused it. The next request then uses the new login.
+/// Runs one function's requests. The database login is renewed before a request if it is due, and after a failed
+/// request if the database refused it. The next request then uses the new login.
 #[derive(Debug, Clone)]
 pub struct LoggedIn {
     login: Login,
@@ -27,7 +27,7 @@ pub struct LoggedIn {
 }
 
 impl LoggedIn {
-    /// Uses this login.
+    /// Creates a value for one function with this login.
     pub fn new(login: Login) -> Self {
         Self { breaker: Breaker::new(login.clone()), login }
     }
@@ -36,9 +36,9 @@ impl LoggedIn {
     pub async fn run(&self, request: impl Future<Output = Response>) -> Response {
         self.login.renew_if_due().await;
         let response = self.breaker.watch(request).await;
-        // A server that does not answer refuses no login either, and asking it takes seconds.
+        // If the server does not answer, it has not refused the login, and a trial login would take seconds.
         if response.status().is_server_error() && !self.breaker.is_open() {
-            // Boxed, because every request's future would have room for it.
+            // Boxed, because the future of every request would otherwise reserve memory for it.
             Box::pin(self.login.renew_if_refused()).await;
         }
         response

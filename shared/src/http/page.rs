@@ -1,5 +1,5 @@
-//! Pages: the look and the headers that all pages share, and the document around the content of a page that stands alone.
-//! Such a page loads nothing.
+//! Pages: the look and the headers that all pages share, and the document around the content of a page that stands
+//! alone. Such a page loads nothing.
 
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
@@ -24,11 +24,11 @@ pub struct Rendered {
 /// A page that stands alone: it loads nothing, and its style is in it.
 #[derive(Debug)]
 pub struct Page<'p> {
-    /// Its title.
+    /// The page's title.
     pub title: &'p str,
-    /// Its own CSS, which follows the common one.
+    /// The page's own CSS, which follows the common CSS.
     pub style: &'static str,
-    /// What is in it, with the heading.
+    /// The content of the page, including its heading.
     pub content: Markup,
 }
 
@@ -54,8 +54,8 @@ impl Page<'_> {
         }
     }
 
-    /// Returns the policy that allows the page its own style and nothing else. It names the style by its hash (CSP level 3,
-    /// section 2.3.1).
+    /// Returns the policy that allows the page its own style and nothing else. It names the style by its hash (CSP
+    /// level 3, section 2.3.1).
     fn policy(&self) -> String {
         let hash = STANDARD.encode_to_string(Sha256::digest(self.style()));
         format!(
@@ -70,7 +70,7 @@ impl Page<'_> {
 }
 
 /// Turns a document into an HTTP response with the headers of every page. `policy` is its Content-Security-Policy.
-/// Values are escaped. If one ever slipped through, the policy keeps it from running anything.
+/// Values are escaped. If one were ever not escaped, the policy would still keep it from running a script.
 pub fn respond(status: StatusCode, document: Markup, policy: &str) -> Response {
     let mut response = (status, document.into_string()).into_response();
     let headers = response.headers_mut();

@@ -1,8 +1,9 @@
 //! The paths of requests behind API Gateway.
 //!
-//! HTTP APIs decode a path once before they pass it on as `rawPath`, so it can hold any character. `lambda_http` reads it
-//! as a URL again: it would decode what is still encoded, resolve dot segments, and end the path at `?` or `#`. Then
-//! `/users/eve%231` would mean the user `eve`. So the path is encoded again before that, and taken from there afterwards.
+//! API Gateway's HTTP APIs decode a path once before they pass it on as `rawPath`, so it can contain any character. But
+//! `lambda_http` reads it as part of a URL: it would decode what is still encoded, resolve dot segments, and end the
+//! path at `?` or `#`. Then `/users/eve%231` would mean the user `eve`. So the path is encoded again before
+//! `lambda_http` reads the event, and the encoded path replaces the one that `lambda_http` has made.
 
 use std::borrow::Cow;
 
@@ -12,7 +13,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 use super::problem::Problem;
 
-/// The ASCII characters that a path cannot hold as they are (RFC 3986, section 3.3), `%` included.
+/// The ASCII characters that must be encoded in a path (RFC 3986, section 3.3), including `%`.
 const NOT_IN_PATHS: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -30,10 +31,11 @@ const NOT_IN_PATHS: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// The ASCII characters that a query cannot hold. It is passed on as the client sent it, so `%` stays.
+/// The ASCII characters that must be encoded in a query. The query is still encoded as the client sent it, so `%`
+/// stays.
 const NOT_IN_QUERIES: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
-/// Encodes a path that was decoded.
+/// Encodes a decoded path.
 pub fn encoded(decoded: &str) -> String {
     utf8_percent_encode(decoded, NOT_IN_PATHS).to_string()
 }
@@ -43,8 +45,8 @@ pub(super) fn encoded_query(query: &str) -> String {
     utf8_percent_encode(query, NOT_IN_QUERIES).to_string()
 }
 
-/// Returns a request's path and query as API Gateway and [`encoded`] would pass them on: an encoded `/` separates
-/// segments, too. `None` if they are the same already, the path is not UTF-8, or is too long.
+/// Returns a request's path and query as they would be after API Gateway and [`encoded`]: there, an encoded `/`
+/// separates segments, too. Returns `None` if they would not change, or if the path is not UTF-8 or too long.
 pub fn as_behind_api_gateway(uri: &Uri) -> Option<Uri> {
     if uri.path().bytes().all(is_plain) {
         return None;
@@ -67,8 +69,8 @@ pub(super) fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
     Some(Uri::from(PathAndQuery::try_from(path_and_query.as_ref()).ok()?))
 }
 
-/// Returns the problem of a path with the segments `.` or `..`. Some clients and proxies resolve them, so the path that the
-/// caller is allowed to use might not be the one that is used.
+/// Returns the problem of a path with the segments `.` or `..`. Some clients and proxies resolve them, so a check of
+/// the path could see another path than the one that is used.
 pub(super) fn dot_segments(uri: &Uri) -> Option<Problem> {
     has_dot_segments(uri.path()).then(|| Problem::malformed("The path must not have the segments `.` and `..`."))
 }

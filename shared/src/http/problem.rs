@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::problem_type::ProblemType;
 
-/// When a caller may retry after the broker or the database failed.
+/// After how many seconds a caller may retry if the broker or the database failed.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
 /// A problem of some type. Its text is for the caller and never contains an internal cause.
@@ -70,7 +70,7 @@ impl Problem {
         Self::new(ProblemType::CONTENT_ENCODING, detail)
     }
 
-    /// Sets another status than its type's.
+    /// Replaces the status that the problem has from its type.
     #[must_use]
     pub fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }

@@ -1,17 +1,18 @@
-//! The types of problems: what each means and what the caller can do. This is the one table of them, for the functions'
-//! answers, `GET /problems/{code}`, OpenAPI and docs/HTTP.md.
+//! The types of problems: what each means and what the caller can do. The functions' answers, `GET /problems/{code}`,
+//! OpenAPI and docs/HTTP.md all take them from this table.
 
 use axum::http::StatusCode;
 use serde::Serialize;
 
-/// A type of problem. A problem cannot have a type outside of [`ProblemType::ALL`], because only this file creates them.
+/// A type of problem. A problem cannot have a type outside of [`ProblemType::ALL`], because only this file creates
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProblemType {
     /// The HTTP status of its answers.
     pub status: StatusCode,
     /// Its stable name: the last part of its URI.
     pub code: &'static str,
-    /// What it is called.
+    /// Its title, for people.
     pub title: &'static str,
     /// What it means.
     pub meaning: &'static str,
@@ -19,7 +20,7 @@ pub struct ProblemType {
     pub remedy: &'static str,
 }
 
-/// A type as `GET /problems/{code}` answers it.
+/// A type as `GET /problems/{code}` describes it.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
     #[serde(rename = "type")]
@@ -41,7 +42,7 @@ impl ProblemType {
         Self::ALL.iter().find(|known| known.code == code)
     }
 
-    /// Returns what `GET /problems/{code}` says about it.
+    /// Returns what `GET /problems/{code}` says about the type.
     pub fn explain(&self) -> Explanation {
         let Self { status, title, meaning, remedy, .. } = *self;
         Explanation { uri: self.uri(), status: status.as_u16(), title, meaning, remedy }

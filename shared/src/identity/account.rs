@@ -16,7 +16,7 @@ pub struct Account {
     pub id: i64,
     /// The name as it was registered.
     pub name: String,
-    /// The name as it is compared.
+    /// The name in the form in which names are compared.
     pub key: String,
     /// What the user may do.
     pub role: Role,
@@ -42,7 +42,7 @@ impl Account {
 pub struct Listed {
     /// The name as it was registered.
     pub name: String,
-    /// The name as it is compared, which is also the sort order.
+    /// The name in the form in which names are compared. Lists are sorted by it.
     pub key: String,
     /// What the user may do.
     pub role: Role,
@@ -61,7 +61,8 @@ pub(super) struct Found {
     pub(super) blocked_until_ms: Option<i64>,
 }
 
-/// Reads account, ended sessions and block of a name in one statement, so that response times do not reveal whether the user exists.
+/// Reads the account, the ended sessions and the block of a name in one statement, so that response times do not reveal
+/// whether the user exists.
 pub(super) async fn find(executor: impl PgExecutor<'_>, key: &str) -> Result<Found, sqlx::Error> {
     const SELECT: &str = "
         select u.id, u.name, u.name_key, u.role, u.password_hash, u.generation, b.blocked_until_ms,
@@ -102,7 +103,8 @@ pub(super) async fn insert(
     Ok(query.execute(executor).await?.rows_affected() > 0)
 }
 
-/// Creates an admin, or makes an existing account an admin, with this password. An existing account keeps its name.
+/// Creates an admin with this password. If the account exists, makes it an admin and changes its password; its name
+/// stays as it was registered.
 pub(super) async fn upsert_admin(pool: &PgPool, name: &UserName, hash: &str) -> Result<(), sqlx::Error> {
     const UPSERT: &str = "
         insert into sluice.users as u (name, name_key, password_hash, role) values ($1, $2, $3, 'admin')
@@ -143,7 +145,7 @@ pub async fn list(pool: &PgPool, after: &str, limit: i64) -> Result<Vec<Listed>,
     sqlx::query(SELECT).bind(after).bind(limit).try_map(read).fetch_all(pool).await
 }
 
-/// What became of a deletion.
+/// The result of a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
     /// The account is deleted.
@@ -154,11 +156,11 @@ pub enum Deletion {
     LastAdmin,
 }
 
-/// Deletes the account of this name; with `id`, only if it has that number. If that was the only admin's, the caller must
-/// roll back.
+/// Deletes the account of this name; with `id`, only if the account has that number. If the result is
+/// [`Deletion::LastAdmin`], the caller must roll back.
 pub(super) async fn delete(connection: &mut PgConnection, key: &str, id: Option<i64>) -> Result<Deletion, sqlx::Error> {
-    // Locks all admins, always in the same order, so that two who delete each other take turns and the second sees that
-    // only one is left.
+    // Locks all admins, always in the same order. If two admins delete each other at the same time, the second deletion
+    // waits for the first, and then sees that only one admin is left.
     const ADMINS: &str = "select name_key from sluice.users where role = 'admin' order by id for update";
     const DELETE: &str = "delete from sluice.users where name_key = $1 and id = coalesce($2, id)";
     let admins: Vec<String> = sqlx::query_scalar(ADMINS).fetch_all(&mut *connection).await?;
@@ -170,8 +172,9 @@ pub(super) async fn delete(connection: &mut PgConnection, key: &str, id: Option<
     })
 }
 
-/// Changes the password of the account of this name and so invalidates its tokens. With `checked`, only if it is still
-/// that account and its password is still the one that was checked. Returns whether it was changed.
+/// Changes the password of the account of this name, which also invalidates the account's tokens. With `checked`, does
+/// so only if it is still that account, and its password is still the one that was checked. Returns whether the
+/// password was changed.
 pub(super) async fn set_password(
     pool: &PgPool,
     key: &str,
@@ -186,7 +189,7 @@ pub(super) async fn set_password(
     Ok(query.execute(pool).await?.rows_affected() > 0)
 }
 
-/// Replaces the hash of a password that has not changed in the meantime.
+/// Replaces the hash of an account's password, unless the password has been changed in the meantime.
 pub(super) async fn rehash(connection: &mut PgConnection, account: &Account, hash: &str) -> Result<(), sqlx::Error> {
     const UPDATE: &str = "update sluice.users set password_hash = $3 where id = $1 and password_hash = $2";
     sqlx::query(UPDATE).bind(account.id).bind(&account.password_hash).bind(hash).execute(connection).await?;

@@ -1,5 +1,5 @@
-//! Login attempts on their way to the topic `login`. They are committed to an outbox together with their effect, and sent
-//! from there: a broker that does not answer delays them, but never a login.
+//! Login attempts on their way to the topic `login`. They are committed to an outbox together with their effect, and
+//! sent from there: a broker that does not answer delays them, but never a login.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ pub(super) async fn record(connection: &mut PgConnection, attempt: &Attempt<'_>)
     Ok(())
 }
 
-/// Sends what is in the outbox.
+/// Sends the attempts that are in the outbox.
 #[derive(Clone)]
 pub struct Relay(Arc<Inner>);
 
@@ -61,7 +61,7 @@ struct Inner {
     pool: PgPool,
     producer: Producer,
     topic: String,
-    /// Held by the task that sends. After a failure, the earliest time of the next try.
+    /// The earliest time of the next try after a failure. The task that sends holds the lock.
     not_before: Mutex<Instant>,
 }
 
@@ -77,14 +77,15 @@ impl Relay {
         Self(Arc::new(Inner { pool, producer, topic, not_before: Mutex::new(Instant::now()) }))
     }
 
-    /// Sends the outbox and waits a moment for it, because on Lambda nothing runs between requests. What is not
-    /// acknowledged in time stays in the outbox and is sent with the next attempt. An attempt that is sent twice lands once.
+    /// Sends the attempts in the outbox, and waits a moment for them, because on Lambda nothing runs between requests.
+    /// Attempts that are not acknowledged in time stay in the outbox, and are sent along with the next one. An attempt
+    /// that is sent twice lands once.
     pub async fn send(&self) {
         let inner = Arc::clone(&self.0);
         let _sent_or_late = tokio::time::timeout(PATIENCE, tokio::spawn(async move { inner.drain().await })).await;
     }
 
-    /// Keeps sending what is left in the outbox.
+    /// Keeps sending the attempts that are left in the outbox.
     pub async fn send_forever(self) {
         const EVERY: Duration = Duration::from_secs(1);
         loop {

@@ -12,8 +12,8 @@ use super::grant::Grant;
 use crate::contract::{Contract, Role};
 use crate::http::edge::note_user;
 
-/// The user who sent a request, or whose service key did. Handlers can take it as a parameter behind
-/// [`super::authenticated`] and [`super::authenticated_or_key`].
+/// The user who sent a request, or whose service key was used to send it. On routes behind [`super::authenticated`] or
+/// [`super::authenticated_or_key`], handlers can take it as a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The account's number, which is never reused.
@@ -32,7 +32,7 @@ impl Caller {
     /// Checks that the caller may post events of a contract's stream.
     ///
     /// # Errors
-    /// The caller may not.
+    /// The caller may not post them.
     pub fn may_post(&self, contract: &Contract) -> Result<(), Denied> {
         if contract.stream == Contract::LOGIN && contract.roles.is_empty() {
             return Err(Denied::OwnStream);
@@ -65,7 +65,7 @@ impl Caller {
     /// Checks that the caller is an admin.
     ///
     /// # Errors
-    /// The caller is not.
+    /// The caller is not an admin.
     pub fn must_be_admin(&self) -> Result<(), Denied> {
         self.must_be_user()?;
         match self.role {
@@ -97,7 +97,7 @@ impl<S: Sync> FromRequestParts<S> for Admin {
     }
 }
 
-/// Treats every request as an admin's. For measuring the cost of authentication, and for tests of other parts.
+/// Treats every request as an admin's. This is for measuring the cost of authentication, and for tests of other parts.
 pub async fn anyone(mut request: Request, next: Next) -> Response {
     let caller = Caller { id: 0, name: "anyone".to_owned(), key: "anyone".to_owned(), role: Role::Admin, grant: None };
     note_user(&caller.name);

@@ -18,7 +18,7 @@ use crate::http::edge::Origin;
 /// A caller who claims a name with a password.
 struct Claimant {
     name: UserName,
-    /// `None`: the attempt is counted but not published.
+    /// How the password was sent. If `None`, the attempt is counted but not published.
     via: Option<Via>,
     origin: Origin,
 }

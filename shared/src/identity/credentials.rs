@@ -21,7 +21,7 @@ pub(super) enum Credentials<'h> {
 }
 
 impl<'h> Credentials<'h> {
-    /// Reads the credentials: a single header, its scheme in any case.
+    /// Reads the credentials from the only `Authorization` header. The case of the scheme's name does not matter.
     pub(super) fn from_headers(headers: &'h HeaderMap) -> Result<Self, Denied> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
@@ -38,11 +38,12 @@ impl<'h> Credentials<'h> {
             Ok(Self::Bearer(token))
         } else if scheme.eq_ignore_ascii_case(b"basic") {
             let (name, password) = basic(rest).ok_or(Denied::Missing)?;
-            // As a name, the key would be counted, stored and shown.
+            // If the key were treated as a user's name, it would be stored with the failed attempts, and shown in
+            // lists.
             if name.starts_with(service_key::PREFIX) {
                 return Err(Denied::KeyAsName);
             }
-            // An invalid name belongs to no user, which is no secret: it is neither looked up nor counted.
+            // An invalid name belongs to no user, and callers may know that, so it is neither looked up nor counted.
             let name = UserName::parse_existing(&name).map_err(|_| Denied::WrongPassword)?;
             Ok(Self::Basic { name, password })
         } else {

@@ -1,19 +1,21 @@
-//! Sessions that were signed out: the rows of `sluice.ended_sessions`. Reading an account reads its ended sessions, too.
+//! Sessions that were signed out: the rows of `sluice.ended_sessions`. Reading an account reads its ended sessions,
+//! too.
 
 use sqlx::PgExecutor;
 
 /// A session to end.
 #[derive(Debug)]
 pub(super) struct EndedSession {
-    /// The number of its user's account.
+    /// The number of the user's account.
     pub(super) user_id: i64,
-    /// Its number.
+    /// The session's number.
     pub(super) session_id: i64,
-    /// When its last token has expired.
+    /// When the session's last token has expired.
     pub(super) kept_until_ms: i64,
 }
 
-/// Records that a session has ended, unless its user is deleted, and forgets the sessions whose tokens have all expired.
+/// Records that a session has ended, unless its user has been deleted. Also deletes the sessions whose tokens have all
+/// expired.
 pub(super) async fn insert(
     executor: impl PgExecutor<'_>,
     ended: &EndedSession,

@@ -1,4 +1,4 @@
-//! The first admin, whom no other admin could create.
+//! Creates the first admin, because no other admin can.
 
 use sqlx::PgPool;
 
@@ -7,7 +7,7 @@ use super::denied::Denied;
 use super::name::{UserName, WrongName};
 use super::password::{Blocklist, Hasher, Password, WrongPassword};
 
-/// Why there is no admin.
+/// Why no admin was created.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// The name breaks a rule.

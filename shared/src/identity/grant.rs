@@ -29,7 +29,7 @@ impl Grant {
         self.is_by_admin
     }
 
-    /// Returns whether the key is for a contract's stream. Nobody but the gateway posts to `login`.
+    /// Returns whether the key is for a contract's stream. No key is for `login`: only the gateway itself posts to it.
     pub(super) fn includes(&self, contract: &Contract) -> bool {
         let lists = |name: &str| self.streams.iter().any(|stream| stream == name);
         match contract.roles.as_slice() {

@@ -1,4 +1,4 @@
-//! Service keys: checking one, creating and deleting them.
+//! Checks, creates and deletes service keys.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{Identity, Inner};
 use crate::http::database::{self, in_time};
 use crate::ledger::audit::Action;
 
-/// Returns what the audit log calls a key.
+/// Returns the name of a key in the audit log.
 fn object(id: i64) -> String {
     format!("keys/{id}")
 }
@@ -36,7 +36,8 @@ impl Identity {
         Ok(added.map(|listed| (key, listed)))
     }
 
-    /// Deletes a service key on behalf of `by`; with `user_id`, only if it is that user's. Returns whether there was one.
+    /// Deletes a service key on behalf of `by`; with `user_id`, only if it is that user's. Returns whether there was
+    /// one.
     ///
     /// # Errors
     /// The database failed.
@@ -75,7 +76,7 @@ impl Inner {
     /// Reads a key from the database and remembers it.
     async fn read_key(&self, hash: KeyHash) -> Result<Arc<KnownKey>, Denied> {
         let remembered = &self.remembered_keys;
-        // A key that was valid before is no guess, and need not wait for guesses.
+        // A key that was valid before is not a guess, so it does not have to wait for guesses.
         let _turn = if remembered.has_seen(&hash) {
             None
         } else {
@@ -91,14 +92,15 @@ impl Inner {
         found.ok_or(Denied::InvalidKey)
     }
 
-    /// Records the minute of a key's use, once a minute, without making the request wait.
+    /// Records that a key is in use, at most once a minute, and without making the request wait.
     fn note_use(&self, known: &KnownKey, now_ms: i64) {
         const MINUTE_MS: i64 = 60_000;
         let minute_ms = now_ms - now_ms.rem_euclid(MINUTE_MS);
         if known.is_first_use(minute_ms) {
             let (pool, id) = (self.pool.clone(), known.id);
             tokio::spawn(async move {
-                // After a failure, the next read of the key shows that this minute is missing, and it is tried again.
+                // After a failure, the next read of the key shows that this minute was not recorded, so the next use
+                // records it.
                 if let Err(error) = in_time(keys::note_use(&pool, id, minute_ms)).await {
                     database::log(&error);
                 }

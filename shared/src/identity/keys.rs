@@ -16,11 +16,11 @@ use crate::contract::Role;
 pub(super) struct KnownKey {
     /// The key's number, which is never reused.
     pub(super) id: i64,
-    /// The caller: its user, limited to its streams.
+    /// The caller that the key acts as: the key's user, limited to the key's streams.
     pub(super) caller: Caller,
-    /// When it stops working.
+    /// When the key stops working.
     pub(super) expires_at_ms: Option<i64>,
-    /// The start of the last minute in which it was used, as far as this process knows.
+    /// The start of the last minute in which the key was used, as far as this process knows.
     last_used_at_ms: AtomicI64,
 }
 
@@ -34,7 +34,7 @@ impl KnownKey {
 /// A key to add.
 #[derive(Debug)]
 pub struct NewKey {
-    /// The number of the account that it acts as.
+    /// The number of the account that the key acts as.
     pub user_id: i64,
     /// Its name.
     pub name: String,
@@ -42,7 +42,7 @@ pub struct NewKey {
     pub grant: Grant,
     /// When it was created, milliseconds since the Unix epoch.
     pub created_at_ms: i64,
-    /// When it stops working. `None`: when it is deleted.
+    /// When the key stops working. `None` if it works until it is deleted.
     pub expires_at_ms: Option<i64>,
 }
 
@@ -53,7 +53,7 @@ pub struct ListedKey {
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// Its user's name as it was registered.
+    /// The name of the key's user, as it was registered.
     pub user: String,
     /// Its streams, or [`Grant::ALL`].
     pub streams: Vec<String>,
@@ -121,7 +121,8 @@ pub(super) async fn insert(
         .await
 }
 
-/// Lists the keys after the one with the number `after`, of one user or of all, in the order of their creation.
+/// Lists the keys of one user or of all users, in the order of their creation, beginning after the key with the number
+/// `after`.
 ///
 /// # Errors
 /// The database's error.
@@ -156,7 +157,7 @@ pub(super) async fn delete(executor: impl PgExecutor<'_>, id: i64, user_id: Opti
     Ok(sqlx::query(DELETE).bind(id).bind(user_id).execute(executor).await?.rows_affected() > 0)
 }
 
-/// Records that a key was used in the minute that begins at `minute_ms`, unless another process has.
+/// Records that a key was used in the minute that begins at `minute_ms`, unless another process has done so.
 pub(super) async fn note_use(executor: impl PgExecutor<'_>, id: i64, minute_ms: i64) -> Result<(), sqlx::Error> {
     const UPDATE: &str = "
         update sluice.keys set last_used_at_ms = $2

@@ -1,24 +1,24 @@
-//! Lockout: repeated wrong passwords block the account for a while. An attempt is counted before its password is compared,
-//! so that parallel guesses in any number of processes cannot exceed the limit.
+//! Lockout: repeated wrong passwords block the account for a while. An attempt is counted before its password is
+//! compared, so that parallel guesses in any number of processes cannot exceed the limit.
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
 
 use super::name::UserName;
 
-/// How many failed attempts are tolerated.
+/// When failed attempts block a name, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
-    /// The number of failed attempts that block: `BLOCK_AFTER`.
+    /// The number of failed attempts after which the name is blocked: `BLOCK_AFTER`.
     pub after: usize,
-    /// The time in which they count, in milliseconds: `BLOCK_WINDOW_SECONDS`.
+    /// How long a failed attempt counts, in milliseconds: `BLOCK_WINDOW_SECONDS`.
     pub window_ms: i64,
     /// The length of a block, in milliseconds: `BLOCK_FOR_SECONDS`.
     pub for_ms: i64,
 }
 
-/// Longer than comparing a password takes. An attempt still in flight after that belongs to a dead process and counts as
-/// failed.
+/// The maximum time that an attempt can be in flight; comparing a password takes less. An attempt that is older belongs
+/// to a process that has died, and counts as failed.
 const CHECK_MOST_MS: i64 = 30_000;
 
 /// The counts of a name.
@@ -34,7 +34,7 @@ pub(super) struct Count {
 /// The decision about an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Its password may be compared.
+    /// The attempt's password may be compared.
     Admitted,
     /// The remaining attempts are all in flight: wait for their results.
     Wait,
@@ -129,9 +129,9 @@ pub(super) async fn store(connection: &mut PgConnection, name_key: &str, count: 
 /// A blocked name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocked {
-    /// The name as it was given: a user's as it was registered, an unknown one as it was tried.
+    /// The name as it was registered or, if it belongs to no user, as it was given in an attempt.
     pub name: String,
-    /// Whether it is a user's.
+    /// Whether the name belongs to a user.
     pub is_user: bool,
     /// When the block ends.
     pub until_ms: i64,

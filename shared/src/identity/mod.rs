@@ -1,11 +1,12 @@
 //! Users: who sent a request, and who is blocked after repeated wrong passwords.
 //!
-//! The path of a request: [`authenticated`] → its `credentials` → what the process remembers (`remembered`), otherwise the
-//! database: `account` for a token, `keys` for a service key, a `check` of the password for Basic credentials. A check is
-//! counted (`lockout`) before the password is compared (`password`), and published (`attempt`) to the topic `login`.
+//! The path of a request: [`authenticated`] reads its `credentials` and compares them with what the process remembers
+//! (`remembered`). If it remembers nothing, the database decides: `account` for a token, `keys` for a service key, and
+//! a `check` of the password for Basic credentials. A check is counted (`lockout`) before the password is compared
+//! (`password`), and published (`attempt`) to the topic `login`.
 //!
-//! Besides, `users` adds, changes and deletes users, `key_check` creates and deletes service keys, and `session` begins
-//! and ends the sessions of browsers.
+//! `users` adds, changes and deletes users, `key_check` creates and deletes service keys, and `session` begins and ends
+//! the sessions of browsers.
 
 pub mod account;
 mod attempt;
@@ -71,11 +72,12 @@ struct Inner {
     hasher: Hasher,
     remembered: Remembered,
     remembered_keys: RememberedKeys,
-    /// `None`: no contract describes login attempts, so they are not published.
+    /// Publishes login attempts. `None` if no contract describes them, so that they are not published.
     relay: Option<Relay>,
 }
 
-/// More hashes in parallel would not be faster, because argon2 keeps a processor busy, and each needs 19 MiB.
+/// The maximum number of passwords hashed in parallel. Each hash needs 19 MiB and keeps a processor busy, so more would
+/// not be faster.
 const MOST_HASHES_AT_ONCE: usize = 4;
 
 impl Identity {
@@ -97,14 +99,14 @@ impl Identity {
     /// Identifies the user who sent a request.
     ///
     /// # Errors
-    /// The credentials are missing or wrong, or a service key's.
+    /// The credentials are missing or wrong, or are those of a service key.
     pub async fn authenticate(&self, headers: &HeaderMap, origin: &Origin) -> Result<Caller, Denied> {
         let caller = self.authenticate_or_key(headers, origin).await?;
         caller.must_be_user()?;
         Ok(caller)
     }
 
-    /// Identifies the user who sent a request, or whose service key did.
+    /// Identifies the user who sent a request, or whose service key was used to send it.
     ///
     /// # Errors
     /// The credentials are missing or wrong.
@@ -128,7 +130,7 @@ impl Identity {
     /// Issues a token for a correct password. Returns it with the seconds that it is valid for.
     ///
     /// # Errors
-    /// The password is wrong, or the name blocked.
+    /// The password is wrong, or the name is blocked.
     pub async fn log_in(&self, name: &UserName, password: Password, origin: &Origin) -> Result<(String, i64), Denied> {
         let account = self.check(name, password, Some(Via::Login), origin).await?;
         let token = self.0.tokens.give(&account, None, &self.0.clock).map_err(Denied::Token)?;
@@ -141,7 +143,8 @@ impl Identity {
         if let Some(account) = self.0.remembered.account(&claims.sub).filter(|account| claims.are_current(account)) {
             return Ok((account, claims));
         }
-        // Not remembered, or remembered from before a change: the token may be newer than the remembered account.
+        // The account is not remembered, or it changed after it was read: the token may be newer than the remembered
+        // account.
         let Found { account, .. } = self.read(&claims.sub).await?;
         let account = account.filter(|account| claims.are_current(account)).ok_or(Denied::InvalidToken)?;
         Ok((account, claims))
@@ -160,7 +163,8 @@ impl Identity {
         if self.is_blocked(blocked_until_ms) {
             return self.check(name, password, Some(Via::Basic), origin).await;
         }
-        // Among concurrent requests with the same credentials, one is checked.
+        // Of concurrent requests with the same credentials, only one compares the password; the others wait for its
+        // result.
         match (remembered.verify(name.key(), account.as_deref(), &password).await, account) {
             (Ok(()), Some(account)) => Ok(account),
             (Ok(()), None) => Err(Denied::WrongPassword),

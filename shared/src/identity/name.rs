@@ -20,27 +20,27 @@ pub enum WrongName {
     /// It is too short or too long.
     #[error("must have 3 to 64 characters")]
     Length,
-    /// Basic credentials cannot carry it (RFC 7617, section 2), programs read it differently in a path, or people could not
-    /// read it.
+    /// The name contains a character that Basic credentials cannot carry (RFC 7617, section 2), that is ambiguous in a
+    /// path, or that people cannot see.
     #[error("must not contain control characters or any of : / ? # % \\")]
     Character,
-    /// It is or looks like a service key, which must not be stored or shown as a name.
+    /// The name is a service key or looks like one. A key must not be stored or shown as a name.
     #[error(
         "must not begin with slk_, the prefix of service keys. Send a service key as `Authorization: Bearer slk_…`"
     )]
     ServiceKey,
-    /// It would look like another name.
+    /// White space at the beginning or end would make the name look like another one.
     #[error("must not begin or end with white space")]
     WhiteSpace,
 }
 
 impl UserName {
-    /// Parses a new user's name and composes it (NFC), so that its length is the same from every keyboard.
+    /// Parses a new user's name and composes it (NFC), so that its length does not depend on the keyboard.
     ///
     /// # Errors
     /// The text is not a valid name.
     pub fn parse(text: &str) -> Result<Self, WrongName> {
-        // API Gateway decodes a path before a function sees it, so these are ambiguous in `/users/{user}`.
+        // API Gateway decodes a path before a function sees it, so these characters are ambiguous in `/users/{user}`.
         const AMBIGUOUS_IN_PATHS: [char; 5] = ['/', '?', '#', '%', '\\'];
         if text.contains(AMBIGUOUS_IN_PATHS) { Err(WrongName::Character) } else { Self::parse_existing(text) }
     }
@@ -80,13 +80,13 @@ impl UserName {
     }
 }
 
-/// Returns whether a character is a control character, ends a line or a paragraph, or changes the writing direction and
-/// could so disguise a name (`Bidi_Control` in Unicode's PropList.txt).
+/// Returns whether a character is a control character, ends a line or a paragraph, or changes the writing direction,
+/// which could disguise a name (`Bidi_Control` in Unicode's PropList.txt).
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || CodePointSetData::new::<BidiControl>().contains(c)
 }
 
-/// Whether fonts that do not know a character show nothing for it.
+/// Returns whether a character is invisible: fonts that do not support it show nothing in its place.
 fn is_invisible(c: char) -> bool {
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
@@ -115,7 +115,7 @@ mod tests {
             ("Ｋim", "kim"),
             ("eve\u{200b}", "eve"),
             ("e\u{ad}\u{34f}ve\u{fe0f}", "Eve"),
-            // Combining marks in the order that an invisible character had kept them from.
+            // Without the invisible character between them, the combining marks are sorted.
             ("a\u{301}\u{34f}\u{323}", "a\u{323}\u{301}"),
         ] {
             assert_eq!(key(a), key(b), "{a} {b}");

@@ -55,7 +55,7 @@ impl Blocklist {
 }
 
 impl Password {
-    /// Reads a password to compare. It is composed (NFC, RFC 8265), so that it is the same from every keyboard.
+    /// Reads a password to compare. It is composed (NFC, RFC 8265), so that it does not depend on the keyboard.
     pub fn given(text: &str) -> Self {
         Self(text.nfc().collect())
     }
@@ -65,7 +65,8 @@ impl Password {
     /// # Errors
     /// The password breaks a rule.
     pub fn new(text: &str, name: &UserName, blocklist: Blocklist) -> Result<Self, WrongPassword> {
-        // zxcvbn guesses these quickly: passwords from breaches, and the usual variations of them, of words and of names.
+        // zxcvbn needs fewer guesses than this for passwords from breaches, for words and names, and for the usual
+        // variations of all of these.
         const FEWEST_GUESSES_LOG10: f64 = 6.0;
         let password = Self::given(text);
         if !(8..=256).contains(&password.0.chars().count()) {
@@ -92,11 +93,11 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Hashes passwords with argon2id (RFC 9106) at 19 MiB, two passes, one lane (OWASP's Password Storage Cheat Sheet), a few
-/// at a time, so that a flood of logins exhausts neither memory nor processors.
+/// Hashes passwords with argon2id (RFC 9106): 19 MiB, two passes, one lane, as OWASP's Password Storage Cheat Sheet
+/// says. Only a few are hashed at a time, so that a flood of logins exhausts neither memory nor processors.
 ///
-/// Each permit keeps its memory: freeing and allocating 19 MiB for every hash fragments the heap, and the process grows
-/// without end (<https://github.com/RustCrypto/password-hashes/issues/526>).
+/// The memory of a hash is kept for later hashes: freeing and allocating 19 MiB for every hash would fragment the heap,
+/// and the process would grow without end (<https://github.com/RustCrypto/password-hashes/issues/526>).
 #[derive(Clone)]
 pub(super) struct Hasher {
     permits: Arc<Semaphore>,
@@ -149,7 +150,7 @@ impl Hasher {
     /// Waits for a permit.
     ///
     /// # Errors
-    /// It did not come in time.
+    /// The permit did not come in time.
     pub(super) async fn turn(&self) -> Result<Turn, Busy> {
         match tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Turn { permit, memory: Arc::clone(&self.memory) }),
@@ -172,7 +173,7 @@ impl Turn {
         self,
         work: impl FnOnce(&mut Memory) -> Result<T, Unhashable> + Send + 'static,
     ) -> Result<T, Unhashable> {
-        // The permit moves with the work: if the caller goes away, the work goes on and its memory stays in use.
+        // The permit moves with the work: if the caller goes away, the work goes on, and its memory is still in use.
         let Self { permit, memory } = self;
         let run = tokio::task::spawn_blocking(move || {
             let lock = || memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -230,7 +231,7 @@ impl From<phc::Error> for Unhashable {
     }
 }
 
-/// The salt if there is no stored hash. The output is discarded.
+/// The salt that is used if there is no stored hash. The output is discarded.
 const NOBODYS_SALT: [u8; 16] = [0; 16];
 
 fn hash(password: &[u8], memory: &mut Memory) -> Result<String, Unhashable> {

@@ -11,19 +11,19 @@ use sha2::Sha256;
 use super::account::Account;
 use super::password::Password;
 
-/// How long a remembered account or service key is used. With the time that reading takes, it stays below the 5 s within which a deleted
-/// user must be gone everywhere.
+/// How long a remembered account or service key is used. A deleted user must be gone everywhere within 5 s; this leaves
+/// time for reading.
 pub(super) const FRESH: Duration = Duration::from_secs(4);
 
-/// The maximum number of accounts, of passwords, and of service keys to remember.
+/// How many accounts are remembered at most, and also how many passwords and how many service keys.
 pub(super) const CAPACITY: usize = 10_000;
 
 /// Recently read accounts, and credentials that were correct.
 pub(super) struct Remembered {
     accounts: Cache<String, Seen>,
-    /// Counts this process's changes: an account read before a change is not remembered after it.
+    /// Counts the changes that this process made. An account that was read before a change is not remembered after it.
     changes: AtomicU64,
-    /// Correct credentials, under a key that dies with the process.
+    /// Digests of correct credentials. They are computed with `key`, which exists only in this process.
     verified: Cache<Digest, ()>,
     key: [u8; 64],
 }
@@ -34,7 +34,8 @@ struct Seen {
     read_at: Instant,
 }
 
-/// A digest of correct credentials. It is useless for guessing without the process's key, and matches only this hash.
+/// A digest of correct credentials. Without the process's key, it is useless for guessing. It includes the account's
+/// password hash, so it no longer matches once the password has changed.
 type Digest = [u8; 32];
 
 /// The number of changes before a read.
@@ -43,7 +44,7 @@ pub(super) struct Before(u64);
 
 impl Remembered {
     pub(super) fn new() -> Self {
-        // The key has the length of the hash's block, so it needs neither padding nor hashing.
+        // The key is as long as a block of the hash function, so it needs neither padding nor hashing.
         let key = std::array::from_fn(|_| rand::random());
         Self { accounts: Cache::new(CAPACITY), changes: AtomicU64::new(0), verified: Cache::new(CAPACITY), key }
     }
@@ -54,7 +55,7 @@ impl Remembered {
         (seen.read_at.elapsed() < FRESH).then_some(seen.account)
     }
 
-    /// Returns the number of changes so far. Call it before reading an account.
+    /// Returns the number of changes so far. Call this before reading an account.
     pub(super) fn before(&self) -> Before {
         Before(self.changes.load(Ordering::SeqCst))
     }
@@ -79,8 +80,9 @@ impl Remembered {
         self.verified.get(&self.digest(&account.key, Some(account), password)).is_some()
     }
 
-    /// Like [`Self::is_verified`], but if it is not known and no other request is checking it, returns the guard to record
-    /// the result with. Names without an account have guards too, so that waiting times do not give them away.
+    /// Like [`Self::is_verified`], but waits if another request is checking the same credentials. If the password is
+    /// not known to be correct, the error is a guard: the caller checks the password, and records the result with the
+    /// guard. Names without an account have guards, too, so that waiting times do not reveal them.
     pub(super) async fn verify(
         &self,
         name_key: &str,
@@ -102,7 +104,8 @@ impl Remembered {
     }
 }
 
-/// The right to record a password as correct. If it is dropped unused, it passes to the next waiting request.
+/// The right to record a password as correct. If the guard is dropped without being used, it passes to the next waiting
+/// request.
 pub(super) struct Guard<'k>(
     PlaceholderGuard<
         'k,

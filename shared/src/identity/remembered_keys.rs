@@ -11,13 +11,14 @@ use super::keys::KnownKey;
 use super::remembered::{CAPACITY, FRESH};
 use super::service_key::KeyHash;
 
-/// Keys that were found in the database. Texts that are not keys are not remembered, so guesses displace nothing.
+/// Keys that were found in the database. Guesses that are not keys are not remembered, so they cannot evict keys.
 pub(super) struct RememberedKeys {
     seen: Cache<KeyHash, Seen>,
-    /// Counts the keys and users that this process has deleted: what was read before a deletion is not used after it.
+    /// Counts the keys and users that this process has deleted. A key that was read before a deletion is read again
+    /// after it.
     deletions: AtomicU64,
-    /// The right to look up a key that this process has not seen. There is one, so that guesses with correct checksums
-    /// occupy at most one connection.
+    /// The right to look up a key that this process has not seen before. It is granted to one request at a time, so
+    /// that guesses with correct checksums occupy at most one connection.
     pub(super) turn: Semaphore,
 }
 
@@ -51,7 +52,7 @@ impl RememberedKeys {
         self.seen.contains_key(hash)
     }
 
-    /// Begins a read. Call it before asking the database.
+    /// Begins a read. Call this before asking the database.
     pub(super) fn begin_read(&self) -> Read {
         Read { at: Instant::now(), deletions: self.deletions.load(Ordering::SeqCst) }
     }
@@ -66,7 +67,7 @@ impl RememberedKeys {
         }
     }
 
-    /// Makes the process read every key again, because it has deleted a key, or a user with keys.
+    /// Makes the process read every key again. Call this after deleting a key, or a user with keys.
     pub(super) fn forget_all(&self) {
         self.deletions.fetch_add(1, Ordering::SeqCst);
     }

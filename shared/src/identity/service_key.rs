@@ -1,10 +1,11 @@
 //! The text of a service key: `slk_`, 43 random characters, and 6 characters that are a checksum of the others, as in
-//! GitHub's tokens (<https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/>).
+//! GitHub's tokens
+//! (<https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/>).
 //!
-//! The checksum lets a process reject typos and random guesses without asking the database, and lets scanners recognise a
-//! leaked key. The checksum is not secret. Randomness protects a key. Therefore Sluice can store a fast hash, and can
-//! look a key up by that hash instead of comparing keys. The time that a look-up takes depends on the hash, which says
-//! nothing about the key.
+//! With the checksum, a process can reject typos and random guesses without asking the database, and scanners can
+//! recognise a leaked key. The checksum is not secret: a key is protected by its randomness. For the same reason,
+//! Sluice can store a fast hash of a key, and look keys up by that hash. How long a look-up takes may reveal something
+//! about the hash, but the hash says nothing about the key.
 
 use std::fmt;
 
@@ -13,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 /// The text with which every key begins. Tokens from `/login` begin with `ey`.
 pub(super) const PREFIX: &str = "slk_";
 
-/// Characters that a double click selects, and that need no encoding anywhere.
+/// The characters of a key. A double click selects all of them, and none needs encoding anywhere.
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// The number of random characters: 62^43 is more than 2^256.
@@ -22,7 +23,7 @@ const RANDOM: usize = 43;
 /// The number of characters of the checksum: 62^6 is more than 2^32.
 const CHECKSUM: usize = 6;
 
-/// The number of characters that lists show. The 35 random ones that they do not show have 208 bits.
+/// The number of characters that lists show. The 35 random characters that they do not show have 208 bits.
 const SHOWN: usize = PREFIX.len() + 8;
 
 /// The SHA-256 hash of a key.
@@ -98,7 +99,8 @@ mod tests {
             assert!(text.strip_prefix("slk_").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_alphanumeric())));
             assert_eq!(ServiceKey::parse(text).as_ref().map(ServiceKey::reveal), Some(*text));
         }
-        // Every random position takes every character. That one is absent from 3,000 keys has a probability below 1e-17.
+        // Every random position takes every character. That one is absent from 3,000 keys has a probability below
+        // 1e-17.
         for position in 4..47 {
             let found: BTreeSet<u8> = texts.iter().map(|text| text.as_bytes()[position]).collect();
             assert_eq!(found.len(), 62, "{position}");

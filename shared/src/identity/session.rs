@@ -1,5 +1,5 @@
-//! Sessions of browsers: tokens like those of [`Identity::log_in`] that also have the session's number, so that one
-//! session can be ended on its own.
+//! Sessions of browsers. A session's tokens are like those of [`Identity::log_in`], but also contain the session's
+//! number, so that one session can be ended without ending the user's others.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use super::{Identity, Via};
 use crate::http::database::in_time;
 use crate::http::edge::Origin;
 
-/// How long an ended session is kept after its last token has expired. For a few seconds, another process may not know yet
-/// that the session has ended, and may renew its token.
+/// How long an ended session is kept after its last token has expired. For a few seconds, another process may not know
+/// yet that the session has ended, and may renew its token.
 const MARGIN_MS: i64 = 60_000;
 
 /// A session that has not ended.
@@ -25,7 +25,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Returns its user as the caller of a request.
+    /// Returns the session's user as the caller of a request.
     pub fn caller(&self) -> Caller {
         self.account.caller()
     }
@@ -59,7 +59,8 @@ impl Identity {
     /// Returns the session that a token belongs to. A token from [`Identity::log_in`] belongs to none.
     ///
     /// # Errors
-    /// The token is invalid or has expired, its user is deleted, the password was changed since, or the session was ended.
+    /// The token is invalid or has expired, its user was deleted, the password was changed after the token was issued,
+    /// or the session was ended.
     pub async fn session(&self, token: &str) -> Result<Session, Denied> {
         let (account, claims) = self.bearer(token).await?;
         if claims.session.is_none() {
@@ -68,8 +69,8 @@ impl Identity {
         Ok(Session { account, claims })
     }
 
-    /// Issues another token for a session, if half of the time of its token has passed. The new token is invalid, too, if
-    /// the user was deleted or the password was changed since the session was looked up.
+    /// Issues another token for a session, if the current token has less than half of its time left. If the user was
+    /// deleted or the password was changed after the session was looked up, the new token is invalid, too.
     ///
     /// # Errors
     /// The token cannot be signed.
@@ -81,7 +82,8 @@ impl Identity {
         }
     }
 
-    /// Ends the session that a token belongs to, with all its tokens. There is nothing to end if the token is invalid.
+    /// Ends the session that a token belongs to, and so invalidates all of the session's tokens. Does nothing if the
+    /// token is invalid.
     ///
     /// # Errors
     /// The database failed.

@@ -1,4 +1,4 @@
-//! Tokens, which clients send instead of a password.
+//! Tokens that clients send instead of a password.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,15 +20,16 @@ pub struct Tokens {
     verify: Vec<DecodingKey>,
     validation: Validation,
     valid_for_seconds: i64,
-    /// The claims of tokens whose signature was right: a client sends its token with every request.
+    /// The claims of tokens whose signature was verified before. They are remembered because a client sends its token
+    /// with every request.
     verified: Arc<Cache<String, Arc<Claims>>>,
 }
 
-/// `TOKEN_KEY`: one or more keys. The first signs, all verify.
+/// `TOKEN_KEY`: one or more keys. The first one signs new tokens; a token is valid if any of them signed it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenKeys(Vec<Vec<u8>>);
 
-/// The minimum length of a key in bytes: that of the hash (RFC 7518, section 3.2).
+/// The minimum length of a key in bytes, which is the length of the hash (RFC 7518, section 3.2).
 const FEWEST_BYTES: usize = 32;
 
 impl TokenKeys {
@@ -56,11 +57,11 @@ impl fmt::Debug for TokenKeys {
 /// A token's claims.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Claims {
-    /// The user's name as it is compared.
+    /// The user's name, in the form in which names are compared.
     pub(super) sub: String,
-    /// The account's number: a name may be registered again.
+    /// The account's number. It is needed because another account may have the same name later.
     pub(super) uid: i64,
-    /// The password's generation.
+    /// The generation of the password, which counts its changes.
     #[serde(rename = "gen")]
     pub(super) generation: i32,
     /// The number of the token's session. `None` if it belongs to no session.
@@ -68,12 +69,13 @@ pub(super) struct Claims {
     pub(super) session: Option<i64>,
     aud: String,
     iat: i64,
-    /// When it expires, seconds since the Unix epoch.
+    /// When the token expires, in seconds since the Unix epoch.
     pub(super) exp: i64,
 }
 
 impl Claims {
-    /// Returns whether they are this account's, its password has not been changed since, and their session has not ended.
+    /// Returns whether the claims belong to this account, its password has not been changed since the token was issued,
+    /// and the token's session has not ended.
     pub(super) fn are_current(&self, account: &Account) -> bool {
         let has_ended = self.session.is_some_and(|session| account.ended_sessions.contains(&session));
         account.id == self.uid && account.generation == self.generation && !has_ended
@@ -88,7 +90,7 @@ impl Tokens {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "aud", "sub"]);
-        // Checked against the gateway's own clock, below.
+        // The expiry is checked below, against the gateway's own clock.
         validation.validate_exp = false;
         let signing = keys.0.first().map(Vec::as_slice).unwrap_or_default();
         Self {

@@ -1,5 +1,5 @@
-//! Users: adding and deleting them, changing passwords, and lifting blocks. Every action that the audit log records is in
-//! one transaction with its entry, so neither exists without the other.
+//! Adds and deletes users, changes passwords, and lifts blocks. An action that the audit log records is committed in
+//! the same transaction as its entry, so neither exists without the other.
 
 use sqlx::PgConnection;
 
@@ -54,7 +54,8 @@ impl Identity {
     /// Changes the caller's own password. Earlier tokens and credentials stop working.
     ///
     /// # Errors
-    /// `old` is wrong, which counts as a failed attempt; another change was faster; or the name is blocked.
+    /// `old` is wrong, which counts as a failed attempt; the password was changed by another request in the meantime;
+    /// or the name is blocked.
     pub async fn change_password(
         &self,
         name: &UserName,
@@ -67,8 +68,8 @@ impl Identity {
         if is_changed { Ok(()) } else { Err(Denied::WrongPassword) }
     }
 
-    /// Sets a user's password without the old one. Earlier tokens and credentials stop working. Returns whether the user
-    /// exists.
+    /// Sets a user's password without the old one. Earlier tokens and credentials stop working. Returns whether the
+    /// user exists.
     ///
     /// # Errors
     /// The database or hashing failed.
@@ -83,8 +84,8 @@ impl Identity {
         Ok(is_set)
     }
 
-    /// Deletes a user on behalf of `by`, unless it is the last admin. With `id`, only the account of that number, because a
-    /// name may have been registered again.
+    /// Deletes a user on behalf of `by`, unless the user is the last admin. With `id`, only an account of that number
+    /// is deleted, because another user may have registered the name in the meantime.
     ///
     /// # Errors
     /// The database failed.

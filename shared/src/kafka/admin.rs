@@ -10,8 +10,8 @@ use rdkafka::error::KafkaError;
 
 use super::{Context, KafkaSettings};
 
-/// Creates a client for the admin API. If tokens are used, it gets one for its whole life, which must be short, because
-/// rdkafka's admin client never requests tokens (<https://github.com/fede1024/rust-rdkafka/issues/757>).
+/// Creates a client for the admin API. If tokens are used, the client gets only this one token, because rdkafka's admin
+/// client never requests any (<https://github.com/fede1024/rust-rdkafka/issues/757>). So it must not be used for long.
 ///
 /// # Errors
 /// librdkafka rejects a setting, or no token is available.
@@ -34,8 +34,8 @@ pub(super) fn give(client: &Client<Context>, token: OAuthToken) -> Result<(), Ka
     let text = |text: String| CString::new(text).map_err(KafkaError::Nul);
     let (value, principal) = (text(token.token)?, text(token.principal_name)?);
     let mut said: [c_char; 512] = [0; 512];
-    // SAFETY: the client lives as long as the reference to it, both texts and the buffer until the call returns, and
-    // librdkafka copies what it keeps. There are no extensions.
+    // SAFETY: the client lives as long as the reference to it. Both texts and the buffer live until the call returns,
+    // and librdkafka copies what it keeps. There are no extensions.
     let answer = unsafe {
         rd_kafka_oauthbearer_set_token(
             client.native_ptr(),

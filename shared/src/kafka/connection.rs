@@ -1,4 +1,4 @@
-//! The producer's connection: its current client, and the replacement of one that failed.
+//! The producer's connection: the current client, which is replaced if it fails.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -14,8 +14,8 @@ use super::{Context, KafkaSettings, KafkaSource};
 use crate::aws::{Aws, LookUpError};
 use crate::process::clock::Clock;
 
-/// How long librdkafka tries to deliver a record. Nothing else bounds the wait for its report, so a send that was reported
-/// as failed cannot arrive later.
+/// How long librdkafka tries to deliver a record. Callers wait for the delivery report without a timeout of their own,
+/// so a record that was reported as failed cannot arrive later.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Why there is no client.
@@ -27,7 +27,7 @@ pub enum ProducerError {
     /// librdkafka rejects a setting.
     #[error("Kafka: {0}")]
     Settings(#[from] KafkaError),
-    /// One side refuses the other: certificates, names, passwords or tokens.
+    /// The broker refuses us, or we refuse the broker: certificates, names, passwords or tokens.
     #[error("Kafka: the connection is refused: {0}")]
     Refused(String),
     /// No broker answers.
@@ -51,7 +51,8 @@ impl ProducerError {
     }
 }
 
-/// The same time as `connections.max.idle.ms`, which librdkafka measures with a clock that may stop in a frozen function.
+/// How long a client may be idle. `connections.max.idle.ms` is the same time, but librdkafka measures it with a clock
+/// that may stop while a function is frozen.
 const IDLE_MS: i64 = 180_000;
 
 /// The current client. A client that failed is replaced.
@@ -65,7 +66,7 @@ pub(super) struct Connection {
 /// The client in use. There is none before the first look-up, nor between a failure and the next look-up.
 struct Current {
     client: Option<Client>,
-    /// The number of earlier clients.
+    /// How many clients there were before this one.
     number: u64,
     /// The settings of the last client.
     settings: Option<KafkaSettings>,
@@ -78,7 +79,7 @@ pub(super) struct Client {
     pub(super) context: Context,
 }
 
-/// A client, and the number of earlier ones.
+/// A client, with the number of clients before it.
 pub(super) struct Numbered {
     pub(super) client: Client,
     number: u64,
@@ -91,7 +92,7 @@ impl Client {
         Ok(Self { producer, context })
     }
 
-    /// rdkafka's client.
+    /// Returns rdkafka's client.
     pub(super) fn native(&self) -> &rdkafka::client::Client<FutureProducerContext<Context>> {
         self.producer.client()
     }
@@ -121,7 +122,7 @@ impl Connection {
         let now_ms = Clock::system().now_ms();
         let is_stale = is_stale(self.last_used_ms.swap(now_ms, Ordering::Relaxed), now_ms);
         let current = self.any();
-        // The previous settings did not fail, so they are not looked up again.
+        // The stale client did not fail, so its settings are used again instead of being looked up.
         let settings = if is_stale { self.last_settings() } else { None };
         match (current, settings) {
             (Some(stale), Some(settings)) => {
@@ -141,7 +142,7 @@ impl Connection {
     pub(super) async fn client(&self) -> Result<Numbered, ProducerError> {
         match self.current() {
             Some(used) => Ok(used),
-            // Boxed, because every send's future would have room for a look-up.
+            // Boxed, because the future of every send would otherwise reserve memory for a look-up.
             None => Box::pin(self.look_up()).await,
         }
     }
@@ -155,7 +156,7 @@ impl Connection {
         Ok(self.make(settings)?)
     }
 
-    /// Does the same on a blocking thread.
+    /// Does the same as [`Self::client`], on a blocking thread. Logs the error.
     pub(super) fn client_here(&self) -> Option<Numbered> {
         match tokio::runtime::Handle::current().block_on(self.client()) {
             Ok(used) => Some(used),
@@ -180,7 +181,7 @@ impl Connection {
     /// Makes the next send use a new client, unless a concurrent send has already done so.
     pub(super) fn replace(&self, failed: Numbered) {
         match &self.origin {
-            // It connects in the background until it is used.
+            // The new client connects in the background, before the next send uses it.
             SettingsOrigin::Known(settings) => self.replace_with(failed, Some(settings)),
             SettingsOrigin::LookedUp { .. } => self.replace_with(failed, None),
         }

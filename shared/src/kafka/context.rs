@@ -22,13 +22,13 @@ impl Context {
         Self { tokens, refusal: watch::Sender::new(None), last_error: watch::Sender::new(None) }
     }
 
-    /// The latest error, if any.
+    /// Returns the latest error, if there was one.
     pub fn last_error(&self) -> Option<String> {
         self.last_error.borrow().clone()
     }
 
-    /// Waits until a connection is refused by either side: certificates, names, passwords, tokens. Retrying does not help
-    /// with these.
+    /// Waits until the broker refuses us or we refuse the broker, because of certificates, names, passwords or tokens,
+    /// and retrying does not help. Returns the reason.
     pub async fn refused(&self) -> String {
         match self.refusal.subscribe().wait_for(Option::is_some).await.map(|refusal| refusal.clone()) {
             Ok(Some(refusal)) => refusal,
@@ -45,7 +45,7 @@ impl Context {
     /// Records a client's error and logs the first refusal.
     pub fn note(&self, error: &KafkaError, reason: &str) {
         let said = first_line(reason);
-        // "1/1 brokers are down" follows the error that says why.
+        // A summary such as "1/1 brokers are down" follows the error that gives the reason.
         let is_summary = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
         self.last_error.send_if_modified(|last| {
             let is_news = !is_summary || last.is_none();
@@ -54,8 +54,8 @@ impl Context {
             }
             is_news
         });
-        // In TLS 1.3 a broker rejects our certificate after the connection is established. The error is that of a
-        // closed connection; only its text differs.
+        // In TLS 1.3, a broker rejects our certificate only after the connection is established. The error code is then
+        // that of a closed connection; only the text shows the difference.
         let is_alert = said.contains("SSL routines") && said.contains("alert");
         if is_throttled(&said) {
             tracing::warn!("Kafka: the broker accepts no new connection at the moment: {said}");
@@ -93,7 +93,7 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // Anything important is reported as an error too.
+        // Anything important is also reported as an error.
         tracing::debug!(?level, facility, "{message}");
     }
 
@@ -107,7 +107,7 @@ impl ClientContext for Context {
     }
 }
 
-/// For a consumer that is assigned its partitions, and so has no group to follow.
+/// The defaults are enough: our consumer is assigned its partitions, so there is no consumer group to react to.
 impl ConsumerContext for Context {}
 
 fn is_refusal(code: RDKafkaErrorCode) -> bool {
@@ -117,14 +117,15 @@ fn is_refusal(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// Returns whether Amazon MSK refused a connection only because too many were opened at once: 100 a second per broker with
-/// IAM, 4 on small ones. The error is the same as for wrong credentials; only its text differs. librdkafka tries again.
+/// Returns whether Amazon MSK refused a connection only because too many were opened at once. With IAM, the limit is
+/// 100 a second for each broker, or 4 for a small broker. The error code is the same as for wrong credentials; only the
+/// text differs. librdkafka tries again.
 /// <https://docs.aws.amazon.com/msk/latest/developerguide/limits.html>
 fn is_throttled(said: &str) -> bool {
     said.to_lowercase().contains("too many connects")
 }
 
-/// Extracts the cause from librdkafka's message, which names the connection first and the elapsed time last.
+/// Extracts the cause from librdkafka's message: its first line, which also names the connection and the elapsed time.
 fn first_line(reason: &str) -> String {
     reason.lines().next().unwrap_or_default().trim().to_owned()
 }

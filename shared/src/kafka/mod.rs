@@ -28,13 +28,14 @@ use crate::network::resolve::resolves;
 /// How to reach Kafka.
 #[derive(Debug, Clone)]
 pub struct KafkaSettings {
-    /// `host:port`, several separated by commas.
+    /// One or more `host:port`, separated by commas.
     pub bootstrap_servers: String,
     /// Encryption and authentication.
     pub access: Access,
 }
 
-/// How client and broker authenticate each other. Every encrypted connection verifies the broker's certificate and name.
+/// How client and broker authenticate each other. Every encrypted connection verifies the broker's certificate and
+/// name.
 #[derive(Debug, Clone)]
 pub enum Access {
     /// No authentication, unencrypted.
@@ -77,7 +78,7 @@ impl KafkaSettings {
         Self { bootstrap_servers: bootstrap_servers.into(), access: Access::Plaintext }
     }
 
-    /// Returns the bootstrap servers if none of their hosts' names resolves: a client would retry forever.
+    /// Returns the bootstrap servers if no host name of theirs resolves, because a client would retry forever.
     pub async fn unresolved_servers(&self) -> Option<&str> {
         for server in self.bootstrap_servers.split(',') {
             let (host, port) = server.trim().rsplit_once(':').unwrap_or((server, ""));
@@ -88,8 +89,9 @@ impl KafkaSettings {
         Some(&self.bootstrap_servers)
     }
 
-    /// Returns the configuration that all clients share. It detects a dead broker within seconds, because a function that
-    /// was frozen for an hour finds its connections cut, and it closes idle connections before load balancers do.
+    /// Returns the configuration that all clients share. With it, a client notices a dead connection within seconds: a
+    /// function that was frozen for an hour finds all of its connections cut. It also closes idle connections before
+    /// load balancers do.
     pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -103,13 +105,14 @@ impl KafkaSettings {
             .set("connections.max.idle.ms", "180000")
             .set("allow.auto.create.topics", "false");
         match self.access {
-            // With IAM, each Amazon MSK broker accepts 100 new connections a second, a small one only 4. So a client
-            // connects only to the brokers that it needs (the default), and waits for a second before it tries again.
+            // With IAM, each Amazon MSK broker accepts 100 new connections a second, and a small broker only 4. So a
+            // client connects only to the brokers that it needs (the default), and waits for a second before it
+            // reconnects.
             // <https://docs.aws.amazon.com/msk/latest/developerguide/limits.html>
             Access::Iam { .. } => {
                 config.set("reconnect.backoff.ms", "1000").set("reconnect.backoff.max.ms", "1000");
             }
-            // Connects before the first request: the first metadata answer takes 8 ms instead of 55.
+            // The client connects to all brokers at the start: the first metadata answer then takes 8 ms instead of 55.
             Access::Plaintext | Access::Tls { .. } | Access::Certificate { .. } | Access::Scram { .. } => {
                 config.set("enable.sparse.connections", "false");
             }
@@ -158,7 +161,7 @@ fn tls(config: &mut ClientConfig, protocol: &str, ca: Option<&Pem>) {
         .set("ssl.endpoint.identification.algorithm", "https");
     match ca {
         Some(ca) => config.set("ssl.ca.pem", ca.text()),
-        // An OpenSSL built into the binary does not know where this machine keeps its authorities.
+        // The OpenSSL that is built into the binary does not know where this machine keeps its CA certificates.
         None => config.set("ssl.ca.location", "probe"),
     };
 }

@@ -1,4 +1,4 @@
-//! The producer. A caller gets an acknowledgement only when every in-sync replica has the record.
+//! The producer. A record is acknowledged to the caller only when every in-sync replica has it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,10 +64,12 @@ async fn unresolved(settings: Option<&KafkaSettings>) -> Option<String> {
 
 /// An idempotent producer with acks=all. Clones share the connection.
 ///
-/// A client that failed is replaced: after a fatal error librdkafka sends nothing, and a client that lost all connections
-/// has been seen not to recover. Its settings are then looked up at AWS again, because brokers and passwords change. A
-/// client that was idle for three minutes is also replaced: its function was frozen, and a load balancer may have dropped
-/// its connections silently, which the first send would only notice after the socket timeout of
+/// A client that failed is replaced: after a fatal error librdkafka sends nothing, and a client that lost all
+/// connections sometimes does not recover. The settings are then looked up at AWS again, because brokers and passwords
+/// change.
+///
+/// A client that was idle for three minutes is replaced, too. Its function was probably frozen, and a load balancer may
+/// have dropped its connections silently. The first send would notice that only after the socket timeout of
 /// [`KafkaSettings::client_config`].
 #[derive(Clone)]
 pub struct Producer(Arc<Connection>);
@@ -89,7 +91,8 @@ impl Producer {
     /// Looks up the settings, connects, and waits for at most `patience` until a broker answers.
     ///
     /// # Errors
-    /// There is no connection by then, or no broker's name resolves. The next send retries if the error may pass.
+    /// There is no connection after that time, or no broker's name resolves. The next send tries again if the error may
+    /// pass.
     pub async fn connect(&self, patience: Duration) -> Result<(), ProducerError> {
         let used = self.0.client().await?;
         let context = used.client.context.clone();
@@ -97,15 +100,16 @@ impl Producer {
         let answers = async {
             let deadline = tokio::time::Instant::now() + patience;
             while tokio::time::Instant::now() < deadline {
-                // In short steps: a running request cannot be cancelled, and the process could not end before it.
+                // This asks in short steps, because a running request cannot be cancelled, and the process could not
+                // end before the request does.
                 let client = used.client.clone();
                 let turn = CONNECT_TURN.min(patience);
                 let ask = move || client.native().fetch_metadata(None, turn).is_ok();
                 let answer = tokio::task::spawn_blocking(ask.clone());
                 if matches!(answer.await, Ok(true)) {
-                    // librdkafka requests its producer id when a broker it keeps a connection to answers. The first answer
-                    // came over the bootstrap connection, which it drops. Without a second answer it sometimes retries
-                    // only after 500 ms, which would delay the first send.
+                    // librdkafka requests its producer id when a broker answers over a connection that will be kept.
+                    // The first answer came over the bootstrap connection, which is dropped. Without a second answer,
+                    // librdkafka sometimes requests the id only 500 ms later, which would delay the first send.
                     let _again = tokio::task::spawn_blocking(ask);
                     return Ok(());
                 }
@@ -125,7 +129,7 @@ impl Producer {
         }
     }
 
-    /// Sends records and waits for every report: when this returns, none of them is in flight.
+    /// Sends records and waits for every delivery report: when this returns, no record is in flight.
     ///
     /// Returns each record's position or error, in the order of the records.
     pub async fn send(&self, records: &[Outgoing<'_>]) -> Vec<Result<Acknowledged, SendError>> {
@@ -143,7 +147,7 @@ impl Producer {
                     timestamp_ms: delivery.timestamp.to_millis().unwrap_or_default(),
                 }),
                 Ok(Err((error, _record))) => Err(send_error(error)),
-                // The client was dropped before its report.
+                // The client was dropped before it delivered the report.
                 Err(_canceled) => Err(send_error(KafkaError::Canceled)),
             },
         }))
@@ -160,8 +164,8 @@ impl Producer {
         self.0.client_here().is_some_and(|used| used.client.native().fetch_metadata(None, timeout).is_ok())
     }
 
-    /// Returns a topic's number of partitions, or `None` if the cluster does not answer within `timeout`. Blocks: call it on
-    /// a blocking thread.
+    /// Returns a topic's number of partitions, or `None` if the cluster does not answer within `timeout`. Blocks: call
+    /// it on a blocking thread.
     pub fn partitions(&self, topic: &str, timeout: Duration) -> Option<i32> {
         let metadata = self.0.client_here()?.client.native().fetch_metadata(Some(topic), timeout).ok()?;
         let topic = metadata.topics().first().filter(|topic| topic.error().is_none())?;

@@ -1,4 +1,4 @@
-//! Where a client's settings come from: they are known, or looked up at AWS when the first client is created.
+//! Where a client's settings come from. They are known from the start, or looked up at AWS when a client is created.
 
 use super::{KafkaSettings, KafkaSource};
 use crate::aws::{Aws, LookUpError};
@@ -10,7 +10,8 @@ pub(super) enum SettingsOrigin {
 }
 
 impl SettingsOrigin {
-    /// Returns the settings for a client. If AWS does not answer, it falls back to `last`, which may still be valid.
+    /// Returns the settings for a client. If AWS does not answer, falls back to `last`: those settings may still be
+    /// valid.
     pub(super) async fn settings(&self, last: Option<KafkaSettings>) -> Result<KafkaSettings, LookUpError> {
         match self {
             Self::Known(settings) => Ok(settings.clone()),

@@ -1,4 +1,5 @@
-//! How to reach Kafka: settings from environment variables, with look-ups at AWS if they name resources there.
+//! How to reach Kafka: settings from environment variables. If the variables name resources at AWS, those are looked
+//! up.
 
 use crate::aws::{Aws, Listener, LookUpError, Secret, is_arn};
 use crate::network::pem::{Kind, Pem};
@@ -17,8 +18,9 @@ pub struct KafkaSource {
 
 #[derive(Debug, Clone)]
 enum Brokers {
-    /// `KAFKA_BOOTSTRAP_SERVERS`. With `MSK_CLUSTER_ARN` too, MSK's API is not called, which needs a route and throttles
-    /// bursts of starts; the ARN then only names the region in which tokens are signed.
+    /// `KAFKA_BOOTSTRAP_SERVERS`. If `MSK_CLUSTER_ARN` is set, too, the ARN only names the region that tokens are
+    /// signed for. MSK's API is then not called: it needs a route, and throttles calls when many functions start at
+    /// once.
     Servers { servers: String, cluster: Option<String> },
     /// `MSK_CLUSTER_ARN`.
     MskCluster(String),
@@ -48,8 +50,8 @@ const CLUSTER: &str = "MSK_CLUSTER_ARN";
 const SECRET: &str = "KAFKA_SECRET_ARN";
 
 impl KafkaSource {
-    /// Reads the settings through `variable`: `KAFKA_BOOTSTRAP_SERVERS`, otherwise `MSK_CLUSTER_ARN`, and `KAFKA_AUTH` with the
-    /// variables it requires.
+    /// Reads the settings through `variable`: `KAFKA_BOOTSTRAP_SERVERS`, otherwise `MSK_CLUSTER_ARN`, and `KAFKA_AUTH`
+    /// with the variables it requires.
     ///
     /// # Errors
     /// The first variable that is missing or malformed.
@@ -57,7 +59,7 @@ impl KafkaSource {
         Ok(Self { brokers: brokers(&variable)?, access: access(&variable)? })
     }
 
-    /// Resolves the settings, looking up at AWS what they name.
+    /// Resolves the settings: looks up the resources at AWS that they name.
     ///
     /// # Errors
     /// AWS does not answer, or the resource is unsuitable.

@@ -1,8 +1,9 @@
 //! Passes tokens for Amazon MSK to librdkafka.
 //!
-//! librdkafka requests a token on its own thread, when a client is created and after four fifths of the last token's life,
-//! and expects an immediate answer. Signing may have to fetch credentials, which is asynchronous, so it runs as a task on
-//! the runtime, and librdkafka's thread waits for it for at most [`SIGNING_PATIENCE`].
+//! librdkafka requests a token on its own thread: when a client is created, and after four fifths of the last token's
+//! life. It expects the token as the return value. But signing may first have to fetch credentials, which is
+//! asynchronous. So signing runs as a task on the runtime, and librdkafka's thread waits for it for at most
+//! [`SIGNING_PATIENCE`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use tokio::runtime::Handle;
 use crate::aws::{SIGNING_PATIENCE, Sign, TokenError};
 use crate::process::clock::Clock;
 
-/// How long a token is used. It is valid for 15 minutes, but clocks differ and a frozen process wakes late.
+/// How long a token is used. It is valid for 15 minutes, but clocks differ, and a process may be frozen when the token
+/// should be renewed.
 const USED_FOR_MS: i64 = 9 * 60 * 1_000;
 
 /// The source of clients' tokens. Clones share it.
@@ -40,7 +42,8 @@ impl IamTokens {
         Self { signer, clock, runtime: Handle::current() }
     }
 
-    /// Returns a token and when to stop using it. Blocks for at most [`SIGNING_PATIENCE`], so never call it on a runtime's thread.
+    /// Returns a token, which also says when to stop using it. Blocks for at most [`SIGNING_PATIENCE`], so it must not
+    /// be called on a thread of the runtime.
     ///
     /// # Errors
     /// No token was signed in time.
@@ -48,7 +51,7 @@ impl IamTokens {
         let (answer, answered) = sync_channel(1);
         let signer = Arc::clone(&self.signer);
         let signing = self.runtime.spawn(async move {
-            // If it was late, the receiver is gone.
+            // This fails if the token is late, because the receiver is gone.
             let _late = answer.send(signer.sign().await);
         });
         let token = answered.recv_timeout(SIGNING_PATIENCE).map_err(|error| match error {

@@ -1,4 +1,4 @@
-//! The contracts' topics: creates missing ones and checks existing ones.
+//! Creates the topics of the contracts if they are missing, and checks those that exist.
 
 use std::fmt;
 use std::time::Duration;
@@ -55,7 +55,7 @@ impl fmt::Display for TopicState {
         } else if partitions == wanted_partitions {
             write!(formatter, "topic {topic} exists, {partitions} partition{plural}")
         } else {
-            // Adding partitions would move keys to other partitions, away from their earlier events.
+            // Partitions are not added: keys would move to other partitions, away from their earlier events.
             write!(
                 formatter,
                 "topic {topic} exists with {partitions} partition{plural}, but its contract declares {wanted_partitions}; \
@@ -65,14 +65,14 @@ impl fmt::Display for TopicState {
     }
 }
 
-/// Creates each contract's missing topic with the broker's default replication, and counts the partitions of existing
-/// topics. Existing topics are never changed, because more partitions would move keys.
+/// Creates the missing topics of all contracts with the broker's default replication, and counts the partitions of
+/// existing topics. Existing topics are never changed: with more partitions, keys would move to other partitions.
 ///
 /// # Errors
 /// The cluster does not answer, or refuses.
 pub async fn ensure(settings: &KafkaSettings, registry: &Registry) -> Result<Vec<TopicState>, TopicError> {
     const PATIENCE: Duration = Duration::from_secs(30);
-    // Fail at once if the connection is refused; rdkafka's admin client would retry until its timeout.
+    // The producer fails at once if the connection is refused. rdkafka's admin client would retry until its timeout.
     Producer::new(settings).map_err(ProducerError::Settings)?.connect(PATIENCE).await?;
     let unreachable = |source| TopicError::Unreachable { servers: settings.bootstrap_servers.clone(), source };
     let admin = admin::client(settings).await.map_err(unreachable)?;

@@ -1,7 +1,7 @@
 //! Table `activity`: what landed of each partition, minute by minute, and where its log ended.
 //!
-//! The landing transaction counts, so the sums equal what the other tables say. The latest minute of a partition is kept in
-//! its watermark; the view `minutes` has all. Minutes and lags use the database's clock.
+//! The landing transaction updates the counts, so their sums agree with the other tables. The counts of a partition's
+//! latest minute are in its watermark; the view `minutes` has all minutes. Minutes and lags use the database's clock.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -13,24 +13,24 @@ use sqlx::{Connection as _, PgConnection, Postgres, Row as _};
 use super::POSTGRESQL;
 use super::records::LogPosition;
 
-/// What became of records.
+/// How many records had which outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// They were written.
+    /// Records that were written.
     pub written: i64,
-    /// They repeated an event.
+    /// Records that repeated an event.
     pub duplicates: i64,
-    /// Their rows had a higher version.
+    /// Records whose rows had a higher version.
     pub superseded: i64,
-    /// They began to wait for their parent.
+    /// Records that began to wait for their parent.
     pub waiting: i64,
-    /// They no longer wait, and are also counted under their outcome.
+    /// Records that no longer wait. They are also counted under their outcome.
     pub released: i64,
-    /// They became dead letters.
+    /// Records that became dead letters.
     pub rejected: i64,
-    /// They had no value.
+    /// Records without a value.
     pub tombstones: i64,
-    /// They were replays of dead letters, and are also counted under their outcome.
+    /// Replays of dead letters. They are also counted under their outcome.
     pub replays: i64,
 }
 
@@ -60,7 +60,7 @@ pub struct Landed {
     pub oldest_ms: Option<i64>,
     /// The highest offset of the new records.
     pub last_offset: Option<i64>,
-    /// A lower bound of the offset at which the log ends.
+    /// An offset up to which the log is known to reach. It may be longer.
     pub end_offset: Option<i64>,
 }
 
@@ -69,13 +69,13 @@ pub struct Landed {
 pub struct Activity(Vec<Landed>);
 
 impl Activity {
-    /// Returns the counts of the log that this record belongs to, for the caller to update.
+    /// Returns what landed in the log that this record belongs to, for the caller to update.
     pub fn of_log(&mut self, position: LogPosition<'_>) -> &mut Landed {
         let LogPosition { topic, partition, incarnation, offset: _ } = position;
         let is_it = |landed: &Landed| {
             landed.partition == partition && landed.incarnation == incarnation && landed.topic == topic
         };
-        // A batch has few partitions, and its records are sorted by them.
+        // A batch has few partitions, and its records are sorted by partition, so the log is usually the last one.
         let index = self.0.iter().rposition(is_it).unwrap_or_else(|| {
             self.0.push(Landed { topic: topic.to_owned(), partition, incarnation, ..Landed::default() });
             self.0.len() - 1
@@ -97,7 +97,7 @@ impl Activity {
         }
     }
 
-    /// Splits off what landed in logs other than these.
+    /// Splits this into what landed in the logs for which `is_one` holds, and the rest.
     pub(super) fn split_off(self, is_one: impl Fn(LogPosition<'_>) -> bool) -> (Self, Self) {
         let (these, others) = self.0.into_iter().partition(|landed| {
             let Landed { topic, partition, incarnation, .. } = landed;
@@ -117,9 +117,10 @@ impl Activity {
 /// The columns that [`bind`] binds.
 pub(super) const COLUMNS: &str = r#"topic, "partition", incarnation, written, duplicates, superseded, waiting, released,
     rejected, tombstones, replays, oldest_ms, last_offset, end_offset"#;
-/// The minute in which a transaction counts: that in which it began.
+/// The minute that a transaction's counts belong to: the one in which it began.
 pub(super) const MINUTE: &str = "date_trunc('minute', now(), 'UTC')";
-/// The lag of a record of `oldest_ms`, null without one. A producer's clock may be ahead of the database's.
+/// The lag of a record whose time is `oldest_ms`; null if that is null. It is never negative, although a producer's
+/// clock may be ahead of the database's.
 pub(super) const LAG_MS: &str = "case when oldest_ms is not null
     then greatest((extract(epoch from clock_timestamp()) * 1000)::bigint - oldest_ms, 0) end";
 
@@ -154,10 +155,11 @@ pub(super) fn bind<'q>(
         .bind(landed().map(|one| one.end_offset).collect::<Vec<_>>())
 }
 
-/// Returns the statement that adds a relation with the table's columns, except for `destination`, to the table.
+/// Returns the statement that adds the rows of a relation to the table. The relation has the table's columns except for
+/// `destination`.
 ///
-/// Two transactions may release waiting events of one partition, whose watermark neither has locked. The rows are locked
-/// in sorted order, so that they cannot deadlock.
+/// Two transactions may release waiting events of the same partition without having locked its watermark. The rows are
+/// locked in sorted order, so that the transactions cannot deadlock.
 pub(super) fn note_from(relation: &str) -> String {
     format!(
         r#"
@@ -210,12 +212,12 @@ pub struct End {
     pub end_offset: i64,
 }
 
-/// Notes where logs end, if they have grown since that was last known.
+/// Stores where logs end, if they have grown since their ends were last stored.
 ///
 /// # Errors
 /// PostgreSQL's error.
 pub async fn note_ends(connection: &mut PgConnection, ends: &[End]) -> Result<(), sqlx::Error> {
-    // If the log has been recreated since Kafka was asked, its end says nothing about the previous incarnation.
+    // If the log was recreated after Kafka was asked, that end belongs to the previous incarnation, and is not stored.
     static NOTE: LazyLock<String> = LazyLock::new(|| {
         note_from(&format!(
             r#"(
@@ -250,8 +252,8 @@ pub async fn note_ends(connection: &mut PgConnection, ends: &[End]) -> Result<()
     Ok(())
 }
 
-/// Deletes minutes that are older than 35 days, except for the last that knows where a log ended: the next one is counted
-/// from it.
+/// Deletes minutes that are older than 35 days, except for the last minute that has the end of a log: what Kafka
+/// accepts later is counted from there.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -277,7 +279,7 @@ pub async fn forget(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 pub struct Minute {
     /// When it began, milliseconds since the Unix epoch.
     pub began_ms: i64,
-    /// By how much the ends of its logs moved.
+    /// By how much the ends of the topic's logs moved.
     pub accepted: i64,
     /// What became of the records that landed.
     pub counts: Counts,
@@ -285,8 +287,8 @@ pub struct Minute {
     pub max_lag_ms: Option<i64>,
 }
 
-/// Reads the last minutes, up to the current one, by topic and oldest first; those in which nothing happened are missing.
-/// `ends` says where logs end now, by topic and partition.
+/// Reads the last minutes up to the current one, by topic, the oldest first. Minutes in which nothing happened are
+/// missing. `ends` has the current ends of logs, as topic, partition and offset.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -314,7 +316,7 @@ pub async fn read(
     Ok(by_topic)
 }
 
-/// Returns when the current minute began, and by how much topics' logs have grown since their ends were last noted.
+/// Returns when the current minute began, and by how much topics' logs have grown since their ends were last stored.
 async fn grown(
     connection: &mut PgConnection,
     ends: impl IntoIterator<Item = (&str, i32, i64)>,

@@ -1,4 +1,4 @@
--- $1 how many minutes, $2 the destination.
+-- Parameters: $1 is the number of minutes, $2 the destination.
 with shown as (
     select a.*
     from sluice.minutes a
@@ -27,7 +27,8 @@ with shown as (
     ) known on true
 ), grown as (
     select s.*,
-           -- An unknown end counts as unmoved, and so does one below an earlier end: it comes from a truncated log.
+           -- An unknown end counts as one that has not moved. So does an end below an earlier one, which is due to a
+           -- truncated log.
            greatest(s.end_offset - greatest(b.end_offset, max(s.end_offset) over earlier), 0) as accepted
     from shown s
     join before b using (topic, "partition", incarnation)

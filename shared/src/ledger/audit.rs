@@ -45,7 +45,7 @@ pub struct NewEntry<'a> {
     pub action: Action,
     /// What they did it to, as a path: `dead-letters/17`, `users/ann`.
     pub object: String,
-    /// Further facts, as an object. It holds no password, key or payload.
+    /// Further facts, as an object. It contains no password, key or payload.
     pub detail: Value,
 }
 
@@ -78,7 +78,8 @@ pub async fn insert(executor: impl PgExecutor<'_>, entry: &NewEntry<'_>) -> Resu
     insert.fetch_one(executor).await
 }
 
-/// Sets the number of letters that an entry is about: they are discarded in several transactions.
+/// Updates the number of letters that an entry is about. They are discarded in several transactions, so the number is
+/// not known at first.
 ///
 /// # Errors
 /// PostgreSQL's error.

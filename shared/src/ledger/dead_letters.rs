@@ -9,7 +9,7 @@ use super::filter::{Filter, LetterStatus};
 use super::records::{KeptRecord, RECORD_ARRAYS, RECORD_COLUMNS, bind_records};
 use crate::record::place::Place;
 
-/// A record on its way to the dead letters.
+/// A dead letter to be stored.
 #[derive(Debug, Clone, Copy)]
 pub struct NewDeadLetter<'a> {
     /// The record.
@@ -21,7 +21,7 @@ pub struct NewDeadLetter<'a> {
 /// A dead letter as it is kept.
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
-    /// Its own id.
+    /// The dead letter's id.
     pub id: i64,
     /// The record's topic.
     pub topic: String,
@@ -35,19 +35,19 @@ pub struct DeadLetter {
     pub payload: Vec<u8>,
     /// Its headers, as [`headers::to_json`](super::headers::to_json) returns them.
     pub headers: Value,
-    /// Its time, milliseconds since the Unix epoch.
+    /// The record's time, milliseconds since the Unix epoch.
     pub record_timestamp_ms: i64,
     /// Why it could not be written.
     pub rejection: Rejection,
-    /// What has become of it.
+    /// What has become of the dead letter.
     pub status: LetterStatus,
-    /// The place of its replay, if that is known.
+    /// The place of the dead letter's replay, if it is known.
     pub replayed_as: Option<Place>,
-    /// How often it or its predecessors were replayed.
+    /// How often this dead letter or its predecessors were replayed.
     pub replays: i32,
-    /// The id of the letter whose replay it is.
+    /// The id of the dead letter whose replay was rejected as this one.
     pub replay_of: Option<i64>,
-    /// The note of the operator who discarded it.
+    /// The note of the operator who discarded the dead letter.
     pub note: Option<String>,
 }
 
@@ -122,8 +122,8 @@ fn status(row: &PgRow) -> Result<LetterStatus, sqlx::Error> {
     LetterStatus::from_name(&name).ok_or_else(|| sqlx::Error::Decode(format!("an unknown status: {name}").into()))
 }
 
-/// The place of a row's replay, if that is known: from its columns `topic`, `replayed_partition`, `replayed_offset` and
-/// `replayed_timestamp_ms`.
+/// Returns the place of a row's replay, if it is known. The row has the columns `topic`, `replayed_partition`,
+/// `replayed_offset` and `replayed_timestamp_ms`.
 ///
 /// # Errors
 /// A column is missing.
@@ -143,7 +143,7 @@ pub async fn find(executor: impl PgExecutor<'_>, id: i64) -> Result<Option<DeadL
     sqlx::query(&select).bind(id).try_map(|row| read(&row)).fetch_optional(executor).await
 }
 
-/// Returns one dead letter, locked until the transaction ends, so that it is replayed by one caller at a time.
+/// Returns one dead letter, and locks it until the transaction ends, so that only one caller at a time replays it.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -152,7 +152,8 @@ pub async fn lock(connection: &mut PgConnection, id: i64) -> Result<Option<DeadL
     sqlx::query(&select).bind(id).try_map(|row| read(&row)).fetch_optional(connection).await
 }
 
-/// Returns several dead letters, locked like [`lock`]. Letters that another transaction has locked are left out.
+/// Returns several dead letters, and locks them like [`lock`]. Letters that another transaction has locked are left
+/// out.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -191,8 +192,8 @@ pub async fn mark_replayed(connection: &mut PgConnection, replays: &[(i64, Place
     Ok(())
 }
 
-/// Discards at most `limit` of the open letters that match, with the operator's note. Returns how many. Letters that are
-/// being replayed at this moment are left out.
+/// Discards at most `limit` of the open letters that match, and stores the operator's note with them. Returns how many
+/// were discarded. Letters that are being replayed at this moment are left out.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -219,9 +220,11 @@ pub struct ReadReplay {
     pub place: Place,
 }
 
-/// Notes that the replays of these letters, each named once, were read. Returns the letters that are known.
+/// Marks letters as replayed, because these replays were read from Kafka. Each letter must be named only once. Returns
+/// the letters that the table has.
 ///
-/// A place that was recorded before stays: the dead letter was then replayed twice, and its event lands once.
+/// If a letter already has the place of a replay, it keeps that place: the letter was replayed twice, and its event
+/// lands once.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -253,8 +256,8 @@ pub async fn mark_read(connection: &mut PgConnection, replays: &[ReadReplay]) ->
         .await
 }
 
-/// Like [`mark_read`], for a replay that names its dead letter by id. If a dead letter with that id has another key or
-/// payload, it is a different one, to which a restored database gave the same id.
+/// Like [`mark_read`], but for a replay that names its dead letter by id. A dead letter with that id but another key or
+/// payload is not marked: a restored database has given the id to a different letter.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -284,13 +287,13 @@ pub async fn mark_read_by_number(
     Ok(())
 }
 
-/// Erases key, headers and payload of at most `limit` dead letters that are older than `days` days, the oldest first.
-/// Returns how many. Their places and reasons stay, and so do their receipts.
+/// Erases the key, headers and payload of at most `limit` dead letters that are older than `days` days, the oldest
+/// first. Returns how many were erased. Their places and reasons stay, so their receipts stay the same.
 ///
 /// # Errors
 /// PostgreSQL's error.
 pub async fn expire(connection: &mut PgConnection, days: i32, limit: i64) -> Result<u64, sqlx::Error> {
-    // One that is being replayed right now is due next time.
+    // A dead letter that is being replayed right now is left for the next call.
     const UPDATE: &str = "
         update sluice.dead_letters set status = 'expired', key = null, headers = '[]', payload = ''
         where id in (

@@ -9,20 +9,20 @@ use crate::record::place::Place;
 /// An event that repeats another one.
 #[derive(Debug, Clone, Copy)]
 pub struct NewDuplicate<'a> {
-    /// Its position.
+    /// The event's position.
     pub position: LogPosition<'a>,
     /// The event that it repeats.
     pub repeated: Repeated<'a>,
 }
 
-/// How an event that others repeat is found.
+/// How the event that a duplicate repeats can be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeated<'a> {
     /// By its place in the same topic.
     At(&'a Place),
     /// By its id.
     ById(Uuid),
-    /// Not at all: only the row that it wrote is known.
+    /// Not at all: only its row is known.
     Unknown,
 }
 

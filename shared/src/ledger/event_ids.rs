@@ -1,5 +1,5 @@
-//! Table `event_ids`: ids under which an event lands at most once. A rejected event keeps its id with the reason, so
-//! that its repeats share its outcome.
+//! Table `event_ids`: ids under which an event lands at most once. The id of a rejected event stays in the table with
+//! the reason, so that events that repeat it share its outcome.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::Rejection;
 
-/// How long the id of an event that was not rejected is remembered at least.
+/// The minimum time for which the id of an event is remembered, if the event was not rejected.
 pub const REMEMBERED_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
-/// An id that an earlier event has.
+/// An id that belongs to an earlier event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldId {
     /// A hash of the event's payload.
@@ -20,7 +20,8 @@ pub struct HeldId {
     pub error_code: Option<String>,
 }
 
-/// Stores new ids of a stream, each with its payload's hash. Returns those that an earlier event has.
+/// Stores the ids of a stream's events, each with the hash of its payload. Returns the ids that belong to earlier
+/// events.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -30,7 +31,7 @@ pub async fn insert(
     ids: impl IntoIterator<Item = (Uuid, i64)>,
     now_ms: i64,
 ) -> Result<HashMap<Uuid, HeldId>, sqlx::Error> {
-    // Sorted, so that two transactions claim in the same order and cannot deadlock.
+    // The rows are sorted, so that two transactions claim ids in the same order and cannot deadlock.
     const INSERT: &str = "
         insert into sluice.event_ids (stream, id_hash, payload_hash, seen_at_ms)
         select $1, id_hash, payload_hash, $4 from unnest($2::uuid[], $3::bigint[]) as i (id_hash, payload_hash)
@@ -58,7 +59,7 @@ pub async fn insert(
     Ok(found.into_iter().map(|(id, payload_hash, error_code)| (id, HeldId { payload_hash, error_code })).collect())
 }
 
-/// Clears the rejection of ids whose events are retried. Returns those that no other transaction claimed first.
+/// Clears the rejections of ids whose events are retried. Returns the ids that no other transaction has claimed first.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -106,8 +107,8 @@ pub async fn note_rejections(
     Ok(())
 }
 
-/// Returns the statement that stores the rejections of a relation with the columns `stream`, `event_id`, `error_code` and
-/// `reason`.
+/// Returns the statement that stores the rejections of a relation with the columns `stream`, `event_id`, `error_code`
+/// and `reason`.
 pub(super) fn note_rejections_from(relation: &str) -> String {
     format!(
         "update sluice.event_ids i set error_code = r.error_code, reason = r.reason
@@ -115,8 +116,8 @@ pub(super) fn note_rejections_from(relation: &str) -> String {
     )
 }
 
-/// Deletes ids that were seen before `before_ms`. Those of rejected events stay as long as their dead letters, because
-/// nothing else distinguishes them from written events.
+/// Deletes ids that were seen before `before_ms`, except those of rejected events: without them, a repeat of a rejected
+/// event would look like a repeat of a written one. They stay as long as their dead letters.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -1,4 +1,5 @@
-//! Which dead letters an operator means. Lists, groups, counts, discards and replays all take the same filter.
+//! The filter by which operators select dead letters. Lists, groups, counts, discards and replays all take the same
+//! filter.
 
 use jiff::Timestamp;
 use sqlx::{Postgres, QueryBuilder};
@@ -6,14 +7,14 @@ use sqlx::{Postgres, QueryBuilder};
 /// What has become of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LetterStatus {
-    /// It needs an operator.
+    /// An operator has to decide what to do with it.
     #[default]
     Open,
     /// It was replayed.
     Replayed,
-    /// An operator has set it aside.
+    /// An operator has discarded it.
     Discarded,
-    /// Its key, headers and payload were erased after the time that letters are kept.
+    /// Its key, headers and payload were erased, because its retention is over.
     Expired,
 }
 
@@ -39,12 +40,12 @@ impl LetterStatus {
 /// The placeholder for quoted values and numbers in a group's name.
 const PLACEHOLDER: char = '…';
 
-/// Conditions that all have to hold. Without any, every open letter matches.
+/// Conditions on dead letters, all of which have to hold. Without any conditions, every open letter matches.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     /// The letter's status.
     pub status: LetterStatus,
-    /// The topics of the letter's record: all of these, so with two different ones nothing matches.
+    /// The topic of the letter's record. It has to equal each of these, so nothing matches if two of them differ.
     pub topics: Vec<String>,
     /// The error code.
     pub error_code: Option<String>,
@@ -61,7 +62,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns whether the counts by status, topic, code and reason say how many letters match.
+    /// Returns whether the stored counts by status, topic, code and reason are enough to count the matching letters.
     pub(super) fn is_counted(&self) -> bool {
         let Self { status: _, topics: _, error_code: _, reason: _, contains, since, until, ids } = self;
         contains.is_none() && since.is_none() && until.is_none() && ids.is_none()
@@ -77,7 +78,7 @@ impl Filter {
 
     /// Appends the condition on the columns that letters and counts share, with `where`.
     fn push_shared<'f>(&'f self, query: &mut QueryBuilder<'f, Postgres>) {
-        // The status is part of the text, so that PostgreSQL plans for it.
+        // The status is part of the statement's text, so that PostgreSQL plans for this status.
         query.push(" where status = '").push(self.status.name()).push("'");
         for topic in &self.topics {
             query.push(" and topic = ").push_bind(topic);
@@ -93,7 +94,8 @@ impl Filter {
         if let Some(reason) = &self.reason {
             if reason.contains(PLACEHOLDER) {
                 query.push(" and pattern_hash = hashtextextended(sluice.reason_pattern(").push_bind(reason);
-                // The name of a group is its own pattern. Any other reason selects itself.
+                // If the reason is the name of a group, it equals its own pattern, and selects the group. Any other
+                // reason selects only letters with that reason.
                 query.push("), 0) and (reason = ").push_bind(reason).push(" or ").push_bind(reason);
                 query.push(" = sluice.reason_pattern(").push_bind(reason).push("))");
             } else {

@@ -1,7 +1,7 @@
 //! Table `gaps`: ranges of offsets that Kafka no longer had when they were due.
 //!
-//! Nothing of a gap was applied. Neighbouring gaps are one row. A partition keeps [`MAX_EXACT`] rows; beyond that the
-//! oldest are merged into one row that is not exact: it spans records that were applied, too.
+//! None of a gap's offsets were applied. Adjacent gaps are one row. A partition keeps up to [`MAX_EXACT`] rows. If
+//! there are more, the oldest are merged into one row that is not exact: it also spans records that were applied.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,13 +14,13 @@ pub const MAX_EXACT: i64 = 1_000;
 /// Why Kafka no longer has a range of offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// Its transaction was aborted, or it is a transaction's marker.
+    /// The record's transaction was aborted, or the offset belongs to a transaction's marker.
     Transaction,
     /// A later record with the same key replaced it.
     Compaction,
-    /// It was older than the topic keeps records.
+    /// The topic's retention was over for the record.
     Retention,
-    /// Nobody knows.
+    /// The cause is not known.
     Unknown,
 }
 
@@ -72,7 +72,7 @@ pub struct NewGap<'a> {
     pub cause: Cause,
 }
 
-/// A gap in the table, an exact one.
+/// An exact gap in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// The row's id.
@@ -145,12 +145,13 @@ pub async fn list(executor: impl PgExecutor<'_>, after: i64, limit: i64) -> Resu
     sqlx::query(SELECT).bind(after).bind(limit).try_map(gap).fetch_all(executor).await
 }
 
-/// Stores gaps that follow all that was applied or noted of their incarnation. The caller has locked the watermarks.
+/// Stores gaps. They must lie after all offsets of their incarnation that were applied or belong to stored gaps. The
+/// caller has locked the watermarks.
 ///
 /// # Errors
 /// PostgreSQL's error.
 pub async fn note(connection: &mut PgConnection, gaps: &[NewGap<'_>]) -> Result<(), sqlx::Error> {
-    // A new gap at the end of another becomes part of it.
+    // A new gap that begins where a stored one ends extends that one.
     const INSERT: &str = r#"
         with noted as (
             select * from unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[], $5::bigint[], $6::text[])
@@ -197,9 +198,9 @@ async fn merge_oldest(
     partitions: &[(&str, i32)],
     causes: &[&str],
 ) -> Result<(), sqlx::Error> {
-    // Gaps that compaction and transactions leave come first: they rarely hold an event that somebody has a receipt for.
-    // The gap before the first record that was ever applied is never merged: Kafka may still have its records, but not
-    // those of the others.
+    // Gaps that are due to compaction or transactions are merged first, because they rarely contain an event for which
+    // somebody has a receipt. The gap before the first record that was ever applied is never merged: Kafka may still
+    // have the records in it, but no longer has those in other gaps.
     const MERGE: &str = r#"
         with numbered as (
             select id, count(*) over of_partition as total,
@@ -302,7 +303,7 @@ pub async fn overlapping(
         .await
 }
 
-/// Takes offsets out of a gap: their records came after all, and were applied. They are sorted.
+/// Removes offsets from a gap, because their records arrived after all and were applied. `applied` is sorted.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -318,7 +319,7 @@ pub async fn fill(connection: &mut PgConnection, gap: &Gap, applied: &[i64]) -> 
     Ok(())
 }
 
-/// Returns what remains of a range without some of its offsets.
+/// Returns the ranges that remain of a range when some of its offsets are removed.
 fn rest(first_offset: i64, last_offset: i64, without: &[i64]) -> Vec<(i64, i64)> {
     let mut ranges = Vec::new();
     let mut next = first_offset;

@@ -8,15 +8,15 @@ use crate::kafka::reader::{Ends, Position};
 /// How far a topic is behind.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Lag {
-    /// How many records wait.
+    /// How many records have not landed.
     pub events: i64,
-    /// The age of the oldest record that waits.
+    /// The age of the oldest record that has not landed.
     pub oldest: Duration,
-    /// For how long records have waited and nothing has landed, in the worst partition.
+    /// How long nothing has landed in the worst partition although it has records that have not landed.
     pub since_success: Duration,
 }
 
-/// Returns a topic's lag: the sum over its partitions, and the times of the worst one.
+/// Returns a topic's lag: the number of records in all partitions, and the times of the worst partition.
 pub fn of_topic(topic: &str, progress: &Progress, ends: &Ends, now_ms: i64) -> Lag {
     let mut worst = Lag::default();
     for ((_, partition), position) in ends.range((topic.to_owned(), i32::MIN)..=(topic.to_owned(), i32::MAX)) {
@@ -38,7 +38,7 @@ fn waiting(applied: Option<&PartitionProgress>, position: &Position, now_ms: i64
     let age = |timestamp_ms: i64| Duration::from_millis(u64::try_from(now_ms - timestamp_ms).unwrap_or_default());
     let oldest = position.oldest_ms.map(age);
     let success_age = applied.map(|applied| applied.success_age);
-    // A partition that was idle for a day has not been failing for a day when a record arrives.
+    // If a partition was idle for a day and a record arrives, it has not been failing for a day.
     let since_success = match (oldest, success_age) {
         (Some(oldest), Some(success_age)) => oldest.min(success_age),
         (Some(one), None) | (None, Some(one)) => one,

@@ -1,4 +1,4 @@
-//! When records landed, exact to the minute: from the minutes that `activity` and `watermarks` keep.
+//! Finds out when records landed, to the minute, from the minutes in `activity` and `watermarks`.
 
 use sqlx::PgExecutor;
 
@@ -8,8 +8,8 @@ use super::POSTGRESQL;
 const KEPT_DAYS: i32 = 35;
 
 /// Returns the beginning of the minute in which each of a topic's records landed, in milliseconds since the Unix epoch.
-/// Records are given as partition, offset and time. `None`: the record has not landed, its minute is no longer kept, or
-/// records of its minute waited for their parents, so that it may have landed later.
+/// Records are given as partition, offset and time. `None` means that the record has not landed, that its minute is no
+/// longer kept, or that the record may have landed later, because records of its minute waited for their parents.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -18,7 +18,7 @@ pub async fn find(
     topic: &str,
     records: &[(i32, i64, i64)],
 ) -> Result<Vec<Option<i64>>, sqlx::Error> {
-    // Offsets of a topic that was recreated are those of its latest incarnation, as far as Kafka still has them.
+    // If a topic was recreated, its offsets mean those of the latest incarnation, as far as Kafka still has them.
     const SELECT: &str = r#"
         select (extract(epoch from m.minute) * 1000)::bigint
         from unnest($2::integer[], $3::bigint[], $4::bigint[])

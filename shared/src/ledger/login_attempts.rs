@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 /// # Errors
 /// PostgreSQL's error.
 pub async fn forget(connection: &mut PgConnection, days: i32, limit: i64) -> Result<u64, sqlx::Error> {
-    // Attempts have no key.
+    // The table has no key, so rows are identified by their physical location.
     const DELETE: &str = "
         delete from sluice.login_attempts
         where ctid = any (array(

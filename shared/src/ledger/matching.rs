@@ -7,7 +7,7 @@ use sqlx::{PgExecutor, QueryBuilder, Row as _};
 use super::dead_letters::{COLUMNS, DeadLetter, read};
 use super::filter::{Filter, push_time};
 
-/// The place of a letter in a list: letters are in the order in which events became dead letters.
+/// The position of a letter in a list. Lists are in the order in which events became dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// When it became a dead letter, microseconds since the Unix epoch.
@@ -21,12 +21,12 @@ pub struct Position {
 pub struct Page {
     /// The dead letters, oldest first.
     pub letters: Vec<DeadLetter>,
-    /// The position of the last one, if more follow.
+    /// The position of the page's last letter, if more follow.
     pub next: Option<Position>,
 }
 
-/// Lists matching dead letters after a position, oldest first: at most `limit`, and no more than fit into `max_bytes`
-/// with their payloads, but at least one.
+/// Lists matching dead letters after a position, oldest first: at most `limit`, and only as many as have payloads of at
+/// most `max_bytes` together, but at least one.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -84,15 +84,15 @@ pub struct Group {
     pub topic: String,
     /// The error code.
     pub error_code: String,
-    /// The reason that all have, or the reasons' pattern.
+    /// The reason, if all letters have the same one, otherwise the reasons' pattern.
     pub reason: String,
     /// How many letters there are.
     pub count: i64,
     /// When the first event became a dead letter.
     pub first_at: Timestamp,
-    /// When the last one did.
+    /// When the last event became a dead letter.
     pub last_at: Timestamp,
-    /// One of the letters, the last one.
+    /// The id of the last letter, as a sample.
     pub sample_id: i64,
 }
 

@@ -1,13 +1,13 @@
-//! The ledger: what happened to every event, without a row per event. One file per table of schema `sluice`, named like
-//! it; only that file changes the table, or gives another file the text that does.
+//! The ledger: what happened to every event, without a row per event. Each table of schema `sluice` has a file of the
+//! same name. Only that file contains statements that change the table, even if another file executes them.
 //!
 //! - [`watermarks`]: up to where each partition was applied
 //! - [`activity`]: what landed of each partition, minute by minute
 //! - [`gaps`]: offsets that Kafka no longer had
 //! - [`dead_letters`]: events that could not be written
 //! - [`event_ids`], [`duplicates`]: ids under which events land once, and the events that repeat one
-//! - [`superseded`]: events that a higher version made void
-//! - [`deleted_versions`]: versions that outlive their rows
+//! - [`superseded`]: events that changed nothing because their rows had higher versions
+//! - [`deleted_versions`]: versions of deleted rows
 //! - [`waiting`]: commands whose parent has not arrived
 //! - [`login_attempts`]: attempts to log in
 //! - [`stalls`]: partitions whose batches fail
@@ -15,12 +15,12 @@
 //! - [`audit`]: who did what
 //! - [`receipts`], [`landing_minutes`], [`progress`]: look-ups across those tables
 //! - [`lag`]: how far landing is behind Kafka
-//! - [`filter`], [`matching`]: which dead letters an operator means; those letters listed, counted and grouped
+//! - [`filter`], [`matching`]: selects dead letters; lists, counts and groups those that match
 //! - [`records`], [`headers`], [`Rejection`]: how tables keep a record, its headers, and why it was rejected
 //!
-//! It uses `record`, `kafka` and `metrics`, and the caller's connection. `consume` writes it in the landing transaction;
-//! `ingest` reads it for receipts; `console` reads dead letters, marks replays and discards; `local` reads it for metrics.
-//! The functions decide what is written.
+//! The ledger uses `record`, `kafka` and `metrics`, and the caller's connection. `consume` writes it in the landing
+//! transaction; `ingest` reads it for receipts; `console` reads dead letters, marks them as replayed and discards them;
+//! `local` reads it for metrics. The functions decide what is written.
 
 pub mod activity;
 pub mod audit;

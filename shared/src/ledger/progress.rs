@@ -1,4 +1,4 @@
-//! How far the destination has come, read for metrics: watermarks, stalls and open dead letters at one moment.
+//! How far landing has come, for metrics: watermarks, stalls and open dead letters at one moment.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use sqlx::{PgPool, Row as _};
 
 use super::POSTGRESQL;
 
-/// How far the destination has come.
+/// How far landing has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// By topic and partition; a partition of which nothing has landed is missing.
+    /// The progress of each partition, by topic and partition. Partitions of which nothing has landed are missing.
     pub applied: BTreeMap<(String, i32), PartitionProgress>,
     /// How many partitions are stalled, by topic.
     pub stalled: BTreeMap<String, u64>,
@@ -35,7 +35,7 @@ pub struct PartitionProgress {
     pub success_age: Duration,
 }
 
-/// Reads it.
+/// Reads the progress of all partitions.
 ///
 /// # Errors
 /// PostgreSQL's error.

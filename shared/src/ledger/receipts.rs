@@ -1,4 +1,4 @@
-//! Receipts: a receipt's status is derived from its partition's watermark and the tables of exceptions.
+//! Receipts. A receipt's status is derived from its partition's watermark and the exception tables.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub enum Outcome {
     Superseded,
     /// It is in the dead letters, or repeats an event that is.
     Rejected(Rejection),
-    /// It was rejected, and its dead letter was replayed.
+    /// It was rejected, and then its dead letter was replayed.
     Replayed {
         /// Why it was rejected.
         rejection: Rejection,
@@ -65,7 +65,7 @@ pub enum Status {
 }
 
 impl Outcome {
-    /// Its name.
+    /// Returns the outcome's name.
     pub fn status(&self) -> Status {
         match self {
             Self::Pending => Status::Pending,
@@ -81,8 +81,8 @@ impl Outcome {
 
 /// Looks up the outcomes of one topic's records, given as partition and offset, in their order.
 ///
-/// An offset that a topic had before it was recreated is looked up in the current topic. The few records that the
-/// ledger cannot distinguish from lost ones are looked up in Kafka; without a reader they count as lost.
+/// If a topic was recreated, an offset means a record of the current topic. A few records cannot be distinguished from
+/// lost ones by the ledger alone. They are looked up in Kafka; without a reader, their outcome is reported as lost.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -96,11 +96,11 @@ pub async fn look_up(
     Ok(decide(reader, topic, records, found).await)
 }
 
-/// As [`look_up`], of records that were just sent, given as partition, offset and record time in milliseconds since
-/// the Unix epoch.
+/// Like [`look_up`], but for records that were just sent, given as partition, offset and record time in milliseconds
+/// since the Unix epoch.
 ///
-/// A record that is newer than all applied records counts as not applied at any offset: its partition's offsets have
-/// restarted, and the watermark does not show it yet.
+/// A record that is newer than all applied records counts as not applied, even if its offset is below the watermark:
+/// its partition's offsets have restarted, and the watermark does not show that yet.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -120,17 +120,18 @@ pub async fn look_up_sent(
 enum Found {
     /// This outcome is certain.
     Certain(Outcome),
-    /// This is the outcome if Kafka still had the record when it was due. Otherwise, it was lost for this cause.
+    /// The outcome is this one if Kafka still had the record when it was due. Otherwise, the record was lost for this
+    /// cause.
     Unless(Outcome, Cause),
     /// It repeats the event at this place.
     Repeats(Place),
 }
 
-/// How many steps a chain of repeats or replays is followed: more than any has.
+/// How many steps of a chain of repeats or replays are followed. No real chain is that long.
 const LONGEST_CHAIN: usize = 100;
 
-/// Follows replays until one that was not replayed in turn. Returns the place and the outcome of each end, in the order of
-/// `places`.
+/// Follows each replay to the last one: a replay may be rejected, and be replayed in turn. Returns the place and the
+/// outcome of each last replay, in the order of `places`.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -168,8 +169,8 @@ pub async fn follow_replays(
     Ok(ends)
 }
 
-/// As [`look`], but also looks up the events that others repeat. An event shares the outcome of the one that it repeats,
-/// except that it is a duplicate if that one was written or superseded.
+/// Like [`look`], but also looks up the events that these records repeat. A record shares the outcome of the event that
+/// it repeats, except that it is a duplicate if that event was written or superseded.
 async fn look_through(
     executor: impl PgExecutor<'_> + Copy,
     topic: &str,
@@ -251,7 +252,7 @@ fn read(row: &PgRow) -> Result<Found, sqlx::Error> {
     })
 }
 
-/// The place of the event that a duplicate repeats, where it is known by its place.
+/// Returns the place of the event that a duplicate repeats, if the row has that place.
 fn repeated(row: &PgRow) -> Result<Option<Place>, sqlx::Error> {
     let (partition, offset) = (row.try_get("of_partition")?, row.try_get("of_offset")?);
     let (Some(partition), Some(offset)) = (partition, offset) else { return Ok(None) };
@@ -259,7 +260,7 @@ fn repeated(row: &PgRow) -> Result<Option<Place>, sqlx::Error> {
     Ok(Some(Place { topic, partition, offset, timestamp_ms }))
 }
 
-/// Decides about records within merged gaps. A record that Kafka still has was there when it was due.
+/// Decides about records within merged gaps. If Kafka still has a record, it also had the record when it was due.
 async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)], found: Vec<Found>) -> Vec<Outcome> {
     let mut uncertain: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
     for ((partition, offset), found) in records.iter().zip(&found) {
@@ -283,7 +284,7 @@ async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)]
     }
     let outcomes = records.iter().zip(found).map(|((partition, offset), found)| match found {
         Found::Certain(outcome) => outcome,
-        // A chain that is longer than any can be.
+        // The chain is longer than any chain can be.
         Found::Repeats(_) => Outcome::Pending,
         Found::Unless(outcome, cause) => decide_one(chunks.get(partition), *offset, outcome, cause),
     });
@@ -312,7 +313,7 @@ fn decide_one(chunk: Option<&Chunk>, offset: i64, outcome: Outcome, cause: Cause
         unknown("Kafka no longer has it")
     } else if offset < chunk.until {
         match cause {
-            // A transaction's records never go away otherwise.
+            // Records of such a topic never go away for another reason.
             Cause::Transaction => Outcome::Lost { reason: cause.reason().to_owned() },
             Cause::Compaction | Cause::Retention | Cause::Unknown => unknown("Kafka no longer has it"),
         }

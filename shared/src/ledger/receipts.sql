@@ -1,6 +1,6 @@
--- $1 a topic, $2 partitions, $3 offsets, $4 record times or null.
--- An offset belongs to the latest incarnation that begins at or before it: a truncated log keeps the records
--- before the cut, and their outcome stays the same.
+-- Parameters: $1 is a topic, $2 are partitions, $3 offsets, $4 record times or nulls.
+-- An offset belongs to the latest incarnation that begins at or before it: a truncated log keeps the records before the
+-- cut, and their outcome stays the same.
 select coalesce(r."offset" < w.next_offset and coalesce(r.time_ms <= w.max_timestamp_ms, true), false) as applied,
        coalesce(d.reason, u.reason) as reason, coalesce(d.error_code, u.error_code) as error_code,
        coalesce(q.since_ms, u.since_ms) as since_ms, u.topic is not null as duplicate,
@@ -28,14 +28,14 @@ left join lateral (
     where x.topic = $1 and x."partition" = r."partition" and x."offset" = r."offset" and x.incarnation = i.incarnation
     limit 1
 ) u on true
--- Runs do not overlap: the last that begins at or before the offset is the one that may hold it.
+-- Ranges do not overlap, so only the last one that begins at or before the offset can contain it.
 left join lateral (
     select x.last_offset from sluice.superseded x
     where x.topic = $1 and x."partition" = r."partition" and x.incarnation = i.incarnation
           and x.first_offset <= r."offset"
     order by x.first_offset desc limit 1
 ) s on true
--- Exact gaps do not overlap: the last that begins at or before the offset is the one that may hold it.
+-- Exact gaps do not overlap, so only the last one that begins at or before the offset can contain it.
 left join lateral (
     select x.last_offset, x.cause from sluice.gaps x
     where x.topic = $1 and x."partition" = r."partition" and x.incarnation = i.incarnation

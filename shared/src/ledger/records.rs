@@ -1,4 +1,4 @@
-//! How the ledger's tables name a record of Kafka, and how they keep a whole one.
+//! How the ledger's tables identify a Kafka record, and how they store a whole record.
 
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
@@ -7,7 +7,7 @@ use sqlx::query::Query;
 use super::headers;
 use crate::kafka::RecordHeader;
 
-/// Names a record. A partition's offsets may restart, so they are unique only within an incarnation of its log.
+/// Identifies a record. A partition's offsets may restart, so they are unique only within one incarnation of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogPosition<'a> {
     /// The topic.

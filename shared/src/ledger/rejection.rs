@@ -1,6 +1,6 @@
 //! Why an event could not be written.
 
-/// Why an event could not be written. Nothing in it holds a value of the event.
+/// Why an event could not be written. It contains no value of the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     /// A stable code, such as `already_exists`, or an SQLSTATE.
@@ -31,7 +31,7 @@ impl Rejection {
     }
 }
 
-/// Writes U+0000, which PostgreSQL's text cannot hold, as JSON does. The name of a member may contain it.
+/// Writes U+0000 as its JSON escape, because PostgreSQL's text cannot contain it. The name of a member may.
 fn without_nul(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\\u0000") } else { text }
 }

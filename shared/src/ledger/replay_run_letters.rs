@@ -4,7 +4,7 @@ use sqlx::{PgConnection, PgExecutor, QueryBuilder};
 
 use super::filter::Filter;
 
-/// Adds the letters that match. Returns how many.
+/// Adds the letters that match the filter. Returns how many were added.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -15,8 +15,8 @@ pub async fn insert_matching(connection: &mut PgConnection, run: i64, filter: &F
     Ok(query.build().execute(connection).await?.rows_affected())
 }
 
-/// Returns the next letters of a run by id: at most `limit`, and no more than fit into `max_bytes` with their payloads,
-/// but at least one.
+/// Returns the next letters of a run, ordered by id: at most `limit`, and only as many as have payloads of at most
+/// `max_bytes` together, but at least one.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -38,7 +38,7 @@ pub async fn next(
     sqlx::query_scalar(SELECT).bind(run).bind(limit).bind(max_bytes).fetch_all(connection).await
 }
 
-/// Removes letters that are settled.
+/// Removes letters that the run has replayed or skipped.
 ///
 /// # Errors
 /// PostgreSQL's error.

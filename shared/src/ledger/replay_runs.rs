@@ -16,13 +16,13 @@ pub struct Run {
     pub created_at: Timestamp,
     /// Its filter, as it was given.
     pub filter: Value,
-    /// Whether it also replays letters that a single replay would refuse.
+    /// Whether it also replays letters that later events with the same key would otherwise keep from being replayed.
     pub is_forced: bool,
     /// How many letters matched.
     pub letters: i64,
     /// How many were replayed.
     pub replayed: i64,
-    /// How many were left out.
+    /// How many were skipped.
     pub skipped: i64,
     /// `running`, `done` or `cancelled`.
     pub status: String,
@@ -65,7 +65,7 @@ pub async fn insert(
     sqlx::query_scalar(INSERT).bind(created_by).bind(filter).bind(is_forced).fetch_one(connection).await
 }
 
-/// Notes how many letters a new run has. Returns the run. One without letters is done.
+/// Stores how many letters a new run has. Returns the run, which is done at once if it has no letters.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -79,7 +79,7 @@ pub async fn set_letters(connection: &mut PgConnection, id: i64, letters: u64) -
     sqlx::query(&update).bind(id).bind(letters.cast_signed()).try_map(|row| read(&row)).fetch_one(connection).await
 }
 
-/// Looks a run up.
+/// Looks up a run.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -97,7 +97,7 @@ pub async fn list(executor: impl PgExecutor<'_>, before: i64, limit: i64) -> Res
     sqlx::query(&select).bind(before).bind(limit).try_map(|row| read(&row)).fetch_all(executor).await
 }
 
-/// Lists the ids of the runs that are not done, oldest first.
+/// Lists the ids of the runs that are still running, oldest first.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -106,8 +106,8 @@ pub async fn running(executor: impl PgExecutor<'_>) -> Result<Vec<i64>, sqlx::Er
     sqlx::query_scalar(SELECT).fetch_all(executor).await
 }
 
-/// Claims a run until the transaction ends, so that one process at a time continues it. Returns the run, unless another
-/// process has it or it is not running. Others may still read and cancel it.
+/// Claims a run until the transaction ends, so that only one process at a time continues it. Returns the run, or `None`
+/// if another process has claimed it or it is not running. Others may still read and cancel it.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -121,7 +121,7 @@ pub async fn claim(connection: &mut PgConnection, id: i64) -> Result<Option<Run>
     Ok(run.filter(|run| run.status == "running"))
 }
 
-/// Adds to the numbers of a run, and ends it if nothing is left.
+/// Adds to the numbers of a run's replayed and skipped letters, and ends the run if no letters are left.
 ///
 /// # Errors
 /// PostgreSQL's error.

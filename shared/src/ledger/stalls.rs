@@ -14,7 +14,8 @@ use super::POSTGRESQL;
 /// How many stalls are listed at most.
 const LISTED: i64 = 1_000;
 
-/// How long a stall is kept after its batch was last delivered: its topic or mapping may be gone.
+/// How long a stall is kept after its batch was last delivered. If the batch is never delivered again, its topic or
+/// mapping may be gone.
 const KEPT_DAYS: i32 = 7;
 
 /// Who has to act for a failed batch to land.
@@ -60,7 +61,7 @@ pub struct Stall {
     pub destination: String,
     /// Why.
     pub reason: String,
-    /// When its batches began to fail, without one landing in between.
+    /// When the partition's batches began to fail. None has landed since.
     pub since: Timestamp,
 }
 
@@ -84,8 +85,8 @@ impl FoundBy {
 
 /// Records that these partitions cannot land. A comparison leaves the stall of a batch as it is.
 ///
-/// The failed transaction must have ended. The statement asks for a writable transaction, as a database that is
-/// read-only by default is one of the reasons to record.
+/// The failed transaction must have ended. This asks for a writable transaction, because one of the reasons to record
+/// is that transactions are read-only by default.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -130,8 +131,8 @@ pub async fn record(
     transaction.commit().await
 }
 
-/// Deletes the stalls of partitions whose batch turned out to have been applied already. Such a batch succeeds without
-/// advancing a watermark.
+/// Deletes the stalls of partitions whose batch turned out to have been applied before. Such a batch succeeds without
+/// advancing the watermark, so the stall would not end by itself.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -144,7 +145,8 @@ pub async fn clear(executor: impl PgExecutor<'_>, partitions: &[(&str, i32)]) ->
     Ok(())
 }
 
-/// Deletes the stalls that earlier comparisons found in partitions in which the latest one found nothing.
+/// Deletes the stalls that earlier comparisons recorded for these partitions, because the latest comparison found no
+/// fault.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -196,7 +198,7 @@ pub async fn list(executor: impl PgExecutor<'_>) -> Result<Vec<Stall>, sqlx::Err
     sqlx::query(SELECT).bind(LISTED).try_map(stall).fetch_all(executor).await
 }
 
-/// Looks up why a topic's partitions cannot land, by partition; those that can are left out.
+/// Looks up why a topic's partitions cannot land, by partition. Partitions that can land are left out.
 ///
 /// # Errors
 /// PostgreSQL's error.

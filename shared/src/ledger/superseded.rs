@@ -1,11 +1,11 @@
-//! Table `superseded`: events that changed nothing because their rows had higher versions, kept as runs of neighbouring
-//! offsets.
+//! Table `superseded`: events that changed nothing because their rows had higher versions. They are stored as ranges of
+//! consecutive offsets.
 
 use sqlx::PgConnection;
 
 use super::records::LogPosition;
 
-/// Neighbouring offsets of one partition.
+/// Consecutive offsets of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run<'a> {
     topic: &'a str,

@@ -1,5 +1,5 @@
-//! Table `waiting`: commands whose parent has not arrived. They are taken out when the parent lands, or rejected when it
-//! does not come in time.
+//! Table `waiting`: commands whose parent has not arrived. A command is taken out when its parent lands, and rejected
+//! if the parent does not come in time.
 
 use std::collections::HashMap;
 
@@ -30,13 +30,13 @@ pub struct Queue<'a> {
 pub struct Waiter<'a> {
     /// Its record.
     pub record: KeptRecord<'a>,
-    /// The entity that it is about.
+    /// The key of the entity that the command is about.
     pub entity_key: &'a str,
-    /// The parent that it waits for.
+    /// The key of the parent that the command waits for.
     pub parent_key: &'a str,
     /// When it began to wait, milliseconds since the Unix epoch.
     pub since_ms: i64,
-    /// The id under which it lands at most once.
+    /// The id under which the command lands at most once.
     pub event_id: Option<Uuid>,
 }
 
@@ -73,7 +73,7 @@ impl Released {
     }
 }
 
-/// Returns which of these entities have waiting commands, with the parent that they wait for.
+/// Returns which of these entities have waiting commands, each with the parent that they wait for.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -130,7 +130,7 @@ pub async fn enqueue(
     Ok(())
 }
 
-/// Takes out the commands of a stream that wait for these entities of another, in the order of their offsets.
+/// Takes out the commands of a stream that wait for these entities of another stream, in the order of their offsets.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -167,9 +167,10 @@ pub async fn release(
         .await
 }
 
-/// Rejects the events that have waited for their parent since before `before_ms`. Counts them, and returns how many.
+/// Rejects the events that began to wait for their parent before `before_ms`. Counts them in the metrics, and returns
+/// how many there were.
 ///
-/// If they are sent again under the same id, they are retried, because the parent may have arrived.
+/// If such an event is sent again under the same id, it is retried, because its parent may have arrived.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -15,13 +15,13 @@ const NAMESPACE: &str = "Sluice";
 /// CloudWatch's name for batches that did not land.
 const FAILED_BATCHES: &str = "failed_batches";
 
-/// Writes the counts since the last call to standard output: a line for each stream and for each error type, because
-/// these are dimensions, and a line has one value for each dimension. If nothing was counted, it writes nothing.
-/// Request durations are left out, because API Gateway has its own metrics for them.
+/// Writes the counts since the last call to standard output. Each stream and each error type has a line of its own,
+/// because both are dimensions, and a line has only one value for each dimension. If nothing was counted, nothing is
+/// written. Request durations are left out, because API Gateway has its own metrics for them.
 pub fn embed(metrics: &Metrics) {
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let lines = lines(&metrics.take(), &function, Clock::system().now_ms());
-    // If standard output is closed, nobody reads the metrics, and the invocation should not fail for that.
+    // If standard output is closed, nobody reads the metrics. That should not make the invocation fail.
     let _unread = std::io::stdout().lock().write_all(lines.as_bytes());
 }
 

@@ -11,11 +11,11 @@ pub struct Exposition(String);
 /// A metric's kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows.
+    /// A value that only grows.
     Counter,
-    /// It goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// It counts observations by upper bound.
+    /// Counts of observations, by upper bound.
     Histogram,
 }
 

@@ -95,12 +95,12 @@ type Counts = BTreeMap<Option<String>, Count>;
 /// The counts of one stream.
 #[derive(Debug, Clone, Default)]
 struct Count {
-    /// In the order of [`Counter::ALL`].
+    /// The counters, in the order of [`Counter::ALL`].
     counters: [u64; Counter::ALL.len()],
     lag: Lag,
 }
 
-/// How late batches were committed.
+/// The lag of batches: how long after its oldest new record each was committed.
 #[derive(Debug, Clone, Default)]
 struct Lag {
     longest_ms: Option<u64>,

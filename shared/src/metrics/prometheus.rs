@@ -12,7 +12,7 @@ impl Metrics {
     }
 }
 
-/// Renders every counter of every stream that has counted anything, including zeros.
+/// Renders every counter of each stream for which anything was counted, including counters that are zero.
 fn text(counted: &Counted) -> String {
     let mut text = Exposition::default();
     for &counter in Counter::ALL {

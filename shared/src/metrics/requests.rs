@@ -16,7 +16,7 @@ const BOUNDS_MS: [u32; 12] = [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000,
 pub(super) struct Group {
     pub(super) function: &'static str,
     pub(super) route: String,
-    /// The status's first digit.
+    /// The first digit of the response's status.
     pub(super) class: u16,
 }
 

@@ -1,5 +1,5 @@
-//! What connections to any server need: certificate authorities, and whether a host's name resolves. Used by `kafka` and
-//! `database`.
+//! What connections to any server need: certificates and keys, and whether a host's name resolves. `kafka` and
+//! `database` use it.
 
 pub mod pem;
 pub(crate) mod resolve;

@@ -21,11 +21,11 @@ pub enum Kind {
 pub struct Pem(String);
 
 impl Pem {
-    /// Reads a variable that holds a PEM or the path of a file. In a PEM, `\n` may stand for a line break, so that it fits
-    /// on one line.
+    /// Reads a variable that contains a PEM or the path of a file. In a PEM, `\n` may stand for a line break, so that
+    /// the PEM fits on one line.
     ///
     /// # Errors
-    /// The variable holds neither, or not a PEM of this `kind`.
+    /// The variable contains neither, or the PEM is not of this `kind`.
     pub fn read(name: &'static str, value: &str, kind: Kind) -> Result<Self, SettingsError> {
         let expected = match kind {
             Kind::Certificates => "certificates in PEM, or the path of a file with them",

@@ -1,7 +1,8 @@
-//! Writes the log in chunks, because one write for every line would cost a busy gateway more than anything else it does.
+//! Writes the log in chunks: in a busy gateway, a write for every line would cost more than anything else it does.
 //!
-//! A line waits for at most [`PAUSE`]. Warnings and errors are written at once, and so is everything before them. Nothing
-//! is lost when the process ends or panics; a process that is killed loses the lines of the last few milliseconds.
+//! A line waits for at most [`PAUSE`]. Warnings and errors are written at once, together with all lines before them.
+//! Nothing is lost when the process ends or panics. A process that is killed loses the lines of the last few
+//! milliseconds.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,8 +14,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// How long lines are collected before they are written.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How much may wait. The thread that adds more writes everything itself, so a slow reader of the log slows the process
-/// down instead of filling its memory.
+/// How many bytes may wait. A thread that exceeds this writes everything itself, so a slow reader of the log slows the
+/// process down instead of filling its memory.
 const MOST_WAITING_BYTES: usize = 1 << 20;
 
 /// Collects lines and writes them to `output`. Clones share the lines.
@@ -69,7 +70,7 @@ impl<W: Write + Send + 'static> LogWriter<W> {
     pub(super) fn flush(&self) {
         let mut output = lock(&self.0.output);
         let chunk = std::mem::take(&mut *lock(&self.0.waiting));
-        // There is nowhere to report an error to.
+        // An error is ignored, because there is nowhere to report it.
         let _written = output.write_all(&chunk).and_then(|()| output.flush());
     }
 
@@ -91,7 +92,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where one line goes.
+/// Writes one line of the log.
 pub(super) struct Line<'w, W> {
     writer: &'w LogWriter<W>,
     is_urgent: bool,
@@ -126,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends each chunk that it is given.
+    /// Sends each chunk to the test.
     struct Chunks(Sender<Vec<u8>>);
 
     impl Write for Chunks {
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn an_urgent_line_is_written_at_once_after_those_before_it() {
         let (writer, chunks) = start();
-        // Keeps the thread from writing.
+        // While the test holds this lock, the thread cannot write.
         let output = lock(&writer.0.output);
         writer.add(b"a\n", false);
         drop(output);

@@ -11,7 +11,8 @@ struct Event {
     detail_type: String,
 }
 
-/// A schedule's event has a few hundred bytes. A batch of megabytes is not searched for it.
+/// The maximum size of a schedule's event, which has a few hundred bytes. A larger payload is a batch, and is not
+/// parsed to find out.
 const LONGEST_BYTES: usize = 16 * 1024;
 
 /// Returns whether an event comes from a schedule.

@@ -23,7 +23,7 @@ pub enum SettingsError {
     },
 }
 
-/// Returns a variable of the process's environment. An empty one counts as not set.
+/// Returns a variable of the process's environment. An empty variable counts as not set.
 pub fn from_env(name: &'static str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

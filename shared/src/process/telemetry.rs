@@ -15,7 +15,7 @@ const DEFAULT_LEVELS: &str = "info,sqlx=warn";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Text,
-    /// JSON, without a time on Lambda, where CloudWatch adds it.
+    /// JSON. On Lambda, lines have no time, because CloudWatch adds it.
     Json,
 }
 
@@ -25,7 +25,7 @@ static LOG: OnceLock<LogWriter<Stderr>> = OnceLock::new();
 /// Logs go to standard error and never contain a payload. [`flush`] writes the lines that still wait.
 ///
 /// # Errors
-/// `LOG_FORMAT` or `RUST_LOG` is malformed. Logging has started all the same, so that the error can be logged.
+/// `LOG_FORMAT` or `RUST_LOG` is malformed. Logging is started even then, so that the error can be logged.
 pub fn start() -> Result<(), SettingsError> {
     let is_on_lambda = std::env::var_os("AWS_LAMBDA_FUNCTION_NAME").is_some();
     let default = if is_on_lambda { Format::Json } else { Format::Text };
@@ -36,7 +36,7 @@ pub fn start() -> Result<(), SettingsError> {
         .with_target(false)
         .with_ansi(stderr().is_terminal())
         .with_writer(log);
-    // Each of these fails only if logging has already started, as in tests that share a process.
+    // Each of these fails only if logging has already been started, as in tests that share a process.
     let _already_started = match format.clone().ok().flatten().unwrap_or(default) {
         Format::Json if is_on_lambda => logs.json().flatten_event(true).without_time().try_init(),
         Format::Json => logs.json().flatten_event(true).try_init(),
@@ -45,12 +45,13 @@ pub fn start() -> Result<(), SettingsError> {
     format.and(levels).map(drop)
 }
 
-/// Lambda freezes a function as soon as it has answered, so there each line is written at once.
+/// Returns the log's writer. On Lambda, each line is written at once, because a function is frozen as soon as it has
+/// answered.
 fn log(is_on_lambda: bool) -> LogWriter<Stderr> {
     if is_on_lambda {
         return LogWriter::direct(stderr());
     }
-    // A panic may end the process.
+    // A panic may end the process, so it writes the waiting lines.
     let report = take_hook();
     set_hook(Box::new(move |panic| {
         flush();

@@ -8,16 +8,20 @@ use super::headers::{CLOUD_EVENT_ID, CLOUD_EVENT_SOURCE, IDEMPOTENCY_KEY, USER};
 use super::replay;
 use crate::contract::canonical;
 
-/// Derives an event's id from its record's headers, or returns `None` if they hold no id.
+/// Derives an event's id from its record's headers, or returns `None` if they contain no id.
 ///
-/// The id consists of the sender and the `Idempotency-Key`. Without one, it consists of the sender and the CloudEvents
-/// `source` and `id`, which are unique together (CloudEvents 1.0, section 3.1.1). Without those, it is the id of the
-/// dead letter that the record replays. If the replayed event was edited, it is the id of the edit. An empty header or
-/// a blank key does not count: some producers set one on every record. `header` returns the first value of a header.
+/// - If the record replays an edited event, the id is that of the edit.
+/// - Otherwise, the id consists of the sender and the `Idempotency-Key`.
+/// - Without such a key, it consists of the sender and the CloudEvents `source` and `id`, which are unique together
+///   (CloudEvents 1.0, section 3.1.1).
+/// - Without those, if the record is a replay, it is derived from the replay's original record.
+///
+/// An empty header or a blank key does not count, because some producers set one on every record. `header` returns the
+/// first value of a header.
 pub fn from_headers<'h>(header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Uuid> {
     let user = header(USER).unwrap_or_default();
     let header = |name: &str| header(name).filter(|value| !value.is_empty());
-    // An edited event is not the event that was rejected: repeats of the rejected event still share its outcome.
+    // An edited event has an id of its own, because repeats of the original event must share that event's outcome.
     if let (Some(edited), Some(_)) = (header(replay::EDITED), header(replay::FIRST)) {
         return Some(hash(&[b"edited", edited]));
     }
@@ -38,7 +42,8 @@ pub struct PayloadHash {
 }
 
 impl PayloadHash {
-    /// Hashes an event. Another serialiser's order, blanks or notation of numbers do not make a different payload.
+    /// Hashes an event. A different order of members, different white space, or another notation of numbers does not
+    /// make a different payload.
     pub fn new(event: &serde_json::Value) -> Self {
         let hash = |text: String| xxh3_64(text.as_bytes()).cast_signed();
         Self { canonical: hash(canonical::text(event)), as_written: hash(event.to_string()) }
@@ -49,13 +54,15 @@ impl PayloadHash {
         self.canonical
     }
 
-    /// Returns whether a stored hash is of the same payload. It may be from before numbers were compared by value.
+    /// Returns whether a stored hash is of the same payload. Versions that did not compare numbers by value stored a
+    /// different hash, which is accepted, too.
     pub fn is(self, stored: i64) -> bool {
         [self.canonical, self.as_written].contains(&stored)
     }
 }
 
-/// Hashes with SHA-256, cut to 128 bits: users choose keys, and must not be able to collide with another's.
+/// Hashes with SHA-256, cut to 128 bits. Users choose keys, and must not be able to find one that collides with another
+/// user's.
 pub(crate) fn hash(parts: &[&[u8]]) -> Uuid {
     let mut hasher = Sha256::new();
     for part in parts {

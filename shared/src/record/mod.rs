@@ -1,5 +1,5 @@
-//! What records say about themselves in their headers. `ingest` writes the headers and `consume` reads them, so their names
-//! and meaning are here. Uses nothing else of this crate.
+//! What records say about themselves in their headers. `ingest` and `console` write the headers and `consume` reads
+//! them, so their names and meaning are defined here.
 
 pub mod event_id;
 pub mod headers;

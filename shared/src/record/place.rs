@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Where a record lies, or lay. Its time distinguishes it from one at the same offset of a topic that was recreated since.
+/// Where a record is, or was. The record's time distinguishes it from a record at the same offset of a recreated topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The topic.
@@ -16,8 +16,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns whether this record is later than `other`, a record of the same topic: by offset within a partition, otherwise
-    /// by time.
+    /// Returns whether this record is later than `other`, a record of the same topic: by offset within a partition,
+    /// otherwise by time.
     pub fn is_after(&self, other: &Self) -> bool {
         match self.partition == other.partition {
             true => self.offset > other.offset,

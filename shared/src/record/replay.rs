@@ -1,25 +1,25 @@
 //! Replays: dead letters that were sent to their topic again. The headers of such a record name the dead letter.
 //!
-//! They name it by its place in Kafka, not by its number: a restored database can give the number to another letter. A
-//! place includes the record's time, which distinguishes it from the same offset in a topic that was deleted and
-//! recreated.
+//! The headers name the dead letter by its record's place in Kafka instead of by its number, because a restored
+//! database can give the number to another letter. A place includes the record's time, so it differs from the same
+//! offset of a topic that was deleted and recreated.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::place::{Place, number};
 
-/// The header that names the event's original record, whose rejection created the first dead letter. Every replay of an
-/// event carries the same value, which is also its id if it has no other. Older versions wrote the number of the first
-/// dead letter.
+/// The header that names the event's original record, whose rejection created the first dead letter. All replays of an
+/// event carry the same value. If the event has no other id, this value is its id. Older versions wrote the number of
+/// the first dead letter.
 pub const FIRST: &str = "sluice-replay";
-/// The header that names the dead letter that this record replays, where it is not the first.
+/// The header that names the dead letter that this record replays, if it is not the first one.
 pub const OF: &str = "sluice-replay-of";
-/// The header that says that an operator has edited the event, and names the letter that was edited. Replays of the
-/// edited event keep it.
+/// The header that says that an operator has edited the event, and names the letter that was edited. Later replays of
+/// the edited event keep this header.
 pub const EDITED: &str = "sluice-replay-edited";
-/// The header that says up to where later events with the same key were searched for, as [`Searched`] writes it. Forced
-/// replays, and those of streams that need no search, have none.
+/// The header that says up to where `console` searched for later events with the same key, in the form of [`Searched`].
+/// Forced replays, and replays in streams that need no search, do not have it.
 pub const SEARCHED: &str = "sluice-replay-checked";
 
 /// How a replay names the letter that it replays.
@@ -31,14 +31,14 @@ pub enum Letter {
     Numbered(i64),
 }
 
-/// What a replay says of itself.
+/// What a replay says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
     /// The letter that it replays.
     pub letter: Letter,
     /// The first record of its event, as far as it is known.
     pub first: Option<Place>,
-    /// Up to where `ingest` looked and found no later event with its key, if it looked.
+    /// Up to where `console` searched for later events with the same key and found none. `None` if it did not search.
     pub searched: Option<Searched>,
 }
 
@@ -47,12 +47,12 @@ pub struct Replay {
 pub struct Searched(BTreeMap<i32, i64>);
 
 impl Searched {
-    /// Notes that a partition was looked at up to an offset.
+    /// Notes that a partition was searched up to an offset.
     pub fn note(&mut self, partition: i32, until: i64) {
         self.0.insert(partition, until);
     }
 
-    /// Up to where a partition was looked at.
+    /// Returns the offset up to which a partition was searched.
     pub fn until(&self, partition: i32) -> Option<i64> {
         self.0.get(&partition).copied()
     }
@@ -77,7 +77,7 @@ impl fmt::Display for Searched {
 }
 
 impl Replay {
-    /// Reads the headers of a record of `topic`. None: the record is not a replay.
+    /// Reads the headers of a record of `topic`. Returns `None` if the record is not a replay.
     ///
     /// `header` returns the first value of a header of that name.
     pub fn from_headers<'h>(topic: &str, header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Self> {

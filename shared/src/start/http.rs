@@ -1,4 +1,4 @@
-//! Starts a function that answers HTTP: it also needs the users, and a producer.
+//! Starts a function that answers HTTP. Besides what every function needs, it needs the users and a producer.
 
 use sqlx::PgPool;
 
@@ -32,7 +32,7 @@ impl HttpWorld {
     /// Starts a function that has users and sends to Kafka, with at most `max_connections` connections to the database.
     ///
     /// # Errors
-    /// A problem that an operator has to fix.
+    /// There is a problem that an operator has to fix.
     pub async fn connect(max_connections: u32) -> Result<Self, StartError> {
         let (aws, source) = (Aws::default(), KafkaSource::read(from_env)?);
         let identity = match token_secret(from_env)? {
@@ -55,7 +55,7 @@ impl HttpWorld {
                 Ok(identity) => return Ok(identity),
                 Err(arn) => arn,
             };
-            // The function can do nothing without the key, so here even an outage of AWS stops the start.
+            // The function can do nothing without the key, so if AWS does not answer, it does not start.
             let key = aws.secret(TOKEN_SECRET, &arn).await?;
             let key = || Some(key.reveal().trim().to_owned());
             let settings = IdentitySettings::read(|name| if name == TOKEN_KEY { key() } else { from_env(name) });
@@ -77,7 +77,7 @@ impl HttpWorld {
 const TOKEN_KEY: &str = "TOKEN_KEY";
 const TOKEN_SECRET: &str = "TOKEN_SECRET_ARN";
 
-/// Returns the ARN of the secret with the tokens' keys, unless a variable has the keys.
+/// Returns the ARN of the secret with the keys that sign tokens, unless a variable contains the keys.
 fn token_secret(variable: impl Fn(&'static str) -> Option<String>) -> Result<Option<String>, SettingsError> {
     match variable(TOKEN_SECRET) {
         Some(_) if variable(TOKEN_KEY).is_some() => Ok(None),

@@ -1,9 +1,9 @@
 //! Starts a function: reads its variables, looks up the resources that they name at AWS, and connects, in parallel
 //! where possible.
 //!
-//! A problem that an operator has to fix stops the start with a one-line error: a wrong variable, a missing secret, a
-//! rejected certificate or password. A server that does not answer does not stop it: Lambda would restart the function
-//! over and over during an outage. The first request tries again, and reports the failure.
+//! A function does not start if there is a problem that an operator has to fix: a wrong variable, a missing secret, a
+//! rejected certificate or password. The error is one line. But it does start if a server does not answer: otherwise,
+//! Lambda would restart it over and over during an outage. The first request tries again, and reports the failure.
 
 #[cfg(feature = "identity")]
 mod http;
@@ -34,7 +34,7 @@ pub use self::settings::{Retention, Settings, WAIT_FOR_PARENT};
 /// How long broker and database have to answer after the look-ups at AWS. Lambda allows 10 s for the whole of Init.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Why a function does not start. Each is one line.
+/// Why a function does not start. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A variable is missing or malformed.
@@ -87,11 +87,11 @@ pub async fn run<E: Display>(function: impl Future<Output = Result<(), E>>) -> E
     code
 }
 
-/// Closes the pool's connections when Lambda ends the sandbox, so that PostgreSQL does not keep them. Call it before the
-/// first invocation is requested.
+/// Closes the pool's connections when Lambda ends the sandbox, so that PostgreSQL does not keep them open. Call this
+/// before the first invocation is requested.
 pub async fn close_on_shutdown(pool: PgPool) {
-    // Lambda sends the signal only if an extension is registered. The library panics where none can be, as in an emulator
-    // without the Extensions API.
+    // Lambda sends the signal only if an extension is registered. The library panics if no extension can be registered,
+    // as in an emulator without the Extensions API.
     let registering = tokio::spawn(async move {
         lambda_runtime::spawn_graceful_shutdown_handler(move || async move { pool.close().await }).await;
     });
@@ -101,11 +101,11 @@ pub async fn close_on_shutdown(pool: PgPool) {
 }
 
 impl World {
-    /// Starts a function that needs contracts and the database, with at most `max_connections` connections to it, and
-    /// that reads Kafka. Kafka is looked up and connected on the first read.
+    /// Starts a function that needs the contracts and at most `max_connections` connections to the database, and that
+    /// reads Kafka. The brokers are looked up and connected to on the first read.
     ///
     /// # Errors
-    /// A problem that an operator has to fix.
+    /// There is a problem that an operator has to fix.
     pub async fn connect_with_reader(max_connections: u32) -> Result<(Self, KafkaReader), StartError> {
         let (aws, source) = (Aws::default(), KafkaSource::read(from_env)?);
         let reader = KafkaReader::looked_up(source, aws.clone());

@@ -11,7 +11,7 @@ use crate::process::settings::{SettingsError, days, seconds};
 pub struct Settings {
     /// How to reach the database.
     pub database: DatabaseSource,
-    /// `CONTRACTS_DIR`: a folder of contracts instead of the built-in ones.
+    /// `CONTRACTS_DIR`: a folder with contracts that are used instead of the built-in ones.
     pub contracts_dir: Option<PathBuf>,
     /// `WAIT_FOR_PARENT_SECONDS`: how long an event waits for its parent before it is rejected.
     pub wait_for_parent: Duration,
@@ -22,9 +22,9 @@ pub struct Settings {
 /// How long old data is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// `DEAD_LETTERS_FOR_DAYS`: how long dead letters keep key, headers and payload. `None` keeps them for ever.
+    /// `DEAD_LETTERS_FOR_DAYS`: how long dead letters keep their key, headers and payload. `None` keeps them forever.
     pub dead_letters_days: Option<i32>,
-    /// `LOGIN_ATTEMPTS_FOR_DAYS`: how long login attempts are kept. `None` keeps them for ever.
+    /// `LOGIN_ATTEMPTS_FOR_DAYS`: how long login attempts are kept. `None` keeps them forever.
     pub login_attempts_days: Option<i32>,
 }
 

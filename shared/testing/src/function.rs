@@ -1,6 +1,6 @@
-//! A function with routes under test: with a database and topics of its own, and a client.
+//! A function whose routes are tested. It has a database and topics of its own, and a client.
 //!
-//! The tests write into the ledger what `consume` would.
+//! `consume` does not run: the tests themselves write into the ledger what it would write.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails where its setup fails")]
 
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ const UNREACHABLE: &str = "127.0.0.1:1";
 /// Returns the value of a variable.
 ///
 /// # Panics
-/// It is not set: such a test has failed.
+/// The variable is not set, so the test has failed.
 pub fn from_environment(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run ./local/test, or cargo local with-servers -- cargo test"))
@@ -87,7 +87,7 @@ pub struct TestFunction {
     database: Option<TestDatabase>,
 }
 
-/// What the function lacks.
+/// What is missing for the function.
 #[derive(Default)]
 pub struct Lacking {
     /// No broker answers.
@@ -152,8 +152,8 @@ pub struct Record {
 }
 
 impl TestFunction {
-    /// Starts a function whose routes are built by `routes`. Its broker has the address `broker`, if one is given; its
-    /// topics are in the test cluster.
+    /// Starts a function whose routes are built by `routes`. The function connects to the broker at `broker`, if that
+    /// is given. Its topics are always created in the test cluster.
     pub async fn start(lacking: Lacking, broker: Option<&str>, routes: impl FnOnce(Connections) -> Router) -> Self {
         let broker = match broker {
             _ if lacking.broker => UNREACHABLE.to_owned(),
@@ -221,8 +221,8 @@ impl TestFunction {
         self.send("POST", path, headers, body).await
     }
 
-    /// Limits the size in bytes of the records that the broker accepts. Sends larger ones until the broker rejects one,
-    /// because a new limit takes effect with a delay.
+    /// Limits the size in bytes of the records that the broker accepts. A new limit takes effect with a delay, so this
+    /// sends larger records until the broker rejects one.
     pub async fn limit_records(&self, topic: &str, bytes: usize) {
         let admin: AdminClient<DefaultClientContext> = cluster().client_config().create().unwrap();
         let topic = self.topic(topic);

@@ -1,5 +1,5 @@
-//! A database of its own for each test. Tests meet the real PostgreSQL that `DATABASE_URL` points at;
-//! `cargo local with-servers` starts one. For functions with routes, the module `function` adds topics and a client (feature
+//! A database of its own for each test, on the real PostgreSQL that `DATABASE_URL` points at. `cargo local
+//! with-servers` starts one. For functions with routes, the module `function` adds topics and a client (feature
 //! `http`).
 
 #[cfg(feature = "http")]
@@ -26,7 +26,7 @@ impl TestDatabase {
     /// Creates a database on the server that `DATABASE_URL` points at.
     ///
     /// # Panics
-    /// `DATABASE_URL` is not set, or the server does not answer: such a test has failed.
+    /// `DATABASE_URL` is not set, or the server does not answer, so the test has failed.
     #[expect(clippy::panic, reason = "a test without its database has failed")]
     pub async fn create() -> Self {
         let Ok(server_url) = std::env::var("DATABASE_URL") else {
@@ -41,7 +41,7 @@ impl TestDatabase {
     /// Creates a database on the server of this address.
     ///
     /// # Errors
-    /// What PostgreSQL or a migration answers.
+    /// PostgreSQL's error, or that of a migration.
     pub async fn on(server_url: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -92,7 +92,7 @@ impl TestDatabase {
         format!("{}_backup", self.name)
     }
 
-    /// The rows that a query answers, as one JSON text: an array of objects.
+    /// Returns the rows of a query as a JSON array of objects.
     ///
     /// # Panics
     /// The query fails: the test has failed.
@@ -105,7 +105,7 @@ impl TestDatabase {
         }
     }
 
-    /// The number that a query answers.
+    /// Returns the number that a query selects.
     ///
     /// # Panics
     /// The query fails: the test has failed.
@@ -118,8 +118,8 @@ impl TestDatabase {
     }
 }
 
-/// Returns the name of a migrated database on the server, which the first caller creates: copying it takes a third of the
-/// time of migrating. It stays behind, and goes with its server.
+/// Returns the name of a migrated database on the server. The first caller creates it; copying it takes a third of the
+/// time that migrating takes. It is not removed until its server is.
 async fn template(
     server: &mut PgConnection,
     server_url: &str,
@@ -128,12 +128,13 @@ async fn template(
     // Several test programs may begin at once.
     const LOCK: &str = "select pg_advisory_lock(hashtext('a template for tests'))";
     const UNLOCK: &str = "select pg_advisory_unlock_all()";
-    // Other migrations need another template.
+    // The name contains the migrations' fingerprint, so that changed migrations get a new template.
     let name = format!("template_{:x}", database::fingerprint().await?);
     if !sqlx::query_scalar(EXISTS).bind(&name).fetch_one(&mut *server).await? {
         server.execute(LOCK).await?;
         if !sqlx::query_scalar(EXISTS).bind(&name).fetch_one(&mut *server).await? {
-            // Renamed once it is whole: a killed test leaves no half-migrated template.
+            // The database gets its name only once it is complete, so that a killed test leaves no half-migrated
+            // template.
             let unfinished = format!("unfinished_{name}");
             server.execute(format!("drop database if exists {unfinished} with (force)").as_str()).await?;
             server.execute(format!("create database {unfinished}").as_str()).await?;
@@ -148,7 +149,8 @@ async fn template(
     Ok(name)
 }
 
-/// Ends all connections to a database, and waits until each has ended. A connection that its client has closed lingers.
+/// Ends all connections to a database, and waits until each has ended. The server keeps a connection for a moment after
+/// its client has closed it.
 async fn end_connections(server: &mut PgConnection, database: &str) -> Result<(), sqlx::Error> {
     const END: &str = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = $1";
     sqlx::query(END).bind(database).execute(server).await?;
@@ -164,7 +166,7 @@ fn url_of(server_url: &str, name: &str) -> Result<String, &'static str> {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let (server_url, names) = (self.server_url.clone(), [self.name.clone(), self.backup()]);
-        // Dropping is not asynchronous: a thread with a runtime of its own does it.
+        // `drop` is not asynchronous, so a thread with a runtime of its own removes the database.
         let removal = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
@@ -175,7 +177,7 @@ impl Drop for TestDatabase {
                 Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
             })
         });
-        // A database that stays behind goes with its server.
+        // If this fails, the database stays until its server is removed.
         let _removed = removal.join();
     }
 }

@@ -1,8 +1,8 @@
 //! Tokens that replace a password, for PostgreSQL on RDS with IAM authentication
 //! (<https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html>).
 //!
-//! A token is a signed address. AWS's own function for it is part of the whole RDS client; the signature is the same as that of
-//! any request.
+//! A token is a signed address. AWS's own function for it comes only with the whole RDS client, so this module signs
+//! the address itself. The signature is that of any request to AWS.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -17,7 +17,8 @@ use super::super::{DatabaseUser, LookUpError, PATIENCE, Secret, Service};
 use super::Aws;
 use super::error::chain;
 
-/// How long a token opens connections; RDS accepts no other value. Open connections stay open.
+/// How long a token can open connections. RDS accepts no other value. Connections stay open after their token has
+/// expired.
 const VALID_FOR: Duration = Duration::from_secs(15 * 60);
 
 const AUTH: &str = "DATABASE_AUTH";

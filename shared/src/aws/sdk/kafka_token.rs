@@ -12,7 +12,8 @@ use super::error::chain;
 use super::{Aws, region_of};
 
 impl Aws {
-    /// Returns what signs tokens for a cluster: in its own region if its ARN is known.
+    /// Returns a signer of tokens for a cluster. The tokens are for the cluster's region if its ARN is known, and
+    /// otherwise for the region in the environment.
     ///
     /// # Errors
     /// There is no region, or there are no credentials.

@@ -28,8 +28,8 @@ use super::PATIENCE;
 const ATTEMPT: Duration = Duration::from_millis(1_900);
 const ATTEMPTS: u32 = 2;
 
-/// Access to AWS as configured by the environment: region, credentials, `AWS_ENDPOINT_URL_KAFKA` and the like. Read once,
-/// on first use; clones share it.
+/// Access to AWS, configured by the environment: region, credentials, `AWS_ENDPOINT_URL_KAFKA` and the like. The
+/// configuration is read once, on first use; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Aws(Arc<OnceCell<SdkConfig>>);
 
@@ -39,7 +39,7 @@ impl Aws {
         Self(Arc::new(OnceCell::from(config)))
     }
 
-    /// Sets the timeout of look-ups.
+    /// Returns the timeouts of look-ups.
     pub fn timeouts() -> TimeoutConfig {
         TimeoutConfig::builder()
             .connect_timeout(ATTEMPT)

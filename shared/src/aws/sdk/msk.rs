@@ -7,8 +7,8 @@ use super::super::{Listener, LookUpError, Service};
 use super::{Aws, region_of};
 
 impl Aws {
-    /// Returns the brokers of the cluster in `MSK_CLUSTER_ARN`, in the form of `KAFKA_BOOTSTRAP_SERVERS`: those inside the
-    /// VPC if there are any, otherwise the public ones
+    /// Returns the brokers of the cluster in `MSK_CLUSTER_ARN`, in the form of `KAFKA_BOOTSTRAP_SERVERS`: those inside
+    /// the VPC if there are any, otherwise the public ones
     /// (<https://docs.aws.amazon.com/msk/latest/developerguide/msk-get-bootstrap-brokers.html>).
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Reads the real Kafka with a librdkafka consumer that is assigned partitions and never subscribes.
+//! Reads from the real Kafka, with a librdkafka consumer that is assigned partitions and never subscribes to topics.
 //!
 //! The consumer is created on first use, so a function that never needs it does not pay for it. librdkafka's calls
 //! block, so they run on blocking threads, one at a time.
@@ -20,7 +20,8 @@ use crate::kafka::settings_origin::SettingsOrigin;
 use crate::kafka::{KafkaSettings, KafkaSource, ProducerError, admin};
 use crate::process::clock::Clock;
 
-/// The same as `connections.max.idle.ms`: a client that was idle for longer may have been frozen, and is replaced.
+/// How long a client may be idle, the same as `connections.max.idle.ms`. A client that was idle for longer may have
+/// been frozen, and is replaced.
 const IDLE_MS: i64 = 180_000;
 
 /// Reads Kafka. Clones share the connection.
@@ -66,8 +67,8 @@ impl KafkaReader {
         Self { origin: Arc::clone(&self.origin), slot: Arc::default(), fetches: Fetches::Heads }
     }
 
-    /// Returns where the partitions of topics begin and end, and the time of each first record that waits, given the next
-    /// offsets to apply.
+    /// Returns where the partitions of topics begin and end, and for each partition the time of its first record that
+    /// is not applied yet. The caller passes the next offsets to apply.
     ///
     /// # Errors
     /// Kafka does not answer.
@@ -189,7 +190,7 @@ impl Reader for KafkaReader {
             let admin = admin::client(&self.settings().await?).await.map_err(failed)?;
             let options = AdminOptions::new().request_timeout(Some(QUESTION_TIMEOUT));
             let answers = admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await;
-            // Dropping it blocks until the client's threads have ended.
+            // Dropping the admin client blocks until its threads have ended.
             tokio::task::spawn_blocking(move || drop(admin));
             let topic = answers.map_err(failed)?.into_iter().next().unwrap_or(Err(RDKafkaErrorCode::UnknownTopic));
             let topic = topic.map_err(|code| failed(KafkaError::AdminOp(code)))?;

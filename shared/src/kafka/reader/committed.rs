@@ -22,8 +22,8 @@ use super::connection::{ReaderClient, read_error};
 
 /// Returns the offsets that `group` has committed, in the order of `partitions`.
 ///
-/// It uses the admin API (`ListConsumerGroupOffsets`): a consumer would have to belong to the group, and each topic has
-/// its own group.
+/// It uses the admin API (`ListConsumerGroupOffsets`), because a consumer would have to belong to the group, and each
+/// topic has a group of its own.
 #[expect(unsafe_code, reason = "rdkafka has no safe function for it")]
 pub(super) fn look_up(
     client: &ReaderClient,
@@ -42,8 +42,8 @@ pub(super) fn look_up(
     let native = client.consumer.client().native_ptr();
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the client outlives this call, and so do the names and the list, which librdkafka copies. Each object
-    // that librdkafka makes for us is destroyed by its guard, in the reverse order. A result's data lives as long as
-    // its event, which is destroyed last.
+    // that librdkafka creates for us is destroyed by its guard, in the reverse order. The data of a result lives as
+    // long as its event, which is not destroyed before the data has been read.
     unsafe {
         let queue = Queue(rd_kafka_queue_new(native));
         let options =
@@ -76,7 +76,7 @@ pub(super) fn look_up(
         let found = rd_kafka_group_result_partitions(*groups);
         let committed = partitions.iter().map(|&partition| {
             let one = rd_kafka_topic_partition_list_find(found, name.as_ptr(), partition);
-            // A negative offset means that none is committed.
+            // A negative offset means that no offset is committed.
             if one.is_null() { None } else { Some((*one).offset).filter(|offset| *offset >= 0) }
         });
         Ok(committed.collect())

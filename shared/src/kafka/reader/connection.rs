@@ -1,4 +1,4 @@
-//! One librdkafka consumer that is assigned partitions, and its requests to the cluster. They block.
+//! A librdkafka consumer that is assigned partitions, and its requests to the cluster, which block the thread.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,10 +18,11 @@ pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before asking again while a partition's leader moves.
 const LEADER_MOVES_FOR: Duration = Duration::from_millis(100);
 
-/// The group's name, without which librdkafka assigns no partition. The group has no members and commits nothing.
+/// The name of the consumer's group. librdkafka assigns no partition without one. The group has no members and commits
+/// nothing.
 const GROUP: &str = "sluice-reader";
 
-/// For each partition, an offset and the time of the first record from there on; no time if no record follows.
+/// For each partition, an offset and the time of the first record at or after it; `None` if there is no such record.
 pub(super) type Heads = BTreeMap<(String, i32), (i64, Option<i64>)>;
 
 /// A client with its context, which rdkafka's client hides.
@@ -35,9 +36,9 @@ pub(super) struct ReaderClient {
 /// How much a client fetches at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fetches {
-    /// As much as fits: it reads ranges.
+    /// As much as fits, because the client reads ranges.
     Ranges,
-    /// Little: the first record of each partition is enough.
+    /// Little, because the client needs only the first record of each partition.
     Heads,
 }
 
@@ -50,7 +51,7 @@ impl ReaderClient {
             .set("group.id", GROUP)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            // A range that the log has lost must be noticed, not skipped.
+            // If the log no longer has a range, the read must fail instead of skipping the range.
             .set("auto.offset.reset", "error")
             .set("isolation.level", isolation)
             .set("enable.partition.eof", "true")
@@ -69,7 +70,8 @@ impl ReaderClient {
         let consumer: BaseConsumer<Context> =
             config.create_with_context(context.clone()).map_err(ProducerError::Settings)?;
         if context.has_tokens() {
-            // librdkafka requests a token only when it is polled, and the first request to the cluster precedes that.
+            // librdkafka requests a token only when it is polled, but the first request to the cluster comes before
+            // that.
             let token = context.token().map_err(|error| ProducerError::Refused(error.to_string()))?;
             admin::give(consumer.client(), token).map_err(ProducerError::Settings)?;
         }
@@ -81,7 +83,7 @@ impl ReaderClient {
         while self.consumer.poll(Duration::ZERO).is_some() {}
     }
 
-    /// Adds the cause that the client has recorded to the error of a request.
+    /// Replaces the error of a request by its cause, if the client has recorded one.
     pub(super) fn explain(&self, error: ReadError) -> ReadError {
         match error {
             ReadError::Failed(_) => match self.context.refusal() {
@@ -133,8 +135,8 @@ impl ReaderClient {
 }
 
 /// Asks a partition's leader, and asks again while the leader moves, within [`QUESTION_TIMEOUT`]. librdkafka looks for
-/// the new leader but reports the error (`rd_kafka_handle_ListOffsets`). A leader moves when a broker restarts. For a
-/// moment after a topic was created, it has no leader yet.
+/// the new leader by itself, but still reports the error (`rd_kafka_handle_ListOffsets`). A leader moves when a broker
+/// restarts, and a topic that was just created has no leader for a moment.
 fn ask_leader<T>(mut question: impl FnMut(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
     let deadline = Instant::now() + QUESTION_TIMEOUT;
     loop {

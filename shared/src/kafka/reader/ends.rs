@@ -1,4 +1,4 @@
-//! Kafka's side of the lag: where each partition begins and ends, and the time of its first waiting record.
+//! Kafka's side of the lag: where each partition begins and ends, and the time of its first record that has not landed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use super::connection::{Heads, ReaderClient};
 
 /// The time limit for Kafka to report where its topics end.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The time limit for reading waiting records. The next call reads the rest.
+/// The time limit for reading records that have not landed. The next call reads the rest.
 const READ_FOR: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(50);
-/// The maximum number of partitions from which a call reads a record.
+/// The maximum number of partitions from which one call reads a record.
 const READ_AT_MOST: usize = 64;
 
 /// Kafka's side of every partition, by topic and partition.
@@ -28,12 +28,12 @@ pub struct Position {
     pub first: i64,
     /// The offset that the next record gets.
     pub end: i64,
-    /// The time of the first record that has not landed, if one waits and was read in time.
+    /// The time of the first record that has not landed, if there is such a record and it was read in time.
     pub oldest_ms: Option<i64>,
 }
 
 impl Position {
-    /// Returns how many records wait, given the next offset to apply.
+    /// Returns how many records have not landed, given the next offset to apply.
     pub fn waiting(&self, next_offset: Option<i64>) -> i64 {
         (self.end - self.next(next_offset)).max(0)
     }
@@ -44,8 +44,8 @@ impl Position {
 }
 
 impl ReaderClient {
-    /// Reads where the topics end, and the time of each partition's first record that was not applied, given the next
-    /// offsets to apply.
+    /// Reads where the topics begin and end, and the time of each partition's first record that has not landed.
+    /// `applied` has the next offsets to apply.
     pub(super) fn ends(&self, topics: &[String], applied: &BTreeMap<(String, i32), i64>) -> KafkaResult<Ends> {
         let metadata = self.consumer.fetch_metadata(None, PATIENCE)?;
         let is_ours = |name: &str| topics.iter().any(|topic| topic == name);
@@ -65,8 +65,8 @@ impl ReaderClient {
         Ok(ends)
     }
 
-    /// Queries each leader once for all of its partitions. In the protocol, -1 and -2 stand for the times of the ends
-    /// (<https://kafka.apache.org/protocol#The_Messages_ListOffsets>).
+    /// Queries each leader once for all of its partitions. In the protocol, the times -1 and -2 stand for a log's end
+    /// and start (<https://kafka.apache.org/protocol#The_Messages_ListOffsets>).
     fn offsets(&self, partitions: &TopicPartitionList, which: Offset) -> KafkaResult<BTreeMap<(String, i32), i64>> {
         if partitions.count() == 0 {
             return Ok(BTreeMap::new());
@@ -93,7 +93,7 @@ impl ReaderClient {
         let waits = |key: &(String, i32), position: &Position| position.waiting(applied.get(key).copied()) > 0;
         let mut heads = self.heads.take();
         heads.retain(|key, (offset, oldest_ms)| {
-            // If nothing followed, a record may have arrived since.
+            // If there was no record at or after the offset, one may have arrived since, so that is not remembered.
             ends.get(key).is_some_and(|position| oldest_ms.is_some() && next_offset(key, position) == *offset)
         });
         let unread: Vec<((String, i32), i64)> = ends
@@ -108,7 +108,7 @@ impl ReaderClient {
         for (key, position) in ends.iter_mut() {
             match heads.get(key) {
                 Some((_, Some(oldest_ms))) => position.oldest_ms = Some(*oldest_ms),
-                // Transaction markers also have offsets, but are not records.
+                // No record follows, so the offsets up to the end belong to transaction markers.
                 Some((offset, None)) => position.end = *offset,
                 None => {}
             }
@@ -134,7 +134,7 @@ impl ReaderClient {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    // The error does not name the topic, so it only counts if one partition alone can be meant.
+                    // The error does not name the topic, so it counts only if just one partition can be meant.
                     let ended: Vec<_> = missing.keys().filter(|(_, number)| *number == partition).cloned().collect();
                     if let [key] = ended.as_slice()
                         && let Some(offset) = missing.remove(key)

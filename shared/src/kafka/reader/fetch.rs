@@ -1,4 +1,4 @@
-//! Reads a range of a partition's log, and tracks the offset up to which it has seen every record.
+//! Reads a range of a partition's log, and tracks up to which offset every record has been read.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ fn passes(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::NotLeaderForPartition
                 | RDKafkaErrorCode::LeaderNotAvailable
                 | RDKafkaErrorCode::OperationTimedOut
-                // Irrelevant, because the group has no members.
+                // The reader does not need its group, so a lack of permission for it does not matter.
                 | RDKafkaErrorCode::GroupAuthorizationFailed
         )
     )

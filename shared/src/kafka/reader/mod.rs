@@ -1,8 +1,8 @@
 //! Reads a partition's records straight from Kafka, outside of any consumer group.
 //!
-//! The event source mapping reads only records that its group has not committed. This module reads any range: the
-//! records that a restored database lacks, or later events with a key. [`Reader`] is the interface, so that tests can
-//! pass a log in memory; [`KafkaReader`] is Kafka.
+//! The event source mapping delivers only records that its group has not committed. This module reads any range, such
+//! as the records that a restored database lacks, or later events with the same key. [`KafkaReader`] implements the
+//! trait [`Reader`] for Kafka; tests pass a log in memory.
 
 mod client;
 mod committed;
@@ -34,7 +34,7 @@ pub enum ReadError {
         /// The partition.
         partition: i32,
     },
-    /// The cluster does not allow it.
+    /// The cluster does not allow the request.
     #[error("Kafka does not allow it: {0}")]
     Forbidden(#[source] KafkaError),
     /// The cluster did not answer, or answered with a temporary error.
@@ -56,7 +56,7 @@ impl ReadError {
 /// The range of offsets in a partition's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// The first offset that retention has left.
+    /// The first offset that retention has not deleted.
     pub start: i64,
     /// The offset after the last readable one: records from the start of an open transaction cannot be read yet.
     pub end: i64,
@@ -73,12 +73,12 @@ pub struct LogRecord {
     pub key: Option<Vec<u8>>,
     /// Its value. `None` is a tombstone.
     pub value: Option<Vec<u8>>,
-    /// In order; names may repeat.
+    /// Its headers, in order. Names may repeat.
     pub headers: Vec<RecordHeader>,
 }
 
 impl LogRecord {
-    /// Returns roughly how much memory it takes, in bytes.
+    /// Returns roughly how much memory the record takes, in bytes.
     pub fn size_bytes(&self) -> usize {
         const FIXED: usize = 64;
         let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
@@ -87,7 +87,7 @@ impl LogRecord {
     }
 }
 
-/// The limits of a read, which stops at the first one that it reaches. It reads at least one record.
+/// The limits of a read. It stops at the first limit that it reaches, but reads at least one record.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Records.
@@ -101,7 +101,7 @@ pub struct Limits {
 /// A part of a partition's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
-    /// All records of the log from `from` to before `until`, in the order of their offsets.
+    /// All records of the log from `from` up to, but excluding, `until`, in the order of their offsets.
     pub records: Vec<LogRecord>,
     /// The offset at which reading began: the requested one, or the log's start if that is later.
     pub from: i64,
@@ -120,11 +120,12 @@ pub trait Reader: std::fmt::Debug + Send + Sync {
     /// Returns a partition's bounds.
     fn bounds<'a>(&'a self, topic: &'a str, partition: i32) -> BoxFuture<'a, Result<Bounds, ReadError>>;
 
-    /// Returns the offset after a partition's last record, even if that belongs to an open transaction. Slow, because
-    /// it takes a connection of its own.
+    /// Returns the offset after a partition's last record, even if the record belongs to an open transaction. This is
+    /// slow, because it needs a connection of its own.
     fn high_watermark<'a>(&'a self, topic: &'a str, partition: i32) -> BoxFuture<'a, Result<i64, ReadError>>;
 
-    /// Reads records from offset `from` to before offset `until`, or up to the log's end or a limit.
+    /// Reads records from offset `from` up to, but excluding, offset `until`. Stops earlier at the log's end or at a
+    /// limit.
     fn read<'a>(
         &'a self,
         topic: &'a str,
@@ -134,7 +135,8 @@ pub trait Reader: std::fmt::Debug + Send + Sync {
         limits: Limits,
     ) -> BoxFuture<'a, Result<Chunk, ReadError>>;
 
-    /// Returns the offset of the first record whose time is not before `timestamp_ms`. `None` if there is no such record.
+    /// Returns the offset of the first record whose time is not before `timestamp_ms`. `None` if there is no such
+    /// record.
     fn offset_at_time<'a>(
         &'a self,
         topic: &'a str,
