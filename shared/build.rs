@@ -1,5 +1,4 @@
-//! Rebuilds the crate when a contract or a migration is added or removed. `include_dir` itself only notices edits of
-//! files that it knows.
+//! Rebuilds the crate when a contract or a migration is added or removed. `include_dir` itself notices only edits.
 
 fn main() {
     println!("cargo::rerun-if-changed=contracts");

@@ -183,9 +183,8 @@ impl Watermarks {
 impl CatchUp<'_> {
     /// Compares a topic's partitions with Kafka. A partition that cannot be compared does not hold up the others.
     ///
-    /// # Errors
-    /// A partition could not be compared: the error is that of the first one. Partitions that could not land are among
-    /// the findings instead.
+    /// # Errors The error of the first partition that could not be compared. A partition that could not land is among
+    /// the findings.
     async fn compare(
         &mut self,
         contract: &Arc<Contract>,

@@ -1,5 +1,5 @@
-//! Decides whether a log is still the one that was applied. Kafka has no answer to that question, but it can be asked
-//! for the record that was applied last.
+//! Decides whether a log is still the one that was applied. To find out, Kafka is asked for the record that was applied
+//! last.
 
 use std::time::Duration;
 
@@ -63,8 +63,8 @@ async fn ask_for_last(reader: &dyn Reader, watermark: &Watermark) -> Result<Last
     })
 }
 
-/// Decides when the log has no record at the last applied offset. Only compaction removes a record from the middle of a
-/// log; then the first applied record may give the answer.
+/// Decides the case that the log has no record at the last applied offset. Only compaction removes a record from the
+/// middle of a log; then the first applied record may give the answer.
 async fn ask_without_last(reader: &dyn Reader, watermark: &Watermark, applied: Applied) -> Result<Last, ReadError> {
     let is_compacted = match reader.is_compacted(&watermark.topic).await {
         Ok(is_compacted) => is_compacted,
@@ -81,8 +81,8 @@ async fn ask_without_last(reader: &dyn Reader, watermark: &Watermark, applied: A
 }
 
 /// Returns where the new records begin in a log that is not the one that was applied. A truncated log still has the
-/// first applied record; its new records are those newer than everything applied. A recreated topic is new from offset
-/// 0.
+/// first applied record; its new records are those newer than everything applied. A recreated topic is new from its
+/// start.
 pub(crate) async fn restart(reader: &dyn Reader, watermark: &Watermark) -> Result<Restart, ReadError> {
     const RECREATED: Restart = Restart { start: 0, keeps_first: false };
     let Some(applied) = watermark.applied else { return Ok(RECREATED) };

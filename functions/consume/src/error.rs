@@ -6,7 +6,7 @@ use crate::batch::NotABatch;
 use crate::verdict::Verdict;
 use crate::write::WriteError;
 
-/// The error name of an operator's fault.
+/// The name of errors that an operator has to repair.
 pub(crate) const STOP: &str = "Sluice.Stop";
 
 /// Why a batch did not land as a whole. The event source mapping delivers it again.
@@ -27,8 +27,7 @@ pub enum ConsumeError {
     /// Kafka could not be read to fill the range before the batch.
     #[error("the batch did not land and will be delivered again: {0}")]
     Kafka(#[from] ReadError),
-    /// The range between watermark and batch was read in part, and that part has landed. The next delivery continues
-    /// there.
+    /// The range between watermark and batch was read in part, and that part has landed. The next delivery goes on.
     #[error("records before the batch are being read from Kafka; the batch will be delivered again")]
     CatchingUp,
     /// The batch did not land within the invocation's time.

@@ -152,8 +152,7 @@ async fn apply_once(
     Ok(apply::apply(connection, &context, streams, landed).await?.landed)
 }
 
-/// Splits the new records of one stream into valid ones and those that violate the contract. Counts those without a
-/// value.
+/// Splits the new records of one stream into valid ones and those that violate the contract. Counts tombstones.
 fn split<'c>(
     checked: &'c CheckedBatch<'_>,
     group: &[Planned<'c, '_>],

@@ -92,8 +92,7 @@ impl Consume {
         Self { pool, registry, clock, wait_for_parent, metrics, reader, trust, policies, sweeps, retention }
     }
 
-    /// Returns the function with limits on how long dead letters and login attempts are kept. The schedule applies
-    /// them.
+    /// Limits how long dead letters and login attempts are kept. The schedule applies the limits.
     #[must_use]
     pub fn with_retention(self, retention: Retention) -> Self {
         Self { retention, ..self }

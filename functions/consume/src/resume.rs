@@ -1,10 +1,9 @@
-//! Decides which of a partition's records to apply. Applied records are dropped, records that the watermark has not
-//! seen are never skipped, and a log that is not the one that was applied is noticed.
+//! Decides which of a partition's records to apply. Drops applied records, never skips records that the watermark has
+//! not seen, and notices if the log is not the one that was applied.
 //!
 //! A record does not say which log it comes from. When a topic is recreated or its log is truncated, different records
 //! appear under offsets that were applied before. Below the watermark, a record contradicts what was applied if it is
-//! newer than everything applied, or if it is at the offset of the first or the last applied record and has a different
-//! hash.
+//! newer than everything applied, or if it is at the offset of the first or the last applied record with another hash.
 
 use std::ops::Range;
 

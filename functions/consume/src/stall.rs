@@ -60,8 +60,7 @@ impl Stalls<'_> {
         in_time(self.patience(), stalls::clear_compared(self.pool, partitions)).await;
     }
 
-    /// Records several findings until the invocation's time is up. A later comparison finds again what was not
-    /// recorded.
+    /// Records several findings until the invocation's time is up. A later comparison finds the rest again.
     pub(crate) async fn within_the_invocation(&self, recording: impl Future<Output = ()>) {
         let left = self.deadline.saturating_duration_since(Instant::now()) + LAST_RECORD_TIMEOUT;
         if timeout(left, recording).await.is_err() {

@@ -30,7 +30,7 @@ impl Verdict {
 /// The rejection of the row that caused a database error.
 ///
 /// The rejection repeats the constraint, table and column that PostgreSQL names, but not the message or the detail,
-/// because both may quote the row. A trigger's message is left out, too: Sluice cannot distinguish its fixed text from
+/// because both may quote the row. A trigger's message is left out, too, because Sluice cannot know whether it contains
 /// values.
 pub(crate) fn rejection(error: &sqlx::Error) -> Rejection {
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();

@@ -1,5 +1,4 @@
-//! Handles CloudFormation's requests, and answers every one: without an answer, the stack would wait until it times
-//! out.
+//! Handles CloudFormation's requests, and answers every one: a stack without an answer would wait for a timeout.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -42,8 +41,8 @@ struct Answer<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Attributes {
-    /// Changes when one of the functions' settings does, so that each change of a parameter publishes a new version of
-    /// a function.
+    /// Changes when a setting of the functions changes, so that a changed parameter publishes new versions of the
+    /// functions.
     settings: String,
 }
 

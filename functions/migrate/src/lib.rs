@@ -1,7 +1,6 @@
 //! Prepares database and cluster for the functions, inside the VPC, which cannot be reached from a laptop.
 //!
-//! - `request`: what an invocation asks for. CloudFormation invokes the function, or an operator with `aws lambda
-//!   invoke`
+//! - `request`: what an invocation asks for; it comes from CloudFormation, or from an operator (`aws lambda invoke`)
 //! - `custom_resource`: handles CloudFormation's requests; `delivery` sends the answers
 //! - `prepare`: creates whatever is missing: the database, schema and tables, the functions' `role`, topics
 //! - `role`: the functions' login, grants and settings; `scram` keeps its password out of PostgreSQL's log

@@ -40,7 +40,7 @@ pub(crate) async fn prepare(
     let mut done = Done::default();
     let (pool, is_new) = owner.open().await?;
     done.changed.extend(is_new.then(|| "database created".to_owned()));
-    // If an invocation ends in the middle of a statement, PostgreSQL then notices within 5 s, and cancels the
+    // If an invocation ends in the middle of a statement, PostgreSQL notices that within 5 s, and cancels the
     // statement.
     let failed = |source| MigrateError::Sql { doing: "preparing the database", source };
     pool.execute("set client_connection_check_interval = '5s'").await.map_err(failed)?;

@@ -70,8 +70,8 @@ async fn create(
     }
 }
 
-/// Ends the role's membership in `rds_iam`: on Amazon RDS, its members can log in only with tokens. Returns whether the
-/// role was a member.
+/// Ends the role's membership in `rds_iam`: on Amazon RDS, its members can log in only with tokens. Returns whether it
+/// was one.
 async fn leave_iam(connection: &mut PgConnection, name: &str) -> Result<bool, MigrateError> {
     const DOING: &str = "preparing the functions' role for passwords";
     const IS_MEMBER: &str = "select exists (select from pg_catalog.pg_auth_members m \

@@ -71,8 +71,8 @@ impl Expansion<'_> {
         shapes
     }
 
-    /// Returns the alternatives of each branch, without the values that also match another branch, as far as those are
-    /// easy to exclude.
+    /// Returns the alternatives of each branch, without values that also match another branch, if those are easy to
+    /// exclude.
     fn one_of(&self, branches: &Value, depth: usize) -> Vec<Shape> {
         let branches = branches.as_array().map_or(&[][..], Vec::as_slice);
         let denied: Vec<Vec<Shape>> = branches.iter().map(|branch| self.not(branch, depth)).collect();

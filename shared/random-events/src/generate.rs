@@ -12,8 +12,7 @@ use super::shape::{Shape, Types, same};
 use super::text::{Texts, untidy};
 use super::{number, shape};
 
-/// Values that are nested more deeply than this are as small as the schema allows. Beyond `TOO_DEEP`, none are
-/// generated.
+/// Values that are nested more deeply than this are as small as the schema allows. Beyond `TOO_DEEP`, there are none.
 const DEEP: usize = 5;
 const TOO_DEEP: usize = 24;
 /// The maximum number of values generated for one event, including dead ends.

@@ -91,8 +91,8 @@ pub(super) struct Bound {
     pub(super) exclusive: bool,
 }
 
-/// One subschema's requirements for an object's members. `additional` applies to members that neither `properties` nor
-/// `patterns` cover.
+/// One subschema's requirements for an object's members. `additional` applies to members that are in neither
+/// `properties` nor `patterns`.
 #[derive(Debug, Clone)]
 pub(super) struct Members {
     pub(super) properties: BTreeMap<String, Value>,
@@ -157,8 +157,8 @@ impl Range {
 }
 
 impl Shape {
-    /// Reads the plain keywords of a schema. Combinators such as `allOf`, which apply other schemas to the same value,
-    /// are left out.
+    /// Reads the plain keywords of a schema, without combinators such as `allOf`, which apply other schemas to the
+    /// value.
     pub(super) fn read(keywords: &Map<String, Value>) -> Self {
         let list = |name: &str| keywords.get(name).and_then(Value::as_array);
         let text = |name: &str| keywords.get(name).and_then(Value::as_str).map(str::to_owned).into_iter().collect();

@@ -1,5 +1,4 @@
-//! Access to AWS in a build without the AWS SDK. Every look-up fails, and the error names the variable that needs the
-//! SDK.
+//! Access to AWS in a build without the AWS SDK. Every look-up fails with the name of the variable that needs it.
 
 use std::sync::Arc;
 

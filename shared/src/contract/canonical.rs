@@ -1,8 +1,7 @@
 //! Canonical JSON: equal values have equal texts, even if different programs wrote them.
 //!
 //! Members are sorted, and equal numbers are written in the same way: `5`, `5.0` and `50e-1` are the same number.
-//! Numbers that differ only beyond a double's precision are still different. (RFC 8785 would pass numbers through a
-//! double.)
+//! Numbers that differ only beyond a double's precision are still different. (RFC 8785 would use doubles.)
 
 use std::borrow::Cow;
 

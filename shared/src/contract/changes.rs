@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 /// The settings of mode `changes`.
 #[derive(Debug)]
 pub struct Changes {
-    /// The only schema that may be written to. It is also meant by a table name without a schema, and by the schema
-    /// `public`.
+    /// The only schema that may be written to. A table name without a schema, and the schema `public`, also mean it.
     pub schema: String,
     /// The tables of the schema that may be written to. `None` means all of them.
     pub tables: Option<BTreeSet<String>>,

@@ -144,8 +144,7 @@ impl ColumnType {
         }
     }
 
-    /// Appends the value, preceded by its length, as COPY's binary format and binary arrays contain it. NULL has the
-    /// length -1.
+    /// Appends the value, preceded by its length, in the form of binary COPY and binary arrays. NULL has the length -1.
     ///
     /// # Errors
     /// The value does not fit. The caller must then drop what was appended.

@@ -90,8 +90,7 @@ impl Meta {
         }
     }
 
-    /// Appends the value, preceded by its length, as [`ColumnType::encode`] does. The value is NULL if there is no
-    /// record.
+    /// Appends the value, preceded by its length, as [`ColumnType::encode`] does. Without a record, the value is NULL.
     pub(super) fn encode(
         self,
         metadata: Option<&Metadata<'_>>,

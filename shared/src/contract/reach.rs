@@ -84,8 +84,7 @@ fn check_format(schemas: &Schemas<'_>, ty: ColumnType) -> Result<(), String> {
     }
 }
 
-/// Returns examples of strings in a format, to try which columns can hold them. There are none for formats of free
-/// text.
+/// Returns examples of strings in a format, to try which columns can hold them. Formats of free text have none.
 fn examples(format: &str) -> &'static [&'static str] {
     match format {
         "date" => &["2019-05-07"],

@@ -1,5 +1,4 @@
-//! What a user may do. The type is here instead of in `identity`, because a contract says which roles may post its
-//! events.
+//! What a user may do. The type is not in `identity`, because contracts say which roles may post their events.
 
 use serde::{Deserialize, Serialize};
 

@@ -51,8 +51,7 @@ pub fn at<'s>(document: &'s Value, pointer: &Pointer) -> Option<Vec<Schemas<'s>>
     })
 }
 
-/// Returns whether the value may be an object or an array. A value that is neither has no members, and the column is
-/// NULL.
+/// Returns whether the value may be an object or an array. Any other value has no members, so the column is NULL.
 fn has_members(schemas: &Schemas<'_>) -> bool {
     types(schemas).is_none_or(|types| types.contains(&"object") || types.contains(&"array"))
 }
@@ -73,8 +72,7 @@ fn member<'s>(schema: &'s Value, token: &str) -> Vec<&'s Value> {
 }
 
 /// Resolves references and combinators. Returns the alternatives: each is a list of schemas that apply together.
-/// Returns `None` if there are too many, or if a reference does not lead into the document. `oneOf` is treated like
-/// `anyOf`.
+/// Returns `None` if there are too many, or if a reference leads out of the document. `oneOf` is treated like `anyOf`.
 pub fn expand<'s>(document: &'s Value, schemas: Schemas<'s>) -> Option<Vec<Schemas<'s>>> {
     expand_within(document, schemas, MOST_REFERENCES)
 }

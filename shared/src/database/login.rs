@@ -88,8 +88,7 @@ impl Login {
             .acquire_timeout(Duration::from_secs(5))
             .after_connect(|connection, _| Box::pin(session::settle(connection)))
             // The statement tests the connection, and ends a transaction that is still open on it: if a caller is
-            // dropped while it begins a transaction, sqlx 0.8.6 returns the connection to the pool with the transaction
-            // open.
+            // dropped while it begins a transaction, sqlx 0.8.6 returns the connection with the transaction still open.
             .test_before_acquire(false)
             .before_acquire(move |connection, _| {
                 let login = login.clone();
@@ -104,7 +103,7 @@ impl Login {
             .after_release(|connection, _| Box::pin(async move { in_time(connection.ping()).await.map(|()| true) }))
     }
 
-    /// Renews the login if it is about to expire or not known yet. Call this before every invocation: usually it only
+    /// Renews the login if it is about to expire or not known yet. Call this before every invocation; usually, it only
     /// reads the clock.
     pub async fn renew_if_due(&self) {
         let renewed_ms = self.0.renewed_ms.load(Ordering::Relaxed);

@@ -1,5 +1,4 @@
--- One row per wanted table, in order, with the catalogue's data about it. The query succeeds even if objects are
--- missing.
+-- One row per wanted table, in order, with the catalogue's data about it. Missing objects are no error.
 select n.oid is not null as has_schema,
        coalesce(pg_catalog.has_schema_privilege(n.oid, 'usage'), false) as may_use_schema,
        c.relkind::text as kind,

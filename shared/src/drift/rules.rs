@@ -10,8 +10,8 @@ use crate::contract::{Column, Contract, Landing, Mode, Table};
 /// Why a stream needs a unique key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reliance {
-    /// A statement names the key in `on conflict`: there must be a unique index on exactly these columns that is not
-    /// deferrable.
+    /// A statement names the key in `on conflict`: there must be a unique index on exactly these columns, not a
+    /// deferrable one.
     OnConflict(&'static str),
     /// Rows are found by the key: a unique index on all or some of the key's columns is enough.
     Identity,
@@ -75,8 +75,7 @@ fn judge_column(contract: &Contract, landing: &Landing, column: &Column, found: 
     let is_always_written = matches!(contract.mode, Mode::Append { .. } | Mode::Upsert { .. });
     let wrong_type = type_difference(&contract.stream, landing, column, actual.map(|a| (a.type_oid, a.ty.as_str())));
     if let Some(difference) = wrong_type {
-        // In the statements for small batches, PostgreSQL converts some types, so a wrong type does not keep all events
-        // out.
+        // In the statements for small batches, PostgreSQL converts some types, so some events can still land.
         return Some(difference.keeping_all_out(actual.is_none() && is_always_written));
     }
     let actual = actual?;

@@ -11,8 +11,7 @@ use crate::database::Login;
 
 /// How long after a failed connection no other connection is tried.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a trial may take. It may first spend a second on testing an idle connection that is dead, and then open a
-/// new connection.
+/// How long a trial may take. It may first spend a second on an idle connection that is dead, and then open a new one.
 const TRIAL: Duration = Duration::from_millis(1_250);
 
 tokio::task_local! {

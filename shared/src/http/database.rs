@@ -22,8 +22,8 @@ impl FromDatabase for sqlx::Error {
     }
 }
 
-/// Waits for the database's answer, up to the time limit. If the function could not reach its database a moment ago,
-/// the query is not sent.
+/// Waits for the database's answer, up to the time limit. No query is sent if the function could not reach its database
+/// a moment ago.
 ///
 /// # Errors
 /// The query's own error, or [`sqlx::Error::PoolTimedOut`] if the answer is late or the query was not sent.

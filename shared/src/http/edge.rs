@@ -43,8 +43,8 @@ pub struct Peer(pub IpAddr);
 
 /// Wraps routes into a service, with a fallback for unknown paths and this layer around everything.
 ///
-/// All of this is one layer: axum copies everything below a layer for every request, so each further layer costs more
-/// than the previous one.
+/// All of this is one layer: axum copies everything below a layer for every request, so each one costs more than the
+/// one before.
 pub fn serve(routes: Router) -> Router {
     routes.fallback(no_route).layer(from_fn(edge))
 }

@@ -115,8 +115,8 @@ impl Fields {
     }
 }
 
-/// A handler's argument on routes without query parameters. If a request has a parameter, the answer is `400`; it is
-/// not ignored.
+/// A handler's argument on routes without query parameters. A request with a parameter is answered `400`: a misspelled
+/// parameter must not be ignored silently.
 #[derive(Debug, Clone, Copy)]
 pub struct NoQuery;
 

@@ -31,8 +31,7 @@ const NOT_IN_PATHS: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// The ASCII characters that must be encoded in a query. The query is still encoded as the client sent it, so `%`
-/// stays.
+/// The ASCII characters that must be encoded in a query. A query is still encoded as it was sent, so `%` stays.
 const NOT_IN_QUERIES: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
 /// Encodes a decoded path.

@@ -4,8 +4,7 @@
 use axum::http::StatusCode;
 use serde::Serialize;
 
-/// A type of problem. A problem cannot have a type outside of [`ProblemType::ALL`], because only this file creates
-/// them.
+/// A type of problem. Only this file creates types, so [`ProblemType::ALL`] has all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProblemType {
     /// The HTTP status of its answers.

@@ -1,5 +1,4 @@
-//! The caller's trace: the header `traceparent` of W3C Trace Context. Sluice passes it on and begins no trace of its
-//! own.
+//! The caller's trace: the header `traceparent` of W3C Trace Context. Sluice passes it on, and begins no trace.
 
 use axum::http::{HeaderMap, HeaderName};
 

@@ -173,8 +173,8 @@ pub(super) async fn delete(connection: &mut PgConnection, key: &str, id: Option<
 }
 
 /// Changes the password of the account of this name, which also invalidates the account's tokens. With `checked`, does
-/// so only if it is still that account, and its password is still the one that was checked. Returns whether the
-/// password was changed.
+/// so only if it is still that account, and its password is still the one that was checked. Returns whether it was
+/// changed.
 pub(super) async fn set_password(
     pool: &PgPool,
     key: &str,

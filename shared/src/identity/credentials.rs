@@ -38,8 +38,7 @@ impl<'h> Credentials<'h> {
             Ok(Self::Bearer(token))
         } else if scheme.eq_ignore_ascii_case(b"basic") {
             let (name, password) = basic(rest).ok_or(Denied::Missing)?;
-            // If the key were treated as a user's name, it would be stored with the failed attempts, and shown in
-            // lists.
+            // If the key were treated as a user's name, it would be stored and shown with the failed attempts.
             if name.starts_with(service_key::PREFIX) {
                 return Err(Denied::KeyAsName);
             }

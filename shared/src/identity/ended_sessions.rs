@@ -1,5 +1,4 @@
-//! Sessions that were signed out: the rows of `sluice.ended_sessions`. Reading an account reads its ended sessions,
-//! too.
+//! Sessions that were signed out: the rows of `sluice.ended_sessions`. They are read together with accounts.
 
 use sqlx::PgExecutor;
 
@@ -14,8 +13,7 @@ pub(super) struct EndedSession {
     pub(super) kept_until_ms: i64,
 }
 
-/// Records that a session has ended, unless its user has been deleted. Also deletes the sessions whose tokens have all
-/// expired.
+/// Records that a session has ended, unless its user has been deleted. Also deletes sessions whose tokens have expired.
 pub(super) async fn insert(
     executor: impl PgExecutor<'_>,
     ended: &EndedSession,

@@ -36,8 +36,7 @@ impl Identity {
         Ok(added.map(|listed| (key, listed)))
     }
 
-    /// Deletes a service key on behalf of `by`; with `user_id`, only if it is that user's. Returns whether there was
-    /// one.
+    /// Deletes a service key on behalf of `by`; with `user_id`, only if it is that user's. Returns whether it existed.
     ///
     /// # Errors
     /// The database failed.
@@ -99,8 +98,8 @@ impl Inner {
         if known.is_first_use(minute_ms) {
             let (pool, id) = (self.pool.clone(), known.id);
             tokio::spawn(async move {
-                // After a failure, the next read of the key shows that this minute was not recorded, so the next use
-                // records it.
+                // After a failure, the next read of the key shows that this minute is missing, and the next use is
+                // recorded.
                 if let Err(error) = in_time(keys::note_use(&pool, id, minute_ms)).await {
                     database::log(&error);
                 }

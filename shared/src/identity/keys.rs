@@ -121,8 +121,7 @@ pub(super) async fn insert(
         .await
 }
 
-/// Lists the keys of one user or of all users, in the order of their creation, beginning after the key with the number
-/// `after`.
+/// Lists the keys of one user or of all users, in the order of their creation, after the key with the number `after`.
 ///
 /// # Errors
 /// The database's error.

@@ -76,8 +76,8 @@ struct Inner {
     relay: Option<Relay>,
 }
 
-/// The maximum number of passwords hashed in parallel. Each hash needs 19 MiB and keeps a processor busy, so more would
-/// not be faster.
+/// The maximum number of passwords hashed in parallel. Each needs 19 MiB and keeps a processor busy, so more would not
+/// be faster.
 const MOST_HASHES_AT_ONCE: usize = 4;
 
 impl Identity {
@@ -143,8 +143,7 @@ impl Identity {
         if let Some(account) = self.0.remembered.account(&claims.sub).filter(|account| claims.are_current(account)) {
             return Ok((account, claims));
         }
-        // The account is not remembered, or it changed after it was read: the token may be newer than the remembered
-        // account.
+        // The account is not remembered, or the token is newer than what is remembered.
         let Found { account, .. } = self.read(&claims.sub).await?;
         let account = account.filter(|account| claims.are_current(account)).ok_or(Denied::InvalidToken)?;
         Ok((account, claims))
@@ -163,8 +162,7 @@ impl Identity {
         if self.is_blocked(blocked_until_ms) {
             return self.check(name, password, Some(Via::Basic), origin).await;
         }
-        // Of concurrent requests with the same credentials, only one compares the password; the others wait for its
-        // result.
+        // Of concurrent requests with the same credentials, one compares the password, and the others wait.
         match (remembered.verify(name.key(), account.as_deref(), &password).await, account) {
             (Ok(()), Some(account)) => Ok(account),
             (Ok(()), None) => Err(Denied::WrongPassword),

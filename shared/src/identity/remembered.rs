@@ -11,8 +11,7 @@ use sha2::Sha256;
 use super::account::Account;
 use super::password::Password;
 
-/// How long a remembered account or service key is used. A deleted user must be gone everywhere within 5 s; this leaves
-/// time for reading.
+/// How long a remembered account or service key is used. A deleted user must be gone everywhere within 5 s.
 pub(super) const FRESH: Duration = Duration::from_secs(4);
 
 /// How many accounts are remembered at most, and also how many passwords and how many service keys.
@@ -104,8 +103,7 @@ impl Remembered {
     }
 }
 
-/// The right to record a password as correct. If the guard is dropped without being used, it passes to the next waiting
-/// request.
+/// The right to record a password as correct. If it is dropped unused, the next waiting request gets it.
 pub(super) struct Guard<'k>(
     PlaceholderGuard<
         'k,

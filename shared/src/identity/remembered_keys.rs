@@ -14,8 +14,7 @@ use super::service_key::KeyHash;
 /// Keys that were found in the database. Guesses that are not keys are not remembered, so they cannot evict keys.
 pub(super) struct RememberedKeys {
     seen: Cache<KeyHash, Seen>,
-    /// Counts the keys and users that this process has deleted. A key that was read before a deletion is read again
-    /// after it.
+    /// Counts the keys and users that this process has deleted. Keys that were read before a deletion are read again.
     deletions: AtomicU64,
     /// The right to look up a key that this process has not seen before. It is granted to one request at a time, so
     /// that guesses with correct checksums occupy at most one connection.

@@ -99,8 +99,7 @@ mod tests {
             assert!(text.strip_prefix("slk_").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_alphanumeric())));
             assert_eq!(ServiceKey::parse(text).as_ref().map(ServiceKey::reveal), Some(*text));
         }
-        // Every random position takes every character. That one is absent from 3,000 keys has a probability below
-        // 1e-17.
+        // Every random position takes every character. The probability that 3,000 keys lack one is below 1e-17.
         for position in 4..47 {
             let found: BTreeSet<u8> = texts.iter().map(|text| text.as_bytes()[position]).collect();
             assert_eq!(found.len(), 62, "{position}");

@@ -82,8 +82,8 @@ impl Identity {
         }
     }
 
-    /// Ends the session that a token belongs to, and so invalidates all of the session's tokens. Does nothing if the
-    /// token is invalid.
+    /// Ends the session that a token belongs to, and so invalidates all of its tokens. Does nothing if the token is
+    /// invalid.
     ///
     /// # Errors
     /// The database failed.

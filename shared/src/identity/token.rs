@@ -20,8 +20,7 @@ pub struct Tokens {
     verify: Vec<DecodingKey>,
     validation: Validation,
     valid_for_seconds: i64,
-    /// The claims of tokens whose signature was verified before. They are remembered because a client sends its token
-    /// with every request.
+    /// The claims of tokens whose signatures were verified before, because a client sends its token with every request.
     verified: Arc<Cache<String, Arc<Claims>>>,
 }
 

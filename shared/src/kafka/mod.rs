@@ -34,8 +34,7 @@ pub struct KafkaSettings {
     pub access: Access,
 }
 
-/// How client and broker authenticate each other. Every encrypted connection verifies the broker's certificate and
-/// name.
+/// How client and broker authenticate each other. Encrypted connections verify the broker's certificate and name.
 #[derive(Debug, Clone)]
 pub enum Access {
     /// No authentication, unencrypted.
@@ -90,8 +89,8 @@ impl KafkaSettings {
     }
 
     /// Returns the configuration that all clients share. With it, a client notices a dead connection within seconds: a
-    /// function that was frozen for an hour finds all of its connections cut. It also closes idle connections before
-    /// load balancers do.
+    /// function that was frozen for an hour finds all of its connections cut. It closes idle connections before load
+    /// balancers do.
     pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -106,8 +105,7 @@ impl KafkaSettings {
             .set("allow.auto.create.topics", "false");
         match self.access {
             // With IAM, each Amazon MSK broker accepts 100 new connections a second, and a small broker only 4. So a
-            // client connects only to the brokers that it needs (the default), and waits for a second before it
-            // reconnects.
+            // client connects only to the brokers that it needs (the default), and reconnects only after a second.
             // <https://docs.aws.amazon.com/msk/latest/developerguide/limits.html>
             Access::Iam { .. } => {
                 config.set("reconnect.backoff.ms", "1000").set("reconnect.backoff.max.ms", "1000");

@@ -10,8 +10,7 @@ pub(super) enum SettingsOrigin {
 }
 
 impl SettingsOrigin {
-    /// Returns the settings for a client. If AWS does not answer, falls back to `last`: those settings may still be
-    /// valid.
+    /// Returns the settings for a client. If AWS does not answer, falls back to `last`, which may still be valid.
     pub(super) async fn settings(&self, last: Option<KafkaSettings>) -> Result<KafkaSettings, LookUpError> {
         match self {
             Self::Known(settings) => Ok(settings.clone()),

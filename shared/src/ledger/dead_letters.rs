@@ -152,8 +152,7 @@ pub async fn lock(connection: &mut PgConnection, id: i64) -> Result<Option<DeadL
     sqlx::query(&select).bind(id).try_map(|row| read(&row)).fetch_optional(connection).await
 }
 
-/// Returns several dead letters, and locks them like [`lock`]. Letters that another transaction has locked are left
-/// out.
+/// Returns several dead letters, and locks them like [`lock`]. Leaves out letters that another transaction has locked.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -223,8 +222,7 @@ pub struct ReadReplay {
 /// Marks letters as replayed, because these replays were read from Kafka. Each letter must be named only once. Returns
 /// the letters that the table has.
 ///
-/// If a letter already has the place of a replay, it keeps that place: the letter was replayed twice, and its event
-/// lands once.
+/// If a letter already has the place of a replay, it keeps that place: it was replayed twice, and its event lands once.
 ///
 /// # Errors
 /// PostgreSQL's error.

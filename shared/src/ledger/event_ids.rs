@@ -20,8 +20,7 @@ pub struct HeldId {
     pub error_code: Option<String>,
 }
 
-/// Stores the ids of a stream's events, each with the hash of its payload. Returns the ids that belong to earlier
-/// events.
+/// Stores the ids of a stream's events, each with its payload's hash. Returns the ids that belong to earlier events.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -1,5 +1,4 @@
-//! The filter by which operators select dead letters. Lists, groups, counts, discards and replays all take the same
-//! filter.
+//! The filter by which operators select dead letters. Lists, groups, counts, discards and replays all take it.
 
 use jiff::Timestamp;
 use sqlx::{Postgres, QueryBuilder};

@@ -14,8 +14,8 @@ use super::POSTGRESQL;
 /// How many stalls are listed at most.
 const LISTED: i64 = 1_000;
 
-/// How long a stall is kept after its batch was last delivered. If the batch is never delivered again, its topic or
-/// mapping may be gone.
+/// How long a stall is kept after its batch was last delivered. If it is never delivered again, its topic or mapping
+/// may be gone.
 const KEPT_DAYS: i32 = 7;
 
 /// Who has to act for a failed batch to land.
@@ -145,8 +145,7 @@ pub async fn clear(executor: impl PgExecutor<'_>, partitions: &[(&str, i32)]) ->
     Ok(())
 }
 
-/// Deletes the stalls that earlier comparisons recorded for these partitions, because the latest comparison found no
-/// fault.
+/// Deletes the stalls that earlier comparisons recorded for these partitions, because the latest found no fault.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -1,8 +1,7 @@
 //! Writes the log in chunks: in a busy gateway, a write for every line would cost more than anything else it does.
 //!
 //! A line waits for at most [`PAUSE`]. Warnings and errors are written at once, together with all lines before them.
-//! Nothing is lost when the process ends or panics. A process that is killed loses the lines of the last few
-//! milliseconds.
+//! Nothing is lost when the process ends or panics. A killed process loses the lines of the last few milliseconds.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -11,8 +11,8 @@ struct Event {
     detail_type: String,
 }
 
-/// The maximum size of a schedule's event, which has a few hundred bytes. A larger payload is a batch, and is not
-/// parsed to find out.
+/// The maximum size of a schedule's event, which has a few hundred bytes. A larger payload is taken for a batch without
+/// parsing it.
 const LONGEST_BYTES: usize = 16 * 1024;
 
 /// Returns whether an event comes from a schedule.

@@ -45,8 +45,7 @@ pub fn start() -> Result<(), SettingsError> {
     format.and(levels).map(drop)
 }
 
-/// Returns the log's writer. On Lambda, each line is written at once, because a function is frozen as soon as it has
-/// answered.
+/// Returns the log's writer. On Lambda, it writes each line at once, because an answer freezes the function.
 fn log(is_on_lambda: bool) -> LogWriter<Stderr> {
     if is_on_lambda {
         return LogWriter::direct(stderr());

@@ -61,8 +61,7 @@ impl PayloadHash {
     }
 }
 
-/// Hashes with SHA-256, cut to 128 bits. Users choose keys, and must not be able to find one that collides with another
-/// user's.
+/// Hashes with SHA-256, cut to 128 bits. Users choose keys, and must not find one that collides with another user's.
 pub(crate) fn hash(parts: &[&[u8]]) -> Uuid {
     let mut hasher = Sha256::new();
     for part in parts {

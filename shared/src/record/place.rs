@@ -17,7 +17,7 @@ pub struct Place {
 
 impl Place {
     /// Returns whether this record is later than `other`, a record of the same topic: by offset within a partition,
-    /// otherwise by time.
+    /// else by time.
     pub fn is_after(&self, other: &Self) -> bool {
         match self.partition == other.partition {
             true => self.offset > other.offset,

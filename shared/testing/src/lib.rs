@@ -133,8 +133,7 @@ async fn template(
     if !sqlx::query_scalar(EXISTS).bind(&name).fetch_one(&mut *server).await? {
         server.execute(LOCK).await?;
         if !sqlx::query_scalar(EXISTS).bind(&name).fetch_one(&mut *server).await? {
-            // The database gets its name only once it is complete, so that a killed test leaves no half-migrated
-            // template.
+            // The database gets its name only once it is complete, so a killed test leaves no half-migrated template.
             let unfinished = format!("unfinished_{name}");
             server.execute(format!("drop database if exists {unfinished} with (force)").as_str()).await?;
             server.execute(format!("create database {unfinished}").as_str()).await?;

@@ -78,8 +78,8 @@ async fn copy<'s>(
 }
 
 /// Checks the columns' types, because COPY's binary format carries none: if a column had another type of the same
-/// length, PostgreSQL would misread the bytes. The query mentions the table only to lock it against changes before it
-/// reads the catalogue.
+/// length, PostgreSQL would misread the bytes. The query names the table only to lock it against changes before reading
+/// the catalogue.
 async fn check_types(connection: &mut PgConnection, stream: &str, landing: &Landing) -> Result<(), WriteError> {
     let table = landing.table.quoted();
     let select = format!(

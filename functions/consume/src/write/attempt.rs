@@ -28,15 +28,14 @@ pub(crate) enum Attempt<'a> {
     Isolating,
     /// Like `Isolating`, with deferred constraints checked after each slice: their violations are isolated as well.
     Checking(&'a Constraints),
-    /// For a set of records that was chosen to land together: all but the excluded ones. If one of the set is refused,
-    /// the attempt fails.
+    /// For the records that are not excluded, which were chosen to land together. If one is refused, the attempt fails.
     Chosen(&'a Constraints),
 }
 
 /// The records of a slice that were not written, by index in the slice, and what else has to be reported.
 #[derive(Debug, Default)]
 pub(crate) struct Exceptions {
-    /// Records that break a rule of the contract's mode, about which PostgreSQL knows nothing.
+    /// Records that break a rule of the contract's mode, which PostgreSQL does not enforce.
     pub(crate) rejected: Vec<(usize, Rejection)>,
     /// Records that PostgreSQL refuses.
     pub(crate) refused: Vec<(usize, Refusal)>,

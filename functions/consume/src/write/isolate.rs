@@ -19,8 +19,8 @@ struct Slice {
     records: Range<usize>,
     is_first_half: bool,
     /// Whether this slice is known to fail: it is the second half of a slice that failed, and the first half was
-    /// written. A slice that is known to fail is split without being tried. A single record is still tried, to learn
-    /// the reason.
+    /// written. A slice that is known to fail is split without being tried. A single record is still tried, to get the
+    /// reason.
     is_known_to_fail: bool,
 }
 

@@ -53,8 +53,8 @@ fn statement(landing: &Landing, key: &[usize]) -> String {
 
 /// Writes for each key the event with the highest version (the last of those with an equal version), unless the row has
 /// a higher one. Returns the positions, from 1, of the superseded events: an event is superseded if the row or an
-/// earlier event of the slice has a higher version. PostgreSQL compares both keys and versions, so the columns' own
-/// rules apply.
+/// earlier event of the slice has a higher version. PostgreSQL compares both keys and versions, by the columns' own
+/// rules.
 fn versioned_statement(landing: &Landing, key: &[usize], version: usize) -> String {
     let keys = |of: &str| key.iter().map(|column| format!("{of}c{column}")).collect::<Vec<_>>();
     let matches = |a: &str, b: &dyn Fn(usize) -> String| {

@@ -1,5 +1,4 @@
-//! What a batch costs, as counts that do not depend on the machine: round trips to the database, and memory
-//! allocations.
+//! What a batch costs, in counts that do not depend on the machine: database round trips and memory allocations.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -100,8 +99,7 @@ fn continent(offset: i64) -> Value {
 
 #[tokio::test]
 async fn a_batch_takes_few_round_trips() {
-    /// Enough batches for the average: a batch's last round trips, when it gives its connection back, may be counted
-    /// for the next batch.
+    /// Enough batches for an average: the round trips that return a batch's connection may count for the next batch.
     const BATCHES: i64 = 10;
     const RECORDS: i64 = 100;
     let (function, proxy) = behind_proxy().await;

@@ -1,5 +1,5 @@
-//! The watermark decides what is read: records that a batch skips are read from Kafka, and those that Kafka no longer
-//! has are a gap.
+//! The watermark decides what is read: records that a batch skips are read from Kafka. Those that Kafka no longer has
+//! are a gap.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -181,8 +181,8 @@ async fn holes_of_transactions_and_compaction_are_gaps_with_their_cause() {
         assert_eq!(function.gaps().await, json!([gap(1, 2, 2, cause), gap(1, 4, 5, cause)]));
         let (written, lost) = ("written", "lost");
         assert_eq!(function.outcomes("routes", 0..7).await, [written, written, lost, written, lost, lost, written]);
-        // A hole at the log's end is noticed once a group has committed an offset beyond it. The last record stays
-        // known.
+        // A hole at the log's end is noticed once a group has committed an offset beyond it. The ledger still knows the
+        // last record.
         function.log.extend_to("routes", 0, 8);
         function.log.commit("sluice-routes", "routes", 0, 8);
         assert_eq!(function.consume.compare(BUDGET).await.expect("it is compared").skipped_offsets, 1);

@@ -57,8 +57,8 @@ impl MemoryLog {
         log.records.insert(record.offset, record);
     }
 
-    /// Writes records like [`MemoryLog::append`]. If the log has a different record at an offset, it is first truncated
-    /// there.
+    /// Writes records like [`MemoryLog::append`]. If the log has another record at an offset, it is truncated there
+    /// first.
     pub(crate) fn put(&self, topic: &str, partition: i32, records: impl IntoIterator<Item = LogRecord>) {
         for record in records {
             let mut state = self.state();

@@ -17,8 +17,7 @@ use super::super::{DatabaseUser, LookUpError, PATIENCE, Secret, Service};
 use super::Aws;
 use super::error::chain;
 
-/// How long a token can open connections. RDS accepts no other value. Connections stay open after their token has
-/// expired.
+/// How long a token can open connections. RDS accepts no other value. Open connections outlive their token.
 const VALID_FOR: Duration = Duration::from_secs(15 * 60);
 
 const AUTH: &str = "DATABASE_AUTH";

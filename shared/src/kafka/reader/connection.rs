@@ -18,7 +18,7 @@ pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before asking again while a partition's leader moves.
 const LEADER_MOVES_FOR: Duration = Duration::from_millis(100);
 
-/// The name of the consumer's group. librdkafka assigns no partition without one. The group has no members and commits
+/// The name of the consumer's group. librdkafka assigns no partition without one. It has no members and commits
 /// nothing.
 const GROUP: &str = "sluice-reader";
 
@@ -70,8 +70,7 @@ impl ReaderClient {
         let consumer: BaseConsumer<Context> =
             config.create_with_context(context.clone()).map_err(ProducerError::Settings)?;
         if context.has_tokens() {
-            // librdkafka requests a token only when it is polled, but the first request to the cluster comes before
-            // that.
+            // librdkafka requests a token only when it is polled, but the first request comes earlier.
             let token = context.token().map_err(|error| ProducerError::Refused(error.to_string()))?;
             admin::give(consumer.client(), token).map_err(ProducerError::Settings)?;
         }

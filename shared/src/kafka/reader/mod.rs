@@ -124,8 +124,7 @@ pub trait Reader: std::fmt::Debug + Send + Sync {
     /// slow, because it needs a connection of its own.
     fn high_watermark<'a>(&'a self, topic: &'a str, partition: i32) -> BoxFuture<'a, Result<i64, ReadError>>;
 
-    /// Reads records from offset `from` up to, but excluding, offset `until`. Stops earlier at the log's end or at a
-    /// limit.
+    /// Reads records from offset `from` up to, but excluding, offset `until`. Stops early at the log's end or a limit.
     fn read<'a>(
         &'a self,
         topic: &'a str,
@@ -135,8 +134,7 @@ pub trait Reader: std::fmt::Debug + Send + Sync {
         limits: Limits,
     ) -> BoxFuture<'a, Result<Chunk, ReadError>>;
 
-    /// Returns the offset of the first record whose time is not before `timestamp_ms`. `None` if there is no such
-    /// record.
+    /// Returns the offset of the first record whose time is at or after `timestamp_ms`, if there is one.
     fn offset_at_time<'a>(
         &'a self,
         topic: &'a str,

@@ -71,7 +71,7 @@ async fn truncate(
 }
 
 /// Adds a hint if a table could not be emptied because rows of another table still refer to it. Those rows may be gone
-/// later: one `truncate` of several tables arrives as several operations, and only those in the same batch are applied
+/// later: one `truncate` of several tables becomes several operations, and only those in the same batch are applied
 /// together.
 fn not_emptied(error: sqlx::Error) -> Failure {
     const HINT: &str = "if one statement of the source truncated several tables, replay this once the others are empty";
@@ -86,8 +86,8 @@ fn not_emptied(error: sqlx::Error) -> Failure {
 const FOREIGN_KEY_VIOLATION: &str = "23503";
 const RESTRICT_VIOLATION: &str = "23001";
 
-/// Gives a replica identity to tables that are published without one, because PostgreSQL refuses to update or delete
-/// their rows otherwise.
+/// Gives a replica identity to tables that are published without one, without which PostgreSQL refuses to delete their
+/// rows.
 async fn identify(
     connection: &mut PgConnection,
     rules: &Changes,
@@ -126,7 +126,7 @@ async fn rows(
                 found += match execute(connection, &statement, relation, &run).await {
                     Ok(RunResult::Found(found)) => found,
                     Ok(RunResult::IdentityChanges) => identities(connection, rules, relation, &run).await?,
-                    // Steps clash with each other, so a single one cannot.
+                    // A clash takes at least two steps.
                     Ok(RunResult::Clash) => 0,
                     Err(error) => return Err(blame(relation, shape, error)),
                 };

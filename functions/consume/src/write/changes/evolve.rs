@@ -29,8 +29,7 @@ pub(super) fn statements(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
         match relation.state {
             State::Planned => {
                 statements.push(format!("create table {table} ({})", columns.join(", ")));
-                // The table has no key, so PostgreSQL would refuse to update or delete its rows once a publication
-                // contains it.
+                // The table has no key, so PostgreSQL would refuse updates and deletes once a publication contains it.
                 statements.push(identity(&table));
             }
             State::There if !columns.is_empty() => {

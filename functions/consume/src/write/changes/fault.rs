@@ -13,8 +13,8 @@ pub(crate) enum Failure {
     /// PostgreSQL reports an error.
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
-    /// A value does not fit its column. The column's type reports that with an SQLSTATE outside class 22, but it is
-    /// still the set's fault.
+    /// A value does not fit its column. The column's type reports that with an SQLSTATE outside class 22, but the set
+    /// is at fault.
     #[error("a value does not fit its column: {0}")]
     Value(#[source] sqlx::Error),
     /// A table cannot take a set in its present state: the set is rejected.

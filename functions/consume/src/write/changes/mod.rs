@@ -45,7 +45,7 @@ pub(crate) struct Applied {
     pub(crate) skipped_rows: u64,
 }
 
-/// Applies change sets in order within the caller's transaction. After an error the caller must roll back, at least to
+/// Applies change sets in order within the caller's transaction. After an error, the caller must roll back at least to
 /// a savepoint.
 pub(crate) async fn write(connection: &mut PgConnection, rules: &Changes, sets: &[&Value]) -> Result<Applied, Failure> {
     let sets: Vec<Set<'_>> = sets.iter().map(|set| wal2json::read(set)).collect();
@@ -117,7 +117,7 @@ async fn steps(
     }
 }
 
-/// Whether the runs have an order or intermediate states that a constraint could notice.
+/// Whether a constraint could notice that the steps are not applied one by one.
 fn reorders(runs: &[Run<'_, '_>]) -> bool {
     runs.iter().any(|run| run.steps.len() > 1 && (runs.len() > 1 || run.shape().kind != Kind::Insert))
 }

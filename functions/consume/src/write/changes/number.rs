@@ -14,8 +14,8 @@ pub(super) enum NotAnInteger {
 /// How many digits the highest value of a `bigint` has.
 const MOST_DIGITS: usize = 19;
 
-/// Writes a whole JSON number with digits only: `7E+3` as `7000`. Other text is returned unchanged; PostgreSQL accepts
-/// or rejects it.
+/// Writes a whole JSON number with digits only: `7E+3` as `7000`. Other text is left to PostgreSQL, and returned
+/// unchanged.
 pub(super) fn integer(text: &str) -> Result<Cow<'_, str>, NotAnInteger> {
     match Decimal::parse(text) {
         Some(decimal) => decimal.integer().map(Cow::Owned),

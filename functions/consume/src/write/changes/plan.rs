@@ -34,7 +34,7 @@ pub(super) struct Step<'d> {
     pub(super) unwritable: Vec<Text<'d>>,
     /// The old values, in the order of the shape's `old`.
     pub(super) old: Vec<Text<'d>>,
-    /// The same number for all steps that are known to belong to one transaction of the source.
+    /// A number that is the same for all steps that are known to belong to one transaction of the source.
     pub(super) transaction: usize,
 }
 

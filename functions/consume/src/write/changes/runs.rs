@@ -1,8 +1,6 @@
-//! Gathers operations into runs. One statement executes a run, with the same result as if its operations were executed
-//! one by one.
+//! Gathers operations into runs. One statement executes a run, with the same result as its operations one by one.
 //!
-//! A table has one open run. An operation of the same shape joins the run, unless the operation concerns the run's
-//! rows:
+//! A table has one open run. An operation of the same shape joins it, unless it concerns rows of the run:
 //! - an insert never does, since it reads nothing;
 //! - an update that keeps its row's key replaces an earlier update of the same key (nobody sees the row in between);
 //! - any other update or delete that names one of the run's old or new keys ends the run.

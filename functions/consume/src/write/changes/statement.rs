@@ -44,8 +44,8 @@ pub(super) fn delete_all(tables: &[(&str, &Relation)]) -> String {
 
 /// A table as a statement names it, and the physical location of a row (`ctid`) in it.
 struct Target {
-    /// The table's name, after `only`, which leaves out the tables that inherit from it. A partitioned table has no
-    /// `only`, because all of its rows are in its partitions.
+    /// The table's name, preceded by `only`, so that tables that inherit from it are left out. A partitioned table has
+    /// no `only`, because all of its rows are in its partitions.
     only: String,
     partitioned: bool,
 }
@@ -115,8 +115,8 @@ fn change(target: &Target, relation: &Relation, shape: &Shape, obstacles: &[&str
     }
 }
 
-/// Selects the rows in which the update would give an identity column another value. None if the update names no
-/// identity column.
+/// Selects the rows in which the update would give an identity column another value. None if it names no identity
+/// column.
 fn identity_changes(target: &Target, relation: &Relation, shape: &Shape) -> Option<String> {
     let differs = |(index, (_, column)): (usize, (usize, usize))| {
         let column = &relation.columns[column];
@@ -183,7 +183,7 @@ fn all(conditions: &[String]) -> String {
 ///
 /// wal2json's format 1 leaves NULLs out of the old row. So matching rows with NULL in the missing columns come first.
 /// If there are none, the missing columns were not part of the key: a matching row is then the right one only if no
-/// other row matches, or if all matching rows are equal. Among rows with equal values, one with the same texts comes
+/// other row matches, or if all matching rows are equal. Of rows with equal values, one with the same texts comes
 /// first.
 ///
 /// The statement does nothing, and the steps of the run have to be applied one by one, in two cases: two tuples of old

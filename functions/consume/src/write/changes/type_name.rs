@@ -21,8 +21,7 @@ pub(super) struct Given {
     /// The type that a new column gets.
     pub(super) ty: Type,
     /// Another type that the text can mean. wal2json removes the quotes of `"char"`, and `char` without quotes is the
-    /// SQL name of `character(1)`. A new column becomes `character(1)`, which refuses a longer text; `"char"` would cut
-    /// it.
+    /// SQL name of `character(1)`. A new column becomes `character(1)`, because `"char"` would cut a longer text.
     pub(super) or: Option<Type>,
 }
 
@@ -158,8 +157,7 @@ fn interval_type(fields: &str, modifiers: Option<&[i32]>, array: bool) -> Option
     }
 }
 
-/// Splits `timestamp (3) with  time zone` into its words, in lower case with single spaces, and the numbers in
-/// brackets.
+/// Splits `timestamp (3) with time zone` into its words, in lower case and with single spaces, and its numbers.
 fn words_and_modifiers(text: &str) -> Option<(String, Option<Vec<i32>>)> {
     let (head, modifiers, tail) = match text.split_once('(') {
         None => (text, None, ""),

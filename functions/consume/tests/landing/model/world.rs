@@ -411,8 +411,7 @@ impl<'f> World<'f> {
         .expect("it answers");
         assert_eq!(ends.len(), PARTITIONS, "{at}");
         for (log, known) in self.logs.iter().zip(ends) {
-            // If a log loses only records that were never applied, the ledger does not notice, and knows too high an
-            // end.
+            // The ledger cannot notice that a log lost only records that were never applied: its end is then too high.
             let was_longer = log.rewrites > 0 && known > log.end;
             assert!(known == log.end || was_longer, "{at}: {known}, not {}", log.end);
         }

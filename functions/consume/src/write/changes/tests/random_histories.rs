@@ -78,8 +78,7 @@ impl History {
                     }
                 }
                 if self.key_is_free(&new, Some(at)) {
-                    // Now and then a text that has not changed is left out, as wal2json leaves out an unchanged TOAST
-                    // value.
+                    // Sometimes an unchanged text is left out, as wal2json leaves out an unchanged TOAST value.
                     let omit = new[2] == old[2] && self.random.random_range(0..2) == 0;
                     self.tell(Some(&cells(&new, |column| !(omit && column == 2))), Some(&old));
                     self.rows[at] = new;

@@ -61,8 +61,7 @@ async fn a_change_applies_to_only_one_of_several_equal_rows() {
         let update = both("t", Some(&row([Some(1), Some(2), Some(3)])), Some(&equal))[format].clone();
         assert_eq!(apply(&database, &[delete.clone(), update.clone(), delete]).await, 0);
         assert_eq!(database.json(ALL).await, json!([{"a": 1, "b": 2, "c": 3}, {"a": 1, "b": null, "c": 3}]));
-        // Two equal updates in one call. In format 1, the second one must not apply to the row that the first has
-        // changed.
+        // Two equal updates in one call. In format 1, the second must not apply to the row that the first has changed.
         let database = TestDatabase::create().await;
         let insert = format_2("t", Some(&equal), None);
         apply(&database, &[insert.clone(), insert.clone()]).await;
