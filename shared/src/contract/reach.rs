@@ -20,7 +20,7 @@ pub(super) enum Strings {
 /// Checks that a column can hold what the schema allows at `pointer`.
 ///
 /// # Errors
-/// The column cannot: the text says what the column needs, and what the schema allows.
+/// The column cannot hold it. The text says what the column needs, and what the schema allows.
 pub(super) fn check(document: &Value, pointer: &Pointer, ty: ColumnType) -> Result<Strings, String> {
     let Some(alternatives) = at(document, pointer) else { return Ok(Strings::AsTyped) };
     let mut strings = Strings::AsTyped;

@@ -27,7 +27,7 @@ pub struct LoggedIn {
 }
 
 impl LoggedIn {
-    /// Creates a value for one function with this login.
+    /// Creates the state of a function that has this login.
     pub fn new(login: Login) -> Self {
         Self { breaker: Breaker::new(login.clone()), login }
     }

@@ -1,9 +1,9 @@
 //! Users: who sent a request, and who is blocked after repeated wrong passwords.
 //!
-//! The path of a request: [`authenticated`] reads its `credentials` and compares them with what the process remembers
-//! (`remembered`). If it remembers nothing, the database decides: `account` for a token, `keys` for a service key, and
-//! a `check` of the password for Basic credentials. A check is counted (`lockout`) before the password is compared
-//! (`password`), and published (`attempt`) to the topic `login`.
+//! The path of a request: [`authenticated`] reads the request's `credentials` and compares them with what the process
+//! remembers (`remembered`). If it remembers nothing about them, the database decides: `account` for a token, `keys`
+//! for a service key, and a `check` of the password for Basic credentials. A check is counted (`lockout`) before the
+//! password is compared (`password`), and published (`attempt`) to the topic `login`.
 //!
 //! `users` adds, changes and deletes users, `key_check` creates and deletes service keys, and `session` begins and ends
 //! the sessions of browsers.

@@ -11,7 +11,8 @@ use rdkafka::error::KafkaError;
 use super::{Context, KafkaSettings};
 
 /// Creates a client for the admin API. If tokens are used, the client gets only this one token, because rdkafka's admin
-/// client never requests any (<https://github.com/fede1024/rust-rdkafka/issues/757>). So it must not be used for long.
+/// client never requests any (<https://github.com/fede1024/rust-rdkafka/issues/757>). So the client must not be used
+/// for long.
 ///
 /// # Errors
 /// librdkafka rejects a setting, or no token is available.

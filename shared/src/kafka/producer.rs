@@ -90,8 +90,8 @@ impl Producer {
 
     /// Looks up the settings, connects, and waits for at most `patience` until a broker answers.
     ///
-    /// # Errors There is no connection by then, or no broker's name resolves. The next send tries again if the error
-    /// may pass.
+    /// # Errors
+    /// There is no connection by then, or no broker's name resolves. The next send tries again if the error may pass.
     pub async fn connect(&self, patience: Duration) -> Result<(), ProducerError> {
         let used = self.0.client().await?;
         let context = used.client.context.clone();

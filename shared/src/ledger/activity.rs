@@ -155,7 +155,7 @@ pub(super) fn bind<'q>(
         .bind(landed().map(|one| one.end_offset).collect::<Vec<_>>())
 }
 
-/// Returns the statement that adds the rows of a relation to the table. It has the table's columns except for
+/// Returns the statement that adds the rows of a relation to the table. The relation has the table's columns except for
 /// `destination`.
 ///
 /// Two transactions may release waiting events of the same partition without having locked its watermark. The rows are

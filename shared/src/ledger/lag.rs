@@ -12,7 +12,7 @@ pub struct Lag {
     pub events: i64,
     /// The age of the oldest record that has not landed.
     pub oldest: Duration,
-    /// How long nothing has landed in the worst partition although it has records that have not landed.
+    /// How long nothing has landed although there are records to land, in the worst partition.
     pub since_success: Duration,
 }
 

@@ -31,7 +31,7 @@ impl Rejection {
     }
 }
 
-/// Writes U+0000 as its JSON escape, because PostgreSQL's text cannot contain it. The name of a member may.
+/// Writes U+0000 as its JSON escape, because PostgreSQL's text cannot contain it, although a member's name can.
 fn without_nul(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\\u0000") } else { text }
 }

@@ -18,8 +18,7 @@ pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before asking again while a partition's leader moves.
 const LEADER_MOVES_FOR: Duration = Duration::from_millis(100);
 
-/// The name of the consumer's group. librdkafka assigns no partition without one. It has no members and commits
-/// nothing.
+/// The name of a group, without which librdkafka assigns no partition. The group has no members and commits nothing.
 const GROUP: &str = "sluice-reader";
 
 /// For each partition, an offset and the time of the first record at or after it; `None` if there is no such record.
