@@ -20,7 +20,7 @@ const ADDRESS: &str = "a PostgreSQL address such as postgres://user:password@hos
 
 const UNFIT_SECRET: LookUpError = LookUpError::Unfit {
     variable: SECRET,
-    expected: "a JSON object with username and password, and without DATABASE_URL with host, too",
+    expected: "a JSON object with username and password, and with host if DATABASE_URL is not set",
 };
 
 /// The database's address and login, before anything is looked up.
@@ -63,7 +63,7 @@ impl DatabaseSource {
             (None, Some(arn)) if is_arn(&arn, "secretsmanager", "secret:") => LoginSource::Secret { arn },
             (None, Some(_)) => return Err(malformed(SECRET, "the ARN of a secret with username and password")),
             (Some("iam"), None) => LoginSource::Iam,
-            (Some(_), _) => return Err(malformed(AUTH, "iam, and that without DATABASE_SECRET_ARN, or nothing")),
+            (Some(_), _) => return Err(malformed(AUTH, "iam if DATABASE_SECRET_ARN is not set, or nothing")),
         };
         let (options, password, has_address) = match (&login, url) {
             (_, Some(url)) => {
@@ -205,14 +205,15 @@ fn parse(url: &str) -> Result<(PgConnectOptions, Option<Secret>), SettingsError>
     }
     let options = PgConnectOptions::from_str(without_root.as_str()).map_err(|_malformed| {
         let is_mode = parsed.query_pairs().any(|(name, _)| name == "sslmode");
-        malformed(if is_mode { "sslmode=disable, verify-ca or verify-full, if any, and " } else { ADDRESS })
+        malformed(if is_mode { "sslmode=disable, verify-ca or verify-full, or no sslmode" } else { ADDRESS })
     })?;
     let options = match root.as_deref() {
         // As in libpq, this means the public authorities.
         None | Some("system") => options,
         Some(value) => {
-            let pem = Pem::read(URL, value, Kind::Certificates)
-                .map_err(|_unreadable| malformed("as sslrootcert the path of a file with certificates in PEM"))?;
+            let pem = Pem::read(URL, value, Kind::Certificates).map_err(|_unreadable| {
+                malformed("an sslrootcert that is the path of a file with certificates in PEM")
+            })?;
             options.ssl_root_cert_from_pem(pem.text().as_bytes().to_vec())
         }
     };
@@ -293,7 +294,7 @@ mod tests {
             ),
             (
                 vec![(URL, "postgres://u:hunter2@h/d?sslrootcert=/not/there")],
-                "DATABASE_URL is malformed: it should hold as",
+                "DATABASE_URL is malformed: it should hold an sslrootcert",
             ),
             (vec![address, (AUTH, "password")], "DATABASE_AUTH is malformed: it should hold iam"),
             (vec![address, (AUTH, "iam"), (SECRET, ARN)], "DATABASE_AUTH is malformed"),

@@ -25,7 +25,7 @@ pub(crate) struct Partition<'b> {
     pub(crate) contract: Arc<Contract>,
     pub(crate) records: &'b [Record],
     pub(crate) traces: Vec<Trace>,
-    /// Who vouches that records missing between these are missing in Kafka.
+    /// Who confirms that the offsets missing between these records are missing from Kafka, too.
     pub(crate) vouched: Vouched,
     /// Whether Kafka has confirmed that its log is the one that was applied.
     pub(crate) is_confirmed: bool,
@@ -34,7 +34,7 @@ pub(crate) struct Partition<'b> {
 }
 
 impl Partition<'_> {
-    /// Returns whether the record at this offset is among these and has this hash.
+    /// Returns whether the partition has a record with this offset and this hash.
     pub(crate) fn has(&self, offset: i64, hash: i64) -> bool {
         let found = self.traces.binary_search_by_key(&offset, |trace| trace.offset);
         found.is_ok_and(|index| self.traces[index].hash == hash)
@@ -43,8 +43,7 @@ impl Partition<'_> {
 
 /// Checks a batch.
 ///
-/// # Errors
-/// The topic that no contract names.
+/// # Errors No contract has a record's topic: the error is that topic.
 pub(crate) fn check<'b>(registry: &Registry, batch: &'b Batch) -> Result<CheckedBatch<'b>, String> {
     let mut rows = Rows::default();
     let mut partitions = Vec::new();

@@ -18,7 +18,7 @@ use crate::trust::Trust;
 pub(crate) struct Hold {
     /// The partition's index in the batch.
     pub(crate) index: usize,
-    /// Its watermark, as locked.
+    /// The partition's watermark, which the transaction had locked.
     pub(crate) watermark: Watermark,
     pub(crate) server_started_us: i64,
     pub(crate) reason: Reason,
@@ -27,11 +27,12 @@ pub(crate) struct Hold {
 /// What Kafka has to be asked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reason {
-    /// Whether the log is the one that was applied: this process has not asked since the database's server started.
+    /// Whether the log is the one that was applied. This process has not asked since the database's server started.
     Unverified,
-    /// The same, because records of the batch differ from those that were applied at their offsets.
+    /// Also whether the log is the one that was applied, because records of the batch differ from those that were
+    /// applied at their offsets.
     Contradicted(Contradiction),
-    /// The records from the watermark up to, but excluding, this offset.
+    /// For the records from the watermark up to, but excluding, this offset.
     Behind { until: i64 },
 }
 
@@ -111,7 +112,7 @@ async fn overlapping_gaps(
     Ok(found)
 }
 
-/// Stores the gaps that the plans leave, and removes from older gaps the offsets whose records arrived after all.
+/// Stores the gaps that the plans leave. Removes offsets from older gaps if their records arrived after all.
 pub(super) async fn note_gaps(connection: &mut PgConnection, planned: &[Planned<'_, '_>]) -> Result<(), sqlx::Error> {
     let new: Vec<NewGap<'_>> = planned.iter().flat_map(Planned::new_gaps).collect();
     gaps::note(connection, &new).await?;
@@ -204,7 +205,7 @@ impl<'c, 'b> Planned<'c, 'b> {
         })
     }
 
-    /// Remembers that the log is the one that was applied, since its records were just committed.
+    /// Remembers that the log is the one that was applied, because its records were just committed.
     pub(super) fn trust(&self, trust: &Trust, server_started_us: i64) {
         match self.partition.vouched {
             Vouched::No | Vouched::ByKafka { .. } => trust.note(&self.plan.after, server_started_us),

@@ -11,7 +11,8 @@ use crate::check::{Event, Rows};
 use crate::envelope::Envelope;
 use crate::write::{Context, WriteError};
 
-/// Lands the commands that were waiting for these entities of a stream, and those that were waiting for these in turn.
+/// Lands the commands that were waiting for these entities of a stream, and then those that were waiting for entities
+/// that these commands create.
 pub(super) async fn release(
     connection: &mut PgConnection,
     context: &Context<'_>,

@@ -37,7 +37,7 @@ pub(super) struct Settled {
     skipped_rows: u64,
     /// The keys of entities that were created.
     pub(super) created: Vec<String>,
-    /// Records that PostgreSQL refused; they are among the rejected.
+    /// Records that PostgreSQL refused. They are also counted as rejected.
     pub(super) refused: Vec<(Origin, Refusal)>,
 }
 
@@ -127,7 +127,7 @@ async fn settle_stage(
     contract: &Contract,
     candidates: &[Candidate<'_>],
 ) -> Result<Settled, WriteError> {
-    // A replay has an id, too. Without ids there is nothing to claim and nothing to copy.
+    // Replays have ids, too. Without ids, there is nothing to claim, and no replay to look up.
     if candidates.iter().all(|candidate| candidate.id.is_none()) {
         return settle_claimed(connection, context, contract, candidates).await;
     }
@@ -170,13 +170,13 @@ async fn settle_stage(
     Ok(settled)
 }
 
-/// Describes an event that repeats the first one of its id, or of its row.
+/// Describes an event that repeats an earlier one with the same id, or with the same row.
 fn repeat<'c>(candidate: &Candidate<'c>) -> NewDuplicate<'c> {
     let repeated = candidate.id.map_or(Repeated::Unknown, |id| Repeated::ById(id.id));
     NewDuplicate { position: candidate.record.position, repeated }
 }
 
-/// Settles records whose ids are claimed, if they carry any: new ones and released ones.
+/// Settles new or released records. Those that have ids must have claimed them.
 pub(super) async fn settle_claimed(
     connection: &mut PgConnection,
     context: &Context<'_>,
