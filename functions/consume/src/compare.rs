@@ -183,8 +183,8 @@ impl Watermarks {
 impl CatchUp<'_> {
     /// Compares a topic's partitions with Kafka. A partition that cannot be compared does not hold up the others.
     ///
-    /// # Errors The error of the first partition that could not be compared. One that could not land is among the
-    /// findings.
+    /// # Errors
+    /// The error of the first partition that could not be compared. One that could not land is among the findings.
     async fn compare(
         &mut self,
         contract: &Arc<Contract>,

@@ -25,12 +25,13 @@ use super::summary::Tally;
 use crate::candidate::{Candidate, Origin};
 use crate::write::{Attempt, Constraints, Context, Refusal, Signature, WriteError, write};
 
-/// How many records all trials of a batch may write together: about two seconds' worth.
+/// How many records all trials of a batch may write together. This takes about two seconds.
 const TRIAL_RECORDS: usize = 300_000;
 
 /// The maximum number of records set aside for which every pair is tried.
 const ALL_PAIRS_LIMIT: usize = 64;
-/// Each record is combined with at most this many earlier ones that have the same refusal: the nearest.
+/// Each record is combined with at most this many earlier records that were refused for the same reason: the nearest
+/// ones.
 const PARTNERS: usize = 12;
 /// The maximum number of combinations that one pass over the records set aside tries.
 const COMBINATIONS: usize = 4_000;
@@ -78,7 +79,7 @@ struct Search<'s, 'c> {
 
 /// A consistent set: all records but those set aside.
 struct Found {
-    /// Its counts, if it is what the transaction contains. The last trial may have written another set.
+    /// The set's counts, if the transaction contains this set. The last trial may have written another one.
     landed: Option<Tally>,
     aside: Aside,
 }
@@ -92,7 +93,7 @@ struct Written {
 impl Search<'_, '_> {
     async fn run(&mut self) -> Result<Tally, WriteError> {
         let grown = self.grow(&[]).await?;
-        // The whole batch has failed already, so a single record set aside stays aside.
+        // The batch as a whole has failed before, so if only one record was set aside, it stays aside.
         if grown.refused.len() <= 1 {
             return Ok(grown.landed);
         }
@@ -115,7 +116,8 @@ impl Search<'_, '_> {
         }
     }
 
-    /// Writes all records but these, and sets aside those that fail.
+    /// Writes all records except those in `aside`. Records that fail are set aside, too: they are the result's
+    /// `refused`.
     async fn grow(&mut self, aside: &[(Origin, Refusal)]) -> Result<BatchResult, WriteError> {
         self.connection.execute(RESTART).await?;
         let excluded = excluded(aside);
@@ -124,7 +126,7 @@ impl Search<'_, '_> {
         apply_streams(self.connection, &context, self.streams, self.landed.clone()).await
     }
 
-    /// Writes all records but these, and checks the constraints at the end.
+    /// Writes all records except those in `aside`, and checks the constraints at the end.
     async fn trial(&mut self, aside: &[(Origin, Refusal)]) -> Result<Result<Tally, Signature>, WriteError> {
         self.trials_left = self.trials_left.saturating_sub(1);
         self.connection.execute(RESTART).await?;
@@ -148,8 +150,8 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// Finds out which of the records set aside fit at the end of the set, alone, in pairs or in runs: two rows may
-    /// swap their unique values, and the entries of an account may have to add up to zero.
+    /// Finds out which of the records set aside fit at the end of the set: alone, in pairs or in runs. Two rows may
+    /// swap their unique values, for example, and the entries of an account may have to add up to zero.
     async fn combine(&mut self, written: Written) -> Result<Written, WriteError> {
         let signatures: HashMap<&Origin, Signature> =
             written.aside.iter().map(|(place, refusal)| (place, refusal.signature)).collect();
@@ -331,7 +333,7 @@ impl Search<'_, '_> {
             if doubtful.len() < found.aside.len() {
                 groups.push_back(doubtful);
             } else {
-                // All of them together have failed already.
+                // All of them together have failed before.
                 split(doubtful, &mut groups);
             }
             while let Some(group) = groups.pop_front().filter(|group| !group.is_empty()) {

@@ -1,10 +1,10 @@
 //! Locks between parents and children: a child that finds its parent missing and a parent that looks for waiting
 //! children must not miss each other.
 //!
-//! A batch with children of a stream holds that stream's lock in shared mode, from before it looks for the parents until
-//! it commits. A batch that creates parents holds the lock exclusively, from before it writes until it commits. So every
-//! child either sees its parent or is seen waiting. Locks are taken after the watermarks and before any row, in the order
-//! of the streams' names, so that they cannot deadlock.
+//! Each stream of parents has a lock. A batch with children holds it in shared mode, from before it looks for the
+//! parents until it commits. A batch that may create parents holds it exclusively, from before it writes until it
+//! commits. So every child either sees its parent or is seen waiting. Locks are taken after the watermarks and before
+//! any row, in the order of the streams' names, so that batches cannot deadlock.
 
 use std::collections::BTreeMap;
 

@@ -43,7 +43,8 @@ impl Partition<'_> {
 
 /// Checks a batch.
 ///
-/// # Errors No contract has a record's topic: the error is that topic.
+/// # Errors
+/// No contract has a record's topic. The error is that topic.
 pub(crate) fn check<'b>(registry: &Registry, batch: &'b Batch) -> Result<CheckedBatch<'b>, String> {
     let mut rows = Rows::default();
     let mut partitions = Vec::new();
