@@ -116,7 +116,8 @@ impl<'f> History<'f> {
         }
     }
 
-    /// Delivers events in one batch, and compares the tables with those in memory. Returns the dead letters' events.
+    /// Delivers events in one batch, and compares the tables with those in memory. Returns the events that became dead
+    /// letters.
     async fn deliver(&mut self, events: &[(usize, Event)]) -> Vec<(usize, Event)> {
         let records: Vec<Record> = events
             .iter()
