@@ -51,7 +51,8 @@ async fn the_geonames_data_lands_completely_children_first_and_a_replay_from_the
     assert!(everything(&gateway.database).await == before, "a replay from the start changes nothing, anywhere");
 }
 
-fn gatekeeper(type_of_b: &str) -> Value {
+/// Returns a set that inserts three rows, with this type for column `b`, and deletes two of them.
+fn three_inserts_and_two_deletes(type_of_b: &str) -> Value {
     let insert = |a: i64, b: &str| {
         json!({"kind": "insert", "schema": "public", "table": "mytable", "columnnames": ["a", "b", "c"],
                "columntypes": ["INTEGER", type_of_b, "TEXT"], "columnvalues": [a, b, format!("2018-03-27 11:58:28.98841{a}")]})
@@ -69,8 +70,9 @@ fn gatekeeper(type_of_b: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_set_reproduces_its_source_and_one_with_a_wrong_type_changes_nothing() {
     let gateway = plan().start().await;
-    let (status, body) =
-        gateway.post("/events/changes", &[("prefer", "wait=20")], gatekeeper("TEXT").to_string()).await;
+    let (status, body) = gateway
+        .post("/events/changes", &[("prefer", "wait=20")], three_inserts_and_two_deletes("TEXT").to_string())
+        .await;
     assert_eq!(status, 200, "{body}");
     let rows = gateway.database.json("select * from landing.mytable").await;
     assert_eq!(rows, json!([{"a": 2, "b": "Tuning", "c": "2018-03-27 11:58:28.988412"}]));
@@ -78,7 +80,7 @@ async fn a_change_set_reproduces_its_source_and_one_with_a_wrong_type_changes_no
     // One of the set's changes has another type for column `a`. In the second round, the table does not exist yet.
     for prepare in ["truncate landing.mytable", "drop table landing.mytable"] {
         sqlx::query(prepare).execute(&gateway.database.pool).await.unwrap();
-        let mut set = gatekeeper("TEXT");
+        let mut set = three_inserts_and_two_deletes("TEXT");
         set["change"][2]["columntypes"][0] = json!("TEXT");
         let (status, body) = gateway.post("/events/changes", &[("prefer", "wait=20")], set.to_string()).await;
         assert_eq!((status, &body["receipts"][0]["status"]), (422, &json!("rejected")), "{body}");

@@ -33,13 +33,14 @@ pub fn routes(ingest: Arc<Ingest>, identity: Identity) -> Router {
     for_keys.merge(for_users).merge(open()).with_state(ingest)
 }
 
-/// Builds the function's routes without authentication, for measuring its cost and for tests of other parts.
+/// Builds the function's routes without authentication, for tests of other parts, and to measure the cost of
+/// authentication.
 pub fn routes_for_anyone(ingest: Arc<Ingest>) -> Router {
     for_keys().merge(for_users()).route_layer(from_fn(anyone)).merge(open()).with_state(ingest)
 }
 
-/// Builds the function's routes without authentication: each request must carry its [`Caller`]. For pages, which act for a
-/// user who has signed in.
+/// Builds the function's routes without authentication: each request must carry its [`Caller`]. Pages use them, and act
+/// for a user who has signed in.
 pub fn routes_for_callers(ingest: Arc<Ingest>) -> Router {
     for_keys().merge(for_users()).merge(open()).with_state(ingest)
 }

@@ -100,7 +100,8 @@ async fn grant(connection: &mut PgConnection, login: &FunctionsLogin) -> Result<
     Ok(missing.len())
 }
 
-/// Stores the settings of the role's sessions in this database with the role itself. Returns how many were missing.
+/// Stores the session settings with the role, for this database, so that its sessions there begin with them. Returns
+/// how many were missing.
 async fn settle(connection: &mut PgConnection, name: &str) -> Result<usize, MigrateError> {
     const DOING: &str = "storing settings with the functions' role";
     const STORED: &str = "select unnest(s.setconfig) from pg_catalog.pg_db_role_setting s \

@@ -1,6 +1,6 @@
-//! Speaks WebDriver with ChromeDriver: JSON over HTTP (<https://www.w3.org/TR/webdriver2/>). The crates that do this would
-//! change the workspace: `fantoccini` depends on code under the MPL, and `thirtyfour` switches on a feature of `serde_json`
-//! for all crates, so that the tested JSON code would differ from the deployed one.
+//! Speaks WebDriver with ChromeDriver: JSON over HTTP (<https://www.w3.org/TR/webdriver2/>). The crates that do this do
+//! not suit the workspace: `fantoccini` depends on code under the MPL, and `thirtyfour` switches on a feature of
+//! `serde_json` for all crates, so that the tested JSON code would differ from the deployed one.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
@@ -63,7 +63,7 @@ impl Session {
         let mut session = Self { http, port, path: String::new(), _driver: driver, _folder: folder };
         let mut arguments = vec!["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"];
         if rustix::process::geteuid().is_root() {
-            // Chromium refuses to start its sandbox as root, as tests in a container do.
+            // Tests in a container run as root, and Chromium does not start its sandbox for root.
             arguments.push("--no-sandbox");
         }
         let options = json!({"args": arguments});
@@ -131,7 +131,8 @@ impl Session {
     }
 
     /// Runs a function's body in the page, although the page's policy forbids inline scripts, and even if scripts are
-    /// switched off. Its last argument is the function to call with the result.
+    /// switched off. After `arguments`, WebDriver passes the script one more argument: the callback that it must call
+    /// with its result.
     pub(super) async fn run(&self, script: &str, arguments: &[Value]) -> Result<Value, Fault> {
         self.post("/execute/async", &json!({"script": script, "args": arguments})).await
     }

@@ -13,10 +13,10 @@ pub(crate) struct Said {
     pub(crate) stderr: String,
 }
 
-/// Longer than any retry of a refused connection, but shorter than the wait for a silent broker.
+/// Longer than a command retries refused connections, but shorter than it waits for a broker that does not answer.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Runs a subcommand with its arguments, with these variables and no others for the servers.
+/// Runs a subcommand with its arguments. Of the variables that name servers, the command gets only these.
 pub(crate) async fn run(subcommand: &str, variables: &[(&str, &str)]) -> Said {
     let output = Command::new(env!("CARGO_BIN_EXE_local"))
         .args(subcommand.split(' '))

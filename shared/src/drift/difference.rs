@@ -15,7 +15,7 @@ pub struct Difference {
     pub expected: String,
     /// What the database has.
     pub found: String,
-    /// Whether the difference keeps all of the stream's events out. Others affect only some events or batches.
+    /// Whether the difference prevents every event of the stream from landing, and not only some events or batches.
     pub keeps_all_out: bool,
 }
 

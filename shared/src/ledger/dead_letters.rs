@@ -43,7 +43,7 @@ pub struct DeadLetter {
     pub status: LetterStatus,
     /// The place of the dead letter's replay, if it is known.
     pub replayed_as: Option<Place>,
-    /// How often this dead letter or its predecessors were replayed.
+    /// How often this dead letter's event was replayed, including replays of the event's earlier dead letters.
     pub replays: i32,
     /// The id of the dead letter whose replay was rejected as this one.
     pub replay_of: Option<i64>,

@@ -1,4 +1,4 @@
-//! Table `gaps`: ranges of offsets that Kafka no longer had when they were due.
+//! Table `gaps`: ranges of offsets that Kafka no longer had when `consume` needed them.
 //!
 //! None of a gap's offsets were applied. Adjacent gaps are one row. A partition keeps up to [`MAX_EXACT`] rows. If
 //! there are more, the oldest are merged into one row that is not exact: it also spans records that were applied.
@@ -50,7 +50,7 @@ impl Cause {
             }
             Self::Compaction => "Kafka had compacted this record away before it was applied",
             Self::Retention => "Kafka had deleted this record by its retention before it was applied",
-            Self::Unknown => "Kafka no longer had this record when it was due",
+            Self::Unknown => "Kafka no longer had this record when `consume` needed it",
         }
     }
 }

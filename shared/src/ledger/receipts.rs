@@ -120,8 +120,8 @@ pub async fn look_up_sent(
 enum Found {
     /// This outcome is certain.
     Certain(Outcome),
-    /// The outcome is this one if Kafka still had the record when it was due. Otherwise, the record was lost for this
-    /// cause.
+    /// The outcome is this one if Kafka still had the record when `consume` needed it. Otherwise, the record was lost
+    /// for this cause.
     Unless(Outcome, Cause),
     /// It repeats the event at this place.
     Repeats(Place),
@@ -260,7 +260,7 @@ fn repeated(row: &PgRow) -> Result<Option<Place>, sqlx::Error> {
     Ok(Some(Place { topic, partition, offset, timestamp_ms }))
 }
 
-/// Decides about records within merged gaps. If Kafka still has a record, it also had the record when it was due.
+/// Decides about records within merged gaps. If Kafka still has a record, `consume` got the record, too.
 async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)], found: Vec<Found>) -> Vec<Outcome> {
     let mut uncertain: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
     for ((partition, offset), found) in records.iter().zip(&found) {
@@ -301,8 +301,8 @@ fn decide_one(chunk: Option<&Chunk>, offset: i64, outcome: Outcome, cause: Cause
             "not known: it was applied unless {}, and {why}",
             match cause {
                 Cause::Transaction => "it was part of an aborted transaction",
-                Cause::Compaction => "Kafka had compacted it away before it was due",
-                Cause::Retention | Cause::Unknown => "Kafka no longer had it when it was due",
+                Cause::Compaction => "Kafka had compacted it away before `consume` needed it",
+                Cause::Retention | Cause::Unknown => "Kafka no longer had it when `consume` needed it",
             }
         ),
     };

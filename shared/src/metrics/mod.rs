@@ -66,7 +66,7 @@ counters! {
     SkippedRows = "skipped_rows",
     /// Partitions whose offsets restarted: the topic was recreated, or its log truncated.
     Incarnations = "incarnations",
-    /// Offsets that Kafka no longer had when they were due.
+    /// Offsets that Kafka no longer had when `consume` needed them.
     Gaps = "gaps",
 }
 
@@ -100,7 +100,7 @@ struct Count {
     lag: Lag,
 }
 
-/// The lag of batches: how long after its oldest new record each was committed.
+/// The lag of batches: the time from each batch's oldest new record to its commit.
 #[derive(Debug, Clone, Default)]
 struct Lag {
     longest_ms: Option<u64>,

@@ -249,7 +249,7 @@ fn landing(event: &Event) -> Markup {
             ("warn", "On its way", "It has not been applied yet. If that lasts, the overview says what is stalled.")
         }
         "rejected" => ("bad", "Rejected", "It could not be written."),
-        "lost" => ("bad", "Lost", "Kafka no longer had it when it was due."),
+        "lost" => ("bad", "Lost", "Kafka no longer had it when consume needed it."),
         other => ("plain", other, ""),
     };
     html! {

@@ -164,8 +164,9 @@ fn progress(run: &Run) -> Markup {
         }
         progress value=(settled) max=(run.count.max(1)) aria-label="Progress" {}
         @if run.skipped > 0 {
-            p.soft { "A letter is left out if it has already been replayed three times, if a later event of its key has been "
-                "applied, or if someone else has dealt with it. A forced run leaves out only the last kind." }
+            p.soft { "A letter is left out if it is no longer open, if no stream uses its topic any more, or if it is too "
+                "large for the broker. A run that is not forced also leaves out a letter if its event was replayed three "
+                "times, or if a later event with the same key was applied or cannot be ruled out." }
         }
         @if let Some(at) = run.finished_at {
             p.soft { "Ended at " time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M:%S UTC")) } ". "

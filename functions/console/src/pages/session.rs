@@ -99,7 +99,8 @@ pub(super) async fn show_form(headers: HeaderMap, uri: Uri) -> Response {
     let next = Fields::from_query(uri.query(), &["next"]).ok();
     let next = next.as_ref().and_then(|fields| fields.get("next").ok().flatten());
     let next = local(next.unwrap_or_default());
-    // A browser does not send the cookie when someone follows a link on another site; from a link on this page, it does.
+    // If someone follows a link on another site, the browser does not send the cookie, even if there is a session. If
+    // they then follow a link on this page, it sends the cookie.
     let is_from_elsewhere = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     sign_in::page(next, "", None, is_from_elsewhere).respond(None, None)
 }
@@ -168,8 +169,8 @@ fn to_sign_in(uri: &Uri) -> Response {
     }
 }
 
-/// Returns a path of the console, so that nobody can be led elsewhere after signing in. Any other text leads to the
-/// overview.
+/// Returns the path if it is a path of the console, and otherwise the path of the overview. So signing in never leads
+/// to another site.
 fn local(path: &str) -> &str {
     let (before_query, _) = path.split_once(['?', '#']).unwrap_or((path, ""));
     let decoded: Vec<u8> = percent_decode_str(before_query).collect();

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use crate::own_stream::replay;
 use crate::support::{Function, Record, record, records};
 
-/// A set that inserts three rows and deletes two of them, identified by some of their columns. `last_type` is the type
-/// that the last delete gives for one of these columns.
-fn gatekeeper(last_type: &str) -> Value {
+/// Returns a set that inserts three rows and deletes two of them, which it identifies by two of their three columns.
+/// `last_type` is the type that the last delete gives for the second of these columns.
+fn three_inserts_and_two_deletes(last_type: &str) -> Value {
     let insert = |a: i32| {
         json!({"kind": "insert", "schema": "public", "table": "mytable", "columnnames": ["a", "b", "c"],
                "columntypes": ["INTEGER", "TEXT", "TEXT"],
@@ -21,14 +21,14 @@ fn gatekeeper(last_type: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_gatekeepers_document_leaves_one_row_and_with_one_wrong_type_none() {
+async fn three_inserts_and_two_deletes_leave_one_row_but_none_if_one_type_is_wrong() {
     for (document, outcome, rows) in [
         (
-            gatekeeper("TEXT"),
+            three_inserts_and_two_deletes("TEXT"),
             "written",
             json!([{"a": 2, "b": "Backup and Restore", "c": "2018-03-27 11:58:28.988414"}]),
         ),
-        (gatekeeper("TIMESTAMP"), "rejected: type_mismatch", json!([])),
+        (three_inserts_and_two_deletes("TIMESTAMP"), "rejected: type_mismatch", json!([])),
     ] {
         let function = Function::new().await;
         let created = "create table landing.mytable (a integer, b text, c text)";
@@ -202,15 +202,15 @@ async fn truncates_of_one_transaction_in_two_batches_block_nothing_and_land_when
             let reasons = "select distinct reason from sluice.dead_letters order by reason";
             let reason = |constraint: &str, table: &str| {
                 json!({"reason": format!("foreign key {constraint} of table landing.{table} rejects the change: other rows \
-                    still refer to the row; if one statement of the source truncated several tables, replay this once \
-                    the others are empty")})
+                    still refer to the row; if one statement of the source truncated several tables, replay this after \
+                    the other tables are empty")})
             };
             let expected = [reason("items_order_id_fkey", "items"), reason("parts_item_id_fkey", "parts")];
             assert_eq!(function.database.json(reasons).await, json!(expected));
         }
         offset = 0;
     }
-    assert!(rejected > 0, "some transaction is split where it matters");
+    assert!(rejected > 0, "at least one truncate is rejected because its transaction is in two batches");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Names and keys of entities are compared composed (Unicode NFC).
+//! Names and keys of entities are compared in composed form (Unicode NFC).
 
 use serde_json::{Value, json};
 

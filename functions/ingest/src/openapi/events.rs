@@ -61,7 +61,7 @@ fn receipts() -> Value {
 }
 
 fn gaps() -> Value {
-    Operation::new("events", "listGaps", "Offsets that Kafka no longer had when they were due")
+    Operation::new("events", "listGaps", "Offsets that Kafka no longer had when `consume` needed them")
         .parameters(paged(vec![]))
         .ok(list_of(schema("Gap")), page_of(examples::gap()))
         .build()

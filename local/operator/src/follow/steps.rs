@@ -61,7 +61,7 @@ fn outcome(item: &Value) -> String {
         Some("duplicate") => "it repeats an event that landed before",
         Some("superseded") => "its row already had a higher version",
         Some("rejected") => item["reason"].as_str().unwrap_or("it could not be written"),
-        Some("lost") => item["reason"].as_str().unwrap_or("Kafka no longer had it when it was due"),
+        Some("lost") => item["reason"].as_str().unwrap_or("Kafka no longer had it when `consume` needed it"),
         _ => "",
     };
     match item["landed_at"].as_str() {

@@ -74,7 +74,8 @@ async fn truncate(
 /// later: one `truncate` of several tables becomes several operations, and only those in the same batch are applied
 /// together.
 fn not_emptied(error: sqlx::Error) -> Failure {
-    const HINT: &str = "if one statement of the source truncated several tables, replay this once the others are empty";
+    const HINT: &str =
+        "if one statement of the source truncated several tables, replay this after the other tables are empty";
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
     if !matches!(code.as_ref(), FOREIGN_KEY_VIOLATION | RESTRICT_VIOLATION) {
         return error.into();

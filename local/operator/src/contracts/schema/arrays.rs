@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::numbers::{count, whole};
 use super::obligation::{Keyword, Obligation, is_trivial};
 
-/// Returns what has to hold for a keyword.
+/// Returns the conditions under which this keyword of the new schema rejects nothing that the old schemas accept.
 pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     let written = keyword.value;
     match keyword.name {
@@ -38,7 +38,8 @@ pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Ve
     }
 }
 
-/// Returns what has to hold for `items`, which applies after `prefixItems`.
+/// Returns the conditions under which `items` of the new schema rejects nothing that the old schemas accept. `items`
+/// applies after `prefixItems`.
 fn items<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     if is_trivial(keyword.value) {
         return Vec::new();
@@ -46,7 +47,7 @@ fn items<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>>
     let first = keyword.schema.get("prefixItems").map_or(0, length);
     let last = old.iter().filter_map(|schema| schema.get("prefixItems")).map(length).max().unwrap_or(0).max(first);
     let most = most_items(old).map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
-    // All items after the last one with a schema of its own share one schema.
+    // `prefixItems` has a schema for each of the first items. All later items share one schema.
     (first..=last)
         .filter(|index| *index < most)
         .map(|index| Obligation::Subset { old: item(old, index), new: keyword.value, at: keyword.at() })

@@ -1,10 +1,10 @@
-//! Whether a new schema accepts everything that an old one accepts. The answer is never a wrong yes: a keyword for
-//! which this cannot be shown counts as narrower.
+//! Whether a new schema accepts everything that an old schema accepts. The answer is never a wrong yes: if this cannot
+//! be shown for a keyword, the keyword counts as narrower.
 //!
-//! The old schema is split into alternatives, each a list of schemas that apply together. Each keyword of the new schema is
-//! then an obligation that every alternative has to meet.
+//! The old schema is split into alternatives, each a list of schemas that apply together. Each keyword of the new
+//! schema is then an obligation that every alternative has to meet.
 //!
-//! - `obligation`: what has to hold for a keyword; `numbers`, `strings`, `arrays`, `objects` return that
+//! - `obligation`: the conditions that a keyword has to meet; `numbers`, `strings`, `arrays`, `objects` return them
 //! - `same`: whether two schemas are the same
 //! - `types`: the JSON types of values
 
@@ -33,8 +33,8 @@ use self::types::{by_type, finite, may_be};
 /// The most steps of one comparison. A contract written by hand takes a few hundred.
 const MOST_STEPS: usize = 100_000;
 
-/// Returns the places where the new contract's schema may reject a value that the old one's accepted; none if it
-/// accepts all of these values.
+/// Returns the places where the new contract's schema may reject a value that the old contract's schema accepted; none
+/// if the new schema accepts all of these values.
 pub(super) fn narrowings(old: &Value, new: &Value) -> Vec<Narrowing> {
     if Sameness::new(old, new).schemas(old, new) {
         return Vec::new();
@@ -73,8 +73,8 @@ impl<'s> Comparison<'s> {
         if !self.under_way.insert(pair.clone()) {
             return Vec::new();
         }
-        // A schema that cannot be expanded is used as it is. It may then seem to accept more than it does, but never
-        // less.
+        // A schema that cannot be expanded is used as it is. The comparison may then take it for wider than it is, but
+        // never for narrower.
         let alternatives = schema::expand(self.old, old.clone()).unwrap_or_else(|| vec![old]);
         let found = alternatives
             .into_iter()
@@ -125,7 +125,7 @@ impl<'s> Comparison<'s> {
                     && keyword.schema.get("maxContains").is_none(),
                 "arrays without an item of this kind may no longer be accepted",
             ),
-            // They are checked together with `if` and `contains`.
+            // These are checked together with `if` and `contains`.
             "then" | "else" | "minContains" | "maxContains" => Vec::new(),
             "type" => types::obligations(old, keyword),
             "enum" | "const" => keyword.fails("only the listed values are still accepted"),
@@ -237,7 +237,7 @@ impl<'s> Comparison<'s> {
             "items" => &["prefixItems"],
             "contains" | "minContains" | "maxContains" => &["contains", "maxContains", "minContains"],
             "if" | "then" | "else" => &["else", "if", "then"],
-            // They depend on all their siblings.
+            // These two depend on all their siblings.
             "unevaluatedItems" | "unevaluatedProperties" => return false,
             _ => &[],
         };
@@ -254,8 +254,8 @@ impl<'s> Comparison<'s> {
     }
 }
 
-/// Removes repetitions, to which references lead. Otherwise, the lists of a recursive schema would keep growing, and
-/// its comparison would never come to the same pair again.
+/// Removes repeated schemas. References lead to the same schema several times. Otherwise, the lists of a recursive
+/// schema would keep growing, and its comparison would never come to the same pair again.
 fn distinct(mut schemas: Vec<&Value>) -> Vec<&Value> {
     schemas.sort_unstable_by_key(|schema| std::ptr::from_ref(*schema));
     schemas.dedup_by_key(|schema| std::ptr::from_ref(*schema));

@@ -7,7 +7,7 @@ use shared::contract::Decimal;
 
 use super::obligation::{Keyword, Obligation};
 
-/// Returns what has to hold for a keyword.
+/// Returns the conditions under which this keyword of the new schema rejects nothing that the old schemas accept.
 pub(super) fn obligations<'o>(old: &[&Value], keyword: Keyword<'_, '_>) -> Vec<Obligation<'o>> {
     let Some(limit) = decimal(keyword.value) else { return keyword.fails("is not a number") };
     let written = keyword.value;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::numbers::{count, whole};
 use super::obligation::{Keyword, Narrowing, Obligation, is_trivial};
 
-/// Returns what has to hold for a keyword.
+/// Returns the conditions under which this keyword of the new schema rejects nothing that the old schemas accept.
 pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     let written = keyword.value;
     match keyword.name {
@@ -63,7 +63,7 @@ pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Ve
     }
 }
 
-/// Returns what has to hold for the properties that match a pattern.
+/// Returns the conditions for the properties that match a pattern of `patternProperties`.
 fn matching<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>, pattern: &str, new: &'s Value) -> Vec<Obligation<'s>> {
     let at = keyword.below(&[pattern]);
     if is_trivial(new) {
@@ -74,7 +74,7 @@ fn matching<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>, pattern: &str, new:
         return vec![Obligation::Subset { old: same, new, at }];
     }
     match only_names(old) {
-        // Any of them may match the pattern.
+        // Any of these names may match the pattern.
         Some(names) => {
             names.into_iter().map(|name| Obligation::Subset { old: property(old, name), new, at: at.clone() }).collect()
         }
@@ -82,7 +82,7 @@ fn matching<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>, pattern: &str, new:
     }
 }
 
-/// Returns what has to hold for the properties that the new schema does not name.
+/// Returns the conditions for the properties that the new schema does not name.
 fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     if is_trivial(keyword.value) {
         return Vec::new();
@@ -91,7 +91,7 @@ fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation
     let patterns = keyword.schema.get("patternProperties");
     let formerly: BTreeSet<&'s String> =
         old.iter().filter_map(|schema| schema.get("properties")?.as_object()).flat_map(|named| named.keys()).collect();
-    // First, the properties that the old schema names. Whether they match a pattern of the new schema is ignored.
+    // First, the properties that the old schema names, even if they match a pattern of the new schema.
     let mut obligations: Vec<Obligation<'s>> = formerly
         .into_iter()
         .filter(|name| !named(name))
@@ -104,8 +104,8 @@ fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation
             others(property(old, name), keyword, narrowing)
         })
         .collect();
-    // Then, all other properties. The old `additionalProperties` applies to them, unless they match a pattern beside
-    // it.
+    // Then, all other properties. The old `additionalProperties` applies to them, unless they match a pattern of the
+    // same old schema.
     let applies = |schema: &&'s Value| {
         let known = |pattern: &String| patterns.is_some_and(|patterns| patterns.get(pattern).is_some());
         let excluded = schema.get("patternProperties").and_then(Value::as_object);
@@ -117,7 +117,7 @@ fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation
     obligations
 }
 
-/// Returns what has to hold for properties to which `additionalProperties` newly applies.
+/// Returns the condition for properties to which `additionalProperties` newly applies.
 fn others<'s>(old: Vec<&'s Value>, keyword: Keyword<'s, '_>, narrowing: Narrowing) -> Obligation<'s> {
     if keyword.value == &Value::Bool(false) {
         return Obligation::Gone { old, narrowing };
@@ -125,7 +125,7 @@ fn others<'s>(old: Vec<&'s Value>, keyword: Keyword<'s, '_>, narrowing: Narrowin
     Obligation::Subset { old, new: keyword.value, at: keyword.at() }
 }
 
-/// Returns what has to hold for the names of properties.
+/// Returns the conditions for the names of properties.
 fn names<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     let at = keyword.at();
     if let Some(names) = only_names(old) {

@@ -1,14 +1,14 @@
-//! What has to hold so that a keyword of the new schema rejects no value that the old one accepts.
+//! The conditions under which a keyword of the new schema rejects no value that the old schema accepts.
 
 use serde_json::{Map, Value};
 use shared::contract::pointer;
 
-/// A place at which the new schema may reject what the old one accepted.
+/// A place at which the new schema may reject a value that the old schema accepted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Narrowing {
-    /// A JSON pointer into the new contract, or into the old one if what it points to is gone.
+    /// A JSON pointer into the new contract. If the new contract no longer has this place, it points into the old one.
     pub(crate) pointer: String,
-    /// The pointer of the keyword that rejects it.
+    /// The pointer of the keyword that rejects the value.
     pub(crate) keyword: String,
     /// What is no longer accepted.
     pub(crate) text: String,
@@ -21,10 +21,10 @@ impl Narrowing {
     }
 }
 
-/// A condition that has to be shown for a keyword.
+/// A condition under which a keyword rejects no value that the old schema accepts.
 #[derive(Debug)]
 pub(super) enum Obligation<'s> {
-    /// It cannot be shown.
+    /// The condition is not met, or this cannot be shown.
     Fails(Narrowing),
     /// `new` accepts every value that all of `old` accept.
     Subset { old: Vec<&'s Value>, new: &'s Value, at: String },
@@ -68,7 +68,7 @@ impl<'s> Keyword<'s, '_> {
         vec![Obligation::Fails(Narrowing::at(&self.at(), text))]
     }
 
-    /// Fails at the keyword unless something holds.
+    /// Fails at the keyword unless `holds`.
     pub(super) fn holds<'o>(&self, holds: bool, text: impl Into<String>) -> Vec<Obligation<'o>> {
         if holds { Vec::new() } else { self.fails(text) }
     }

@@ -11,7 +11,7 @@ use super::obligation::{Keyword, Obligation};
 static EACH: LazyLock<[Value; 6]> =
     LazyLock::new(|| ["array", "boolean", "null", "number", "object", "string"].map(|name| json!({ "type": name })));
 
-/// Returns the types of the values that a keyword looks at. `None` for keywords that look at every value.
+/// Returns the types of the values that a keyword applies to. `None` for keywords that apply to every value.
 pub(super) fn concern(keyword: &str) -> Option<&'static [&'static str]> {
     match keyword {
         "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => Some(&["integer", "number"]),
@@ -50,7 +50,7 @@ pub(super) fn with_integers(mut types: Vec<&str>) -> Vec<&str> {
     types
 }
 
-/// Returns what has to hold for `type`.
+/// Returns the conditions under which `type` of the new schema rejects nothing that the old schemas accept.
 pub(super) fn obligations<'o>(old: &[&Value], keyword: Keyword<'_, '_>) -> Vec<Obligation<'o>> {
     let Some(new) = schema::types(&vec![&Value::Object(keyword.schema.clone())]).map(owned) else {
         return keyword.fails("is not a list of types");
@@ -70,7 +70,7 @@ fn owned(names: Vec<&str>) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// Splits schemas by the types of the values that they accept together.
+/// Splits schemas by the types of the values that all of them accept.
 pub(super) fn by_type<'s>(old: &[&'s Value]) -> Vec<Vec<&'s Value>> {
     let types = schema::types(&old.to_vec()).map(with_integers);
     let is_possible = |one: &&'static Value| {
@@ -79,7 +79,7 @@ pub(super) fn by_type<'s>(old: &[&'s Value]) -> Vec<Vec<&'s Value>> {
     EACH.iter().filter(is_possible).map(|one| old.iter().copied().chain([one]).collect()).collect()
 }
 
-/// If the schemas list their values, returns all that they accept, and perhaps some more.
+/// If the schemas list their values, returns all values that each of them accepts, and perhaps some more.
 pub(super) fn finite(old: &[&Value]) -> Option<Vec<Value>> {
     let lists: Vec<Vec<&Value>> = old.iter().filter_map(|schema| schema::values(&vec![*schema])).collect();
     let is_listed = |value: &&Value| {

@@ -180,7 +180,7 @@ async fn two_spellings_of_one_key_are_changed_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_set_that_swaps_unique_values_is_not_refused_because_of_our_order() {
+async fn a_set_that_swaps_unique_values_is_applied() {
     let database = TestDatabase::create().await;
     sql(&database, "create table landing.t (a int, b int unique, c int)").await;
     let key = |a: i64| [("a", "integer", json!(a))];
