@@ -33,8 +33,7 @@ pub fn routes(ingest: Arc<Ingest>, identity: Identity) -> Router {
     for_keys.merge(for_users).merge(open()).with_state(ingest)
 }
 
-/// Builds the function's routes without authentication, for tests of other parts, and to measure the cost of
-/// authentication.
+/// Builds the routes without authentication, for tests of other parts, and to measure what authentication costs.
 pub fn routes_for_anyone(ingest: Arc<Ingest>) -> Router {
     for_keys().merge(for_users()).route_layer(from_fn(anyone)).merge(open()).with_state(ingest)
 }

@@ -132,8 +132,7 @@ problem_types! {
     /// `415`: the route does not support the media type.
     MEDIA_TYPE: UNSUPPORTED_MEDIA_TYPE "media-type", "The media type is not supported",
         "`Content-Type` is none of the types that the route reads, or its charset is not UTF-8.",
-        "Set `Content-Type` to one of the types that `detail` lists. \
-         `curl -d` sends a form's content type unless `-H` sets another.";
+        "Set `Content-Type` to one of the types that `detail` lists. `curl -d` sends a form's content type unless `-H` sets another.";
     /// `422`: events break the contract.
     CONTRACT: UNPROCESSABLE_ENTITY "contract", "The contract is violated",
         "At least one event breaks its stream's contract, so none was sent. `errors` lists up to 100 violations, each with the event's index, a JSON pointer to the wrong value, and what it must be.",
