@@ -44,7 +44,7 @@ async fn the_environment_in_the_compose_file_starts_a_working_broker_through_the
         fs::create_dir(folder.path().join(name)).unwrap();
         folder.path().join(name).to_str().unwrap().to_owned()
     });
-    // The image's own files, which an empty environment would select.
+    // The image has configuration files that it uses if the environment is empty.
     for name in ["server.properties", "log4j2.yaml", "tools-log4j2.yaml"] {
         fs::write(Path::new(&default).join(name), "").unwrap();
     }
@@ -77,7 +77,7 @@ async fn the_environment_in_the_compose_file_starts_a_working_broker_through_the
         assert_eq!(produce(kafka, "routes", &[Record::with_value("1"), Record::with_value("2")]).await, [0, 1]);
         let values = values(kafka, "routes").await;
         assert_eq!(values.iter().filter(|value| !value.is_empty()).count(), 2, "{values:?}");
-        // Groups need the topic of offsets, which has to fit on one broker.
+        // Consumer groups need the topic of offsets, whose replication factor has to suit a single broker.
         move_group(kafka, "sluice-routes", "routes", &[(0, 2)]).await;
         assert_eq!(committed(kafka, "sluice-routes", "routes", 2).await, [Some(2), None]);
     })

@@ -1,4 +1,5 @@
-//! Tests contracts that a team keeps in its own repository: they land, and `cargo local contracts check` compares versions.
+//! Tests contracts that a team keeps in its own repository: their events land, and `cargo local contracts check`
+//! compares versions.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
@@ -20,7 +21,7 @@ fn own_contracts() -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn contracts_of_ones_own_land_and_the_sample_streams_are_gone() {
+async fn a_teams_own_contracts_land_and_the_sample_streams_are_gone() {
     let gateway = plan().only(&own_contracts()).start().await;
     let contract: Value = serde_json::from_slice(&std::fs::read(own_contracts().join("order.json")).unwrap()).unwrap();
     let order = contract["examples"][0].to_string();
@@ -48,7 +49,7 @@ async fn contracts_of_ones_own_land_and_the_sample_streams_are_gone() {
 }
 
 #[test]
-fn each_topic_of_ones_own_contracts_has_a_mapping_like_those_of_the_template() {
+fn each_topic_of_a_teams_own_contracts_has_a_mapping_like_those_of_the_template() {
     let template = Template::read(&own_contracts().join("../template.yaml")).unwrap();
     let topics: BTreeSet<&str> = template
         .resources()

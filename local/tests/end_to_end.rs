@@ -68,7 +68,7 @@ fn three_inserts_and_two_deletes(type_of_b: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_set_reproduces_its_source_and_one_with_a_wrong_type_changes_nothing() {
+async fn a_change_set_reproduces_its_source_and_a_change_set_with_a_wrong_type_changes_nothing() {
     let gateway = plan().start().await;
     let (status, body) = gateway
         .post("/events/changes", &[("prefer", "wait=20")], three_inserts_and_two_deletes("TEXT").to_string())

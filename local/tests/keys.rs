@@ -1,4 +1,4 @@
-//! Tests service keys through the whole gateway: what they may do, and that they end in every process.
+//! Tests service keys through the whole gateway: what callers may do with them, and that they end in every process.
 
 #![allow(
     clippy::unwrap_used,
@@ -130,7 +130,7 @@ async fn a_key_posts_to_its_streams_as_its_user_and_reads_receipts() {
     let (_, city) = admin.create_key("ann", &["city"]).await;
     let city = Client::with_key(&gateway.url, &city);
     assert_eq!(city.post("/submit/1", "").await.0, 403, "the key is not for user-event");
-    // Who may post to a stream without roles: no user, and only a key that names it.
+    // To a stream without roles, no user may post, and only a key that names the stream.
     let (_, all) = admin.create_key("ann", &["*"]).await;
     for other in [&city, &admin, &Client::with_key(&gateway.url, &all)] {
         assert_eq!(other.post("/events/sensor", ROUTE).await.0, 403);
@@ -153,7 +153,7 @@ async fn a_key_opens_no_other_route_even_if_its_user_is_an_admin() {
         let place =
             path.replace("{stream}", "city").replace("{entity}", "city").replace("{topic}", gateway.topic("city"));
         let place = place.replace(['{', '}'], "");
-        // Refused before it has any effect.
+        // The request is refused before it has any effect.
         let headers = [("content-encoding", "none"), ("content-type", "text/plain")];
         let (status, problem) = with_key.send(method, &place, &headers, "").await;
         if status == 403 {
@@ -175,7 +175,7 @@ async fn a_key_opens_no_other_route_even_if_its_user_is_an_admin() {
         "POST /{entity}",
         "PUT /{entity}",
     ];
-    // `GET /receipts` has no route of its own in the template, which sends it to `/{entity}`.
+    // The template has no separate route for `GET /receipts`: the route `/{entity}` matches it.
     assert_eq!(for_keys, expected);
     assert!(refused >= 15, "{refused}");
     for path in ["/cities", "/city?country=a&name=b", "/gaps"] {
@@ -258,7 +258,7 @@ async fn no_topic_table_or_log_line_contains_a_key() {
     let is_in = |place: &str, needle: &str| {
         texts.iter().any(|(found, text)| found == place && String::from_utf8_lossy(text).contains(needle))
     };
-    assert!(is_in("sluice.keys", &unused[..12]), "the search does not find what is there");
+    assert!(is_in("sluice.keys", &unused[..12]), "the search does not find the key's first characters");
     for (place, text) in &texts {
         let text = String::from_utf8_lossy(text);
         assert!(!needles.iter().any(|needle| text.contains(needle)), "{place} contains a key");

@@ -1,4 +1,5 @@
-//! Tests replays through the whole gateway: an older event never replaces a later one of its key, and receipts follow.
+//! Tests replays through the whole gateway: an older event never replaces a later event with the same key, and a
+//! receipt leads to the last replay.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
@@ -116,7 +117,7 @@ fn update(number: &str, state: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_version_a_replay_is_refused_after_a_later_event_of_its_key_unless_forced() {
+async fn without_a_version_a_replay_is_refused_after_a_later_event_with_its_key_unless_it_is_forced() {
     for mode in ["upsert", "entity"] {
         let orders = Orders::start(orders(mode, None)).await;
         orders.send(&json!({"op": "create", "number": "a", "state": "first"})).await;
@@ -143,7 +144,7 @@ async fn without_a_version_a_replay_is_refused_after_a_later_event_of_its_key_un
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_lands_if_all_later_events_of_its_key_were_rejected_or_are_replays_of_older_ones() {
+async fn a_replay_lands_if_all_later_events_with_its_key_were_rejected_or_are_replays_of_older_events() {
     let orders = Orders::start(orders("upsert", None)).await;
     let (_, first) = orders.rejected(&order("a", "1")).await;
     let (_, second) = orders.rejected(&order("a", "2")).await;
@@ -172,7 +173,7 @@ async fn a_later_event_with_a_different_kafka_key_overtakes_a_dead_letter_too() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_version_a_replay_is_accepted_and_never_replaces_a_higher_one() {
+async fn with_a_version_a_replay_is_accepted_and_never_replaces_a_row_with_a_higher_version() {
     for (mode, version) in [
         ("upsert", json!("/revision")),
         ("entity", json!("/revision")),

@@ -70,7 +70,7 @@ async fn letters_of_a_constraint_are_grouped_and_replayed_once_it_is_dropped() {
     let (code, text) = run(&gateway.url, &["dead-letters", "list", "--error-code", "23514", "--limit", "3"]).await;
     assert_eq!((code, text.lines().count()), (0, 5), "{text}");
     assert!(text.contains("more match"), "{text}");
-    // Without a terminal nobody can confirm.
+    // Without a terminal, nobody can confirm the replay.
     let (code, text) = run(&gateway.url, &["dead-letters", "replay"]).await;
     assert_eq!(code, 1, "{text}");
     assert!(text.starts_with(&format!("{EVENTS} dead letters match\n")) && text.contains("--yes"), "{text}");

@@ -1,5 +1,5 @@
 //! Tests users through the whole gateway: requests in the form that the services replaced by Sluice accepted, and
-//! attacks.
+//! attacks on passwords.
 
 #![allow(
     clippy::unwrap_used,
@@ -172,7 +172,7 @@ async fn roles_decide_which_events_a_user_may_post_and_a_record_names_its_sender
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_100_wrong_guesses_at_once_spread_over_two_processes_5_are_answered_401_and_95_are_403() {
+async fn of_100_concurrent_wrong_guesses_in_two_processes_5_are_answered_401_and_95_are_answered_403() {
     let database = TestDatabase::create().await;
     let plan = plan();
     let start = || UpProcess::start(&database.url, plan.contracts(), &[]);
@@ -305,10 +305,10 @@ async fn a_flood_of_logins_uses_no_more_memory_than_its_permits_allow_and_other_
         started.elapsed()
     };
     post(&http, &process.url, "/register", &json!({"user": "test", "pass": "test1234"})).await;
-    // Opens as many connections as the flood does, so that their memory is not attributed to the hashes. Some of these
-    // checks may take too long, because they run all at once.
+    // Opens as many connections as the flood does, so that the memory of the connections is not attributed to the
+    // hashes. Some of these password checks may time out, because they all run at the same time.
     join_all((0..LOGINS).map(|_| answer(http.get(format!("{}/health", process.url))))).await;
-    // Requests to the broker continue even after the checks that sent them have given up.
+    // The requests that these checks have sent to the broker continue even after the checks have given up.
     while answer(http.get(format!("{}/health", process.url))).await.status != 200 {}
     process.forget_peak();
     let idle = process.kibibytes("VmRSS");
@@ -356,7 +356,7 @@ async fn a_flood_of_logins_uses_no_more_memory_than_its_permits_allow_and_other_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_outage_delays_the_attempts_and_never_a_login() {
+async fn a_broker_outage_delays_the_events_about_logins_but_never_a_login() {
     let data = DataFolder::temporary().unwrap();
     let mut kafka = Kafka::start(&data).await.unwrap();
     let cluster = KafkaSettings::plaintext(kafka.bootstrap_servers());

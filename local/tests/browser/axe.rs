@@ -1,5 +1,5 @@
 //! Fetches axe-core (<https://github.com/dequelabs/axe-core>), which finds what keeps people from using a page. Deque's
-//! Maven package has it as one script.
+//! Maven package contains axe-core as one script.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ const PACKAGE: &str = "com.deque.html.axe-core:selenium:4.11.1";
 const SHA256: &str = "7dbfabdfc6062936d79c873ddbb5f811a1219fca3928bd8cc9dd81f1e65f4720";
 const UNPACK: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack";
 
-/// Returns the script. Maven unpacks it into `target/tools` if it is not there.
+/// Returns the script. Maven unpacks it into `target/tools` if that folder does not have it.
 pub(super) async fn script() -> &'static str {
     static SCRIPT: OnceCell<String> = OnceCell::const_new();
     SCRIPT.get_or_init(fetch).await
@@ -27,7 +27,7 @@ async fn fetch() -> String {
     if let Some(script) = intact(&file) {
         return script;
     }
-    // Unpacked elsewhere and moved into place whole.
+    // The script is unpacked elsewhere and then moved into place, so that no other process reads half of it.
     let parent = file.parent().unwrap();
     std::fs::create_dir_all(parent).unwrap();
     let scratch = tempfile::tempdir_in(parent).unwrap();
@@ -47,7 +47,7 @@ async fn fetch() -> String {
     script
 }
 
-/// Returns the script if it is the pinned one.
+/// Returns the file's text if its hash is the pinned one.
 fn intact(file: &Path) -> Option<String> {
     let script = std::fs::read_to_string(file).ok()?;
     (hex(&Sha256::digest(script.as_bytes())) == SHA256).then_some(script)

@@ -1,4 +1,4 @@
-//! A person at a browser: finds links, buttons and fields by what is written on them, and counts the clicks.
+//! Acts like a person at a browser: finds links, buttons and fields by what is written on them, and counts the clicks.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -151,7 +151,8 @@ impl Browser {
         self.session.run(script, &[json!(name), json!(value)]).await.unwrap();
     }
 
-    /// Does something with the first displayed element that an XPath selects. Waits for it, because a page may be loading.
+    /// Does something with the first displayed element that an XPath selects. Waits for such an element, because a page
+    /// may be loading.
     async fn until_done(&self, name: &str, xpath: &str, action: impl AsyncFn(&Session, Element) -> Result<(), Fault>) {
         let begun = Instant::now();
         loop {

@@ -4,7 +4,7 @@ use super::browser::{Browser, Scripts, is_skipped};
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_dead_letters_of_a_constraint_are_gone_after_at_most_six_clicks() {
+async fn two_hundred_dead_letters_of_one_constraint_are_gone_after_at_most_six_clicks() {
     if is_skipped() {
         return;
     }
@@ -36,7 +36,7 @@ async fn two_hundred_dead_letters_of_a_constraint_are_gone_after_at_most_six_cli
         browser.shows("200 of 200 replayed.").await;
         let landed = format!("select count(*) from public.payments where currency = '{currency}'");
         world.until("they land", async || world.0.database.count(&landed).await == 200).await;
-        // None left.
+        // No open letter is left.
         browser.click("See which letters match now").await;
         browser.shows("Nothing matches").await;
         assert!(browser.clicks <= 6, "{} clicks", browser.clicks);

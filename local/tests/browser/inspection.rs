@@ -1,5 +1,5 @@
-//! Inspects a page as it is: what axe-core finds in both themes, whether anything is wider than its window, and what it
-//! looks like.
+//! Inspects the current page: what axe-core finds in both themes, whether anything is wider than the window, and what
+//! the page looks like.
 
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ const RUN_AXE: &str = "
     const told = ({ id, help, nodes }) => ({ id, help, nodes: nodes.map((node) => node.html.slice(0, 200) + ' ' + node.failureSummary) });
     axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => done(violations.map(told)), (error) => done([String(error)]));";
 
-/// Returns what is wider than the window. Contents of a box that scrolls by itself do not count.
+/// Returns the elements that are wider than the window. The contents of a box with its own scroll bar do not count.
 const WIDER: &str =
     "(document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll('body *')]
     .filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5)
@@ -49,7 +49,8 @@ pub(super) async fn show_at(session: &Session, width: u32, theme: Theme) {
     session.devtools("Emulation.setEmulatedMedia", json!({"features": features})).await;
 }
 
-/// Asserts that axe-core finds nothing, and that nothing is wider than the window. Leaves the window as it was.
+/// Asserts that axe-core finds nothing, and that nothing is wider than the window. Afterwards, the window has its
+/// former size and theme.
 pub(super) async fn inspect(session: &Session, name: &str) {
     let mut faults = Vec::new();
     for theme in Theme::ALL {

@@ -107,7 +107,7 @@ async fn one_letter_is_replayed_edited_forced_or_discarded() {
         browser.click("Check and replay").await;
         browser.shows(", and written.").await;
 
-        // A later event of its key has been applied.
+        // A later event with the same key has been applied.
         for state in ["lost", "paid"] {
             world.send("order", &json!({"number": prefix, "state": state})).await;
         }

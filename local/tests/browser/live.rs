@@ -1,4 +1,4 @@
-//! What the script does: it keeps parts of a page up to date, and says when it cannot.
+//! The script of the pages: it keeps parts of a page up to date, and says when it cannot do so.
 
 use serde_json::json;
 

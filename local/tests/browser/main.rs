@@ -1,5 +1,5 @@
-//! Tests the console in a real Chromium, with scripts and without: every page and every action, what axe-core finds, and
-//! that nothing is wider than its window.
+//! Tests the console in a real Chromium, with scripts and without: every page and every action work, axe-core finds
+//! nothing, and nothing is wider than the window.
 //!
 //! `SLUICE_SCREENSHOTS=1` stores a picture of each page in `target/screenshots`, for a look at all of them.
 //! `SLUICE_WITHOUT_BROWSER=1` skips these tests; `./local/test` sets it where it cannot install Chromium.

@@ -6,7 +6,7 @@ use super::browser::{Browser, Scripts, is_skipped};
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_match_are_replayed_after_a_count_with_their_progress_and_history() {
+async fn all_matching_letters_are_replayed_after_a_count_and_their_progress_is_shown() {
     if is_skipped() {
         return;
     }
@@ -61,7 +61,7 @@ async fn all_that_match_are_replayed_after_a_count_with_their_progress_and_histo
     browser.shows("There is no such run.").await;
 }
 
-/// Locks some of the open letters, as somebody does who replays them at this moment. A run waits for them.
+/// Locks some of the open letters, as a replay of each of them would at this moment. A run waits for these letters.
 async fn use_letters(world: &World, count: i64) -> Transaction<'static, Postgres> {
     const LOCK: &str = "select id from sluice.dead_letters where status = 'open' order by id limit $1 for update";
     let mut transaction = world.0.database.pool.begin().await.unwrap();

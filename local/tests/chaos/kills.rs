@@ -34,7 +34,7 @@ pub(crate) const KILLS: u64 = 60;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Killed {
     pub(crate) consume: usize,
-    /// How many of those happened during an invocation.
+    /// How many of these kills happened during an invocation.
     pub(crate) in_invocation: usize,
     pub(crate) broker: usize,
     pub(crate) database: usize,

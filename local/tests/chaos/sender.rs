@@ -1,5 +1,5 @@
 //! Clients of the gateway. Each posts its batches one after another with an `Idempotency-Key`, and repeats them until
-//! they are acknowledged. Some disconnect without waiting for the answer, and some of those never retry.
+//! they are acknowledged. Some clients disconnect without waiting for the answer, and some of these never retry.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

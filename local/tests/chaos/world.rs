@@ -51,7 +51,7 @@ pub(crate) struct World {
     mappings: Vec<EventSourceMapping>,
     comparing: AbortOnDropHandle<()>,
     _serving: AbortOnDropHandle<std::io::Result<()>>,
-    // Dropped after the servers whose files are in it.
+    // The folder with the servers' files, dropped after the servers.
     data: DataFolder,
 }
 
@@ -118,7 +118,7 @@ impl World {
         let function = Arc::new(OverHttp::new(&self.lambda.url, "consume").unwrap());
         let mut random = StdRng::seed_from_u64(hash(&(self.seed, groups)));
         for contract in self.registry.contracts() {
-            // Batches are small and large. None waits long for more records, so that there are many.
+            // Batches are small and large. No batch waits long for more records, so that there are many batches.
             let mapping = MappingConfiguration {
                 group: group(groups, &contract.topic),
                 batch_size: [100, 1_000, 10_000][random.random_range(0..3)],
@@ -189,7 +189,7 @@ impl World {
     }
 }
 
-/// Invokes `consume` as its schedule does. The next comparison makes up for one that fails.
+/// Invokes `consume` as its schedule does. If a comparison fails, the next one makes up for it.
 async fn compare_forever(consume: OverHttp) {
     loop {
         tokio::time::sleep(COMPARE_EVERY).await;

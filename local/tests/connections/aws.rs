@@ -1,5 +1,5 @@
-//! A stub of the AWS services that Sluice uses: a cluster's brokers, a secret, and e-mail. Tests can change the first
-//! two.
+//! A stub of the AWS services that Sluice uses: a cluster's brokers, a secret, and e-mail. Tests can change the brokers
+//! and the secret.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -54,7 +54,7 @@ pub(crate) struct StubAws {
 impl StubAws {
     pub(crate) async fn start() -> Self {
         let answers = Arc::<Mutex<Answers>>::default();
-        // MSK has a path per operation, Secrets Manager one for all.
+        // MSK has a path for each operation. Secrets Manager has one path for all operations.
         let router = Router::new()
             .route("/v1/clusters/{arn}/bootstrap-brokers", get(brokers))
             .route("/", post(secret))

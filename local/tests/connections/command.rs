@@ -1,4 +1,4 @@
-//! Runs `cargo local` as a process that ends on its own.
+//! Runs `cargo local` with commands that end by themselves.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(crate) async fn run(subcommand: &str, variables: &[(&str, &str)]) -> Said {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(PATIENCE, output).await.expect("it ends in time").unwrap();
+    let output = tokio::time::timeout(PATIENCE, output).await.expect("the command ends in time").unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Said { is_well: output.status.success(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }

@@ -96,8 +96,7 @@ async fn after_a_rotation_that_closed_the_connections_the_next_query_succeeds_an
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_rotation_with_no_open_connection_work_that_can_be_retried_succeeds_and_a_request_uses_the_new_password()
- {
+async fn after_a_rotation_without_open_connections_a_batch_is_retried_and_the_second_request_succeeds() {
     let rotating = Rotating::start().await;
     let (pool, login) = rotating.open(1).await;
     rotating.rotate("second").await;
@@ -107,7 +106,7 @@ async fn after_a_rotation_with_no_open_connection_work_that_can_be_retried_succe
     assert_eq!(rotating.asked(), 2);
     pool.close().await;
 
-    // A request is not repeated: it fails, and the next one succeeds.
+    // A request is not retried: it fails, and the next request succeeds.
     let (pool, login) = rotating.open(1).await;
     rotating.rotate("third").await;
     let asked = pool.clone();

@@ -69,7 +69,7 @@ async fn an_event_reaches_its_row_through_a_cluster_that_requires_name_and_passw
     assert!(said.is_well && said.stdout.contains("topic routes created, 4 partitions"), "{said:?}");
     assert_eq!((aws.answers().brokers_asked, aws.answers().secret_asked), (1, 1));
 
-    // The errors when the password is wrong, or when brokers or password cannot be looked up.
+    // The errors if the password is wrong, and if brokers or password cannot be looked up.
     let servers = ("KAFKA_BOOTSTRAP_SERVERS", brokers.as_str());
     let said = topics(&[servers, ("KAFKA_SASL_USERNAME", USER), ("KAFKA_SASL_PASSWORD", WRONG)]).await;
     assert!(said.error().contains("Kafka: the connection is refused: "), "{said:?}");
@@ -91,7 +91,7 @@ async fn an_event_reaches_its_row_through_a_cluster_that_requires_name_and_passw
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn brokers_are_looked_up_again_only_when_all_of_them_fail_and_the_old_ones_are_kept_while_aws_is_down() {
+async fn brokers_are_looked_up_again_only_when_all_of_them_fail_and_the_old_addresses_are_kept_while_aws_is_down() {
     let servers = std::env::var("KAFKA_BOOTSTRAP_SERVERS").unwrap();
     let topic = topic_name("looked-up");
     create_topic(&KafkaSettings::plaintext(&*servers), &topic, 1).await;

@@ -110,7 +110,8 @@ async fn topics_producer_and_mapping_authenticate_with_tokens_that_are_renewed_b
     let created = topics::ensure(&world.settings(&signer), &registry).await.unwrap();
     assert!(created.iter().all(|topic| topic.created && topic.partitions == topic.wanted_partitions), "{created:?}");
 
-    // The next token is requested after four fifths of five seconds. The connection presents it when it has to.
+    // The next token is requested after four fifths of five seconds. The connection presents that token when the broker
+    // asks for it.
     let short = StubSigner::new(Mood::Well(Duration::from_secs(5)));
     let settings = world.settings(&short);
     let producer = Producer::new(&settings).unwrap();
@@ -147,7 +148,7 @@ async fn a_failing_or_hanging_signer_is_reported_within_seconds_and_a_send_succe
         assert!(matches!(&refused, ProducerError::Refused(reason) if reason.contains(why)), "{refused}");
         assert!(started.elapsed() < PATIENCE, "{mood:?}: {:?}", started.elapsed());
 
-        // A request in the meantime is answered, and the one after it uses a new client, which requests a token.
+        // While the signer fails, a send fails in time. The send after that uses a new client, which requests a token.
         let send = async || {
             let record = Outgoing { topic: "routes", key: None, value: Some(b"{}"), headers: &[] };
             producer.send(&[record]).await.remove(0)

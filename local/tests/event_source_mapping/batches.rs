@@ -76,7 +76,7 @@ async fn a_batch_closes_at_its_size() {
     mapping.stop().await;
 
     assert_eq!(events.iter().map(offsets).collect::<Vec<_>>(), [(0..10).collect::<Vec<_>>(), (10..20).collect()]);
-    // The five records that waited for more are not lost, because they were not committed.
+    // The five records that waited for more records are not lost, because their offsets were not committed.
     assert_eq!(committed(&settings(), &format!("sluice-{topic}"), &topic, 1).await, [Some(20)]);
 }
 
@@ -150,7 +150,7 @@ async fn an_event_holds_records_of_several_partitions_each_in_order_up_to_the_ba
     let recorder = Recorder::new();
     let mapping = start(&mapping(&topic, 7, LONG_WINDOW), &recorder);
 
-    // No partition fills the batch alone, but all of them together do.
+    // No partition fills the batch alone, but all partitions together do.
     produce(&settings(), &topic, &records).await;
     let events = recorder.invocations(1).await;
     mapping.stop().await;

@@ -1,4 +1,4 @@
-//! What a request costs, as counts that do not depend on the machine.
+//! What a request costs, in counts that do not depend on the machine.
 
 use std::io;
 
@@ -52,7 +52,7 @@ async fn token(gateway: &TestGateway) -> String {
 
 #[test]
 fn one_posted_event_makes_few_allocations() {
-    // On one thread, which is the one that is measured: client, gateway and function, but not librdkafka.
+    // Client, gateway and function run on one thread, and only this thread is measured. librdkafka has its own threads.
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let (gateway, mut connection) = runtime.block_on(async {
         let gateway = plan().without_consuming().start().await;

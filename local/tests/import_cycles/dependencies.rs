@@ -1,5 +1,5 @@
-//! `consume`, built alone, contains nothing that only functions with HTTP routes need. The function's cold start and
-//! size depend on that.
+//! If `consume` is built alone, it contains nothing that only functions with HTTP routes need. This keeps its binary
+//! small and its cold start short.
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -2,7 +2,7 @@
 //! `shared` use each other in one direction, each table is changed by one file, and a function's build contains only the
 //! dependencies it needs.
 //!
-//! A file imports another one if a `use` or any other path in it leads to the other one. Paths are followed through
+//! A file imports another file if a `use` or any other path in it leads to that file. Paths are followed through
 //! re-exports to the file that defines the item. `mod` items, and a folder's `pub use` of its own files, only list the
 //! folder's contents, so they are not imports. Test code is not read.
 //!
@@ -61,7 +61,7 @@ fn listed_roles(text: &str) -> Vec<String> {
     text.lines().filter_map(role).collect()
 }
 
-/// Groups a crate's imports by folder below `source`. The crate's root belongs to none.
+/// Groups a crate's imports by folder below `source`. The crate's root belongs to no folder.
 fn roles(imports: &Graph, source: &str) -> Graph {
     let role = |file: &String| file.strip_prefix(source)?.split_once('/').map(|(folder, _)| folder.to_owned());
     let mut roles = Graph::new();
@@ -86,7 +86,7 @@ fn a_cycle_through_a_re_export_and_a_macro_is_found() {
     assert_eq!(cycles(&imports), [files], "{imports:?}");
 }
 
-/// Returns which files of a crate import which others. The names are paths below the workspace.
+/// Returns which files of a crate import which other files. The names are paths below the workspace.
 fn imports(source: &Path) -> Graph {
     let name = |file: &Path| file.strip_prefix(workspace()).unwrap_or(file).display().to_string();
     let mut graph = Graph::new();

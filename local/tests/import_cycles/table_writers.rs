@@ -1,4 +1,4 @@
-//! Each table of schema `sluice` is changed by one file; those of the ledger by the file with the table's name.
+//! Each table of schema `sluice` is changed by one file. The file of a table of the ledger has the table's name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -27,7 +27,7 @@ pub(crate) fn read(text: &str) -> Vec<String> {
     without_tests(&tokens)
 }
 
-/// Returns how many tokens the item that `tokens` begins with has, up to its `;` or closing brace.
+/// Returns the number of tokens in the item with which `tokens` begins, up to its `;` or closing brace.
 pub(crate) fn item_length(tokens: &[String]) -> usize {
     let mut depth = 0;
     for (index, token) in tokens.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Tests invocations that would exceed Lambda's time limit.
+//! Tests invocations that would otherwise exceed Lambda's time limit.
 
 use std::time::{Duration, Instant};
 

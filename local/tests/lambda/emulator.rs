@@ -1,6 +1,6 @@
-//! AWS's own emulation of Lambda, the Runtime Interface Emulator, which contains Lambda's code for the Runtime API and the
-//! Extensions API. `local/test` installs it where Go is installed; without it, the tests that use it say so and pass.
-//! <https://github.com/aws/aws-lambda-runtime-interface-emulator>
+//! AWS's own emulation of Lambda, the Runtime Interface Emulator, which contains Lambda's code for the Runtime API and
+//! the Extensions API. `local/test` installs it where Go is installed; without it, the tests that need it say so and
+//! pass. <https://github.com/aws/aws-lambda-runtime-interface-emulator>
 
 use std::fs::File;
 use std::io::Write as _;

@@ -26,7 +26,7 @@ async fn the_example_events_of_aws_are_accepted_and_counted() {
 
     let msk: Value = serde_json::from_str(include_str!("events/msk.json")).unwrap();
     let summary = function.invoke(&msk).await.unwrap();
-    assert_eq!((&summary["records"], &summary["rejected"]), (&json!(1), &json!(1)), "its text is not JSON");
+    assert_eq!((&summary["records"], &summary["rejected"]), (&json!(1), &json!(1)), "the record is not JSON");
     // The same record again, from a self-managed cluster.
     let self_managed: Value = serde_json::from_str(include_str!("events/self_managed.json")).unwrap();
     assert_eq!(function.invoke(&self_managed).await.unwrap()["replayed"], 1);

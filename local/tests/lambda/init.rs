@@ -24,7 +24,7 @@ async fn start(name: &'static str, environment: Environment) -> (Lambda, TempDir
 /// Returns the only line that a function logs before it ends.
 async fn last_words(name: &'static str, environment: Environment) -> String {
     let (mut lambda, _folder) = start(name, environment).await;
-    let ended = tokio::time::timeout(Duration::from_secs(20), lambda.ended()).await.expect("it ends");
+    let ended = tokio::time::timeout(Duration::from_secs(20), lambda.ended()).await.expect("the sandbox ends");
     let LambdaError::Ended { status, log, .. } = ended else { panic!("{name}: {ended}") };
     assert!(!status.success());
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -81,7 +81,7 @@ async fn a_refused_connection_or_an_invalid_variable_ends_a_function_with_one_li
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_is_no_key_for_tokens_is_reported_by_the_variable_that_names_it() {
+async fn the_error_about_a_secret_that_cannot_sign_tokens_names_the_variable_of_the_secret() {
     let (contracts, database, aws) = (plan(), TestDatabase::create().await, StubAws::start().await);
     aws.set(|answers| answers.secret = "hunter2".to_owned());
     let mut environment = environment(&database.url, &kafka::settings(), contracts.contracts());

@@ -14,7 +14,7 @@ use super::support::gateway::plan;
 use super::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_broker_an_event_is_answered_503_in_time_and_does_not_appear_later() {
+async fn without_a_broker_an_event_gets_503_in_time_and_does_not_appear_later() {
     let data = DataFolder::temporary().unwrap();
     let (kafka, database) = tokio::join!(Kafka::start(&data), TestDatabase::create());
     let mut kafka = kafka.unwrap();
@@ -28,7 +28,7 @@ async fn without_a_broker_an_event_is_answered_503_in_time_and_does_not_appear_l
     let answered = asked.elapsed();
     assert_eq!((status, &body["receipts"]), (503, &json!([])), "{body}");
     assert!(answered < Duration::from_secs(12), "{answered:?}");
-    eprintln!("without a broker it was answered after {answered:?}");
+    eprintln!("without a broker, the request was answered after {answered:?}");
     // The function was frozen meanwhile. If it still held the event, this thaw would send it.
     kafka.restart().await.unwrap();
     assert_eq!(ingest.function.post("/events/route", &[], &position(3)).await.0, 202);

@@ -29,7 +29,7 @@ fn report_delivery(answer: Answer) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_hour_has_one_mail_although_runs_are_killed_unless_between_mail_and_commit() {
+async fn each_hour_has_one_mail_although_runs_are_killed_except_between_the_mail_and_the_commit() {
     let seed = std::env::var("SLUICE_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     eprintln!("SLUICE_SEED={seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
@@ -84,7 +84,7 @@ async fn each_hour_has_one_mail_although_runs_are_killed_unless_between_mail_and
         *copies.entry(id.to_owned()).or_default() += 1;
     }
     let twice = copies.values().filter(|copies| **copies > 1).count();
-    eprintln!("{HOURS} hours, {kills} runs killed, {twice} of them between the mail and the commit");
+    eprintln!("{HOURS} hours, {kills} runs killed, {twice} of these between the mail and the commit");
     assert_eq!(copies.len(), HOURS);
     assert!(copies.values().all(|copies| *copies <= 2), "{copies:?}");
     assert!(twice < kills, "{copies:?}");

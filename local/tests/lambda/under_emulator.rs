@@ -30,7 +30,7 @@ fn recorded(event: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn api_gateways_events_are_answered_and_the_sandbox_closes_its_connections_when_it_ends() {
+async fn events_from_api_gateway_are_answered_and_a_sandbox_that_ends_closes_its_connections() {
     let Some(program) = installed() else { return };
     let (database, kafka, plan) = (TestDatabase::create().await, kafka::settings(), plan());
     let registry = Registry::load(Some(plan.contracts())).unwrap();
@@ -117,7 +117,7 @@ async fn migrate(program: &Path, stack: &Stack, changed: &[(&'static str, String
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cloudformations_requests_are_answered_whatever_they_meet() {
+async fn cloudformations_requests_are_answered_whatever_goes_wrong() {
     let Some(program) = installed() else { return };
     let stack = Stack::new().await;
     let deploy = async |function: &Emulated, event: &str| {

@@ -42,7 +42,7 @@ async fn the_first_deployment_creates_everything_that_the_functions_need_and_the
     assert_eq!(response["done"]["differences"], json!([]));
     assert_eq!(kafka::partitions(&kafka::settings(), &route).await.len(), 4);
 
-    // The functions can do their work with the privileges that they were granted, and nothing else.
+    // With the privileges that they were granted, the functions can do their work, and nothing else.
     let environment = stack.environment().into_iter().filter(|(name, _)| *name != "OWNER_SECRET_ARN").collect();
     let consume = LambdaFunction::start("consume", environment, local::event_source_mapping::function::CONSUME_TIMEOUT);
     let consume = consume.await;
@@ -77,7 +77,7 @@ async fn the_first_deployment_creates_everything_that_the_functions_need_and_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_gives_the_role_what_it_has_lost_and_the_password_that_the_secret_has_now() {
+async fn an_update_restores_lost_privileges_of_the_role_and_sets_the_password_that_the_secret_has_now() {
     let stack = Stack::new().await;
     let function = stack.start(&[]).await;
     stack.deploy(&function, CREATE).await;
@@ -116,7 +116,7 @@ async fn a_rollback_succeeds_although_the_schema_is_newer_and_deleting_the_stack
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_prepares_everything_and_gets_an_admin_whose_password_only_the_response_has() {
+async fn an_operator_prepares_everything_and_gets_an_admin_whose_password_is_only_in_the_response() {
     let stack = Stack::new().await;
     let function = stack.start(&[]).await;
     let done = function.invoke(&json!({})).await.unwrap();

@@ -1,4 +1,4 @@
-//! The answer to CloudFormation goes to an address with https, as S3's are.
+//! The answer to CloudFormation goes to an https address, like those of S3.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ async fn encrypt(stack: &mut Stack, authority: &Authority) -> AbortOnDropHandle<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_answer_goes_to_a_server_whose_authority_the_machine_trusts_and_to_no_other() {
+async fn the_answer_goes_only_to_a_server_whose_authority_the_machine_trusts() {
     let (mut stack, authority) = (Stack::new().await, Authority::new());
     let _serving = encrypt(&mut stack, &authority).await;
     let trusted = tempfile::NamedTempFile::new().unwrap();

@@ -41,7 +41,7 @@ async fn a_server_that_cannot_be_reached_a_refused_login_and_a_wrong_variable_ar
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_cannot_be_reached_fails_the_deployment_which_continues_there_when_it_is_repeated() {
+async fn a_broker_that_cannot_be_reached_fails_the_deployment_and_a_repeated_deployment_continues_at_that_step() {
     let stack = Stack::new().await;
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let function = stack.start(&[("KAFKA_BOOTSTRAP_SERVERS", &unused)]).await;
@@ -59,7 +59,7 @@ async fn a_broker_that_cannot_be_reached_fails_the_deployment_which_continues_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_that_fails_is_answered_with_its_reason() {
+async fn a_failed_migration_is_answered_with_the_reason() {
     let stack = Stack::new().await;
     let function = stack.start(&[]).await;
     stack.deploy(&function, CREATE).await;

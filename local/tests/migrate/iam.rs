@@ -13,7 +13,7 @@ use crate::support::gateway::plan;
 use crate::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_for_tokens_of_iam_has_no_password_and_gets_one_again_when_the_functions_return_to_passwords() {
+async fn a_role_that_uses_iam_tokens_has_no_password_and_gets_one_when_the_functions_return_to_passwords() {
     let (plan, aws, authority) = (plan(), StubAws::start().await, Authority::new());
     let data = DataFolder::temporary().unwrap();
     let certificate = Some(authority.for_server(&["127.0.0.1"]));

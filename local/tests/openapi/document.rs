@@ -13,13 +13,13 @@ pub(crate) struct Document {
     pub(crate) checked: usize,
 }
 
-/// An operation: its method and its path, as the document has it.
+/// An operation: its method, and its path as it is in the document.
 pub(crate) type Operation = (String, String);
 
 /// An answer.
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
-    /// Without its parameters.
+    /// The media type, without parameters such as `charset`.
     pub(crate) media_type: &'a str,
     pub(crate) body: &'a [u8],
 }

@@ -1,4 +1,4 @@
-//! Shows that what the routes answer conforms to what `/openapi.json` declares for them.
+//! Shows that the routes' answers conform to `/openapi.json`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
@@ -14,7 +14,7 @@ use support::gateway::{ADMIN, TestGateway, client_of, plan};
 /// A user who is not an admin.
 const USER: (&str, &str) = ("Bob", "the user's password");
 
-/// A gateway whose answers are checked.
+/// A gateway whose answers are checked against its OpenAPI document.
 struct Checked {
     gateway: TestGateway,
     document: Document,

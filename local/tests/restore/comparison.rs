@@ -6,7 +6,7 @@ use crate::positions::{ROWS, Receipt, Sender, once_each};
 use crate::support::gateway::{TestGateway, plan};
 use crate::support::kafka::{delete_records, move_group, settings};
 
-/// Moves the group of routes past the last of these events, as an operator does with `kafka-consumer-groups.sh`.
+/// Moves the consumer group of `route` past the last of these events, as `kafka-consumer-groups.sh` does.
 async fn move_behind(gateway: &TestGateway, receipts: &[Receipt]) {
     let last = receipts.last().unwrap();
     move_group(&settings(), &gateway.group("route"), gateway.topic("route"), &[(last.partition, last.offset + 1)])
@@ -50,7 +50,7 @@ async fn a_comparison_lands_every_record_after_a_restore_to_before_the_first_eve
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_after_a_group_was_moved_forward_is_preceded_by_the_skipped_records() {
+async fn skipped_records_land_before_the_first_batch_after_a_group_was_moved_forward() {
     let mut gateway = plan().without_consuming().start().await;
     let sender = Sender::for_gateway(&gateway);
     let mut receipts = Vec::new();
@@ -67,7 +67,7 @@ async fn a_batch_after_a_group_was_moved_forward_is_preceded_by_the_skipped_reco
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_comparison_lands_the_records_that_a_group_moved_forward_skipped() {
+async fn a_comparison_lands_the_records_that_were_skipped_when_a_group_was_moved_forward() {
     let mut gateway = plan().start().await;
     let sender = Sender::for_gateway(&gateway);
     let mut receipts = sender.write(1..=1).await;
@@ -101,7 +101,7 @@ async fn a_group_that_was_moved_back_lands_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_removed_by_retention_before_a_restored_database_read_them_are_lost_and_the_rest_lands() {
+async fn records_that_retention_removed_before_a_restored_database_got_them_are_lost_and_the_rest_lands() {
     for is_compared in [true, false] {
         let mut gateway = plan().start().await;
         let sender = Sender::for_gateway(&gateway);
@@ -110,7 +110,7 @@ async fn records_removed_by_retention_before_a_restored_database_read_them_are_l
         receipts.extend(sender.write(2..=5).await);
         gateway.stop_consuming().await;
         gateway.database.restore().await.unwrap();
-        // Kafka still has only the last two of the missing events.
+        // Of the missing events, Kafka still has only the last two.
         let (partition, kept) = (receipts[3].partition, receipts[3].offset);
         delete_records(&settings(), gateway.topic("route"), partition, kept).await;
         gateway.consume();

@@ -81,7 +81,7 @@ async fn events_missing_from_a_restored_data_folder_land_again_once_with_and_wit
     running.stop().await;
     put_back();
 
-    // No newer event arrives, so only the comparison at the start can find the missing ones.
+    // No newer event arrives, so only the comparison at the start can find the missing events.
     let running = Running::start(&data).await;
     running.has_all(&receipts).await;
     assert_eq!(running.access(), access, "password and addresses stay");

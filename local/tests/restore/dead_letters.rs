@@ -1,5 +1,5 @@
-//! Tests dead letters that a restored database shows as open although their replays are in Kafka: each closes again, and
-//! its event lands once.
+//! Tests dead letters that a restored database shows as open although their replays are in Kafka: each letter is closed
+//! again, and its event lands once.
 
 use serde_json::json;
 use sqlx::Executor as _;
@@ -12,7 +12,7 @@ use crate::support::gateway::{TestGateway, plan};
 struct Restored {
     gateway: TestGateway,
     sender: Sender,
-    /// The event's receipt and its replay's.
+    /// The receipts of the event and of its replay.
     receipts: Vec<Receipt>,
     letter: i64,
 }
@@ -28,7 +28,7 @@ impl Restored {
         gateway.database.back_up().await.unwrap();
 
         open_table(&gateway).await;
-        let (status, replay) = put_back(&gateway, letter, "wait=20").await;
+        let (status, replay) = replay_letter(&gateway, letter, "wait=20").await;
         assert_eq!(status, 200);
         assert_eq!(sender.status(&replay).await, "written");
         gateway.stop_consuming().await;
@@ -39,7 +39,8 @@ impl Restored {
         Self { gateway, sender, receipts: vec![event, replay], letter }
     }
 
-    /// The letter is closed by its first replay, the event is in its table once, and nobody can replay it again.
+    /// Asserts that the first replay has closed the letter, that the event is in its table once, and that the letter
+    /// cannot be replayed again.
     async fn is_closed(&self) {
         let Self { gateway, receipts, letter, .. } = self;
         let first = &letters(gateway).await[0];
@@ -69,7 +70,7 @@ async fn letters(gateway: &TestGateway) -> serde_json::Value {
 }
 
 /// Replays a letter. Returns the status and the replay's receipt.
-async fn put_back(gateway: &TestGateway, letter: i64, prefer: &str) -> (u16, Receipt) {
+async fn replay_letter(gateway: &TestGateway, letter: i64, prefer: &str) -> (u16, Receipt) {
     let (status, body) = gateway.post(&format!("/dead-letters/{letter}/replay"), &[("prefer", prefer)], "").await;
     let receipt = &body["receipts"][0];
     let href = receipt["href"].as_str().unwrap_or_else(|| panic!("{status} {body}")).to_owned();
@@ -78,7 +79,7 @@ async fn put_back(gateway: &TestGateway, letter: i64, prefer: &str) -> (u16, Rec
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_that_a_restore_reopens_closes_once_its_replay_is_read_by_a_comparison() {
+async fn a_dead_letter_that_a_restore_reopens_is_closed_when_a_comparison_reads_its_replay() {
     let mut restored = Restored::start().await;
     restored.gateway.consume();
     restored.gateway.compare().await;
@@ -90,12 +91,12 @@ async fn a_dead_letter_that_a_restore_reopens_closes_once_its_replay_is_read_by_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_that_a_restore_reopens_lands_once_though_it_is_replayed_again_at_once() {
+async fn a_dead_letter_that_a_restore_reopens_lands_once_although_it_is_immediately_replayed_again() {
     let mut restored = Restored::start().await;
-    let (_, again) = put_back(&restored.gateway, restored.letter, "wait=0").await;
+    let (_, again) = replay_letter(&restored.gateway, restored.letter, "wait=0").await;
     assert!(again.offset > restored.receipts[1].offset);
     restored.receipts.push(again);
-    // The mapping delivers the second replay, and the first is read from Kafka before it.
+    // The mapping delivers the second replay. Before that, the first replay is read from Kafka.
     restored.gateway.consume();
     let (_, next) = restored.sender.send(2, "wait=20").await;
     restored.receipts.push(next);

@@ -1,5 +1,5 @@
-//! Tests a database that was restored to an earlier state, and consumer groups that were moved: the missing events that
-//! Kafka still has land once, and those that it no longer has are reported as lost.
+//! Tests a database that was restored to an earlier state, and consumer groups that were moved: missing events that
+//! Kafka still has land once, and events that Kafka no longer has are reported as lost.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic if its setup fails")]
 

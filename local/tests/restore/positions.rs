@@ -43,7 +43,7 @@ pub(crate) struct Receipt {
 }
 
 impl Sender {
-    /// Sends to a gateway as its admin.
+    /// Creates a sender for a gateway, with its admin's credentials.
     pub(crate) fn for_gateway(gateway: &TestGateway) -> Self {
         Self { url: gateway.url.clone(), http: gateway.http.clone() }
     }
@@ -86,7 +86,7 @@ impl Sender {
         statuses
     }
 
-    /// Waits until all receipts say `written`. Until then each must say `pending`.
+    /// Waits until all receipts say `written`. Until then, each receipt must say `pending`.
     pub(crate) async fn all_are_written(&self, receipts: &[Receipt]) {
         let deadline = Instant::now() + PATIENCE;
         loop {

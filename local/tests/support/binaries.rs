@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::OnceCell;
 
-/// Returns their folder: `SLUICE_BINARIES`, such as `target/release` in the workspace, or the folder of a debug build,
-/// which `cargo test --workspace` has made by then.
+/// Returns their folder: `SLUICE_BINARIES`, such as `target/release` in the workspace, or the folder of the debug build
+/// that `cargo test --workspace` has just made.
 pub async fn folder() -> PathBuf {
     static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
     match std::env::var_os("SLUICE_BINARIES") {

@@ -82,7 +82,7 @@ pub fn plan() -> GatewayPlan {
 }
 
 impl GatewayPlan {
-    /// Adds a stream, or replaces a built-in one's contract. Its topic gets a unique name: [`TestGateway::topic`].
+    /// Adds a stream, or replaces a built-in contract. The topic gets a unique name: [`TestGateway::topic`].
     pub fn contract(self, stream: &str, mut contract: Value) -> Self {
         let topic = &mut contract["x-sluice"]["topic"];
         *topic = json!(format!("{}{}", topic.as_str().unwrap(), self.suffix));
@@ -134,7 +134,7 @@ impl GatewayPlan {
         Self { batch_size, window, ..self }
     }
 
-    /// Starts without reading the topics; [`TestGateway::consume`] starts that.
+    /// Starts the gateway without reading the topics; [`TestGateway::consume`] starts reading them.
     pub fn without_consuming(self) -> Self {
         Self { consumes: false, ..self }
     }
@@ -220,7 +220,7 @@ pub struct TestGateway {
     mappings: Vec<EventSourceMapping>,
     gateway: Gateway,
     _serving: AbortOnDropHandle<std::io::Result<()>>,
-    // Dropped last, after its users.
+    // The database is dropped last, after everything that uses it.
     /// Its database.
     pub database: TestDatabase,
     plan: GatewayPlan,
@@ -237,7 +237,7 @@ impl TestGateway {
         self.mapping(self.topic(stream)).group
     }
 
-    /// Starts reading every topic; may be called again after [`TestGateway::stop_consuming`].
+    /// Starts reading every topic. This may be called again after [`TestGateway::stop_consuming`].
     pub fn consume(&mut self) {
         let start =
             |topic: &str| self.gateway.start_mapping(self.mapping(topic)).expect("librdkafka accepts the settings");

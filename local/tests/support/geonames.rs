@@ -63,7 +63,7 @@ impl GeoNames {
         }
     }
 
-    /// Checks every row, value by value: the first event of a key wins.
+    /// Checks every row, value by value. Of several events with the same key, the first one must be in the table.
     pub async fn has_landed(&self, database: &TestDatabase) {
         for (table, rows) in
             [("public.continents", 7), ("public.countries", 252), ("public.cities", 32_966), ("sluice.waiting", 0)]

@@ -88,7 +88,7 @@ pub async fn produce(kafka: &KafkaSettings, topic: &str, records: &[Record]) -> 
     join_all(reports).await.into_iter().map(|report| report.unwrap().unwrap().offset).collect()
 }
 
-/// Returns a group's committed offsets for a topic's partitions; `None` for a partition without one.
+/// Returns a group's committed offsets for a topic's partitions; `None` for a partition without a committed offset.
 pub async fn committed(kafka: &KafkaSettings, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
     let consumer: BaseConsumer = kafka.client_config().set("group.id", group).create().unwrap();
     let topic = topic.to_owned();
@@ -114,7 +114,7 @@ pub async fn members(kafka: &KafkaSettings, group: &str) -> usize {
     .unwrap()
 }
 
-/// Returns the partitions of a topic. Empty if it does not exist.
+/// Returns the partitions of a topic. The list is empty if the topic does not exist.
 pub async fn partitions(kafka: &KafkaSettings, topic: &str) -> Vec<i32> {
     let client: BaseConsumer = kafka.client_config().create().unwrap();
     let topic = topic.to_owned();

@@ -15,7 +15,7 @@ pub async fn texts(process: &UpProcess, contracts: &Path, database: &TestDatabas
     for name in ["stdout", "stderr"] {
         texts.push((name.to_owned(), std::fs::read(process.log(name)).unwrap()));
     }
-    assert!(texts[1].1.len() > 5_000, "the log is not at debug");
+    assert!(texts[1].1.len() > 5_000, "the log is not at debug level");
     for contract in Registry::load(Some(contracts)).unwrap().contracts() {
         for value in values(&settings(), &contract.topic).await {
             texts.push((contract.topic.clone(), value));
@@ -37,7 +37,8 @@ pub async fn texts(process: &UpProcess, contracts: &Path, database: &TestDatabas
     texts
 }
 
-/// Returns a secret as it is, and in base64 at every alignment. A few characters of base64 would be found in any hash.
+/// Returns a secret as it is, and in base64 at every alignment. Shorter pieces of base64 are left out, because any hash
+/// might contain them.
 pub fn spellings(secret: &str) -> Vec<String> {
     const FEWEST_CHARACTERS: usize = 8;
     let mut spellings = vec![secret.to_owned()];

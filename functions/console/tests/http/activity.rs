@@ -18,7 +18,7 @@ fn sum(stream: &Value, count: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn what_kafka_accepted_and_what_does_not_land_is_shown_by_stream() {
+async fn accepted_events_and_events_that_do_not_land_are_shown_by_stream() {
     let function = TestConsole::start().await;
     let topic = function.topic("routes");
     let event = Outgoing { topic: &topic, key: Some(b"5"), value: Some(b"{}"), headers: &[] };

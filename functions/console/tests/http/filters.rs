@@ -135,7 +135,7 @@ async fn unknown_and_malformed_filters_are_refused_in_queries_and_bodies_alike()
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_body_is_said_with_its_place_and_in_plain_words() {
+async fn a_problem_with_a_body_has_its_place_and_a_plain_description() {
     let function = TestConsole::start().await;
     let id = function.reject("routes", 0, 1, b"{}", &json!([])).await;
     let (replays, discard) = ("/dead-letters/replays", "/dead-letters/discard");

@@ -59,7 +59,7 @@ async fn an_event_is_followed_from_its_receipt_to_its_row() {
                   values ('67e55044-10b1-426f-9247-bb680e5fe0c8', 'Baltimore', '2019-05-07 19:54:13.563')";
     sqlx::query(insert).execute(&function.pool).await.unwrap();
     function.apply("user-events", partition, offset + 1, time_ms).await;
-    // A later minute, in which further records landed, must not be taken for the event's.
+    // A later minute, in which further records landed, must not be mistaken for the event's minute.
     let land = r#"insert into sluice.activity (topic, "partition", incarnation, minute, written, waiting, last_offset)
                   select $1, $2, 1, date_trunc('minute', now()) + minute, 1, waiting, last_offset
                   from (values (interval '-2 min', 0, $3 - 1), (interval '0', $4, $3), (interval '2 min', 0, $3 + 9))
@@ -182,7 +182,7 @@ async fn a_rejected_event_is_shown_with_its_dead_letter_even_if_kafka_no_longer_
     let answer = function.get(&format!("/follow?receipt={}/1/7", function.topic("city"))).await;
     let letter = &items(&answer)[0]["dead_letter"];
     assert_eq!((&letter["status"], &letter["replayed_as"]["status"]), (&json!("replayed"), &json!("pending")));
-    // Neither Kafka nor the ledger knows of these.
+    // Neither Kafka nor the ledger knows these events.
     for receipt in ["0/0", "1/900"] {
         let answer = function.get(&format!("/follow?receipt={}/{receipt}", function.topic("city"))).await;
         assert_eq!((answer.status, &answer.body), (StatusCode::OK, &json!({"items": [], "next": null})), "{receipt}");

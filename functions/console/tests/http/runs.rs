@@ -47,7 +47,7 @@ fn count(statuses: &[(&str, i64)]) -> BTreeMap<String, i64> {
 }
 
 #[tokio::test]
-async fn a_run_puts_back_exactly_the_letters_that_matched_when_it_was_created() {
+async fn a_run_replays_exactly_the_letters_that_matched_when_it_was_created() {
     let function = TestConsole::start().await;
     store(&function, 1_200).await;
     let other = function.reject("city", 0, 0, b"{}", &json!([])).await;
@@ -140,7 +140,7 @@ async fn letters_that_a_single_replay_refuses_or_that_were_replayed_three_times_
 }
 
 #[tokio::test]
-async fn each_letter_is_put_back_once_by_processes_that_continue_a_run_side_by_side() {
+async fn each_letter_is_replayed_once_by_processes_that_continue_a_run_side_by_side() {
     let function = TestConsole::start().await;
     store(&function, 3_000).await;
     create(&function, json!({"filter": {}})).await;
@@ -154,10 +154,10 @@ async fn each_letter_is_put_back_once_by_processes_that_continue_a_run_side_by_s
     function.end().await;
 }
 
-/// If a step is cut off between the send and the commit, the next process repeats it. It sends some letters twice, but
-/// under the same id, so that they land once.
+/// If a step is cut off between the send and the commit, the next process repeats the step. Some letters are then sent
+/// twice, but under the same id, so that they land once.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_whose_processes_are_killed_ends_with_every_letter_put_back_under_one_id() {
+async fn a_run_whose_processes_are_killed_ends_with_every_letter_replayed_under_one_id() {
     const LETTERS: i64 = 4_000;
     let function = TestConsole::start().await;
     store(&function, LETTERS).await;
@@ -186,7 +186,7 @@ async fn a_run_whose_processes_are_killed_ends_with_every_letter_put_back_under_
 }
 
 #[tokio::test]
-async fn a_cancelled_run_puts_nothing_more_back_and_the_schedule_continues_others() {
+async fn a_cancelled_run_replays_nothing_more_and_the_schedule_continues_other_runs() {
     let function = TestConsole::start().await;
     store(&function, 100).await;
     create(&function, json!({"filter": {}})).await;

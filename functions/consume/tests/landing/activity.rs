@@ -19,12 +19,12 @@ async fn sums(function: &Function) -> Value {
     function.database.json(SELECT).await
 }
 
-/// Reads the last hour of a topic's minutes. `end_offset` is where partition 0 ends, if Kafka said so.
+/// Reads the last hour of a topic's minutes. `end_offset` is the end of partition 0, if Kafka has reported it.
 async fn minutes(function: &Function, topic: &str, end_offset: Option<i64>) -> Vec<Minute> {
     let mut connection = function.database.pool.acquire().await.expect("a connection");
     let ends = end_offset.map(|end| (topic, 0, end));
     let mut by_topic: BTreeMap<String, Vec<Minute>> =
-        activity::read(&mut connection, 60, ends).await.expect("it is read");
+        activity::read(&mut connection, 60, ends).await.expect("the activity is read");
     by_topic.remove(topic).unwrap_or_default()
 }
 
@@ -37,7 +37,7 @@ async fn accepted(function: &Function, topic: &str, end_offset: Option<i64>) -> 
 async fn age(function: &Function, interval: &str) {
     for table in ["sluice.activity", "sluice.watermarks"] {
         let update = format!("update {table} set minute = minute - interval '{interval}'");
-        sqlx::query(&update).execute(&function.database.pool).await.expect("it is moved");
+        sqlx::query(&update).execute(&function.database.pool).await.expect("the activity is moved");
     }
 }
 
@@ -72,7 +72,7 @@ async fn each_outcome_is_counted_under_the_partition_and_incarnation_of_its_reco
 }
 
 #[tokio::test]
-async fn a_batch_that_is_delivered_twice_is_counted_once_and_one_that_fails_not_at_all() {
+async fn a_batch_that_is_delivered_twice_is_counted_once_and_a_failed_batch_is_not_counted() {
     let function = Function::new().await;
     let batch = records("routes", (0..3).map(|user| route(user, 1.0)));
     sqlx::query("alter table public.routes_table rename to gone")
@@ -91,7 +91,7 @@ async fn a_batch_that_is_delivered_twice_is_counted_once_and_one_that_fails_not_
 }
 
 #[tokio::test]
-async fn an_event_that_waited_is_counted_again_when_its_parent_arrives_or_does_not() {
+async fn a_waiting_event_is_counted_again_when_its_parent_arrives_or_its_wait_ends() {
     let function = Function::new().await;
     let child = |name: &str, continent: &str| json!({"name": name, "continent": continent, "population": 1, "area": 1});
     function.land(&records("country", [child("Iran", "Asia"), child("Nowhere", "Atlantis")])).await;
@@ -107,7 +107,7 @@ async fn an_event_that_waited_is_counted_again_when_its_parent_arrives_or_does_n
 }
 
 #[tokio::test]
-async fn the_lag_is_that_of_the_oldest_record_and_never_negative() {
+async fn the_lag_is_measured_from_the_oldest_record_and_never_negative() {
     let function = Function::new().await;
     let at = |offset, age_ms| Record {
         timestamp_ms: Clock::system().now_ms() - age_ms,
@@ -121,7 +121,7 @@ async fn the_lag_is_that_of_the_oldest_record_and_never_negative() {
 }
 
 #[tokio::test]
-async fn what_kafka_accepted_is_known_although_nothing_lands() {
+async fn accepted_records_are_counted_although_nothing_lands() {
     let function = Function::new().await;
     let append = |offsets: std::ops::Range<i64>| {
         offsets.for_each(|offset| function.log.append("routes", 0, record("routes", offset, &route(1, 1.0)).in_log()));
@@ -129,25 +129,25 @@ async fn what_kafka_accepted_is_known_although_nothing_lands() {
     append(0..5);
     // The database has no end of the log yet, but Kafka says where it is.
     assert_eq!(accepted(&function, "routes", Some(5)).await, 5);
-    function.consume.compare(BUDGET).await.expect("it is compared");
+    function.consume.compare(BUDGET).await.expect("the comparison succeeds");
     assert_eq!(accepted(&function, "routes", None).await, 5);
     age(&function, "10 minutes").await;
     append(5..7);
-    function.consume.compare(BUDGET).await.expect("it is compared");
+    function.consume.compare(BUDGET).await.expect("the comparison succeeds");
     append(7..8);
     let seen = minutes(&function, "routes", Some(8)).await;
     assert_eq!(seen[0].accepted, 5);
     assert_eq!(seen.iter().map(|minute| minute.accepted).sum::<i64>(), 8);
     // Neither landing the records nor another comparison changes the count.
     function.land(&records("routes", (0..8).map(|_| route(1, 1.0)))).await;
-    function.consume.compare(BUDGET).await.expect("it is compared");
+    function.consume.compare(BUDGET).await.expect("the comparison succeeds");
     assert_eq!(accepted(&function, "routes", Some(8)).await, 8);
     let seen = minutes(&function, "routes", Some(8)).await;
     assert_eq!(seen.iter().map(|minute| minute.counts.written).sum::<i64>(), 8);
 }
 
 #[tokio::test]
-async fn records_of_a_recreated_topic_are_accepted_in_addition() {
+async fn records_of_a_recreated_topic_are_counted_in_addition() {
     let function = Function::new().await;
     function.land(&records("routes", (0..5).map(|user| route(user, 1.0)))).await;
     function.log.recreate("routes", 0);
@@ -156,7 +156,7 @@ async fn records_of_a_recreated_topic_are_accepted_in_addition() {
         ..record("routes", offset, &route(9, 1.0))
     };
     function.land(&[later(0), later(1)]).await;
-    function.consume.compare(BUDGET).await.expect("it is compared");
+    function.consume.compare(BUDGET).await.expect("the comparison succeeds");
     assert_eq!(accepted(&function, "routes", Some(2)).await, 7);
     let incarnations = sums(&function).await;
     let incarnations: Vec<_> =
@@ -165,7 +165,7 @@ async fn records_of_a_recreated_topic_are_accepted_in_addition() {
 }
 
 #[tokio::test]
-async fn a_restored_database_counts_what_lands_again_once() {
+async fn after_a_restore_records_that_land_again_are_counted_once() {
     let function = Function::new().await;
     function.land(&records("routes", (0..2).map(|user| route(user, 1.0)))).await;
     let rest: Vec<Record> = (2..5).map(|offset| record("routes", offset, &route(offset, 1.0))).collect();
@@ -179,9 +179,9 @@ async fn a_restored_database_counts_what_lands_again_once() {
         }
         panic!("the batch does not land");
     };
-    function.database.back_up().await.expect("it is backed up");
+    function.database.back_up().await.expect("the database is backed up");
     land().await;
-    function.database.restore().await.expect("it is restored");
+    function.database.restore().await.expect("the database is restored");
     land().await;
     assert_eq!(sums(&function).await[0]["written"], json!(5));
     assert_eq!(accepted(&function, "routes", Some(5)).await, 5);
@@ -196,7 +196,7 @@ async fn minutes_are_kept_for_35_days_and_the_last_known_end_for_ever() {
     };
     let count = async || -> i64 {
         let count = sqlx::query_scalar("select count(*) from sluice.minutes");
-        count.fetch_one(&function.database.pool).await.expect("it answers")
+        count.fetch_one(&function.database.pool).await.expect("the database answers")
     };
     land(0).await;
     age(&function, "34 days").await;

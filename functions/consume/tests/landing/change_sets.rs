@@ -40,7 +40,7 @@ async fn three_inserts_and_two_deletes_leave_one_row_but_none_if_one_type_is_wro
 }
 
 #[tokio::test]
-async fn wrong_sets_are_dead_letters_and_those_around_them_land() {
+async fn wrong_sets_are_dead_letters_and_the_sets_around_them_land() {
     let function = Function::new().await;
     let insert = |table: &str, ty: &str, value: Value| json!({"action": "I", "table": table, "columns": [{"name": "a", "type": ty, "value": value}]});
     let other_schema = json!({"action": "T", "schema": "sluice", "table": "watermarks"});
@@ -116,7 +116,7 @@ async fn a_truncate_of_several_tables_lands_as_one_beside_sets_that_are_rejected
         insert("items", json!({"id": 1, "order_id": 1})),
         insert("orders", json!({"id": 2})),
         begin(),
-        // One of the two tables cannot be emptied. The other one does not depend on it.
+        // The table `kept` cannot be emptied. `orders` does not depend on it.
         truncate("kept"),
         truncate("orders"),
         commit(),
@@ -187,7 +187,7 @@ async fn truncates_of_one_transaction_in_two_batches_block_nothing_and_land_when
             let outcomes = function.outcomes("changes", offset - 3..offset).await;
             let allowed = |outcome: &String| outcome == "written" || outcome == "rejected: 23503";
             assert!(outcomes.iter().all(allowed), "{case}: {outcomes:?}");
-            // Tables that refer to others come first.
+            // A table comes before the tables to which it refers.
             for table in ["parts", "items", "orders"] {
                 let index = order.iter().position(|name| *name == table).expect("each table is truncated");
                 if outcomes[index] != "written" {

@@ -68,7 +68,7 @@ async fn a_key_of_two_columns_is_composed_in_both() {
 }
 
 #[tokio::test]
-async fn a_column_that_is_no_key_keeps_its_text() {
+async fn a_column_outside_the_key_keeps_its_text() {
     let function = Function::new().await;
     let event = json!({"id": "00000000-0000-0000-0000-000000000007", "datetime": "2019-05-07 19:54:13.563",
                        "address": {"city": DECOMPOSED, "state": null, "country": null, "postCode": null}});
@@ -78,7 +78,7 @@ async fn a_column_that_is_no_key_keeps_its_text() {
 }
 
 #[tokio::test]
-async fn the_migration_composes_what_was_stored_before_and_leaves_what_is_ambiguous() {
+async fn the_migration_composes_stored_names_and_leaves_ambiguous_names_as_they_are() {
     const MIGRATION: &str = include_str!("../../../../shared/migrations/0012_composed_names.sql");
     let function = Function::new().await;
     let insert = format!(

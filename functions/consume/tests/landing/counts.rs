@@ -48,7 +48,7 @@ async fn each_outcome_of_an_event_is_counted_under_its_stream() {
 }
 
 #[tokio::test]
-async fn the_lag_is_the_oldest_new_records() {
+async fn the_lag_is_measured_from_the_oldest_new_record() {
     let function = Function::new().await;
     let at =
         |offset, before_ms| Record { timestamp_ms: NOW_MS - before_ms, ..record("routes", offset, &route(1, 1.0)) };

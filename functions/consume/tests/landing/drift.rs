@@ -29,7 +29,7 @@ fn contract(mode: &str, more: Value) -> Value {
     contract
 }
 
-/// The lines for a contract, given the SQL that makes its table.
+/// Returns the lines about a contract whose table this SQL creates.
 async fn lines(contract: &Value, sql: &str) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("order.json"), contract.to_string()).expect("the contract is written");
@@ -149,7 +149,7 @@ async fn each_difference_is_one_line_that_names_stream_table_column_expectation_
 }
 
 #[tokio::test]
-async fn missing_privileges_are_a_line() {
+async fn missing_privileges_are_one_line() {
     let sql = format!(
         "{FITTING};
          do $$ begin create role reader_of_orders; exception when duplicate_object or unique_violation then null; end $$;

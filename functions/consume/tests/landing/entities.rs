@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Function, Record, record, records};
 
 #[tokio::test]
-async fn commands_are_applied_in_their_order_although_grouped() {
+async fn commands_are_applied_in_order_although_they_are_grouped() {
     let function = Function::new().await;
     let batch = [
         json!({"name": "Asia", "population": 1}),
@@ -128,7 +128,7 @@ async fn a_command_that_waits_for_over_an_hour_is_rejected_and_may_be_sent_again
 }
 
 #[tokio::test]
-async fn parents_and_children_that_land_at_once_never_miss_each_other() {
+async fn parents_and_children_that_land_at_the_same_time_never_miss_each_other() {
     let function = Function::new().await;
     function.land(&records("continent", [json!({"name": "Asia"})])).await;
     for round in 0..40 {

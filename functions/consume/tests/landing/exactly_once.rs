@@ -54,7 +54,7 @@ async fn a_batch_that_straddles_the_watermark_lands_its_tail() {
 }
 
 #[tokio::test]
-async fn two_copies_of_a_batch_at_once_land_once() {
+async fn two_concurrent_copies_of_a_batch_land_once() {
     let function = Function::new().await;
     let batch = routes(1_000);
     let (a, b) = tokio::join!(function.deliver(&batch), function.deliver(&batch));
@@ -118,7 +118,7 @@ async fn skipped_offsets_are_counted() {
 #[tokio::test]
 async fn a_topic_without_a_contract_fails_the_invocation() {
     let function = Function::new().await;
-    let error = function.deliver(&[record("unheard-of", 0, &json!({}))]).await.expect_err("it fails");
+    let error = function.deliver(&[record("unheard-of", 0, &json!({}))]).await.expect_err("the batch fails");
     assert_eq!(error.to_string(), "no contract has the topic unheard-of: is CONTRACTS_DIR right?");
 }
 

@@ -1,5 +1,5 @@
-//! What happens depends on whose fault an error is: a row's becomes a dead letter, an operator's or the environment's
-//! fails the batch.
+//! Each error is somebody's fault. If the row is at fault, the record becomes a dead letter; if an operator or the
+//! environment is at fault, the batch fails.
 
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -77,8 +77,8 @@ async fn a_dead_letter_keeps_the_record_byte_by_byte() {
     let id = function.database.count("select id from sluice.dead_letters").await;
     let letter = shared::ledger::dead_letters::find(&function.database.pool, id)
         .await
-        .expect("it answers")
-        .expect("it is there");
+        .expect("the database answers")
+        .expect("the letter exists");
     assert_eq!((letter.topic.as_str(), letter.partition, letter.offset), ("routes", 3, 41));
     assert_eq!((&letter.key, &letter.payload), (&poison.key, &b"\xfe\x00{".to_vec()));
     assert_eq!(letter.headers, json!([{"name": "a", "value": "ü"}, {"name": "a", "value": "2"}]));
@@ -139,8 +139,8 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
     let function = Function::new().await;
     let name = function.database.url.rsplit('/').next().unwrap_or_default().to_owned();
     let set = |value: &str| format!("alter database {name} set default_transaction_read_only = {value}");
-    function.database.pool.execute(set("on").as_str()).await.expect("it is set");
-    function.database.pool.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").await.expect("others are ended");
+    function.database.pool.execute(set("on").as_str()).await.expect("the setting is changed");
+    function.database.pool.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").await.expect("the other connections are ended");
     let batch = records("routes", [route(1, 1.0)]);
     // The connection that made the change can still write; a new one cannot.
     let mut failures = 0;
@@ -150,15 +150,15 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
         let (wait, metrics) = (Duration::from_secs(1), function.metrics.clone());
         let log = function.log.clone();
         let other = consume::Consume::new(fresh, registry, function.clock.clone(), wait, metrics, log);
-        let error = other.invoke(&crate::support::event(&batch), BUDGET).await.expect_err("it is read-only");
+        let error = other.invoke(&crate::support::event(&batch), BUDGET).await.expect_err("the database is read-only");
         assert!(error.to_string().starts_with("the batch did not land and will be delivered again"), "{error}");
         failures += 1;
     }
     let mut writable = function.database.pool.acquire().await.expect("a connection");
-    (*writable).execute("set default_transaction_read_only = off").await.expect("it is set");
-    (*writable).execute(set("off").as_str()).await.expect("it is set");
+    (*writable).execute("set default_transaction_read_only = off").await.expect("the setting is changed");
+    (*writable).execute(set("off").as_str()).await.expect("the setting is changed");
     drop(writable);
-    function.database.pool.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").await.expect("others are ended");
+    function.database.pool.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").await.expect("the other connections are ended");
     // A connection that is still read-only makes one delivery fail, and is then closed.
     let written = async {
         loop {
@@ -169,7 +169,7 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
         }
     };
     let written = tokio::time::timeout(Duration::from_secs(30), written).await;
-    assert_eq!(written.expect("it lands"), 1);
+    assert_eq!(written.expect("the batch lands"), 1);
     assert_eq!(function.database.count("select count(*) from sluice.dead_letters").await, 0);
 }
 
@@ -182,7 +182,7 @@ async fn a_killed_connection_fails_the_batch_which_lands_when_delivered_again() 
         for _ in 0..20 {
             let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                         where datname = current_database() and pid <> pg_backend_pid()";
-            // This fails if an earlier kill ended the killer's own connection, too.
+            // This fails if an earlier kill also ended the connection that sends the kills.
             let _killed = killer.execute(kill).await;
             tokio::task::yield_now().await;
         }
@@ -205,8 +205,8 @@ async fn a_frozen_transaction_delays_its_retry_no_longer_than_its_lock_lasts() {
     let batch = records("routes", [route(1, 1.0)]);
     function.land(&batch).await;
     let mut zombie = function.database.pool.begin().await.expect("a transaction");
-    (*zombie).execute("set local idle_in_transaction_session_timeout = '300ms'").await.expect("it is set");
-    (*zombie).execute("select * from sluice.watermarks for update").await.expect("it locks");
+    (*zombie).execute("set local idle_in_transaction_session_timeout = '300ms'").await.expect("the setting is changed");
+    (*zombie).execute("select * from sluice.watermarks for update").await.expect("the watermarks are locked");
     let started = Instant::now();
     let summary = function.land(&[record("routes", 1, &route(2, 1.0))]).await;
     assert_eq!(summary.written, 1);
@@ -237,7 +237,7 @@ async fn a_connection_that_was_cut_silently_leaves_time_for_another() {
         }
     });
     let pool = shared::database::connect(&database.url.replace(&server, &between), 1).expect("an address");
-    pool.execute("select 1").await.expect("it answers");
+    pool.execute("select 1").await.expect("the database answers");
 
     cut.notify_waiters();
     let asked = Instant::now();

@@ -1,4 +1,4 @@
-//! The watermark decides what is read: records that a batch skips are read from Kafka. Those that Kafka no longer has
+//! The watermark decides what is read: records that a batch skips are read from Kafka. Records that Kafka no longer has
 //! are a gap.
 
 use std::ops::Range;
@@ -18,7 +18,7 @@ fn routes(offsets: Range<i64>) -> Vec<Record> {
     offsets.map(|offset| record("routes", offset, &route(offset, 1.0))).collect()
 }
 
-/// Other records at these offsets, a minute later.
+/// Returns different records at these offsets, a minute later.
 fn other_routes(offsets: Range<i64>) -> Vec<Record> {
     let later = |record: Record| Record { timestamp_ms: record.timestamp_ms + 60_000, ..record };
     offsets.map(|offset| later(record("routes", offset, &route(1_000 + offset, 1.0)))).collect()
@@ -46,7 +46,7 @@ impl Function {
         Snapshot::take(&self.database.pool, &[]).await
     }
 
-    /// The same function in a new process.
+    /// Returns the same function in a new process.
     fn restarted(&self) -> Consume {
         let registry = Arc::new(Registry::load(None).expect("the contracts are right"));
         let (pool, clock, log) = (self.database.pool.clone(), self.clock.clone(), self.log.clone());
@@ -99,7 +99,7 @@ async fn events_that_a_restored_database_lacks_are_read_from_a_real_kafka() {
     for user in 0..6 {
         let value = route(user, 1.0).to_string().into_bytes();
         let outgoing = Outgoing { topic: &topic, key: Some(b"k"), value: Some(&value), headers: &[] };
-        let at = producer.send(&[outgoing]).await.remove(0).expect("it is acknowledged");
+        let at = producer.send(&[outgoing]).await.remove(0).expect("the record is acknowledged");
         sent.push(Record {
             topic: topic.clone(),
             partition: at.partition,
@@ -111,11 +111,11 @@ async fn events_that_a_restored_database_lacks_are_read_from_a_real_kafka() {
         });
     }
     let deliver = async |records: &[Record]| consume.invoke(&crate::support::event(records), BUDGET).await;
-    deliver(&sent[..1]).await.expect("it lands");
+    deliver(&sent[..1]).await.expect("the batch lands");
     let backup = function.restored().await;
-    deliver(&sent[1..4]).await.expect("it lands");
+    deliver(&sent[1..4]).await.expect("the batch lands");
     backup.restore(&pool).await;
-    let summary = deliver(&sent[4..]).await.expect("it lands");
+    let summary = deliver(&sent[4..]).await.expect("the batch lands");
     assert_eq!((summary.written, summary.replayed, summary.incarnations), (5, 0, 0));
     assert_eq!(function.users().await, users(0..6));
 }
@@ -132,10 +132,10 @@ async fn a_partition_without_traffic_gets_what_its_group_has_committed_and_no_mo
     function.log.commit("sluice-routes", "routes", 0, 5);
 
     let event = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}).to_string();
-    let summary = function.consume.invoke(event.as_bytes(), BUDGET).await.expect("it is compared");
+    let summary = function.consume.invoke(event.as_bytes(), BUDGET).await.expect("the comparison succeeds");
     assert_eq!((summary.written, summary.records), (3, 3));
     assert_eq!(function.users().await, users(0..5));
-    let again = function.consume.compare(BUDGET).await.expect("it is compared");
+    let again = function.consume.compare(BUDGET).await.expect("the comparison succeeds");
     assert_eq!(again.records, 0);
     assert_eq!(function.outcomes("routes", 4..6).await, ["written", "pending"]);
 }
@@ -146,7 +146,7 @@ async fn records_that_retention_deleted_are_a_gap_whose_receipts_are_lost_with_a
     function.land(&routes(0..2)).await;
     function.send(&routes(2..9));
     function.log.delete_before("routes", 0, 4);
-    let compared = function.consume.compare(BUDGET).await.expect("it is compared");
+    let compared = function.consume.compare(BUDGET).await.expect("the comparison succeeds");
     assert_eq!(compared.skipped_offsets, 2);
     assert_eq!(function.gaps().await, json!([gap(1, 2, 3, "retention")]));
 
@@ -163,7 +163,7 @@ async fn records_that_retention_deleted_are_a_gap_whose_receipts_are_lost_with_a
 }
 
 #[tokio::test]
-async fn the_first_batch_of_a_partition_is_preceded_by_what_the_log_has_before_it() {
+async fn records_before_the_first_batch_of_a_partition_are_read_from_the_log() {
     let function = Function::new().await;
     function.send(&routes(0..6));
     function.log.delete_before("routes", 0, 2);
@@ -185,9 +185,9 @@ async fn holes_of_transactions_and_compaction_are_gaps_with_their_cause() {
         // last record.
         function.log.extend_to("routes", 0, 8);
         function.log.commit("sluice-routes", "routes", 0, 8);
-        assert_eq!(function.consume.compare(BUDGET).await.expect("it is compared").skipped_offsets, 1);
+        assert_eq!(function.consume.compare(BUDGET).await.expect("the comparison succeeds").skipped_offsets, 1);
         let restarted = function.restarted();
-        restarted.compare(BUDGET).await.expect("it is compared");
+        restarted.compare(BUDGET).await.expect("the comparison succeeds");
         assert_eq!(function.outcomes("routes", 7..9).await, [lost, "pending"]);
         assert_eq!(function.land(&routes(8..10)).await.incarnations, 0);
     }
@@ -232,9 +232,9 @@ async fn a_batch_that_goes_back_into_a_gap_lands_and_the_gap_shrinks() {
                   insert into sluice.gaps (topic, \"partition\", incarnation, first_offset, last_offset, cause)
                   values ('routes', 0, 1, 0, 1, 'unknown');
                   delete from public.routes_table where user_id < 2";
-    sqlx::Executor::execute(&function.database.pool, before).await.expect("it is prepared");
+    sqlx::Executor::execute(&function.database.pool, before).await.expect("the database is prepared");
     let first_hash = "update sluice.watermarks set first_hash = last_hash";
-    sqlx::Executor::execute(&function.database.pool, first_hash).await.expect("it is prepared");
+    sqlx::Executor::execute(&function.database.pool, first_hash).await.expect("the database is prepared");
     assert_eq!(function.outcomes("routes", 0..3).await, ["lost", "lost", "written"]);
 
     let summary = function.land(&routes(1..3)).await;
@@ -258,7 +258,7 @@ async fn a_topic_that_was_recreated_before_a_restore_lands_from_its_beginning() 
 
     // The batch begins above the watermark, and the records below the watermark are not the ones that were applied.
     let event = crate::support::event(&other_routes(5..6));
-    let summary = function.restarted().invoke(&event, BUDGET).await.expect("it lands");
+    let summary = function.restarted().invoke(&event, BUDGET).await.expect("the batch lands");
     assert_eq!((summary.incarnations, summary.written), (1, 6));
     assert_eq!(function.users().await, users((0..4).chain(1_000..1_006)));
     assert_eq!(function.outcomes("routes", 0..7).await, [vec!["written"; 6], vec!["pending"]].concat());
@@ -271,7 +271,7 @@ async fn a_truncated_log_continues_where_its_new_records_begin() {
     function.log.truncate("routes", 0, 3);
     function.send(&other_routes(3..9));
     let event = crate::support::event(&other_routes(7..9));
-    let summary = function.restarted().invoke(&event, BUDGET).await.expect("it lands");
+    let summary = function.restarted().invoke(&event, BUDGET).await.expect("the batch lands");
     assert_eq!((summary.incarnations, summary.written), (1, 6));
     assert_eq!(function.users().await, users((0..6).chain(1_003..1_009)));
 }
@@ -283,7 +283,7 @@ async fn an_idle_partition_whose_topic_was_recreated_or_truncated_is_noticed_wit
     function.log.truncate("routes", 0, 3);
     function.send(&other_routes(3..5));
     function.log.commit("sluice-routes", "routes", 0, 5);
-    let summary = function.consume.compare(BUDGET).await.expect("it is compared");
+    let summary = function.consume.compare(BUDGET).await.expect("the comparison succeeds");
     assert_eq!((summary.incarnations, summary.written), (1, 2));
     assert_eq!(function.users().await, users((0..6).chain(1_003..1_005)));
 
@@ -294,7 +294,7 @@ async fn an_idle_partition_whose_topic_was_recreated_or_truncated_is_noticed_wit
     function.log.recreate("routes", 0);
     function.send(&third(0..2));
     function.log.commit("sluice-routes", "routes", 0, 2);
-    let summary = function.consume.compare(BUDGET).await.expect("it is compared");
+    let summary = function.consume.compare(BUDGET).await.expect("the comparison succeeds");
     assert_eq!((summary.incarnations, summary.written), (1, 2));
     assert_eq!(function.land(&third(0..3)).await.written, 1);
 }
@@ -304,7 +304,8 @@ async fn a_batch_of_a_log_that_was_deleted_meanwhile_still_lands() {
     let function = Function::new().await;
     function.land(&routes(0..3)).await;
     function.log.recreate("routes", 0);
-    let summary = function.restarted().invoke(&crate::support::event(&routes(3..5)), BUDGET).await.expect("it lands");
+    let summary =
+        function.restarted().invoke(&crate::support::event(&routes(3..5)), BUDGET).await.expect("the batch lands");
     assert_eq!((summary.written, summary.incarnations), (2, 0));
     let summary = function.land(&other_routes(0..2)).await;
     assert_eq!((summary.written, summary.incarnations), (2, 1));
@@ -321,7 +322,7 @@ async fn a_range_larger_than_one_invocation_reads_is_read_by_several() {
     }
     let batch = routes(RECORDS..RECORDS + 1);
     function.send(&batch);
-    let error = function.deliver(&batch).await.expect_err("it is read in part");
+    let error = function.deliver(&batch).await.expect_err("only a part is read");
     assert!(matches!(error, ConsumeError::CatchingUp), "{error}");
     assert_eq!(function.database.count("select next_offset from sluice.watermarks").await, 100_000);
     assert_eq!(function.land(&batch).await.written, 1);
@@ -340,7 +341,7 @@ async fn kafka_is_not_asked_where_nothing_is_missing() {
     let restarted = function.restarted();
     for first in [40, 50] {
         function.send(&routes(first..first + 10));
-        restarted.invoke(&crate::support::event(&routes(first..first + 10)), BUDGET).await.expect("it lands");
+        restarted.invoke(&crate::support::event(&routes(first..first + 10)), BUDGET).await.expect("the batch lands");
     }
     assert_eq!(function.log.questions(), 2);
 }

@@ -1,7 +1,7 @@
-//! The landing against a real PostgreSQL: `DATABASE_URL` points at the server, each test has a database of its own.
+//! Tests the landing against a real PostgreSQL. `DATABASE_URL` names the server; each test creates its own database.
 
 #![expect(clippy::expect_used, reason = "a test that meets anything unexpected has failed")]
-#![expect(clippy::wildcard_enum_match_arm, reason = "the model is of the tests' own enums")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "the model matches on enums that the tests define")]
 
 mod activity;
 mod amounts;

@@ -1,5 +1,5 @@
 //! Replays that were overtaken by a later event with the same key. `console` searched for later events up to an offset,
-//! and another one may have been sent between that offset and the replay. `consume` finds it by reading Kafka.
+//! and another event may have been sent between that offset and the replay. `consume` finds that event in Kafka.
 
 use serde_json::json;
 

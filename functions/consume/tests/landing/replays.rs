@@ -1,5 +1,5 @@
 //! How `consume` handles replays, above all if the database was restored to a time before the letters were marked as
-//! replayed. A new database that reads the log from its start is like one that was restored to the very first backup.
+//! replayed. A new database that reads the log from its start is like a database restored to the very first backup.
 
 use serde_json::{Value, json};
 
@@ -60,7 +60,7 @@ async fn an_edited_event_lands_once_in_the_place_of_its_letter_although_its_payl
         let expected = ["rejected: 23514", "written", "duplicate", "rejected: idempotency_conflict"];
         assert_eq!(own.outcomes(0..4).await, expected);
         assert_eq!(letters(&own).await[0], json!({"offset": 0, "status": "replayed", "replay": 1}));
-        // An event that repeats the original one under its key shares its outcome.
+        // An event that repeats the original event under its key shares the original's outcome.
         if !first.headers.is_empty() {
             own.function.land(&[Record { offset: 4, ..first.clone() }]).await;
             assert_eq!(own.outcomes(4..5).await, ["rejected: 23514"]);
@@ -88,7 +88,7 @@ async fn in_a_restored_database_a_letter_and_its_replay_have_the_same_outcome_in
         ]);
         assert_eq!(letters(&own).await, expected, "{in_one_batch}");
         assert_eq!(own.outcomes(0..3).await, ["rejected: 23514"; 3], "{in_one_batch}");
-        // The operator replays the event once more, and it lands. It does not land twice.
+        // The operator replays the event once more, and the event lands. Another replay does not land it again.
         allow_all(&own).await;
         let again = replay(&log[2], &log[0], 3);
         own.function.land(&[again.clone(), replay(&log[2], &log[0], 4)]).await;
@@ -171,7 +171,7 @@ async fn a_replay_that_names_its_letter_by_number_closes_only_the_letter_with_it
     let ids: Vec<i64> = sqlx::query_scalar(r#"select id from sluice.dead_letters order by "offset""#)
         .fetch_all(&own.function.database.pool)
         .await
-        .expect("it answers");
+        .expect("the database answers");
     own.function
         .land(&[numbered(&bad(0), ids[1], 2), numbered(&bad(0), ids[0], 3), numbered(&bad(0), ids[0], 4)])
         .await;

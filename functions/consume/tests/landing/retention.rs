@@ -10,7 +10,7 @@ use shared::start::Retention;
 
 use crate::support::{BUDGET, Function, Record, record};
 
-/// Returns a function like the given one, with a retention.
+/// Returns a function on the same database, with this retention.
 fn keeping(function: &Function, retention: Retention) -> Consume {
     let registry = Arc::new(Registry::load(None).expect("the contracts are right"));
     let (pool, clock, metrics) = (function.database.pool.clone(), function.clock.clone(), function.metrics.clone());
@@ -19,7 +19,7 @@ fn keeping(function: &Function, retention: Retention) -> Consume {
 }
 
 async fn execute(function: &Function, statement: &str) {
-    sqlx::query(statement).execute(&function.database.pool).await.expect("it is executed");
+    sqlx::query(statement).execute(&function.database.pool).await.expect("the statement is executed");
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn an_expired_dead_letter_loses_its_content_and_keeps_its_place_and_reason
     .await;
     let receipts = function.outcomes("routes", 0..3).await;
     let consume = keeping(&function, Retention { dead_letters_days: Some(30), login_attempts_days: None });
-    consume.compare(BUDGET).await.expect("it is compared");
+    consume.compare(BUDGET).await.expect("the comparison succeeds");
     let letters = function
         .database
         .json(
@@ -67,11 +67,11 @@ async fn more_dead_letters_than_one_step_erases_are_all_erased() {
     function.land(&batch).await;
     execute(&function, "update sluice.dead_letters set created_at = now() - interval '2 days'").await;
     let consume = keeping(&function, Retention { dead_letters_days: Some(1), login_attempts_days: None });
-    consume.compare(BUDGET).await.expect("it is compared");
+    consume.compare(BUDGET).await.expect("the comparison succeeds");
     let left: i64 = sqlx::query_scalar("select count(*) from sluice.dead_letters where status <> 'expired'")
         .fetch_one(&function.database.pool)
         .await
-        .expect("it answers");
+        .expect("the database answers");
     assert_eq!(left, 0);
 }
 
@@ -86,11 +86,11 @@ async fn login_attempts_are_deleted_when_they_are_old_enough() {
     .await;
     let days = async || -> i64 {
         let count = sqlx::query_scalar("select count(*) from sluice.login_attempts");
-        count.fetch_one(&function.database.pool).await.expect("it answers")
+        count.fetch_one(&function.database.pool).await.expect("the database answers")
     };
-    keeping(&function, Retention::default()).compare(BUDGET).await.expect("it is compared");
+    keeping(&function, Retention::default()).compare(BUDGET).await.expect("the comparison succeeds");
     assert_eq!(days().await, 10);
     let consume = keeping(&function, Retention { dead_letters_days: None, login_attempts_days: Some(7) });
-    consume.compare(BUDGET).await.expect("it is compared");
+    consume.compare(BUDGET).await.expect("the comparison succeeds");
     assert_eq!(days().await, 7);
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{Function, Record, record};
 
-/// Records of one id, with payloads as written.
+/// Returns records with one id and these payloads, exactly as written.
 fn under_one_id(headers: &[(&str, &str)], payloads: &[&str]) -> Vec<Record> {
     let headers: Vec<(String, String)> =
         headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -20,7 +20,7 @@ const KEY: &[(&str, &str)] = &[("idempotency-key", "k"), ("sluice-user", "ann")]
 const CLOUD_EVENT: &[(&str, &str)] = &[("ce_id", "1"), ("ce_source", "/s"), ("sluice-user", "ann")];
 
 #[tokio::test]
-async fn a_repeat_with_its_numbers_written_otherwise_is_a_duplicate() {
+async fn a_repeat_with_its_numbers_written_differently_is_a_duplicate() {
     let payloads = [
         r#"{"userID":5,"timestamp":1,"coordinates":[1,0]}"#,
         r#"{"userID":5.0,"timestamp":1,"coordinates":[1,0]}"#,

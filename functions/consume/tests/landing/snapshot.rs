@@ -28,7 +28,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Copies those of the tables that exist in the database.
+    /// Copies the tables. Tables that the database does not have are skipped.
     pub(crate) async fn take(pool: &PgPool, more: &[&str]) -> Self {
         let schema = format!("snapshot_{}", rand::random::<u32>());
         let mut tables = Vec::new();
@@ -65,7 +65,7 @@ pub(crate) async fn writable_columns(executor: impl PgExecutor<'_>, table: &str)
     const SELECT: &str = "
         select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
         where attrelid = to_regclass($1) and attnum > 0 and not attisdropped and attgenerated = ''";
-    sqlx::query_scalar(SELECT).bind(table).fetch_one(executor).await.expect("it answers")
+    sqlx::query_scalar(SELECT).bind(table).fetch_one(executor).await.expect("the database answers")
 }
 
 fn copy(schema: &str, table: &str) -> String {

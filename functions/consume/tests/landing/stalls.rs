@@ -35,7 +35,7 @@ async fn a_missing_column_stalls_its_partition_until_the_column_is_there() {
     assert!(age <= 60, "since {since}, {age} s ago");
 
     function.deliver(&batch).await.expect_err("the batch fails again");
-    assert_eq!(stalls(&function).await, first, "it is stalled since its first failure");
+    assert_eq!(stalls(&function).await, first, "the partition has been stalled since its first failure");
     function.land(&records("user-events", [user_event(1, "Delft")])).await;
     assert_eq!(stalls(&function).await, first, "another stream lands, and changes nothing");
 
@@ -45,7 +45,10 @@ async fn a_missing_column_stalls_its_partition_until_the_column_is_there() {
 
     execute(&function, "alter table public.routes_table drop column latitude").await;
     function.deliver(&[record("routes", 2, &route(3, 1.0))]).await.expect_err("the batch fails");
-    assert!(stalls(&function).await[0].since > *since, "after a success it is stalled since the next failure");
+    assert!(
+        stalls(&function).await[0].since > *since,
+        "after a success, the partition is stalled from the next failure on"
+    );
 }
 
 #[tokio::test]
@@ -61,7 +64,7 @@ async fn a_fault_of_the_environment_is_a_stall_once_it_has_lasted_for_thirty_sec
     let batch = records("routes", [route(1, 1.0)]);
     function.deliver(&batch).await.expect_err("the batch fails");
     function.deliver(&batch).await.expect_err("the batch fails again at once");
-    assert_eq!(stalls(&function).await, [], "it may pass");
+    assert_eq!(stalls(&function).await, [], "the fault may pass");
 
     execute(&function, "update sluice.stalls set since = since - interval '31 seconds'").await;
     function.deliver(&batch).await.expect_err("the batch still fails");
@@ -185,7 +188,11 @@ async fn a_stall_that_has_ended_is_deleted_within_the_hour() {
     function.deliver(&batch).await.expect_err("the batch fails");
     execute(&function, "alter table public.routes_table add column latitude double precision").await;
     function.land(&batch).await;
-    assert_eq!(function.database.count("select count(*) from sluice.stalls").await, 1, "landing costs no statement");
+    assert_eq!(
+        function.database.count("select count(*) from sluice.stalls").await,
+        1,
+        "a batch that lands does not delete the stall"
+    );
     function.clock.advance(3_600_000);
     function.land(&[record("routes", 1, &route(2, 1.0))]).await;
     assert_eq!(function.database.count("select count(*) from sluice.stalls").await, 0);
@@ -242,10 +249,10 @@ async fn missing_records_that_a_comparison_cannot_land_stall_their_partition_wit
     assert_eq!(reasons(&function).await, [format!("Stream route: {difference}")]);
     let first = stalls(&function).await;
     compare(&function).await.expect_err("the comparison fails again");
-    assert_eq!(stalls(&function).await, first, "it is stalled since the first comparison");
+    assert_eq!(stalls(&function).await, first, "the partition has been stalled since the first comparison");
 
     execute(&function, LATITUDE).await;
-    compare(&function).await.expect("it is compared");
+    compare(&function).await.expect("the comparison succeeds");
     assert_eq!(stalls(&function).await, []);
     assert_eq!(function.outcomes("routes", 0..1).await, ["written"]);
 }
@@ -266,7 +273,7 @@ async fn a_stall_that_a_comparison_found_ends_when_nothing_is_missing_any_more()
     assert_eq!(reasons(&function).await, ["Stream route: a function or operator does not exist (SQLSTATE 42883)."]);
     // The group was moved back, so the mapping will deliver the record.
     function.log.commit("sluice-routes", "routes", 0, 1);
-    compare(&function).await.expect("it is compared");
+    compare(&function).await.expect("the comparison succeeds");
     assert_eq!(stalls(&function).await, []);
 }
 
@@ -276,15 +283,15 @@ async fn a_comparison_neither_replaces_nor_ends_the_stall_of_a_batch() {
     execute(&function, NO_LATITUDE).await;
     function.deliver(&records("routes", [route(1, 1.0)])).await.expect_err("the batch fails");
     let by_batch = stalls(&function).await;
-    compare(&function).await.expect("it is compared");
+    compare(&function).await.expect("the comparison succeeds");
     assert_eq!(stalls(&function).await, by_batch);
     execute(&function, LATITUDE).await;
-    compare(&function).await.expect("it is compared");
-    assert_eq!(stalls(&function).await, by_batch, "its batch has not landed yet");
+    compare(&function).await.expect("the comparison succeeds");
+    assert_eq!(stalls(&function).await, by_batch, "the failed batch has not landed yet");
 }
 
 #[tokio::test]
-async fn a_table_that_no_event_can_enter_is_listed_before_the_first_batch_and_until_it_is_mended() {
+async fn a_table_that_no_event_can_enter_is_listed_before_the_first_batch_and_until_it_is_repaired() {
     for (fault, mending, difference) in [
         (
             NO_LATITUDE,
@@ -305,16 +312,16 @@ async fn a_table_that_no_event_can_enter_is_listed_before_the_first_batch_and_un
     ] {
         let function = Function::new().await;
         function.log.create("routes", 2);
-        compare(&function).await.expect("it is compared");
+        compare(&function).await.expect("the comparison succeeds");
         assert_eq!(stalls(&function).await, [], "{fault}");
 
         execute(&function, fault).await;
-        compare(&function).await.expect("it is compared");
+        compare(&function).await.expect("the comparison succeeds");
         let expected = format!("New events cannot land: stream route: {difference}.");
         assert_eq!(reasons(&function).await, [expected.clone(), expected], "both partitions are listed");
         function.deliver(&[record("routes", 0, &route(1, 1.0))]).await.expect_err("the batch fails");
         execute(&function, mending).await;
-        compare(&function).await.expect("it is compared");
+        compare(&function).await.expect("the comparison succeeds");
         let left: Vec<i32> = stalls(&function).await.into_iter().map(|stall| stall.partition).collect();
         assert_eq!(left, [0], "{fault}: only the failed batch is still stalled");
         function.land(&[record("routes", 0, &route(1, 1.0))]).await;
@@ -335,7 +342,7 @@ async fn a_difference_that_lets_some_events_land_is_not_a_stall_before_a_batch_f
         function.log.create("routes", 1);
         function.log.create("user-events", 1);
         execute(&function, difference).await;
-        compare(&function).await.expect("it is compared");
+        compare(&function).await.expect("the comparison succeeds");
         assert_eq!(stalls(&function).await, [], "{difference}");
     }
 }

@@ -1,4 +1,4 @@
-//! What the tests share: the function with a database of its own, and events as the mapping sends them.
+//! The tests' shared setup: the function with its own database, and events as the mapping sends them.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -29,7 +29,7 @@ const TABLES: &str = "
     create trigger refuse_blocked before insert or update on public.orders
         for each row execute function public.refuse_blocked()";
 
-/// A record of the log and what the test knows of it.
+/// A record of the log, and what the test knows about it.
 struct Sent {
     record: Record,
     number: &'static str,
@@ -46,7 +46,7 @@ struct History {
     log: Vec<Sent>,
     blocked: BTreeSet<&'static str>,
     next_offset: usize,
-    /// The roots of events of which a record was decided while the event's number was not blocked.
+    /// The roots of the events with a record that was decided while the event's number was not blocked.
     could_land: BTreeSet<usize>,
 }
 
@@ -149,7 +149,7 @@ impl History {
         let letters: Vec<i64> = sqlx::query_scalar(r#"select "offset" from sluice.dead_letters order by "offset""#)
             .fetch_all(&self.own.function.database.pool)
             .await
-            .expect("it answers");
+            .expect("the database answers");
         if letters.is_empty() {
             return;
         }
@@ -214,7 +214,7 @@ impl History {
                     assert!(landed.insert(sent.root), "{name}: {index} landed twice");
                 }
                 "superseded" => {
-                    assert!(sent.version < held, "{name}: {index} lost to no higher version");
+                    assert!(sent.version < held, "{name}: {index} was superseded without a higher version");
                     assert!(landed.insert(sent.root), "{name}: {index} landed twice");
                 }
                 "duplicate" | "rejected: P0001" => {}

@@ -139,7 +139,7 @@ fn statement(random: &mut StdRng) -> String {
         ),
         21 => format!("insert into orders values ({id}) on conflict do nothing; insert into items select {id}, id from orders where id = {id} on conflict do nothing"),
         22 => format!("insert into parts values ({id}, {small}, 'x') on conflict do nothing"),
-        // Updates rows within their partition, or moves them to others.
+        // Updates rows within their partition, or moves them to other partitions.
         _ => format!(
             "update parts set v = v || '{small}', a = case when {small} = 0 then a else (a + 13) % 60 end, b = (b + {small}) % 3
              where a = {id} and not exists (select from parts other where other.a in ({id}, ({id} + 13) % 60) and other.ctid <> parts.ctid)"
@@ -276,7 +276,7 @@ async fn a_live_source_and_its_landing_are_equal_by_content_in_both_formats() {
     tokio::pin!(loads);
     let mut loaded = false;
     loop {
-        // A look that began before the last commit may miss it, so there is one more look after the loads have ended.
+        // A poll that began before the last commit may miss it, so one more poll follows after the loads have ended.
         let last_look = loaded;
         let follow = async {
             let [first, second] = &mut followers;

@@ -43,7 +43,7 @@ fn every_reference_has_a_target() {
 }
 
 #[test]
-fn every_operation_has_an_id_of_its_own_and_declares_the_parameters_of_its_path() {
+fn every_operation_has_a_unique_id_and_declares_the_parameters_of_its_path() {
     let document = document();
     let mut ids = BTreeSet::new();
     for (name, operation) in operations(&document) {

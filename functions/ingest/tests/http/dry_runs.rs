@@ -100,7 +100,7 @@ async fn a_change_set_that_its_contract_would_reject_when_it_lands_is_an_error()
 type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Vec<u8>);
 
 #[tokio::test]
-async fn the_errors_are_those_of_sending() {
+async fn a_dry_run_has_the_same_errors_as_sending() {
     let function = TestIngest::start().await;
     let key = ("idempotency-key", "not legal");
     let compressed = gzip(ROUTE.as_bytes());

@@ -61,7 +61,7 @@ async fn without_its_topic_an_event_is_not_accepted() {
 }
 
 #[tokio::test]
-async fn records_that_the_broker_rejects_as_too_large_are_a_413_with_the_others_receipts() {
+async fn records_that_the_broker_rejects_as_too_large_are_a_413_with_the_receipts_of_the_other_events() {
     let function = TestIngest::start().await;
     function.limit_records("changes", 100_000).await;
     let before = function.records("changes").await.len();

@@ -149,7 +149,7 @@ async fn streams_are_listed_with_their_contracts() {
 }
 
 #[tokio::test]
-async fn an_unknown_stream_is_answered_with_the_one_that_was_probably_meant() {
+async fn the_answer_about_an_unknown_stream_suggests_the_stream_that_was_probably_meant() {
     let function = start().await;
     let detail = async |method: &str, path: &str| {
         let answer = function.send(method, path, &[], "{}").await;

@@ -69,7 +69,7 @@ async fn the_audit_log_says_who_created_unblocked_and_deleted_whom() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_recorded_in_the_audit_log_is_not_done() {
+async fn an_action_that_cannot_be_recorded_in_the_audit_log_is_not_done() {
     let function = TestUsers::start().await;
     function.register("ann").await;
     let key = json!({"name": "k", "streams": ["route"]});

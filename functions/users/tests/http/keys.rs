@@ -70,7 +70,7 @@ async fn a_key_is_shown_once_stored_as_a_hash_and_acts_as_its_user() {
 }
 
 #[tokio::test]
-async fn users_have_keys_of_their_own_and_admins_those_of_everyone() {
+async fn users_manage_their_own_keys_and_admins_manage_the_keys_of_everyone() {
     let function = TestUsers::start().await;
     function.register("ann").await;
     function.register("bob").await;
@@ -283,7 +283,7 @@ async fn a_deleted_key_stops_working_at_once_here_and_within_5_s_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_key_ends_with_its_user_and_not_with_the_users_password_or_a_block() {
+async fn a_key_ends_when_its_user_is_deleted_but_not_when_the_password_changes_or_the_user_is_blocked() {
     let function = TestUsers::start().await;
     let another = function.another();
     function.register("ann").await;
@@ -377,7 +377,7 @@ async fn a_repeated_request_and_a_mistyped_key_need_no_database() {
 async fn guesses_with_correct_checksums_are_looked_up_one_at_a_time() {
     let function = TestUsers::start().await;
     let body = json!({"name": "n", "streams": ["*"]});
-    // Once deleted, they are well-formed keys that another process has never seen.
+    // The keys are deleted, so they are well-formed keys that another process has never seen.
     let mut guesses = Vec::new();
     for _ in 0..40 {
         let (key, bearer) = function.create_key(ADMIN, &body).await;

@@ -63,7 +63,7 @@ async fn api_gateways_path_means_the_user_that_the_caller_named() {
     let function = TestUsers::start().await;
     function.register("eve").await;
     function.register("bob").await;
-    // Users from before such names were refused.
+    // These users registered before such names were refused.
     for name in ["eve?1", "eve#1", "a%41"] {
         let name = UserName::parse_existing(name).unwrap();
         make_admin(&function.database.pool, &name, Password::given("test1234")).await.unwrap();

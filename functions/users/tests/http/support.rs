@@ -1,4 +1,4 @@
-//! The tests' shared setup: the function with a database of its own, and a client.
+//! The tests' shared setup: the function with its own database, and a client.
 
 use std::path;
 use std::sync::{Arc, OnceLock};
@@ -134,7 +134,7 @@ impl TestUsers {
         format!("Bearer {}", answer.body["token"].as_str().unwrap())
     }
 
-    /// Returns the caller as the gateway sees it.
+    /// Returns the caller as the function sees it.
     pub(crate) async fn who(&self, authorization: &str) -> Answer {
         self.get("/who", authorization).await
     }

@@ -113,7 +113,7 @@ async fn a_letter_leads_back_to_the_letters_that_matched() {
 async fn without_dead_letters_the_page_says_what_to_do_next() {
     let function = TestPages::start().await;
     let mut browser = function.signed_in().await;
-    // The registration of the test's user.
+    // The audit log has an entry about the registration of the test's user.
     sqlx::query("delete from sluice.audit").execute(&function.pool).await.unwrap();
     let page = browser.open("/console/dead-letters").await;
     page.shows("No open dead letters");
@@ -142,7 +142,7 @@ async fn a_letter_is_replayed_once_and_the_page_says_what_became_of_it() {
     done.lacks("What to do");
     browser.open(&page.path).await.lacks("role=\"status\"");
     assert_eq!(function.records("routes").await.len(), 1);
-    // The form of a page that was loaded before.
+    // The form of the page that was loaded before the replay.
     let again = browser.submit(&page, "Replay", &[]).await;
     assert_eq!(again.status, StatusCode::CONFLICT);
     again.shows("The letter was already replayed.");

@@ -83,7 +83,7 @@ async fn signing_out_ends_the_session_for_everyone_who_has_copied_its_cookie_and
         (page.path, answer.status)
     };
     let first = browser.cookies["sluice-console"].clone();
-    // The session is renewed, and keeps its earlier token valid until that expires.
+    // The session is renewed. Its earlier token stays valid until that token expires.
     function.clock.advance(1_900_000);
     let page = browser.open("/console").await;
     let renewed = browser.cookies["sluice-console"].clone();
@@ -104,7 +104,7 @@ async fn signing_out_ends_the_session_for_everyone_who_has_copied_its_cookie_and
     assert_eq!(browser.send("POST", "/console/sign-out", &[], "").await.status, StatusCode::SEE_OTHER);
     assert_eq!(elsewhere.open("/console/audit").await.path, "/console/audit");
 
-    // Ending the next session deletes the first one's row, because the first one's tokens have expired.
+    // Ending the second session deletes the first session's row, because the first session's tokens have expired.
     let ended = async || {
         let count = sqlx::query_scalar::<_, i64>("select count(*) from sluice.ended_sessions");
         count.fetch_one(&function.pool).await.unwrap()
@@ -220,11 +220,11 @@ async fn wrong_passwords_at_the_form_and_at_login_count_together() {
 }
 
 #[tokio::test]
-async fn a_session_ends_when_it_is_not_used_for_its_time_and_with_its_password_and_its_user() {
+async fn a_session_ends_when_it_is_idle_when_the_password_changes_and_when_the_user_is_deleted() {
     let function = TestPages::start().await;
     let name = UserName::parse(ADMIN.0).unwrap();
     let mut browser = function.signed_in().await;
-    // The request after 59 minutes renews the session. A part of a page that refreshes itself does not.
+    // The request after 59 minutes renews the session. The request of a page that refreshes itself does not.
     for elapsed_ms in [1_700_000, 1_840_000] {
         function.clock.advance(elapsed_ms);
         assert_eq!(browser.open("/console/audit").await.path, "/console/audit");

@@ -39,7 +39,7 @@ async fn an_event_is_checked_without_being_sent_and_then_sent_and_followed() {
 }
 
 #[tokio::test]
-async fn a_stream_of_the_gateway_itself_has_no_form_and_an_unknown_one_no_page() {
+async fn a_stream_of_the_gateway_itself_has_no_form_and_an_unknown_stream_has_no_page() {
     let function = TestPages::start().await;
     let mut browser = function.signed_in().await;
     let page = browser.open("/console/streams/login").await;

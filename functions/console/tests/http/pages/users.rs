@@ -31,7 +31,7 @@ async fn a_blocked_user_is_listed_with_the_time_left_and_unblocked() {
 }
 
 #[tokio::test]
-async fn a_user_is_deleted_after_a_question_and_the_last_admin_stays() {
+async fn a_user_is_deleted_after_a_confirmation_and_the_last_admin_stays() {
     let function = TestPages::start().await;
     let mut browser = function.signed_in().await;
     let page = browser.open("/console/users/delete?user=ann").await;

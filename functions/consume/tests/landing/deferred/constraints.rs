@@ -6,7 +6,7 @@ use super::{ACCOUNTS, FAMILY, dead_letters, delete, entry, function, ids, insert
 use crate::support::{Record, record, records, route};
 
 #[tokio::test]
-async fn the_same_position_twice_is_a_dead_letter_and_other_users_positions_land() {
+async fn a_repeated_position_is_a_dead_letter_and_other_users_positions_land() {
     let unique = r#"alter table public.routes_table add unique (user_id, "timestamp") deferrable initially deferred"#;
     let function = function(unique).await;
     let batch = records("routes", [route(1, 1.0), route(2, 1.0), route(1, 1.0), route(3, 1.0)]);
@@ -36,7 +36,7 @@ async fn a_child_that_comes_a_batch_before_its_parent_is_a_dead_letter_and_lands
 }
 
 #[tokio::test]
-async fn a_parent_that_is_deleted_before_its_children_is_a_dead_letter_unless_they_go_in_the_same_batch() {
+async fn deleting_a_parent_before_its_children_is_a_dead_letter_unless_one_batch_deletes_them_all() {
     let function = function(FAMILY).await;
     let family = |id| [insert("parent", &[("id", id)]), insert("child", &[("id", id), ("parent", id)])];
     function.land(&records("changes", [family(1), family(2)].concat())).await;
@@ -65,7 +65,7 @@ async fn an_exclusion_constraint_rejects_the_later_of_two_rows() {
 }
 
 #[tokio::test]
-async fn a_constraint_trigger_that_raises_at_commit_rejects_only_what_it_raises_for() {
+async fn a_constraint_trigger_that_raises_at_commit_rejects_only_the_rows_for_which_it_raises() {
     let function = function(ACCOUNTS).await;
     let batch = [entry(1, 1, 5), entry(2, 2, 7), entry(3, 3, 1), entry(4, 1, -5), entry(5, 3, -1)];
     function.land(&records("changes", batch)).await;
@@ -74,7 +74,7 @@ async fn a_constraint_trigger_that_raises_at_commit_rejects_only_what_it_raises_
 }
 
 #[tokio::test]
-async fn a_constraint_that_is_deferrable_but_checked_at_once_is_still_checked_at_once() {
+async fn a_deferrable_constraint_that_is_initially_immediate_is_still_checked_at_once() {
     let tables = "
         create table landing.parent (id int primary key);
         create table landing.prompt (id int primary key, parent int references landing.parent deferrable);

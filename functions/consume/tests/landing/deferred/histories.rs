@@ -32,7 +32,7 @@ fn random_histories_with_deferred_constraints_land_all_that_can_land() {
     println!("{histories} histories, {letters} dead letters");
 }
 
-/// Plays histories on a database of their own; returns how many records became dead letters.
+/// Plays histories on a separate database. Returns how many records became dead letters.
 async fn play(seed: u64, histories: impl Iterator<Item = u64>) -> usize {
     let contracts = contracts();
     let function = Function::with_contracts(Some(contracts.path())).await;
@@ -142,7 +142,7 @@ impl<'f> History<'f> {
             indexes.sort_unstable();
             self.world.after(indexes.iter().map(|&index| &events[index].1))
         };
-        let Some(after) = chosen(&kept) else { panic!("what is written is consistent: {about}") };
+        let Some(after) = chosen(&kept) else { panic!("the written rows are consistent: {about}") };
         for more in subsets(&dead) {
             assert!(chosen(&[kept.clone(), more.clone()].concat()).is_none(), "{more:?} can land as well: {about}");
         }

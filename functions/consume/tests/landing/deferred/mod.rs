@@ -1,4 +1,4 @@
-//! Violations of deferred constraints: only the guilty records become dead letters, and nothing blocks.
+//! Violations of deferred constraints: only the guilty records become dead letters, and no batch is blocked.
 
 mod constraints;
 mod histories;
@@ -11,7 +11,7 @@ use sqlx::Executor as _;
 
 use crate::support::Function;
 
-/// A change of one row: `action` I or D, and its columns.
+/// Returns a change of one row. `action` is I or D.
 pub(crate) fn change(action: &str, table: &str, columns: &[(&str, i64)]) -> Value {
     let cells: Vec<Value> =
         columns.iter().map(|(name, value)| json!({"name": name, "type": "integer", "value": value})).collect();
@@ -27,14 +27,14 @@ pub(crate) fn delete(table: &str, id: i64) -> Value {
     change("D", table, &[("id", id)])
 }
 
-/// A function in whose database these statements have been executed, too.
+/// Starts a function, and executes these statements in its database.
 pub(crate) async fn function(statements: &str) -> Function {
     let function = Function::new().await;
     function.database.pool.execute(statements).await.expect(statements);
     function
 }
 
-/// `landing.parent`, and `landing.child`, whose foreign key to it is checked at COMMIT.
+/// `landing.parent`, and `landing.child`, whose foreign key to `landing.parent` is checked at COMMIT.
 pub(crate) const FAMILY: &str = "
     create table landing.parent (id int primary key);
     create table landing.child (id int primary key, parent int references landing.parent deferrable initially deferred)";

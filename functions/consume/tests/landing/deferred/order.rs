@@ -84,7 +84,7 @@ async fn records_of_two_streams_satisfy_each_other() {
 }
 
 #[tokio::test]
-async fn entries_that_balance_land_next_to_a_row_that_comes_before_the_parent_it_needs_at_once() {
+async fn entries_that_balance_land_next_to_a_row_that_comes_before_its_parent() {
     let prompts = "create table landing.parent (id int primary key);
                    create table landing.prompt (id int primary key, parent int references landing.parent)";
     let function = function(&format!("{ACCOUNTS}; {prompts}")).await;

@@ -81,7 +81,7 @@ async fn a_guilty_parent_leaves_its_children_waiting() {
 }
 
 #[tokio::test]
-async fn commands_after_a_guilty_one_are_decided_without_it() {
+async fn commands_after_a_guilty_command_are_decided_without_it() {
     let unique = "alter table public.continents add unique (area) deferrable initially deferred";
     let function = function(unique).await;
     let command = |op: &str, name: &str, area: i64| json!({"op": op, "name": name, "area": area});
@@ -118,7 +118,7 @@ async fn a_record_that_violates_a_deferred_constraint_keeps_its_id_with_the_reas
     assert_eq!(function.database.count("select count(*) from public.routes_table").await, 2);
 
     let delete = "delete from public.routes_table where user_id = 1";
-    sqlx::raw_sql(delete).execute(&function.database.pool).await.expect("it is deleted");
+    sqlx::raw_sql(delete).execute(&function.database.pool).await.expect("the row is deleted");
     let mut replay = keyed(5, "b", &route(1, 1.0));
     replay.headers.push(("sluice-replay".to_owned(), "1".to_owned()));
     function.land(&[replay]).await;

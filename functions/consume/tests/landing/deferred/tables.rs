@@ -151,7 +151,7 @@ impl World {
                 .all(|(parent, gauge)| self.parents.contains_key(parent) && self.gauges.contains_key(gauge))
     }
 
-    /// Returns the tables after these events land together; `None` if they cannot.
+    /// Returns the tables after these events land together; `None` if they cannot land together.
     pub(crate) fn after<'e>(&self, events: impl IntoIterator<Item = &'e Event>) -> Option<Self> {
         let mut after = self.clone();
         (events.into_iter().all(|event| after.apply(event)) && after.is_consistent()).then(|| {

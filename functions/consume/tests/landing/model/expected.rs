@@ -24,9 +24,9 @@ pub(crate) struct Expected {
     openable: BTreeSet<Id>,
     pub(crate) dead: BTreeSet<(Place, &'static str)>,
     duplicates: BTreeMap<Place, Option<Id>>,
-    /// In the order of arrival.
+    /// The waiting commands, in the order of arrival.
     pub(crate) waiting: Vec<Waiter>,
-    /// By topic, partition and incarnation.
+    /// The counts by topic, partition and incarnation.
     pub(crate) activity: BTreeMap<(&'static str, i32, i32), Counts>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Counts {
 /// A topic and a key.
 type Id = (&'static str, String);
 
-/// What holds an id.
+/// The event that holds an id.
 #[derive(Debug)]
 struct Held {
     payload: Value,
@@ -70,8 +70,8 @@ enum Writing {
 }
 
 impl Expected {
-    /// Applies a batch. Records that were applied before are left out. Parents come before children, and children that
-    /// wait for a parent follow once all records of the parent's stream are applied.
+    /// Applies a batch. Records that were applied before are skipped. Parents come before children, and children that
+    /// wait for a parent are applied after all records of the parent's stream.
     pub(crate) fn apply(&mut self, batch: &[Entry]) {
         let mut fresh: Vec<&Entry> = batch.iter().filter(|entry| self.applied.insert(entry.number)).collect();
         fresh.sort_by_key(|entry| (generation(&entry.event), entry.place));

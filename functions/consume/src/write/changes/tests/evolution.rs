@@ -44,7 +44,7 @@ async fn a_table_without_columns_takes_rows() {
 }
 
 #[tokio::test]
-async fn tables_of_a_rejected_set_are_created_again_by_the_next() {
+async fn tables_of_a_rejected_set_are_created_again_by_the_next_set() {
     let database = TestDatabase::create().await;
     let good = format_2("t", Some(&[("a", "integer", json!(1))]), None);
     let guilty = format_2("t", Some(&[("a", "integer", json!("x"))]), None);
@@ -94,7 +94,7 @@ async fn indexes(database: &TestDatabase) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_key_that_rows_are_looked_up_by_gets_an_index_once() {
+async fn a_key_by_which_rows_are_looked_up_gets_one_index() {
     let database = TestDatabase::create().await;
     let long = "x".repeat(100_000);
     let row: &[Cell<'_>] = &[
@@ -123,7 +123,7 @@ async fn a_key_that_rows_are_looked_up_by_gets_an_index_once() {
         }
         assert_eq!(indexes(&database).await, expected, "{table}");
     }
-    // No index is added if there is one already, or if the table is not ours.
+    // No index is added if the key has one already, or if another role owns the table.
     sql(&database, "create table landing.t (a int primary key, b int)").await;
     let key = [("a", "integer", json!(1))];
     apply(&database, &[format_2("t", None, Some(&key))]).await;
@@ -157,7 +157,7 @@ async fn an_operators_own_table_is_written_with_its_types_and_defaults() {
     let unknown = format_1("t", Some(&[("m", "nobodys_mood", json!("a"))]), None);
     let applied = try_apply(&database, &rules(), &[unknown]).await.expect("planned");
     assert_eq!(applied.rejected[0].1.code, "unknown_type");
-    // A new table may use the type that was created for the first one.
+    // A new table may use the type that was created for the first table.
     assert_eq!(apply(&database, &[format_1("u", Some(&[("m", "public.mood[]", json!("{a,B c}"))]), None)]).await, 0);
     assert_eq!(database.json("select m::text from landing.u").await, json!([{"m": r#"{a,"B c"}"#}]));
 }

@@ -32,7 +32,7 @@ async fn an_update_leaves_an_identity_column_outside_the_key_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_replica_identity_by_an_index_or_by_the_whole_row_makes_no_difference_to_an_identity_column() {
+async fn an_identity_column_keeps_its_value_whether_an_index_or_the_whole_row_identifies_the_row() {
     let database = TestDatabase::create().await;
     sql(
         &database,
@@ -51,7 +51,7 @@ async fn a_replica_identity_by_an_index_or_by_the_whole_row_makes_no_difference_
 }
 
 #[tokio::test]
-async fn an_identity_value_that_the_source_changed_is_changed() {
+async fn an_identity_value_that_the_source_changed_is_changed_in_the_landing_table() {
     for format in 0..2 {
         let database = TestDatabase::create().await;
         sql(&database, &format!("{R3}; create table landing.key (id bigint generated always as identity, a int)"))
@@ -85,7 +85,7 @@ async fn an_identity_value_that_the_source_changed_is_changed() {
 }
 
 #[tokio::test]
-async fn an_identity_value_that_changes_is_refused_if_the_contract_lets_nothing_be_altered() {
+async fn without_evolve_a_changed_identity_value_is_refused() {
     let database = TestDatabase::create().await;
     sql(&database, R3).await;
     apply(&database, &[format_2("r3", Some(&r3(1, "a", "x")), None)]).await;
@@ -130,7 +130,7 @@ async fn a_generated_column_is_left_to_postgresql() {
 }
 
 #[tokio::test]
-async fn a_generated_column_of_the_old_row_picks_the_row_but_does_not_rule_out_the_only_one() {
+async fn a_generated_column_of_the_old_row_chooses_between_rows_but_does_not_rule_out_a_single_row() {
     for format in 0..2 {
         let database = TestDatabase::create().await;
         sql(
@@ -142,8 +142,8 @@ async fn a_generated_column_of_the_old_row_picks_the_row_but_does_not_rule_out_t
         let delete = |a: i64, sum: Value| {
             both("t", None, Some(&[("a", "integer", json!(a)), ("sum", "integer", sum)]))[format].clone()
         };
-        // The sum picks one of two rows, or neither of them. It does not rule out the only row, although the source
-        // computes the sum in another way.
+        // Of two rows, the sum chooses one or neither. If there is only one row, the sum does not rule it out, although
+        // the source computes the sum differently.
         assert_eq!(apply(&database, &[delete(1, json!(3)), delete(2, json!(99))]).await, 0);
         assert_eq!(database.json("select a, b from landing.t").await, json!([{"a": 1, "b": 1}]));
         sql(&database, "insert into landing.t values (1, 2)").await;
@@ -158,7 +158,7 @@ async fn a_generated_column_can_be_the_key() {
     let row =
         |a: i64, b: i64| [("a", "integer", json!(a)), ("g", "integer", json!(a * 10)), ("b", "integer", json!(b))];
     let key = |g: i64| [("g", "integer", json!(g))];
-    // The second update finds the row by the key that the first has given it.
+    // The second update finds the row by the key that the first update has given it.
     let sets = [
         format_2("t", Some(&row(1, 0)), None),
         format_2("t", Some(&row(2, 1)), Some(&key(10))),

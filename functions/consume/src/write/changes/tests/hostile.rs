@@ -1,4 +1,4 @@
-//! Names and types that are meant to do harm, or only look harmful.
+//! Names and types that are meant to do harm, or that only look harmful.
 
 use serde_json::json;
 

@@ -23,7 +23,7 @@ pub(super) fn rules() -> Changes {
     Changes { schema: "landing".to_owned(), tables: None, evolve: true }
 }
 
-/// Applies the sets in a transaction of their own.
+/// Applies the sets in a separate transaction.
 pub(super) async fn try_apply(database: &TestDatabase, rules: &Changes, sets: &[Value]) -> Result<Applied, Failure> {
     let mut connection = database.pool.acquire().await?;
     let mut transaction = connection.begin().await?;
@@ -96,7 +96,7 @@ pub(super) fn format_2(table: &str, new: Option<&[Cell<'_>]>, old: Option<&[Cell
     change
 }
 
-/// A row of integer columns `a`, `b`, …, null where there is none.
+/// Returns a row of integer columns `a`, `b`, …; `None` stands for null.
 pub(super) fn row<const N: usize>(values: [Option<i64>; N]) -> [Cell<'static>; N] {
     const NAMES: [&str; 4] = ["a", "b", "c", "d"];
     std::array::from_fn(|index| (NAMES[index], "integer", json!(values[index])))

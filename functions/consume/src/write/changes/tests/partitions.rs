@@ -72,7 +72,7 @@ async fn equal_rows_in_a_partitioned_table_are_changed_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_partition_that_is_named_itself_takes_its_own_rows() {
+async fn a_partition_that_a_change_names_takes_its_own_rows() {
     let database = TestDatabase::create().await;
     sql(&database, PARTITIONED).await;
     let full = |a: i64, b: i64| row([Some(a), Some(b)]);
@@ -90,7 +90,9 @@ async fn a_partition_that_is_named_itself_takes_its_own_rows() {
         json!([{"at": "landing.low_rest", "a": 1, "b": 2}, {"at": "landing.low_odd", "a": 2, "b": 5}])
     );
     for wrong in [format_2("high", Some(&full(1, 1)), None), format_2("t", Some(&full(1000, 1)), None)] {
-        let Err(Failure::Sql(error)) = try_apply(&database, &rules(), &[wrong]).await else { panic!("no such place") };
+        let Err(Failure::Sql(error)) = try_apply(&database, &rules(), &[wrong]).await else {
+            panic!("no such partition")
+        };
         assert_eq!(error.as_database_error().and_then(|e| e.code()).as_deref(), Some("23514"));
     }
     // The source records `truncate low` as a truncate of `low` and of each of its partitions.
@@ -140,7 +142,7 @@ async fn a_partition_whose_root_is_in_another_schema_is_written_but_not_extended
 }
 
 #[tokio::test]
-async fn a_table_that_others_inherit_from_is_changed_alone() {
+async fn a_table_is_changed_without_the_tables_that_inherit_from_it() {
     let database = TestDatabase::create().await;
     sql(&database, "create table landing.p (a int, b int); create table landing.c () inherits (landing.p)").await;
     let both_tables = |new: &[Cell<'_>]| [format_2("p", Some(new), None), format_2("c", Some(new), None)];

@@ -84,7 +84,7 @@ async fn a_partition_that_is_published_through_its_root_is_updated() {
 }
 
 #[tokio::test]
-async fn a_publication_that_cannot_identify_rows_rejects_their_changes_and_no_others() {
+async fn a_publication_that_cannot_identify_rows_rejects_changes_of_these_rows_and_no_others() {
     for publication in [
         // The publication's column list would have to contain every column.
         "create table landing.t (id int, b text); create publication listed for table landing.t (id)",
@@ -111,7 +111,7 @@ async fn a_publication_that_cannot_identify_rows_rejects_their_changes_and_no_ot
 }
 
 #[tokio::test]
-async fn a_table_of_another_owner_that_cannot_be_updated_rejects_its_updates_and_no_others() {
+async fn updates_of_another_owners_table_without_an_identity_are_rejected_and_its_inserts_land() {
     let database = TestDatabase::create().await;
     let mut connection = database.pool.acquire().await.expect("connected");
     // Rolled back, since a role belongs to the whole server.
@@ -136,7 +136,7 @@ async fn a_table_of_another_owner_that_cannot_be_updated_rejects_its_updates_and
 }
 
 #[tokio::test]
-async fn a_contract_that_lets_nothing_be_altered_rejects_changes_of_a_table_without_an_identity() {
+async fn without_evolve_changes_of_a_table_without_an_identity_are_rejected() {
     let database = TestDatabase::create().await;
     sql(&database, &format!("{}; create table landing.t (id int, b text)", PUBLICATIONS[0])).await;
     let fixed = Changes { evolve: false, ..rules() };

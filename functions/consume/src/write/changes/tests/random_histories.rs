@@ -96,7 +96,7 @@ impl History {
         }
     }
 
-    /// The changes as sets: format 1 has several in one.
+    /// Returns the changes as sets. In format 1, one set has several changes.
     fn sets(&mut self) -> Vec<Value> {
         let mut changes = std::mem::take(&mut self.changes);
         if self.format == 1 {
@@ -163,7 +163,7 @@ async fn the_landing_table_ends_as_the_history_does() {
         let mut landed: Vec<String> = sqlx::query_scalar(LANDED).fetch_all(&database.pool).await.expect("read");
         landed.sort();
         assert_eq!(landed, printed(&history.rows), "seed {seed}, history {number}");
-        // Most histories start with an existing, empty table; every tenth creates it.
+        // Most histories start with an existing, empty table; every tenth history creates the table.
         let end = if number % 10 == 0 { "drop table landing.t" } else { "delete from landing.t" };
         sql(&database, end).await;
     }

@@ -61,7 +61,8 @@ async fn a_change_applies_to_only_one_of_several_equal_rows() {
         let update = both("t", Some(&row([Some(1), Some(2), Some(3)])), Some(&equal))[format].clone();
         assert_eq!(apply(&database, &[delete.clone(), update.clone(), delete]).await, 0);
         assert_eq!(database.json(ALL).await, json!([{"a": 1, "b": 2, "c": 3}, {"a": 1, "b": null, "c": 3}]));
-        // Two equal updates in one call. In format 1, the second must not apply to the row that the first has changed.
+        // Two equal updates in one call. In format 1, the second update must not apply to the row that the first one
+        // has changed.
         let database = TestDatabase::create().await;
         let insert = format_2("t", Some(&equal), None);
         apply(&database, &[insert.clone(), insert.clone()]).await;
@@ -152,7 +153,7 @@ async fn truncate_removes_only_rows_that_came_before_it() {
 }
 
 #[tokio::test]
-async fn two_texts_of_one_value_do_not_take_the_same_row() {
+async fn changes_that_write_one_value_differently_do_not_take_the_same_row() {
     let database = TestDatabase::create().await;
     let old = |n: &str| [("n", "numeric", serde_json::from_str::<Value>(n).expect("a number"))];
     let texts = ["1", "1.0", "1.00"];

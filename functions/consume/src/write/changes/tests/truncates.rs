@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-/// A chain, a table that refers to itself, and two that refer to each other.
+/// A chain of tables, a table that refers to itself, and two tables that refer to each other.
 const TABLES: &str = "
     create table landing.a (a int primary key);
     create table landing.b (a int primary key references landing.a);
@@ -34,7 +34,7 @@ async fn truncates_that_follow_each_other_empty_their_tables_together() {
     for tables in [["a", "b", "c"], ["c", "b", "a"], ["b", "a", "c"]] {
         for changed in [
             "",
-            // Because of each of these, the tables cannot be emptied by `truncate` itself.
+            // Each of these keeps `truncate` itself from emptying the tables.
             "create table public.other (a int references landing.b)",
             "create function public.seen() returns trigger language plpgsql as 'begin return old; end';
              create trigger seen before delete on landing.b for each row execute function public.seen()",
@@ -111,7 +111,7 @@ async fn a_truncate_keeps_the_tables_sequences_and_fires_its_own_triggers() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_only_delete_empties_a_table() {
+async fn a_table_is_emptied_by_a_role_that_may_only_delete() {
     let database = TestDatabase::create().await;
     sql(&database, &format!("{TABLES} {ROWS}")).await;
     let mut connection = database.pool.acquire().await.expect("connected");

@@ -114,7 +114,7 @@ async fn a_value_that_does_not_fit_is_refused_and_not_cut() {
 }
 
 #[tokio::test]
-async fn a_type_that_calls_a_wrong_value_a_syntax_error_or_a_missing_table_blames_the_value() {
+async fn a_wrong_value_is_at_fault_even_if_its_type_reports_a_syntax_error_or_a_missing_table() {
     let database = TestDatabase::create().await;
     for (ty, value) in [("tsquery", "a b"), ("jsonpath", "$$"), ("regclass", "nowhere"), ("regtype", "a b c")] {
         let set = format_2("t", Some(&[("a", ty, json!(value))]), None);
