@@ -32,7 +32,7 @@ impl Members {
     /// Parses a body: an object whose members have these names.
     ///
     /// # Errors
-    /// It is not JSON, is not an object, or has other members.
+    /// The body is not JSON, is not an object, or has other members.
     pub(crate) fn parse(body: &[u8], names: &[&str]) -> Result<Self, Error> {
         Self::of(String::new(), json::parse(body).map_err(Error::NotJson)?, names)
     }

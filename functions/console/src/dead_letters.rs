@@ -25,7 +25,7 @@ const PAGE_BYTES: i64 = 2 * 1_024 * 1_024;
 #[derive(Debug, Serialize)]
 pub(crate) struct DeadLetterItem {
     id: i64,
-    /// The stream that uses the topic, if one still does.
+    /// The stream that uses the topic; `None` if no stream does any more.
     stream: Option<String>,
     topic: String,
     partition: i32,
@@ -41,11 +41,11 @@ pub(crate) struct DeadLetterItem {
     status: &'static str,
     /// How often the event was replayed, including replays of its earlier dead letters.
     replays: i32,
-    /// The letter whose replay it is.
+    /// The letter whose replay was rejected as this letter.
     replay_of: Option<i64>,
     note: Option<String>,
-    /// The receipt of its replay, if that is known. If the replay was rejected and replayed in turn, this is the receipt of
-    /// the last replay.
+    /// The receipt of the letter's replay, if it is known. If the replay was rejected and replayed in turn, this is the
+    /// receipt of the last replay.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed_as: Option<Receipt>,
     headers: Value,

@@ -42,7 +42,7 @@ impl FilterParts {
     /// Takes a body's member `filter`.
     ///
     /// # Errors
-    /// It is missing, or has members of other names or types.
+    /// The member is missing, or has members of other names or types.
     pub(crate) fn from_body(body: &mut Members) -> Result<Self, Error> {
         let mut members = body.object("filter", &Self::NAMES)?;
         Ok(Self {

@@ -1,7 +1,8 @@
 //! What operators see and do: they find, discard and replay dead letters, and follow events, through routes and pages.
 //!
-//! This function sends a replay like any other event, through the library of `ingest`: with its connections, its receipts,
-//! and `Prefer: wait`. The pages use the routes of `ingest` and `users`, too. Neither knows of this function.
+//! This function sends a replay like any other event, through the library of `ingest`: with its connections, its
+//! receipts, and `Prefer: wait`. The pages use the routes of `ingest` and `users`, too. Neither of these two knows of
+//! this function.
 //!
 //! - `activity` shows what happened to each stream, and how far it is behind
 //! - `dead_letters` lists letters, `groups` groups them by reason, `discard` discards them, `replay` sends one to its

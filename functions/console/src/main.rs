@@ -15,7 +15,7 @@ use shared::metrics::{Metrics, embed};
 use shared::start::{self, HttpWorld, World};
 use users::{Registration, Users, UsersSettings};
 
-/// On Lambda there is one request at a time. A replay holds one connection while it looks something up on another.
+/// On Lambda there is one request at a time. A replay holds one connection while it looks something up on the other.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]
@@ -36,9 +36,9 @@ async fn run() -> Result<(), Error> {
     let function = ConsoleFunction::new(console, routes);
     start::close_on_shutdown(pool.clone()).await;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        // `login.run` may repeat work that fails. That is safe: the schedule's second attempt does only what the first
-        // has not committed, and a request is never repeated, because even a refused request is answered and so does
-        // not fail.
+        // `login.run` may run failed work a second time. That is safe: for the schedule, the second attempt does only
+        // what the first attempt has not committed. A request is never run twice, because every request is answered,
+        // even if it is refused, and so never counts as failed work.
         let answer = login.run(async || function.invoke(event.payload.get(), event.context.clone()).await).await;
         embed(&metrics);
         // Lambda may freeze the process as soon as it has answered.

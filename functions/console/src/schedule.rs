@@ -12,7 +12,7 @@ use crate::{Console, runs};
 /// How long runs of replays are continued. The last step may take longer; the function's timeout is 30 s.
 const FOR_RUNS: Duration = Duration::from_secs(8);
 
-/// What a run of the schedule did.
+/// What the schedule's work did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct ScheduledWork {
     /// How many events were rejected because they had waited for their parents for too long.
@@ -20,7 +20,7 @@ pub(crate) struct ScheduledWork {
 }
 
 /// Rejects the events that have waited for their parents for too long, and continues runs of replays. `consume` rejects
-/// such events too, but only when it gets a batch.
+/// these events too, but only when it gets a batch.
 ///
 /// # Errors
 /// The database failed, or the broker did not acknowledge replays; the next run tries again.

@@ -1,4 +1,4 @@
-//! Handles CloudFormation's requests, and answers every one: a stack without an answer would wait for a timeout.
+//! Handles CloudFormation's requests, and answers every request: without an answer, the stack would wait for a timeout.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -46,7 +46,7 @@ struct Attributes {
     settings: String,
 }
 
-/// Does what a request asks for, in at most `left`, and answers it. Returns what was answered.
+/// Does what a request asks for, in at most `left`, and answers the request. Returns the response.
 ///
 /// # Errors
 /// CloudFormation did not accept the answer.
@@ -78,7 +78,7 @@ pub(crate) async fn answer(
     Ok(json!({"status": status, "reason": reason, "done": outcome.unwrap_or_default()}))
 }
 
-/// Does the work, unless the request needs none. The work is the same for a new stack, an update and a rollback: it
+/// Does the work, unless the request needs none. For a new stack, an update and a rollback, the work is the same: it
 /// creates what is missing.
 async fn decide(
     request: &CustomResource,

@@ -14,7 +14,7 @@ use sqlx::Executor as _;
 use crate::error::MigrateError;
 use crate::role;
 
-/// What was done, one line each.
+/// What was done, one line for each step.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Done {
     /// What was created or changed. Empty if nothing was missing.
@@ -27,7 +27,7 @@ pub(crate) struct Done {
 /// newer than this version stays as it is.
 ///
 /// # Errors
-/// An operator must fix something. Afterwards, calling this again continues where it stopped.
+/// An operator must fix something. After that, another call continues where this one stopped.
 pub(crate) async fn prepare(
     variable: impl Fn(&'static str) -> Option<String>,
     aws: &Aws,
@@ -40,8 +40,7 @@ pub(crate) async fn prepare(
     let mut done = Done::default();
     let (pool, is_new) = owner.open().await?;
     done.changed.extend(is_new.then(|| "database created".to_owned()));
-    // If an invocation ends in the middle of a statement, PostgreSQL notices that within 5 s, and cancels the
-    // statement.
+    // If an invocation ends during a statement, PostgreSQL notices this within 5 s, and cancels the statement.
     let failed = |source| MigrateError::Sql { doing: "preparing the database", source };
     pool.execute("set client_connection_check_interval = '5s'").await.map_err(failed)?;
     let applied = database::migrate(&pool, contracts_dir.as_deref()).boxed_local().await?;

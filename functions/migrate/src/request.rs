@@ -26,7 +26,7 @@ pub(crate) enum Request {
 pub(crate) struct CustomResource {
     /// `Create`, `Update` or `Delete`.
     pub(crate) request_type: String,
-    /// Where the answer goes. It contains a signature, so it is never logged.
+    /// The address for the answer. The address contains a signature, so it is never logged.
     #[serde(rename = "ResponseURL")]
     pub(crate) response_url: String,
     /// The stack.
@@ -66,7 +66,7 @@ impl Request {
     /// Reads an invocation's payload.
     ///
     /// # Errors
-    /// The payload is not one that an operator or CloudFormation sends.
+    /// Neither an operator nor CloudFormation sends such a payload.
     pub(crate) fn read(payload: &str) -> Result<Self, MigrateError> {
         // The parser's error is not passed on, because it may quote the secret address.
         if let Ok(request) = serde_json::from_str(payload) {

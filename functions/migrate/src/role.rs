@@ -70,8 +70,8 @@ async fn create(
     }
 }
 
-/// Ends the role's membership in `rds_iam`: on Amazon RDS, its members can log in only with tokens. Returns whether it
-/// was a member.
+/// Ends the role's membership in `rds_iam`, because on Amazon RDS, members of `rds_iam` can log in only with tokens.
+/// Returns whether the role was a member.
 async fn leave_iam(connection: &mut PgConnection, name: &str) -> Result<bool, MigrateError> {
     const DOING: &str = "preparing the functions' role for passwords";
     const IS_MEMBER: &str = "select exists (select from pg_catalog.pg_auth_members m \

@@ -1,7 +1,8 @@
 //! A password as PostgreSQL stores it (SCRAM-SHA-256, RFC 5802 and RFC 7677).
 //!
 //! `create role … password '…'` puts the text between the quotes into PostgreSQL's log if statements are logged, or if
-//! the statement fails. Instead of the password, PostgreSQL accepts its stored form, which nobody can log in with.
+//! the statement fails. Instead of the password, PostgreSQL accepts the password's stored form, with which nobody can
+//! log in.
 //! <https://www.postgresql.org/docs/current/sql-createrole.html>
 
 use base64_simd::STANDARD;
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stored_form_is_the_one_of_rfc_7677() {
+    fn the_stored_form_is_that_of_rfc_7677() {
         let salt = STANDARD.decode_to_vec("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap_or_default();
         let stored = with_salt(&Secret::new("pencil".to_owned()), &salt).ok();
         let expected = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";

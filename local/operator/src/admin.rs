@@ -1,4 +1,4 @@
-//! `cargo local admin`: creates the first admin, whom no other admin could create.
+//! `cargo local admin`: creates the first admin. Later admins can be created by an admin.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 

@@ -1,5 +1,5 @@
-//! A client of the gateway's routes, for commands that send a request and print the answer. (`send` has its own, which
-//! retries.)
+//! A client of the gateway's routes, for commands that send a request and print the answer. (`send` has a different
+//! client, which retries.)
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -117,7 +117,7 @@ impl Client {
     }
 }
 
-/// Returns an error's innermost cause, because the outer ones repeat the address.
+/// Returns an error's innermost cause, because the outer causes repeat the address.
 fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();

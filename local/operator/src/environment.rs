@@ -37,7 +37,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Combines the process's variables with the file's. The process's take precedence.
+    /// Combines the process's variables with the file's variables. If both have a variable, the process's value counts.
     ///
     /// A line of the file is `NAME=value`, optionally after `export`; the value may be quoted. Empty lines and lines
     /// that begin with `#` are skipped.

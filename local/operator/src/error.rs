@@ -12,7 +12,7 @@ use shared::process::settings::SettingsError;
 
 use crate::contracts::source::SourceError;
 
-/// Why a command ended early. Each is one line.
+/// Why a command ended early. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
     /// A variable is invalid.

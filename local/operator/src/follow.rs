@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::client::{Client, ClientError, GatewayArgs};
 use crate::terminal::{complain, say};
 
-/// The most replays of an event that are followed. No event has that many.
+/// The most replays of an event that are followed. No event has been replayed this often.
 const MOST_REPLAYS: usize = 100;
 
 /// Shows what happened to an event, step by step, from Kafka to its row. Needs an admin.
@@ -23,7 +23,7 @@ pub struct Follow {
     /// The key of the event's record.
     #[arg(long, value_name = "KEY", conflicts_with_all = ["id", "idempotency_key"])]
     key: Option<String>,
-    /// The event's own id, or a CloudEvent's.
+    /// The event's own id, or a CloudEvent's `id`.
     #[arg(long, value_name = "ID", conflicts_with = "idempotency_key")]
     id: Option<String>,
     /// The `Idempotency-Key` that the event was sent with.
@@ -53,7 +53,7 @@ pub async fn run(args: Follow) -> ExitCode {
     match follow(args).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            complain("no such event was found in that time: --since and --until choose another, at most 24 hours long");
+            complain("no such event was found: use --since and --until to search another time of at most 24 hours");
             ExitCode::FAILURE
         }
         Err(error) => {

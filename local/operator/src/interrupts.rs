@@ -13,7 +13,7 @@ pub struct Interrupts {
 }
 
 impl Interrupts {
-    /// Listens for these signals, which from now on no longer end the process.
+    /// Listens for these signals. From now on, they no longer end the process.
     ///
     /// # Errors
     /// The operating system refuses to install the handlers.

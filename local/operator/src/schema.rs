@@ -15,12 +15,12 @@ use crate::error::OperatorError;
 use crate::terminal::say;
 
 /// Applies the migrations to the database that the environment names, then compares the contracts with their tables.
-/// Prints each difference and exits with status 1 if there is one.
+/// Prints each difference, and exits with status 1 if there is any.
 #[derive(Debug, Args)]
 pub struct Migrate {}
 
 impl Migrate {
-    /// Applies the migrations and prints each difference between a contract and its tables. Fails if there is one.
+    /// Applies the migrations and prints each difference between a contract and its tables. Fails if there is any.
     ///
     /// # Errors
     /// A variable or a contract is wrong, the database is not ready, or a migration fails.
@@ -37,7 +37,7 @@ impl Migrate {
     }
 }
 
-/// Creates the contracts' topics in the cluster that the environment names, or checks those that already exist.
+/// Creates the contracts' topics in the cluster that the environment names, and checks topics that already exist.
 #[derive(Debug, Args)]
 pub struct Topics {}
 
@@ -53,7 +53,7 @@ impl Topics {
     }
 }
 
-/// Applies the migrations and prints which ones.
+/// Applies the migrations and prints the name of each.
 ///
 /// # Errors
 /// The database is not ready, or a migration fails.

@@ -9,7 +9,7 @@ use std::io::Write as _;
 
 /// Prints a line.
 pub fn say(line: impl Display) {
-    // Fails if the reader is gone, as after `| head`; there is nowhere to report that.
+    // This fails if the reader is gone, as after `| head`. The failure cannot be reported anywhere.
     let _unheard = writeln!(std::io::stdout().lock(), "{}", harmless(&line.to_string()));
 }
 

@@ -22,7 +22,7 @@ async fn an_admin_signs_in_and_out_and_others_read_why_they_cannot() {
         browser.shows("User name or password is wrong.").await;
         browser.inspect("sign-in-wrong").await;
         sign_in(&mut browser, ("ann", "ann's password")).await;
-        browser.shows("This user is not an admin. Sign in as one.").await;
+        browser.shows("This user is not an admin. Sign in as an admin.").await;
         for _ in 0..5 {
             let body = json!({"user": stranger, "pass": "a wrong password"}).to_string();
             gateway.post("/login", &[], body).await;

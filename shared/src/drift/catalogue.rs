@@ -22,7 +22,7 @@ pub(super) struct FoundTable {
 /// The kind of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A table, partitioned or not. It has indexes of its own.
+    /// A table, partitioned or not. The catalogue lists its indexes.
     Table,
     /// A view or foreign table. The catalogue does not show which of its columns are unique.
     Other,
@@ -40,7 +40,7 @@ pub(super) struct FoundColumn {
     pub(super) is_generated: bool,
 }
 
-/// A unique index, perhaps one that belongs to a constraint.
+/// A unique index, which may belong to a constraint.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Unique {
     pub(super) columns: Vec<String>,

@@ -1,4 +1,4 @@
--- One row per wanted table, in order, with the catalogue's data about it. Missing objects are no error.
+-- Returns one row per wanted table, in order, with the catalogue's data about that table. A missing object is no error.
 select n.oid is not null as has_schema,
        coalesce(pg_catalog.has_schema_privilege(n.oid, 'usage'), false) as may_use_schema,
        c.relkind::text as kind,
@@ -10,8 +10,8 @@ left join pg_catalog.pg_namespace n on n.nspname = wanted.schema
 left join pg_catalog.pg_class c
     on c.relnamespace = n.oid and c.relname = wanted.name and c.relkind in ('r', 'p', 'v', 'm', 'f')
 left join lateral (
-    -- A privilege on only some columns is accepted. If a batch needs a column that it does not cover, the batch fails
-    -- with a message that says so.
+    -- A privilege on only some columns is accepted. If a batch needs a column that the privilege does not cover, the
+    -- batch fails with a message that says so.
     select array_agg(p) as missing
     from unnest(array['select', 'insert', 'update', 'delete']) p
     where c.oid is not null

@@ -3,7 +3,7 @@
 //! A contract and its table are defined in different files, so one can be deployed without the other. Every difference
 //! that keeps events from landing, or causes them to be rejected, becomes one line that names stream, table and column.
 //!
-//! - [`compare`] reads the catalogue once for all contracts; [`compare_all`] does the same on a connection of its own
+//! - [`compare`] reads the catalogue once for all contracts; [`compare_all`] does the same on a separate connection
 //! - `rules` compares one contract with what was read, without SQL
 //! - `nullable` decides whether a schema allows a value to be missing
 
@@ -23,7 +23,7 @@ pub use self::rules::type_difference;
 
 /// Compares contracts with the database. The differences are in the order of the contracts.
 ///
-/// The privileges that count are those of the role that is logged in.
+/// Only the privileges of the role that is logged in count.
 ///
 /// # Errors
 /// PostgreSQL cannot be queried.

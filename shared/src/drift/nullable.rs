@@ -1,7 +1,7 @@
 //! Decides whether a schema allows a value to be missing or null.
 //!
-//! The answer is yes only if that is certain. `anyOf`, `if` and the like are not followed. A wrong yes would stop a
-//! deployment, whereas a wrong no only turns events with null into dead letters.
+//! The answer is yes only if this is certain. `anyOf`, `if` and similar keywords are not followed. A wrong yes would
+//! stop a deployment, whereas a wrong no only turns events with null into dead letters.
 
 use serde_json::Value;
 
@@ -44,8 +44,8 @@ pub(super) fn may_be_null(document: &Value, pointer: &Pointer) -> bool {
     node.iter().all(|schema| accepts_null(schema))
 }
 
-/// Collects the schemas that must all hold: these schemas, those that they refer to, and those in their `allOf`.
-/// Returns `None` if one of them has a keyword that is not followed.
+/// Collects the schemas that a value must all satisfy: these schemas, the schemas that they refer to, and the schemas
+/// in their `allOf`. Returns `None` if any of these schemas has a keyword that is not followed.
 fn conjuncts<'s>(document: &'s Value, schemas: Vec<&'s Value>, depth: usize) -> Option<Vec<&'s Value>> {
     let mut all = Vec::with_capacity(schemas.len());
     for schema in schemas {

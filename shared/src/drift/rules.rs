@@ -10,8 +10,8 @@ use crate::contract::{Column, Contract, Landing, Mode, Table};
 /// Why a stream needs a unique key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reliance {
-    /// A statement names the key in `on conflict`: there must be a unique index on exactly these columns, not a
-    /// deferrable one.
+    /// A statement names the key in `on conflict`: there must be a unique index on exactly these columns, and the index
+    /// must not be deferrable.
     OnConflict(&'static str),
     /// Rows are found by the key: a unique index on all or some of the key's columns is enough.
     Identity,
@@ -87,7 +87,7 @@ fn judge_column(contract: &Contract, landing: &Landing, column: &Column, found: 
         let difference = differs("a column that can be written", "generated always")?;
         return Some(difference.keeping_all_out(is_always_written));
     }
-    // Only values from the event are checked. Metadata is normally present, and if it is not, the row is at fault.
+    // Only values from the event are checked. Metadata is normally present; if it is missing, the row is at fault.
     let may_be_null = column.from.pointer().is_some_and(|pointer| may_be_null(&contract.document, pointer));
     if actual.not_null && may_be_null {
         return differs("a nullable column, because the contract lets the value be missing or null", "not null");
@@ -95,8 +95,8 @@ fn judge_column(contract: &Contract, landing: &Landing, column: &Column, found: 
     None
 }
 
-/// Compares a column's type with the contract's. `found` is the type's object id and name, or nothing if the column is
-/// missing.
+/// Compares a column's type with the type in the contract. `found` is the object id and the name of the column's type;
+/// `None` if the column is missing.
 pub fn type_difference(
     stream: &str,
     landing: &Landing,

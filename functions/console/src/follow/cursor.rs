@@ -3,7 +3,7 @@
 use base64_simd::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
 
-/// The position of a search. It keeps the time range, because the default one moves with the clock.
+/// The position of a search. It keeps the time range, because the default range moves with the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cursor {
@@ -15,7 +15,7 @@ pub(super) struct Cursor {
     pub(super) first: i32,
     /// The partition to continue in.
     pub(super) partition: i32,
-    /// The next offset in this partition; `None` at its beginning.
+    /// The next offset in this partition; `None` at the beginning of the time range.
     pub(super) offset: Option<i64>,
 }
 

@@ -3,7 +3,7 @@
 //! Kafka is the index. Nothing is stored per event, so an event is found by reading its stream's topic from a time on.
 //!
 //! - `request`: what the query asks for
-//! - `wanted`: whether a record is one that the query asks for
+//! - `wanted`: whether the query asks for a record
 //! - `scan`: reads the topic's partitions, within a time limit
 //! - `partitioner`: the partition of a key, which is read first
 //! - `cursor`: where the next request continues
@@ -33,14 +33,14 @@ use self::scan::{Found, Scan};
 use crate::Console;
 use crate::error::Error;
 
-/// How long a request reads Kafka. Looking up what became of the records takes the rest of its 20 s.
+/// How long a request reads Kafka. The rest of its 20 s is for looking up what became of the records.
 const READ_FOR: Duration = Duration::from_secs(15);
-/// How long looking up may take.
+/// How long that look-up may take.
 const LOOK_UP_FOR: Duration = Duration::from_secs(5);
 
 /// Finds the events that a query asks for, and what became of each.
 ///
-/// `deadline` is the request's, if it has one.
+/// `deadline` is the request's deadline, if it has one.
 ///
 /// # Errors
 /// The query is malformed, there is no such stream or partition, or Kafka or the database does not answer.

@@ -12,7 +12,7 @@ use crate::error::Error;
 pub(crate) const PARAMETERS: [&str; 9] =
     ["receipt", "stream", "key", "id", "idempotency_key", "since", "until", "after", "limit"];
 
-/// The default time range, and the longest.
+/// The default length of the time range, and its maximum length.
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
@@ -23,7 +23,7 @@ pub(super) struct FollowRequest<'r> {
     pub(super) contract: &'r Contract,
     /// The requested events.
     pub(super) sought: Sought,
-    /// The maximum number of them in the response.
+    /// The maximum number of events in the response.
     pub(super) limit: usize,
 }
 

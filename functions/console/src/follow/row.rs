@@ -10,7 +10,7 @@ use shared::kafka::reader::LogRecord;
 use shared::record::replay::Replay;
 use sqlx::PgPool;
 
-/// Reads rows of one stream, each once.
+/// Reads rows of one stream, and each row only once.
 pub(super) struct Rows<'a> {
     pool: &'a PgPool,
     contract: &'a Contract,
@@ -23,8 +23,8 @@ impl<'a> Rows<'a> {
         Self { pool, contract, known: HashMap::new() }
     }
 
-    /// Returns the row that a record's event is about, as it is now; `None` if it does not exist, or if the contract has
-    /// nothing that identifies it.
+    /// Returns the current row that a record's event is about; `None` if the row does not exist, or if the contract
+    /// does not say how to identify it.
     ///
     /// # Errors
     /// The database does not answer. If only the table cannot be read, this is logged, and no row is returned.
@@ -86,7 +86,7 @@ fn of_event<'c>(
 }
 
 /// Returns the columns that hold a record's partition and offset, with their values; `None` if the contract lacks one
-/// of them. The row of a replayed event has the place of its first record.
+/// of them. The row of a replayed event has the place of the event's first record.
 fn of_record(
     contract: &Contract,
     landing: &Landing,

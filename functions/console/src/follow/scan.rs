@@ -18,8 +18,8 @@ const FOUND_BYTES: usize = 2 * 1_024 * 1_024;
 /// Producers' clocks differ, so a partition is read for a while beyond the end of the time range.
 const CLOCKS_DIFFER_MS: i64 = 60_000;
 
-/// A record that was found by a search, or looked up by its place. In the second case, `record` is `None` if Kafka does not
-/// have it, or no longer has it.
+/// A record that was found by a search, or looked up by its place. After a look-up, `record` is `None` if Kafka does
+/// not have the record, or no longer has it.
 #[derive(Debug)]
 pub(super) struct FoundRecord {
     pub(super) partition: i32,
@@ -88,7 +88,7 @@ impl Scan<'_> {
         Ok(found)
     }
 
-    /// Searches a partition from a cursor on. Returns where to continue, if it was not read to its end.
+    /// Searches a partition from a cursor on. Returns where to continue, if the partition was not read to its end.
     async fn partition(&self, cursor: Cursor, found: &mut Found) -> Result<Option<Cursor>, Error> {
         let (topic, partition) = (&self.contract.topic, cursor.partition);
         if left(self.deadline).is_zero() {
@@ -124,7 +124,7 @@ impl Scan<'_> {
         Ok(None)
     }
 
-    /// Keeps a record if it is wanted. Returns whether it is.
+    /// Keeps a record if the query asks for it. Returns whether the record was kept.
     fn keep(&self, record: LogRecord, cursor: Cursor, found: &mut Found) -> bool {
         let is_in_time = (cursor.since_ms..cursor.until_ms).contains(&record.timestamp_ms);
         let is_wanted = is_in_time && self.wanted.is(self.contract, &record);

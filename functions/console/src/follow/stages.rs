@@ -63,7 +63,7 @@ fn has_row(outcome: &Outcome) -> bool {
     }
 }
 
-/// Returns whether the event's outcome is final. A rejected one has landed, too: as a dead letter.
+/// Returns whether the event's outcome is final. A rejected event has landed, too: as a dead letter.
 fn has_landed(outcome: &Outcome) -> bool {
     match outcome.status() {
         Status::Written | Status::Duplicate | Status::Superseded | Status::Rejected => true,

@@ -1,4 +1,4 @@
-//! Decides whether a record is one that the query asks for.
+//! Decides whether the query asks for a record.
 
 use serde_json::Value;
 use shared::contract::{Contract, Mode, canonical, composed, json};
@@ -10,7 +10,7 @@ use shared::record::headers;
 pub(super) enum Wanted {
     /// The record's key.
     Key(Vec<u8>),
-    /// The event's own id, or a CloudEvent's.
+    /// The event's own id, or a CloudEvent's `id`.
     Id {
         /// The id as the caller gave it.
         text: String,
@@ -40,7 +40,7 @@ impl Wanted {
         Self::Key(text.into_bytes())
     }
 
-    /// Looks for an event's own id, or a CloudEvent's.
+    /// Looks for an event's own id, or a CloudEvent's `id`.
     pub(super) fn with_id(contract: &Contract, id: &str) -> Self {
         let column = match &contract.mode {
             Mode::Append { landing, dedupe: Some(column) } => {

@@ -105,7 +105,7 @@ pub(super) struct Backlog {
     pub(super) letters_path: String,
     /// How many records have not landed. `None` if Kafka did not answer.
     pub(super) events: Option<i64>,
-    /// The age of the oldest of them.
+    /// The age of the oldest of these records.
     pub(super) age_ms: i64,
 }
 

@@ -52,7 +52,7 @@ impl Refusal {
         Self { status: problem.status(), code: problem.code(), body: problem.body(request_id) }
     }
 
-    /// Returns what went wrong, in one sentence or two.
+    /// Returns what went wrong, in one or two sentences.
     pub(super) fn detail(&self) -> &str {
         self.body["detail"].as_str().unwrap_or_default()
     }

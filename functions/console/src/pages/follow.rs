@@ -20,7 +20,7 @@ use super::state::Pages;
 use super::wording::{exact_time, status};
 
 const PATH: &str = "/console/follow";
-/// What an event can be found by: the parameter of the JSON route, and its label.
+/// The ways to find an event: for each, the parameter of the JSON route, and its label.
 const WAYS: [(&str, &str); 3] = [("key", "Record key"), ("id", "Event id"), ("idempotency_key", "Idempotency key")];
 
 #[derive(Debug, Deserialize)]
@@ -83,7 +83,7 @@ impl Question {
     /// Returns the path of the JSON route that answers. `None` if the form is empty.
     fn api_path(&self) -> Option<String> {
         if !self.receipt.is_empty() {
-            // People paste the whole `href`.
+            // People may paste the whole `href`.
             let receipt = self.receipt.trim_start_matches("/receipts/");
             return Some(with_query("/follow", [("receipt", receipt)]));
         }
@@ -227,7 +227,7 @@ fn stages(event: &Event, now_ms: i64) -> Markup {
                     @match (&event.payload, &event.payload_base64) {
                         (Some(json), _) => (payload(json, event.dead_letter.as_ref().and_then(|letter| letter.pointer.as_deref()))),
                         (None, Some(base64)) => (plain(base64)),
-                        (None, None) => p.soft { "Kafka no longer has it." },
+                        (None, None) => p.soft { "Kafka no longer has the event." },
                     }
                     @if event.payload_truncated { p.soft { "Cut after 64 KB." } }
                     @if let Some(row) = &event.row { h3 { "Its row now" } (payload(row, None)) }
@@ -244,7 +244,7 @@ fn landing(event: &Event) -> Markup {
             ("plain", "Duplicate", "An earlier event with the same id has landed, so this one changed nothing.")
         }
         "superseded" => ("plain", "Superseded", "Its row already had a higher version, so it changed nothing."),
-        "waiting" => ("warn", "Waiting", "Its parent has not arrived. It lands once it does."),
+        "waiting" => ("warn", "Waiting", "Its parent has not arrived. The event lands once the parent has arrived."),
         "pending" => {
             ("warn", "On its way", "It has not been applied yet. If that lasts, the overview says what is stalled.")
         }

@@ -48,9 +48,9 @@ pub(super) struct Page {
     pub(super) code: Option<&'static str>,
     /// The title, without the product's name.
     pub(super) title: String,
-    /// The section it belongs to.
+    /// The section that the page belongs to.
     pub(super) section: Option<Section>,
-    /// After how many seconds a browser without scripts loads it again.
+    /// After how many seconds a browser without scripts loads the page again.
     pub(super) reload_seconds: Option<u8>,
     /// The content, including the heading.
     pub(super) content: Markup,

@@ -55,7 +55,7 @@ impl Letter {
         api.get(&format!("/dead-letters/{id}")).await
     }
 
-    /// Returns the list of the open letters that have the same reason.
+    /// Returns the path of the list of open letters with the same reason.
     fn same_reason_path(&self) -> String {
         let filter = LetterFilter::default().with("topic", &self.topic).with("error_code", &self.error_code);
         filter.with("reason", &self.reason).path("/console/dead-letters")
@@ -68,7 +68,7 @@ impl Letter {
     }
 }
 
-/// What the page shows of an action that was refused.
+/// An action that was refused, as the page shows it.
 #[derive(Debug, Default)]
 pub(super) struct Attempt<'a> {
     /// Why it was refused.
@@ -188,7 +188,9 @@ fn actions(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>) -> Mar
             @if let Some(event) = attempt.event.map(str::to_owned).or_else(|| letter.editable()) {
                 details open[attempt.event.is_some()] {
                     summary { "Edit and replay" }
-                    p.soft { "The edited event is checked like any other, and sent instead of this one, which is kept." }
+                    p.soft {
+                        "The edited event is checked like any other event. It is sent instead of this event, which is kept."
+                    }
                     @if let Some(refusal) = attempt.refusal.filter(|_| attempt.event.is_some()) { (problem(refusal)) }
                     form method="post" action=(path) {
                         label { "Event" textarea.mono name="event" rows="14" spellcheck="false" required { "\n" (event) } }

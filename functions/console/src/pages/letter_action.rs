@@ -68,7 +68,7 @@ async fn replay(api: &Api, id: i64, form: &Form, event: Option<&str>) -> Result<
     };
     match api.send::<Sent>(Method::POST, &path, &[WAIT], body).await {
         Ok(Sent { receipts }) => Ok(sent(receipts.first())),
-        // It was sent, and rejected again.
+        // The replay was sent, and rejected again.
         Err(refusal) => match refusal.body["receipts"].as_array().and_then(|receipts| receipts.first()) {
             Some(receipt) if refusal.status.is_client_error() => Ok(sent(receipt_of(receipt).as_ref())),
             Some(_) | None => Err(refusal),

@@ -50,7 +50,7 @@ impl LetterFilter {
         Self(self.0.iter().filter(|(own, _)| *own != name).cloned().collect())
     }
 
-    /// Returns whether only open letters match, so that something can be done with them.
+    /// Returns whether only open letters match. Only these can be replayed or discarded.
     pub(super) fn is_open(&self) -> bool {
         self.get("status").is_none_or(|status| status == "open")
     }

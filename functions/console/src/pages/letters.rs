@@ -85,7 +85,7 @@ fn nothing(filter: &LetterFilter) -> Markup {
         div.empty {
             @if filter.is_everything() && filter.is_open() {
                 h2 { "No open dead letters" }
-                p { "Every accepted event has been written, is waiting for its parent, or is on its way." }
+                p { "No rejected event is left to be replayed or discarded." }
                 p { "To look for one event, " a href="/console/follow" { "follow it" } "." }
             } @else {
                 h2 { "Nothing matches" }
@@ -96,7 +96,7 @@ fn nothing(filter: &LetterFilter) -> Markup {
     }
 }
 
-/// The total of all groups, if all are known.
+/// Returns how many letters all groups have together; `None` if there are more groups.
 fn total(groups: &List<Group>) -> Option<i64> {
     groups.next.is_none().then(|| groups.items.iter().map(|group| group.count).sum())
 }
@@ -141,7 +141,7 @@ fn group_table(filter: &LetterFilter, groups: &List<Group>, now_ms: i64) -> Mark
                     }
                 }
             }
-            @if groups.next.is_some() { p.soft { "These are the " (GROUPS) " most frequent. Filter to see others." } }
+            @if groups.next.is_some() { p.soft { "These are the " (GROUPS) " most frequent reasons. Filter for more." } }
         }
     }
 }
@@ -174,7 +174,7 @@ fn letter_table(filter: &LetterFilter, letters: &List<Letter>, now_ms: i64) -> M
                     }
                 }
             }
-            @if letters.items.is_empty() { p.soft { "There are no more." } }
+            @if letters.items.is_empty() { p.soft { "There are no more letters." } }
             @if let Some(next) = &letters.next {
                 p.more { a.button href=(filter.path_with(PATH, &[("after", next)])) { "Next page" } }
             }

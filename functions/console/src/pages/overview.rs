@@ -1,4 +1,4 @@
-//! The overview: what happened to all streams in the last hour, what is stalled, and how far each is behind.
+//! The overview: what happened to all streams in the last hour, what is stalled, and how far each stream is behind.
 
 use axum::Extension;
 use axum::extract::State;
@@ -67,7 +67,7 @@ fn alarms(health: &Result<Health, Refusal>, now_ms: i64) -> Markup {
         @if !stalled.is_empty() {
             section.notice.bad {
                 h2 { "Events of these partitions cannot land" }
-                p { "Nothing is lost: they wait in Kafka, and landing continues by itself once the cause is removed." }
+                p { "Nothing is lost: the events wait in Kafka, and land by themselves once the cause is removed." }
                 ul {
                     @for stall in stalled {
                         li { code { (stall.topic) "/" (stall.partition) } " since " (time(stall.since, now_ms)) ": " (stall.reason) }

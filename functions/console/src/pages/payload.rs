@@ -21,9 +21,9 @@ struct Line {
     pointer: Option<String>,
 }
 
-/// Shows an event, given as the JSON routes return it. They return an event that is not JSON as a string, and its text
-/// is shown. The value at the JSON pointer `wrong` is marked. If there is no such value, the one that should contain it
-/// is marked.
+/// Shows an event, given as the JSON routes return it. If the event is not JSON, the routes return it as a string, and
+/// the string's text is shown. The value at the JSON pointer `wrong` is marked. If there is no such value, the value
+/// that should contain it is marked.
 pub(super) fn payload(json: &RawValue, wrong: Option<&str>) -> Markup {
     let raw = json.get();
     if let Ok(text) = serde_json::from_str::<String>(raw) {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wrong_value_is_found_or_the_one_that_should_contain_it() {
+    fn the_wrong_value_is_found_or_else_the_value_that_should_contain_it() {
         let lines = lines(EVENT).unwrap_or_default();
         let line = |wrong: &str| nearest(&lines, wrong).map(|number| lines[number].text.as_str());
         assert_eq!(line("/a/x~1y/1/b"), Some(r#""\"é\\""#));

@@ -37,7 +37,7 @@ pub(super) fn time_for_api(text: &str) -> String {
     }
 }
 
-/// Returns a time as a form's time field takes it; nothing for text that is not a time.
+/// Returns a time as a form's time field takes it; an empty text if the given text is not a time.
 pub(super) fn time_for_field(text: &str) -> String {
     let zoned: Option<Zoned> = text.parse::<Timestamp>().ok().map(|time| time.to_zoned(jiff::tz::TimeZone::UTC));
     zoned.map(|time| time.strftime("%Y-%m-%dT%H:%M:%S").to_string()).unwrap_or_default()

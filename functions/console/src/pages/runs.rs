@@ -51,7 +51,7 @@ impl Run {
         with_query("/console/dead-letters", parameters.iter().map(|(name, value)| (*name, value.as_str())))
     }
 
-    /// Says what was asked for.
+    /// Shows which letters the run was asked to replay.
     fn asked_for(&self) -> Markup {
         let members: Vec<(&String, &Value)> = self.filter.as_object().into_iter().flatten().collect();
         html! {
@@ -170,7 +170,7 @@ fn progress(run: &Run) -> Markup {
         }
         @if let Some(at) = run.finished_at {
             p.soft { "Ended at " time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M:%S UTC")) } ". "
-                "A letter whose cause is not fixed is rejected again, as a new letter. "
+                "If the cause of a letter is not fixed, its event is rejected again, as a new letter. "
                 a href=(run.letters_path()) { "See which letters match now" } }
         }
     }

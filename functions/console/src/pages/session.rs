@@ -1,5 +1,6 @@
-//! Signing in: a form, and a cookie with a token like those of `POST /login`. Whatever ends a token ends the session: its
-//! expiry, a changed password, a deleted user. So does signing out. While someone uses the pages, the token is renewed.
+//! Signing in: a form, and a cookie with a token like those of `POST /login`. Everything that ends a token ends the
+//! session: expiry, a changed password, a deleted user. Signing out ends the session, too. While someone uses the
+//! pages, the token is renewed.
 
 use std::net::IpAddr;
 
@@ -28,7 +29,7 @@ use super::state::Pages;
 /// The session's cookie. Browsers accept the prefix `__Host-` only from this host, over TLS, so no other host of the domain
 /// can plant a session.
 const SECURE_SESSION: &str = "__Host-sluice-console";
-/// The same on loopback, where there is no TLS.
+/// The session's cookie on loopback, where there is no TLS.
 const LOOPBACK_SESSION: &str = "sluice-console";
 const NOTICE: &str = "sluice-console-notice";
 
@@ -56,7 +57,7 @@ pub(super) async fn signed_in(State(pages): State<Pages>, mut request: Request, 
     request.extensions_mut().insert(caller);
     let response = next.run(request).await;
     let mut response = rendered(response, &name, &headers);
-    if is_someones(&headers)
+    if is_from_person(&headers)
         && let Ok(Some(SessionToken { token, seconds })) = pages.identity.renew_session(&session)
     {
         set_cookie(&mut response, &headers, session_name(&headers), &token, seconds);
@@ -64,9 +65,9 @@ pub(super) async fn signed_in(State(pages): State<Pages>, mut request: Request, 
     response
 }
 
-/// Returns whether a person made the request. The script of a page that is left open keeps requesting it, and these
-/// requests must not keep the session alive.
-fn is_someones(headers: &HeaderMap) -> bool {
+/// Returns whether a person made the request. The script of a page that is left open keeps requesting the page, and
+/// these requests must not keep the session alive.
+fn is_from_person(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate")
 }
 
@@ -100,7 +101,7 @@ pub(super) async fn show_form(headers: HeaderMap, uri: Uri) -> Response {
     let next = next.as_ref().and_then(|fields| fields.get("next").ok().flatten());
     let next = local(next.unwrap_or_default());
     // If someone follows a link on another site, the browser does not send the cookie, even if there is a session. If
-    // they then follow a link on this page, it sends the cookie.
+    // they then follow a link on this page, the browser sends the cookie.
     let is_from_elsewhere = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     sign_in::page(next, "", None, is_from_elsewhere).respond(None, None)
 }
@@ -216,7 +217,7 @@ fn set_cookie(response: &mut Response, headers: &HeaderMap, name: &str, value: &
     }
 }
 
-/// Writes a notice for a cookie. It is cut, because browsers drop cookies of more than 4 KB.
+/// Writes a notice for a cookie. The text is cut, because browsers drop cookies of more than 4 KB.
 fn written(notice: &Notice) -> String {
     const MOST_CHARACTERS: usize = 300;
     let tone = match notice.tone {

@@ -44,7 +44,7 @@ fn sentence(denied: &Denied) -> String {
                 "Too many attempts failed, so this user is blocked. Try again in {left}, or ask another admin to lift the block."
             )
         }
-        Denied::Forbidden => "This user is not an admin. Sign in as one.".to_owned(),
+        Denied::Forbidden => "This user is not an admin. Sign in as an admin.".to_owned(),
         Denied::Missing
         | Denied::InvalidToken
         | Denied::InvalidKey

@@ -39,7 +39,7 @@ struct Stream {
     contract: Box<RawValue>,
 }
 
-/// What the page uses of a contract.
+/// The members of a contract that the page uses.
 #[derive(Debug, Default, Deserialize)]
 struct Described {
     title: Option<String>,
@@ -60,7 +60,7 @@ struct Sent {
     receipts: Vec<Receipt>,
 }
 
-/// What the form led to.
+/// The result of the form.
 #[derive(Debug)]
 enum Outcome<'a> {
     Nothing,
@@ -122,7 +122,7 @@ fn rejected(refusal: &Refusal) -> Option<Vec<Receipt>> {
     (refusal.status.is_client_error() && !receipts.is_empty()).then_some(receipts)
 }
 
-/// Leads to the event, or, after several, says how many were written and rejected.
+/// Leads to the event. If several events were sent, says how many of them were written and rejected.
 fn sent(stream: &str, receipts: &[Receipt]) -> SeeOther {
     if let [receipt] = receipts {
         let notice = match receipt.status.as_deref() {
@@ -214,7 +214,7 @@ fn send_form(stream: &Stream, example: &str, outcome: &Outcome<'_>) -> Markup {
                     @if !valid.rows.is_empty() {
                         h3 { "Rows" }
                         @for row in valid.rows.iter().take(20) { (payload(row, None)) }
-                        @if valid.rows.len() > 20 { p.soft { "These are the first 20." } }
+                        @if valid.rows.len() > 20 { p.soft { "These are the first 20 rows." } }
                     }
                 },
                 Outcome::Refused(_, refusal) => (problem(refusal)),

@@ -68,7 +68,7 @@ fn blocked_table(blocked: &[Blocked], now_ms: i64) -> Markup {
                 p.soft { "Nobody is blocked. Repeated wrong passwords block a name for a while." }
             } @else {
                 table.stack.rows {
-                    caption { "Names with too many wrong passwords. Even the right one is refused until the block ends." }
+                    caption { "Names with too many wrong passwords. Even the right password is refused during the block." }
                     thead { tr {
                         th scope="col" { "Name" } th scope="col" { "Time left" } th scope="col" { "Until" }
                         th.end scope="col" { span.hidden { "Action" } }

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_backticks_is_code_unless_one_is_left_over() {
+    fn text_in_backticks_is_code_unless_a_backtick_is_left_over() {
         let shown = |text| sentence(text).into_string();
         assert_eq!(shown("`since` must be <a> time."), "<code>since</code> must be &lt;a&gt; time.");
         assert_eq!(shown("Sent by ann`s service."), "Sent by ann`s service.");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exact_time_is_the_tooltip_of_the_rough_one() {
+    fn the_exact_time_is_the_tooltip_of_the_rough_time() {
         let shown = time_ms(1_557_258_853_563, 1_557_258_853_563 + 180_000).into_string();
         let expected = r#"<time datetime="2019-05-07T19:54:13.563Z" title="2019-05-07 19:54:13 UTC">3 min ago</time>"#;
         assert_eq!(shown, expected);

@@ -23,12 +23,12 @@ pub(crate) fn first_place(letter: &DeadLetter) -> Place {
     earlier_replay(letter, &headers).and_then(|replay| replay.first).unwrap_or_else(|| place(letter))
 }
 
-/// Reads the replay headers of a letter's record; `None` if it was not a replay itself.
+/// Reads the replay headers of a letter's record; `None` if that record was not a replay.
 fn earlier_replay(letter: &DeadLetter, headers: &[RecordHeader]) -> Option<Replay> {
     Replay::from_headers(&letter.topic, |name| headers.iter().find(|(header, _)| header == name)?.1.as_deref())
 }
 
-/// Returns the headers of a letter's replay: those of its record, except that the replay headers are new.
+/// Returns the headers of a letter's replay: the headers of the letter's record, with new replay headers.
 pub(crate) fn replay_headers(letter: &DeadLetter, searched: Option<&Searched>, is_edited: bool) -> Vec<RecordHeader> {
     let mut headers = headers::from_json(&letter.headers);
     let was_replay = earlier_replay(letter, &headers).is_some();

@@ -40,7 +40,7 @@ pub(crate) enum Later {
     TooMany,
 }
 
-/// An event to search for: that of a letter, with the payload that will be sent.
+/// A letter whose key is searched for, and the payload that will be sent for it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sought<'a> {
     pub(crate) letter: &'a DeadLetter,
@@ -250,8 +250,8 @@ impl<'a> Search<'a> {
 fn may_change_row(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Pending | Outcome::Waiting { .. } | Outcome::Written => true,
-        // A replayed event's replay, and the event that a duplicate repeats, are records of their own. The search
-        // covers them, too.
+        // The replay of a replayed event, and the event that a duplicate repeats, are separate records, which the
+        // search covers, too.
         Outcome::Duplicate
         | Outcome::Superseded
         | Outcome::Rejected(_)
@@ -260,8 +260,8 @@ fn may_change_row(outcome: &Outcome) -> bool {
     }
 }
 
-/// Returns whether a record with the key of a letter is the letter's event again (`true`) or a later event (`false`); `None`
-/// if it is neither.
+/// Returns whether a record with the key of a letter is the letter's event again (`true`) or a later event (`false`).
+/// Returns `None` if the record is neither.
 fn same_event(letter: &Place, record: &LogRecord) -> Option<bool> {
     let header = |name: &str| record.headers.iter().find(|(header, _)| header == name)?.1.as_deref();
     match Replay::from_headers(&letter.topic, header).and_then(|replay| replay.first) {

@@ -1,5 +1,5 @@
-//! Replays: sends a dead letter to its topic again, once even if several callers request it. It sends through `ingest`,
-//! and is used by `routes`, and by `runs` for many letters.
+//! Replays: sends a dead letter to its topic again, only once even if several callers request it. The record is sent
+//! through `ingest`. `routes` replays single letters, and `runs` replays many.
 //!
 //! - `later`: searches Kafka for later events with the letters' keys
 //! - `headers`: the headers of the replay
@@ -72,7 +72,7 @@ impl ReplayOptions {
     }
 }
 
-/// Replays a dead letter. If the body contains an edited event, sends that in its place.
+/// Replays a dead letter. If the body contains an edited event, sends that event instead.
 ///
 /// If the function is killed between the send and the commit, the letter stays open. A repeated request then sends it
 /// again under the same id, so it lands once. `consume` closes the letter when it reads the replay.
@@ -108,7 +108,7 @@ struct Edited {
     event: Box<RawValue>,
 }
 
-/// Reads an edited event and checks it like any other.
+/// Reads an edited event and checks it like any other event.
 fn edited(contract: &Contract, body: &[u8]) -> Result<CheckedEvent, Error> {
     Members::parse(body, &["event"])?.require("event")?;
     let Edited { event } = serde_json::from_slice(body).map_err(|error| Error::NotJson(not_json(&error)))?;
@@ -129,7 +129,7 @@ pub(crate) fn replayable<'i>(ingest: &'i Ingest, letter: &DeadLetter) -> Result<
     contract.map(AsRef::as_ref).ok_or_else(|| Error::not_replayable("No stream uses the letter's topic any more."))
 }
 
-/// Whether a letter may be replayed, given the events that were sent since.
+/// Whether a letter may be replayed, given the events that were sent after it.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// The order does not matter, or versions decide it.
@@ -159,8 +159,8 @@ impl Order {
                  `?force=true` replays the letter anyway.",
             )),
             Self::Searched(Later::TooMany) => Err(Error::not_replayable(format!(
-                "The events that were sent to the topic since cannot be read within {} s, so a later one with the \
-                 same key cannot be ruled out. `?force=true` replays the letter anyway.",
+                "The events that were sent to the topic after this one cannot be read within {} s, so a later event \
+                 with the same key cannot be ruled out. `?force=true` replays the letter anyway.",
                 LONGEST_SEARCH.as_secs()
             ))),
         }

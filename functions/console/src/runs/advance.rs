@@ -1,5 +1,5 @@
-//! Continues runs, in steps of one transaction each. Any process may take the next step. If it is killed, another
-//! process repeats the step, and sends the letters again under the same ids, so they land once.
+//! Continues runs, in steps of one transaction each. Any process may take the next step. If a process is killed during
+//! a step, another process repeats that step, and sends the letters again under the same ids, so they land once.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::Console;
 use crate::error::Error;
 use crate::replay::{Order, Sought, first_place, order, replay_headers, replayable};
 
-/// How many letters one step replays, and the bytes of their payloads.
+/// The most letters that one step replays, and the most bytes of their payloads.
 const LETTERS_AT_ONCE: i64 = 500;
 const BYTES_AT_ONCE: i64 = 8 * 1_024 * 1_024;
 
@@ -25,8 +25,8 @@ const BYTES_AT_ONCE: i64 = 8 * 1_024 * 1_024;
 /// after which PostgreSQL ends an idle transaction.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 
-/// How often an event may have been replayed, including replays of its earlier dead letters. Without this limit, runs
-/// could replay it in a loop.
+/// A run skips a letter if its event was replayed this often, including replays of its earlier dead letters. Without
+/// this limit, runs could replay the event in a loop.
 const MOST_REPLAYS: i32 = 3;
 
 /// How long a request that looks up a run first advances that run. The last step may take longer.
@@ -50,7 +50,7 @@ enum Step {
 struct Settled {
     replayed: Vec<(i64, Place)>,
     skipped: Vec<i64>,
-    /// Whether the broker did not acknowledge some. They stay in the run.
+    /// Whether there are letters that the broker did not acknowledge. These letters stay in the run.
     is_incomplete: bool,
 }
 
@@ -111,7 +111,7 @@ async fn step(ingest: &Ingest, id: i64) -> Result<Step, Error> {
     let mut by_topic: BTreeMap<&str, Vec<&DeadLetter>> = BTreeMap::new();
     letters.iter().for_each(|letter| by_topic.entry(&letter.topic).or_default().push(letter));
     for letters in by_topic.into_values() {
-        put_back(ingest, &run, &letters, &mut settled).await?;
+        replay_letters(ingest, &run, &letters, &mut settled).await?;
     }
 
     let Settled { replayed, skipped, is_incomplete } = settled;
@@ -130,7 +130,12 @@ async fn step(ingest: &Ingest, id: i64) -> Result<Step, Error> {
 }
 
 /// Sends a topic's letters, except those that may not be replayed.
-async fn put_back(ingest: &Ingest, run: &Run, letters: &[&DeadLetter], settled: &mut Settled) -> Result<(), Error> {
+async fn replay_letters(
+    ingest: &Ingest,
+    run: &Run,
+    letters: &[&DeadLetter],
+    settled: &mut Settled,
+) -> Result<(), Error> {
     let (mut contract, mut open) = (None, Vec::with_capacity(letters.len()));
     for &letter in letters {
         match replayable(ingest, letter).ok().filter(|_| run.is_forced || letter.replays < MOST_REPLAYS) {

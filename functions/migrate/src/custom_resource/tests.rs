@@ -1,4 +1,4 @@
-//! Tests with recorded requests, and with a receiver in the place of CloudFormation's address.
+//! Tests with recorded requests, and with a receiver that takes the place of CloudFormation's address.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic if its setup fails")]
 
@@ -182,7 +182,7 @@ async fn an_unknown_request_or_property_is_answered_as_a_failure() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_arrive_is_sent_again_but_not_one_that_is_refused() {
+async fn an_answer_that_does_not_arrive_is_sent_again_but_a_refused_answer_is_not() {
     let receiver = Receiver::answering(&[StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK]).await;
     receiver.answer(CREATE, unchanged, work()).await.unwrap();
     assert_eq!(receiver.received().len(), 2);

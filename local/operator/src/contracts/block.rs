@@ -76,7 +76,7 @@ fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Severity, &'
     }
 }
 
-/// Returns whether a list of tables allows all that another one allows.
+/// Returns whether the new list of tables allows every table that the old list allows.
 fn includes(new: Option<&Value>, old: Option<&Value>) -> bool {
     let names = |value: Option<&Value>| {
         let names = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);

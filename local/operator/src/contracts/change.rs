@@ -4,10 +4,10 @@ use std::fmt;
 
 use shared::contract::Pointer;
 
-/// What a change does to those who send events and those who read the table.
+/// What a change means for people who send events and people who read the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Every event that was accepted still is, and its row is the same.
+    /// Every event that was accepted is still accepted, and its row is the same.
     Safe,
     /// An event that was accepted may be rejected.
     Stricter,
@@ -31,13 +31,13 @@ impl Severity {
 pub(super) enum Affects {
     /// No events, or the events do not show which.
     Nothing,
-    /// All of them.
+    /// All events.
     All,
-    /// Those that violate this keyword of the new contract and, if there is a pointer, have a value there.
+    /// The events that violate this keyword of the new contract and, if there is a pointer, have a value there.
     Violating { keyword: String, field: Option<Pointer> },
-    /// Those that have a value at one of the pointers.
+    /// The events that have a value at one of the pointers.
     Filling(Vec<Pointer>),
-    /// Those that get another key.
+    /// The events that get another key.
     Rekeyed,
 }
 
@@ -48,7 +48,7 @@ pub struct Change {
     pub stream: String,
     /// The JSON pointer into the contract; empty for the whole contract.
     pub pointer: String,
-    /// What it does.
+    /// What the change means for events and readers.
     pub severity: Severity,
     /// What has changed.
     pub text: String,
@@ -68,7 +68,7 @@ impl Change {
         Self { stream: stream.to_owned(), pointer: pointer.into(), severity, text: text.into(), affects, events: None }
     }
 
-    /// Records how many of `checked` real events it affects. A stricter contract that rejects real events is breaking.
+    /// Records how many real events the change affects. A stricter change that rejects real events is breaking.
     pub(super) fn count(&mut self, affected: usize, checked: usize) {
         self.events = Some((affected, checked));
         if self.severity == Severity::Stricter && affected > 0 {
@@ -89,8 +89,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// Returns whether one JSON pointer leads to a part of what the other one leads to. `then` and `else` count as parts of
-/// `if`, and `minContains` and `maxContains` as parts of `contains`.
+/// Returns whether one of two JSON pointers leads to the same place as the other, or to a part of it. `then` and `else`
+/// count as parts of `if`, and `minContains` and `maxContains` as parts of `contains`.
 pub(super) fn overlap(a: &str, b: &str) -> bool {
     let tokens = |pointer: &str| -> Vec<String> {
         let family = |token: &str| match token {

@@ -10,12 +10,12 @@ use shared::kafka::reader::LogRecord;
 use super::change::{Affects, overlap};
 use super::columns::keyword;
 
-/// What to check the events of a stream for.
+/// What the events of a stream are checked for.
 #[derive(Debug)]
 pub(super) struct Checker {
-    /// The contract that they were accepted under, if it is known.
+    /// The contract under which the events were accepted, if it is known.
     pub(super) old: Option<Arc<Contract>>,
-    /// The contract to check them against. `None` if the stream is gone.
+    /// The contract against which the events are checked. `None` if the stream is gone.
     pub(super) new: Option<Arc<Contract>>,
     /// What each change affects.
     pub(super) affects: Vec<Affects>,
@@ -26,9 +26,10 @@ pub(super) struct Checker {
 pub(super) struct Tally {
     /// The events that the old contract accepts.
     pub(super) checked: usize,
-    /// How many of them each change affects.
+    /// How many of these events each change affects.
     pub(super) affected: Vec<usize>,
-    /// How many are rejected although no change says so, grouped by the keyword's pointer and by what is wrong.
+    /// How many of these events are rejected although no change explains it, grouped by the keyword's pointer and by
+    /// what is wrong.
     pub(super) unexplained: BTreeMap<(String, String), usize>,
 }
 

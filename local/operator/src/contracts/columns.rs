@@ -44,7 +44,7 @@ pub(super) fn changes(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
     names.into_iter().filter_map(change).collect()
 }
 
-/// Returns the changes in how columns read strings. That depends on the schema.
+/// Returns the changes in how columns read strings, which depends on the schema.
 pub(super) fn strings(old: &Contract, new: &Contract) -> Vec<Change> {
     let of = |contract: &Contract, name: &str| {
         let column = |landing: &Landing| landing.columns.iter().find(|column| column.name == name).cloned();
@@ -81,7 +81,8 @@ pub(super) fn keyword(name: &str) -> String {
     "/x-sluice/columns".to_owned() + &pointer::join([name])
 }
 
-/// Returns which events fill columns: those with a value at one of their pointers, or all if there is metadata.
+/// Returns which events fill columns: the events with a value at one of the columns' pointers, or all events if a
+/// column has metadata.
 fn filled(columns: &[&Value]) -> Affects {
     let pointers = columns.iter().map(|column| Pointer::try_from(column.get("from")?.as_str()?.to_owned()).ok());
     match pointers.collect::<Option<Vec<_>>>() {

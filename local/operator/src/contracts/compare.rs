@@ -67,7 +67,7 @@ fn schema(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
 }
 
 /// Converts a pointer to a property in a schema into the pointer to that property in an event. `None` if the pointer
-/// goes through anything but `properties`.
+/// goes through a keyword other than `properties`.
 fn field(pointer: &str) -> Option<Pointer> {
     let mut tokens = pointer.split('/').skip(1);
     let mut field = String::new();

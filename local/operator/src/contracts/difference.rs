@@ -11,7 +11,7 @@ const SHOWN_CHARACTERS: usize = 80;
 /// A difference.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Difference {
-    /// The JSON pointer of what was changed or added in the new document, or removed from the old one.
+    /// The JSON pointer of the changed or added value in the new document, or of the removed value in the old document.
     pub(super) pointer: String,
     /// What has changed there.
     pub(super) text: String,

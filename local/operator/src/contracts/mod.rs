@@ -1,8 +1,9 @@
 //! `cargo local contracts check`: what would change for senders and readers if contracts were replaced by others.
 //!
 //! - `source`: reads the older contracts
-//! - `compare`: lists the changes; `block` and `columns` compare what Sluice does, `schema` and `difference` the schemas
-//! - `replay`: reads real events; `check` checks them against the new contracts and counts them
+//! - `compare`: lists the changes; `block` and `columns` compare the blocks `x-sluice`, and `schema` and `difference`
+//!   compare the schemas
+//! - `replay`: reads real events; `check` checks these events against the new contracts and counts them
 //! - `change`: a change and its severity
 
 mod block;
@@ -79,7 +80,7 @@ impl Check {
             registry.contracts().map(|contract| (contract.stream.clone(), contract.document.clone())).collect();
         let folder = contracts_dir.unwrap_or_else(built_in);
         let old = self.against.as_deref().map(|against| source::read(against, &folder)).transpose()?;
-        // A folder without this contract uses the built-in one.
+        // If a folder lacks this contract, the built-in one is used.
         if old.as_ref().is_some_and(|old| !old.contains_key(Contract::LOGIN)) {
             new.remove(Contract::LOGIN);
         }

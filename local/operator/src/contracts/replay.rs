@@ -1,4 +1,4 @@
-//! Checks the last records of each topic against the new contracts. It only reads.
+//! Checks the last records of each topic against the new contracts. Nothing is written to Kafka.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -15,11 +15,11 @@ use crate::terminal::say;
 
 /// How much is read at once.
 const LIMITS: Limits = Limits { max_records: 5_000, max_bytes: 8 * 1_024 * 1_024, max_time: Duration::from_secs(30) };
-/// How many reads are checked at the same time, on a thread each.
+/// How many chunks are checked at the same time, each on its own thread.
 const CHECKED_AT_ONCE: usize = 4;
 
-/// Counts how many of the last `most` records of each topic the changes affect. Without older contracts (`old` is `None`),
-/// counts how many the current ones reject.
+/// Counts how many of the last `most` records of each topic the changes affect. Without older contracts (`old` is
+/// `None`), counts how many of them the current contracts reject.
 ///
 /// # Errors
 /// Kafka cannot be read.
@@ -66,7 +66,7 @@ fn settle(stream: &str, own: &[usize], tally: Tally, changes: &mut Vec<Change>) 
     }
 }
 
-/// Checks the last records of a topic. `None` if it does not exist.
+/// Checks the last records of a topic. Returns `None` if the topic does not exist.
 async fn last_records(
     reader: &dyn Reader,
     topic: &str,
@@ -110,7 +110,7 @@ async fn finished(checking: JoinHandle<Tally>) -> Tally {
 fn last(mut ranges: Vec<(i32, Range<i64>)>, most: usize) -> Vec<(i32, Range<i64>)> {
     let mut left = i64::try_from(most).unwrap_or(i64::MAX);
     let length = |range: &Range<i64>| range.end.saturating_sub(range.start).max(0);
-    // The shortest come first, so that longer partitions get the rest of the shares that shorter ones do not need.
+    // The shortest ranges come first, so that longer ranges get what shorter ranges do not need of their shares.
     ranges.sort_by_key(|(_, range)| length(range));
     let count = ranges.len();
     for (index, (_, range)) in ranges.iter_mut().enumerate() {

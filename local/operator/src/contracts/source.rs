@@ -23,7 +23,7 @@ pub enum SourceError {
     /// The program `git` cannot be started.
     #[error("--against: git cannot be started: {0}")]
     Git(#[source] io::Error),
-    /// It is neither a folder nor a commit.
+    /// `against` is neither a folder nor a commit.
     #[error("--against: {against:?} should be a folder, or a commit, branch or tag of the repository of {}", .folder.display())]
     Unknown {
         /// What was given.
@@ -31,7 +31,7 @@ pub enum SourceError {
         /// The folder of the current contracts.
         folder: PathBuf,
     },
-    /// There is no contract.
+    /// There is no contract in `against`.
     #[error("--against: {0}: no *.json file is in it")]
     Empty(String),
     /// A contract is not JSON.

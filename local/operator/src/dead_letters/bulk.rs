@@ -14,7 +14,7 @@ use crate::terminal::{complain, say};
 /// How often a run's progress is requested.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
-/// Replays the matching letters. Returns whether none of them is left.
+/// Replays the matching letters. Returns whether no matching letter is left.
 pub(super) async fn replay(
     client: &Client,
     filter: &FilterArgs,
@@ -40,13 +40,11 @@ pub(super) async fn replay(
     say(format_args!("run {id} is {status}: {replayed} replayed, {skipped} skipped"));
     settled(client, filter).await?;
     if skipped > 0 {
-        complain(
-            "skipped letters had already been replayed three times, or newer data has landed: --force replays them too",
-        );
+        complain("--force also replays letters that were skipped after three replays, or because of newer data");
     }
     let left = count_matching(client, &PATH, &asked).await?;
     if left > 0 {
-        complain(format_args!("{} left: skipped or rejected again", letters(left)));
+        complain(format_args!("{} left: they were skipped or rejected again", letters(left)));
     }
     Ok(left == 0 && status == "done")
 }
@@ -91,7 +89,7 @@ fn letters(count: u64) -> String {
     if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
 }
 
-/// Discards the matching letters. Returns whether none of them is left.
+/// Discards the matching letters. Returns whether no matching letter is left.
 pub(super) async fn discard(
     client: &Client,
     filter: &FilterArgs,
@@ -110,7 +108,7 @@ pub(super) async fn discard(
         discarded += now;
         left = number(&answer["left"]);
         progress.show(discarded);
-        // The rest is being replayed.
+        // The remaining letters are being replayed.
         if now == 0 {
             break;
         }
@@ -118,7 +116,7 @@ pub(super) async fn discard(
     progress.finish();
     say(format_args!("{discarded} discarded"));
     if left > 0 {
-        complain(format_args!("{} left: being replayed, or rejected meanwhile", letters(left)));
+        complain(format_args!("{} left: they are being replayed, or were rejected meanwhile", letters(left)));
     }
     Ok(left == 0)
 }
@@ -129,8 +127,9 @@ struct Confirmed {
     filter: Value,
 }
 
-/// Prints how many letters match, and asks for confirmation unless `yes`. Confirming covers only the letters that were
-/// counted: the returned filter excludes letters that arrive while someone decides. Returns `None` if there are no letters.
+/// Prints how many letters match, and asks for confirmation unless `yes`. A confirmation covers only the letters that
+/// were counted: the returned filter excludes letters that arrive while somebody decides. Returns `None` if there are
+/// no letters.
 async fn confirmed(
     client: &Client,
     path: &[&str],
@@ -172,7 +171,7 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_default()
 }
 
-/// A bar on a terminal, else an occasional line.
+/// Shows progress: as a bar on a terminal, otherwise as an occasional line.
 struct Progress {
     bar: Option<ProgressBar>,
     count: u64,
@@ -185,7 +184,7 @@ impl Progress {
     fn new(count: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{bar:20} {pos} of {len}");
-            // The template is a constant; an unusable one would leave the default.
+            // The template is a constant; if it were unusable, the default style would remain.
             ProgressBar::new(count).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         Self { bar, count, next_line: std::cell::Cell::new(Instant::now() + Self::LINE_EVERY) }

@@ -15,7 +15,7 @@ pub(super) struct FilterArgs {
     /// The error code, such as 23503.
     #[arg(long, value_name = "CODE", alias = "error_code")]
     error_code: Option<String>,
-    /// The exact reason, or one that `groups` prints.
+    /// The exact reason, or a reason as `groups` prints it.
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
     /// A text in the payload or the reason.

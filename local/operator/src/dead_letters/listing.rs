@@ -1,4 +1,4 @@
-//! `list` and `groups`: dead letters and their groups, a line each.
+//! `list` and `groups`: dead letters and their groups, one on each line.
 
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ async fn pages(
     header: &str,
     line: fn(&Value) -> String,
 ) -> Result<(), ClientError> {
-    /// The most that the gateway returns at once.
+    /// The most items that the gateway returns at once.
     const PAGE: usize = 1_000;
     let query = filter.to_query();
     let (mut left, mut after): (usize, Option<String>) = (limit, None);
@@ -50,7 +50,7 @@ async fn pages(
         match answer["next"].as_str() {
             Some(next) if left > 0 => after = Some(next.to_owned()),
             Some(_) => {
-                complain(format_args!("more match: --limit shows more than {limit}"));
+                complain(format_args!("more entries match: use --limit to show more than {limit}"));
                 return Ok(());
             }
             None => return Ok(()),

@@ -54,7 +54,7 @@ enum Action {
     Replay {
         #[command(flatten)]
         filter: FilterArgs,
-        /// Also replays letters that were replayed three times, and those whose key has newer data.
+        /// Also replays letters that were replayed three times, and letters whose key may have newer data.
         #[arg(long)]
         force: bool,
         /// Does not ask for confirmation.
@@ -65,7 +65,7 @@ enum Action {
     },
     /// Discards the open letters that match, permanently. Their receipts stay rejected.
     ///
-    /// Exits with status 1 if any of them is left.
+    /// Exits with status 1 if any matching letter is left.
     Discard {
         #[command(flatten)]
         filter: FilterArgs,

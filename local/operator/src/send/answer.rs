@@ -17,7 +17,7 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    /// Returns the outcome of its event, if the answer contains it.
+    /// Returns the event's outcome, if the answer contains the outcome.
     pub(super) fn event_status(&self) -> Option<EventStatus> {
         self.status.map(|status| EventStatus { status, reason: self.reason.clone() })
     }
@@ -73,7 +73,7 @@ pub(super) struct Decision {
     pub(super) without_receipt: u64,
     /// The reason for each refused event, by its index in the batch.
     pub(super) refused: BTreeMap<usize, String>,
-    /// The common reason of those refused events that have no reason of their own, and their number.
+    /// The common reason of the refused events without an individual reason, and the number of these events.
     pub(super) refused_alike: Option<(String, u64)>,
     /// Events that the answer does not mention.
     pub(super) unmentioned: u64,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn temporary_errors_are_retried_and_permanent_ones_are_not() {
+    fn temporary_errors_are_retried_and_permanent_errors_are_not() {
         for status in [408, 429, 500, 502, 503, 504] {
             assert!(matches!(meaning(status, json!({}), 1), Some(Meaning::Again(_))), "{status}");
         }

@@ -1,4 +1,4 @@
-//! Groups events into request bodies within the gateway's limits, and keeps events of one key in order.
+//! Groups events into request bodies within the gateway's limits, and keeps events with the same key in order.
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -11,16 +11,16 @@ const MOST_EVENTS: usize = 10_000;
 /// The events of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RequestBatch {
-    /// Sent with every attempt, so that the events land only once.
+    /// The key that is sent with every attempt, so that the events land only once.
     pub(super) idempotency_key: String,
-    /// NDJSON.
+    /// The events as NDJSON.
     pub(super) body: Bytes,
     /// The line of each event in its file; for random events, its number.
     pub(super) origins: Vec<u64>,
 }
 
-/// Lanes of batches. Lanes are sent concurrently, and the batches of one lane one after another. Events of one key stay
-/// in one lane.
+/// Lanes of batches. The lanes are sent concurrently, and the batches of a lane are sent one after another. Events with
+/// the same key stay in one lane.
 #[derive(Debug)]
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
@@ -54,8 +54,8 @@ impl Lanes {
         usize::try_from(hasher.finish() % lanes).unwrap_or(0)
     }
 
-    /// Adds an event, given as JSON text on one line. If the lane's batch has no room for it, returns that batch and
-    /// starts a new one.
+    /// Adds an event, given as JSON text on one line. If the lane's batch has no room for the event, returns that batch
+    /// and starts a new batch.
     pub(super) fn add(&mut self, lane: usize, text: &[u8], origin: u64) -> Option<RequestBatch> {
         let most_events = self.most_events;
         let lane = self.lanes.get_mut(lane)?;

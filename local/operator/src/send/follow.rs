@@ -1,8 +1,8 @@
 //! Follows receipts until each event's outcome is known.
 //!
-//! A partition is applied in order. So `send` looks up only the partition's first pending event until that one is
-//! decided, and then the events behind it, many at once. However long the backlog is, it looks up each event about
-//! once.
+//! The records of a partition are applied in order. So `send` looks up only the partition's first pending event until
+//! this event is decided, and then the events behind it, many at once. However long the backlog is, `send` looks up
+//! each event about once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use shared::ledger::receipts::Status;
 use super::answer::EventStatus;
 use super::gateway::Patience;
 
-/// The maximum number of events that are being looked up: eight requests' worth.
+/// The maximum number of events that are looked up at the same time: as many as fit into eight requests.
 const LOOKS: usize = 800;
-/// How many of the events that wait for their parents are looked up until one of them moves.
+/// How many of the events that wait for their parents are looked up until one of these events is decided.
 const SAMPLE: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub(super) enum Step {
     Rest(Instant),
     /// Do nothing until an answer arrives.
     Answers,
-    /// Stop: every event is decided, or the rest does not move.
+    /// Stop: every event is decided, or the remaining events have not been decided for too long.
     Done,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Follower {
 struct Partition {
     pending: BTreeSet<i64>,
     looks: usize,
-    /// The last lookup of the first event found it decided, so the events behind it are probably decided too.
+    /// Whether the last lookup found the first event decided. If so, the events behind it are probably decided, too.
     is_open: bool,
     pause: Duration,
     not_before: Instant,
@@ -75,7 +75,7 @@ struct Round {
     not_before: Instant,
     /// Whether the round covers all waiting events instead of a sample.
     is_sweep: bool,
-    /// Whether this is the last round, unless an event moves in it.
+    /// Whether this is the last round, unless an event is decided in it.
     is_last: bool,
 }
 
@@ -177,7 +177,7 @@ impl Follower {
                 self.moved = now;
                 self.round.is_last = false;
                 if !self.round.is_sweep {
-                    // Others have probably moved too, because they waited for the same parent or for as long.
+                    // Other events are probably decided, too: they may have waited for the same parent, or for as long.
                     self.begin_round(true);
                 }
             } else if self.round.left.is_empty() {
@@ -209,7 +209,7 @@ impl Follower {
         self.waiting.len()
     }
 
-    /// Returns how many events are pending, except those being looked up.
+    /// Returns how many events are pending, without the events that are being looked up.
     pub(super) fn backlog(&self) -> usize {
         self.partitions.values().map(|partition| partition.pending.len()).sum()
     }

@@ -18,14 +18,14 @@ use super::batch::RequestBatch;
 /// Delays and time limits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// The delay before a request is retried. It doubles up to the longest.
+    /// The delay before a request is first retried. Each further delay is twice as long, up to `longest_pause`.
     pub(super) first_pause: Duration,
     pub(super) longest_pause: Duration,
     /// A request is no longer retried after this time.
     pub(super) repeat_for: Duration,
     /// The interval between lookups of events that wait for their parents.
     pub(super) look_every: Duration,
-    /// `send` stops looking up waiting events when none has moved for this long.
+    /// `send` stops looking up waiting events when none of them has been decided for this long.
     pub(super) waiting_for: Duration,
     /// `send` gives up on pending events when no event has been decided for this long.
     pub(super) pending_for: Duration,
@@ -46,8 +46,8 @@ impl Default for Patience {
 
 /// The time that an answer may take beyond the requested wait.
 const ANSWER: Duration = Duration::from_secs(30);
-/// The initial `Prefer: wait`, and the longest, used while batches are decided in time. A batch with events that wait
-/// for their parents is answered only when the wait is over, so the wait is then shortened.
+/// The initial `Prefer: wait`, and the longest `Prefer: wait`, which is used while batches are decided in time. A batch
+/// with events that wait for their parents is answered only when the wait is over, so the wait is then shortened.
 const FIRST_WAIT_SECONDS: u64 = 2;
 const LONGEST_WAIT_SECONDS: u64 = 8;
 
@@ -91,7 +91,7 @@ pub(super) struct GatewayClient {
     client: reqwest::Client,
     base: Url,
     credentials: Option<Credentials>,
-    /// 0: do not wait for batches.
+    /// How long the gateway is asked to wait for a batch. 0 means that it does not wait.
     wait_seconds: AtomicU64,
     pub(super) patience: Patience,
 }
@@ -105,7 +105,7 @@ impl GatewayClient {
         }
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
-            // Servers close idle connections, `local/up` after 10 s: a request at that moment would fail.
+            // Servers close idle connections: `local/up` does so after 10 s. A request at that moment would fail.
             .pool_idle_timeout(Duration::from_secs(5))
             .build();
         let client = client.map_err(GatewayError::Client)?;
@@ -236,7 +236,7 @@ impl GatewayClient {
         pause.max(retry_after.unwrap_or_default())
     }
 
-    /// Shortens the wait while events are not decided in time, and restores the longest when they are.
+    /// Shortens the wait while events are not decided in time, and restores the longest wait when they are.
     fn learn(&self, decision: &Decision) {
         let is = |status| decision.receipts.iter().any(|receipt| receipt.status() == Some(status));
         let wait = self.wait_seconds.load(Ordering::Relaxed);
@@ -252,8 +252,8 @@ impl GatewayClient {
         }
     }
 
-    /// Returns the outcomes of accepted events, given as `TOPIC/PARTITION/OFFSET`, in their order. An error says why they
-    /// are unknown.
+    /// Returns the outcomes of accepted events, given as `TOPIC/PARTITION/OFFSET`, in their order. An error says why
+    /// the outcomes are unknown.
     pub(super) async fn event_statuses(&self, ids: &[String]) -> Result<Vec<EventStatus>, String> {
         #[derive(Deserialize)]
         struct Statuses {
@@ -272,7 +272,7 @@ impl GatewayClient {
     }
 }
 
-/// Returns an error's innermost cause, because the outer ones repeat the address.
+/// Returns an error's innermost cause, because the outer causes repeat the address.
 fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();

@@ -1,7 +1,7 @@
-//! `cargo local send`: sends random events, or those of a file, through the HTTP API, and reports the outcome of each.
+//! `cargo local send`: sends random events, or the events of a file, through the HTTP API, and reports each outcome.
 //!
-//! `source` supplies events, `batch` groups them into requests, `gateway` posts these, `follow` looks up the receipts
-//! of accepted events, and `tally` counts the outcomes. `run` ties them together.
+//! `source` supplies events, `batch` groups them into requests, `gateway` posts the requests, `follow` looks up the
+//! receipts of accepted events, and `tally` counts the outcomes. `run` connects these modules.
 
 mod answer;
 mod batch;
@@ -38,20 +38,21 @@ use progress::ProgressDisplay;
 use run::{SendPlan, Stop};
 use source::{EventSource, Lines, Random};
 
-/// The number of concurrent requests, and of events in each. They keep PostgreSQL busy while answers travel.
+/// The number of concurrent requests, and the number of events in each. These numbers keep PostgreSQL busy while
+/// answers travel.
 const LANES: usize = 8;
 const BATCH_EVENTS: usize = 2_500;
 /// With a single lane, larger batches compensate for the lack of concurrency.
 const ONE_LANE_EVENTS: usize = 10_000;
 /// The size below which a file goes through one lane.
 const SMALL_FILE_BYTES: u64 = 512 * 1_024;
-/// The rate from which requests wait for their events to be decided, because separate lookups would cost more.
+/// At this rate and above, requests wait for their events to be decided, because separate lookups would cost more.
 const BULK_PER_SECOND: f64 = 500.0;
 const FLUSHES_PER_SECOND: f64 = 5.0;
 /// Signals within this time count as one.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
-/// Sends events of a stream through the HTTP API and follows each one to its outcome.
+/// Sends events of a stream through the HTTP API and follows each event to its outcome.
 ///
 /// Exits with status 1 if an event was refused, rejected or lost, or if its outcome is unknown.
 #[derive(Debug, Args)]
@@ -154,9 +155,7 @@ async fn try_run(args: SendArgs) -> Result<bool, SendError> {
 async fn interrupted(mut interrupts: Interrupts, stop: Stop) {
     interrupts.next().await;
     stop.sending.cancel();
-    complain(
-        "stopping: no more events are sent, and those already sent are followed; press Ctrl-C again to stop that too",
-    );
+    complain("stopping: sent events are still followed, but no more are sent; press Ctrl-C again to stop following");
     // Some wrappers forward a signal that this process has already received.
     let same = tokio::time::sleep(SAME_SIGNAL);
     tokio::pin!(same);
@@ -180,7 +179,7 @@ async fn random(contract: &Arc<Contract>, registry: &Registry, gateway: &Gateway
     if let Some((parent, table, column)) = parent(contract, registry) {
         let parents = gateway.names(table, column).await;
         if parents.is_empty() {
-            complain(format_args!("there is no {parent} yet: each event refers to one, and will wait for it"));
+            complain(format_args!("there is no {parent} yet, so each event will wait for its {parent}"));
         }
         events = events.with_parents(parents);
     }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The longest delay, caused by a slow gateway, that is made up for by sending faster. Longer delays are not made up
-/// for, so that no burst follows.
+/// After a delay that a slow gateway has caused, events are sent faster, to make up for at most this much of the delay.
+/// The limit prevents a long burst.
 const MADE_UP_FOR: Duration = Duration::from_secs(1);
 
 /// Schedules the next events.
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_delay_is_made_up_for_and_a_long_one_is_not() {
+    fn a_small_delay_is_made_up_for_and_a_long_delay_is_not() {
         let start = Instant::now();
         let mut pace = Pace::new(Some(10.0));
         pace.went(1, start);

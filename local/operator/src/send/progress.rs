@@ -1,4 +1,4 @@
-//! Shows progress while events are sent: a bar on a terminal, else an occasional line.
+//! Shows progress while events are sent: as a bar on a terminal, otherwise as an occasional line.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -32,13 +32,13 @@ impl ProgressDisplay {
                 None => "{spinner} {msg}",
             };
             let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-            // Both templates are constants; an unusable one would leave the default.
+            // Both templates are constants; if one were unusable, the default style would remain.
             bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         Self { bar, since: now, settled_then: 0, rate: 0.0, next_line: now + LINE_EVERY }
     }
 
-    /// Updates the display after `sent` events, if it is due.
+    /// Updates the display after `sent` events, if an update is due.
     pub(super) fn show(&mut self, tally: &SendTally, sent: u64, waiting: u64, now: Instant) {
         let since = now.saturating_duration_since(self.since);
         if since >= RATE_OVER {

@@ -19,7 +19,7 @@ use super::progress::ProgressDisplay;
 use super::source::{EventSource, Next, SourceError};
 use super::tally::{Balance, SendTally};
 
-/// The number of pending events at which sending pauses until some are decided.
+/// The number of pending events at which sending pauses until some of them are decided.
 const BACKLOG: usize = 200_000;
 /// How many receipts one request looks up: the gateway allows 100. API Gateway allows 10,240 bytes for the request line and
 /// all headers.
@@ -264,7 +264,7 @@ async fn dispatch(
     }
 }
 
-/// Posts one batch after another. Each waits for the previous one's answer, which preserves the order.
+/// Posts one batch after another. Each batch waits for the answer to the previous batch, which preserves the order.
 async fn lane(
     gateway: Arc<GatewayClient>,
     stream: String,
@@ -394,7 +394,7 @@ impl Book {
         }
     }
 
-    /// Counts events whose answers were not awaited.
+    /// Counts events for whose answers nobody waited.
     fn given_up(&mut self, out: u64) {
         self.tally.produced += out;
         self.tally.unanswered.add("stopped before an answer arrived", out, || None);

@@ -1,4 +1,4 @@
-//! Supplies the events: random ones, or the lines of a file.
+//! Supplies the events: random events, or the lines of a file.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -53,7 +53,7 @@ pub(super) struct Random {
     pub(super) contract: Arc<Contract>,
     pub(super) events: RandomEvents,
     pub(super) rng: SmallRng,
-    /// The number of events still to come; none: no limit.
+    /// The number of events still to come; `None` if there is no limit.
     pub(super) left: Option<u64>,
     pub(super) made: u64,
 }
@@ -72,7 +72,7 @@ impl Random {
     }
 }
 
-/// A file's lines. Keeps one line at a time in memory; of a line that is too long, only the beginning.
+/// A file's lines. Only one line at a time is kept in memory, and only the beginning of a line that is too long.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
     contract: Arc<Contract>,
@@ -151,7 +151,8 @@ mod tests {
     use super::*;
     use shared::contract::Registry;
 
-    /// Reads a whole file: each event as its text and line, each invalid line as its reason.
+    /// Reads a whole file. Returns the number of each line that is not blank, with the event's text, or with the reason
+    /// if the line is invalid.
     fn read(file: &[u8]) -> Vec<(u64, String)> {
         let registry = Registry::load(None).ok();
         let Some(contract) = registry.as_ref().and_then(|registry| registry.stream("country")) else {
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_json_is_reported_with_its_position_and_the_next_one_is_read() {
+    fn a_line_that_is_not_json_is_reported_with_its_position_and_the_next_line_is_read() {
         let read = read(b"{}\n  {\"a\": nul}\n{}\n");
         assert_eq!(read.len(), 3);
         assert_eq!((read[1].0, read[1].1.contains("(column 1")), (2, true), "{}", read[1].1);

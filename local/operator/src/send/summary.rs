@@ -55,7 +55,7 @@ pub(super) fn summary(tally: &SendTally, waiting: u64, pending: &[Place], last_f
         line(&mut text, "no receipt", tally.without_receipt, "accepted, but cannot be followed");
     }
     if let Some(per_second) = per_second(tally.settled(), tally.duration()) {
-        line(&mut text, "events/s", per_second, "from the first request until the last of them was decided");
+        line(&mut text, "events/s", per_second, "from the first request until the last event was decided");
     }
     push(&mut text, &verdict(tally, waiting, pending.len() as u64));
     if tally.failed() > 0 {
@@ -185,7 +185,7 @@ refused               1
                       1  /name: must not be empty (for example line 4)
 pending               1  last lookup: 503
     /receipts/city/3/17
-events/s          8,501  from the first request until the last of them was decided
+events/s          8,501  from the first request until the last event was decided
 NOT every event is accounted for: 34,005 accepted = 32,964 written + 0 duplicate + 0 waiting + 1,040 rejected \
 + 1 unknown; 0 without an answer.
 NOT every event landed: 1 refused, 1,040 rejected.

@@ -8,11 +8,11 @@ use shared::ledger::receipts::Status;
 use super::answer::EventStatus;
 use super::follow::Place;
 
-/// The number of reasons counted separately; further ones are combined.
+/// The number of reasons that are counted separately; further reasons are combined.
 const REASONS: usize = 1_000;
 const OTHER_REASONS: &str = "(other reasons)";
 
-/// Counts events by reason, and keeps one sample of each.
+/// Counts events by reason, and keeps one sample for each reason.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Reasons(BTreeMap<String, Group>);
 
@@ -20,12 +20,12 @@ pub(super) struct Reasons(BTreeMap<String, Group>);
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) count: u64,
-    /// The location of the first of them, such as `line 17` or the path of its receipt.
+    /// The location of the first of these events, such as `line 17` or the path of its receipt.
     pub(super) sample: Option<String>,
 }
 
 impl Reasons {
-    /// Adds events with a reason. Evaluates `sample` only for the first of them.
+    /// Adds events with a reason. Evaluates `sample` only for the first event with that reason.
     pub(super) fn add(&mut self, reason: &str, events: u64, sample: impl FnOnce() -> Option<String>) {
         if events == 0 {
             return;
@@ -58,20 +58,20 @@ pub(super) struct SendTally {
     pub(super) requests: u64,
     /// Requests that were retried, because the answer was lost or asked for a retry.
     pub(super) repeated: u64,
-    /// Never accepted, by reason.
+    /// Events that were never accepted, by reason.
     pub(super) refused: Reasons,
     /// Events without an answer that shows whether they were accepted, by error.
     pub(super) unanswered: Reasons,
     pub(super) accepted: u64,
-    /// Accepted, but without a receipt to follow them by.
+    /// Accepted events without a receipt, which cannot be followed.
     pub(super) without_receipt: u64,
     pub(super) written: u64,
     pub(super) duplicate: u64,
-    /// Not written, because the row already has a higher version.
+    /// Events that were not written, because the row already has a higher version.
     pub(super) superseded: u64,
-    /// Lost by Kafka before they were read, by topic.
+    /// Events that Kafka lost before they were read, by reason.
     pub(super) lost: Reasons,
-    /// Dead-lettered, by reason.
+    /// Events that became dead letters, by reason.
     pub(super) rejected: Reasons,
     pub(super) first_sent: Option<Instant>,
     pub(super) last_decided: Option<Instant>,

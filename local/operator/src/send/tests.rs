@@ -1,4 +1,4 @@
-//! Tests `send` against a fake gateway that answers as the real one does, and can be made to misbehave.
+//! Tests `send` against a fake gateway that answers like the real gateway, and can be made to misbehave.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -20,7 +20,7 @@ use super::*;
 struct Gate {
     /// How many times the gateway turns a batch away before it accepts the batch.
     turn_away: usize,
-    /// The number of batches that it accepts without the answer reaching the sender.
+    /// The number of batches that the gateway accepts although the answer does not reach the sender.
     lose_answers: usize,
     /// The number of receipt lookups that find nothing decided yet.
     pending_looks: usize,
@@ -189,7 +189,7 @@ fn counts(reasons: &Reasons) -> Vec<(&str, u64, Option<&str>)> {
 }
 
 #[tokio::test]
-async fn every_event_is_followed_until_it_is_written_although_the_gateway_first_turns_batches_away() {
+async fn every_event_is_followed_until_it_is_decided_although_the_gateway_first_turns_batches_away() {
     let gate = Gate { turn_away: 2, pending_looks: 2, ..Gate::default() };
     let (outcome, gate) = sent(gate, random_source(Some(1_000)), Lanes::new(4, 100)).await;
     let tally = &outcome.tally;
@@ -211,7 +211,7 @@ async fn receipts_are_looked_up_in_batches() {
     let text: String = (0..2_000).map(|number| format!("{{\"name\": \"Continent {number}\"}}\n")).collect();
     let (outcome, gate) = sent_file(Gate::default(), &text).await;
     assert_eq!(outcome.tally.written, 2_000);
-    // The first event alone, then a hundred at a time.
+    // The first event is looked up alone, and then the other events a hundred at a time.
     with(&gate, |gate| assert_eq!((gate.looks, gate.look_requests), (2_000, 1 + 20)));
 }
 
@@ -249,14 +249,14 @@ async fn a_file_without_any_valid_event_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn events_that_still_wait_for_their_parents_when_nothing_moves_are_not_a_success() {
+async fn a_run_that_ends_while_events_still_wait_for_their_parents_is_not_a_success() {
     let (outcome, _) = sent_file(Gate::default(), "{\"name\": \"waits\"}\n{\"name\": \"Asia\"}\n").await;
     assert_eq!((outcome.waiting, outcome.pending.len(), outcome.tally.written), (1, 0, 1));
     assert!(!outcome.is_success());
 }
 
 #[tokio::test]
-async fn a_receipt_that_stays_pending_is_named_and_is_not_a_success() {
+async fn a_run_with_a_receipt_that_stays_pending_names_the_receipt_and_is_not_a_success() {
     let patience = Patience { pending_for: Duration::from_millis(50), ..PATIENCE };
     let source = file_source("{\"name\": \"Asia\"}\n{\"name\": \"lost\"}\n");
     let (outcome, _) = sent_with(patience, "continent", Gate::default(), source, Lanes::new(1, 10)).await;

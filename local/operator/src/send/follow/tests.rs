@@ -79,7 +79,7 @@ fn a_failed_lookup_leaves_the_event_pending() {
 }
 
 #[test]
-fn waiting_events_are_looked_up_until_none_has_moved_for_a_while() {
+fn waiting_events_are_looked_up_until_no_event_has_been_decided_for_a_while() {
     let start = Instant::now();
     let patience = Patience::default();
     let mut follower = Follower::new(patience, start);
@@ -91,7 +91,7 @@ fn waiting_events_are_looked_up_until_none_has_moved_for_a_while() {
         match follower.step(now, true) {
             Step::Look(place) => {
                 asked += 1;
-                // The parents of a third of them arrive after five seconds.
+                // The parents of a third of the events arrive after five seconds.
                 let is_there = place.offset % 3 == 0 && now > start + Duration::from_secs(5);
                 let status = if is_there { Status::Written } else { Status::Waiting };
                 landed += usize::from(follower.answered(&place, Ok(&event_status(status)), now));
@@ -108,7 +108,7 @@ fn waiting_events_are_looked_up_until_none_has_moved_for_a_while() {
 }
 
 #[test]
-fn the_follower_rests_while_all_are_decided_and_more_events_may_arrive() {
+fn the_follower_rests_between_lookups_while_more_events_may_arrive() {
     let start = Instant::now();
     let mut follower = Follower::new(Patience::default(), start);
     assert_eq!(follower.step(start, false), Step::Done);
