@@ -263,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_body_that_keeps_arriving_is_read() {
-        // Together, the pauses exceed the limit for one.
+        // The sum of the pauses exceeds the limit for a single pause.
         let (address, _serving) = start(Patience { headers: LONG, body: Duration::from_secs(2) }).await;
         let head = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 10\r\n\r\n";
         let parts: Vec<&str> = [head].into_iter().chain(std::iter::repeat_n("x", 10)).collect();

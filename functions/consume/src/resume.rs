@@ -243,7 +243,7 @@ mod tests {
         }
     }
 
-    /// How many of the records are applied, or why the batch is not.
+    /// Returns how many of the records are applied, or why the batch is not applied.
     fn applies(watermark: &Watermark, records: &[Trace]) -> Result<usize, Box<Resume>> {
         match resume(watermark, &Unit { records, ..NOBODY }) {
             Resume::Apply(plan) => Ok(plan.applies()),
@@ -279,7 +279,7 @@ mod tests {
         let records = [log(1, 15..17, 0), log(1, 18..19, 0)].concat();
         let vouched = Vouched::ByKafka { from: 10, until: 20, log_start: 12, holes: Cause::Transaction };
         let Resume::Apply(plan) = resume(&watermark, &Unit { records: &records, vouched, ..NOBODY }) else {
-            panic!("it is applied")
+            panic!("the batch is applied")
         };
         let transaction = |first, last| (first, last, Cause::Transaction);
         assert_eq!(
@@ -303,7 +303,7 @@ mod tests {
         let unit = Unit { records: &records, gaps: std::slice::from_ref(&gap), ..NOBODY };
         assert_eq!(resume(&watermark, &unit), Resume::Contradicted(Contradiction::Surprise));
         let Resume::Apply(plan) = resume(&watermark, &Unit { is_confirmed: true, ..unit }) else {
-            panic!("it is applied")
+            panic!("the batch is applied")
         };
         assert_eq!((plan.applies(), plan.filled, plan.after.next_offset), (2, vec![(0, vec![7, 8])], 9));
     }

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_contract_rules_out_is_a_violation_of_its_change() {
+    fn a_change_that_the_contract_does_not_allow_is_a_violation() {
         let tables = Some(["a".to_owned()].into());
         let changes = Changes { schema: "landing".to_owned(), tables, evolve: true };
         let violations = |set: &Value| -> Vec<(String, String)> {

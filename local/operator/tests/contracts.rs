@@ -7,7 +7,7 @@ use std::path::Path;
 
 use operator::contracts::{Documents, compare};
 
-/// Reads `old.json` or `new.json` of a pair; a stream may exist in one of them only.
+/// Reads `old.json` or `new.json` of a pair. If the stream is new or removed, one of the two files does not exist.
 fn documents(pair: &Path, file: &str) -> Documents {
     let text = fs::read(pair.join(file)).ok();
     text.map(|text| ("order".to_owned(), serde_json::from_slice(&text).unwrap())).into_iter().collect()

@@ -170,7 +170,7 @@ mod tests {
 
     type Routes = BTreeMap<String, String>;
 
-    /// Returns the function of each path, and that of all other paths.
+    /// Returns the function of each path, and the function of all other paths.
     fn in_template() -> (Routes, String) {
         let template = Template::read(&template::own_path()).unwrap();
         let (mut routes, mut others) = (Routes::new(), String::new());

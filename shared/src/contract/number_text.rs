@@ -245,7 +245,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_matches_a_safe_pattern_is_a_number(pattern in "\\^?[-+]?[\\[0-9.eE\\]]{0,5}[?*+]?(\\\\d|\\\\.|[0-9]|\\|){0,4}\\$?", text in "[-+]?[0-9.eE]{0,6}") {
+        fn text_that_matches_a_safe_pattern_is_a_number(pattern in "\\^?[-+]?[\\[0-9.eE\\]]{0,5}[?*+]?(\\\\d|\\\\.|[0-9]|\\|){0,4}\\$?", text in "[-+]?[0-9.eE]{0,6}") {
             if Form::Decimal.covers(&pattern, true)
                 && let Ok(translated) = to_rust_regex(&pattern)
                 && let Ok(validator) = jsonschema::options()

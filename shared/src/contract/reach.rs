@@ -181,7 +181,7 @@ mod tests {
     const TYPED: Result<Strings, String> = Ok(Strings::AsTyped);
 
     #[test]
-    fn what_can_reach_its_column_is_taken() {
+    fn a_value_that_can_reach_its_column_is_accepted() {
         use ColumnType::{Bigint, Boolean, Date, Double, Jsonb, Numeric, Smallint, Text, Timestamp, Timestamptz, Uuid};
         for (schema, ty, expected) in [
             (json!({"type": "string", "pattern": r"^-?\d+(\.\d+)?$"}), Numeric, DECIMALS),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_never_reach_its_column_is_named_with_what_the_column_needs() {
+    fn a_value_that_can_never_reach_its_column_is_named_with_what_the_column_needs() {
         use ColumnType::{Bigint, Boolean, Date, Double, Numeric, Smallint, Text, Timestamp, Timestamptz, Uuid};
         for (schema, ty, has) in [
             (json!({"type": "string"}), Numeric, "a string without a pattern for decimals"),

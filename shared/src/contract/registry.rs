@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_a_contract_for_login_uses_the_built_in_one() {
+    fn a_folder_without_a_contract_for_login_uses_the_built_in_contract() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/orders/contracts");
         let streams = Registry::load(Some(&folder))
             .map(|registry| registry.contracts().map(|contract| contract.stream.clone()).collect::<Vec<_>>());

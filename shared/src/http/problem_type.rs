@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_type_has_a_code_of_its_own_that_a_path_can_hold() {
+    fn each_type_has_a_unique_code_that_a_path_can_hold() {
         let codes: BTreeSet<_> = ProblemType::ALL.iter().map(|known| known.code).collect();
         assert_eq!(codes.len(), ProblemType::ALL.len());
         for known in ProblemType::ALL {

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bearer_token_that_begins_like_a_service_key_is_one_or_invalid() {
+    fn a_bearer_token_that_begins_like_a_service_key_is_a_service_key_or_invalid() {
         let key = ServiceKey::generate();
         let with_key = headers(&[&format!("Bearer {}", key.reveal())]);
         let found = Credentials::from_headers(&with_key).ok();

@@ -134,12 +134,12 @@ fn first_line(reason: &str) -> String {
 mod tests {
     use super::*;
 
-    /// As librdkafka reports it.
+    /// Too many connections, as librdkafka reports them.
     const THROTTLED: &str = "sasl_ssl://b-1.sluice.kafka.eu-central-1.amazonaws.com:9098/bootstrap: SASL authentication \
                              error: [5d2f]: Too many connects (after 312ms in state AUTH_REQ)";
 
     #[test]
-    fn too_many_connections_are_no_refusal_but_a_wrong_password_is() {
+    fn too_many_connections_are_not_a_refusal_but_a_wrong_password_is_a_refusal() {
         let context = Context::new(None);
         let refused = KafkaError::Global(RDKafkaErrorCode::Authentication);
         context.note(&refused, THROTTLED);

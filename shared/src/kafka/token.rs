@@ -83,7 +83,7 @@ mod tests {
 
     const NOW_MS: i64 = 1_700_000_000_000;
 
-    /// A signer with a given result, or one that hangs.
+    /// A signer with a given result, or a signer that hangs.
     struct Stub(Option<BearerToken>);
 
     impl Sign for Stub {

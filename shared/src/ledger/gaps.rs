@@ -337,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_remains_of_a_gap_is_around_the_records_that_came() {
+    fn a_gap_shrinks_to_the_offsets_around_the_records_that_came() {
         assert_eq!(rest(3, 9, &[3, 4, 7]), [(5, 6), (8, 9)]);
         assert_eq!(rest(3, 9, &[9]), [(3, 8)]);
         assert_eq!(rest(3, 4, &[3, 4]), []);

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_urgent_line_is_written_at_once_after_those_before_it() {
+    fn an_urgent_line_is_written_at_once_after_the_lines_before_it() {
         let (writer, chunks) = start();
         // While the test holds this lock, the thread cannot write.
         let output = lock(&writer.0.output);

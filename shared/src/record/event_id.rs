@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_of_its_sender_and_its_key() {
+    fn an_id_depends_on_its_sender_and_its_key() {
         let base = id(&[("idempotency-key", "a"), ("sluice-user", "ann")]);
         assert!(base.is_some());
         assert_ne!(base, id(&[("idempotency-key", "a"), ("sluice-user", "bob")]));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_from_before_numbers_were_compared_by_value_is_still_of_its_payload() {
+    fn a_hash_from_before_numbers_were_compared_by_value_still_matches_its_payload() {
         let event: serde_json::Value = serde_json::from_str("{\"a\":1.50}").unwrap_or_default();
         let stored = xxh3_64(event.to_string().as_bytes()).cast_signed();
         assert!(PayloadHash::new(&event).is(stored));

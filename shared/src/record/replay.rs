@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_other_forms_or_topics_make_no_replay() {
+    fn headers_of_another_form_or_topic_do_not_make_a_replay() {
         for value in
             ["", "-1", "+1", "x", "orders/3/41", "orders/3/41/1/2", "orders/-3/41/1", "others/3/41/1", "/3/4/1"]
         {

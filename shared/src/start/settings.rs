@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_expires_at_once() {
+    fn a_retention_of_zero_days_is_refused() {
         assert!(with("DEAD_LETTERS_FOR_DAYS", "0").is_err());
         assert!(with("LOGIN_ATTEMPTS_FOR_DAYS", "0").is_err());
     }

@@ -74,8 +74,8 @@ mod tests {
             );
             assert!(refused.contains("ConsumptionMode should be Stream"), "{refused}");
         }
-        // Once under a condition that the defaults do not choose, and once through a parameter that a deployment may
-        // set.
+        // `Queue` is chosen under a condition that the defaults do not meet, or through a parameter that a deployment
+        // may set.
         for mode in ["Queue", "!Ref LogLevel", "!If [IsMsk, Stream, Queue]", "queue"] {
             let config = format!("!If [IsSelfManaged, {{ ConsumptionMode: {mode} }}, !Ref AWS::NoValue]");
             let refused = read_with(

@@ -1,5 +1,5 @@
 // Keeps parts of a page up to date. A part is an element with an id and `data-refresh`, the seconds between two requests
-// of the same page. Without this script, the page shows what it showed when it was loaded.
+// of the same page. Without this script, the page stays as it was when it was loaded.
 "use strict";
 (() => {
   const parts = () => [...document.querySelectorAll("[data-refresh][id]")];

@@ -39,9 +39,9 @@ use wal2json::{Action, Cell, Operation, Set};
 /// What happened to the sets.
 #[derive(Debug, Default)]
 pub(crate) struct Applied {
-    /// The sets that are at fault, each by its index. All others are applied.
+    /// The sets that are at fault, each by its index. All other sets are applied.
     pub(crate) rejected: Vec<(usize, Rejection)>,
-    /// How many updates and deletes found no row, and how many truncates no table.
+    /// How many updates and deletes found no row, and how many truncates found no table.
     pub(crate) skipped_rows: u64,
 }
 
@@ -105,7 +105,7 @@ async fn steps(
         return apply::apply(connection, rules, &plan.relations, &runs).await;
     }
     // This is the only set, so it must not be rejected because a constraint objects to the order that we chose. (Two
-    // rows may swap a unique value by way of a third value.) If one does, the steps are applied one by one.
+    // rows may swap a unique value by way of a third value.) If a constraint objects, the steps are applied one by one.
     connection.execute("savepoint runs").await?;
     match apply::apply(connection, rules, &plan.relations, &runs).await {
         Err(Failure::Sql(sqlx::Error::Database(error))) if error.code().is_some_and(|code| code.starts_with("23")) => {

@@ -181,7 +181,9 @@ mod tests {
     /// The runs, as the indexes of their steps.
     fn runs(steps: &[Step<'_>], triggers: bool) -> Vec<Vec<usize>> {
         let relation = |name| Relation { triggers, ..Relation::missing(name) };
-        let index = |step: &&Step<'_>| steps.iter().position(|s| std::ptr::eq(s, *step)).expect("one of them");
+        let index = |step: &&Step<'_>| {
+            steps.iter().position(|s| std::ptr::eq(s, *step)).expect("the step is one of these steps")
+        };
         let runs = gather(&[relation("a"), relation("b")], steps);
         runs.iter().map(|run| run.steps.iter().map(index).collect()).collect()
     }
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_the_updates_that_keep_a_key_stands_for_all() {
+    fn of_several_updates_that_keep_a_key_only_the_last_is_applied() {
         let steps = [update("1", "1"), update("2", "2"), update("1", "1"), update("1", "1")];
         let relations = [Relation::missing("a")];
         let runs = gather(&relations, &steps);
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn updates_that_change_keys_join_a_run_only_if_it_does_not_name_these_keys() {
+    fn updates_that_change_keys_join_a_run_only_if_the_run_does_not_name_these_keys() {
         assert_eq!(runs(&[update("1", "2"), update("3", "4")], false), [[0, 1]]);
         // The old or the new key of the second update is a key of the run.
         assert_eq!(runs(&[update("1", "2"), update("1", "3")], false), [[0], [1]]);

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_becomes_sql_of_our_own_words() {
+    fn a_built_in_type_is_written_in_our_own_words() {
         for (given, expected) in [
             ("int2", r#""pg_catalog"."int2""#),
             ("varchar(30)[]", r#""pg_catalog"."varchar"(30)[]"#),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_type_of_postgresqls_own_is_a_name_to_look_up() {
+    fn a_name_that_is_not_a_built_in_type_is_to_be_looked_up() {
         let other = |schema: Option<&str>, name: &str, modifiers: &str, array| {
             Some(Parsed::Other(Other {
                 schema: schema.map(str::to_owned),
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_type_is_refused() {
+    fn text_that_cannot_be_a_type_is_refused() {
         for text in ["", "  ", "[]", "a\0", &"x".repeat(64), &"(".repeat(9999)] {
             assert_eq!(parse(text), None, "{text}");
         }
@@ -308,7 +308,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_whatever_reaches_sql_but_words_and_numbers(
+        fn only_words_and_numbers_reach_sql_whatever_the_text_is(
             text in r#"(int|varchar|interval|numeric|time|_|"|'|;|--|\(|\)|,|[0-9-]| |\[|\]|\.|day|second|é){0,12}"#
         ) {
             let written = match parse(&text) {

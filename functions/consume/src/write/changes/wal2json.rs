@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_carries_no_row_changes_nothing() {
+    fn a_message_without_a_row_changes_nothing() {
         for set in [
             json!({"change": []}),
             json!({"change": [{"kind": "message", "content": "x"}]}),

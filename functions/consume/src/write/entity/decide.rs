@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_create_waits_for_its_parent_and_what_follows_waits_behind_it() {
+    fn a_create_waits_for_its_parent_and_later_commands_wait_behind_it() {
         assert_eq!(
             outcome(
                 &[
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_parent_waits_for_the_new_one() {
+    fn a_change_of_parent_waits_for_the_new_parent() {
         assert_eq!(
             outcome(
                 &[(Update, "Iran", Some("Atlantis"), None), (Delete, "Iran", None, None)],
