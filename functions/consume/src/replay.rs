@@ -19,9 +19,9 @@ use crate::envelope::Envelope;
 /// A record's relation to the dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It is an event of its own.
+    /// It is not a replay.
     Own,
-    /// It is the replay of a known dead letter, and is processed like an event of its own.
+    /// It is the replay of a known dead letter, and is processed like a record that is not a replay.
     Replays,
     /// It is a replay that repeats the event at this place.
     Repeats(Place),

@@ -38,7 +38,7 @@ fn write_base64(json: &mut Vec<u8>, bytes: Option<&[u8]>) {
     }
 }
 
-/// Writes each header as an object of its own, because names may repeat. The bytes of its value are signed, as in Java.
+/// Writes each header as a separate object, because names may repeat. The bytes of its value are signed, as in Java.
 fn write_headers(json: &mut Vec<u8>, headers: &BorrowedHeaders) {
     for (index, header) in headers.iter().enumerate() {
         if index > 0 {

@@ -1,4 +1,4 @@
-//! Dead letters: the list with its filters and groups, and what is done with one letter or with all that match.
+//! Dead letters: the list with its filters and groups, and actions on one letter or on all matching letters.
 
 use serde_json::json;
 

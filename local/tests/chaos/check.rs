@@ -112,8 +112,8 @@ impl Check<'_> {
         self.rows(rows, user_events::origin, make, |kind| matches!(kind, Kind::UserEvents));
     }
 
-    /// Checks that every row equals an event that was sent, that acknowledged events are there once, and that others
-    /// are there at most once.
+    /// Checks that every row equals an event that was sent, that acknowledged events are there once, and that other
+    /// events are there at most once.
     fn rows<R: PartialEq + Debug>(
         &mut self,
         rows: Vec<R>,
@@ -219,7 +219,7 @@ impl Check<'_> {
         letters
     }
 
-    /// Checks that at most one receipt of an event says that it was written, and that the others are duplicates.
+    /// Checks that each receipt of an event is decided, and that at most one of them says that the event was written.
     async fn receipts(&mut self) {
         let mut events: BTreeMap<&str, Vec<(usize, Place)>> = BTreeMap::new();
         let mut statuses: Vec<Vec<Status>> = Vec::new();

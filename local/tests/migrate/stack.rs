@@ -25,7 +25,7 @@ pub(crate) const PASSWORD: &str = "the functions' own password";
 /// The timeout of `migrate` in template.yaml.
 const TIMEOUT: Duration = Duration::from_secs(900);
 
-/// A stack. Its owner is not a superuser, like the one that RDS makes.
+/// A stack. The database's owner is not a superuser, as on RDS.
 pub(crate) struct Stack {
     pub(crate) plan: GatewayPlan,
     /// The superuser's access to the server.

@@ -155,7 +155,7 @@ impl GatewayPlan {
         Self { report: report.unwrap(), ..self }
     }
 
-    /// Uses another cluster than the one that all tests share.
+    /// Uses a different cluster instead of the cluster that all tests share.
     pub fn cluster(self, cluster: KafkaSettings) -> Self {
         Self { cluster, ..self }
     }

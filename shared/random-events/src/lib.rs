@@ -3,8 +3,8 @@
 //!
 //! [`RandomEvents`] expands the contract's JSON Schema into alternatives (`expand`), each described by a `Shape`
 //! (`shape`), and generates a value of one of them (`generate`, `text`, `number`, `format`). It then replaces values
-//! whose column says more than the schema does, such as names and times (`plausible`). Streams in mode `changes` have
-//! a generator of their own (`changes`). Every event passes [`Contract::check`] before it is returned.
+//! whose column says more than the schema does, such as names and times (`plausible`). Streams in mode `changes` have a
+//! separate generator (`changes`). Every event passes [`Contract::check`] before it is returned.
 //!
 //! `ingest` uses this crate for `/submit`, and `local` for `send` and the benchmarks.
 

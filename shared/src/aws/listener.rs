@@ -1,6 +1,6 @@
 //! The listeners of an Amazon MSK cluster.
 
-/// A cluster's listener. Each has a port of its own.
+/// A cluster's listener. Each listener has its own port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listener {
     /// Plaintext without authentication.

@@ -31,8 +31,8 @@ pub fn parse(text: &[u8]) -> Result<Value, NotJson> {
     serde_json::from_slice::<Strict>(text).map(|strict| strict.0).map_err(|error| not_json(&error))
 }
 
-/// Returns the encoding whose byte order mark the text starts with. RFC 8259, section 8.1, forbids the mark. It gets a
-/// message of its own because the editors that write it do not show it.
+/// Returns the encoding whose byte order mark the text starts with. RFC 8259, section 8.1, forbids the mark. There is a
+/// special message for the mark, because the editors that write it do not show it.
 fn byte_order_mark(text: &[u8]) -> Option<&'static str> {
     // UTF-32 comes first, because its little-endian mark starts with the mark of UTF-16.
     const MARKS: [(&[u8], &str); 5] = [

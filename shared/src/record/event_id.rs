@@ -21,7 +21,7 @@ use crate::contract::canonical;
 pub fn from_headers<'h>(header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Uuid> {
     let user = header(USER).unwrap_or_default();
     let header = |name: &str| header(name).filter(|value| !value.is_empty());
-    // An edited event has an id of its own, because repeats of the original event must share that event's outcome.
+    // An edited event gets a new id, because repeats of the original event must share that event's outcome.
     if let (Some(edited), Some(_)) = (header(replay::EDITED), header(replay::FIRST)) {
         return Some(hash(&[b"edited", edited]));
     }

@@ -1,6 +1,6 @@
-//! A function whose routes are tested. It has a database and topics of its own, and a client.
+//! A function whose routes are tested. It has its own database, topics and client.
 //!
-//! `consume` does not run: the tests themselves write into the ledger what it would write.
+//! `consume` does not run: the tests themselves write into the ledger what `consume` would write.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails where its setup fails")]
 
 use std::collections::BTreeMap;

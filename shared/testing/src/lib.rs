@@ -1,6 +1,5 @@
-//! A database of its own for each test, on the real PostgreSQL that `DATABASE_URL` points at. `cargo local
-//! with-servers` starts one. For functions with routes, the module `function` adds topics and a client (feature
-//! `http`).
+//! A separate database for each test, on the real PostgreSQL that `DATABASE_URL` points at. `cargo local with-servers`
+//! starts one. For functions with routes, the module `function` adds topics and a client (feature `http`).
 
 #[cfg(feature = "http")]
 pub mod function;
@@ -11,7 +10,7 @@ use shared::database;
 use sqlx::postgres::PgPool;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-/// A fresh, migrated database, which is removed when it is dropped.
+/// A fresh, migrated database. Dropping this removes the database from the server.
 #[derive(Debug)]
 pub struct TestDatabase {
     /// Its pool.
@@ -41,7 +40,7 @@ impl TestDatabase {
     /// Creates a database on the server of this address.
     ///
     /// # Errors
-    /// PostgreSQL's error, or that of a migration.
+    /// PostgreSQL's error, or the error of a migration.
     pub async fn on(server_url: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -79,7 +78,7 @@ impl TestDatabase {
         Ok(())
     }
 
-    /// Ends all connections to the database, and lets nobody open another.
+    /// Ends all connections to the database, and lets nobody open a new connection.
     async fn close_to_others(&self) -> Result<PgConnection, sqlx::Error> {
         let mut server = PgConnection::connect(&self.server_url).await?;
         let close = format!("alter database {} allow_connections false", self.name);
@@ -119,7 +118,7 @@ impl TestDatabase {
 }
 
 /// Returns the name of a migrated database on the server. The first caller creates it; copying it takes a third of the
-/// time that migrating takes. It is not removed until its server is.
+/// time that migrating takes. The database stays until its server is removed.
 async fn template(
     server: &mut PgConnection,
     server_url: &str,
@@ -165,7 +164,7 @@ fn url_of(server_url: &str, name: &str) -> Result<String, &'static str> {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let (server_url, names) = (self.server_url.clone(), [self.name.clone(), self.backup()]);
-        // `drop` is not asynchronous, so a thread with a runtime of its own removes the database.
+        // `drop` is not asynchronous, so a thread with its own runtime removes the database.
         let removal = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {

@@ -40,7 +40,7 @@ impl Run {
         self.status == "running"
     }
 
-    /// Returns the path of the list of letters that match now, including those that were rejected since the run began.
+    /// Returns the path of the letters that match now, including letters that were rejected since the run began.
     fn letters_path(&self) -> String {
         let text = |value: &Value| match value.as_array() {
             Some(ids) => ids.iter().map(Value::to_string).collect::<Vec<_>>().join(","),

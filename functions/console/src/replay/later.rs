@@ -30,9 +30,9 @@ pub(crate) enum Later {
     None(Searched),
     /// The letter's event has no valid key, so its replay cannot change a row.
     NoKey,
-    /// A later event that was applied or may be soon.
+    /// A later event that was applied or may be applied soon.
     Found(Place),
-    /// A replay of the same event that was applied or may be soon.
+    /// A replay of the same event that was applied or may be applied soon.
     SentAgain(Place),
     /// Kafka no longer has the event.
     Gone,
@@ -218,7 +218,7 @@ impl<'a> Search<'a> {
         repeated
     }
 
-    /// Looks up what became of the repeated records. Each one that was applied, or may be soon, decides its letter.
+    /// Looks up what became of the repeated records. A record that was applied, or may be soon, decides its letter.
     async fn note_applied(
         &mut self,
         ingest: &Ingest,

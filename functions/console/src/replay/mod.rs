@@ -142,7 +142,7 @@ impl Order {
     /// Returns the offsets up to which there is no later event; `None` if later events do not matter.
     ///
     /// # Errors
-    /// A later event with the letter's key was applied or may be soon, or such an event cannot be ruled out.
+    /// A later event with the letter's key was applied or may be applied soon, or such an event cannot be ruled out.
     pub(crate) fn allowed(self) -> Result<Option<Searched>, Error> {
         match self {
             Self::Irrelevant | Self::Searched(Later::NoKey) => Ok(None),

@@ -82,7 +82,7 @@ pub(super) async fn advance_for_request(console: &Console, id: i64) {
     }
 }
 
-/// Continues all runs, and those that are created later, for as long as the process lives.
+/// Continues all runs, including runs that are created later, for as long as the process lives.
 pub async fn advance_forever(console: &Console) {
     loop {
         let far = Instant::now() + Duration::from_secs(3_600);
@@ -129,7 +129,7 @@ async fn step(ingest: &Ingest, id: i64) -> Result<Step, Error> {
     }
 }
 
-/// Sends a topic's letters, except those that may not be replayed.
+/// Sends a topic's letters, except letters that may not be replayed.
 async fn replay_letters(
     ingest: &Ingest,
     run: &Run,

@@ -25,7 +25,7 @@ async fn letter(function: &Function, topic: &str, offset: i64) -> Value {
     letters[0].clone()
 }
 
-/// Lands a valid event and one that `rule` refuses. Returns the columns of the second one's dead letter.
+/// Lands a valid event and one that `rule` refuses. Returns the columns of the refused event's dead letter.
 async fn refused(rule: &str, topic: &str, good: Value, bad: Value) -> Value {
     let function = Function::new().await;
     function.database.pool.execute(rule).await.expect("the rule is added");

@@ -168,7 +168,8 @@ fn registry() -> Arc<Registry> {
     Arc::clone(REGISTRY.get_or_init(load))
 }
 
-/// The function's routes, one that returns the caller, and one that says whether the caller may post to a stream.
+/// Returns the function's routes, a route that returns the caller, and a route that says whether the caller may post to
+/// a stream.
 fn routes(pool: &PgPool, clock: &Clock, settings: UsersSettings) -> Router {
     let identity = identity(pool, clock);
     let who = Router::new()

@@ -1,4 +1,4 @@
--- wrk's script: posts user events, each with an id of its own. Prints the figures as JSON.
+-- wrk's script: posts user events, each with a unique id. Prints the figures as JSON.
 -- Arguments: the Authorization header, a number that differs between runs.
 
 local thread = 0

@@ -1,4 +1,4 @@
-//! The load: `wrk`, a process of its own, so that the client's work is not counted as the server's.
+//! The load: `wrk`, a separate process, so that the client's work is not counted as the server's.
 
 use std::path::Path;
 use std::process::Stdio;

@@ -1,6 +1,6 @@
 //! Measures posting events from outside: Sluice, with and without landing, next to a bare gateway to Kafka.
 //!
-//! - `serve`: the servers, each in a process of its own
+//! - `serve`: the servers, each in a separate process
 //! - `server`: starts a server, and reads what its process used
 //! - `load`, `load.lua`: the load generator
 //! - `figures`: the samples and their table

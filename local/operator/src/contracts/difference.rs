@@ -1,4 +1,4 @@
-//! Lists where two schemas differ, apart from what has no effect on validation.
+//! Lists where two schemas differ, apart from keywords that have no effect on validation.
 
 use serde_json::{Map, Value};
 use shared::contract::{canonical, pointer};

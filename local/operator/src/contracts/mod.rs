@@ -1,4 +1,4 @@
-//! `cargo local contracts check`: what would change for senders and readers if contracts were replaced by others.
+//! `cargo local contracts check`: what a change of contracts means for senders and readers.
 //!
 //! - `source`: reads the older contracts
 //! - `compare`: lists the changes; `block` and `columns` compare the blocks `x-sluice`, and `schema` and `difference`
@@ -53,8 +53,8 @@ struct Check {
     /// The older contracts: a folder, or a commit, branch or tag of the repository that holds the contracts.
     #[arg(long, value_name = "FOLDER|GIT-REF")]
     against: Option<String>,
-    /// Checks the last N records of each topic against the contracts, and counts those that each change affects. Reads
-    /// Kafka without joining a consumer group.
+    /// Checks the last N records of each topic against the contracts, and counts the records that each change affects.
+    /// Reads Kafka without joining a consumer group.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     replay: Option<u32>,
 }

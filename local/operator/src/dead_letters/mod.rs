@@ -50,7 +50,7 @@ enum Action {
     },
     /// Sends the events of the open letters that match to their topics again, and waits until they have landed.
     ///
-    /// Exits with status 1 if any matching letter is left, including one that was rejected again.
+    /// Exits with status 1 if any matching letter is left, including letters that were rejected again.
     Replay {
         #[command(flatten)]
         filter: FilterArgs,

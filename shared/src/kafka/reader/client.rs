@@ -61,7 +61,7 @@ impl KafkaReader {
         Self { origin: Arc::new(origin), slot: Arc::default(), fetches: Fetches::Ranges }
     }
 
-    /// Returns another reader of the same cluster, with a client of its own, for [`KafkaReader::ends`] alone.
+    /// Returns another reader of the same cluster, with its own client, for [`KafkaReader::ends`] alone.
     #[must_use]
     pub fn for_ends(&self) -> Self {
         Self { origin: Arc::clone(&self.origin), slot: Arc::default(), fetches: Fetches::Heads }

@@ -121,7 +121,7 @@ pub trait Reader: std::fmt::Debug + Send + Sync {
     fn bounds<'a>(&'a self, topic: &'a str, partition: i32) -> BoxFuture<'a, Result<Bounds, ReadError>>;
 
     /// Returns the offset after a partition's last record, even if the record belongs to an open transaction. This is
-    /// slow, because it needs a connection of its own.
+    /// slow, because it needs a separate connection.
     fn high_watermark<'a>(&'a self, topic: &'a str, partition: i32) -> BoxFuture<'a, Result<i64, ReadError>>;
 
     /// Reads records from offset `from` up to, but excluding, offset `until`. Stops early at the log's end or a limit.

@@ -141,7 +141,7 @@ impl Type {
     pub(super) fn sql(&self) -> String {
         let array = if self.array { "[]" } else { "" };
         if self.schema == CATALOGUE && self.name == "interval" {
-            // The modifiers of `interval` have a syntax of their own, which only the unqualified name allows.
+            // The modifiers of `interval` have a special syntax, which only the unqualified name allows.
             return format!("interval{}{array}", self.modifiers);
         }
         format!("{}.{}{}{array}", quoted(&self.schema), quoted(&self.name), self.modifiers)

@@ -172,7 +172,7 @@ impl Expected {
         }
     }
 
-    /// Records that repeat others, each with the error code if the repeated record was rejected.
+    /// Returns the records that repeat other records. Each has the error code if the repeated record was rejected.
     pub(crate) fn duplicates(&self) -> impl Iterator<Item = (Place, Option<&'static str>)> {
         let rejected = |id: &Option<Id>| self.ids.get(id.as_ref()?)?.rejected;
         self.duplicates.iter().map(move |(place, id)| (*place, rejected(id)))

@@ -1,4 +1,4 @@
-//! Whether two schemas are the same, apart from what has no effect on validation.
+//! Whether two schemas are the same, apart from keywords that have no effect on validation.
 
 use std::collections::BTreeSet;
 
