@@ -35,7 +35,7 @@ async fn a_request_that_prefers_to_wait_longer_than_lambda_allows_is_answered_be
     let asked = Instant::now();
     let (status, body) = ingest.function.post("/events/route", &[("prefer", "wait=25")], &position(1)).await;
     assert_eq!((status, &body["receipts"][0]["status"]), (202, &json!("pending")), "{body}");
-    assert!(asked.elapsed() > timeout / 2, "it waited: {:?}", asked.elapsed());
+    assert!(asked.elapsed() > timeout / 2, "the request waited: {:?}", asked.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -89,7 +89,7 @@ impl Emulated {
     pub(crate) async fn stop(mut self) -> String {
         let emulator = Pid::from_raw(self.emulator.id().unwrap().cast_signed()).unwrap();
         kill_process(emulator, Signal::TERM).unwrap();
-        tokio::time::timeout(PATIENCE, self.emulator.wait()).await.expect("it ends").unwrap();
+        tokio::time::timeout(PATIENCE, self.emulator.wait()).await.expect("the emulator ends").unwrap();
         self.log()
     }
 

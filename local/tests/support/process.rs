@@ -11,9 +11,9 @@ use tokio::process::{Child, Command};
 
 use super::gateway::ADMIN;
 
-/// A running `cargo local up`. Dropping it kills it.
+/// A running `cargo local up`. Dropping this kills the process.
 pub struct UpProcess {
-    /// Its address, without a trailing slash.
+    /// The gateway's address, without a trailing slash.
     pub url: String,
     child: Child,
     folder: TempDir,
@@ -33,7 +33,7 @@ impl UpProcess {
         Self::spawn(servers, database_url, contracts, arguments, &[]).await
     }
 
-    /// Starts it with servers of its own, whose files are in this folder, and the built-in contracts.
+    /// Starts it with its own servers, whose files are in this folder, and with the built-in contracts.
     pub async fn start_in(data: &Path) -> Self {
         Self::run(&["--data", data.to_str().unwrap()], &[("CONTRACTS_DIR", "")]).await
     }
@@ -73,12 +73,12 @@ impl UpProcess {
                 }
                 if let Some(status) = process.child.try_wait().unwrap() {
                     let said = std::fs::read_to_string(process.log("stderr")).unwrap();
-                    panic!("it ended with {status}: {said}");
+                    panic!("`up` ended with {status}: {said}");
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let url = tokio::time::timeout(PATIENCE, ready).await.expect("it is ready in time");
+        let url = tokio::time::timeout(PATIENCE, ready).await.expect("`up` is ready in time");
         process.url = url;
         process
     }
@@ -111,6 +111,6 @@ impl UpProcess {
     pub async fn stop(&mut self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
-        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it stops in time").unwrap();
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("`up` stops in time").unwrap();
     }
 }

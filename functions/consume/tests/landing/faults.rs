@@ -210,7 +210,7 @@ async fn a_frozen_transaction_delays_its_retry_no_longer_than_its_lock_lasts() {
     let started = Instant::now();
     let summary = function.land(&[record("routes", 1, &route(2, 1.0))]).await;
     assert_eq!(summary.written, 1);
-    assert!(started.elapsed() >= Duration::from_millis(200), "it waited for the lock");
+    assert!(started.elapsed() >= Duration::from_millis(200), "the batch waited for the lock");
     drop(zombie);
 }
 

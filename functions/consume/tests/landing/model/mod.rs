@@ -66,7 +66,7 @@ pub(crate) fn contracts() -> tempfile::TempDir {
     let built_in = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/contracts");
     for file in std::fs::read_dir(built_in).expect("the built-in contracts") {
         let path = file.expect("a file").path();
-        std::fs::copy(&path, folder.path().join(path.file_name().expect("a name"))).expect("it is copied");
+        std::fs::copy(&path, folder.path().join(path.file_name().expect("a name"))).expect("the contract is copied");
     }
     let gauge = json!({
         "type": "object",
@@ -309,7 +309,8 @@ async fn compare(function: &Function, expected: &Expected, seed: u64) {
     let mut differences = Vec::new();
     for (what, query, expected) in checks {
         let query = format!("select coalesce(json_agg(q.v), '[]') from ({query}) q (v)");
-        let found: Value = sqlx::query_scalar(&query).fetch_one(&function.database.pool).await.expect("it answers");
+        let found: Value =
+            sqlx::query_scalar(&query).fetch_one(&function.database.pool).await.expect("the database answers");
         let only_in = |a: &Value, b: &Value| -> Vec<String> {
             let (a, b) = (a.as_array().cloned().unwrap_or_default(), b.as_array().cloned().unwrap_or_default());
             a.iter().filter(|row| !b.contains(row)).map(Value::to_string).collect()

@@ -219,8 +219,11 @@ impl<'f> World<'f> {
         const REWRITES: &str =
             r#"select cardinality(incarnation_starts) - 1 from sluice.watermarks where "partition" = $1"#;
         let pool = &self.function.database.pool;
-        let noticed: Option<i32> =
-            sqlx::query_scalar(REWRITES).bind(number(partition)).fetch_optional(pool).await.expect("it answers");
+        let noticed: Option<i32> = sqlx::query_scalar(REWRITES)
+            .bind(number(partition))
+            .fetch_optional(pool)
+            .await
+            .expect("the database answers");
         if noticed.is_some_and(|noticed| usize::try_from(noticed) != Ok(self.logs[partition].rewrites)) {
             self.compare(seen).await;
         }
@@ -340,7 +343,7 @@ impl<'f> World<'f> {
         for partition in 0..PARTITIONS {
             self.memory.commit(GROUP, TOPIC, number(partition), self.logs[partition].committed);
         }
-        let summary = self.consume.compare(BUDGET).await.expect("it is compared");
+        let summary = self.consume.compare(BUDGET).await.expect("the comparison succeeds");
         (0..summary.incarnations).for_each(|_| seen.note("incarnations"));
     }
 
@@ -358,7 +361,7 @@ impl<'f> World<'f> {
         const SELECT: &str =
             r#"select "partition", first_offset, last_offset from sluice.watermarks where last_offset >= 0"#;
         let rows: Vec<(i32, i64, i64)> =
-            sqlx::query_as(SELECT).fetch_all(&self.function.database.pool).await.expect("it answers");
+            sqlx::query_as(SELECT).fetch_all(&self.function.database.pool).await.expect("the database answers");
         rows.into_iter().map(|(partition, first, last)| (partition, (first, last))).collect()
     }
 
@@ -378,13 +381,13 @@ impl<'f> World<'f> {
         let mut connection = self.function.database.pool.acquire().await.expect("a connection");
         // Sequences are left as they are, so ids that were assigned since the backup are not assigned again.
         for (table, rows) in TABLES.iter().zip(&backup.tables) {
-            sqlx::query(&format!("delete from {table}")).execute(&mut *connection).await.expect("it is cleared");
+            sqlx::query(&format!("delete from {table}")).execute(&mut *connection).await.expect("the table is cleared");
             let columns = writable_columns(&mut *connection, table).await.expect("the table exists");
             let insert = format!(
                 "insert into {table} ({columns}) overriding system value
                  select {columns} from jsonb_populate_recordset(null::{table}, $1)"
             );
-            sqlx::query(&insert).bind(rows).execute(&mut *connection).await.expect("it is restored");
+            sqlx::query(&insert).bind(rows).execute(&mut *connection).await.expect("the table is restored");
         }
         if self.chance(0.5) {
             self.consume = process(self.function, &self.memory);
@@ -400,7 +403,7 @@ impl<'f> World<'f> {
         )
         .fetch_one(pool)
         .await
-        .expect("it answers");
+        .expect("the database answers");
         assert_eq!((usize::try_from(sums.0), sums.1), (Ok(written), sums.2), "{at}");
         let ends: Vec<i64> = sqlx::query_scalar(
             r#"select max(a.end_offset) from sluice.minutes a join sluice.watermarks w using (topic, "partition", incarnation)
@@ -408,7 +411,7 @@ impl<'f> World<'f> {
         )
         .fetch_all(pool)
         .await
-        .expect("it answers");
+        .expect("the database answers");
         assert_eq!(ends.len(), PARTITIONS, "{at}");
         for (log, known) in self.logs.iter().zip(ends) {
             // The ledger cannot notice that a log lost only records that were never applied: its end is then too high.
@@ -427,7 +430,7 @@ impl<'f> World<'f> {
         let rows: Vec<i64> = sqlx::query_scalar("select user_id from public.routes_table order by 1")
             .fetch_all(&self.function.database.pool)
             .await
-            .expect("it answers");
+            .expect("the database answers");
         let written: BTreeSet<i64> = rows.iter().copied().collect();
         let at = format!("SLUICE_SEED={} SLUICE_WORLDS=1", self.seed);
         assert_eq!(written.len(), rows.len(), "{at}: twice: {rows:?}");

@@ -79,7 +79,7 @@ async fn a_truncate_of_a_table_to_which_rows_refer_is_refused() {
     sql(&database, &format!("{TABLES} {ROWS}")).await;
     for sets in [vec![truncate("a")], vec![truncate("a"), truncate("b")], vec![truncate("x")]] {
         let Err(Failure::Refused(rejection)) = try_apply(&database, &rules(), &sets).await else {
-            panic!("rows refer to it")
+            panic!("rows refer to the table")
         };
         assert_eq!(rejection.code, "23503");
     }
