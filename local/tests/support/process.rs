@@ -95,7 +95,7 @@ impl UpProcess {
         self.folder.path().join(name)
     }
 
-    /// Returns a figure about it from the kernel, in KiB, such as `VmHWM`.
+    /// Returns a figure about the process from the kernel, in KiB, such as `VmHWM`.
     pub fn kibibytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
