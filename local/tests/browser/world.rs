@@ -66,7 +66,7 @@ impl World {
         self.0.database.pool.execute(sql).await.unwrap();
     }
 
-    /// Makes the table accept only these currencies.
+    /// Makes the table of payments accept only these currencies.
     pub(super) async fn accept_currencies(&self, currencies: &str) {
         let check = format!("check (currency in ({currencies})) not valid");
         self.execute("alter table public.payments drop constraint currency_is_known").await;

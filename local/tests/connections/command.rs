@@ -13,7 +13,8 @@ pub(crate) struct Said {
     pub(crate) stderr: String,
 }
 
-/// Longer than a command retries refused connections, but shorter than it waits for a broker that does not answer.
+/// The time limit for a command. It is above the time for which a command retries refused connections, and below the
+/// time for which it waits for a broker that does not answer.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Runs a subcommand with its arguments. Of the variables that name servers, the command gets only these.

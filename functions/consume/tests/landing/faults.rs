@@ -237,7 +237,7 @@ async fn a_connection_that_was_cut_silently_leaves_time_for_another() {
         }
     });
     let pool = shared::database::connect(&database.url.replace(&server, &between), 1).expect("an address");
-    pool.execute("select 1").await.expect("the database answers");
+    pool.execute("select 1").await.expect("it answers");
 
     cut.notify_waiters();
     let asked = Instant::now();
