@@ -3,14 +3,17 @@
 //! `source` supplies events, `batch` groups them into requests, `gateway` posts the requests, `follow` looks up the
 //! receipts of accepted events, and `tally` counts the outcomes. `run` connects these modules.
 
+mod account;
 mod answer;
 mod batch;
 mod follow;
 mod gateway;
 mod pace;
+mod pipeline;
 mod progress;
 mod run;
 mod source;
+mod stop;
 mod summary;
 mod tally;
 
@@ -35,8 +38,9 @@ use crate::terminal::{complain, say};
 use batch::Lanes;
 use gateway::{GatewayClient, GatewayError, Patience};
 use progress::ProgressDisplay;
-use run::{SendPlan, Stop};
+use run::SendPlan;
 use source::{EventSource, Lines, Random};
+use stop::Stop;
 
 /// The number of concurrent requests, and the number of events in each. These numbers keep PostgreSQL busy while
 /// answers travel.
