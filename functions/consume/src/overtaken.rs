@@ -56,7 +56,7 @@ pub(crate) async fn reject(reader: &dyn Reader, checked: &mut CheckedBatch<'_>) 
             let is_valid = |index: usize| matches!(partition.events[index], Some(Ok(_)));
             let mut earlier = within.get(&own).into_iter().flatten().filter(|(at, _)| *at < index && is_valid(*at));
             if is_overtaken || earlier.any(|(_, other)| overtakes(other)) {
-                const REASON: &str = "a later event with the same key was sent before the replay: replay it again";
+                const REASON: &str = "an event with the same key was sent between the rejected event and its replay; replay this dead letter again";
                 partition.events[index] = Some(Err(Rejection::new("overtaken", REASON)));
             }
         }
@@ -123,7 +123,7 @@ fn other(contract: &Contract, topic: &str, key: &[usize], record: &LogRecord) ->
     Some((key, Other { offset: record.offset, first }))
 }
 
-/// Whether an event that was sent before a replay is later than the replayed event. The event is always later, unless
+/// Returns whether an event that precedes a replay in the log is newer than the event that was replayed. It is, unless
 /// it is a replay itself: then the places of the two original events decide.
 fn is_later(other: Option<&Place>, own: Option<&Place>) -> bool {
     match (other, own) {

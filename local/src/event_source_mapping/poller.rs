@@ -80,8 +80,8 @@ impl<C: ConsumerContext + 'static> Start<C> {
             achieved: TopicPartitionList::new(),
         };
         runtime.spawn(async move {
-            // The queues are parts of the consumer. They are dropped before the poller reports its end, because the
-            // last owner closes the consumer, and that should be the group's thread.
+            // The queues own a part of the consumer, and whoever drops the last part closes the consumer. That should
+            // be the group's thread, so the queues are dropped before the poller reports its end.
             let achieved = reader.read().await;
             let _sent = finish.send(achieved);
         });
@@ -134,8 +134,8 @@ type Delivered = Vec<(Arc<Origin>, i64)>;
 impl<C: ConsumerContext> Reader<C> {
     /// Runs until it is stopped.
     async fn read(mut self) -> TopicPartitionList {
-        // librdkafka signals when an empty queue receives something. In case a record arrived together with another
-        // event, check again after this time.
+        // librdkafka signals only when an empty queue receives something. If an error was in the queue already, a record
+        // arrives without a signal, so the queue is checked again after this time.
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         let stop = self.delivery.stop.clone();
         while !stop.is_cancelled() {

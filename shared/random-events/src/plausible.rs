@@ -54,7 +54,7 @@ const CODAS: &[&str] = &["", "", "", "l", "n", "r", "s", "m", "nd", "rk"];
 const ENDINGS: &[&str] = &["", "", "", "burg", "ton", "ville", "stad", "grad", "abad", "ia", "land", "haven"];
 const BEFORE: &[&str] = &["New ", "Saint-", "San ", "Bad ", "Al-", "Los ", "Port ", "L'"];
 
-/// The places of an event that get plausible values, and the kind of value for each.
+/// The fields of an event that get plausible values, by JSON pointer, and the kind of value for each.
 #[derive(Debug)]
 pub(super) struct Hints {
     hints: Vec<(String, Hint)>,
@@ -73,7 +73,7 @@ enum Hint {
     Time(ColumnType),
 }
 
-/// A value for one place of an event.
+/// A value for one field of an event.
 #[derive(Debug)]
 pub(super) struct Suggestion {
     pointer: String,
@@ -124,7 +124,7 @@ impl Hints {
         Self { hints: columns.iter().enumerate().filter_map(hint).collect(), parents: Vec::new() }
     }
 
-    /// Returns values for places that exist in the event, with the types that they have there.
+    /// Returns values for the fields that the event has, with the types that they have in it.
     pub(super) fn suggest(&self, event: &Value, now_ms: i64, rng: &mut dyn Rng) -> Vec<Suggestion> {
         let place = PLACES.choose(rng).unwrap_or(&PLACES[0]);
         let suggest = |(pointer, hint): &(String, Hint)| {

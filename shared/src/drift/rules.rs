@@ -139,13 +139,13 @@ fn judge_key(contract: &Contract, landing: &Landing, found: &FoundTable) -> Opti
         Reliance::Identity => "key",
     };
     let names: Vec<&str> = key.iter().copied().collect();
-    let expected = format!("a unique index on ({}), which {needed_by} relies on", names.join(", "));
+    let expected = format!("a unique index on ({}), which \"{needed_by}\" relies on", names.join(", "));
     let actual = match fitting.first() {
         None => "none",
-        Some(unique) if unique.has_expressions => "one with expressions only",
+        Some(unique) if unique.has_expressions => "only one with expressions",
         Some(unique) if unique.is_partial => "only a partial one",
-        Some(unique) if !unique.is_valid => "an invalid one only",
-        Some(_) => "a deferrable one only, which on conflict cannot use",
+        Some(unique) if !unique.is_valid => "only an invalid one",
+        Some(_) => "only a deferrable one, which ON CONFLICT cannot use",
     };
     let column = if let [name] = names.as_slice() { Some(*name) } else { None };
     let difference = difference(&contract.stream, &landing.table, column, expected, actual.to_owned());

@@ -48,5 +48,5 @@ pub mod watermarks;
 
 pub use rejection::Rejection;
 
-/// The destination of everything that lands in PostgreSQL.
+/// The value of the columns `destination` in rows about what lands in PostgreSQL.
 pub const POSTGRESQL: &str = "postgresql";

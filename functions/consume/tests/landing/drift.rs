@@ -77,7 +77,7 @@ async fn each_difference_is_one_line_that_names_stream_table_column_expectation_
     let (append, dedupe) = (contract("append", json!({})), contract("append", json!({"dedupe": "/id"})));
     let (upsert, entity) = (contract("upsert", json!({})), contract("entity", json!({})));
     let elsewhere = contract("append", json!({"table": "shop.orders"}));
-    let key = "expected a unique index on (id), which key relies on";
+    let key = "expected a unique index on (id), which \"key\" relies on";
     for (contract, sql, expected) in [
         (&append, "select 1", ": expected a table, found no such table".to_owned()),
         (&elsewhere, "select 1", ": expected a schema shop, found no such schema".to_owned()),
@@ -113,7 +113,7 @@ async fn each_difference_is_one_line_that_names_stream_table_column_expectation_
         (
             &dedupe,
             "create table public.orders (id bigint, name text, note text); create index on public.orders (id)",
-            ", column id: expected a unique index on (id), which dedupe relies on, found none".to_owned(),
+            ", column id: expected a unique index on (id), which \"dedupe\" relies on, found none".to_owned(),
         ),
         (
             &upsert,
@@ -130,12 +130,12 @@ async fn each_difference_is_one_line_that_names_stream_table_column_expectation_
             &upsert,
             "create table public.orders (id bigint, name text, note text);
              create unique index on public.orders (id, lower(name))",
-            format!(", column id: {key}, found one with expressions only"),
+            format!(", column id: {key}, found only one with expressions"),
         ),
         (
             &upsert,
             "create table public.orders (id bigint unique deferrable, name text, note text)",
-            format!(", column id: {key}, found a deferrable one only, which on conflict cannot use"),
+            format!(", column id: {key}, found only a deferrable one, which ON CONFLICT cannot use"),
         ),
         (
             &entity,

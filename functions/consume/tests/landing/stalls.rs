@@ -113,12 +113,12 @@ async fn a_key_that_on_conflict_cannot_use_stalls_the_stream_at_once() {
     let function = Function::new().await;
     for (constraint, found) in [
         ("drop constraint user_events_pkey", "none"),
-        ("add unique (id) deferrable", "a deferrable one only, which on conflict cannot use"),
+        ("add unique (id) deferrable", "only a deferrable one, which ON CONFLICT cannot use"),
     ] {
         execute(&function, &format!("alter table public.user_events {constraint}")).await;
         function.deliver(&records("user-events", [user_event(1, "Delft")])).await.expect_err("the batch fails");
         let reasons: Vec<String> = stalls(&function).await.into_iter().map(|stall| stall.reason).collect();
-        let key = "expected a unique index on (id), which dedupe relies on";
+        let key = "expected a unique index on (id), which \"dedupe\" relies on";
         assert_eq!(reasons, [format!("Stream user-event: table public.user_events, column id: {key}, found {found}.")]);
     }
 }

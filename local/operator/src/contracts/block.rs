@@ -50,7 +50,7 @@ fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Severity, &'
     match (name, old, new) {
         ("topic", ..) => (Breaking, "events in the old topic that have not landed are no longer read", Affects::All),
         ("key", ..) => (Breaking, "events of one key may land out of order, or in another row", Affects::Rekeyed),
-        ("mode", ..) => (Breaking, "events become other rows", Affects::All),
+        ("mode", ..) => (Breaking, "events are turned into rows differently", Affects::All),
         ("table", ..) => (Breaking, "readers of the old table miss new rows", Affects::All),
         ("schema", ..) => (Breaking, "readers of the old schema miss new rows", Affects::All),
         ("partitions", ..) if number(new) > number(old) => {
@@ -59,20 +59,22 @@ fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Severity, &'
         ("partitions", ..) => (Safe, "Kafka cannot remove partitions, so nothing happens", Affects::Nothing),
         ("roles", ..) if reach(new) < reach(old) => (Stricter, "fewer callers may post", Affects::Nothing),
         ("roles", ..) => (Safe, "all callers who could post still can", Affects::Nothing),
-        ("dedupe", ..) => (Breaking, "other events count as duplicates", Affects::All),
+        ("dedupe", ..) => (Breaking, "different events count as duplicates than before", Affects::All),
         ("version", None, _) => (Stricter, "an event with a lower version no longer changes its row", Affects::Nothing),
         ("version", ..) => (Breaking, "another event may win", Affects::All),
         ("parent", None, _) => {
             (Stricter, "an event without its parent waits, and is rejected in the end", Affects::Nothing)
         }
-        ("parent", ..) => (Stricter, "an event is no longer kept until its former parent exists", Affects::Nothing),
+        ("parent", ..) => {
+            (Stricter, "events no longer wait for the parent that the old contract names", Affects::Nothing)
+        }
         ("tables", ..) if includes(new, old) => {
             (Safe, "every table that could be written still can be", Affects::Nothing)
         }
         ("tables", ..) => (Stricter, "changes of other tables are no longer accepted", Affects::Nothing),
         ("evolve", _, Some(Value::Bool(true))) => (Safe, "missing tables and columns are created", Affects::Nothing),
         ("evolve", ..) => (Stricter, "missing tables and columns are no longer created", Affects::Nothing),
-        _ => (Stricter, "its effect is not decided", Affects::Nothing),
+        _ => (Stricter, "this command does not know what the change affects", Affects::Nothing),
     }
 }
 
