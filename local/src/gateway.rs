@@ -172,7 +172,7 @@ impl Gateway {
     /// Closes the database connections once they are unused.
     pub async fn close(self) {
         drop(self.background);
-        self.pool.close().await;
+        self.consume.close().await;
     }
 }
 

@@ -17,7 +17,7 @@ use shared::ledger::watermarks::{self, Locked, Watermark};
 use sqlx::PgConnection;
 
 use crate::catch_up::{Budget, CatchUp, Reached};
-use crate::connection::{connect, finish, in_time};
+use crate::connection::in_time;
 use crate::continuity::{self, Continuity};
 use crate::error::failed;
 use crate::land::Tally;
@@ -53,12 +53,12 @@ impl Consume {
         let deadline = begun + budget;
         let mut landed = Tally::default();
         let mut findings = Findings::default();
-        let result = match connect(&self.pool, deadline).await {
+        let result = match self.connections.take(deadline).await {
             Ok(mut connection) => {
                 let reading = Budget::until(begun + budget / 4 * 3);
-                let comparing = self.compare_all(&mut connection, reading, &mut landed, &mut findings);
+                let comparing = self.compare_all(connection.get(), reading, &mut landed, &mut findings);
                 let result = in_time(deadline, comparing).await;
-                finish(connection, &result).await;
+                self.connections.finish(connection, &result).await;
                 result
             }
             Err(error) => Err(error),
@@ -66,7 +66,7 @@ impl Consume {
         if let Some((topic, partition)) = findings.landing.take() {
             findings.failed.push((topic, partition, ConsumeError::Deadline));
         }
-        let stalls = Stalls { pool: &self.pool, registry: &self.registry, deadline };
+        let stalls = Stalls { connections: &self.connections, registry: &self.registry, deadline };
         stalls.within_the_invocation(findings.record(&stalls)).await;
         let first_failure = findings.failed.into_iter().next().map(|(_, _, error)| error);
         let result = result.and(first_failure.map_or(Ok(()), Err));

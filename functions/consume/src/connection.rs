@@ -1,18 +1,111 @@
-//! An invocation's connection to the database, and its deadline.
+//! The function's connections to the database, and the deadline of an invocation.
+//!
+//! A connection is kept from one batch to the next, outside the pool that opened it: the pool tests a connection whenever
+//! it lends one and gets it back, which takes three round trips for each batch.
 
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use shared::database;
-use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres};
+use sqlx::{PgConnection, PgPool};
 use tokio::time::timeout_at;
 
 use crate::ConsumeError;
 use crate::error::failed;
 
-/// Takes a connection from the pool.
-pub(crate) async fn connect(pool: &PgPool, deadline: Instant) -> Result<PoolConnection<Postgres>, ConsumeError> {
-    in_time(deadline, async { pool.acquire().await.map_err(|error| failed(error.into())) }).await
+/// A connection that was used within this time is not tested before it is used again.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// How long a connection is used, as in a pool: the database's name may lead to another server by now.
+const LIFETIME: Duration = Duration::from_secs(30 * 60);
+
+/// Connections that nobody uses at the moment, and the pool that opens new ones.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    pool: PgPool,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// A connection in use. If it is dropped, it is closed.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    inner: PgConnection,
+    opened: Instant,
+    /// When it was last used, by a clock that never goes back, and by one that goes on while a function is frozen.
+    /// `None`: it was just opened.
+    used: Option<(Instant, SystemTime)>,
+}
+
+impl Connections {
+    pub(crate) fn new(pool: PgPool) -> Self {
+        Self { pool, idle: Mutex::default() }
+    }
+
+    /// Returns the connection that was used last if it is alive, or opens one.
+    pub(crate) async fn take(&self, deadline: Instant) -> Result<Connection, ConsumeError> {
+        let kept = async {
+            loop {
+                let mut last = self.idle().pop()?;
+                if last.opened.elapsed() < LIFETIME && last.is_usable().await {
+                    return Some(last);
+                }
+            }
+        };
+        match in_time(deadline, async { Ok(kept.await) }).await? {
+            Some(connection) => Ok(connection),
+            None => self.open(deadline).await,
+        }
+    }
+
+    /// Opens a connection.
+    pub(crate) async fn open(&self, deadline: Instant) -> Result<Connection, ConsumeError> {
+        let opening = async { self.pool.acquire().await.map_err(|error| failed(error.into())) };
+        let inner = in_time(deadline, opening).await?.detach();
+        Ok(Connection { inner, opened: Instant::now(), used: None })
+    }
+
+    /// Keeps a connection for the next batch, unless something failed.
+    pub(crate) async fn finish<E>(&self, mut connection: Connection, result: &Result<(), E>) {
+        if result.is_ok() {
+            connection.used = Some((Instant::now(), SystemTime::now()));
+            self.idle().push(connection);
+        } else {
+            // The connection itself may be the cause: its server may have become a standby, or its prepared statements may
+            // be for a table that has changed. The next batch opens a new one. It is closed right now, because the function
+            // may be frozen once it has answered, and its transaction must not hold up the retry.
+            database::end(connection.inner).await;
+        }
+    }
+
+    /// Closes the connections that nobody uses, and the pool.
+    pub(crate) async fn close(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        for connection in idle {
+            database::end(connection.inner).await;
+        }
+        self.pool.close().await;
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    /// Returns whether an earlier invocation used it. Its server may have gone since.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.used.is_some()
+    }
+
+    pub(crate) fn get(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+
+    async fn is_usable(&mut self) -> bool {
+        let is_recent = self.used.is_none_or(|(instant, time)| {
+            instant.elapsed() < TRUSTED_FOR && time.elapsed().is_ok_and(|elapsed| elapsed < TRUSTED_FOR)
+        });
+        is_recent || database::is_alive(&mut self.inner).await
+    }
 }
 
 /// Stops work at the deadline.
@@ -21,14 +114,4 @@ pub(crate) async fn in_time<T>(
     work: impl Future<Output = Result<T, ConsumeError>>,
 ) -> Result<T, ConsumeError> {
     timeout_at(deadline.into(), work).await.unwrap_or(Err(ConsumeError::Deadline))
-}
-
-/// Gives a connection back to its pool, unless something failed.
-pub(crate) async fn finish(connection: PoolConnection<Postgres>, result: &Result<(), ConsumeError>) {
-    if result.is_err() {
-        // The connection itself may be the cause: its server may have become a standby, or its prepared statements may be for
-        // a table that has changed. The next batch opens a new one. It is closed right now, because the function may be
-        // frozen once it has answered, and its transaction must not hold up the retry.
-        database::end(connection).await;
-    }
 }

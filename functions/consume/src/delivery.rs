@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::batch::Batch;
 use crate::catch_up::{Budget, CatchUp};
-use crate::connection::{connect, finish, in_time};
+use crate::connection::{Connection, in_time};
 use crate::error::failed;
 use crate::land::{self, CheckedBatch, Ending, Tally};
 use crate::report::Work;
@@ -26,18 +26,17 @@ impl Consume {
         let topics = topics(&batch);
         let mut landed = Tally::default();
         let result = self.land_batch(&batch, begun, budget, &mut landed).await;
+        let partitions = || stall::partitions(&batch);
+        let stalls = Stalls { connections: &self.connections, registry: &self.registry, deadline: begun + budget };
         match &result {
             Ok(()) => {
                 // If all records of a partition had been applied before, its watermark has not advanced, and an earlier
                 // failure would still count as a stall.
                 if landed.summary().replayed > 0 {
-                    stall::clear(&self.pool, &stall::partitions(&batch)).await;
+                    stalls.clear(&partitions()).await;
                 }
             }
-            Err(error) => {
-                let stalls = Stalls { pool: &self.pool, registry: &self.registry, deadline: begun + budget };
-                stalls.record(&stall::partitions(&batch), error, FoundBy::Batch).await;
-            }
+            Err(error) => stalls.record(&partitions(), error, FoundBy::Batch).await,
         }
         self.report(&topics, &landed, begun, Work::Batch, result)
     }
@@ -49,17 +48,42 @@ impl Consume {
         budget: Duration,
         landed: &mut Tally,
     ) -> Result<(), ConsumeError> {
-        let mut checked = land::check(&self.registry, batch).map_err(ConsumeError::UnknownTopic)?;
-        let mut connection = connect(&self.pool, begun + budget).await?;
+        let mut checked = self.check(batch)?;
+        let connection = self.connections.take(begun + budget).await?;
+        let is_kept = connection.is_kept();
+        match self.land_checked(connection, &mut checked, begun, budget, landed).await {
+            // The server has closed the connection since the last batch, or has gone. Whether or not it has committed
+            // anything, the next attempt begins at the watermarks that it finds.
+            Err(error) if is_kept && error.ended_connection() => {
+                let connection = self.connections.open(begun + budget).await?;
+                Box::pin(self.land_checked(connection, &mut self.check(batch)?, begun, budget, landed)).await
+            }
+            result => result,
+        }
+    }
+
+    fn check<'b>(&self, batch: &'b Batch) -> Result<CheckedBatch<'b>, ConsumeError> {
+        land::check(&self.registry, batch).map_err(ConsumeError::UnknownTopic)
+    }
+
+    async fn land_checked(
+        &self,
+        mut connection: Connection,
+        checked: &mut CheckedBatch<'_>,
+        begun: Instant,
+        budget: Duration,
+        landed: &mut Tally,
+    ) -> Result<(), ConsumeError> {
         let landing = async {
+            let connection = connection.get();
             let longest_wait_ms = i64::try_from(self.wait_for_parent.as_millis()).unwrap_or(i64::MAX);
-            let swept = self.sweeps.run(&mut connection, self.clock.now_ms(), longest_wait_ms, &self.metrics).await;
+            let swept = self.sweeps.run(connection, self.clock.now_ms(), longest_wait_ms, &self.metrics).await;
             swept.map_err(|error| failed(error.into()))?;
-            overtaken::reject(self.reader.as_ref(), &mut checked).await;
-            self.land(&mut connection, &mut checked, Budget::until(begun + budget / 4 * 3), landed).await
+            overtaken::reject(self.reader.as_ref(), checked).await;
+            self.land(connection, checked, Budget::until(begun + budget / 4 * 3), landed).await
         };
         let result = in_time(begun + budget, landing).await;
-        finish(connection, &result).await;
+        self.connections.finish(connection, &result).await;
         result
     }
 
@@ -95,7 +119,8 @@ impl Consume {
         connection: &mut PgConnection,
         checked: &CheckedBatch<'_>,
     ) -> Result<Ending, ConsumeError> {
-        land::land(connection, &self.registry, &self.trust, self.clock.now_ms(), checked).await.map_err(failed)
+        let now_ms = self.clock.now_ms();
+        land::land(connection, &self.registry, &self.trust, &self.pauses, now_ms, checked).await.map_err(failed)
     }
 }
 

@@ -54,6 +54,19 @@ impl ConsumeError {
         }
     }
 
+    /// Returns whether the connection to the database has ended.
+    pub(crate) fn ended_connection(&self) -> bool {
+        match self {
+            Self::Retry(error) | Self::Stop(error) => error.ended_connection(),
+            Self::NotABatch(_)
+            | Self::UnknownTopic(_)
+            | Self::Kafka(_)
+            | Self::CatchingUp
+            | Self::Deadline
+            | Self::Comparison(_) => false,
+        }
+    }
+
     /// Describes the error, without its consequence for a batch.
     pub(crate) fn cause(&self) -> String {
         match self {

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
-use shared::database::{self, Login};
+use shared::database::Login;
 use shared::metrics::{Metrics, embed};
 
 use crate::{Consume, ConsumeError};
@@ -29,8 +29,6 @@ pub async fn run(consume: &Consume, login: &Login, metrics: &Metrics) -> Result<
         };
         let landed = login.run(land).await;
         embed(metrics);
-        // Lambda may freeze the process as soon as it has answered.
-        database::wait_until_idle(&consume.pool).await;
         landed.map_err(Diagnostic::from)
     }))
     .await

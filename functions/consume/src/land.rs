@@ -1,9 +1,12 @@
 //! The landing: one committed transaction per batch. It locks the watermarks, drops applied records, writes or
 //! dead-letters the rest, advances the watermarks and commits. If a row is at fault, the whole transaction is rolled
 //! back and runs again more strictly.
+//!
+//! A batch with nothing unusual lands by a single statement instead (`fast_path`).
 
 mod apply;
 mod deferred;
+mod fast_path;
 mod locate;
 mod locks;
 mod partitions;
@@ -20,6 +23,7 @@ use shared::ledger::records::LogPosition;
 use shared::ledger::watermarks;
 use sqlx::{Connection as _, PgConnection};
 
+pub(crate) use self::fast_path::Pauses;
 pub(crate) use self::partitions::{CheckedBatch, Partition};
 pub(crate) use self::plan::{Hold, Reason};
 use self::plan::{Planned, Plans};
@@ -61,9 +65,13 @@ pub(crate) async fn land(
     connection: &mut PgConnection,
     registry: &Registry,
     trust: &Trust,
+    pauses: &Pauses,
     now_ms: i64,
     checked: &CheckedBatch<'_>,
 ) -> Result<Ending, WriteError> {
+    if let Some(landed) = fast_path::land(connection, trust, pauses, checked).await? {
+        return Ok(Ending::Committed(landed));
+    }
     let mut strictness = Strictness::Whole;
     loop {
         match transaction(connection, registry, trust, now_ms, checked, strictness).await {

@@ -40,7 +40,7 @@ mod verdict;
 mod write;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shared::contract::{Contract, Registry};
 use shared::drift;
@@ -50,10 +50,12 @@ use shared::process::clock::Clock;
 use shared::process::schedule::is_schedule;
 use shared::start::Retention;
 use sqlx::PgPool;
-use tokio::time::timeout;
 
 pub use self::batch::NotABatch;
+use self::connection::{Connections, in_time};
 pub use self::error::ConsumeError;
+use self::error::failed;
+use self::land::Pauses;
 pub use self::land::Summary;
 use self::policies::Policies;
 use self::sweep::Sweeps;
@@ -63,13 +65,14 @@ pub use self::write::WriteError;
 /// The function.
 #[derive(Debug)]
 pub struct Consume {
-    pool: PgPool,
+    connections: Connections,
     registry: Arc<Registry>,
     clock: Clock,
     wait_for_parent: Duration,
     metrics: Metrics,
     reader: Arc<dyn Reader>,
     trust: Trust,
+    pauses: Pauses,
     policies: Policies,
     sweeps: Sweeps,
     retention: Retention,
@@ -87,9 +90,22 @@ impl Consume {
         metrics: Metrics,
         reader: Arc<dyn Reader>,
     ) -> Self {
-        let (trust, policies, sweeps) = (Trust::default(), Policies::default(), Sweeps::default());
-        let retention = Retention::default();
-        Self { pool, registry, clock, wait_for_parent, metrics, reader, trust, policies, sweeps, retention }
+        let (trust, pauses) = (Trust::default(), Pauses::default());
+        let (policies, sweeps) = (Policies::default(), Sweeps::default());
+        let (connections, retention) = (Connections::new(pool), Retention::default());
+        Self {
+            connections,
+            registry,
+            clock,
+            wait_for_parent,
+            metrics,
+            reader,
+            trust,
+            pauses,
+            policies,
+            sweeps,
+            retention,
+        }
     }
 
     /// Limits how long dead letters and login attempts are kept. The schedule applies the limits.
@@ -114,20 +130,28 @@ impl Consume {
     /// Compares every contract with its tables and logs each difference. A stream that cannot land must not keep the
     /// others from starting.
     pub async fn log_differences(&self) {
-        const PATIENCE: Duration = Duration::from_secs(1);
+        let until = Instant::now() + Duration::from_secs(1);
         let contracts: Vec<Arc<Contract>> = self.registry.contracts().cloned().collect();
         let comparing = async {
-            let mut connection = self.pool.acquire().await?;
-            drift::compare(&mut connection, &contracts).await
+            let mut connection = self.connections.take(until).await?;
+            let compared = drift::compare(connection.get(), &contracts).await.map_err(|error| failed(error.into()));
+            self.connections.finish(connection, &compared.as_ref().map(|_| ())).await;
+            compared
         };
-        match timeout(PATIENCE, comparing).await {
-            Ok(Ok(differences)) => {
+        match in_time(until, comparing).await {
+            Ok(differences) => {
                 for difference in differences {
                     tracing::error!("{difference}");
                 }
             }
-            Ok(Err(error)) => tracing::warn!(%error, "cannot compare the contracts with their tables"),
-            Err(_late) => tracing::warn!("cannot compare the contracts with their tables: the database is slow"),
+            Err(error) => {
+                tracing::warn!(cause = error.cause(), "cannot compare the contracts with their tables");
+            }
         }
+    }
+
+    /// Closes the function's connections to the database, and the pool that opens them.
+    pub async fn close(&self) {
+        self.connections.close().await;
     }
 }

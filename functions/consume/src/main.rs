@@ -18,9 +18,10 @@ async fn run() -> Result<(), Error> {
     let (world, reader) = World::connect_with_reader(1).await?;
     let World { registry, pool, login, clock, wait_for_parent, retention } = world;
     let metrics = Metrics::default();
-    let consume = Consume::new(pool.clone(), registry, clock, wait_for_parent, metrics.clone(), Arc::new(reader));
-    let consume = consume.with_retention(retention);
+    let consume = Consume::new(pool, registry, clock, wait_for_parent, metrics.clone(), Arc::new(reader));
+    let consume = Arc::new(consume.with_retention(retention));
     consume.log_differences().await;
-    start::close_on_shutdown(pool).await;
+    let closing = Arc::clone(&consume);
+    start::on_shutdown(async move { closing.close().await }).await;
     lambda::run(&consume, &login, &metrics).await
 }

@@ -53,6 +53,7 @@ impl Consume {
             topics,
             records = summary.records,
             written = summary.written,
+            fast_path = summary.fast_path,
             replayed = summary.replayed,
             duplicates = summary.duplicates,
             superseded = summary.superseded,

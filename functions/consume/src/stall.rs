@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use shared::contract::{Contract, Mode, Registry};
 use shared::drift::{self, Difference};
 use shared::ledger::stalls::{self, Failure, Fault, FoundBy};
-use sqlx::PgPool;
 use sqlx::postgres::PgDatabaseError;
 use tokio::time::timeout;
 
 use crate::batch::Batch;
-use crate::error::STOP;
+use crate::connection::{Connections, in_time};
+use crate::error::{STOP, failed};
 use crate::{ConsumeError, WriteError};
 
 /// How long recording a failure may take if the invocation has time left.
@@ -24,24 +24,32 @@ const LAST_RECORD_TIMEOUT: Duration = Duration::from_millis(500);
 /// Where a failure is recorded, and what the search for its cause needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stalls<'a> {
-    pub(crate) pool: &'a PgPool,
+    pub(crate) connections: &'a Connections,
     pub(crate) registry: &'a Registry,
     /// When the invocation has to end.
     pub(crate) deadline: Instant,
+}
+
+/// A change of what is recorded about partitions.
+#[derive(Debug, Clone, Copy)]
+enum Change<'c> {
+    Record(&'c Failure, FoundBy),
+    /// Deletes what comparisons have found.
+    ClearCompared,
+    Clear,
 }
 
 impl Stalls<'_> {
     /// Records why partitions could not land. A failure that cannot be recorded is only logged: usually the database is
     /// unreachable, which `/health` reports anyway.
     pub(crate) async fn record(&self, partitions: &[(&str, i32)], error: &ConsumeError, found_by: FoundBy) {
-        let patience = self.patience();
-        let recording = async {
-            // A precise reason is worth half of the time; the rest is for recording that there is a failure at all.
-            let search = Search { pool: self.pool, registry: self.registry, patience: patience / 2, found_by };
-            let Some(failure) = failure(&search, partitions, error).await else { return Ok(()) };
-            stalls::record(self.pool, partitions, &failure, found_by).await
-        };
-        in_time(patience, recording).await;
+        let (now, patience) = (Instant::now(), self.patience());
+        // A precise reason is worth half of the time; the rest is for recording that there is a failure at all.
+        let (connections, until) = (self.connections, now + patience / 2);
+        let search = Search { connections, registry: self.registry, until, found_by };
+        if let Some(failure) = failure(&search, partitions, error).await {
+            self.change(now + patience, partitions, Change::Record(&failure, found_by)).await;
+        }
     }
 
     /// Records that a stream's next event cannot land in these partitions, because its table differs from its contract.
@@ -52,12 +60,18 @@ impl Stalls<'_> {
             sqlstate: None,
             fault: Fault::Operator,
         };
-        in_time(self.patience(), stalls::record(self.pool, partitions, &failure, FoundBy::Comparison)).await;
+        let change = Change::Record(&failure, FoundBy::Comparison);
+        self.change(Instant::now() + self.patience(), partitions, change).await;
     }
 
     /// Deletes what earlier comparisons have recorded about partitions.
     pub(crate) async fn clear_compared(&self, partitions: &[(&str, i32)]) {
-        in_time(self.patience(), stalls::clear_compared(self.pool, partitions)).await;
+        self.change(Instant::now() + self.patience(), partitions, Change::ClearCompared).await;
+    }
+
+    /// Deletes what is recorded about partitions.
+    pub(crate) async fn clear(&self, partitions: &[(&str, i32)]) {
+        self.change(Instant::now() + LAST_RECORD_TIMEOUT, partitions, Change::Clear).await;
     }
 
     /// Records several findings until the invocation's time is up. A later comparison finds the rest again.
@@ -68,22 +82,27 @@ impl Stalls<'_> {
         }
     }
 
+    async fn change(&self, until: Instant, partitions: &[(&str, i32)], change: Change<'_>) {
+        let changing = async {
+            let mut connection = self.connections.take(until).await?;
+            let changed = match change {
+                Change::Record(failure, found_by) => {
+                    stalls::record(connection.get(), partitions, failure, found_by).await
+                }
+                Change::ClearCompared => stalls::clear_compared(connection.get(), partitions).await,
+                Change::Clear => stalls::clear(connection.get(), partitions).await,
+            };
+            self.connections.finish(connection, &changed).await;
+            changed.map_err(|error| failed(error.into()))
+        };
+        if let Err(error) = in_time(until, changing).await {
+            tracing::warn!(cause = error.cause(), "sluice.stalls is not up to date");
+        }
+    }
+
     fn patience(&self) -> Duration {
         RECORD_TIMEOUT.min(self.deadline.saturating_duration_since(Instant::now()) + LAST_RECORD_TIMEOUT)
     }
-}
-
-async fn in_time(patience: Duration, work: impl Future<Output = Result<(), sqlx::Error>>) {
-    match timeout(patience, work).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "sluice.stalls is not up to date"),
-        Err(_late) => tracing::warn!("sluice.stalls is not up to date: the database is slow"),
-    }
-}
-
-/// Deletes what is recorded about partitions.
-pub(crate) async fn clear(pool: &PgPool, partitions: &[(&str, i32)]) {
-    in_time(LAST_RECORD_TIMEOUT, stalls::clear(pool, partitions)).await;
 }
 
 /// Lists the partitions of a batch.
@@ -95,10 +114,10 @@ pub(crate) fn partitions(batch: &Batch) -> Vec<(&str, i32)> {
 
 /// What the search for a cause needs.
 struct Search<'a> {
-    pool: &'a PgPool,
+    connections: &'a Connections,
     registry: &'a Registry,
-    /// How long comparing contracts with the catalogue may take.
-    patience: Duration,
+    /// Until when contracts may be compared with the catalogue.
+    until: Instant,
     found_by: FoundBy,
 }
 
@@ -167,10 +186,12 @@ async fn differences(search: &Search<'_>, contracts: &[&Arc<Contract>], cause: &
         gather(search.registry, contract, &mut written);
     }
     let comparing = async {
-        let mut connection = search.pool.acquire().await?;
-        drift::compare(&mut connection, &written).await
+        let mut connection = search.connections.take(search.until).await?;
+        let compared = drift::compare(connection.get(), &written).await.map_err(|error| failed(error.into()));
+        search.connections.finish(connection, &compared.as_ref().map(|_| ())).await;
+        compared
     };
-    let differences = timeout(search.patience, comparing).await.ok()?.ok()?;
+    let differences = in_time(search.until, comparing).await.ok()?;
     (!differences.is_empty()).then(|| sentence(&differences))
 }
 

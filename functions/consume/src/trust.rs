@@ -15,10 +15,10 @@ pub(crate) struct Trust(Mutex<HashMap<(String, i32), Seen>>);
 
 /// How far a partition was when it was last seen.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
-    server_started_us: i64,
-    incarnation: i32,
-    next_offset: i64,
+pub(crate) struct Seen {
+    pub(crate) server_started_us: i64,
+    pub(crate) incarnation: i32,
+    pub(crate) next_offset: i64,
 }
 
 impl Trust {
@@ -28,6 +28,16 @@ impl Trust {
             seen.server_started_us == server_started_us
                 && (watermark.incarnation(), watermark.next_offset) >= (seen.incarnation, seen.next_offset)
         })
+    }
+
+    /// Returns how far a partition was whose log is known to be the one that was applied.
+    pub(crate) fn last_seen(&self, topic: &str, partition: i32) -> Option<Seen> {
+        self.seen().get(&(topic.to_owned(), partition)).copied()
+    }
+
+    /// Remembers that a partition whose log is known has advanced.
+    pub(crate) fn note_advance(&self, topic: &str, partition: i32, seen: Seen) {
+        self.seen().insert((topic.to_owned(), partition), seen);
     }
 
     /// Remembers that the log behind this watermark is the one that was applied.

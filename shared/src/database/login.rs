@@ -240,7 +240,7 @@ fn with_name(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("sluice")
 }
 
-async fn in_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+pub(super) async fn in_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     tokio::time::timeout(ANSWERS_WITHIN, answer)
         .await
         .unwrap_or_else(|_late| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))

@@ -19,9 +19,8 @@ use std::time::{Duration, Instant};
 use include_dir::{Dir, include_dir};
 use sqlx::error::BoxDynError;
 use sqlx::migrate::{Migrate, Migration, MigrationSource, MigrationType, Migrator};
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgPool;
-use sqlx::{Executor as _, Postgres};
+use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::{Connection as _, Executor as _};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
@@ -68,9 +67,14 @@ pub async fn wait_until_idle(pool: &PgPool) {
     }
 }
 
+/// Returns whether a connection is alive. One that was cut silently does not answer in time.
+pub async fn is_alive(connection: &mut PgConnection) -> bool {
+    login::in_time(connection.ping()).await.is_ok()
+}
+
 /// Closes a connection before the caller continues. That also ends a transaction that is open on it. If the server does
 /// not respond, only the socket is closed.
-pub async fn end(connection: PoolConnection<Postgres>) {
+pub async fn end(connection: PgConnection) {
     const PATIENCE: Duration = Duration::from_millis(250);
     let _closed_either_way = timeout(PATIENCE, connection.close()).await;
 }

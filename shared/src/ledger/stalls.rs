@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::postgres::PgRow;
-use sqlx::{PgExecutor, PgPool, Row as _};
+use sqlx::{Connection as _, PgConnection, PgExecutor, Row as _};
 
 use super::POSTGRESQL;
 
@@ -91,7 +91,7 @@ impl FoundBy {
 /// # Errors
 /// PostgreSQL's error.
 pub async fn record(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     partitions: &[(&str, i32)],
     failure: &Failure,
     found_by: FoundBy,
@@ -116,7 +116,7 @@ pub async fn record(
                   and w.updated_at >= s.last_failed_at
         )"#;
     let (topics, numbers): (Vec<&str>, Vec<i32>) = partitions.iter().copied().unzip();
-    let mut transaction = pool.begin_with("begin read write").await?;
+    let mut transaction = connection.begin_with("begin read write").await?;
     sqlx::query(UPSERT)
         .bind(POSTGRESQL)
         .bind(topics)

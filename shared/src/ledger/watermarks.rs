@@ -3,9 +3,9 @@
 
 use std::sync::LazyLock;
 
-use sqlx::PgConnection;
-use sqlx::Row as _;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres, Row as _};
 
 use super::activity::{self, Activity, MINUTE};
 
@@ -48,6 +48,27 @@ pub struct Restart {
     pub keeps_first: bool,
 }
 
+/// Records that follow a partition's watermark without a hole, all of them written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// The incarnation of its log.
+    pub incarnation: i32,
+    /// The offset of the first record, where the watermark must be.
+    pub first_offset: i64,
+    /// The offset of the last record.
+    pub last_offset: i64,
+    /// The last record's hash.
+    pub last_hash: i64,
+    /// The largest record time, milliseconds since the Unix epoch.
+    pub newest_ms: i64,
+    /// The smallest record time.
+    pub oldest_ms: i64,
+}
+
 /// Watermarks that a transaction has locked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Locked {
@@ -59,6 +80,9 @@ pub struct Locked {
     /// The partitions whose latest minute is over.
     pub over: Vec<(String, i32)>,
 }
+
+/// When the database's server started.
+const SERVER_STARTED_US: &str = "(extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint";
 
 impl Watermark {
     /// The watermark of a partition of which nothing was applied.
@@ -112,7 +136,7 @@ async fn select_for_update(connection: &mut PgConnection, partitions: &[(String,
             r#"
         select w.topic, w."partition", w.next_offset, w.incarnation_starts, w.max_timestamp_ms, w.first_offset,
                w.first_hash, w.last_offset, w.last_hash, coalesce(w.minute <> {MINUTE}, false) as is_over,
-               (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint as server_started_us
+               {SERVER_STARTED_US} as server_started_us
         from sluice.watermarks w
         join unnest($1::text[], $2::integer[]) as p (topic, "partition") using (topic, "partition")
         where w.destination = 'postgresql'
@@ -165,13 +189,14 @@ async fn close_minutes(connection: &mut PgConnection, partitions: &[(String, i32
 /// PostgreSQL's error.
 pub async fn all(connection: &mut PgConnection) -> Result<Locked, sqlx::Error> {
     // At least one row, so that there is a start time even without watermarks.
-    const SELECT: &str = r#"
+    let select = format!(
+        r#"
         select w.topic, w."partition", w.next_offset, w.incarnation_starts, w.max_timestamp_ms, w.first_offset,
-               w.first_hash, w.last_offset, w.last_hash,
-               (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint as server_started_us
+               w.first_hash, w.last_offset, w.last_hash, {SERVER_STARTED_US} as server_started_us
         from (select) as one
-        left join sluice.watermarks w on w.destination = 'postgresql'"#;
-    read(&sqlx::query(SELECT).fetch_all(connection).await?)
+        left join sluice.watermarks w on w.destination = 'postgresql'"#
+    );
+    read(&sqlx::query(&select).fetch_all(connection).await?)
 }
 
 fn read(rows: &[PgRow]) -> Result<Locked, sqlx::Error> {
@@ -274,6 +299,63 @@ static ADVANCE: LazyLock<String> = LazyLock::new(|| {
         where w.topic = a.topic and w."partition" = a."partition" and w.destination = 'postgresql'"#
     )
 });
+
+/// Returns the beginning of a statement: a WITH query `advanced`, which has a row for each advanced watermark and counts
+/// what landed. Either all watermarks of the steps that [`bind_steps`] binds are advanced, or none is: one is elsewhere,
+/// nothing was applied since its log began, its latest minute is over, or the server has been restarted. The first
+/// parameter is number `first`.
+///
+/// Two such statements, or one and a transaction, never wait for each other, because both lock the watermarks in sorted
+/// order. What a statement waited for may have moved a watermark: PostgreSQL then checks the conditions again.
+pub fn advance_steps(first: usize) -> String {
+    let (minute, lag_ms) = (MINUTE, activity::LAG_MS);
+    let types = ["text", "integer", "integer"].into_iter().chain(["bigint"; 5]);
+    let arrays: Vec<String> = types.zip(first..).map(|(of, number)| format!("${number}::{of}[]")).collect();
+    let (arrays, server_started_us) = (arrays.join(", "), first + arrays.len());
+    format!(
+        r#"
+        with step as (
+            select * from unnest({arrays})
+                as s (topic, "partition", incarnation, first_offset, last_offset, last_hash, newest_ms, oldest_ms)
+        ), locked as (
+            select from sluice.watermarks w join step s using (topic, "partition")
+            where w.destination = 'postgresql' and w.next_offset = s.first_offset and w.incarnation = s.incarnation
+                  and w.last_offset >= 0 and coalesce(w.minute = {minute}, true)
+                  and {SERVER_STARTED_US} = ${server_started_us}
+            order by w.topic collate "C", w."partition"
+            for update of w
+        ), advanced as (
+            update sluice.watermarks w
+            set next_offset = s.last_offset + 1, max_timestamp_ms = greatest(w.max_timestamp_ms, s.newest_ms),
+                last_offset = s.last_offset, last_hash = s.last_hash, updated_at = clock_timestamp(), minute = {minute},
+                written = w.written + s.last_offset + 1 - s.first_offset,
+                max_lag_ms = greatest(w.max_lag_ms, {lag_ms})
+            from step s
+            where w.topic = s.topic and w."partition" = s."partition" and w.destination = 'postgresql'
+                  and (select count(*) from locked) = (select count(*) from step)
+            returning w.topic
+        )"#
+    )
+}
+
+/// Binds the parameters of [`advance_steps`]. `server_started_us` is when the server started that the steps rely on.
+pub fn bind_steps<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    steps: &[Step<'q>],
+    server_started_us: i64,
+) -> Query<'q, Postgres, PgArguments> {
+    let numbers = |number: fn(&Step<'q>) -> i64| steps.iter().map(number).collect::<Vec<_>>();
+    query
+        .bind(steps.iter().map(|step| step.topic).collect::<Vec<_>>())
+        .bind(steps.iter().map(|step| step.partition).collect::<Vec<_>>())
+        .bind(steps.iter().map(|step| step.incarnation).collect::<Vec<_>>())
+        .bind(numbers(|step| step.first_offset))
+        .bind(numbers(|step| step.last_offset))
+        .bind(numbers(|step| step.last_hash))
+        .bind(numbers(|step| step.newest_ms))
+        .bind(numbers(|step| step.oldest_ms))
+        .bind(server_started_us)
+}
 
 fn columns(partitions: &[(String, i32)]) -> (Vec<&str>, Vec<i32>) {
     partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition)).unzip()

@@ -90,10 +90,15 @@ pub async fn run<E: Display>(function: impl Future<Output = Result<(), E>>) -> E
 /// Closes the pool's connections when Lambda ends the sandbox, so that PostgreSQL does not keep them open. Call this
 /// before the first invocation is requested.
 pub async fn close_on_shutdown(pool: PgPool) {
+    on_shutdown(async move { pool.close().await }).await;
+}
+
+/// Has connections closed when Lambda ends the sandbox. Call it before the first invocation is requested.
+pub async fn on_shutdown(closing: impl Future<Output = ()> + Send + 'static) {
     // Lambda sends the signal only if an extension is registered. The library panics if no extension can be registered,
     // as in an emulator without the Extensions API.
     let registering = tokio::spawn(async move {
-        lambda_runtime::spawn_graceful_shutdown_handler(move || async move { pool.close().await }).await;
+        lambda_runtime::spawn_graceful_shutdown_handler(move || closing).await;
     });
     if registering.await.is_err() {
         tracing::warn!("connections will not be closed when this sandbox ends: no extension can be registered");

@@ -22,6 +22,8 @@ pub struct Summary {
     pub replayed: usize,
     /// Events that were written, including released ones.
     pub written: usize,
+    /// Those of them that were written by the fast path's single statement.
+    pub fast_path: usize,
     /// Events that repeated a landed event.
     pub duplicates: usize,
     /// Events that changed nothing because their row had a higher version.
@@ -183,6 +185,7 @@ impl Summary {
             records: self.records + other.records,
             replayed: self.replayed + other.replayed,
             written: self.written + other.written,
+            fast_path: self.fast_path + other.fast_path,
             duplicates: self.duplicates + other.duplicates,
             superseded: self.superseded + other.superseded,
             waiting: self.waiting + other.waiting,
@@ -199,6 +202,7 @@ impl Summary {
         let Self {
             // The sum of the others.
             records: _,
+            fast_path: _,
             replayed,
             written,
             duplicates,

@@ -9,7 +9,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
 use super::rows::{COPY_HEADER, COPY_TRAILER, Cell, Cells, cells};
-use super::{Attempt, Exceptions, WriteError};
+use super::{Attempt, Conditional, Exceptions, WriteError};
 use crate::candidate::Candidate;
 
 /// The number of rows from which COPY is faster than arrays, despite its extra round trips (see docs/BENCHMARKS.md).
@@ -43,6 +43,23 @@ pub(super) async fn write(
         duplicates.extend(first.iter().filter(is_there));
     }
     Ok(Exceptions { duplicates, ..Exceptions::default() })
+}
+
+/// Returns the statement that writes a slice if a condition is met, unless COPY is faster.
+pub(super) fn conditional<'s>(
+    landing: &'s Landing,
+    dedupe: Option<usize>,
+    slice: &'s [Candidate<'s>],
+    condition: &str,
+) -> Option<Conditional<'s>> {
+    if slice.len() >= COPY_FROM_ROWS {
+        return None;
+    }
+    let mut sql = format!("{} where {condition}", insert_statement(landing));
+    if let Some(id) = dedupe {
+        sql += &on_conflict(landing, id);
+    }
+    Some(Conditional { sql, returns_rows: dedupe.is_some(), landing, rows: slice.iter().collect() })
 }
 
 /// Splits records into the first one of each id and the repetitions.
@@ -119,13 +136,18 @@ async fn insert_missing(
     first: &[usize],
     slice: &[Candidate<'_>],
 ) -> Result<HashSet<Vec<u8>>, WriteError> {
-    let id_column = quoted(&landing.columns[id].name);
-    let statement = format!("{} on conflict ({id_column}) do nothing returning {id_column}", insert_statement(landing));
+    let statement = insert_statement(landing) + &on_conflict(landing, id);
     let inserted = bind(&statement, landing, first.iter().map(|&index| &slice[index]))
         .try_map(|row: PgRow| Ok(row.try_get_raw(0)?.as_bytes().map(<[u8]>::to_vec).unwrap_or_default()))
         .fetch_all(connection)
         .await?;
     Ok(inserted.into_iter().collect())
+}
+
+/// Returns the end of the statement that leaves out existing ids and returns the others.
+fn on_conflict(landing: &Landing, id: usize) -> String {
+    let id = quoted(&landing.columns[id].name);
+    format!(" on conflict ({id}) do nothing returning {id}")
 }
 
 /// `insert into table (columns) select * from unnest(arrays)`.

@@ -1,6 +1,6 @@
 //! Why records could not be written.
 
-use shared::database::error_class::describe;
+use shared::database::error_class::{describe, ended_connection};
 use shared::drift::Difference;
 use shared::ledger::Rejection;
 use sqlx::error::DatabaseError;
@@ -41,6 +41,14 @@ impl WriteError {
             }),
             Self::Refused(rejection) => Verdict::Reject(rejection.clone()),
             Self::Drift(_) => Verdict::Stop,
+        }
+    }
+
+    /// Whether the connection to the database has ended.
+    pub(crate) fn ended_connection(&self) -> bool {
+        match self {
+            Self::Sql(error) | Self::Value(error) | Self::Commit(error) => ended_connection(error),
+            Self::Refused(_) | Self::Drift(_) => false,
         }
     }
 

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::append::{arrays, bind, insert_statement, names};
 use super::rows::key_cells;
-use super::{Exceptions, WriteError};
+use super::{Conditional, Exceptions, WriteError};
 use crate::candidate::Candidate;
 
 pub(super) async fn write(
@@ -19,7 +19,7 @@ pub(super) async fn write(
 ) -> Result<Exceptions, WriteError> {
     let Some(version) = version else {
         let last = last_of_each_key(key, slice);
-        let statement = statement(landing, key);
+        let statement = insert_statement(landing) + &on_conflict(landing, key);
         bind(&statement, landing, last.iter().map(|&index| &slice[index])).execute(connection).await?;
         return Ok(Exceptions::default());
     };
@@ -28,6 +28,18 @@ pub(super) async fn write(
         bind(&statement, landing, slice.iter()).try_map(|row: PgRow| row.try_get(0)).fetch_all(connection).await?;
     let index = |position: i64| usize::try_from(position - 1).ok();
     Ok(Exceptions { superseded: superseded.into_iter().filter_map(index).collect(), ..Exceptions::default() })
+}
+
+/// Returns the statement that writes a slice without versions if a condition is met.
+pub(super) fn conditional<'s>(
+    landing: &'s Landing,
+    key: &[usize],
+    slice: &'s [Candidate<'s>],
+    condition: &str,
+) -> Conditional<'s> {
+    let sql = format!("{} where {condition}{}", insert_statement(landing), on_conflict(landing, key));
+    let rows = last_of_each_key(key, slice).into_iter().map(|index| &slice[index]).collect();
+    Conditional { sql, returns_rows: false, landing, rows }
 }
 
 /// Returns the last event of each key, because a statement accepts a key only once.
@@ -41,13 +53,13 @@ fn last_of_each_key(key: &[usize], slice: &[Candidate<'_>]) -> Vec<usize> {
     (0..rows.len()).filter(|&at| is_last(at)).map(|at| rows[at].1).collect()
 }
 
-fn statement(landing: &Landing, key: &[usize]) -> String {
-    let insert = insert_statement(landing);
+/// Returns the end of the statement that writes rows without a version.
+fn on_conflict(landing: &Landing, key: &[usize]) -> String {
     let (conflict, replaced) = (conflict(landing, key), replaced(landing, key));
     if replaced.is_empty() {
-        format!("{insert} on conflict ({conflict}) do nothing")
+        format!(" on conflict ({conflict}) do nothing")
     } else {
-        format!("{insert} on conflict ({conflict}) do update set {replaced}")
+        format!(" on conflict ({conflict}) do update set {replaced}")
     }
 }
 

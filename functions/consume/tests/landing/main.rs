@@ -13,6 +13,7 @@ mod deferred;
 mod drift;
 mod entities;
 mod exactly_once;
+mod fast_path;
 mod faults;
 mod gaps;
 mod memory_log;

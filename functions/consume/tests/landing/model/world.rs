@@ -56,9 +56,17 @@ fn whatever_happens_to_database_groups_and_logs_nothing_is_lost_or_twice_and_eve
     println!("{histories} histories: {:?}", seen.0);
     // A run of this size must have met every case that the test is about.
     if histories >= 500 {
-        for what in
-            ["restored", "recreated", "truncated", "deleted", "compacted", "group moved", "gaps", "incarnations"]
-        {
+        for what in [
+            "restored",
+            "recreated",
+            "truncated",
+            "deleted",
+            "compacted",
+            "group moved",
+            "gaps",
+            "incarnations",
+            "fast path",
+        ] {
             assert!(seen.0.contains_key(what), "{what} was not met: {:?}", seen.0);
         }
     }
@@ -325,6 +333,9 @@ impl<'f> World<'f> {
                     (0..summary.incarnations).for_each(|_| seen.note("incarnations"));
                     if summary.skipped_offsets > 0 {
                         seen.note("gaps");
+                    }
+                    if summary.fast_path > 0 {
+                        seen.note("fast path");
                     }
                     if self.chance(0.2) {
                         let again = self.consume.invoke(&payload, BUDGET).await.expect("it is delivered again");

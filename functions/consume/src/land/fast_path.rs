@@ -1,0 +1,174 @@
+//! The fast path: a batch about which nothing is unusual lands by one statement, in one round trip.
+//!
+//! The statement advances the watermarks if they are where the batch begins, and writes the rows if it has advanced them.
+//! It decides nothing else. If the watermarks are elsewhere, or it fails because of a row, it has changed nothing, and
+//! the transaction lands the batch.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use shared::contract::Contract;
+use shared::ledger::activity::Activity;
+use shared::ledger::records::LogPosition;
+use shared::ledger::watermarks::{self, Step};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
+
+use super::{CheckedBatch, Partition, Tally};
+use crate::candidate::Candidate;
+use crate::resume::Vouched;
+use crate::trust::{Seen, Trust};
+use crate::verdict::Verdict;
+use crate::write::{Conditional, WriteError};
+
+/// How many of a stream's batches go through the transaction after the statement has failed on a row. The next rows
+/// probably have the same fault, such as ids that exist already, and a statement that fails is work for nothing.
+const PAUSE: u32 = 20;
+
+/// Streams whose batches go through the transaction, each with the number of batches for which it still does.
+#[derive(Debug, Default)]
+pub(crate) struct Pauses(Mutex<HashMap<String, u32>>);
+
+impl Pauses {
+    fn begin(&self, stream: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.to_owned(), PAUSE);
+    }
+
+    /// Whether a stream's next batch goes through the transaction.
+    fn includes(&self, stream: &str) -> bool {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = left.get_mut(stream).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
+    }
+}
+
+/// A batch about which nothing is unusual, as far as this process can tell.
+struct Plain<'c> {
+    contract: &'c Contract,
+    records: Vec<Candidate<'c>>,
+    steps: Vec<Step<'c>>,
+    server_started_us: i64,
+}
+
+/// Lands a batch about which nothing is unusual. Returns `None` if something is: nothing was written then.
+///
+/// # Errors
+/// An environment fault.
+pub(super) async fn land(
+    connection: &mut PgConnection,
+    trust: &Trust,
+    pauses: &Pauses,
+    checked: &CheckedBatch<'_>,
+) -> Result<Option<Tally>, WriteError> {
+    let Some(plain) = plain(trust, checked).filter(|plain| !pauses.includes(&plain.contract.stream)) else {
+        return Ok(None);
+    };
+    let Some(insert) = Conditional::new(plain.contract, &plain.records, "exists (select from advanced)") else {
+        return Ok(None);
+    };
+    match execute(connection, &plain, &insert).await {
+        Ok(true) => {
+            plain.note(trust);
+            Ok(Some(plain.tally()))
+        }
+        Ok(false) => Ok(None),
+        Err(error) => match WriteError::from(error) {
+            error if error.verdict() == Verdict::Retry => Err(error),
+            _of_a_row_or_an_operator => {
+                pauses.begin(&plain.contract.stream);
+                Ok(None)
+            }
+        },
+    }
+}
+
+/// Returns the batch if nothing about it is unusual: all records belong to one stream, are valid, carry no ids, and follow
+/// each other without a hole, from where this process has last seen their partitions or later.
+fn plain<'c>(trust: &Trust, checked: &'c CheckedBatch<'_>) -> Option<Plain<'c>> {
+    let contract = &*checked.partitions.first()?.contract;
+    let mut records = Vec::with_capacity(checked.batch.records.len());
+    let mut steps = Vec::with_capacity(checked.partitions.len());
+    let mut server_started_us = None;
+    for partition in &checked.partitions {
+        let seen = trust.last_seen(partition.topic, partition.partition)?;
+        if partition.contract.stream != contract.stream
+            || *server_started_us.get_or_insert(seen.server_started_us) != seen.server_started_us
+        {
+            return None;
+        }
+        steps.push(step(partition, seen)?);
+        for (record, event) in partition.records.iter().zip(&partition.events) {
+            let Some(Ok(event)) = event else { return None };
+            if event.id.is_some() {
+                return None;
+            }
+            let record = checked.batch.kept(record, seen.incarnation)?;
+            records.push(Candidate::new(record, event, &checked.rows));
+        }
+    }
+    Some(Plain { contract, records, steps, server_started_us: server_started_us? })
+}
+
+/// Returns a partition's step, if its records follow each other without a hole.
+fn step<'c>(partition: &'c Partition<'_>, seen: Seen) -> Option<Step<'c>> {
+    let (first, last) = (partition.traces.first()?, partition.traces.last()?);
+    let is_whole = i64::try_from(partition.traces.len()).is_ok_and(|count| last.offset - first.offset + 1 == count);
+    let times = || partition.traces.iter().map(|trace| trace.timestamp_ms);
+    let step = Step {
+        topic: partition.topic,
+        partition: partition.partition,
+        incarnation: seen.incarnation,
+        first_offset: first.offset,
+        last_offset: last.offset,
+        last_hash: last.hash,
+        newest_ms: times().max()?,
+        oldest_ms: times().min()?,
+    };
+    (is_whole && first.offset >= seen.next_offset && partition.vouched == Vouched::No).then_some(step)
+}
+
+/// Executes the statement. Returns whether it has advanced the watermarks and written the rows.
+async fn execute(
+    connection: &mut PgConnection,
+    plain: &Plain<'_>,
+    insert: &Conditional<'_>,
+) -> Result<bool, sqlx::Error> {
+    // Dividing by zero fails the statement, which then has changed nothing.
+    const ALL: &str = "1 / case (select count(*) from written)
+        when (select sum(last_offset + 1 - first_offset) from step) then 1 else 0 end";
+    let advance = watermarks::advance_steps(insert.parameters() + 1);
+    let (sql, written) = (&insert.sql, if insert.returns_rows { ALL } else { "1" });
+    let statement = format!(
+        "{advance}, written as ({sql}) select case when exists (select from advanced) then {written} else 0 end"
+    );
+    let query = watermarks::bind_steps(insert.bind(&statement), &plain.steps, plain.server_started_us);
+    let advanced: i32 = query.try_map(|row: PgRow| row.try_get(0)).fetch_one(connection).await?;
+    Ok(advanced == 1)
+}
+
+impl Plain<'_> {
+    /// Remembers how far the partitions are now.
+    fn note(&self, trust: &Trust) {
+        for step in &self.steps {
+            let Step { topic, partition, incarnation, last_offset, .. } = *step;
+            let (server_started_us, next_offset) = (self.server_started_us, last_offset + 1);
+            trust.note_advance(topic, partition, Seen { server_started_us, incarnation, next_offset });
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        let stream = &self.contract.stream;
+        let (mut landed, mut activity) = (Tally::default(), Activity::default());
+        for step in &self.steps {
+            let Step { topic, partition, incarnation, first_offset, last_offset, oldest_ms, .. } = *step;
+            let position = LogPosition { topic, partition, incarnation, offset: last_offset };
+            activity.counts(position).written += last_offset + 1 - first_offset;
+            landed.note_time(stream, oldest_ms);
+        }
+        landed.count_records(stream, &activity);
+        let summary = landed.for_stream(stream);
+        summary.records += self.records.len();
+        summary.fast_path += self.records.len();
+        landed
+    }
+}
