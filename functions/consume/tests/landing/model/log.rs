@@ -65,11 +65,14 @@ pub(crate) struct Source {
     pub(crate) random: StdRng,
     number: u64,
     now_ms: i64,
+    /// Whether few events are unusual: most batches then take the fast path.
+    is_calm: bool,
 }
 
 impl Source {
-    pub(crate) fn new(random: StdRng) -> Self {
-        Self { random, number: 0, now_ms: NOW_MS }
+    pub(crate) fn new(mut random: StdRng) -> Self {
+        let is_calm = random.random_bool(0.4);
+        Self { random, number: 0, now_ms: NOW_MS, is_calm }
     }
 
     pub(crate) fn append(&mut self, log: &mut Log) {
@@ -80,7 +83,7 @@ impl Source {
             None => {
                 let event = self.event(log.topic, log.partition);
                 let key = format!("key-{}", self.random.random_range(0..4));
-                (event, self.random.random_bool(0.3).then_some(key))
+                (event, self.random.random_bool(if self.is_calm { 0.01 } else { 0.3 }).then_some(key))
             }
         };
         log.entries.push(Entry {
@@ -105,7 +108,8 @@ impl Source {
 
     fn event(&mut self, topic: &str, partition: i32) -> Event {
         let random = &mut self.random;
-        match random.random_range(0..40) {
+        let variety: u32 = if self.is_calm { 20 } else { 1 };
+        match random.random_range(0..40 * variety) {
             0 => return Event::NotJson,
             1 => return Event::Violation,
             2 => return Event::Tombstone,
@@ -114,9 +118,12 @@ impl Source {
         let op = ["create", "create", "create", "update", "delete"][random.random_range(0..5)];
         let population = random.random_range(0..100);
         match topic {
-            "routes" => Event::Route(random.random_range(0..20)),
-            "user-events" => Event::Activity(random.random_range(0..30), format!("City {}", random.random_range(0..3))),
-            "gauges" => Event::Gauge(random.random_range(0..6), random.random_range(0..20)),
+            "routes" => Event::Route(random.random_range(0..20 * i64::from(variety))),
+            "user-events" => Event::Activity(
+                random.random_range(0..30 * u128::from(variety)),
+                format!("City {}", random.random_range(0..3)),
+            ),
+            "gauges" => Event::Gauge(random.random_range(0..6 * i64::from(variety)), random.random_range(0..20)),
             "changes" => {
                 let id = |random: &mut StdRng| random.random_range(0..60);
                 let first = i64::try_from(self.number).unwrap_or_default() * 10;
