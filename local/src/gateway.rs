@@ -27,7 +27,6 @@ use shared::kafka::{KafkaSettings, Producer};
 use shared::metrics::Metrics;
 use shared::process::clock::Clock;
 use shared::start::{Settings, login_relay};
-use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -49,7 +48,6 @@ const CONNECTIONS: u32 = 16;
 /// The functions, connected to one database and one cluster.
 pub struct Gateway {
     kafka: KafkaSettings,
-    pool: PgPool,
     login: Login,
     ingest: Arc<Ingest>,
     console: Arc<Console>,
@@ -105,20 +103,7 @@ impl Gateway {
         let replaying = tokio::spawn(async move { console::advance_forever(&replaying).await });
         let background = relaying.into_iter().chain([renewing, replaying]).map(AbortOnDropHandle::new).collect();
         let monitor = Arc::new(Monitor::new(metrics.clone(), registry, pool.clone(), kafka.clone()));
-        Ok(Self {
-            kafka,
-            pool,
-            login,
-            ingest,
-            console,
-            identity,
-            background,
-            users,
-            reports,
-            consume,
-            metrics,
-            monitor,
-        })
+        Ok(Self { kafka, login, ingest, console, identity, background, users, reports, consume, metrics, monitor })
     }
 
     /// Serves the HTTP API, `/metrics` and Lambda's Invoke API until `stop`, then finishes the requests that have

@@ -4,7 +4,7 @@
 //!
 //! - `delivery` lands a batch: `batch` decodes the event, `check` checks its records against their contracts, and
 //!   `land` runs the one transaction, in which `resume` drops applied records, `write` writes the rest in the
-//!   contract's mode, and `verdict` decides what an error means
+//!   contract's mode, and `verdict` decides what an error means; or, if nothing is unusual, a single statement
 //! - `catch_up` asks Kafka what a batch alone cannot show: whether the log is the one that was applied (`continuity`,
 //!   remembered in `trust`), and which records lie between the watermark and the batch
 //! - `compare` asks the same on a schedule, without a batch, and then lets `retention` erase old data

@@ -237,10 +237,27 @@ async fn a_connection_that_was_cut_silently_leaves_time_for_another() {
         }
     });
     let pool = shared::database::connect(&database.url.replace(&server, &between), 1).expect("an address");
+    let function = Function::connected(database, pool.clone(), None).await;
+    function.land(&records("routes", [route(1, 1.0)])).await;
     pool.execute("select 1").await.expect("it answers");
 
     cut.notify_waiters();
     let asked = Instant::now();
     pool.execute("select 1").await.expect("another connection answers");
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    // The function's own connection was idle meanwhile, so it is tested as well.
+    let delivered = Instant::now();
+    assert_eq!(function.land(&[record("routes", 1, &route(2, 1.0))]).await.written, 1);
+    assert!(delivered.elapsed() < Duration::from_secs(3), "{:?}", delivered.elapsed());
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_ends_between_two_batches_fails_neither() {
+    let function = Function::new().await;
+    for offset in 0..3 {
+        assert_eq!(function.land(&[record("routes", offset, &route(offset, 1.0))]).await.written, 1);
+        let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                   where datname = current_database() and pid <> pg_backend_pid()";
+        function.database.pool.execute(end).await.expect("the others are ended");
+    }
 }
