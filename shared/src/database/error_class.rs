@@ -53,15 +53,12 @@ pub fn classify(error: &sqlx::Error) -> ErrorClass {
 
 /// Returns whether an error means that the connection has ended, so that the same statement may succeed on another one.
 pub fn ended_connection(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Database(error) => {
-            let code = error.code().unwrap_or_default();
-            // Idle in a transaction for too long; an administrator, a crash, or idle for too long.
-            code.starts_with("08") || ["25P03", "57P01", "57P02", "57P05"].contains(&&*code)
-        }
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
-        _ => false,
+    if let Some(error) = error.as_database_error() {
+        let code = error.code().unwrap_or_default();
+        // Idle in a transaction for too long; an administrator, a crash, or idle for too long.
+        return code.starts_with("08") || ["25P03", "57P01", "57P02", "57P05"].contains(&&*code);
     }
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed)
 }
 
 /// PostgreSQL uses some SQLSTATEs for faults of different people. The name of the server routine that reports the error
