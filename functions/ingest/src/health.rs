@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use shared::http::answer;
-use shared::http::database::in_time;
+use shared::http::database::within;
 use shared::ledger::stalls::{self, Stall};
 
 use crate::Ingest;
@@ -34,11 +34,11 @@ impl IntoResponse for Healthy {
 pub(crate) async fn check(ingest: &Ingest) -> Result<Healthy, Error> {
     let producer = ingest.producer.clone();
     let broker = tokio::task::spawn_blocking(move || producer.answers(BROKER_TIMEOUT));
-    let database = tokio::time::timeout(DATABASE_TIMEOUT, in_time(stalls::list(&ingest.pool)));
+    let database = within(DATABASE_TIMEOUT, stalls::list(&ingest.pool));
     match futures::join!(broker, database) {
-        (Ok(true), Ok(Ok(stalled))) => Ok(Healthy { stalled }),
+        (Ok(true), Ok(stalled)) => Ok(Healthy { stalled }),
         (Ok(true), _) => Err(Error::Unhealthy("database")),
-        (_, Ok(Ok(_))) => Err(Error::Unhealthy("broker")),
+        (_, Ok(_)) => Err(Error::Unhealthy("broker")),
         _ => Err(Error::Unhealthy("broker and database")),
     }
 }

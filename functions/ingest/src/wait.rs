@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use shared::http::database::{in_time, is_out_of_reach};
+use shared::http::database::{is_out_of_reach, within};
 use shared::ledger::receipts::{self, Outcome, Status};
 use shared::ledger::stalls;
 
@@ -37,26 +37,26 @@ pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt],
     for receipt in receipts.iter_mut() {
         receipt.set_status(Outcome::Pending);
     }
-    let deadline = tokio::time::Instant::from_std(deadline.max(Instant::now()));
+    let deadline = deadline.max(Instant::now());
     let last = deadline + LAST_LOOK_UP;
     let mut pause = SHORTEST;
     loop {
-        match tokio::time::timeout_at(last, in_time(look_up_undecided(ingest, topic, receipts))).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the events' statuses could not be looked up");
-                // Otherwise, every waiting request would hold a sandbox until its deadline.
-                if is_out_of_reach() {
-                    return batch_status(receipts);
-                }
+        let looked_up = within(left_until(last), look_up_undecided(ingest, topic, receipts)).await;
+        if let Err(error) = looked_up {
+            if left_until(last).is_zero() {
+                return batch_status(receipts);
             }
-            Err(_deadline) => return batch_status(receipts),
+            tracing::warn!(%error, "the events' statuses could not be looked up");
+            // Otherwise, every waiting request would hold a sandbox until its deadline.
+            if is_out_of_reach() {
+                return batch_status(receipts);
+            }
         }
         let status = batch_status(receipts);
         if status != BatchStatus::Undecided {
             return status;
         }
-        if tokio::time::Instant::now() + pause > deadline {
+        if Instant::now() + pause > deadline {
             add_stalls(ingest, topic, receipts, last).await;
             return status;
         }
@@ -66,12 +66,16 @@ pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt],
 }
 
 /// Adds to pending receipts why their partitions cannot land.
-async fn add_stalls(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], deadline: tokio::time::Instant) {
-    match tokio::time::timeout_at(deadline, in_time(stalls::reasons(&ingest.pool, topic))).await {
-        Ok(Ok(reasons)) => receipts.iter_mut().for_each(|receipt| receipt.add_stall(&reasons)),
-        Ok(Err(error)) => tracing::warn!(%error, "the stalled partitions could not be looked up"),
-        Err(_deadline) => {}
+async fn add_stalls(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], deadline: Instant) {
+    match within(left_until(deadline), stalls::reasons(&ingest.pool, topic)).await {
+        Ok(reasons) => receipts.iter_mut().for_each(|receipt| receipt.add_stall(&reasons)),
+        Err(_late) if left_until(deadline).is_zero() => {}
+        Err(error) => tracing::warn!(%error, "the stalled partitions could not be looked up"),
     }
+}
+
+fn left_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
 
 fn batch_status(receipts: &[Receipt]) -> BatchStatus {

@@ -28,13 +28,25 @@ pub(super) struct Slot {
     pub(super) ends: watch::Sender<Option<Instant>>,
     /// When the process first requested an invocation.
     pub(super) ready: watch::Sender<Option<Instant>>,
+    /// How long each invocation took.
+    durations: Durations,
 }
+
+/// How long each answered invocation of a sandbox took, from the first to the last.
+pub(super) type Durations = Arc<Mutex<Vec<Duration>>>;
 
 #[derive(Debug, Default)]
 struct Process {
     id: Option<Pid>,
     is_dead: bool,
-    running: Option<(String, oneshot::Sender<Answer>)>,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    id: String,
+    begun: Instant,
+    answer: oneshot::Sender<Answer>,
 }
 
 impl Slot {
@@ -42,8 +54,9 @@ impl Slot {
         plan: Arc<Plan>,
         ends: watch::Sender<Option<Instant>>,
         ready: watch::Sender<Option<Instant>>,
+        durations: Durations,
     ) -> Self {
-        Self { plan, process: Mutex::default(), ends, ready }
+        Self { plan, process: Mutex::default(), ends, ready, durations }
     }
 
     /// Records which process this is.
@@ -58,8 +71,8 @@ impl Slot {
         let running = process.running.take();
         self.ends.send_replace(None);
         let was_busy = running.is_some();
-        if let Some((_, to)) = running {
-            let _gone = to.send(answer);
+        if let Some(running) = running {
+            let _gone = running.answer.send(answer);
         }
         was_busy
     }
@@ -71,18 +84,20 @@ impl Slot {
             let _gone = answer.send(Answer::exited("before it took the invocation"));
             return false;
         }
-        process.running = Some((id.to_owned(), answer));
-        self.ends.send_replace(Some(Instant::now() + self.plan.timeout));
+        let begun = Instant::now();
+        process.running = Some(Running { id: id.to_owned(), begun, answer });
+        self.ends.send_replace(Some(begun + self.plan.timeout));
         true
     }
 
     /// Answers the invocation if the process holds it.
     fn end(&self, id: &str, answer: Answer) -> StatusCode {
-        match self.process().running.take_if(|(running, _)| running == id) {
-            Some((_, to)) => {
+        match self.process().running.take_if(|running| running.id == id) {
+            Some(running) => {
+                self.durations.lock().unwrap_or_else(PoisonError::into_inner).push(running.begun.elapsed());
                 self.ends.send_replace(None);
                 // The caller may have gone away.
-                let _gone = to.send(answer);
+                let _gone = running.answer.send(answer);
                 StatusCode::ACCEPTED
             }
             None => StatusCode::GONE,

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::plan::{LambdaError, Plan};
 use super::queue::{Answer, Queue};
-use super::runtime_api::{self, Slot};
+use super::runtime_api::{self, Durations, Slot};
 
 /// A sandbox. Dropping it kills its process.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub struct Sandbox {
     ready: watch::Receiver<Option<Instant>>,
     spawned: Instant,
     first_process: Option<u32>,
+    durations: Durations,
     log: PathBuf,
     kills: mpsc::Sender<oneshot::Sender<bool>>,
     supervisor: JoinHandle<Result<(), LambdaError>>,
@@ -37,11 +38,12 @@ impl Sandbox {
         let (kills, to_kill) = mpsc::channel(1);
         let (ends, ends_at) = watch::channel(None);
         let (ready, ready_at) = watch::channel(None);
-        let supervision = Supervision { plan, queue, log: log.clone(), ends, ready };
+        let durations = Durations::default();
+        let supervision = Supervision { plan, queue, log: log.clone(), ends, ready, durations: Arc::clone(&durations) };
         let first = supervision.spawn().await?;
         let (spawned, first_process) = (first.spawned, first.process.id());
         let supervisor = tokio::spawn(supervision.run(first, to_kill));
-        Ok(Self { ends: ends_at, ready: ready_at, spawned, first_process, log, kills, supervisor })
+        Ok(Self { ends: ends_at, ready: ready_at, spawned, first_process, durations, log, kills, supervisor })
     }
 
     /// Waits until an invocation runs in it.
@@ -56,6 +58,12 @@ impl Sandbox {
         let mut ready = self.ready.clone();
         let ready = *ready.wait_for(Option::is_some).await.ok()?;
         ready.map(|ready| ready - self.spawned)
+    }
+
+    /// Returns how long each of its invocations took, from the first to the last: the time until the answer, which Lambda
+    /// bills. Invocations that a process did not answer are left out.
+    pub fn durations(&self) -> Vec<Duration> {
+        self.durations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the id of its first process.
@@ -100,6 +108,7 @@ struct Supervision {
     log: PathBuf,
     ends: watch::Sender<Option<Instant>>,
     ready: watch::Sender<Option<Instant>>,
+    durations: Durations,
 }
 
 /// A process and its Runtime API.
@@ -138,7 +147,8 @@ impl Supervision {
 
     async fn spawn(&self) -> Result<Running, LambdaError> {
         let failed = |source| LambdaError::Start { name: self.plan.name, source };
-        let slot = Arc::new(Slot::new(Arc::clone(&self.plan), self.ends.clone(), self.ready.clone()));
+        let (ends, ready, durations) = (self.ends.clone(), self.ready.clone(), Arc::clone(&self.durations));
+        let slot = Arc::new(Slot::new(Arc::clone(&self.plan), ends, ready, durations));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?.to_string();
         let router = runtime_api::routes(Arc::clone(&self.queue), Arc::clone(&slot));

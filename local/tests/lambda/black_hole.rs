@@ -1,6 +1,10 @@
 //! Tests a database that accepts connections and never answers, as after a failed availability zone.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use local::event_source_mapping::function::CONSUME_TIMEOUT;
@@ -10,6 +14,7 @@ use shared::contract::Registry;
 use shared::identity::make_admin;
 use shared::identity::name::UserName;
 use shared::identity::password::Password;
+use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -19,6 +24,8 @@ use super::function::{LambdaFunction, TIMEOUT, batch, environment, position, req
 use super::support::database::TestDatabase;
 use super::support::gateway::{ADMIN, plan};
 use super::support::{binaries, kafka};
+
+type Environment = Vec<(&'static str, String)>;
 
 /// A proxy in front of PostgreSQL that can stop passing anything on, without closing a connection.
 struct Hole {
@@ -55,17 +62,98 @@ impl Hole {
     }
 }
 
-/// Returns status and elapsed time, in milliseconds, of a sandbox's requests in their order.
-fn answered(log: &str) -> Vec<(u64, u64)> {
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let lines = lines.filter(|line| line["message"] == "answered");
-    lines.map(|line| (line["status"].as_u64().unwrap(), line["elapsed_ms"].as_u64().unwrap())).collect()
+/// A function in several sandboxes, and the requests that it gets in turn.
+struct Load {
+    lambda: Lambda,
+    questions: Vec<String>,
+    _folder: TempDir,
+}
+
+impl Load {
+    async fn start(name: &'static str, sandboxes: usize, environment: &Environment, questions: Vec<String>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (binary, environment) = (binaries::folder().await.join(name), environment.clone());
+        let plan =
+            Plan { name, binary, environment, timeout: TIMEOUT, freezes: true, folder: folder.path().to_owned() };
+        Self { lambda: Lambda::start(plan, sandboxes).await.unwrap(), questions, _folder: folder }
+    }
+
+    /// Returns the status of the answer to the request of this number.
+    async fn ask(&self, number: usize) -> u64 {
+        let question = self.questions[number % self.questions.len()].clone();
+        match self.lambda.invoke(question.into()).await {
+            Answer::Response(body) => serde_json::from_slice::<Value>(&body).unwrap()["statusCode"].as_u64().unwrap(),
+            Answer::Error(body) => panic!("{body:?}"),
+        }
+    }
+
+    /// Sends so many requests, these apart, and returns the statuses.
+    async fn ask_every(&self, pause: Duration, count: u32) -> Vec<u64> {
+        let asked = (0..count).map(async |number| {
+            tokio::time::sleep(pause * number).await;
+            self.ask(number as usize).await
+        });
+        join_all(asked).await
+    }
+
+    /// Returns how long each sandbox has been held by each of its requests.
+    fn held(&self) -> Vec<VecDeque<Duration>> {
+        self.lambda.sandboxes().iter().map(|sandbox| sandbox.durations().into()).collect()
+    }
+}
+
+/// Measures how late a sleeping thread wakes up, because other processes use the processor.
+struct Lateness {
+    is_over: Arc<AtomicBool>,
+    longest: thread::JoinHandle<Duration>,
+}
+
+impl Lateness {
+    fn measure() -> Self {
+        const NAP: Duration = Duration::from_millis(5);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&is_over);
+        let longest = thread::spawn(move || {
+            let mut longest = Duration::ZERO;
+            while !ends.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                thread::sleep(NAP);
+                longest = longest.max(begun.elapsed().saturating_sub(NAP));
+            }
+            longest
+        });
+        Self { is_over, longest }
+    }
+
+    fn end(self) -> Duration {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.longest.join().unwrap()
+    }
+}
+
+fn question(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
+    let mut question = request("$default", path, headers, body);
+    question["requestContext"]["http"]["method"] = json!(method);
+    question.to_string()
+}
+
+/// Returns the longest times for which a request held a sandbox: the first one in each sandbox, and all later ones.
+fn longest(load: &Load, before: &[VecDeque<Duration>]) -> (Duration, Duration) {
+    let held = load.held().into_iter().zip(before).map(|(mut held, before)| {
+        let mut held = held.split_off(before.len());
+        let first = held.pop_front().expect("every sandbox had a request");
+        (first, held.into_iter().max().expect("every sandbox had another request"))
+    });
+    held.reduce(|one, other| (one.0.max(other.0), one.1.max(other.1))).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_sandbox_waits_for_a_database_that_does_not_answer_and_consume_lands_as_soon_as_it_does() {
     const SANDBOXES: usize = 4;
-    const REQUESTS: u32 = 1_000;
+    /// How long a request may hold a sandbox that knows that the database did not answer.
+    const HELD: Duration = Duration::from_millis(1_500);
+    /// A breaker's pause is over.
+    const PAUSE: Duration = Duration::from_millis(1_100);
     let (database, plan, kafka) = (TestDatabase::create().await, plan(), kafka::settings());
     make_admin(&database.pool, &UserName::parse(ADMIN.0).unwrap(), Password::given(ADMIN.1)).await.unwrap();
     let hole = Hole::before(&database.url).await;
@@ -74,49 +162,54 @@ async fn no_sandbox_waits_for_a_database_that_does_not_answer_and_consume_lands_
     let consume = LambdaFunction::start("consume", environment.clone(), CONSUME_TIMEOUT).await;
     assert_eq!(consume.invoke(&batch(&topic, 0, &[position(1)])).await.unwrap()["written"], 1);
 
-    let folder = tempfile::tempdir().unwrap();
-    let binary = binaries::folder().await.join("ingest");
-    let folder_of_logs = folder.path().to_owned();
-    let plan = Plan { name: "ingest", binary, environment, timeout: TIMEOUT, freezes: true, folder: folder_of_logs };
-    let ingest = Lambda::start(plan, SANDBOXES).await.unwrap();
-    let mut question = request("$default", "/continents", &[], "");
-    question["requestContext"]["http"]["method"] = json!("GET");
-    let question = question.to_string();
-    let ask = async || match ingest.invoke(question.clone().into()).await {
-        Answer::Response(body) => serde_json::from_slice::<Value>(&body).unwrap()["statusCode"].as_u64().unwrap(),
-        Answer::Error(body) => panic!("{body:?}"),
-    };
-    let warm = join_all((0..8 * SANDBOXES).map(|_| ask())).await;
+    // Credentials that the sandboxes remember, a check of the database, and credentials that only the database knows.
+    let stranger = base64_simd::STANDARD.encode_to_string("a stranger:and a password");
+    let stranger = [("authorization", &*format!("Basic {stranger}"))];
+    let questions = vec![
+        question("GET", "/continents", &[], ""),
+        question("GET", "/health", &[], ""),
+        question("GET", "/continents", &stranger, ""),
+    ];
+    let login = json!({"user": ADMIN.0, "pass": ADMIN.1}).to_string();
+    let ingest = Load::start("ingest", SANDBOXES, &environment, questions).await;
+    let users = Load::start("users", 2, &environment, vec![question("POST", "/login", &[], &login)]).await;
+    let warm = join_all((0..8 * SANDBOXES).map(|_| ingest.ask(0))).await;
     assert!(warm.iter().all(|status| *status == 200), "{warm:?}");
+    assert_eq!((ingest.ask(1).await, users.ask(0).await), (200, 200));
 
+    let (before, before_users) = (ingest.held(), users.held());
+    let lateness = Lateness::measure();
     hole.becomes(true);
-    let rate = Duration::from_secs(1) / 200;
-    let asked = join_all((0..REQUESTS).map(async |number| {
-        tokio::time::sleep(rate * number).await;
-        ask().await
-    }));
-    assert!(asked.await.iter().all(|status| *status == 503));
-    // Each sandbox tries to connect once a second, and fails.
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(1_100)).await;
-        assert!(join_all((0..SANDBOXES).map(|_| ask())).await.iter().all(|status| *status == 503));
+    // 200 requests a second for five seconds, a quarter of them logins.
+    let asked = async {
+        tokio::join!(
+            ingest.ask_every(Duration::from_secs(1) / 150, 750),
+            users.ask_every(Duration::from_secs(1) / 50, 250)
+        )
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(120), asked);
+    let (of_ingest, of_users) = asked.await.expect("the sandboxes keep up");
+    assert!(of_ingest.iter().chain(&of_users).all(|status| *status == 503), "{of_ingest:?} {of_users:?}");
+    // Each sandbox tries to connect once a second, and fails, with each kind of request.
+    for kind in 0..3 {
+        tokio::time::sleep(PAUSE).await;
+        let trials =
+            tokio::join!(join_all((0..SANDBOXES).map(|_| ingest.ask(kind))), join_all((0..2).map(|_| users.ask(0))),);
+        assert!(trials.0.iter().chain(&trials.1).all(|status| *status == 503), "{trials:?}");
     }
-    let mut longest_ms = (0, 0);
-    for sandbox in ingest.sandboxes() {
-        let times = answered(&sandbox.log()).into_iter().filter(|(status, _)| *status == 503);
-        let times: Vec<u64> = times.map(|(_, elapsed_ms)| elapsed_ms).collect();
-        let (first, later) = times.split_first().expect("every sandbox had a request");
-        longest_ms = (longest_ms.0.max(*first), longest_ms.1.max(*later.iter().max().unwrap()));
+    let late = lateness.end();
+    for (name, (first, later)) in [("ingest", longest(&ingest, &before)), ("users", longest(&users, &before_users))] {
+        eprintln!(
+            "{name}: the first requests took at most {first:?}, the later ones {later:?}; threads woke up to {late:?} late"
+        );
+        assert!(later < HELD + late, "{name}: {later:?}");
     }
-    eprintln!("the first failures took at most {} ms, the later ones {} ms", longest_ms.0, longest_ms.1);
-    // A trial takes 1.25 s. Without the breaker, every request would take 5 s.
-    assert!(longest_ms.1 < 2_500, "{longest_ms:?}");
 
     // `consume` has no breaker: it tries every batch, and lands the first one that it can.
     let next = batch(&topic, 1, &[position(2)]);
     assert_eq!(consume.error_type(&next).await, "Sluice.Retry");
     hole.becomes(false);
     assert_eq!(consume.invoke(&next).await.unwrap()["written"], 1);
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(ask().await, 200, "the trial after the pause finds the database");
+    tokio::time::sleep(PAUSE).await;
+    assert_eq!((ingest.ask(0).await, users.ask(0).await), (200, 200), "the trial after the pause finds the database");
 }

@@ -184,6 +184,12 @@ impl Login {
         acquired.map_err(|error| DatabaseError::from_connect(error, &options()))
     }
 
+    /// Closes the pool's idle connections without a word to the server, which may not answer.
+    pub fn drop_idle_connections(&self) {
+        let idle = std::iter::from_fn(|| self.pool()?.try_acquire());
+        idle.for_each(|connection| drop(connection.detach()));
+    }
+
     /// Returns whether the pool has or opens a connection within this time.
     pub async fn connects_within(&self, limit: Duration) -> bool {
         let Some(pool) = self.pool() else { return false };

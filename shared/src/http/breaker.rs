@@ -11,8 +11,9 @@ use crate::database::Login;
 
 /// How long after a failed connection no other connection is tried.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a trial may take. It may first spend a second on an idle connection that is dead, and then open a new one.
-const TRIAL: Duration = Duration::from_millis(1_250);
+/// How long a trial may take. Answering takes longer, and no request may hold a sandbox for more than 1.5 s. Opening a
+/// connection takes a few round trips and 0.2 s of a small sandbox's CPU.
+const TRIAL: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
     static CURRENT: Breaker;
@@ -40,8 +41,8 @@ impl Breaker {
     }
 
     /// Runs a request with this breaker as its [`Self::current`].
-    pub(super) async fn watch<T>(&self, request: impl Future<Output = T>) -> T {
-        CURRENT.scope(self.clone(), request).await
+    pub(super) async fn watch<T>(self, request: impl Future<Output = T>) -> T {
+        CURRENT.scope(self, request).await
     }
 
     /// Returns the current request's breaker. `None` outside a function that has one.
@@ -62,15 +63,20 @@ impl Breaker {
             State::Open { until } if Instant::now() < until => false,
             State::Open { .. } => {
                 let connects = self.login.connects_within(TRIAL).await;
-                self.set(if connects { State::Closed } else { paused() });
+                if connects {
+                    self.set(State::Closed);
+                } else {
+                    self.note_failure();
+                }
                 connects
             }
         }
     }
 
-    /// Notes that a connection failed.
+    /// Notes that a connection failed. The others are closed, because testing a dead one would take the next trial's time.
     pub(super) fn note_failure(&self) {
-        self.set(paused());
+        self.login.drop_idle_connections();
+        self.set(State::Open { until: Instant::now() + PAUSE });
     }
 
     /// Notes that an answer was late: the statement was slow, or the server has vanished. The next query finds out
@@ -86,8 +92,4 @@ impl Breaker {
     fn set(&self, state: State) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
-}
-
-fn paused() -> State {
-    State::Open { until: Instant::now() + PAUSE }
 }

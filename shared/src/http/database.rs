@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
 use super::breaker::Breaker;
 use super::problem::Problem;
 use crate::database::error_class::{ErrorClass, classify, describe};
@@ -9,6 +12,8 @@ use crate::database::error_class::{ErrorClass, classify, describe};
 /// How long a request waits for the database. PostgreSQL's own timeouts do not help if the server is frozen, or has
 /// vanished without closing the connection.
 const PATIENCE: Duration = Duration::from_secs(9);
+/// A database that answers at all does so sooner. A late answer within a shorter limit says nothing about the database.
+const SOON: Duration = Duration::from_secs(1);
 
 /// An error that a database query may end with.
 pub trait FromDatabase: From<sqlx::Error> {
@@ -28,21 +33,38 @@ impl FromDatabase for sqlx::Error {
 /// # Errors
 /// The query's own error, or [`sqlx::Error::PoolTimedOut`] if the answer is late or the query was not sent.
 pub async fn in_time<T, E: FromDatabase>(question: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let breaker = Breaker::current();
+    within(PATIENCE, question).await
+}
+
+/// Like [`in_time`], with a shorter limit. Use it instead of a timeout around [`in_time`], after which later requests would
+/// not know that the database did not answer.
+///
+/// # Errors
+/// Those of [`in_time`].
+pub async fn within<T, E: FromDatabase>(limit: Duration, question: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let (breaker, deadline) = (Breaker::current(), Instant::now() + limit.min(PATIENCE));
     if let Some(breaker) = &breaker
-        && !breaker.lets_through().await
+        && timeout_at(deadline, breaker.lets_through()).await != Ok(true)
     {
         return Err(sqlx::Error::PoolTimedOut.into());
     }
-    let answer = tokio::time::timeout(PATIENCE, question).await;
-    if let Some(breaker) = breaker {
+    let answer = timeout_at(deadline, question).await;
+    if let Some(breaker) = &breaker {
         match &answer {
             Ok(Err(error)) if error.database_error().is_some_and(is_unreachable) => breaker.note_failure(),
-            Ok(_) => {}
-            Err(_late) => breaker.note_late(),
+            Err(_late) if limit >= SOON => breaker.note_late(),
+            Ok(_) | Err(_) => {}
         }
     }
     answer.unwrap_or_else(|_late| Err(sqlx::Error::PoolTimedOut.into()))
+}
+
+/// Runs a part of a request in a task of its own, which goes on if the caller hangs up. Its queries use the request's breaker.
+pub fn spawn<T: Send + 'static>(part: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    match Breaker::current() {
+        Some(breaker) => tokio::spawn(breaker.watch(part)),
+        None => tokio::spawn(part),
+    }
 }
 
 /// Returns whether the current function's database could not be reached a moment ago.

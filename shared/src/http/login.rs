@@ -35,7 +35,7 @@ impl LoggedIn {
     /// Runs a request.
     pub async fn run(&self, request: impl Future<Output = Response>) -> Response {
         self.login.renew_if_due().await;
-        let response = self.breaker.watch(request).await;
+        let response = self.breaker.clone().watch(request).await;
         // If the server does not answer, it has not refused the login, and a trial login would take seconds.
         if response.status().is_server_error() && !self.breaker.is_open() {
             // Boxed, because the future of every request would otherwise reserve memory for it.

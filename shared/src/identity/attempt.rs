@@ -9,6 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use crate::http::database::{in_time, spawn};
 use crate::kafka::{Outgoing, Producer, RecordHeader};
 use crate::record::headers::IDEMPOTENCY_KEY;
 
@@ -82,7 +83,7 @@ impl Relay {
     /// that is sent twice lands once.
     pub async fn send(&self) {
         let inner = Arc::clone(&self.0);
-        let _sent_or_late = tokio::time::timeout(PATIENCE, tokio::spawn(async move { inner.drain().await })).await;
+        let _sent_or_late = tokio::time::timeout(PATIENCE, spawn(async move { inner.drain().await })).await;
     }
 
     /// Keeps sending the attempts that are left in the outbox.
@@ -117,7 +118,7 @@ impl Inner {
 
     async fn drain_some(&self) -> Result<Drained, sqlx::Error> {
         const SELECT: &str = "select id, attempt from sluice.login_outbox order by number limit $1";
-        let found: Vec<(Uuid, String)> = sqlx::query_as(SELECT).bind(AT_ONCE).fetch_all(&self.pool).await?;
+        let found: Vec<(Uuid, String)> = in_time(sqlx::query_as(SELECT).bind(AT_ONCE).fetch_all(&self.pool)).await?;
         if found.is_empty() {
             return Ok(Drained::All);
         }
@@ -136,7 +137,8 @@ impl Inner {
         let answers = self.producer.send(&records).await;
         let sent: Vec<Uuid> =
             found.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|((id, _), _)| *id).collect();
-        sqlx::query("delete from sluice.login_outbox where id = any($1)").bind(&sent).execute(&self.pool).await?;
+        const DELETE: &str = "delete from sluice.login_outbox where id = any($1)";
+        in_time(sqlx::query(DELETE).bind(&sent).execute(&self.pool)).await?;
         if let Some(error) = answers.iter().find_map(|answer| answer.as_ref().err()) {
             tracing::warn!(left = found.len() - sent.len(), %error, "login attempts stay in the outbox for now");
             return Ok(Drained::Unacknowledged);

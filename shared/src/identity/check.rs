@@ -12,7 +12,7 @@ use super::lockout::{self, Admission};
 use super::name::UserName;
 use super::password::{Compared, Password};
 use super::{Identity, Inner, Via};
-use crate::http::database::in_time;
+use crate::http::database::{in_time, is_out_of_reach, spawn};
 use crate::http::edge::Origin;
 
 /// A caller who claims a name with a password.
@@ -44,7 +44,7 @@ impl Identity {
         let claimant = Claimant { name: name.clone(), via, origin: origin.clone() };
         let inner = Arc::clone(&self.0);
         // In its own task: a caller who hangs up must not keep the attempt from being counted.
-        let check = tokio::spawn(async move { inner.check(claimant, password).await });
+        let check = spawn(async move { inner.check(claimant, password).await });
         check.await.unwrap_or(Err(Denied::Fault))
     }
 }
@@ -162,7 +162,10 @@ impl Inner {
     }
 
     async fn relay(&self) {
-        if let Some(relay) = &self.relay {
+        // Without its outbox, there is nothing to send, and waiting for it would hold the sandbox.
+        if let Some(relay) = &self.relay
+            && !is_out_of_reach()
+        {
             relay.send().await;
         }
     }

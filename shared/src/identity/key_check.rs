@@ -8,7 +8,7 @@ use super::keys::{self, KnownKey, ListedKey, NewKey};
 use super::service_key::{KeyHash, ServiceKey};
 use super::users::record;
 use super::{Identity, Inner};
-use crate::http::database::{self, in_time};
+use crate::http::database::{self, in_time, spawn};
 use crate::ledger::audit::Action;
 
 /// Returns the name of a key in the audit log.
@@ -97,7 +97,7 @@ impl Inner {
         let minute_ms = now_ms - now_ms.rem_euclid(MINUTE_MS);
         if known.is_first_use(minute_ms) {
             let (pool, id) = (self.pool.clone(), known.id);
-            tokio::spawn(async move {
+            spawn(async move {
                 // After a failure, the next read of the key shows that this minute is missing, and the next use is
                 // recorded.
                 if let Err(error) = in_time(keys::note_use(&pool, id, minute_ms)).await {
