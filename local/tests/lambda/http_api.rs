@@ -1,6 +1,6 @@
 //! Sends API Gateway's events to `ingest` and `users`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::function::{IngestLambda, LambdaFunction, TIMEOUT, environment, position, request};
 use super::support::database::TestDatabase;
@@ -47,6 +47,22 @@ async fn a_user_registers_and_logs_in_over_api_gateway() {
     let (status, body) = function.post("/login", &[], ann).await;
     assert_eq!((status, &body["success"]), (200, &json!(true)), "{body}");
     assert_eq!(function.said("answered").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_consoles_address_with_a_slash_leads_to_it_whichever_function_api_gateway_gives_it_to() {
+    let (database, plan) = (TestDatabase::create().await, plan());
+    let environment = environment(&database.url, &kafka::settings(), plan.contracts());
+    let mut event = request("$default", "/console/", &[], "");
+    event["requestContext"]["http"]["method"] = json!("GET");
+    event["rawQueryString"] = json!("minutes=5");
+    // The function of `/console/{proxy+}`, and that of all other paths.
+    for name in ["console", "ingest"] {
+        let function = LambdaFunction::start(name, environment.clone(), TIMEOUT).await;
+        let answer: Value = function.invoke(&event).await.unwrap();
+        let location = &answer["headers"]["location"];
+        assert_eq!((&answer["statusCode"], location), (&json!(308), &json!("/console?minutes=5")), "{name}: {answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,9 +8,9 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use futures::FutureExt as _;
 use lambda_http::request::RequestContext;
 use tracing::Instrument as _;
@@ -49,8 +49,16 @@ pub fn serve(routes: Router) -> Router {
     routes.fallback(no_route).layer(from_fn(edge))
 }
 
-async fn no_route() -> Problem {
-    Problem::not_found("This route does not exist. `/openapi.json` lists the routes.")
+/// Answers a request that matches no route. Leads from `/console/` to the console, in every function: no route of API Gateway
+/// may end in a slash, so it may give such a request to the function of `$default`.
+async fn no_route(method: Method, uri: Uri) -> Response {
+    match uri.path() {
+        "/console/" if method.is_safe() => {
+            let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+            Redirect::permanent(&format!("/console{query}")).into_response()
+        }
+        _ => problem_for(StatusCode::NOT_FOUND).into_response(),
+    }
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

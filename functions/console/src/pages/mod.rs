@@ -40,9 +40,7 @@ mod users;
 mod wording;
 
 use axum::Router;
-use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
-use axum::response::Redirect;
 use axum::routing::{get, post};
 use ingest::Ingest;
 use shared::http::problem::Problem;
@@ -71,17 +69,10 @@ pub(crate) fn routes(api: Router, ingest: &Ingest, identity: Identity) -> Router
         .route("/console/{*path}", get(no_page).post(no_page))
         .route_layer(from_fn_with_state(pages.clone(), session::signed_in));
     let open = Router::new()
-        .route("/console/", get(without_slash))
         .route("/console/sign-in", get(session::show_form).post(session::sign_in))
         .route("/console/sign-out", post(session::sign_out))
         .route("/console/assets/{file}", get(assets::serve));
     guarded.merge(open).with_state(pages)
-}
-
-/// Leads to the overview, whose address has no slash at its end.
-async fn without_slash(uri: Uri) -> Redirect {
-    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    Redirect::permanent(&format!("/console{query}"))
 }
 
 async fn no_page() -> Refusal {

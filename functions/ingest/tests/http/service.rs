@@ -30,6 +30,8 @@ async fn unknown_routes_and_methods_are_problems() {
         ("GET", "/", 404, ""),
         ("GET", "/events", 404, ""),
         ("GET", "/no/such/route", 404, ""),
+        ("POST", "/console/", 404, ""),
+        ("GET", "/console/audit/", 404, ""),
         ("GET", "/events/city", 405, "POST"),
         ("DELETE", "/health", 405, "GET,HEAD"),
         ("PUT", "/submit/1", 405, "GET,HEAD,POST"),
