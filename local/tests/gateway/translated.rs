@@ -90,6 +90,20 @@ fn written_routes(template: &Template) -> BTreeSet<(String, String, String)> {
 }
 
 #[test]
+fn the_apis_only_stage_is_the_one_that_is_no_part_of_an_address() {
+    let template = Template::read(&template::own_path()).unwrap();
+    let (_, api) = template.resources().find(|(name, _)| *name == "HttpApi").unwrap();
+    assert!(api["Properties"]["StageName"].is_null() && api["Properties"]["Domain"].is_null(), "{api:?}");
+    let Some(translated) = Translated::read() else { return };
+    let stages: Vec<&Value> =
+        translated.of_type("AWS::ApiGatewayV2::Stage").map(|(_, stage)| &stage["Properties"]["StageName"]).collect();
+    assert_eq!(stages, ["$default"]);
+    assert_eq!(translated.of_type("AWS::ApiGatewayV2::ApiMapping").count(), 0);
+    let address = &translated.0["Outputs"]["Address"]["Value"]["Fn::Sub"];
+    assert_eq!(address, "https://${HttpApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}");
+}
+
+#[test]
 fn aws_creates_the_routes_functions_schedules_and_mappings_that_run_on_this_machine() {
     let Some(translated) = Translated::read() else {
         // Not with `eprintln!`, whose output the test program hides if the test passes.
