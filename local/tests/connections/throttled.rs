@@ -1,16 +1,13 @@
 //! Amazon MSK's answer to too many new connections: a proxy in front of Apache Kafka refuses the first ones with MSK's words.
-//! Also tests a burst of starts that AWS's API throttles.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use serde_json::json;
-use shared::kafka::{Access, IamTokens, KafkaSettings, KafkaSource, Outgoing, Producer, ProducerError};
+use shared::kafka::{Access, IamTokens, KafkaSettings, Outgoing, Producer, ProducerError};
 use shared::network::pem::{Kind, Pem};
 use shared::process::clock::Clock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
@@ -19,8 +16,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::authority::Authority;
-use crate::aws::{CLUSTER, StubAws};
-use crate::support::kafka::{create_topic, settings, topic_name};
+use crate::support::kafka::{create_topic, topic_name};
 use crate::tokens::{Mood, StubSigner, World};
 
 /// A proxy that refuses the next connections' credentials.
@@ -160,30 +156,4 @@ async fn a_broker_that_has_too_many_new_connections_is_tried_again_after_a_secon
     let connections = proxy.accepted.load(Ordering::SeqCst);
     assert!((1..=6).contains(&connections), "{connections} connections in three seconds");
     world.kafka.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn fifty_starts_survive_an_api_that_throttles_them_for_five_seconds() {
-    const THROTTLED_FOR: Duration = Duration::from_secs(5);
-    let (kafka, aws, topic) = (settings(), StubAws::start().await, topic_name("burst"));
-    create_topic(&kafka, &topic, 1).await;
-    aws.set(|answers| {
-        answers.is_throttled = true;
-        answers.brokers = json!({"bootstrapBrokerString": kafka.bootstrap_servers});
-    });
-    let starts = (0..50).map(async |_| {
-        let source = KafkaSource::read(|name| (name == "MSK_CLUSTER_ARN").then(|| CLUSTER.to_owned())).unwrap();
-        let producer = Producer::looked_up(source, aws.client().await);
-        if let Err(error) = producer.connect(Duration::from_secs(3)).await {
-            assert!(error.passes(), "{error}");
-        }
-        producer
-    });
-    let begun = Instant::now();
-    let producers = join_all(starts).await;
-    tokio::time::sleep(THROTTLED_FOR.saturating_sub(begun.elapsed())).await;
-    aws.set(|answers| answers.is_throttled = false);
-    let record = Outgoing { topic: &topic, key: None, value: Some(b"{}"), headers: &[] };
-    let sent = join_all(producers.iter().map(async |producer| producer.send(&[record]).await.remove(0))).await;
-    assert!(sent.iter().all(Result::is_ok), "{sent:?}");
 }

@@ -25,4 +25,5 @@ mod shutdown;
 mod stack;
 #[path = "../support/mod.rs"]
 mod support;
+mod throttled;
 mod under_emulator;
