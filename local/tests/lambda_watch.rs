@@ -1,4 +1,4 @@
-//! Tests loading the built-in examples with every function under `cargo lambda watch`.
+//! Tests loading the built-in examples with every function under `cargo lambda watch`, and stopping them.
 //!
 //! Not part of `./local/test`, because it builds the functions once more. `./local/up --lambda` installs its
 //! prerequisites; then run `cargo local with-servers -- cargo test --package local --test lambda_watch`.
@@ -7,7 +7,11 @@
 
 mod support;
 
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
 use shared::contract::Registry;
+use sqlx::{Connection as _, PgConnection};
 use support::database::TestDatabase;
 use support::gateway::{ADMIN, client_of, plan};
 use support::geonames::GeoNames;
@@ -25,5 +29,30 @@ async fn the_geonames_data_lands_unchanged_through_cargo_lambda_watch() {
     let geonames = GeoNames::read();
     geonames.load(&client_of(ADMIN), &up.url, &registry).await;
     geonames.has_landed(&database).await;
+    // Its router gives this address to `ingest`, as API Gateway may.
+    let client = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
+    let answer = client.get(format!("{}/console/", up.url)).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["location"]), (308, &"/console".parse().unwrap()));
+
+    // Only the functions' own connections remain, and this one.
+    database.pool.close().await;
+    let mut watcher = PgConnection::connect(&database.url).await.unwrap();
+    let mut connections = async || -> i64 {
+        const COUNT: &str = "select count(*) from pg_stat_activity
+            where datname = current_database() and application_name = 'sluice'";
+        sqlx::query_scalar(COUNT).fetch_one(&mut watcher).await.unwrap()
+    };
+    assert!(connections().await > 0);
+    let processes = up.descendants();
+    for function in ["ingest", "console", "users", "report", "consume"] {
+        let runs = processes.iter().any(|process| process.name == function);
+        assert!(runs, "{function} is none of {processes:?}");
+    }
     up.stop().await;
+    let ended = async {
+        while processes.iter().any(|process| process.is_alive()) || connections().await > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("nothing is left running, and no connection");
 }

@@ -107,10 +107,55 @@ impl UpProcess {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id().unwrap()), "5").unwrap();
     }
 
+    /// Returns the processes that it started, and that these started.
+    pub fn descendants(&self) -> Vec<Descendant> {
+        let all: Vec<Descendant> = std::fs::read_dir("/proc").unwrap().filter_map(Descendant::read).collect();
+        let mut parents = vec![self.child.id().unwrap()];
+        let mut found = Vec::new();
+        while let Some(parent) = parents.pop() {
+            let children = all.iter().filter(|process| process.parent == parent);
+            for child in children {
+                parents.push(child.id);
+                found.push(child.clone());
+            }
+        }
+        found
+    }
+
     /// Stops it with SIGTERM, which it handles like Ctrl-C.
     pub async fn stop(&mut self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("`up` stops in time").unwrap();
+    }
+}
+
+/// A process that `cargo local up` started, directly or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Descendant {
+    /// The name of its program.
+    pub name: String,
+    id: u32,
+    parent: u32,
+}
+
+impl Descendant {
+    fn read(entry: std::io::Result<std::fs::DirEntry>) -> Option<Self> {
+        Self::with_id(entry.ok()?.file_name().to_str()?.parse().ok()?)
+    }
+
+    fn with_id(id: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+        let mut rest = rest.split_ascii_whitespace();
+        // A process that has ended, and whose parent has not asked how.
+        let is_ended = rest.next()? == "Z";
+        let parent = rest.next()?.parse().ok()?;
+        (!is_ended).then(|| Self { name: name.to_owned(), id, parent })
+    }
+
+    /// Returns whether it still runs.
+    pub fn is_alive(&self) -> bool {
+        Self::with_id(self.id).is_some_and(|now| now.name == self.name)
     }
 }
