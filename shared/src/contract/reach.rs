@@ -47,7 +47,7 @@ fn check_alternative(schemas: &Schemas<'_>, ty: ColumnType) -> Result<Option<For
             ("null", _) => {}
             ("string", Some(number_form)) if has_only_numbers(schemas, number_form) => form = Some(number_form),
             ("string", Some(number_form)) => {
-                return Err(format!("a string without a pattern for {}", number_form.name()));
+                return Err(not_only_numbers(schemas, number_form));
             }
             ("string", None) => check_format(schemas, ty)?,
             (name, _) if holds(ty, name) => {}
@@ -105,6 +105,14 @@ fn has_only_numbers(schemas: &Schemas<'_>, form: Form) -> bool {
     let may_be_empty = !schemas.iter().any(|schema| schema.get("minLength").and_then(Value::as_u64) > Some(0));
     let mut patterns = schemas.iter().filter_map(|schema| schema.get("pattern")?.as_str());
     patterns.any(|pattern| form.covers(pattern, may_be_empty))
+}
+
+/// Says why the schema's strings are not only numbers.
+fn not_only_numbers(schemas: &Schemas<'_>, form: Form) -> String {
+    match schemas.iter().find_map(|schema| schema.get("pattern")?.as_str()) {
+        Some(pattern) => format!("a string whose pattern {pattern} allows more than {}", form.name()),
+        None => format!("a string without a pattern for {}", form.name()),
+    }
 }
 
 /// Returns the form of the numbers that a column takes from strings, if it takes any.
@@ -223,10 +231,13 @@ mod tests {
         use ColumnType::{Bigint, Boolean, Date, Double, Numeric, Smallint, Text, Timestamp, Timestamptz, Uuid};
         for (schema, ty, has) in [
             (json!({"type": "string"}), Numeric, "a string without a pattern for decimals"),
-            (json!({"type": "string", "pattern": r"^\d+"}), Numeric, "a string without a pattern for decimals"),
+            (
+                json!({"type": "string", "pattern": r"^\d+"}),
+                Numeric,
+                r"a string whose pattern ^\d+ allows more than decimals",
+            ),
             (json!({"type": ["number", "string"]}), Numeric, "a string without a pattern for decimals"),
-            (json!({"type": "string", "pattern": r"^\d+\.\d\d$"}), Bigint, "a string without a pattern for integers"),
-            (json!({"$ref": "#/$defs/money"}), Bigint, "a string without a pattern for integers"),
+            (json!({"$ref": "#/$defs/money"}), Bigint, r"a string whose pattern ^\d+\.\d\d$ allows more than integers"),
             (json!({"anyOf": [{"type": "number"}, {"type": "array"}]}), Numeric, "an array"),
             (json!({"type": "string", "pattern": r"^\d+$"}), Double, "a string"),
             (json!({"type": "array"}), Uuid, "an array"),
