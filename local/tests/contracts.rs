@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use local::template::Template;
 use serde_json::{Value, json};
 use shared::contract::{Contract, Registry};
+use support::database::TestDatabase;
 use support::gateway::plan;
 
 const ROUTE: &str = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}"#;
@@ -117,4 +118,68 @@ async fn contracts_check_counts_the_real_events_that_a_change_would_break() {
     assert_eq!(check(&["--against", "HEAD"]).await, (Some(0), safe.to_owned()));
     let (code, printed) = check(&["--against", "no-such-commit"]).await;
     assert!(code == Some(1) && printed.contains("should be a folder, or a commit, branch or tag"), "{printed}");
+}
+
+/// Runs `local`. Returns its exit status and what it printed.
+async fn local(arguments: &[&str], database: &TestDatabase, contracts_dir: &str) -> (Option<i32>, String) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_local"));
+    command.args(arguments).env("DATABASE_URL", &database.url).env("CONTRACTS_DIR", contracts_dir);
+    let output = command.output().await.unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_cannot_be_applied_is_refused_with_what_to_do_about_it() {
+    let database = TestDatabase::create().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(own_contracts().join("order.json"), folder.path().join("order.json")).unwrap();
+    let migrations = folder.path().join("migrations");
+    std::fs::create_dir(&migrations).unwrap();
+    let [table, taken, typo] =
+        ["1000_orders.sql", "0001_orders.sql", "1001_typo.sql"].map(|name| migrations.join(name));
+    let migrate = async || local(&["migrate"], &database, folder.path().to_str().unwrap()).await;
+    let refused = async |reason: &str| {
+        let (code, printed) = migrate().await;
+        let expected = format!("error: migrations in {}: {reason}", migrations.display());
+        assert_eq!((code, printed.lines().last()), (Some(1), Some(expected.as_str())), "{printed}");
+        assert!(!printed.contains("terminating connection"), "{printed}");
+    };
+    std::fs::copy(own_contracts().join("migrations/1000_orders.sql"), &taken).unwrap();
+    refused("1 is the number of one of Sluice's own migrations: number yours from 1000").await;
+
+    std::fs::rename(&taken, &table).unwrap();
+    assert_eq!(migrate().await, (Some(0), "migration 1000 orders applied\n".to_owned()));
+    assert_eq!(migrate().await, (Some(0), "every migration had been applied\n".to_owned()));
+
+    std::fs::write(&typo, "creat table public.items (id bigint)").unwrap();
+    let syntax = r#"error returned from database: syntax error at or near "creat""#;
+    refused(&format!("while executing migration 1001: {syntax}")).await;
+    std::fs::remove_file(&typo).unwrap();
+
+    std::fs::write(&table, "create table public.orders (number text)").unwrap();
+    refused(
+        "migration 1000 was previously applied but has been modified: \
+         restore it, and put the change into a new migration with a higher number",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_says_in_which_contracts_a_stream_is_missing() {
+    let database = TestDatabase::create().await;
+    let send = async |stream: &str, contracts_dir: &str| {
+        let (code, printed) = local(&["send", stream, "--count", "1"], &database, contracts_dir).await;
+        assert_eq!(code, Some(1), "{printed}");
+        printed
+    };
+    let built_in = send("order", "").await;
+    let expected = "error: there is no stream order in the built-in contracts, because CONTRACTS_DIR is not set; ";
+    assert!(built_in.starts_with(expected), "{built_in}");
+    let folder = own_contracts();
+    let own = send("route", folder.to_str().unwrap()).await;
+    let expected = format!(
+        "error: there is no stream route in CONTRACTS_DIR ({}); the streams are login, order\n",
+        folder.display()
+    );
+    assert_eq!(own, expected);
 }

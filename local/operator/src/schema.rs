@@ -59,13 +59,14 @@ impl Topics {
 /// The database is not ready, or a migration fails.
 pub async fn migrate(database: &DatabaseSource, contracts_dir: Option<&Path>) -> Result<(), OperatorError> {
     let pool = database::connect_to(database, 1).await?;
-    let applied = database::migrate(&pool, contracts_dir).await?;
+    let applied = database::migrate(&pool, contracts_dir).await;
     pool.close().await;
+    let applied = applied?;
     for migration in &applied {
         say(format_args!("migration {migration} applied"));
     }
     if applied.is_empty() {
-        say("the database is up to date");
+        say("every migration had been applied");
     }
     Ok(())
 }
@@ -73,9 +74,9 @@ pub async fn migrate(database: &DatabaseSource, contracts_dir: Option<&Path>) ->
 /// Compares every contract with its tables.
 async fn compare(database: &DatabaseSource, registry: &Registry) -> Result<Vec<Difference>, OperatorError> {
     let pool = database::connect_to(database, 1).await?;
-    let differences = drift::compare_all(&pool, registry).await.map_err(OperatorError::Compare)?;
+    let differences = drift::compare_all(&pool, registry).await;
     pool.close().await;
-    Ok(differences)
+    differences.map_err(OperatorError::Compare)
 }
 
 /// Creates or checks the topics and prints the result.

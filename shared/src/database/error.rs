@@ -1,7 +1,7 @@
 //! Errors while connecting to the database and preparing it.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
@@ -31,13 +31,35 @@ pub enum DatabaseError {
     #[error("DATABASE_URL: the connection is refused: {0}")]
     Refused(#[source] sqlx::Error),
     /// A migration failed, or one that was applied has changed since.
-    #[error("migrations{}: {source}", .folder.as_deref().map(|f| format!(" in {}", f.display())).unwrap_or_default())]
+    #[error("migrations{}: {source}{}", in_folder(.folder.as_deref()), remedy(.folder.as_deref(), .source))]
     Migration {
         /// The migrations' folder; `None` for the built-in ones.
         folder: Option<PathBuf>,
         /// What went wrong.
         source: MigrateError,
     },
+    /// A migration of the contracts has the number of a built-in one.
+    #[error("migrations in {}: {version} is the number of one of Sluice's own migrations: number yours from 1000", .folder.display())]
+    NumberTaken {
+        /// The migrations' folder.
+        folder: PathBuf,
+        /// The number.
+        version: i64,
+    },
+}
+
+fn in_folder(folder: Option<&Path>) -> String {
+    folder.map(|folder| format!(" in {}", folder.display())).unwrap_or_default()
+}
+
+/// Says what to do about a failed migration of the contracts, where it is not obvious.
+fn remedy(folder: Option<&Path>, source: &MigrateError) -> &'static str {
+    match (folder, source) {
+        (Some(_), MigrateError::VersionMismatch(_)) => {
+            ": restore it, and put the change into a new migration with a higher number"
+        }
+        _ => "",
+    }
 }
 
 /// Returns sqlx's message, except that a timeout of its pool is reworded.
@@ -72,7 +94,7 @@ impl DatabaseError {
         match self {
             Self::Unreachable { .. } => true,
             Self::LookUp(error) => error.passes(),
-            Self::Settings(_) | Self::Refused(_) | Self::Migration { .. } => false,
+            Self::Settings(_) | Self::Refused(_) | Self::Migration { .. } | Self::NumberTaken { .. } => false,
         }
     }
 }

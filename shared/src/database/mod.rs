@@ -89,9 +89,21 @@ pub async fn migrate(pool: &PgPool, contracts_dir: Option<&Path>) -> Result<Vec<
     let mut applied = run(pool, Embedded, None).await?;
     let folder = contracts_dir.map(|folder| folder.join("migrations")).filter(|folder| folder.is_dir());
     if let Some(folder) = folder {
+        refuse_taken_numbers(&folder).await?;
         applied.extend(run(pool, folder.as_path(), Some(&folder)).await?);
     }
     Ok(applied)
+}
+
+/// Refuses migrations with the numbers of built-in ones. They would be taken for changed versions of those.
+async fn refuse_taken_numbers(folder: &Path) -> Result<(), DatabaseError> {
+    let failed = |source| DatabaseError::Migration { folder: Some(folder.to_owned()), source };
+    let built_in = Migrator::new(Embedded).await.map_err(failed)?;
+    let own = Migrator::new(folder).await.map_err(failed)?;
+    match own.iter().find(|migration| built_in.version_exists(migration.version)) {
+        Some(migration) => Err(DatabaseError::NumberTaken { folder: folder.to_owned(), version: migration.version }),
+        None => Ok(()),
+    }
 }
 
 /// Returns a number that changes with the built-in migrations.

@@ -89,8 +89,8 @@ pub struct SendArgs {
 enum SendError {
     #[error(transparent)]
     Contract(#[from] ContractError),
-    #[error("there is no stream {stream}; the streams are {known}")]
-    NoStream { stream: String, known: String },
+    #[error("there is no stream {stream} in {contracts}; the streams are {known}")]
+    NoStream { stream: String, contracts: String, known: String },
     #[error("{}: {source}", .path.display())]
     File { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -118,9 +118,14 @@ pub async fn run(args: SendArgs) -> ExitCode {
 }
 
 async fn try_run(args: SendArgs) -> Result<bool, SendError> {
-    let registry = Registry::load(Environment::default().contracts_dir().as_deref())?;
+    let contracts_dir = Environment::default().contracts_dir();
+    let registry = Registry::load(contracts_dir.as_deref())?;
     let contract = registry.stream(&args.stream).ok_or_else(|| SendError::NoStream {
         stream: args.stream.clone(),
+        contracts: match &contracts_dir {
+            Some(folder) => format!("CONTRACTS_DIR ({})", folder.display()),
+            None => "the built-in contracts, because CONTRACTS_DIR is not set".to_owned(),
+        },
         known: registry.contracts().map(|contract| contract.stream.as_str()).collect::<Vec<_>>().join(", "),
     })?;
     let mut gateway = GatewayClient::new(args.to.clone(), args.user.clone(), Patience::default())?;
