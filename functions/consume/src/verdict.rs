@@ -80,7 +80,7 @@ fn reason(error: &PgDatabaseError) -> String {
     let of_table = &names.of_table;
     match code.get(..2).unwrap_or_default() {
         "21" => format!("a subquery in a trigger or rule{of_table} returned more than one row"),
-        "10" | "22" => value_reason(code, &names),
+        "10" | "22" => value_reason(error, &names),
         "23" => constraint_reason(error, &names),
         "27" => format!("a trigger{of_table} changed the row while it was being written"),
         // The only error of this class that is a row's fault.
@@ -95,8 +95,11 @@ fn reason(error: &PgDatabaseError) -> String {
     }
 }
 
-fn value_reason(code: &str, names: &Names<'_>) -> String {
-    let wrong = match code {
+fn value_reason(error: &PgDatabaseError, names: &Names<'_>) -> String {
+    if let Some((precision, scale)) = error.detail().and_then(numeric_limits) {
+        return format!("a number is too large for a column of type numeric({precision},{scale})");
+    }
+    let wrong = match error.code() {
         "22001" => "a text is longer than its column allows",
         "22003" => "a number is out of its column's range",
         "22004" => "a value that must not be null is null",
@@ -109,6 +112,13 @@ fn value_reason(code: &str, names: &Names<'_>) -> String {
         Some(column) => format!("{wrong}: column {column}{}", names.of_table),
         None => wrong.to_owned(),
     }
+}
+
+/// Reads the precision and the scale of the column from PostgreSQL's detail, which names neither column nor value: `A
+/// field with precision 12, scale 4 must round to an absolute value less than 10^8.`
+fn numeric_limits(detail: &str) -> Option<(u16, i16)> {
+    let (precision, rest) = detail.strip_prefix("A field with precision ")?.split_once(", scale ")?;
+    Some((precision.parse().ok()?, rest.split(' ').next()?.parse().ok()?))
 }
 
 fn constraint_reason(error: &PgDatabaseError, names: &Names<'_>) -> String {

@@ -1,6 +1,7 @@
 //! Numbers in strings: they land in number columns if the contract's pattern allows nothing else.
 
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 
 use crate::support::{Function, record, records};
 
@@ -67,6 +68,20 @@ async fn a_string_that_is_no_number_or_too_large_for_its_column_rejects_its_own_
     assert_eq!(reasons, json!([{"reason": "/quantity: must be an integer of 32 bits"}]));
     function.land(&[record("orders", 4, &json!({"number": 3, "total": "2"}))]).await;
     assert_eq!(function.outcomes("orders", 4..5).await, ["written"]);
+}
+
+#[tokio::test]
+async fn an_amount_that_is_too_large_for_its_table_is_rejected_with_the_limits_of_the_column() {
+    let (function, _folder) = function().await;
+    let narrow = "alter table public.orders alter total type numeric(5,2)";
+    function.database.pool.execute(narrow).await.expect("the column is changed");
+    let totals = ["999.99", "1000.00", "999.994"];
+    function.land(&records("orders", (0..).zip(totals).map(|(n, total)| json!({"number": n, "total": total})))).await;
+    assert_eq!(function.outcomes("orders", 0..3).await, ["written", "rejected: 22003", "written"]);
+    let reasons = function.database.json("select reason from sluice.dead_letters").await;
+    assert_eq!(reasons, json!([{"reason": "a number is too large for a column of type numeric(5,2)"}]));
+    let rows = function.database.json("select total::text from public.orders where number = 2").await;
+    assert_eq!(rows, json!([{"total": "999.99"}]));
 }
 
 #[tokio::test]
