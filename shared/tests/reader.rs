@@ -209,3 +209,17 @@ async fn a_leader_that_moves_is_asked_again() {
     cluster.request_errors(RDKafkaApiKey::ListOffsets, &moves);
     assert_eq!(reader.offset_at_time("t", 0, 1).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_group_whose_coordinator_moves_is_asked_again() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let reader = KafkaReader::new(KafkaSettings::plaintext(cluster.bootstrap_servers()));
+    for error in [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+    ] {
+        cluster.request_errors(RDKafkaApiKey::OffsetFetch, &[error; 4]);
+        assert_eq!(reader.committed("g", "t", &[0]).await.unwrap(), [None], "{error:?}");
+    }
+}

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::sleep;
 
 use super::connection::{Fetches, QUESTION_TIMEOUT, ReaderClient, read_error};
 use super::ends::Ends;
@@ -23,6 +25,9 @@ use crate::process::clock::Clock;
 /// How long a client may be idle, the same as `connections.max.idle.ms`. A client that was idle for longer may have
 /// been frozen, and is replaced.
 const IDLE_MS: i64 = 180_000;
+
+/// How long to wait before asking again while a group's coordinator moves.
+const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Reads Kafka. Clones share the connection.
 #[derive(Clone)]
@@ -180,8 +185,22 @@ impl Reader for KafkaReader {
         topic: &'a str,
         partitions: &'a [i32],
     ) -> BoxFuture<'a, Result<Vec<Option<i64>>, ReadError>> {
-        let (group, topic, partitions) = (group.to_owned(), topic.to_owned(), partitions.to_vec());
-        self.ask(move |client| committed::look_up(client, &group, &topic, &partitions, QUESTION_TIMEOUT)).boxed()
+        async move {
+            let deadline = Instant::now() + QUESTION_TIMEOUT;
+            loop {
+                let (group, topic, partitions) = (group.to_owned(), topic.to_owned(), partitions.to_vec());
+                let answer = self
+                    .ask(move |client| committed::look_up(client, &group, &topic, &partitions, QUESTION_TIMEOUT))
+                    .await;
+                match answer {
+                    Err(error) if committed::is_coordinator_moving(&error) && Instant::now() < deadline => {
+                        sleep(COORDINATOR_PAUSE).await;
+                    }
+                    answer => return answer,
+                }
+            }
+        }
+        .boxed()
     }
 
     fn is_compacted<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<bool, ReadError>> {

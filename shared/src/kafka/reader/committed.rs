@@ -15,7 +15,7 @@ use rdkafka::bindings::{
     rd_kafka_topic_partition_list_find,
 };
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::ReadError;
 use super::connection::{ReaderClient, read_error};
@@ -81,6 +81,20 @@ pub(super) fn look_up(
         });
         Ok(committed.collect())
     }
+}
+
+/// Returns whether the group has no coordinator at the moment. That is so while Kafka creates the topic of the offsets
+/// for the first group, and while a broker restarts.
+pub(super) fn is_coordinator_moving(error: &ReadError) -> bool {
+    let ReadError::Failed(error) = error else { return false };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+        )
+    )
 }
 
 fn refused(code: rd_kafka_resp_err_t) -> KafkaError {
