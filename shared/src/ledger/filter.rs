@@ -61,24 +61,27 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns whether the stored counts by status, topic, code and reason are enough to count the matching letters.
+    /// Returns whether the counts say how many letters match, so that few letters are read.
     pub(super) fn is_counted(&self) -> bool {
-        let Self { status: _, topics: _, error_code: _, reason: _, contains, since, until, ids } = self;
-        contains.is_none() && since.is_none() && until.is_none() && ids.is_none()
+        let Self { status: _, topics: _, error_code: _, reason: _, contains, since: _, until: _, ids } = self;
+        contains.is_none() && ids.is_none()
     }
 
-    /// Appends the condition on the columns of the counts, with `where`.
-    pub(super) fn push_where_counted<'f>(&'f self, query: &mut QueryBuilder<'f, Postgres>) {
-        self.push_shared(query);
-        if let Some(reason) = &self.reason {
-            query.push(" and ").push_bind(reason).push(" in (reason, sluice.reason_pattern(reason))");
-        }
+    /// Returns the earliest time and the time before which events became dead letters, in microseconds since the Unix
+    /// epoch.
+    pub(super) fn times_us(&self) -> (Option<i64>, Option<i64>) {
+        (self.since.map(Timestamp::as_microsecond), self.until.map(Timestamp::as_microsecond))
     }
 
     /// Appends the condition on the columns that letters and counts share, with `where`.
-    fn push_shared<'f>(&'f self, query: &mut QueryBuilder<'f, Postgres>) {
+    pub(super) fn push_where_shared<'f>(&'f self, query: &mut QueryBuilder<'f, Postgres>) {
         // The status is part of the statement's text, so that PostgreSQL plans for this status.
         query.push(" where status = '").push(self.status.name()).push("'");
+        self.push_place(query);
+    }
+
+    /// Appends the condition on topic and error code, with `and`.
+    pub(super) fn push_place<'f>(&'f self, query: &mut QueryBuilder<'f, Postgres>) {
         for topic in &self.topics {
             query.push(" and topic = ").push_bind(topic);
         }
@@ -89,7 +92,16 @@ impl Filter {
 
     /// Appends the condition on a letter's columns, with `where`.
     pub(super) fn push_where<'f>(&'f self, query: &mut QueryBuilder<'f, Postgres>) {
-        self.push_shared(query);
+        self.push_where_between(query, self.times_us());
+    }
+
+    /// As [`Filter::push_where`], with other times.
+    pub(super) fn push_where_between<'f>(
+        &'f self,
+        query: &mut QueryBuilder<'f, Postgres>,
+        (since_us, until_us): (Option<i64>, Option<i64>),
+    ) {
+        self.push_where_shared(query);
         if let Some(reason) = &self.reason {
             if reason.contains(PLACEHOLDER) {
                 query.push(" and pattern_hash = hashtextextended(sluice.reason_pattern(").push_bind(reason);
@@ -106,14 +118,23 @@ impl Filter {
             query.push(" and (position(").push_bind(text.as_bytes()).push(" in payload) > 0 or position(");
             query.push_bind(text).push(" in reason) > 0)");
         }
-        if let Some(since) = self.since {
-            push_time(query.push(" and created_at >= "), since.as_microsecond());
-        }
-        if let Some(until) = self.until {
-            push_time(query.push(" and created_at < "), until.as_microsecond());
-        }
+        push_between(query, "created_at", (since_us, until_us));
         if let Some(ids) = &self.ids {
             query.push(" and id = any(").push_bind(ids).push(")");
+        }
+    }
+}
+
+/// Appends the condition that a column holds a time in a range, given in microseconds since the Unix epoch.
+pub(super) fn push_between(
+    query: &mut QueryBuilder<'_, Postgres>,
+    column: &str,
+    (since_us, until_us): (Option<i64>, Option<i64>),
+) {
+    for (limit, operator) in [(since_us, ">="), (until_us, "<")] {
+        if let Some(unix_us) = limit {
+            query.push(" and ").push(column).push(" ").push(operator).push(" ");
+            push_time(query, unix_us);
         }
     }
 }

@@ -2,10 +2,15 @@
 
 use jiff::Timestamp;
 use sqlx::postgres::PgRow;
-use sqlx::{PgExecutor, QueryBuilder, Row as _};
+use sqlx::{PgExecutor, Postgres, QueryBuilder, Row as _};
 
 use super::dead_letters::{COLUMNS, DeadLetter, read};
 use super::filter::{Filter, push_time};
+use super::letter_counts;
+
+/// Whether PostgreSQL keeps a statement for later calls. It does not: after five calls, it would use one plan for all values
+/// of a filter, although one reason may be that of a single letter, and another that of most letters.
+const PREPARED: bool = false;
 
 /// The position of a letter in a list. Lists are in the order in which events became dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,15 +47,10 @@ pub async fn list(
     query.push("select *, count(*) over () as found, row_number() over (order by created_us, id) as position, ");
     query.push("sum(octet_length(payload)) over (order by created_us, id) as bytes from (select ").push(COLUMNS);
     query.push(", (extract(epoch from created_at) * 1000000)::bigint as created_us from sluice.dead_letters");
-    filter.push_where(&mut query);
-    if let Some(Position { created_us, id }) = after {
-        push_time(query.push(" and (created_at, id) > ("), created_us);
-        query.push(", ").push_bind(id).push(")");
-    }
-    query.push(" order by created_at, id limit ").push_bind(limit + 1);
+    push_page(&mut query, filter, after, limit + 1);
     query.push(") as page) as counted where position <= ").push_bind(limit);
     query.push(" and (bytes <= ").push_bind(max_bytes).push(" or position = 1) order by created_us, id");
-    let rows = query.build().fetch_all(executor).await?;
+    let rows = query.build().persistent(PREPARED).fetch_all(executor).await?;
     let letters = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let next = match rows.last() {
         Some(last) if usize::try_from(last.try_get::<i64, _>("found")?).is_ok_and(|found| found > rows.len()) => {
@@ -61,6 +61,32 @@ pub async fn list(
     Ok(Page { letters, next })
 }
 
+/// Appends the condition that selects the first `limit` matching letters after a position, with `where`.
+fn push_page<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f Filter, after: Option<Position>, limit: i64) {
+    const ORDERED: &str = " order by created_at, id limit ";
+    let after = |query: &mut QueryBuilder<'f, Postgres>| {
+        if let Some(Position { created_us, id }) = after {
+            push_time(query.push(" and (created_at, id) > ("), created_us);
+            query.push(", ").push_bind(id).push(")");
+        }
+    };
+    // An error code or a reason may be that of a few letters among many of the same topic, or of none. The counts say where
+    // there are any. Letters of one topic and code are in order in an index; so are those of one reason.
+    if filter.ids.is_none() && (filter.error_code.is_some() || filter.reason.is_some()) {
+        query.push(" where id = any(array(select id from (");
+        letter_counts::push_places(filter, query);
+        query.push(") as p cross join lateral (select id, created_at from sluice.dead_letters");
+        filter.push_where(query);
+        query.push(" and topic = p.topic and error_code = p.error_code");
+        after(query);
+        query.push(ORDERED).push_bind(limit).push(") as of_place").push(ORDERED).push_bind(limit).push("))");
+    } else {
+        filter.push_where(query);
+        after(query);
+        query.push(ORDERED).push_bind(limit);
+    }
+}
+
 /// Counts matching dead letters.
 ///
 /// # Errors
@@ -68,13 +94,14 @@ pub async fn list(
 pub async fn count(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<i64, sqlx::Error> {
     let mut query = QueryBuilder::new("select ");
     if filter.is_counted() {
-        query.push("coalesce(sum(letters), 0)::bigint from sluice.dead_letter_counts");
-        filter.push_where_counted(&mut query);
+        query.push("coalesce(sum(letters), 0)::bigint from (");
+        letter_counts::push_counted(filter, &mut query);
+        query.push(") as counted");
     } else {
         query.push("count(*) from sluice.dead_letters");
         filter.push_where(&mut query);
     }
-    query.build_query_scalar().fetch_one(executor).await
+    query.build_query_scalar().persistent(PREPARED).fetch_one(executor).await
 }
 
 /// Dead letters of one topic that have the same error code, and reasons that differ only in quoted values or numbers.
@@ -92,7 +119,7 @@ pub struct Group {
     pub first_at: Timestamp,
     /// When the last event became a dead letter.
     pub last_at: Timestamp,
-    /// The id of the last letter, as a sample.
+    /// The id of a recent letter, as a sample.
     pub sample_id: i64,
 }
 
@@ -106,35 +133,49 @@ pub async fn groups(
     skip: i64,
     limit: i64,
 ) -> Result<Vec<Group>, sqlx::Error> {
-    let mut query =
-        QueryBuilder::new("with grouped as (select topic, error_code, pattern, sum(letters)::bigint as letters, ");
-    query.push("case when min(reason) = max(reason) then min(reason) else pattern end as reason from (");
+    let mut query = QueryBuilder::default();
     if filter.is_counted() {
-        query.push(
-            "select topic, error_code, sluice.reason_pattern(reason) as pattern, reason, sum(letters) as letters",
-        );
-        query.push(" from sluice.dead_letter_counts");
-        filter.push_where_counted(&mut query);
-        query.push(" group by topic, error_code, reason having sum(letters) > 0");
+        push_counted_groups(&mut query, filter, skip, limit);
     } else {
-        query.push("select topic, error_code, sluice.reason_pattern(reason) as pattern, reason, count(*) as letters");
-        query.push(" from sluice.dead_letters");
+        query.push("select topic, error_code, count(*) as letters, max(id) as id,");
+        query.push(" (extract(epoch from min(created_at)) * 1000000)::bigint as first_us,");
+        query.push(" (extract(epoch from max(created_at)) * 1000000)::bigint as last_us,");
+        query.push(" case when min(reason) = max(reason) then min(reason) else sluice.reason_pattern(min(reason)) end");
+        query.push(" as reason from sluice.dead_letters");
         filter.push_where(&mut query);
-        query.push(" group by topic, error_code, reason");
+        query.push(" group by topic, error_code, pattern_hash");
+        query.push(" order by letters desc, topic, error_code, pattern_hash limit ").push_bind(limit);
+        query.push(" offset ").push_bind(skip);
     }
-    query.push(") as reasons group by topic, error_code, pattern order by letters desc, topic, error_code, pattern");
+    query.build().persistent(PREPARED).try_map(group).fetch_all(executor).await
+}
+
+/// Appends the query for groups whose sizes the counts say. Of the letters, it reads the first and the last of each group.
+fn push_counted_groups<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f Filter, skip: i64, limit: i64) {
+    const ORDERED: &str = " order by letters desc, topic, error_code, pattern_hash";
+    const OF_GROUP: &str = " and topic = g.topic and error_code = g.error_code and pattern_hash = g.pattern_hash";
+    query.push("with grouped as (select topic, error_code, pattern_hash, sum(letters)::bigint as letters from (");
+    letter_counts::push_counted(filter, query);
+    query.push(") as counted group by topic, error_code, pattern_hash having sum(letters) > 0").push(ORDERED);
     query.push(" limit ").push_bind(limit).push(" offset ").push_bind(skip).push(")");
-    query.push(" select g.topic, g.error_code, g.reason, g.letters, first.at as first_us, last.at as last_us, last.id");
-    query.push(" from grouped g");
-    for (name, order) in [("first", "created_at, id"), ("last", "created_at desc, id desc")] {
-        query.push(" cross join lateral (select id, (extract(epoch from created_at) * 1000000)::bigint as at");
-        query.push(" from (select * from sluice.dead_letters");
-        filter.push_where(&mut query);
-        query.push(") as d where d.pattern_hash = hashtextextended(g.pattern, 0) and d.topic = g.topic");
-        query.push(" and d.error_code = g.error_code order by ").push(order).push(" limit 1) as ").push(name);
+    query.push(" select topic, error_code, letters, first.at as first_us, last.at as last_us, last.id, case");
+    if let Some(reason) = &filter.reason {
+        query.push(" when last.reason = ").push_bind(reason).push(" then last.reason");
     }
-    query.push(" order by g.letters desc, g.topic, g.error_code, g.pattern");
-    query.build().try_map(group).fetch_all(executor).await
+    // A group whose letters all have the same reason has that. If all that ever were in the group had it, the counts say so.
+    query.push(" when first.reason <> last.reason then sluice.reason_pattern(last.reason) when ");
+    letter_counts::push_has_one_reason(filter, query, "g", "last.reason_hash");
+    query.push(" then last.reason when exists (select from sluice.dead_letters");
+    filter.push_where(query);
+    query.push(OF_GROUP).push(" and reason_hash <> last.reason_hash) then sluice.reason_pattern(last.reason)");
+    query.push(" else last.reason end as reason from grouped g");
+    for (name, order) in [("first", "created_at, id"), ("last", "created_at desc, id desc")] {
+        query.push(" cross join lateral (select id, (extract(epoch from created_at) * 1000000)::bigint as at, reason,");
+        query.push(" reason_hash from sluice.dead_letters");
+        filter.push_where(query);
+        query.push(OF_GROUP).push(" order by ").push(order).push(" limit 1) as ").push(name);
+    }
+    query.push(ORDERED);
 }
 
 fn group(row: PgRow) -> Result<Group, sqlx::Error> {

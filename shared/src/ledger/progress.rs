@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row as _};
 
-use super::POSTGRESQL;
+use super::{POSTGRESQL, letter_counts};
 
 /// How far landing has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,8 +46,6 @@ pub async fn read(pool: &PgPool) -> Result<Progress, sqlx::Error> {
         from sluice.watermarks
         where destination = $1"#;
     const STALLED: &str = "select topic, count(*) from sluice.stalled where destination = $1 group by topic";
-    const OPEN: &str =
-        "select topic, count(*) from sluice.dead_letters where status = 'open' and destination = $1 group by topic";
     let mut connection = pool.acquire().await?;
     let applied = |row: PgRow| {
         let key = (row.try_get("topic")?, row.try_get("partition")?);
@@ -56,7 +54,7 @@ pub async fn read(pool: &PgPool) -> Result<Progress, sqlx::Error> {
     };
     let applied = sqlx::query(APPLIED).bind(POSTGRESQL).try_map(applied).fetch_all(&mut *connection).await?;
     let stalled: Vec<(String, i64)> = sqlx::query_as(STALLED).bind(POSTGRESQL).fetch_all(&mut *connection).await?;
-    let open: Vec<(String, i64)> = sqlx::query_as(OPEN).bind(POSTGRESQL).fetch_all(&mut *connection).await?;
+    let open = letter_counts::open_by_topic(&mut *connection, POSTGRESQL).await?;
     let counts = |found: Vec<(String, i64)>| found.into_iter().map(|(topic, n)| (topic, n.unsigned_abs())).collect();
     Ok(Progress { applied: applied.into_iter().collect(), stalled: counts(stalled), open_dead_letters: counts(open) })
 }

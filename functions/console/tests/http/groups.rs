@@ -69,14 +69,27 @@ async fn the_counts_equal_a_full_count_whatever_changes_the_letters() {
     const ACTUAL: &str = "
         select status, topic, error_code, reason, count(*)::numeric as letters from sluice.dead_letters
         group by 1, 2, 3, 4 order by 1, 2, 3, 4";
+    const COUNTED_BY_GROUP: &str = "
+        select status, span, since, topic, error_code, pattern_hash, sum(letters) as letters
+        from sluice.dead_letter_group_counts where destination = 'postgresql'
+        group by 1, 2, 3, 4, 5, 6 having sum(letters) <> 0 order by 1, 2, 3, 4, 5, 6";
+    const ACTUAL_BY_GROUP: &str = "
+        select status, span, since, topic, error_code, pattern_hash, count(*)::numeric as letters
+        from sluice.dead_letters
+        cross join lateral (
+            values ('ever', '-infinity'), ('day', date_trunc('day', created_at, 'UTC')),
+                   ('ten minutes', date_bin('10 minutes', created_at, 'epoch'))
+        ) as s (span, since)
+        group by 1, 2, 3, 4, 5, 6 order by 1, 2, 3, 4, 5, 6";
     let function = TestConsole::start().await;
     let rows = async |query: &str| -> Value {
         let query = format!("select coalesce(json_agg(row_to_json(q)), '[]') from ({query}) q");
         sqlx::query_scalar(&query).fetch_one(&function.pool).await.unwrap()
     };
     let insert = "insert into sluice.dead_letters (topic, \"partition\", \"offset\", incarnation, payload, headers,
-                      record_timestamp_ms, reason, error_code)
-                  select 't' || n % 3, 0, n, $1, '', '[]', 0, 'reason ' || n % 5, 'c' || n % 2
+                      record_timestamp_ms, reason, error_code, created_at)
+                  select 't' || n % 3, 0, n, $1, '', '[]', 0, 'reason ' || n % 5, 'c' || n % 2,
+                         now() - n % 40 * interval '1 hour'
                   from generate_series(1, 100) n";
     for round in 0..5 {
         // Concurrent transactions, each of which counts in a shard of its own.
@@ -95,6 +108,7 @@ async fn the_counts_equal_a_full_count_whatever_changes_the_letters() {
         let delete = "delete from sluice.dead_letters where id % 11 = 0";
         sqlx::query(delete).execute(&function.pool).await.unwrap();
         assert_eq!(rows(COUNTED).await, rows(ACTUAL).await);
+        assert_eq!(rows(COUNTED_BY_GROUP).await, rows(ACTUAL_BY_GROUP).await);
     }
     let shards: i64 = sqlx::query_scalar("select count(distinct shard) from sluice.dead_letter_counts")
         .fetch_one(&function.pool)
@@ -103,5 +117,6 @@ async fn the_counts_equal_a_full_count_whatever_changes_the_letters() {
     assert!(shards > 1, "{shards}");
     sqlx::query("truncate sluice.dead_letters").execute(&function.pool).await.unwrap();
     assert_eq!(rows(COUNTED).await, json!([]));
+    assert_eq!(rows(COUNTED_BY_GROUP).await, json!([]));
     function.end().await;
 }

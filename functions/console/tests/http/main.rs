@@ -11,6 +11,7 @@ mod follow;
 mod groups;
 mod outages;
 mod pages;
+mod ranges;
 mod runs;
 mod schedule;
 mod service;
