@@ -300,7 +300,8 @@ pub async fn read(
     // Without a snapshot, events that land between the queries would be counted twice, or not at all.
     let mut snapshot = connection.begin_with("begin isolation level repeatable read read only").await?;
     let mut by_topic: BTreeMap<String, Vec<Minute>> = BTreeMap::new();
-    let rows = sqlx::query(include_str!("activity_minutes.sql")).bind(minutes).bind(POSTGRESQL);
+    // Not prepared for later calls: a plan for any number of minutes would read them in a way that suits few.
+    let rows = sqlx::query(include_str!("activity_minutes.sql")).persistent(false).bind(minutes).bind(POSTGRESQL);
     for row in rows.fetch_all(&mut *snapshot).await? {
         by_topic.entry(row.try_get("topic")?).or_default().push(minute(&row)?);
     }

@@ -1,15 +1,16 @@
 -- Parameters: $1 is the number of minutes, $2 the destination.
+-- Unlike clock_timestamp(), statement_timestamp() lets PostgreSQL use the index.
 with shown as (
     select a.*
     from sluice.minutes a
     where a.destination = $2
-          and a.minute > date_trunc('minute', clock_timestamp(), 'UTC') - make_interval(mins => $1)
+          and a.minute > date_trunc('minute', statement_timestamp(), 'UTC') - make_interval(mins => $1)
 ), logs as (
     select topic, "partition", incarnation, min(minute) as first_minute
     from shown
     group by topic, "partition", incarnation
-), before as (
-    -- Where each log ended before the first minute shown.
+), before as materialized (
+    -- Where each log ended before the first minute shown. Looked up once per log, not once per minute.
     select l.topic, l."partition", l.incarnation,
            greatest(
                coalesce(known.end_offset, w.incarnation_starts[l.incarnation], 0),
