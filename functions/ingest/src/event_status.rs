@@ -1,5 +1,6 @@
 //! Looks up the status of accepted events.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -39,6 +40,16 @@ impl IntoResponse for EventStatus {
 
 /// Looks up an event's status, given the parts of its receipt's path.
 pub(crate) async fn find(ingest: &Ingest, topic: &str, partition: &str, offset: &str) -> Result<EventStatus, Error> {
+    let record = record(ingest, topic, partition, offset).await?;
+    let found = statuses(ingest, topic, &[record]).await?.pop();
+    Ok(found.unwrap_or(EventStatus { status: Status::Pending, reason: None, stalled: None, replayed_as: None }))
+}
+
+/// Parses the parts of a receipt's path: partition and offset.
+///
+/// # Errors
+/// One is malformed, or the topic or partition does not exist.
+async fn record(ingest: &Ingest, topic: &str, partition: &str, offset: &str) -> Result<(i32, i64), Error> {
     let contract = ingest.registry.topic(topic).ok_or_else(|| Error::not_found("There is no such topic."))?;
     note_stream(&contract.stream);
     let partition: i32 = number(partition)?;
@@ -46,18 +57,35 @@ pub(crate) async fn find(ingest: &Ingest, topic: &str, partition: &str, offset: 
     if !ingest.partitions.has(&ingest.producer, contract, partition).await {
         return Err(Error::not_found("The topic has no such partition."));
     }
-    let outcome = in_time(outcome(ingest, topic, (partition, offset))).await?;
-    let (stalled, replayed_as) = match &outcome {
-        Outcome::Pending => (in_time(stalls::reasons(&ingest.pool, topic)).await?.remove(&partition), None),
-        Outcome::Replayed { replay, .. } => (None, replay_receipts(ingest, vec![replay.clone()]).await?.pop()),
-        Outcome::Waiting { .. }
+    Ok((partition, offset))
+}
+
+/// Looks up the statuses of a topic's events, given as partition and offset, in their order.
+async fn statuses(ingest: &Ingest, topic: &str, records: &[(i32, i64)]) -> Result<Vec<EventStatus>, Error> {
+    let outcomes = in_time(outcomes(ingest, topic, records)).await?;
+    let reasons = match outcomes.contains(&Outcome::Pending) {
+        true => in_time(stalls::reasons(&ingest.pool, topic)).await?,
+        false => BTreeMap::new(),
+    };
+    let replay = |outcome: &Outcome| match outcome {
+        Outcome::Replayed { replay, .. } => Some(replay.clone()),
+        Outcome::Pending
+        | Outcome::Waiting { .. }
         | Outcome::Written
         | Outcome::Duplicate
         | Outcome::Superseded
         | Outcome::Rejected(_)
-        | Outcome::Lost { .. } => (None, None),
+        | Outcome::Lost { .. } => None,
     };
-    Ok(EventStatus { status: outcome.status(), reason: reason(outcome), stalled, replayed_as })
+    let replays = outcomes.iter().filter_map(replay).collect();
+    let mut replays = replay_receipts(ingest, replays).await?.into_iter();
+    let status = |((partition, _), outcome): (&(i32, i64), Outcome)| EventStatus {
+        status: outcome.status(),
+        stalled: (outcome == Outcome::Pending).then(|| reasons.get(partition).cloned()).flatten(),
+        replayed_as: replay(&outcome).and_then(|_| replays.next()),
+        reason: reason(outcome),
+    };
+    Ok(records.iter().zip(outcomes).map(status).collect())
 }
 
 /// The most receipts that one request looks up.
@@ -90,24 +118,30 @@ pub(crate) async fn find_all(ingest: &Ingest, query: &Fields) -> Result<List<Rec
         .unwrap_or(Err(sqlx::Error::PoolTimedOut.into()))
 }
 
+/// Looks up all events of a topic at once.
 async fn find_each(ingest: &Ingest, ids: &[&str]) -> Result<List<ReceiptStatus>, Error> {
-    let mut items = Vec::with_capacity(ids.len());
-    for id in ids {
+    let mut places = Vec::with_capacity(ids.len());
+    let mut by_topic: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, id) in ids.iter().enumerate() {
         let mut parts = id.split('/');
         let (Some(topic), Some(partition), Some(offset), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(Error::malformed("`ids` must be TOPIC/PARTITION/OFFSET, separated by commas."));
         };
-        let status = find(ingest, topic, partition, offset).await?;
-        items.push(ReceiptStatus {
-            topic: topic.to_owned(),
-            partition: number(partition)?,
-            offset: number(offset)?,
-            status,
-        });
+        places.push((topic, record(ingest, topic, partition, offset).await?));
+        by_topic.entry(topic).or_default().push(index);
     }
-    Ok(List { items, next: None })
+    let mut items = Vec::with_capacity(ids.len());
+    for (topic, indexes) in by_topic {
+        let records: Vec<(i32, i64)> = indexes.iter().map(|index| places[*index].1).collect();
+        let statuses = statuses(ingest, topic, &records).await?;
+        for ((index, (partition, offset)), status) in indexes.into_iter().zip(records).zip(statuses) {
+            items.push((index, ReceiptStatus { topic: topic.to_owned(), partition, offset, status }));
+        }
+    }
+    items.sort_by_key(|(index, _)| *index);
+    Ok(List { items: items.into_iter().map(|(_, item)| item).collect(), next: None })
 }
 
 /// Returns the receipts of replays, with their statuses. If a replay was rejected and replayed in turn, its receipt is
@@ -123,13 +157,15 @@ pub async fn replay_receipts(ingest: &Ingest, places: Vec<Place>) -> Result<Vec<
     Ok(ends.into_iter().map(|(place, outcome)| Receipt::of_replay(place, outcome)).collect())
 }
 
-async fn outcome(ingest: &Ingest, topic: &str, record: (i32, i64)) -> Result<Outcome, sqlx::Error> {
-    let look_up = || async {
-        let outcomes = receipts::look_up(&ingest.pool, Some(&ingest.reader), topic, &[record]).await;
-        outcomes.map(|outcomes| outcomes.into_iter().next().unwrap_or(Outcome::Pending))
-    };
-    let outcome = look_up().await?;
-    if reject_if_expired(ingest, &outcome).await? { look_up().await } else { Ok(outcome) }
+async fn outcomes(ingest: &Ingest, topic: &str, records: &[(i32, i64)]) -> Result<Vec<Outcome>, sqlx::Error> {
+    let look_up = || receipts::look_up(&ingest.pool, Some(&ingest.reader), topic, records);
+    let outcomes = look_up().await?;
+    for outcome in &outcomes {
+        if reject_if_expired(ingest, outcome).await? {
+            return look_up().await;
+        }
+    }
+    Ok(outcomes)
 }
 
 /// Rejects all events that have waited for their parents for too long, if this event is one of them. Returns whether it

@@ -262,19 +262,13 @@ fn repeated(row: &PgRow) -> Result<Option<Place>, sqlx::Error> {
 
 /// Decides about records within merged gaps. If Kafka still has a record, `consume` got the record, too.
 async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)], found: Vec<Found>) -> Vec<Outcome> {
-    let mut uncertain: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
-    for ((partition, offset), found) in records.iter().zip(&found) {
-        if matches!(found, Found::Unless(..)) {
-            let range = uncertain.entry(*partition).or_insert((*offset, *offset));
-            *range = (range.0.min(*offset), range.1.max(*offset));
-        }
-    }
+    let uncertain = records.iter().zip(&found).filter(|(_, found)| matches!(found, Found::Unless(..)));
     let mut chunks = BTreeMap::new();
     if let Some(reader) = reader {
-        for (partition, (first, last)) in uncertain {
+        for ((partition, first), last) in ranges(uncertain.map(|(record, _)| *record).collect()) {
             match reader.read(topic, partition, first, last + 1, MERGED_GAP_LIMITS).await {
                 Ok(chunk) => {
-                    chunks.insert(partition, chunk);
+                    chunks.insert((partition, first), chunk);
                 }
                 Err(error) => {
                     tracing::warn!(%error, topic, partition, "records within a merged gap were not looked up")
@@ -282,16 +276,38 @@ async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)]
             }
         }
     }
+    let chunk = |partition: i32, offset: i64| {
+        chunks.range((partition, i64::MIN)..=(partition, offset)).next_back().map(|(_, chunk)| chunk)
+    };
     let outcomes = records.iter().zip(found).map(|((partition, offset), found)| match found {
         Found::Certain(outcome) => outcome,
         // The chain is longer than any chain can be.
         Found::Repeats(_) => Outcome::Pending,
-        Found::Unless(outcome, cause) => decide_one(chunks.get(partition), *offset, outcome, cause),
+        Found::Unless(outcome, cause) => decide_one(chunk(*partition, *offset), *offset, outcome, cause),
     });
     outcomes.collect()
 }
 
-/// How much of Kafka one look-up reads, per partition.
+/// Returns ranges that contain these records, by partition and first offset, with the last offset. Records that are far
+/// from each other are in different ranges, so that those between them are not read.
+fn ranges(mut records: Vec<(i32, i64)>) -> BTreeMap<(i32, i64), i64> {
+    const FAR: i64 = 1_000;
+    records.sort_unstable();
+    let mut ranges: BTreeMap<(i32, i64), i64> = BTreeMap::new();
+    for (partition, offset) in records {
+        match ranges.last_entry() {
+            Some(mut range) if range.key().0 == partition && offset - *range.get() <= FAR => {
+                range.insert(offset);
+            }
+            Some(_) | None => {
+                ranges.insert((partition, offset), offset);
+            }
+        }
+    }
+    ranges
+}
+
+/// How much of Kafka one look-up reads, per range.
 const MERGED_GAP_LIMITS: Limits =
     Limits { max_records: 20_000, max_bytes: 16 * 1024 * 1024, max_time: Duration::from_secs(3) };
 
@@ -319,5 +335,16 @@ fn decide_one(chunk: Option<&Chunk>, offset: i64, outcome: Outcome, cause: Cause
         }
     } else {
         unknown("Kafka did not answer in time")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_are_far_from_each_other_are_read_in_separate_ranges() {
+        let found = ranges(vec![(0, 5_000), (0, 7), (1, 9), (0, 1_007), (0, 8)]);
+        assert_eq!(found, BTreeMap::from([((0, 7), 1_007), ((0, 5_000), 5_000), ((1, 9), 9)]));
     }
 }
