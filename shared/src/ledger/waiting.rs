@@ -95,7 +95,17 @@ pub async fn queued(
 /// # Errors
 /// PostgreSQL's error.
 pub async fn oldest(executor: impl PgExecutor<'_>) -> Result<HashMap<String, i64>, sqlx::Error> {
-    const SELECT: &str = "select stream, min(since_ms) from sluice.waiting group by stream";
+    // Steps from stream to stream, and so reads two index entries per stream instead of all events.
+    const SELECT: &str = "
+        with recursive streams as (
+            (select stream, since_ms from sluice.waiting order by stream, since_ms limit 1)
+            union all
+            select next.stream, next.since_ms from streams s cross join lateral (
+                select w.stream, w.since_ms from sluice.waiting w
+                where w.stream > s.stream order by w.stream, w.since_ms limit 1
+            ) as next
+        )
+        select stream, since_ms from streams";
     let found: Vec<(String, i64)> = sqlx::query_as(SELECT).fetch_all(executor).await?;
     Ok(found.into_iter().collect())
 }
