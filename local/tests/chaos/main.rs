@@ -2,13 +2,15 @@
 //! 100,000 events are sent. In the middle, it restores PostgreSQL's data folder from an earlier copy. Nothing may be
 //! lost or duplicated.
 //!
-//! `SLUICE_SEED` repeats a run's random choices; `SLUICE_EVENTS` sets the number of events.
+//! `SLUICE_SEED` repeats a run's random choices; `SLUICE_EVENTS` sets the number of events. `replay_run` does the same to a
+//! run of replays.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
 mod check;
 mod kills;
 mod lambda;
+mod replay_run;
 mod report;
 mod sender;
 #[path = "../support/mod.rs"]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use console::Console;
 use futures::future::join_all;
 use ingest::Ingest;
 use local::event_source_mapping::EventSourceMapping;
@@ -34,6 +35,8 @@ use super::support::binaries;
 use super::workload::hash;
 
 const SANDBOXES: usize = 4;
+/// As in `template.yaml`.
+const CONSOLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The interval between comparisons of the watermarks with Kafka. It is below one minute, because the run is short.
 const COMPARE_EVERY: Duration = Duration::from_secs(2);
 
@@ -42,7 +45,9 @@ pub(crate) struct World {
     pub(crate) kafka: Kafka,
     pub(crate) postgres: Postgres,
     pub(crate) lambda: Consume,
-    /// The address for events.
+    /// How to run `console`.
+    pub(crate) console: Plan,
+    /// The address for events and for operators' requests.
     pub(crate) url: String,
     pub(crate) pool: PgPool,
     registry: Arc<Registry>,
@@ -60,27 +65,28 @@ impl World {
         let data = DataFolder::temporary().unwrap();
         let (binaries, kafka, postgres) =
             tokio::join!(binaries::folder(), Kafka::start(&data), Postgres::start(&data, PostgresOptions::default()),);
-        let (binary, kafka, postgres) = (binaries.join("consume"), kafka.unwrap(), postgres.unwrap());
+        let (kafka, postgres) = (kafka.unwrap(), postgres.unwrap());
         let settings = KafkaSettings::plaintext(kafka.bootstrap_servers());
         let registry = Arc::new(Registry::load(None).unwrap());
         let pool = shared::database::connect(&postgres.database_url(), 4).unwrap();
         shared::database::migrate(&pool, None).await.unwrap();
         topics::ensure(&settings, &registry).await.unwrap();
 
-        let environment = vec![
-            ("DATABASE_URL", postgres.database_url()),
-            ("KAFKA_BOOTSTRAP_SERVERS", settings.bootstrap_servers.clone()),
-            ("RUST_LOG", "warn".to_owned()),
-        ];
-        let plan = Plan {
-            name: "consume",
-            binary,
-            environment,
-            timeout: CONSUME_TIMEOUT,
+        let plan = |name: &'static str, timeout| Plan {
+            name,
+            binary: binaries.join(name),
+            environment: vec![
+                ("DATABASE_URL", postgres.database_url()),
+                ("KAFKA_BOOTSTRAP_SERVERS", settings.bootstrap_servers.clone()),
+                ("TOKEN_KEY", "5a".repeat(32)),
+                ("RUST_LOG", "warn".to_owned()),
+            ],
+            timeout,
             freezes: false,
             folder: data.path().to_owned(),
         };
-        let lambda = Consume::start(plan, SANDBOXES).await;
+        let lambda = Consume::start(plan("consume", CONSUME_TIMEOUT), SANDBOXES).await;
+        let console = plan("console", CONSOLE_TIMEOUT);
         let comparing = tokio::spawn(compare_forever(OverHttp::new(&lambda.url, "consume").unwrap()));
 
         let (producer, reader) = (Producer::new(&settings).unwrap(), KafkaReader::new(settings.clone()));
@@ -89,11 +95,14 @@ impl World {
         let ingest = Ingest::new(pool.clone(), contracts, producer, reader, clock, wait, metrics);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = axum::serve(listener, serve(ingest::routes_for_anyone(Arc::new(ingest)))).into_future();
+        let ingest = Arc::new(ingest);
+        let operating = console::routes_for_anyone(Arc::new(Console::new(Arc::clone(&ingest))));
+        let serving = axum::serve(listener, serve(ingest::routes_for_anyone(ingest).merge(operating))).into_future();
         let mut world = Self {
             kafka,
             postgres,
             lambda,
+            console,
             url,
             pool,
             registry,
