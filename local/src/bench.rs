@@ -10,8 +10,8 @@ use operator::terminal::complain;
 use crate::CommandError;
 
 /// Measures throughput from Kafka to committed rows in batches of 100, 1,000 and 10,000, next to psql's \copy of the
-/// same rows; requests with and without credentials; reports over ten million events; the start time of functions; and
-/// their cost.
+/// same rows; requests with and without credentials; reports over ten million events; every route with a million dead
+/// letters; the start time of functions; and their cost.
 #[derive(Debug, Args)]
 pub struct Bench {
     /// Number of events for each throughput figure.
@@ -42,6 +42,8 @@ pub enum Only {
     Landing,
     /// `GET /report` over ten million events.
     Reports,
+    /// Every JSON route but `/follow`, with a million dead letters and ten million events.
+    Console,
     /// Time from process start to a function's first answer.
     ColdStart,
     /// Resource usage of an invocation, and the cost of a million events.

@@ -2,9 +2,10 @@
 //!
 //! It measures events per second from Kafka to committed rows, next to `psql \copy` of the same rows in the same run;
 //! posting events next to a bare gateway; the cost of authenticating a request; the time of a report over ten million
-//! events; and how long functions take to start and what they cost.
+//! events; every route next to a million dead letters; and how long functions take to start and what they cost.
 
 mod cold_start;
+mod console;
 mod contracts;
 mod cost;
 mod gateway;
@@ -86,6 +87,9 @@ impl Measurement {
         }
         if wants(Only::Reports) {
             tables.push(reports::measure(servers).await?);
+        }
+        if wants(Only::Console) {
+            tables.extend(console::measure(servers, rounds(1)).await?);
         }
         if wants(Only::ColdStart) {
             tables.push(cold_start::measure(servers, folder).await?);

@@ -113,19 +113,7 @@ const QUESTIONS: [(&str, &str, &str); 9] = [
 pub(crate) async fn measure(servers: &RunningServers) -> Result<Value, CommandError> {
     let pool = database::connect(&servers.database_url, 4)?;
     database::migrate(&pool, None).await?;
-    let begun = Instant::now();
-    for batch in 1..=EVENTS / BATCH {
-        sqlx::query(INSERT)
-            .bind(BATCH)
-            .bind(batch - 1)
-            .bind(EVENTS / BATCH)
-            .execute(&pool)
-            .await
-            .map_err(|error| failed(&error))?;
-        if batch % 100 == 0 {
-            say(format_args!("{} of {EVENTS} events, {:.0} s", batch * BATCH, begun.elapsed().as_secs_f64()));
-        }
-    }
+    insert_events(&pool, EVENTS).await?;
     sqlx::query("vacuum analyze public.user_events, sluice.user_event_counts")
         .execute(&pool)
         .await
@@ -164,6 +152,19 @@ pub(crate) async fn measure(servers: &RunningServers) -> Result<Value, CommandEr
     }
     pool.close().await;
     Ok(table.end())
+}
+
+/// Inserts this many events, in batches.
+pub(crate) async fn insert_events(pool: &PgPool, events: i64) -> Result<(), CommandError> {
+    let (begun, batches) = (Instant::now(), events / BATCH);
+    for batch in 1..=batches {
+        let insert = sqlx::query(INSERT).bind(BATCH).bind(batch - 1).bind(batches);
+        insert.execute(pool).await.map_err(|error| failed(&error))?;
+        if batch % 100 == 0 {
+            say(format_args!("{} of {events} events, {:.0} s", batch * BATCH, begun.elapsed().as_secs_f64()));
+        }
+    }
+    Ok(())
 }
 
 async fn start(pool: &PgPool) -> Result<(String, AbortOnDropHandle<std::io::Result<()>>), CommandError> {

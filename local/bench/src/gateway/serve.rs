@@ -82,7 +82,7 @@ impl Serve {
             }
             Kind::Paused | Kind::Landing => {
                 let registry = Arc::new(Registry::load(Some(&self.contracts))?);
-                let gateway = self.sluice(Arc::clone(&registry)).await?;
+                let gateway = sluice(&self.brokers, &self.database, Arc::clone(&registry)).await?;
                 let mut mappings = Vec::new();
                 if self.kind == Kind::Landing {
                     for configuration in configuration::for_registry(&template::own_path(), &registry)? {
@@ -95,17 +95,6 @@ impl Serve {
         }
     }
 
-    async fn sluice(&self, registry: Arc<Registry>) -> Result<Gateway, CommandError> {
-        let environment = Environment::default();
-        let settings = function_settings::settings_for(&environment, &self.database, true)?;
-        let kafka = function_settings::kafka_at(&environment, &self.brokers, true)?.look_up(&Aws::default()).await?;
-        let identity = function_settings::identity(&environment)?;
-        let users = function_settings::users(&environment)?;
-        // A server needs the settings, but the benchmark sends no report.
-        let reports = function_settings::reports(&environment, Some("smtp://127.0.0.1:1"), true)?;
-        Gateway::new(settings, kafka, &identity, users, &reports, registry, Clock::system()).await
-    }
-
     fn bare(&self) -> Result<Router, CommandError> {
         let producer: FutureProducer = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
@@ -115,6 +104,18 @@ impl Serve {
             .create()?;
         Ok(Router::new().route("/events/{stream}", post(send)).with_state(producer))
     }
+}
+
+/// Sets up Sluice's functions in this process.
+pub(crate) async fn sluice(brokers: &str, database: &str, registry: Arc<Registry>) -> Result<Gateway, CommandError> {
+    let environment = Environment::default();
+    let settings = function_settings::settings_for(&environment, database, true)?;
+    let kafka = function_settings::kafka_at(&environment, brokers, true)?.look_up(&Aws::default()).await?;
+    let identity = function_settings::identity(&environment)?;
+    let users = function_settings::users(&environment)?;
+    // A server needs the settings, but the benchmarks send no report.
+    let reports = function_settings::reports(&environment, Some("smtp://127.0.0.1:1"), true)?;
+    Gateway::new(settings, kafka, &identity, users, &reports, registry, Clock::system()).await
 }
 
 async fn send(State(producer): State<FutureProducer>, body: Bytes) -> (StatusCode, String) {
