@@ -29,7 +29,14 @@ pub(crate) async fn run(console: &Console) -> Result<ScheduledWork, Error> {
     let ingest = &console.ingest;
     let limit_ms = i64::try_from(ingest.wait_for_parent.as_millis()).unwrap_or(i64::MAX);
     let before_ms = ingest.clock.now_ms().saturating_sub(limit_ms);
-    let rejected = in_time(waiting::reject_expired(&ingest.pool, before_ms, &ingest.metrics)).await?;
+    let mut rejected = 0;
+    loop {
+        let some = in_time(waiting::reject_expired(&ingest.pool, before_ms, &ingest.metrics)).await?;
+        rejected += some;
+        if some < waiting::EXPIRED_AT_ONCE || Instant::now() > until {
+            break;
+        }
+    }
     in_time(replay_run_letters::forget_cancelled(&ingest.pool)).await?;
     runs::advance_all(console, until).await?;
     Ok(ScheduledWork { rejected })

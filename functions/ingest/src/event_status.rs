@@ -168,8 +168,8 @@ async fn outcomes(ingest: &Ingest, topic: &str, records: &[(i32, i64)]) -> Resul
     Ok(outcomes)
 }
 
-/// Rejects all events that have waited for their parents for too long, if this event is one of them. Returns whether it
-/// is one of them; the caller then looks it up again.
+/// Rejects the events that have waited longest for their parents, if this event has waited for too long. Returns whether it
+/// has; the caller then looks it up again.
 ///
 /// `consume` rejects such events too, but only when it gets a batch, and `console` does so every minute.
 pub(crate) async fn reject_if_expired(ingest: &Ingest, outcome: &Outcome) -> Result<bool, sqlx::Error> {

@@ -177,8 +177,12 @@ pub async fn release(
         .await
 }
 
-/// Rejects the events that began to wait for their parent before `before_ms`. Counts them in the metrics, and returns
-/// how many there were.
+/// How many events one statement rejects at most: it takes about half a second. Rejecting a million at once would take
+/// longer than an invocation may, so it would fail, and be repeated, for ever.
+pub const EXPIRED_AT_ONCE: u64 = 10_000;
+
+/// Rejects events that began to wait for their parent before `before_ms`: the oldest, at most [`EXPIRED_AT_ONCE`]. Counts
+/// them in the metrics, and returns how many there were.
 ///
 /// If such an event is sent again under the same id, it is retried, because its parent may have arrived.
 ///
@@ -192,7 +196,11 @@ pub async fn reject_expired(
     let reject = format!(
         r#"
         with expired as (
-            delete from sluice.waiting where since_ms < $1 returning *
+            delete from sluice.waiting where ctid = any(array(
+                select ctid from sluice.waiting where since_ms < $1
+                order by since_ms limit {EXPIRED_AT_ONCE} for update skip locked
+            ))
+            returning *
         ), rejected as (
             select *, 'the ' || parent_stream || ' it belongs to did not come in time' as reason, $2 as error_code,
                    null::text as "constraint", null::text as "table", null::text as "column", null::text as pointer

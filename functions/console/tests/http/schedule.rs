@@ -1,6 +1,8 @@
 use axum::Router;
 use console::ConsoleFunction;
 use serde_json::{Value, json};
+use shared::ledger::waiting::{self, EXPIRED_AT_ONCE};
+use shared::metrics::Metrics;
 
 use crate::support::{NOW_MS, TestConsole, WAIT_FOR_PARENT};
 
@@ -25,6 +27,38 @@ async fn the_schedule_rejects_events_that_have_waited_too_long_for_their_parents
     assert_eq!(invoke(&function, EVENT).await, Ok(json!({"rejected": 1})));
     assert_eq!(function.get("/dead-letters").await.body["items"][0]["error_code"], "parent_missing");
     assert_eq!(invoke(&function, EVENT).await, Ok(json!({"rejected": 0})));
+    function.end().await;
+}
+
+/// Lets so many more events wait, all of them for too long already.
+async fn keep_expired(function: &TestConsole, events: u64) {
+    sqlx::query(
+        r#"insert into sluice.waiting
+           (topic, "partition", "offset", incarnation, stream, entity_key, parent_stream, parent_key, payload, headers,
+            record_timestamp_ms, since_ms)
+           select $1, 0, coalesce((select max("offset") + 1 from sluice.waiting), 0) + n, 1, 'city', 'c', 'country', 'p', '{}',
+                  '[]', 0, $2
+           from generate_series(0, $3 - 1) n"#,
+    )
+    .bind(function.topic("city"))
+    .bind(NOW_MS - i64::try_from(WAIT_FOR_PARENT.as_millis()).unwrap() - 1)
+    .bind(i64::try_from(events).unwrap())
+    .execute(&function.pool)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn one_statement_rejects_a_limited_number_of_events_and_the_schedule_all_of_them() {
+    let function = TestConsole::start().await;
+    keep_expired(&function, EXPIRED_AT_ONCE + 1).await;
+    let reject = async || waiting::reject_expired(&function.pool, NOW_MS, &Metrics::default()).await.unwrap();
+    assert_eq!(reject().await, EXPIRED_AT_ONCE);
+    assert_eq!(reject().await, 1);
+    assert_eq!(reject().await, 0);
+    sqlx::query("delete from sluice.dead_letters").execute(&function.pool).await.unwrap();
+    keep_expired(&function, EXPIRED_AT_ONCE + 1).await;
+    assert_eq!(invoke(&function, EVENT).await, Ok(json!({"rejected": EXPIRED_AT_ONCE + 1})));
     function.end().await;
 }
 
