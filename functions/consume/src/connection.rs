@@ -13,7 +13,7 @@ use tokio::time::timeout_at;
 use crate::ConsumeError;
 use crate::error::failed;
 
-/// A connection that was used within this time is not tested before it is used again.
+/// A connection that a batch used within this time is not tested for the next batch.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// How long a connection is used, as in a pool: the database's name may lead to another server by now.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
@@ -40,17 +40,29 @@ impl Connections {
         Self { pool, idle: Mutex::default() }
     }
 
-    /// Returns the connection that was used last if it is alive, or opens one.
+    /// Returns a kept connection that is alive, or opens one.
     pub(crate) async fn take(&self, deadline: Instant) -> Result<Connection, ConsumeError> {
+        self.take_kept(deadline, Duration::ZERO).await
+    }
+
+    /// Returns a kept connection, or opens one. A connection that was used within the last second is not tested, so it may
+    /// turn out to be dead: the work must then be repeated.
+    pub(crate) async fn take_untested(&self, deadline: Instant) -> Result<Connection, ConsumeError> {
+        self.take_kept(deadline, TRUSTED_FOR).await
+    }
+
+    /// Takes the connection that was used last, and tests it unless it was used within this time.
+    async fn take_kept(&self, deadline: Instant, trusted_for: Duration) -> Result<Connection, ConsumeError> {
         let kept = async {
             loop {
-                let mut last = self.idle().pop()?;
-                if last.opened.elapsed() < LIFETIME && last.is_usable().await {
-                    return Some(last);
+                let Some(mut last) = self.idle().pop() else { return Ok(None) };
+                let is_usable = last.was_used_within(trusted_for) || database::is_alive(&mut last.inner).await;
+                if is_usable && last.opened.elapsed() < LIFETIME {
+                    return Ok(Some(last));
                 }
             }
         };
-        match in_time(deadline, async { Ok(kept.await) }).await? {
+        match in_time(deadline, kept).await? {
             Some(connection) => Ok(connection),
             None => self.open(deadline).await,
         }
@@ -100,11 +112,10 @@ impl Connection {
         &mut self.inner
     }
 
-    async fn is_usable(&mut self) -> bool {
-        let is_recent = self.used.is_none_or(|(instant, time)| {
-            instant.elapsed() < TRUSTED_FOR && time.elapsed().is_ok_and(|elapsed| elapsed < TRUSTED_FOR)
-        });
-        is_recent || database::is_alive(&mut self.inner).await
+    fn was_used_within(&self, limit: Duration) -> bool {
+        self.used.is_some_and(|(instant, time)| {
+            instant.elapsed() < limit && time.elapsed().is_ok_and(|elapsed| elapsed < limit)
+        })
     }
 }
 

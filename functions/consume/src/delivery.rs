@@ -49,7 +49,7 @@ impl Consume {
         landed: &mut Tally,
     ) -> Result<(), ConsumeError> {
         let mut checked = self.check(batch)?;
-        let connection = self.connections.take(begun + budget).await?;
+        let connection = self.connections.take_untested(begun + budget).await?;
         let is_kept = connection.is_kept();
         match self.land_checked(connection, &mut checked, begun, budget, landed).await {
             // The server has closed the connection since the last batch, or has gone. Whether or not it has committed

@@ -252,7 +252,7 @@ async fn a_connection_that_was_cut_silently_leaves_time_for_another() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_ends_between_two_batches_fails_neither() {
+async fn a_connection_that_the_server_ends_between_two_invocations_fails_neither() {
     let function = Function::new().await;
     for offset in 0..3 {
         assert_eq!(function.land(&[record("routes", offset, &route(offset, 1.0))]).await.written, 1);
@@ -260,4 +260,5 @@ async fn a_connection_that_the_server_ends_between_two_batches_fails_neither() {
                    where datname = current_database() and pid <> pg_backend_pid()";
         function.database.pool.execute(end).await.expect("the others are ended");
     }
+    function.consume.compare(BUDGET).await.expect("it is compared");
 }
