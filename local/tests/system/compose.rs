@@ -1,10 +1,6 @@
 //! Tests the environment of Kafka's container in `local/compose.yaml` without a container engine: Kafka's jars contain the
 //! class with which the image `apache/kafka` turns the environment into a configuration and formats the storage.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -12,10 +8,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::support::kafka::{Record, committed, create_topic, move_group, produce, values};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_norway::Value;
 use shared::kafka::KafkaSettings;
-use support::kafka::{Record, committed, create_topic, move_group, produce, values};
 use tokio::process::{Child, Command};
 
 /// The cluster id that the image adds, unless the environment has one (`configureDefaults`).

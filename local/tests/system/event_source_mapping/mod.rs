@@ -1,22 +1,18 @@
 //! Tests the event source mapping against a real Kafka, with a function that records its invocations.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
-
 mod batches;
 mod failures;
 mod members;
 mod over_http;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::kafka::{Record, create_topic, produce, settings, topic_name};
+use crate::support::recorder::Recorder;
 use local::event_source_mapping::EventSourceMapping;
 use local::event_source_mapping::configuration::MappingConfiguration;
 use local::event_source_mapping::function::Function;
-use support::kafka::{Record, create_topic, produce, settings, topic_name};
-use support::recorder::Recorder;
 
 const LONG_WINDOW: Duration = Duration::from_secs(300);
 

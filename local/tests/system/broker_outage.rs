@@ -1,19 +1,15 @@
 //! Tests the event source mapping while its broker goes away and comes back.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
-
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::kafka::{Record, committed, create_topic, delete_topic, produce, settings, topic_name};
+use crate::support::recorder::{PATIENCE, Recorder, first_seen, offsets};
 use local::event_source_mapping::EventSourceMapping;
 use local::event_source_mapping::configuration::MappingConfiguration;
 use local::event_source_mapping::function::Function;
 use local::servers::{DataFolder, Kafka};
 use shared::kafka::KafkaSettings;
-use support::kafka::{Record, committed, create_topic, delete_topic, produce, settings, topic_name};
-use support::recorder::{PATIENCE, Recorder, first_seen, offsets};
 
 fn mapping(topic: &str) -> MappingConfiguration {
     MappingConfiguration { window: Duration::from_millis(20), ..MappingConfiguration::for_topic(topic) }
@@ -71,7 +67,7 @@ async fn a_recreated_topic_is_delivered_from_its_first_record() {
 /// The broker acknowledges a deletion before it has finished.
 async fn create_again(topic: &str) {
     let deleted = async {
-        while !support::kafka::partitions(&settings(), topic).await.is_empty() {
+        while !crate::support::kafka::partitions(&settings(), topic).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

@@ -7,7 +7,7 @@ use std::process::Command;
 use shared::database;
 use sqlx::PgPool;
 
-use crate::positions::{ROWS, Receipt, Sender};
+use super::positions::{ROWS, Receipt, Sender};
 use crate::support::gateway::client_of;
 use crate::support::process::UpProcess;
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::support::kafka::{Record, committed, members, produce, settings};
-use super::support::recorder::{PATIENCE, Recorder, first_seen, offsets, records_of};
 use super::{LONG_WINDOW, mapping, numbered, start, topic_with};
+use crate::support::kafka::{Record, committed, members, produce, settings};
+use crate::support::recorder::{PATIENCE, Recorder, first_seen, offsets, records_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_a_mapping_resumes_after_the_last_success() {

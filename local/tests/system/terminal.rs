@@ -1,11 +1,7 @@
 //! Tests the commands that operators run in a terminal, as processes, against the whole gateway.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
-
-mod support;
-
+use crate::support::gateway::{ADMIN, plan};
 use serde_json::json;
-use support::gateway::{ADMIN, plan};
 use tokio::process::Command;
 
 /// Runs `cargo local` with these arguments. Returns its exit status and what it printed.

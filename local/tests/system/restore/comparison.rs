@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::positions::{ROWS, Receipt, Sender, once_each};
+use super::positions::{ROWS, Receipt, Sender, once_each};
 use crate::support::gateway::{TestGateway, plan};
 use crate::support::kafka::{delete_records, move_group, settings};
 

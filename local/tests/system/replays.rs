@@ -1,16 +1,12 @@
 //! Tests replays through the whole gateway: an older event never replaces a later event with the same key, and a
 //! receipt leads to the last replay.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::gateway::{GatewayPlan, TestGateway, plan};
+use crate::support::kafka::{Record, produce, settings};
 use serde_json::{Value, json};
 use sqlx::Executor as _;
-use support::gateway::{GatewayPlan, TestGateway, plan};
-use support::kafka::{Record, produce, settings};
 
 /// PostgreSQL rejects an order while its number is in `public.blocked`.
 const TABLES: &str = "

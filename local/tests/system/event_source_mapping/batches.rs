@@ -6,9 +6,9 @@ use base64_simd::STANDARD;
 use local::event_source_mapping::configuration::MappingConfiguration;
 use serde_json::json;
 
-use super::support::kafka::{Record, committed, produce, settings, topic_name};
-use super::support::recorder::{Recorder, offsets, places, records};
 use super::{LONG_WINDOW, mapping, numbered, start, topic_with};
+use crate::support::kafka::{Record, committed, produce, settings, topic_name};
+use crate::support::recorder::{Recorder, offsets, places, records};
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html#msk-sample-event>
 #[tokio::test(flavor = "multi_thread")]

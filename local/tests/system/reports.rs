@@ -1,15 +1,11 @@
 //! Tests reports of events that arrived over HTTP, and the hourly e-mail.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
-
-mod support;
-
 use std::path::Path;
 
+use crate::support::gateway::{TestGateway, plan};
 use futures::future::join_all;
 use local::mail_sink::MailSink;
 use serde_json::{Value, json};
-use support::gateway::{TestGateway, plan};
 use tokio::net::TcpListener;
 
 const REPORT: &str = "/2015-03-31/functions/report/invocations";

@@ -4,9 +4,9 @@ use axum::body::Bytes;
 use local::event_source_mapping::function::FunctionError;
 use serde_json::json;
 
-use super::support::kafka::{committed, settings};
-use super::support::recorder::{Recorder, offsets};
 use super::{LONG_WINDOW, mapping, numbered, start, topic_with};
+use crate::support::kafka::{committed, settings};
+use crate::support::recorder::{Recorder, offsets};
 
 async fn next_offsets(topic: &str, partitions: i32) -> Vec<Option<i64>> {
     committed(&settings(), &format!("sluice-{topic}"), topic, partitions).await

@@ -1,17 +1,13 @@
 //! Tests the path from HTTP to the table: the built-in examples, change sets, and a stream added with a contract and a
 //! migration.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
-
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::database::TestDatabase;
+use crate::support::gateway::plan;
+use crate::support::geonames::GeoNames;
+use crate::support::kafka::{set_back, settings};
 use serde_json::{Value, json};
-use support::database::TestDatabase;
-use support::gateway::plan;
-use support::geonames::GeoNames;
-use support::kafka::{set_back, settings};
 
 /// Returns the rows of every table, the ledger's included, as one text per table.
 async fn everything(database: &TestDatabase) -> BTreeMap<&'static str, String> {

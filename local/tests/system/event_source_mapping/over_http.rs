@@ -7,9 +7,9 @@ use axum::body::Bytes;
 use local::event_source_mapping::EventSourceMapping;
 use local::event_source_mapping::function::{Function, OverHttp};
 
-use super::support::kafka::{committed, settings};
-use super::support::recorder::PATIENCE;
 use super::{LONG_WINDOW, mapping, numbered, topic_with};
+use crate::support::kafka::{committed, settings};
+use crate::support::recorder::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_http_every_form_of_error_answer_is_a_failure() {

@@ -4,7 +4,7 @@
 use serde_json::json;
 use sqlx::Executor as _;
 
-use crate::positions::{ROWS, Receipt, Sender, once_each};
+use super::positions::{ROWS, Receipt, Sender, once_each};
 use crate::support::gateway::{TestGateway, plan};
 
 /// A gateway whose database was restored to a time before its only dead letter was replayed, and whose mapping has
