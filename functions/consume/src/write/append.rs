@@ -9,7 +9,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
 use super::rows::{COPY_HEADER, COPY_TRAILER, Cell, Cells, cells};
-use super::{Attempt, Conditional, Exceptions, WriteError};
+use super::{Attempt, Exceptions, WriteError};
 use crate::candidate::Candidate;
 
 /// The number of rows from which COPY is faster than arrays, despite its extra round trips (see docs/BENCHMARKS.md).
@@ -46,12 +46,12 @@ pub(super) async fn write(
 }
 
 /// Returns the statement that writes a slice if a condition is met, unless COPY is faster.
-pub(super) fn conditional<'s>(
-    landing: &'s Landing,
+pub(super) fn conditional(
+    landing: &Landing,
     dedupe: Option<usize>,
-    slice: &'s [Candidate<'s>],
+    slice: &[Candidate<'_>],
     condition: &str,
-) -> Option<Conditional<'s>> {
+) -> Option<String> {
     if slice.len() >= COPY_FROM_ROWS {
         return None;
     }
@@ -59,7 +59,7 @@ pub(super) fn conditional<'s>(
     if let Some(id) = dedupe {
         sql += &on_conflict(landing, id);
     }
-    Some(Conditional { sql, returns_rows: dedupe.is_some(), landing, rows: slice.iter().collect() })
+    Some(sql)
 }
 
 /// Splits records into the first one of each id and the repetitions.

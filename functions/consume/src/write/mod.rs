@@ -3,6 +3,7 @@
 mod append;
 mod attempt;
 pub(crate) mod changes;
+mod conditional;
 mod constraints;
 pub(crate) mod entity;
 mod error;
@@ -12,16 +13,15 @@ mod upsert;
 pub(crate) mod version;
 
 pub(crate) use attempt::{Attempt, Context, Exceptions, Refusal};
+pub(crate) use conditional::Conditional;
 pub(crate) use constraints::Constraints;
 pub(crate) use error::Signature;
 pub use error::WriteError;
 pub(crate) use isolate::isolate;
 
 use serde_json::Value;
-use shared::contract::{Contract, Landing, Mode};
-use sqlx::postgres::PgArguments;
-use sqlx::query::Query;
-use sqlx::{PgConnection, Postgres};
+use shared::contract::{Contract, Mode};
+use sqlx::PgConnection;
 
 use crate::candidate::Candidate;
 
@@ -33,40 +33,6 @@ fn middle(contract: &Contract, slice: &[Candidate<'_>]) -> usize {
             let sets: Vec<&Value> = slice.iter().map(|candidate| candidate.document).collect();
             changes::middle(&sets)
         }
-    }
-}
-
-/// A statement that writes a slice's rows if a condition is met. It is a part of a larger one.
-pub(crate) struct Conditional<'s> {
-    pub(crate) sql: String,
-    /// Whether it returns a row for each row that it writes: if it returns fewer than there are records, the slice was not
-    /// written whole. Otherwise it returns nothing.
-    pub(crate) returns_rows: bool,
-    landing: &'s Landing,
-    rows: Vec<&'s Candidate<'s>>,
-}
-
-impl<'s> Conditional<'s> {
-    /// Returns the statement for a slice, if its mode and size allow one.
-    pub(crate) fn new(contract: &'s Contract, slice: &'s [Candidate<'s>], condition: &str) -> Option<Self> {
-        match &contract.mode {
-            Mode::Append { landing, dedupe } => append::conditional(landing, *dedupe, slice, condition),
-            Mode::Upsert { landing, key, version: None } => Some(upsert::conditional(landing, key, slice, condition)),
-            Mode::Upsert { version: Some(_), .. } | Mode::Entity(_) | Mode::Changes(_) => None,
-        }
-    }
-
-    /// Returns the number of its parameters.
-    pub(crate) fn parameters(&self) -> usize {
-        self.landing.columns.len()
-    }
-
-    /// Binds its parameters, the first of a larger statement.
-    pub(crate) fn bind<'q>(&self, statement: &'q str) -> Query<'q, Postgres, PgArguments>
-    where
-        's: 'q,
-    {
-        append::bind(statement, self.landing, self.rows.iter().copied())
     }
 }
 

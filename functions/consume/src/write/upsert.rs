@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::append::{arrays, bind, insert_statement, names};
 use super::rows::key_cells;
-use super::{Conditional, Exceptions, WriteError};
+use super::{Exceptions, WriteError};
 use crate::candidate::Candidate;
 
 pub(super) async fn write(
@@ -30,16 +30,16 @@ pub(super) async fn write(
     Ok(Exceptions { superseded: superseded.into_iter().filter_map(index).collect(), ..Exceptions::default() })
 }
 
-/// Returns the statement that writes a slice without versions if a condition is met.
+/// Returns the statement that writes a slice without versions if a condition is met, and the events that it writes.
 pub(super) fn conditional<'s>(
-    landing: &'s Landing,
+    landing: &Landing,
     key: &[usize],
     slice: &'s [Candidate<'s>],
     condition: &str,
-) -> Conditional<'s> {
+) -> (String, Vec<&'s Candidate<'s>>) {
     let sql = format!("{} where {condition}{}", insert_statement(landing), on_conflict(landing, key));
     let rows = last_of_each_key(key, slice).into_iter().map(|index| &slice[index]).collect();
-    Conditional { sql, returns_rows: false, landing, rows }
+    (sql, rows)
 }
 
 /// Returns the last event of each key, because a statement accepts a key only once.
