@@ -16,7 +16,7 @@
 //! - [`receipts`], [`landing_minutes`], [`progress`]: look-ups across those tables
 //! - [`lag`]: how far landing is behind Kafka
 //! - [`filter`], [`matching`]: selects dead letters; lists, counts and groups those that match
-//! - [`letter_counts`]: how many dead letters there are
+//! - `letter_counts`: how many dead letters there are
 //! - [`records`], [`headers`], [`Rejection`]: how tables keep a record, its headers, and why it was rejected
 //!
 //! The ledger uses `record`, `kafka` and `metrics`, and the caller's connection. `consume` writes it in the landing
