@@ -82,8 +82,8 @@ impl Connections {
             self.idle().push(connection);
         } else {
             // The connection itself may be the cause: its server may have become a standby, or its prepared statements may
-            // be for a table that has changed. The next batch opens a new one. It is closed right now, because the function
-            // may be frozen once it has answered, and its transaction must not hold up the retry.
+            // be for a table that has changed. The next batch opens a new one. The failed one is closed right now, because
+            // the function may be frozen after its answer, and a transaction left open must not hold up the retry.
             database::end(connection.inner).await;
         }
     }

@@ -70,8 +70,8 @@ pub(crate) async fn settle_letters(
     Ok(standings)
 }
 
-/// Splits a stream's records into slices that are settled in turn: a replay is processed once the record that it
-/// replays has been decided, which may be in the same batch.
+/// Splits a stream's records into slices that are settled in turn: a replay is processed only after the record
+/// that it replays has been decided, because that record may be in the same batch.
 pub(crate) fn stages<'s, 'a>(records: &'s [Candidate<'a>]) -> Vec<&'s [Candidate<'a>]> {
     let mut stages = Vec::with_capacity(1);
     let mut start = 0;

@@ -152,7 +152,8 @@ impl Decimal {
             digits.extend([group / 1_000, group / 100 % 10, group / 10 % 10, group % 10].map(|digit| digit as u8));
         }
         let mut exponent = if digits.is_empty() { 0 } else { 4 * (weight - count + 1) };
-        // The digits so far fill whole groups of four. The scale says how many of those after the point count.
+        // The digits so far fill whole groups of four. The scale is the number of digits after the point
+        // that belong to the number.
         if scale > 0 || exponent < 0 {
             let length = i64::try_from(digits.len()).ok()? + exponent + scale;
             digits.resize(usize::try_from(length.max(0)).ok()?, 0);

@@ -11,8 +11,8 @@ use crate::database::Login;
 
 /// How long after a failed connection no other connection is tried.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a trial may take. Answering takes longer, and no request may hold a sandbox for more than 1.5 s. Opening a
-/// connection takes a few round trips and 0.2 s of a small sandbox's CPU.
+/// How long a trial may take. A request takes a little longer than its trial, and must not hold a sandbox for more than
+/// 1.5 s. Opening a connection takes a few round trips and 0.2 s of a small sandbox's CPU.
 const TRIAL: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
@@ -73,7 +73,8 @@ impl Breaker {
         }
     }
 
-    /// Notes that a connection failed. The others are closed, because testing a dead one would take the next trial's time.
+    /// Notes that a connection failed. The pool's idle connections are closed: they are probably dead too, and testing one
+    /// would use up the time of the next trial.
     pub(super) fn note_failure(&self) {
         self.login.drop_idle_connections();
         self.set(State::Open { until: Instant::now() + PAUSE });

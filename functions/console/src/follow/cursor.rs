@@ -11,7 +11,7 @@ pub(super) struct Cursor {
     pub(super) since_ms: i64,
     /// The end of the time range, exclusive.
     pub(super) until_ms: i64,
-    /// The partition that is read first.
+    /// The partition with which the search began. The others follow in ascending order.
     pub(super) first: i32,
     /// The partition to continue in.
     pub(super) partition: i32,

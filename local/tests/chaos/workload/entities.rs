@@ -1,6 +1,6 @@
 //! Commands about continents, countries and cities. The population encodes the client and the sequence number, and the
-//! area is the hash. Each client has its own names, so that the order of its commands decides the
-//! expected rows.
+//! area is a hash of the command. Each client has its own names, so that the order of its commands decides the expected
+//! rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -152,7 +152,7 @@ impl Command {
         event
     }
 
-    /// Returns the hash.
+    /// Returns the command's hash, which is sent as its area.
     fn area(&self) -> u64 {
         hash(self) % (1 << 40)
     }

@@ -88,7 +88,7 @@ impl Seen {
     }
 }
 
-/// Derives a record's content from its number.
+/// The kind of a record's content, which follows from the record's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Valid,
@@ -252,9 +252,9 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Truncates a log or recreates its topic, and writes more records, but only if the ledger can notice that: it
-    /// needs an applied record that the log still had. A function that keeps running notices because its mapping goes
-    /// back to where the log differs, or by a comparison.
+    /// Truncates a log or recreates its topic, and writes more records, but only if the ledger can notice it: before the
+    /// change, the log must still have the last applied record. A process that keeps running notices it in one of two
+    /// ways: the mapping goes back to where the log was cut, or the process compares the watermarks with Kafka.
     async fn rewrite(&mut self, partition: usize, seen: &mut Seen) {
         let Some((_, last)) = self.evidence().await.get(&number(partition)).copied() else { return };
         if !self.logs[partition].records.contains_key(&last) || self.logs[partition].committed <= last {
@@ -405,7 +405,7 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Compares the activity's sums with the tables, and the ends of logs that the activity has with the logs.
+    /// Compares the sums of the activity with the tables, and the logs' ends that it recorded with the real ones.
     async fn check_activity(&self, written: usize, at: &str) {
         let pool = &self.function.database.pool;
         let sums: (i64, i64, i64) = sqlx::query_as(
