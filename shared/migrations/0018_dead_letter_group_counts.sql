@@ -95,6 +95,3 @@ create index dead_letter_counts_by_reason on sluice.dead_letter_counts (reason_h
 -- Lists of an error code also name a topic: each topic that has the code, if the filter names none. With the index that
 -- this one replaces, a list of a code and a topic read all letters of one of them.
 create index dead_letters_by_code_and_topic on sluice.dead_letters (error_code, topic, status, created_at, id);
-drop index sluice.dead_letters_by_code;
--- Open letters are counted in the new table.
-drop index sluice.dead_letters_destination_topic_idx;

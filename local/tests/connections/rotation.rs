@@ -135,3 +135,21 @@ async fn a_function_that_starts_while_aws_is_down_gets_its_secret_as_soon_as_aws
     assert_eq!(who(&pool).await.unwrap(), rotating.role);
     rotating.stop(pool).await;
 }
+
+/// Otherwise, while the database is out of reach, the breaker would never let go of a login that has been replaced
+/// meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_the_old_password_answers_and_the_login_is_then_renewed() {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+    let rotating = Rotating::start().await;
+    let (pool, login) = rotating.open(2).await;
+    assert_eq!(who(&pool).await.unwrap(), rotating.role);
+    login.drop_idle_connections();
+    rotating.rotate("second").await;
+    assert!(login.connects_within(PATIENCE).await);
+    assert_eq!(rotating.asked(), 1);
+    assert!(login.renew_if_refused().await);
+    assert_eq!(who(&pool).await.unwrap(), rotating.role);
+    assert_eq!(rotating.asked(), 2);
+    rotating.stop(pool).await;
+}

@@ -190,10 +190,15 @@ impl Login {
         idle.for_each(|connection| drop(connection.detach()));
     }
 
-    /// Returns whether the pool has or opens a connection within this time.
+    /// Returns whether the server answers within this time: the pool has or opens a connection, or the login is refused.
+    /// After a refusal, the next query fails too, and the login is then renewed.
     pub async fn connects_within(&self, limit: Duration) -> bool {
         let Some(pool) = self.pool() else { return false };
-        tokio::time::timeout(limit, pool.acquire()).await.is_ok_and(|acquired| acquired.is_ok())
+        match tokio::time::timeout(limit, pool.acquire()).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => is_refusal(&error),
+            Err(_late) => false,
+        }
     }
 
     async fn renew(&self) -> Result<(), LookUpError> {

@@ -198,7 +198,7 @@ pub async fn reject_expired(
         with expired as (
             delete from sluice.waiting where ctid = any(array(
                 select ctid from sluice.waiting where since_ms < $1
-                order by since_ms limit {EXPIRED_AT_ONCE} for update skip locked
+                order by since_ms, topic, "partition", "offset" limit {EXPIRED_AT_ONCE} for update skip locked
             ))
             returning *
         ), rejected as (

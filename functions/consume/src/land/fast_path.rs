@@ -73,7 +73,8 @@ pub(super) async fn land(
         }
         Ok(false) => Ok(None),
         Err(error) => match WriteError::from(error) {
-            error if error.verdict() == Verdict::Retry => Err(error),
+            // If constraints have to be checked within the transaction, only the transaction can do that.
+            error if error.verdict() == Verdict::Retry && !error.needs_checks() => Err(error),
             _of_a_row_or_an_operator => {
                 pauses.begin(&plain.contract.stream);
                 Ok(None)
