@@ -105,8 +105,11 @@ async fn each_letter_of_a_run_lands_once_when_processes_are_killed() {
     assert_eq!(landed, (letters, letters), "rows, and users among them");
     const LEFT: &str = "select count(*) filter (where status = 'replayed'), count(*) from sluice.dead_letters";
     assert_eq!(one(&world.pool, LEFT).await, (letters, letters), "replayed letters, and letters");
+    // If a process is killed after it has sent letters and before it has recorded that, `consume` marks them as replayed
+    // when it reads them, and the run counts them as skipped.
     let counted = format!("select replayed, skipped from sluice.replay_runs where id = {run}");
-    assert_eq!(one(&world.pool, &counted).await, (letters, 0), "replayed and skipped letters of the run");
+    let (replayed, skipped) = one(&world.pool, &counted).await;
+    assert_eq!(replayed + skipped, letters, "{replayed} replayed and {skipped} skipped letters of the run");
     const REPEATED: &str = "select count(*), count(*) from sluice.duplicates";
     assert_eq!(one(&world.pool, REPEATED).await.0, sent - letters, "replays that were sent again are duplicates");
     lambda.stop().await.unwrap();

@@ -6,8 +6,6 @@ use local::CommandError;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::failed;
-
 /// A request.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
@@ -80,4 +78,8 @@ impl Client {
         }
         Ok(took.as_secs_f64() * 1_000.0)
     }
+}
+
+pub(super) fn failed(error: &dyn std::fmt::Display) -> CommandError {
+    CommandError::Bench(error.to_string())
 }

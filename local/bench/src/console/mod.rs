@@ -24,7 +24,7 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::client::Client;
+use self::client::{Client, failed};
 use self::sample::Sample;
 use crate::gateway::serve::sluice;
 use crate::reports;
@@ -133,8 +133,4 @@ fn cells(route: &str, with: Option<&str>, mut times_ms: Vec<f64>) -> Vec<Cell> {
     let requests = Cell::Number(times_ms.len() as f64, 0);
     let route = std::iter::once(Cell::text(format!("`{route}`")));
     route.chain(with.map(Cell::text)).chain([requests, figure(50), figure(95), figure(100)]).collect()
-}
-
-fn failed(error: &dyn std::fmt::Display) -> CommandError {
-    CommandError::Bench(error.to_string())
 }
