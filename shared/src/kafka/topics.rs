@@ -1,7 +1,8 @@
 //! Creates the topics of the contracts if they are missing, and checks those that exist.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -65,13 +66,16 @@ impl fmt::Display for TopicState {
     }
 }
 
-/// Creates the missing topics of all contracts with the broker's default replication, and counts the partitions of
-/// existing topics. Existing topics are never changed: with more partitions, keys would move to other partitions.
+/// Creates the missing topics of all contracts with the broker's default replication, waits up to 5 s until the broker
+/// knows them, and counts the partitions of existing topics. Existing topics are never changed: with more partitions, keys
+/// would move to other partitions.
 ///
 /// # Errors
 /// The cluster does not answer, or refuses.
 pub async fn ensure(settings: &KafkaSettings, registry: &Registry) -> Result<Vec<TopicState>, TopicError> {
     const PATIENCE: Duration = Duration::from_secs(30);
+    const VISIBLE_WITHIN: Duration = Duration::from_secs(5);
+    const LOOK_AGAIN: Duration = Duration::from_millis(100);
     // The producer fails at once if the connection is refused. rdkafka's admin client would retry until its timeout.
     Producer::new(settings).map_err(ProducerError::Settings)?.connect(PATIENCE).await?;
     let unreachable = |source| TopicError::Unreachable { servers: settings.bootstrap_servers.clone(), source };
@@ -98,16 +102,25 @@ pub async fn ensure(settings: &KafkaSettings, registry: &Registry) -> Result<Vec
             created,
         });
     }
-    let existing = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, PATIENCE))
-        .await
-        .unwrap_or(Err(KafkaError::Canceled))
-        .map_err(unreachable)?;
-    for state in states.iter_mut().filter(|state| !state.created) {
-        state.partitions = existing
-            .topics()
-            .iter()
-            .find(|topic| topic.name() == state.topic)
-            .map_or(0, |topic| i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX));
+    // A topic that was just created is missing from a broker's metadata until the controller's log has reached the broker.
+    let until = Instant::now() + VISIBLE_WITHIN;
+    let admin = Arc::new(admin);
+    loop {
+        let asked = Arc::clone(&admin);
+        let metadata = tokio::task::spawn_blocking(move || asked.inner().fetch_metadata(None, PATIENCE))
+            .await
+            .unwrap_or(Err(KafkaError::Canceled))
+            .map_err(unreachable)?;
+        let partitions = |topic: &str| {
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            found.map_or(0, |found| i32::try_from(found.partitions().len()).unwrap_or(i32::MAX))
+        };
+        if states.iter().all(|state| partitions(&state.topic) > 0) || Instant::now() >= until {
+            for state in states.iter_mut().filter(|state| !state.created) {
+                state.partitions = partitions(&state.topic);
+            }
+            return Ok(states);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
-    Ok(states)
 }
