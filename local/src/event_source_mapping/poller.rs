@@ -80,8 +80,8 @@ impl<C: ConsumerContext + 'static> Start<C> {
             achieved: TopicPartitionList::new(),
         };
         runtime.spawn(async move {
-            // The queues own a part of the consumer, and whoever drops the last part closes the consumer. That should
-            // be the group's thread, so the queues are dropped before the poller reports its end.
+            // The queues own a part of the consumer, and the thread that drops the last part closes the consumer. That
+            // should be the group's thread, so the queues are dropped before the poller reports its end.
             let achieved = reader.read().await;
             let _sent = finish.send(achieved);
         });

@@ -1,4 +1,4 @@
-//! Kills whoever takes part in a run of replays: each letter lands once.
+//! Kills the processes that take part in a run of replays: each letter lands once.
 //!
 //! `SLUICE_LETTERS` and `SLUICE_KILLS` set the numbers of letters and kills, and `SLUICE_SEED` repeats a run's choices. By
 //! default there are few, and neither Apache Kafka nor PostgreSQL is killed, because they take seconds to start again.
