@@ -1,7 +1,8 @@
 //! The function's connections to the database, and the deadline of an invocation.
 //!
-//! A connection is kept from one batch to the next, outside the pool that opened it: the pool tests a connection whenever
-//! it lends one and gets it back, which takes three round trips for each batch.
+//! A connection is kept from one batch to the next, outside the pool that opened it: the pool tests
+//! a connection when it is taken out and when it is returned, which would cost three round trips
+//! per batch.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,10 +16,11 @@ use crate::error::failed;
 
 /// A connection that a batch used within this time is not tested for the next batch.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
-/// How long a connection is used, as in a pool: the database's name may lead to another server by now.
+/// The maximum age of a connection, as in a pool: by then, the database's host name may resolve to
+/// another server.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// Connections that nobody uses at the moment, and the pool that opens new ones.
+/// Idle connections, and the pool that opens new ones.
 #[derive(Debug)]
 pub(crate) struct Connections {
     pool: PgPool,
@@ -30,8 +32,8 @@ pub(crate) struct Connections {
 pub(crate) struct Connection {
     inner: PgConnection,
     opened: Instant,
-    /// When it was last used, by a clock that never goes back, and by one that goes on while a function is frozen.
-    /// `None`: it was just opened.
+    /// When it was last used, by two clocks: one never goes back, and the other keeps running while
+    /// a function is frozen. `None` if it was just opened.
     used: Option<(Instant, SystemTime)>,
 }
 
@@ -51,7 +53,8 @@ impl Connections {
         self.take_kept(deadline, TRUSTED_FOR).await
     }
 
-    /// Takes the connection that was used last, and tests it unless it was used within this time.
+    /// Takes the connection that was used last, and tests it unless it was used within
+    /// `trusted_for`.
     async fn take_kept(&self, deadline: Instant, trusted_for: Duration) -> Result<Connection, ConsumeError> {
         let kept = async {
             loop {
@@ -81,14 +84,15 @@ impl Connections {
             connection.used = Some((Instant::now(), SystemTime::now()));
             self.idle().push(connection);
         } else {
-            // The connection itself may be the cause: its server may have become a standby, or its prepared statements may
-            // be for a table that has changed. The next batch opens a new one. The failed one is closed right now, because
-            // the function may be frozen after its answer, and a transaction left open must not hold up the retry.
+            // The connection itself may be the cause: its server may have become a standby, or a
+            // table may have changed since its statements were prepared. The next batch opens a new
+            // one. This one is closed now: the function may be frozen once it has answered, and a
+            // transaction left open would hold up the retry.
             database::end(connection.inner).await;
         }
     }
 
-    /// Closes the connections that nobody uses, and the pool.
+    /// Closes the idle connections and the pool.
     pub(crate) async fn close(&self) {
         let idle = std::mem::take(&mut *self.idle());
         for connection in idle {
@@ -103,7 +107,7 @@ impl Connections {
 }
 
 impl Connection {
-    /// Returns whether an earlier invocation used it. Its server may have gone since.
+    /// Returns whether an earlier invocation used it. Its server may be gone by now.
     pub(crate) fn is_kept(&self) -> bool {
         self.used.is_some()
     }

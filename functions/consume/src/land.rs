@@ -1,8 +1,9 @@
-//! The landing: one committed transaction per batch. It locks the watermarks, drops applied records, writes or
-//! dead-letters the rest, advances the watermarks and commits. If a row is at fault, the whole transaction is rolled
-//! back and runs again more strictly.
+//! The landing: one committed transaction per batch. It locks the watermarks, drops records that
+//! were applied before, writes or dead-letters the rest, advances the watermarks and commits. If a
+//! row is at fault, the whole transaction is rolled back and repeated, now with a stricter search
+//! for bad rows.
 //!
-//! A batch with nothing unusual lands by a single statement instead (`fast_path`).
+//! A batch with nothing unusual lands with a single statement instead (`fast_path`).
 
 mod apply;
 mod deferred;
@@ -42,7 +43,7 @@ pub(crate) use summary::Tally;
 pub(crate) enum Ending {
     /// It was committed.
     Committed(Tally),
-    /// Nothing was written. Kafka has to be asked about these partitions first.
+    /// Nothing was written, because Kafka has to be asked about these partitions first.
     Held(Vec<Hold>),
 }
 
@@ -81,7 +82,7 @@ pub(crate) async fn land(
     }
 }
 
-/// Returns the strictness that gets a batch past this error, if any does.
+/// Returns the strictness with which a batch can land despite this error, if there is one.
 fn stricter(strictness: Strictness, error: &WriteError) -> Option<Strictness> {
     match strictness {
         Strictness::Whole | Strictness::Isolated if error.needs_checks() => Some(Strictness::Constraints),

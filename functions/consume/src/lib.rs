@@ -2,9 +2,10 @@
 //!
 //! This file creates the function and distinguishes batches from schedule events. Below it:
 //!
-//! - `delivery` lands a batch: `batch` decodes the event, `check` checks its records against their contracts, and
-//!   `land` runs the one transaction, in which `resume` drops applied records, `write` writes the rest in the
-//!   contract's mode, and `verdict` decides what an error means; or, if nothing is unusual, a single statement
+//! - `delivery` lands a batch: `batch` decodes the event, `check` checks its records against their
+//!   contracts, and `land` runs the one transaction. In it, `resume` drops records that were
+//!   applied before, `write` writes the rest in the contract's mode, and `verdict` decides what an
+//!   error means. If nothing is unusual, `land` runs a single statement instead
 //! - `catch_up` asks Kafka what a batch alone cannot show: whether the log is the one that was applied (`continuity`,
 //!   remembered in `trust`), and which records lie between the watermark and the batch
 //! - `compare` asks the same on a schedule, without a batch, and then lets `retention` erase old data
@@ -79,9 +80,10 @@ pub struct Consume {
 }
 
 impl Consume {
-    /// Creates a function that writes to `pool` according to the contracts of `registry`. An event waits for its parent
-    /// for at most `wait_for_parent`. Dead letters and login attempts are kept for ever. Results are counted in
-    /// `metrics`. Records that batches skip are read from Kafka through `reader`.
+    /// Creates a function that writes to `pool` according to the contracts of `registry`. An event
+    /// waits for its parent for at most `wait_for_parent`. Dead letters and login attempts are kept
+    /// forever. Results are counted in `metrics`. Records that batches skip are read from Kafka
+    /// through `reader`.
     pub fn new(
         pool: PgPool,
         registry: Arc<Registry>,

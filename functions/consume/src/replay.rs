@@ -27,7 +27,7 @@ pub(crate) enum Standing {
     Repeats(Place),
 }
 
-/// Marks the letters that these records replay. Returns a standing for each record.
+/// Marks the letters that these records replay. Returns each record's relation to the letters.
 pub(crate) async fn settle_letters(
     connection: &mut PgConnection,
     records: &[KeptRecord<'_>],

@@ -45,7 +45,8 @@ pub(crate) struct Unit<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Resume {
     Apply(Plan),
-    /// Offsets from the watermark up to, but excluding, this one were skipped or are not in the log: only Kafka knows.
+    /// Offsets are missing from the watermark up to, but excluding, this one. Only Kafka knows
+    /// whether they were skipped or are not in the log.
     Behind {
         until: i64,
     },
@@ -117,7 +118,7 @@ pub(crate) fn resume(watermark: &Watermark, unit: &Unit<'_>) -> Resume {
 fn differs(applied: &Applied, next_offset: i64, records: &[Trace], is_missed: impl Fn(usize) -> bool) -> bool {
     let at = |offset: i64| records.binary_search_by_key(&offset, |record| record.offset).ok();
     let differs_at = |offset: i64, hash: i64| at(offset).is_some_and(|index| records[index].hash != hash);
-    // The last applied record is unchanged, so everything before it is too.
+    // If the last applied record is unchanged, so is everything before it.
     let has_last = at(applied.last_offset).is_some_and(|index| records[index].hash == applied.last_hash);
     let is_newer = |(index, record): (usize, &Trace)| {
         record.timestamp_ms > applied.max_timestamp_ms

@@ -1,8 +1,9 @@
-//! The fast path: a batch about which nothing is unusual lands by one statement, in one round trip.
+//! The fast path: a batch with nothing unusual lands with one statement, in one round trip.
 //!
-//! The statement advances the watermarks if they are where the batch begins, and writes the rows if it has advanced them.
-//! It decides nothing else. If the watermarks are elsewhere, or it fails because of a row, it has changed nothing, and
-//! the transaction lands the batch.
+//! The statement advances the watermarks if they are exactly where the batch begins, and writes the
+//! rows only if it has advanced the watermarks. It decides nothing else. If a watermark is
+//! elsewhere, or if a row makes the statement fail, nothing has changed, and the transaction of
+//! `land` lands the batch.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -21,11 +22,13 @@ use crate::trust::{Seen, Trust};
 use crate::verdict::Verdict;
 use crate::write::{Conditional, WriteError};
 
-/// How many of a stream's batches go through the transaction after the statement has failed on a row. The next rows
-/// probably have the same fault, such as ids that exist already, and a statement that fails is work for nothing.
+/// How many of a stream's batches skip the fast path after its statement has failed because of a
+/// row. The next rows probably have the same fault, such as an id that already exists, and a failed
+/// statement is wasted work.
 const PAUSE: u32 = 20;
 
-/// Streams whose batches go through the transaction, each with the number of batches for which it still does.
+/// The streams that skip the fast path for now, each with the number of batches that will still
+/// skip it.
 #[derive(Debug, Default)]
 pub(crate) struct Pauses(Mutex<HashMap<String, u32>>);
 
@@ -34,7 +37,7 @@ impl Pauses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.to_owned(), PAUSE);
     }
 
-    /// Whether a stream's next batch goes through the transaction.
+    /// Returns whether a stream's next batch skips the fast path, and counts that batch.
     fn includes(&self, stream: &str) -> bool {
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let left = left.get_mut(stream).filter(|left| **left > 0);
@@ -42,7 +45,7 @@ impl Pauses {
     }
 }
 
-/// A batch about which nothing is unusual, as far as this process can tell.
+/// A batch with nothing unusual, as far as this process can tell.
 struct Plain<'c> {
     contract: &'c Contract,
     records: Vec<Candidate<'c>>,
@@ -50,7 +53,8 @@ struct Plain<'c> {
     server_started_us: i64,
 }
 
-/// Lands a batch about which nothing is unusual. Returns `None` if something is: nothing was written then.
+/// Lands a batch with nothing unusual. Returns `None`, and has written nothing, if the batch needs
+/// the transaction.
 ///
 /// # Errors
 /// An environment fault.
@@ -73,7 +77,8 @@ pub(super) async fn land(
         }
         Ok(false) => Ok(None),
         Err(error) => match WriteError::from(error) {
-            // If constraints have to be checked within the transaction, only the transaction can do that.
+            // If deferred constraints must be checked before COMMIT, only the transaction can do
+            // that.
             error if error.verdict() == Verdict::Retry && !error.needs_checks() => Err(error),
             _of_a_row_or_an_operator => {
                 pauses.begin(&plain.contract.stream);
@@ -83,8 +88,9 @@ pub(super) async fn land(
     }
 }
 
-/// Returns the batch if nothing about it is unusual: all records belong to one stream, are valid, carry no ids, and follow
-/// each other without a hole, from where this process has last seen their partitions or later.
+/// Returns the batch if nothing about it is unusual: all records belong to one stream, are valid
+/// and carry no ids. In each partition, they follow each other without a hole, and begin no earlier
+/// than where this process last saw the partition.
 fn plain<'c>(trust: &Trust, checked: &'c CheckedBatch<'_>) -> Option<Plain<'c>> {
     let contract = &*checked.partitions.first()?.contract;
     let mut records = Vec::with_capacity(checked.batch.records.len());
@@ -134,7 +140,7 @@ async fn execute(
     plain: &Plain<'_>,
     insert: &Conditional<'_>,
 ) -> Result<bool, sqlx::Error> {
-    // Dividing by zero fails the statement, which then has changed nothing.
+    // If a row was not written, this divides by zero: the statement fails, so it changes nothing.
     const ALL: &str = "1 / case (select count(*) from written)
         when (select sum(last_offset + 1 - first_offset) from step) then 1 else 0 end";
     let advance = watermarks::advance_steps(insert.parameters() + 1);

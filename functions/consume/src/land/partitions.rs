@@ -25,7 +25,7 @@ pub(crate) struct Partition<'b> {
     pub(crate) contract: Arc<Contract>,
     pub(crate) records: &'b [Record],
     pub(crate) traces: Vec<Trace>,
-    /// Who confirms that the offsets missing between these records are missing from Kafka, too.
+    /// Who confirms that offsets missing between these records are also missing from Kafka.
     pub(crate) vouched: Vouched,
     /// Whether Kafka has confirmed that its log is the one that was applied.
     pub(crate) is_confirmed: bool,

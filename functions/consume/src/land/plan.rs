@@ -24,15 +24,16 @@ pub(crate) struct Hold {
     pub(crate) reason: Reason,
 }
 
-/// What Kafka has to be asked.
+/// The question to ask Kafka.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reason {
-    /// Whether the log is the one that was applied. This process has not asked since the database's server started.
+    /// Is the log the one that was applied? This process has not asked since the database server
+    /// started.
     Unverified,
-    /// Also whether the log is the one that was applied, because records of the batch differ from those that were
-    /// applied at their offsets.
+    /// The same question, because records of the batch differ from those that were applied at their
+    /// offsets.
     Contradicted(Contradiction),
-    /// For the records from the watermark up to, but excluding, this offset.
+    /// Which records are there from the watermark up to, but excluding, this offset?
     Behind { until: i64 },
 }
 

@@ -38,7 +38,7 @@ pub struct Summary {
     pub tombstones: usize,
     /// Partitions whose offsets have restarted.
     pub incarnations: usize,
-    /// Offsets that Kafka no longer had when they were due.
+    /// Offsets that Kafka no longer had when `consume` needed them.
     pub skipped_offsets: i64,
     /// Changes of rows that do not exist.
     pub skipped_rows: u64,
@@ -119,7 +119,7 @@ impl Tally {
         of_stream.oldest_ms = Some(of_stream.oldest_ms.map_or(timestamp_ms, |oldest_ms| oldest_ms.min(timestamp_ms)));
     }
 
-    /// Adds what became of a stream's records.
+    /// Adds the outcomes of a stream's records.
     pub(super) fn count_records(&mut self, stream: &str, activity: &Activity) {
         self.for_stream(stream).count_records(activity.sum());
         self.activity.add(activity);

@@ -45,7 +45,7 @@ pub(super) async fn write(
     Ok(Exceptions { duplicates, ..Exceptions::default() })
 }
 
-/// Returns the statement that writes a slice if a condition is met, unless COPY is faster.
+/// Returns the statement that writes a slice if a condition holds, unless COPY is faster.
 pub(super) fn conditional(
     landing: &Landing,
     dedupe: Option<usize>,
@@ -144,7 +144,7 @@ async fn insert_missing(
     Ok(inserted.into_iter().collect())
 }
 
-/// Returns the end of the statement that leaves out existing ids and returns the others.
+/// Returns the ON CONFLICT clause, which skips existing ids and returns the others.
 fn on_conflict(landing: &Landing, id: usize) -> String {
     let id = quoted(&landing.columns[id].name);
     format!(" on conflict ({id}) do nothing returning {id}")

@@ -1,4 +1,4 @@
-//! Writes rows by a statement that is a part of a larger one, and writes them only if a condition is met.
+//! Builds the part of a larger statement that writes rows only if a condition holds.
 
 use shared::contract::{Contract, Landing, Mode};
 use sqlx::Postgres;
@@ -8,18 +8,18 @@ use sqlx::query::Query;
 use super::{append, upsert};
 use crate::candidate::Candidate;
 
-/// A statement that writes a slice's rows if a condition is met. It is a part of a larger one.
+/// The part of a larger statement that writes a slice's rows if a condition holds.
 pub(crate) struct Conditional<'s> {
     pub(crate) sql: String,
-    /// Whether it returns a row for each row that it writes: if it returns fewer than there are records, the slice was not
-    /// written whole. Otherwise it returns nothing.
+    /// Whether the part returns a row for each row that it writes. If it then returns fewer rows
+    /// than there are records, some records were not written. Otherwise, it returns no rows.
     pub(crate) returns_rows: bool,
     landing: &'s Landing,
     rows: Vec<&'s Candidate<'s>>,
 }
 
 impl<'s> Conditional<'s> {
-    /// Returns the statement for a slice, if its mode and size allow one.
+    /// Returns the part for a slice, if the contract's mode and the slice's size allow one.
     pub(crate) fn new(contract: &'s Contract, slice: &'s [Candidate<'s>], condition: &str) -> Option<Self> {
         match &contract.mode {
             Mode::Append { landing, dedupe } => Some(Self {
@@ -36,12 +36,12 @@ impl<'s> Conditional<'s> {
         }
     }
 
-    /// Returns the number of its parameters.
+    /// Returns the number of the part's parameters.
     pub(crate) fn parameters(&self) -> usize {
         self.landing.columns.len()
     }
 
-    /// Binds its parameters, the first of a larger statement.
+    /// Binds the part's parameters, which come first in the larger statement.
     pub(crate) fn bind<'q>(&self, statement: &'q str) -> Query<'q, Postgres, PgArguments>
     where
         's: 'q,

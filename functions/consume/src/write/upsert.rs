@@ -30,7 +30,8 @@ pub(super) async fn write(
     Ok(Exceptions { superseded: superseded.into_iter().filter_map(index).collect(), ..Exceptions::default() })
 }
 
-/// Returns the statement that writes a slice without versions if a condition is met, and the events that it writes.
+/// Returns the statement that writes a slice without versions if a condition holds, and the events
+/// that it writes.
 pub(super) fn conditional<'s>(
     landing: &Landing,
     key: &[usize],
@@ -53,7 +54,7 @@ fn last_of_each_key(key: &[usize], slice: &[Candidate<'_>]) -> Vec<usize> {
     (0..rows.len()).filter(|&at| is_last(at)).map(|at| rows[at].1).collect()
 }
 
-/// Returns the end of the statement that writes rows without a version.
+/// Returns the ON CONFLICT clause for rows without a version.
 fn on_conflict(landing: &Landing, key: &[usize]) -> String {
     let (conflict, replaced) = (conflict(landing, key), replaced(landing, key));
     if replaced.is_empty() {
@@ -63,10 +64,11 @@ fn on_conflict(landing: &Landing, key: &[usize]) -> String {
     }
 }
 
-/// Writes for each key the event with the highest version (the last of those with an equal version), unless the row has
-/// a higher one. Returns the positions, from 1, of the superseded events: an event is superseded if the row or an
-/// earlier event of the slice has a higher version. PostgreSQL compares both keys and versions, by the columns' own
-/// rules.
+/// Returns the statement that writes, for each key, the event with the highest version (or the last
+/// of several with that version), unless the row has a higher version. The statement returns the
+/// positions, from 1, of the superseded events. An event is superseded if the row or an earlier
+/// event of the slice has a higher version. PostgreSQL compares both keys and versions, by the
+/// columns' own rules.
 fn versioned_statement(landing: &Landing, key: &[usize], version: usize) -> String {
     let keys = |of: &str| key.iter().map(|column| format!("{of}c{column}")).collect::<Vec<_>>();
     let matches = |a: &str, b: &dyn Fn(usize) -> String| {

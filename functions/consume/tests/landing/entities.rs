@@ -1,4 +1,5 @@
-//! Entities: commands in the order of offsets, and parents before children in whichever order they arrive.
+//! Entities: commands are applied in the order of their offsets. Parents land before their
+//! children, whichever arrive first.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! A batch lands once, however often it is delivered, in pieces or beside a copy of itself.
+//! A batch lands once, however often it is delivered: whole, in pieces, or at the same time as a
+//! copy of itself.
 
 use crate::support::{Function, NOW_MS, Record, record, records, route, user_event};
 use serde_json::json;

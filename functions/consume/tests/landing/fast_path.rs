@@ -1,5 +1,5 @@
-//! A batch about which nothing is unusual lands by one statement; every other batch ends as if there were no such
-//! statement.
+//! A batch with nothing unusual lands with one statement. Every other batch has the same result as
+//! without the fast path.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -34,7 +34,8 @@ fn on_partition(partition: i32, records: Vec<Record>) -> Vec<Record> {
     records.into_iter().map(|record| Record { partition, ..record }).collect()
 }
 
-/// Waits until the present minute lasts longer than a test: a minute's first batch does not take the fast path.
+/// Waits for the next minute if the current one may end during a test: a minute's first batch does
+/// not take the fast path.
 async fn wait_for_a_minute() {
     const TEST: Duration = Duration::from_secs(10);
     const MINUTE: Duration = Duration::from_secs(60);
@@ -250,7 +251,7 @@ async fn a_restored_database_and_a_recreated_topic_are_noticed() {
 /// A proxy in front of PostgreSQL that ends a connection at a request, before or after the server has answered it.
 struct Cutter {
     address: SocketAddr,
-    /// The number of requests until the cut, twice; odd to cut after the answer.
+    /// Where to cut: 0 before the next request, 1 before the next answer. Other values cut nothing.
     left: Arc<AtomicUsize>,
 }
 

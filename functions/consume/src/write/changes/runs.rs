@@ -1,9 +1,11 @@
 //! Gathers operations into runs. One statement executes a run, with the same result as its operations one by one.
 //!
-//! A table has one open run. An operation of the same shape joins it, unless it concerns rows of the run:
-//! - an insert never does, since it reads nothing;
-//! - an update that keeps its row's key replaces an earlier update of the same key (nobody sees the row in between);
-//! - any other update or delete that names one of the run's old or new keys ends the run.
+//! A table has one open run, which an operation of the same shape may join:
+//! - an insert always joins, since it reads nothing;
+//! - an update that keeps its row's key replaces an earlier update that kept the same key, because
+//!   nobody sees the row in between;
+//! - any other update or delete joins if it names none of the run's old or new keys. Otherwise, it
+//!   ends the run.
 //!
 //! Truncates that follow each other in one transaction of the source are one run across tables: PostgreSQL records
 //! `truncate a, b` as one truncate for each table, but refuses to truncate a table alone if other tables refer to it.

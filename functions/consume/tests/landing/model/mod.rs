@@ -48,7 +48,7 @@ fn random_histories_end_as_the_model_says() {
     assert!(histories < 100 || played.fast_path > 100, "{played:?}");
 }
 
-/// What histories were about.
+/// What happened in histories.
 #[derive(Debug, Default)]
 struct Played {
     deliveries: usize,
@@ -128,14 +128,14 @@ async fn run(function: &Function, seed: u64) -> Played {
         // Some partitions advance and others stay behind: nothing is ordered across them.
         let mut chosen: Vec<bool> = logs.iter().map(|_| source.chance(0.5)).collect();
         if source.chance(0.4) {
-            // As from a mapping, which has one topic.
+            // A real mapping's batch has records of one topic only.
             let topic = logs[source.below(logs.len())].topic;
             chosen = logs.iter().map(|log| log.topic == topic).collect();
         }
         played.add(deliver(function, &mut source, &mut expected, &mut logs, &chosen, seed).await);
         let index = source.below(logs.len());
         let log = &mut logs[index];
-        // Nobody can know of an incarnation if none of its records were delivered.
+        // If none of an incarnation's records were delivered, `consume` cannot know of it.
         let is_known = log.entries[..log.committed].iter().any(|entry| entry.place.3 == log.incarnation);
         if is_known && source.chance(0.15) {
             rewrite(&mut source, log);
