@@ -1,7 +1,7 @@
 //! Looks up settings at AWS: at the start, and again when they stop working.
 //!
-//! - [`Aws`]: access to AWS. `sdk` implements it with the AWS SDK. `absent` refuses every look-up; it is for builds
-//!   without the feature `aws`, which save the fifth of the build time that the SDK takes
+//! - [`Aws`]: access to AWS. `sdk` implements it with the AWS SDK. In builds without the feature
+//!   `aws`, `absent` refuses every look-up; leaving out the SDK saves a fifth of the build time
 //! - [`LookUpError`]: why a look-up failed, and whether retrying helps
 //! - `token`: tokens for Kafka, as `kafka` uses them
 

@@ -194,7 +194,7 @@ impl Definition {
 
     fn refuse(&self, members: &[(&str, bool)]) -> Result<(), Wrong> {
         match members.iter().find(|(_, is_set)| *is_set) {
-            Some((member, _)) => Err(Wrong::at(member, format!("mode {} has no use for it", self.mode.name()))),
+            Some((member, _)) => Err(Wrong::at(member, format!("mode {} does not use this member", self.mode.name()))),
             None => Ok(()),
         }
     }

@@ -183,7 +183,7 @@ fn read_folder(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, ContractError> 
 pub(super) fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if stream.is_empty() || !stream.chars().all(is_name) {
-        return Err(wrong("", "a stream is named, as its file is, with a-z, 0-9 and '-'"));
+        return Err(wrong("", "a stream has the name of its file, which may contain only a-z, 0-9 and '-'"));
     }
     let document = json::parse(text).map_err(|error| wrong("", error.to_string()))?;
     let schema_error = |error: ValidationError<'_>| wrong(&error.instance_path().to_string(), error.to_string());

@@ -12,7 +12,8 @@ use crate::database::error_class::{ErrorClass, classify, describe};
 /// How long a request waits for the database. PostgreSQL's own timeouts do not help if the server is frozen, or has
 /// vanished without closing the connection.
 const PATIENCE: Duration = Duration::from_secs(9);
-/// A database that answers at all does so sooner. A late answer within a shorter limit says nothing about the database.
+/// A working database answers within this time. If it misses a shorter limit, it may still be
+/// working.
 const SOON: Duration = Duration::from_secs(1);
 
 /// An error that a database query may end with.
@@ -36,8 +37,8 @@ pub async fn in_time<T, E: FromDatabase>(question: impl Future<Output = Result<T
     within(PATIENCE, question).await
 }
 
-/// Like [`in_time`], with a shorter limit. Use it instead of a timeout around [`in_time`], after which later requests would
-/// not know that the database did not answer.
+/// Like [`in_time`], with a shorter limit. Do not put a timeout around [`in_time`] instead: later
+/// requests would not know that the database did not answer.
 ///
 /// # Errors
 /// Those of [`in_time`].

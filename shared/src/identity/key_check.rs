@@ -75,7 +75,7 @@ impl Inner {
     /// Reads a key from the database and remembers it.
     async fn read_key(&self, hash: KeyHash) -> Result<Arc<KnownKey>, Denied> {
         let remembered = &self.remembered_keys;
-        // A key that was valid before is not a guess, so it does not have to wait for guesses.
+        // A key that was valid before is not a guess, so its look-up does not wait behind guesses.
         let _turn = if remembered.has_seen(&hash) {
             None
         } else {
@@ -98,8 +98,8 @@ impl Inner {
         if known.is_first_use(minute_ms) {
             let (pool, id) = (self.pool.clone(), known.id);
             spawn(async move {
-                // After a failure, the next read of the key shows that this minute is missing, and the next use is
-                // recorded.
+                // If this fails, the next read of the key shows that the minute is missing, so the
+                // next use is recorded.
                 if let Err(error) = in_time(keys::note_use(&pool, id, minute_ms)).await {
                     database::log(&error);
                 }

@@ -61,7 +61,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns whether the counts say how many letters match, so that few letters are read.
+    /// Returns whether the tables of counts show how many letters match, so that only few letters
+    /// have to be read.
     pub(super) fn is_counted(&self) -> bool {
         let Self { status: _, topics: _, error_code: _, reason: _, contains, since: _, until: _, ids } = self;
         contains.is_none() && ids.is_none()
@@ -73,14 +74,14 @@ impl Filter {
         (self.since.map(Timestamp::as_microsecond), self.until.map(Timestamp::as_microsecond))
     }
 
-    /// Appends the condition on the columns that letters and counts share, with `where`.
+    /// Appends `where` and the conditions on the columns that letters and counts share.
     pub(super) fn push_where_shared<'f>(&'f self, query: &mut QueryBuilder<'f, Postgres>) {
         // The status is part of the statement's text, so that PostgreSQL plans for this status.
         query.push(" where status = '").push(self.status.name()).push("'");
         self.push_place(query);
     }
 
-    /// Appends the condition on topic and error code, with `and`.
+    /// Appends the conditions on topic and error code, each preceded by `and`.
     pub(super) fn push_place<'f>(&'f self, query: &mut QueryBuilder<'f, Postgres>) {
         for topic in &self.topics {
             query.push(" and topic = ").push_bind(topic);
@@ -90,12 +91,12 @@ impl Filter {
         }
     }
 
-    /// Appends the condition on a letter's columns, with `where`.
+    /// Appends `where` and the conditions on a letter's columns.
     pub(super) fn push_where<'f>(&'f self, query: &mut QueryBuilder<'f, Postgres>) {
         self.push_where_between(query, self.times_us());
     }
 
-    /// As [`Filter::push_where`], with other times.
+    /// Like [`Filter::push_where`], but with another range of times.
     pub(super) fn push_where_between<'f>(
         &'f self,
         query: &mut QueryBuilder<'f, Postgres>,

@@ -49,7 +49,7 @@ impl Cause {
                 "Kafka has no record at this offset: its transaction was aborted, or the offset is a transaction's marker"
             }
             Self::Compaction => "Kafka had compacted this record away before it was applied",
-            Self::Retention => "Kafka had deleted this record by its retention before it was applied",
+            Self::Retention => "Kafka's retention had deleted this record before it was applied",
             Self::Unknown => "Kafka no longer had this record when `consume` needed it",
         }
     }

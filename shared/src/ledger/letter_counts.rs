@@ -1,30 +1,32 @@
-//! Tables `dead_letter_counts` and `dead_letter_group_counts`: how many dead letters there are. Triggers of the letters'
-//! table keep them, so a million letters are counted without reading them.
+//! Tables `dead_letter_counts` and `dead_letter_group_counts`: how many dead letters there are.
+//! Triggers on `dead_letters` update them, so a million letters are counted without being read.
 
 use sqlx::{PgExecutor, Postgres, QueryBuilder};
 
 use super::filter::{Filter, LetterStatus, push_between};
 
-/// The start and the end of a range of time, in microseconds since the Unix epoch. The end does not belong to it.
+/// The start of a range of time and its end, which is excluded, in microseconds since the Unix
+/// epoch.
 type Range = (Option<i64>, Option<i64>);
 
 const TEN_MINUTES_US: i64 = 600_000_000;
 const DAY_US: i64 = 144 * TEN_MINUTES_US;
 
-/// What says how many letters there are in a range of time.
+/// Where the number of letters in a range of time is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
-    /// The counts of all time.
+    /// The total counts.
     Ever,
-    /// The counts of days.
+    /// The counts per day.
     Days,
-    /// The counts of ten minutes each.
+    /// The counts per ten minutes.
     TenMinutes,
-    /// The letters themselves, within ten minutes.
+    /// The letters themselves, for a part of ten minutes.
     Letters,
 }
 
-/// Splits a range of time into days, ten minutes each, and what is left at its ends.
+/// Splits a range of time into whole days, whole periods of ten minutes, and the remainders at both
+/// ends.
 fn split((since, until): Range) -> Vec<(Source, Range)> {
     if (since, until) == (None, None) {
         return vec![(Source::Ever, (None, None))];
@@ -48,16 +50,16 @@ fn split((since, until): Range) -> Vec<(Source, Range)> {
             ]);
         }
     }
-    // An end without a limit has nothing left.
+    // An open end has no remainder.
     parts.retain(|(source, (from, to))| *source == Source::Days || from != to);
     parts
 }
 
-/// Appends a query for the numbers of matching letters: `topic`, `error_code`, `pattern_hash`, `letters`. A group may have
-/// several rows, which add up.
+/// Appends a query for the numbers of matching letters: `topic`, `error_code`, `pattern_hash`,
+/// `letters`. A group may have several rows, whose numbers add up.
 ///
-/// The letters with one reason are those of a group, if the reason is the group's name. Those with any other reason are
-/// recognised by its hash.
+/// If the filter's reason is the name of a group, all letters of the group match. Any other reason
+/// is compared by its hash.
 pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, Postgres>) {
     let push_is_group = |query: &mut QueryBuilder<'f, Postgres>, operator: &str| {
         if let Some(reason) = &filter.reason {
@@ -101,7 +103,8 @@ pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, 
         push_of_reason(filter, reason, query);
         query.push(" where true");
     } else {
-        // Usually, all letters with a reason have the same topic and code. They are then counted in the index by reason.
+        // Usually, all letters with a reason have the same topic and code. The index by reason is
+        // then enough to count them.
         query.push("found.letters from (select topic, error_code, count(*) over () as places from ");
         push_of_reason(filter, reason, query);
         query.push(" group by topic, error_code having sum(letters) > 0) as p cross join lateral (");
@@ -120,7 +123,8 @@ pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, 
     push_is_group(query, " <> ");
 }
 
-/// Appends the counts of the letters with a reason, as a relation: those of all topics and codes, whatever the filter names.
+/// Appends a subquery for the counts of the letters with a reason. It includes all topics and error
+/// codes, even if the filter names some.
 fn push_of_reason<'f>(filter: &'f Filter, reason: &'f str, query: &mut QueryBuilder<'f, Postgres>) {
     query.push("(select topic, error_code, letters from sluice.dead_letter_counts");
     query.push(" where status = '").push(filter.status.name()).push("' and reason_hash = hashtextextended(");
@@ -138,7 +142,8 @@ pub(super) fn push_places<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, P
     query.push(" group by topic, error_code having sum(letters) > 0");
 }
 
-/// Appends a condition: all letters of the filter's status in the group `group` have the reason with this hash.
+/// Appends the condition that all letters in the group `group` with the filter's status have the
+/// reason with this hash.
 pub(super) fn push_has_one_reason(
     filter: &Filter,
     query: &mut QueryBuilder<'_, Postgres>,
@@ -176,7 +181,7 @@ pub(super) async fn open_by_topic(
 mod tests {
     use super::*;
 
-    /// A time so many days, times ten minutes, and microseconds after the epoch.
+    /// The time that is this many days, periods of ten minutes, and microseconds after the epoch.
     const fn at(days: i64, tens: i64, us: i64) -> Option<i64> {
         Some(days * DAY_US + tens * TEN_MINUTES_US + us)
     }

@@ -37,7 +37,7 @@ pub enum Outcome {
         /// The place of the replay.
         replay: Place,
     },
-    /// Kafka no longer had it when it was due.
+    /// Kafka no longer had it when `consume` needed it.
     Lost {
         /// Why, as far as it is known.
         reason: String,
@@ -60,7 +60,7 @@ pub enum Status {
     Superseded,
     /// It is in the dead letters, or repeats an event that is.
     Rejected,
-    /// Kafka no longer had it when it was due.
+    /// Kafka no longer had it when `consume` needed it.
     Lost,
 }
 

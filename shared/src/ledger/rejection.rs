@@ -7,7 +7,7 @@ pub struct Rejection {
     pub code: String,
     /// A sentence for people.
     pub reason: String,
-    /// The constraint that refused the row, as far as PostgreSQL says.
+    /// The constraint that refused the row, if PostgreSQL names it.
     pub constraint: Option<Box<str>>,
     /// The table that PostgreSQL names, without its schema.
     pub table: Option<Box<str>>,

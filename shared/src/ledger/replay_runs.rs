@@ -16,7 +16,7 @@ pub struct Run {
     pub created_at: Timestamp,
     /// Its filter, as it was given.
     pub filter: Value,
-    /// Whether it also replays letters that later events with the same key would otherwise keep from being replayed.
+    /// Whether it also replays letters whose replay would undo later events with the same key.
     pub is_forced: bool,
     /// How many letters matched.
     pub letters: i64,

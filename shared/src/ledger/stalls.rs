@@ -1,6 +1,7 @@
 //! Table `stalls`: partitions whose batches fail, why, and since when.
 //!
-//! A stall ends by itself: it is in force only while its latest failure is later than its watermark's last advance.
+//! A stall ends by itself: it is current only while its latest failure is later than its
+//! watermark's last advance.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +15,8 @@ use super::POSTGRESQL;
 /// How many stalls are listed at most.
 const LISTED: i64 = 1_000;
 
-/// How long a stall is kept after its batch was last delivered. If it is never delivered again, its topic or mapping
-/// may be gone.
+/// How long a stall is kept after its batch was last delivered. A batch that is no longer delivered
+/// may belong to a topic or mapping that is gone.
 const KEPT_DAYS: i32 = 7;
 
 /// Who has to act for a failed batch to land.
@@ -27,7 +28,7 @@ pub enum Fault {
     Environment,
 }
 
-/// What found out that a partition cannot land.
+/// What found that a partition cannot land.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FoundBy {
     /// A batch that failed. Its stall ends when something lands.
@@ -85,8 +86,8 @@ impl FoundBy {
 
 /// Records that these partitions cannot land. A comparison leaves the stall of a batch as it is.
 ///
-/// The failed transaction must have ended. This asks for a writable transaction, because one of the reasons to record
-/// is that transactions are read-only by default.
+/// The failed transaction must have ended. This begins a transaction that is explicitly writable: a
+/// failure to be recorded may be that transactions are read-only by default.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -174,7 +175,7 @@ pub async fn forget(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Lists the stalls in force, the oldest first.
+/// Lists the current stalls, the oldest first.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -95,7 +95,7 @@ pub async fn queued(
 /// # Errors
 /// PostgreSQL's error.
 pub async fn oldest(executor: impl PgExecutor<'_>) -> Result<HashMap<String, i64>, sqlx::Error> {
-    // Steps from stream to stream, and so reads two index entries per stream instead of all events.
+    // Steps from stream to stream, which reads two index entries per stream instead of all events.
     const SELECT: &str = "
         with recursive streams as (
             (select stream, since_ms from sluice.waiting order by stream, since_ms limit 1)
@@ -177,8 +177,9 @@ pub async fn release(
         .await
 }
 
-/// How many events one statement rejects at most: it takes about half a second. Rejecting a million at once would take
-/// longer than an invocation may, so it would fail, and be repeated, for ever.
+/// The maximum number of events that one statement rejects, which takes about half a second.
+/// Rejecting a million at once would exceed an invocation's time, so it would fail and be retried
+/// forever.
 pub const EXPIRED_AT_ONCE: u64 = 10_000;
 
 /// Rejects events that began to wait for their parent before `before_ms`: the oldest, at most [`EXPIRED_AT_ONCE`]. Counts

@@ -1,5 +1,6 @@
-//! Table `watermarks`: per topic and partition, the next offset to apply. Locked at the start of a landing transaction and
-//! advanced at its end, so that a batch delivered twice, or by two copies at once, lands once.
+//! Table `watermarks`: per topic and partition, the next offset to apply. A landing transaction
+//! locks its watermarks at the start and advances them at the end, so that a batch lands once even
+//! if it is delivered twice, or to two processes at once.
 
 use std::sync::LazyLock;
 
@@ -20,7 +21,8 @@ pub struct Watermark {
     pub next_offset: i64,
     /// The offset at which each incarnation of the partition's log begins, the first at 0.
     pub starts: Vec<i64>,
-    /// Facts about the applied records, as far as the log still had them when its current incarnation began.
+    /// Facts about the applied records. When an incarnation begins, only facts about records that
+    /// the log still has are kept.
     pub applied: Option<Applied>,
 }
 
@@ -74,8 +76,8 @@ pub struct Step<'a> {
 pub struct Locked {
     /// In the order that the caller gave.
     pub watermarks: Vec<Watermark>,
-    /// When the database's server started, microseconds since the Unix epoch. A server that was restored, or that has
-    /// taken over from another, has started since.
+    /// When the database's server started, microseconds since the Unix epoch. This time changes if
+    /// the server is restored, or if another one takes over.
     pub server_started_us: i64,
     /// The partitions whose latest minute is over.
     pub over: Vec<(String, i32)>,
@@ -115,9 +117,9 @@ impl Watermark {
     }
 }
 
-/// Locks the watermarks of these partitions until the transaction ends, in sorted order, so that two transactions
-/// never wait for each other. Those that are missing are created. Returned in the order of `partitions`, which must
-/// be sorted and without duplicates.
+/// Locks the watermarks of these partitions until the transaction ends, in sorted order, so that
+/// two transactions cannot deadlock. Creates missing watermarks. Returns them in the order of
+/// `partitions`, which must be sorted and without duplicates.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -155,7 +157,8 @@ async fn select_for_update(connection: &mut PgConnection, partitions: &[(String,
     Ok(locked)
 }
 
-/// Moves what these partitions, whose watermarks are locked, count for their latest minute to that minute's row.
+/// Moves these partitions' counts of their latest minute from the watermarks, which must be locked,
+/// to that minute's row in `activity`.
 async fn close_minutes(connection: &mut PgConnection, partitions: &[(String, i32)]) -> Result<(), sqlx::Error> {
     static MOVE: LazyLock<String> = LazyLock::new(|| {
         activity::note_from(
@@ -188,7 +191,7 @@ async fn close_minutes(connection: &mut PgConnection, partitions: &[(String, i32
 /// # Errors
 /// PostgreSQL's error.
 pub async fn all(connection: &mut PgConnection) -> Result<Locked, sqlx::Error> {
-    // At least one row, so that there is a start time even without watermarks.
+    // Selects at least one row, so that there is a start time even without watermarks.
     let select = format!(
         r#"
         select w.topic, w."partition", w.next_offset, w.incarnation_starts, w.max_timestamp_ms, w.first_offset,
@@ -223,7 +226,7 @@ fn read(rows: &[PgRow]) -> Result<Locked, sqlx::Error> {
     Ok(Locked { watermarks, server_started_us, over: Vec::new() })
 }
 
-/// Other transactions never see a watermark of which nothing was applied.
+/// Creates the missing watermarks. Other transactions see them only once something was applied.
 async fn create_missing(connection: &mut PgConnection, partitions: &[(String, i32)]) -> Result<(), sqlx::Error> {
     const INSERT: &str = r#"
         insert into sluice.watermarks
@@ -237,9 +240,10 @@ async fn create_missing(connection: &mut PgConnection, partitions: &[(String, i3
     Ok(())
 }
 
-/// Stores watermarks that this transaction has locked, and counts what landed in it. Since the lock, each may have begun
-/// at most one incarnation. `over` lists the partitions whose latest minute or incarnation is over: their counts for it
-/// are moved first. Call this last in the transaction, because other transactions may wait for these rows.
+/// Stores watermarks that this transaction has locked, and counts what landed in it. While locked,
+/// each watermark may have begun at most one incarnation. `over` lists the partitions whose latest
+/// minute or incarnation is over: the counts of that minute are moved first. Call this last in the
+/// transaction, because other transactions may wait for these rows.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -251,7 +255,8 @@ pub async fn advance<'w>(
 ) -> Result<(), sqlx::Error> {
     close_minutes(connection, over).await?;
     let watermarks: Vec<&Watermark> = watermarks.into_iter().collect();
-    // Usually, only these partitions have counts. Others have some if their events were waiting and no longer are.
+    // Usually, only these partitions have counts. Other partitions have counts if their waiting
+    // events were released or rejected.
     let (landed, others) = landed.split_off(|log| {
         let is_it =
             |w: &&Watermark| (w.partition, w.incarnation()) == (log.partition, log.incarnation) && w.topic == log.topic;
@@ -300,13 +305,17 @@ static ADVANCE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Returns the beginning of a statement: a WITH query `advanced`, which has a row for each advanced watermark and counts
-/// what landed. Either all watermarks of the steps that [`bind_steps`] binds are advanced, or none is: one is elsewhere,
-/// nothing was applied since its log began, its latest minute is over, or the server has been restarted. The first
-/// parameter is number `first`.
+/// Returns the beginning of a statement: a WITH query `advanced` that advances watermarks, counts
+/// what landed, and has a row for each advanced watermark. [`bind_steps`] binds the steps; the
+/// first parameter is number `first`.
 ///
-/// Two such statements, or one and a transaction, never wait for each other, because both lock the watermarks in sorted
-/// order. What a statement waited for may have moved a watermark: PostgreSQL then checks the conditions again.
+/// Either all watermarks of the steps are advanced, or none. None is advanced if any of them is not
+/// where its step begins, if nothing was applied since its log began, if its latest minute is over,
+/// or if the server has been restarted.
+///
+/// Two such statements, or one and a landing transaction, cannot deadlock, because both lock the
+/// watermarks in sorted order. If the statement waits for a lock, the holder of the lock may move
+/// the watermark: PostgreSQL then checks the conditions again.
 pub fn advance_steps(first: usize) -> String {
     let (minute, lag_ms) = (MINUTE, activity::LAG_MS);
     let types = ["text", "integer", "integer"].into_iter().chain(["bigint"; 5]);
@@ -338,7 +347,8 @@ pub fn advance_steps(first: usize) -> String {
     )
 }
 
-/// Binds the parameters of [`advance_steps`]. `server_started_us` is when the server started that the steps rely on.
+/// Binds the parameters of [`advance_steps`]. `server_started_us` is the start time of the server
+/// that the steps rely on.
 pub fn bind_steps<'q>(
     query: Query<'q, Postgres, PgArguments>,
     steps: &[Step<'q>],

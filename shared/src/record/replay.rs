@@ -36,7 +36,7 @@ pub enum Letter {
 pub struct Replay {
     /// The letter that it replays.
     pub letter: Letter,
-    /// The first record of its event, as far as it is known.
+    /// The first record of its event, if known.
     pub first: Option<Place>,
     /// Up to where `console` searched for later events with the same key and found none. `None` if it did not search.
     pub searched: Option<Searched>,

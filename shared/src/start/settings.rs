@@ -22,9 +22,10 @@ pub struct Settings {
 /// How long old data is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// `DEAD_LETTERS_FOR_DAYS`: how long dead letters keep their key, headers and payload. `None` keeps them for ever.
+    /// `DEAD_LETTERS_FOR_DAYS`: how long dead letters keep their key, headers and payload. `None`
+    /// keeps them forever.
     pub dead_letters_days: Option<i32>,
-    /// `LOGIN_ATTEMPTS_FOR_DAYS`: how long login attempts are kept. `None` keeps them for ever.
+    /// `LOGIN_ATTEMPTS_FOR_DAYS`: how long login attempts are kept. `None` keeps them forever.
     pub login_attempts_days: Option<i32>,
 }
 

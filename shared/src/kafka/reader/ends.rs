@@ -93,7 +93,8 @@ impl ReaderClient {
         let waits = |key: &(String, i32), position: &Position| position.waiting(applied.get(key).copied()) > 0;
         let mut heads = self.heads.take();
         heads.retain(|key, (offset, oldest_ms)| {
-            // If there was no record at or after the offset, one may have arrived since, so that is not remembered.
+            // Only a found record is remembered: if there was none at or after the offset, one may
+            // have arrived since.
             ends.get(key).is_some_and(|position| oldest_ms.is_some() && next_offset(key, position) == *offset)
         });
         let unread: Vec<((String, i32), i64)> = ends
@@ -134,7 +135,8 @@ impl ReaderClient {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    // The error does not name the topic, so it counts only if just one partition can be meant.
+                    // The error does not name the topic, so it is used only if just one partition
+                    // has this number.
                     let ended: Vec<_> = missing.keys().filter(|(_, number)| *number == partition).cloned().collect();
                     if let [key] = ended.as_slice()
                         && let Some(offset) = missing.remove(key)
@@ -142,7 +144,7 @@ impl ReaderClient {
                         heads.insert(key.clone(), (offset, None));
                     }
                 }
-                Some(Err(error)) => tracing::debug!(%error, "a waiting record cannot be read"),
+                Some(Err(error)) => tracing::debug!(%error, "a record that has not landed cannot be read"),
                 None => {}
             }
         }
