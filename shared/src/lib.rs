@@ -1,5 +1,5 @@
-//! What Sluice's functions share. There is one folder per role. A role uses only roles above it in
-//! this list, which `cargo test -p local --test import_cycles` checks.
+//! What Sluice's functions share. There is one folder per role. A role uses only roles above it in this list, which
+//! `cargo test -p local --test import_cycles` checks.
 //!
 //! - [`process`]: clock, settings from environment variables, schedules, logs
 //! - [`metrics`]: counters, for CloudWatch and Prometheus

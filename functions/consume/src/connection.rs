@@ -1,8 +1,7 @@
 //! The function's connections to the database, and the deadline of an invocation.
 //!
-//! A connection is kept from one batch to the next, outside the pool that opened it: the pool tests
-//! a connection when it is taken out and when it is returned, which would cost three round trips
-//! per batch.
+//! A connection is kept from one batch to the next, outside the pool that opened it: the pool tests a connection when
+//! it is taken out and when it is returned, which would cost three round trips per batch.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,8 +15,7 @@ use crate::error::failed;
 
 /// A connection that a batch used within this time is not tested for the next batch.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
-/// The maximum age of a connection, as in a pool: by then, the database's host name may resolve to
-/// another server.
+/// The maximum age of a connection, as in a pool: by then, the database's host name may resolve to another server.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// Idle connections, and the pool that opens new ones.
@@ -32,8 +30,8 @@ pub(crate) struct Connections {
 pub(crate) struct Connection {
     inner: PgConnection,
     opened: Instant,
-    /// When it was last used, by two clocks: one never goes back, and the other keeps running while
-    /// a function is frozen. `None` if it was just opened.
+    /// When it was last used, by two clocks: one never goes back, and the other keeps running while a function is
+    /// frozen. `None` if it was just opened.
     used: Option<(Instant, SystemTime)>,
 }
 
@@ -84,10 +82,9 @@ impl Connections {
             connection.used = Some((Instant::now(), SystemTime::now()));
             self.idle().push(connection);
         } else {
-            // The connection itself may be the cause: its server may have become a standby, or a
-            // table may have changed since its statements were prepared. The next batch opens a new
-            // one. This one is closed now: the function may be frozen once it has answered, and a
-            // transaction left open would hold up the retry.
+            // The connection itself may be the cause: its server may have become a standby, or a table may have changed
+            // since its statements were prepared. The next batch opens a new one. This one is closed now: the function
+            // may be frozen once it has answered, and a transaction left open would hold up the retry.
             database::end(connection.inner).await;
         }
     }

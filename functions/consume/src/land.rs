@@ -1,7 +1,6 @@
-//! The landing: one committed transaction per batch. It locks the watermarks, drops records that
-//! were applied before, writes or dead-letters the rest, advances the watermarks and commits. If a
-//! row is at fault, the whole transaction is rolled back and repeated, now with a stricter search
-//! for bad rows.
+//! The landing: one committed transaction per batch. It locks the watermarks, drops records that were applied before,
+//! writes or dead-letters the rest, advances the watermarks and commits. If a row is at fault, the whole transaction is
+//! rolled back and repeated, now with a stricter search for bad rows.
 //!
 //! A batch with nothing unusual lands with a single statement instead (`fast_path`).
 

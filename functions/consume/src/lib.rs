@@ -80,10 +80,9 @@ pub struct Consume {
 }
 
 impl Consume {
-    /// Creates a function that writes to `pool` according to the contracts of `registry`. An event
-    /// waits for its parent for at most `wait_for_parent`. Dead letters and login attempts are kept
-    /// forever. Results are counted in `metrics`. Records that batches skip are read from Kafka
-    /// through `reader`.
+    /// Creates a function that writes to `pool` according to the contracts of `registry`. An event waits for its parent
+    /// for at most `wait_for_parent`. Dead letters and login attempts are kept forever. Results are counted in
+    /// `metrics`. Records that batches skip are read from Kafka through `reader`.
     pub fn new(
         pool: PgPool,
         registry: Arc<Registry>,

@@ -45,8 +45,8 @@ pub(crate) struct Unit<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Resume {
     Apply(Plan),
-    /// Offsets are missing from the watermark up to, but excluding, this one. Only Kafka knows
-    /// whether they were skipped or are not in the log.
+    /// Offsets are missing from the watermark up to, but excluding, this one. Only Kafka knows whether they were
+    /// skipped or are not in the log.
     Behind {
         until: i64,
     },

@@ -44,8 +44,7 @@ impl Stalls<'_> {
     /// unreachable, which `/health` reports anyway.
     pub(crate) async fn record(&self, partitions: &[(&str, i32)], error: &ConsumeError, found_by: FoundBy) {
         let (now, patience) = (Instant::now(), self.patience());
-        // Finding a precise reason may take half of the time; the rest is for recording that there
-        // is a failure at all.
+        // Finding a precise reason may take half of the time; the rest is for recording that there is a failure at all.
         let (connections, until) = (self.connections, now + patience / 2);
         let search = Search { connections, registry: self.registry, until, found_by };
         if let Some(failure) = failure(&search, partitions, error).await {

@@ -1,9 +1,8 @@
 //! Which logs this process knows to be the ones that were applied.
 //!
-//! Normally, the database's watermarks and Kafka's logs advance together. After a restore or a
-//! failover, the database may be in an earlier state, and logs may have been recreated. There are
-//! two signs of this: the database server has restarted, or a watermark is behind what this process
-//! has committed. Kafka is then asked once per partition.
+//! Normally, the database's watermarks and Kafka's logs advance together. After a restore or a failover, the database
+//! may be in an earlier state, and logs may have been recreated. There are two signs of this: the database server has
+//! restarted, or a watermark is behind what this process has committed. Kafka is then asked once per partition.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -73,10 +73,10 @@ impl Form {
     /// Returns whether every string that matches a contract's pattern has this form. `may_be_empty` says whether the
     /// contract allows the empty string, too.
     ///
-    /// Two automata read the same strings: one for the pattern, one for the form. If no string
-    /// matches the pattern without having the form, every match has the form. Assertions such as
-    /// word boundaries are assumed to match everywhere, which can only add strings. A pattern that
-    /// cannot be read, or is very large, is assumed to allow anything.
+    /// Two automata read the same strings: one for the pattern, one for the form. If no string matches the pattern
+    /// without having the form, every match has the form. Assertions such as word boundaries are assumed to match
+    /// everywhere, which can only add strings. A pattern that cannot be read, or is very large, is assumed to allow
+    /// anything.
     pub(super) fn covers(self, pattern: &str, may_be_empty: bool) -> bool {
         let Some(automaton) = Automaton::search(pattern) else { return false };
         let mut seen = HashSet::new();

@@ -95,8 +95,8 @@ pub async fn migrate(pool: &PgPool, contracts_dir: Option<&Path>) -> Result<Vec<
     Ok(applied)
 }
 
-/// Refuses migrations with the numbers of built-in ones. sqlx would take them for changed versions
-/// of the built-in ones.
+/// Refuses migrations with the numbers of built-in ones. sqlx would take them for changed versions of the built-in
+/// ones.
 async fn refuse_taken_numbers(folder: &Path) -> Result<(), DatabaseError> {
     let failed = |source| DatabaseError::Migration { folder: Some(folder.to_owned()), source };
     let built_in = Migrator::new(Embedded).await.map_err(failed)?;

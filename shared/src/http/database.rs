@@ -12,8 +12,7 @@ use crate::database::error_class::{ErrorClass, classify, describe};
 /// How long a request waits for the database. PostgreSQL's own timeouts do not help if the server is frozen, or has
 /// vanished without closing the connection.
 const PATIENCE: Duration = Duration::from_secs(9);
-/// A working database answers within this time. If it misses a shorter limit, it may still be
-/// working.
+/// A working database answers within this time. If it misses a shorter limit, it may still be working.
 const SOON: Duration = Duration::from_secs(1);
 
 /// An error that a database query may end with.
@@ -37,8 +36,8 @@ pub async fn in_time<T, E: FromDatabase>(question: impl Future<Output = Result<T
     within(PATIENCE, question).await
 }
 
-/// Like [`in_time`], with a shorter limit. Do not put a timeout around [`in_time`] instead: later
-/// requests would not know that the database did not answer.
+/// Like [`in_time`], with a shorter limit. Do not put a timeout around [`in_time`] instead: later requests would not
+/// know that the database did not answer.
 ///
 /// # Errors
 /// Those of [`in_time`].

@@ -43,14 +43,14 @@ pub struct Peer(pub IpAddr);
 
 /// Wraps routes into a service, with a fallback for unknown paths and this layer around everything.
 ///
-/// All of this is one layer: axum copies everything below a layer for every request, so each
-/// further layer would cost more than the one before.
+/// All of this is one layer: axum copies everything below a layer for every request, so each further layer would cost
+/// more than the one before.
 pub fn serve(routes: Router) -> Router {
     routes.fallback(no_route).layer(from_fn(edge))
 }
 
-/// Answers a request that matches no route. Every function redirects `/console/` to the console: an
-/// API Gateway route cannot end in a slash, so such a request may reach the function of the route
+/// Answers a request that matches no route. Every function redirects `/console/` to the console: an API Gateway route
+/// cannot end in a slash, so such a request may reach the function of the route
 /// `$default`.
 async fn no_route(method: Method, uri: Uri) -> Response {
     match uri.path() {

@@ -98,8 +98,8 @@ impl Inner {
         if known.is_first_use(minute_ms) {
             let (pool, id) = (self.pool.clone(), known.id);
             spawn(async move {
-                // If this fails, the next read of the key shows that the minute is missing, so the
-                // next use is recorded.
+                // If this fails, the next read of the key shows that the minute is missing, so the next use is
+                // recorded.
                 if let Err(error) = in_time(keys::note_use(&pool, id, minute_ms)).await {
                     database::log(&error);
                 }

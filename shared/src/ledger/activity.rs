@@ -252,8 +252,8 @@ pub async fn note_ends(connection: &mut PgConnection, ends: &[End]) -> Result<()
     Ok(())
 }
 
-/// Deletes minutes that are older than 35 days, except for each log's last minute with a known end.
-/// Records that Kafka accepts later are counted from that end.
+/// Deletes minutes that are older than 35 days, except for each log's last minute with a known end. Records that Kafka
+/// accepts later are counted from that end.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -300,8 +300,8 @@ pub async fn read(
     // Without a snapshot, events that land between the queries would be counted twice, or not at all.
     let mut snapshot = connection.begin_with("begin isolation level repeatable read read only").await?;
     let mut by_topic: BTreeMap<String, Vec<Minute>> = BTreeMap::new();
-    // Not kept prepared: PostgreSQL might then use one plan for every number of minutes, which
-    // would suit only some of them.
+    // Not kept prepared: PostgreSQL might then use one plan for every number of minutes, which would suit only some of
+    // them.
     let rows = sqlx::query(include_str!("activity_minutes.sql")).persistent(false).bind(minutes).bind(POSTGRESQL);
     for row in rows.fetch_all(&mut *snapshot).await? {
         by_topic.entry(row.try_get("topic")?).or_default().push(minute(&row)?);

@@ -61,8 +61,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns whether the tables of counts show how many letters match, so that only few letters
-    /// have to be read.
+    /// Returns whether the tables of counts show how many letters match, so that only few letters have to be read.
     pub(super) fn is_counted(&self) -> bool {
         let Self { status: _, topics: _, error_code: _, reason: _, contains, since: _, until: _, ids } = self;
         contains.is_none() && ids.is_none()

@@ -1,12 +1,11 @@
-//! Tables `dead_letter_counts` and `dead_letter_group_counts`: how many dead letters there are.
-//! Triggers on `dead_letters` update them, so a million letters are counted without being read.
+//! Tables `dead_letter_counts` and `dead_letter_group_counts`: how many dead letters there are. Triggers on
+//! `dead_letters` update them, so a million letters are counted without being read.
 
 use sqlx::{PgExecutor, Postgres, QueryBuilder};
 
 use super::filter::{Filter, LetterStatus, push_between};
 
-/// The start of a range of time and its end, which is excluded, in microseconds since the Unix
-/// epoch.
+/// The start of a range of time and its end, which is excluded, in microseconds since the Unix epoch.
 type Range = (Option<i64>, Option<i64>);
 
 const TEN_MINUTES_US: i64 = 600_000_000;
@@ -25,8 +24,7 @@ enum Source {
     Letters,
 }
 
-/// Splits a range of time into whole days, whole periods of ten minutes, and the remainders at both
-/// ends.
+/// Splits a range of time into whole days, whole periods of ten minutes, and the remainders at both ends.
 fn split((since, until): Range) -> Vec<(Source, Range)> {
     if (since, until) == (None, None) {
         return vec![(Source::Ever, (None, None))];
@@ -58,8 +56,8 @@ fn split((since, until): Range) -> Vec<(Source, Range)> {
 /// Appends a query for the numbers of matching letters: `topic`, `error_code`, `pattern_hash`,
 /// `letters`. A group may have several rows, whose numbers add up.
 ///
-/// If the filter's reason is the name of a group, all letters of the group match. Any other reason
-/// is compared by its hash.
+/// If the filter's reason is the name of a group, all letters of the group match. Any other reason is compared by its
+/// hash.
 pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, Postgres>) {
     let push_is_group = |query: &mut QueryBuilder<'f, Postgres>, operator: &str| {
         if let Some(reason) = &filter.reason {
@@ -103,8 +101,8 @@ pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, 
         push_of_reason(filter, reason, query);
         query.push(" where true");
     } else {
-        // Usually, all letters with a reason have the same topic and code. The index by reason is
-        // then enough to count them.
+        // Usually, all letters with a reason have the same topic and code. The index by reason is then enough to count
+        // them.
         query.push("found.letters from (select topic, error_code, count(*) over () as places from ");
         push_of_reason(filter, reason, query);
         query.push(" group by topic, error_code having sum(letters) > 0) as p cross join lateral (");
@@ -123,8 +121,8 @@ pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, 
     push_is_group(query, " <> ");
 }
 
-/// Appends a subquery for the counts of the letters with a reason. It includes all topics and error
-/// codes, even if the filter names some.
+/// Appends a subquery for the counts of the letters with a reason. It includes all topics and error codes, even if the
+/// filter names some.
 fn push_of_reason<'f>(filter: &'f Filter, reason: &'f str, query: &mut QueryBuilder<'f, Postgres>) {
     query.push("(select topic, error_code, letters from sluice.dead_letter_counts");
     query.push(" where status = '").push(filter.status.name()).push("' and reason_hash = hashtextextended(");
@@ -142,8 +140,7 @@ pub(super) fn push_places<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, P
     query.push(" group by topic, error_code having sum(letters) > 0");
 }
 
-/// Appends the condition that all letters in the group `group` with the filter's status have the
-/// reason with this hash.
+/// Appends the condition that all letters in the group `group` with the filter's status have the reason with this hash.
 pub(super) fn push_has_one_reason(
     filter: &Filter,
     query: &mut QueryBuilder<'_, Postgres>,

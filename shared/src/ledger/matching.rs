@@ -8,9 +8,8 @@ use super::dead_letters::{COLUMNS, DeadLetter, read};
 use super::filter::{Filter, push_time};
 use super::letter_counts;
 
-/// Whether statements stay prepared for later calls. They do not: after five calls, PostgreSQL
-/// would use one plan for all values of a filter, although one reason may match a single letter and
-/// another one most letters.
+/// Whether statements stay prepared for later calls. They do not: after five calls, PostgreSQL would use one plan for
+/// all values of a filter, although one reason may match a single letter and another one most letters.
 const PREPARED: bool = false;
 
 /// The position of a letter in a list. Lists are in the order in which events became dead letters.
@@ -62,8 +61,7 @@ pub async fn list(
     Ok(Page { letters, next })
 }
 
-/// Appends `where` and the condition that selects the first `limit` matching letters after a
-/// position.
+/// Appends `where` and the condition that selects the first `limit` matching letters after a position.
 fn push_page<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f Filter, after: Option<Position>, limit: i64) {
     const ORDERED: &str = " order by created_at, id limit ";
     let after = |query: &mut QueryBuilder<'f, Postgres>| {
@@ -72,9 +70,9 @@ fn push_page<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f Filter, aft
             query.push(", ").push_bind(id).push(")");
         }
     };
-    // An error code or a reason may match only a few of a topic's letters, or none. The counts show
-    // which topics and codes have any. One index has the letters of each topic and code in order,
-    // and another the letters of each reason.
+    // An error code or a reason may match only a few of a topic's letters, or none. The counts show which topics and
+    // codes have any. One index has the letters of each topic and code in order, and another the letters of each
+    // reason.
     if filter.ids.is_none() && (filter.error_code.is_some() || filter.reason.is_some()) {
         query.push(" where id = any(array(select id from (");
         letter_counts::push_places(filter, query);
@@ -153,8 +151,8 @@ pub async fn groups(
     query.build().persistent(PREPARED).try_map(group).fetch_all(executor).await
 }
 
-/// Appends the query for groups whose sizes come from the counts. Of the letters themselves, it
-/// usually reads only the first and the last of each group.
+/// Appends the query for groups whose sizes come from the counts. Of the letters themselves, it usually reads only the
+/// first and the last of each group.
 fn push_counted_groups<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f Filter, skip: i64, limit: i64) {
     const ORDERED: &str = " order by letters desc, topic, error_code, pattern_hash";
     const OF_GROUP: &str = " and topic = g.topic and error_code = g.error_code and pattern_hash = g.pattern_hash";
@@ -166,9 +164,8 @@ fn push_counted_groups<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f F
     if let Some(reason) = &filter.reason {
         query.push(" when last.reason = ").push_bind(reason).push(" then last.reason");
     }
-    // If a group's letters all have the same reason, it is shown as the group's reason. The counts
-    // show whether this is so for all letters of the group, whatever their time. If it is not, the
-    // matching letters are searched.
+    // If a group's letters all have the same reason, it is shown as the group's reason. The counts show whether this is
+    // so for all letters of the group, whatever their time. If it is not, the matching letters are searched.
     query.push(" when first.reason <> last.reason then sluice.reason_pattern(last.reason) when ");
     letter_counts::push_has_one_reason(filter, query, "g", "last.reason_hash");
     query.push(" then last.reason when exists (select from sluice.dead_letters");

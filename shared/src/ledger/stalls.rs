@@ -1,7 +1,6 @@
 //! Table `stalls`: partitions whose batches fail, why, and since when.
 //!
-//! A stall ends by itself: it is current only while its latest failure is later than its
-//! watermark's last advance.
+//! A stall ends by itself: it is current only while its latest failure is later than its watermark's last advance.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +14,8 @@ use super::POSTGRESQL;
 /// How many stalls are listed at most.
 const LISTED: i64 = 1_000;
 
-/// How long a stall is kept after its batch was last delivered. A batch that is no longer delivered
-/// may belong to a topic or mapping that is gone.
+/// How long a stall is kept after its batch was last delivered. A batch that is no longer delivered may belong to a
+/// topic or mapping that is gone.
 const KEPT_DAYS: i32 = 7;
 
 /// Who has to act for a failed batch to land.
@@ -86,8 +85,8 @@ impl FoundBy {
 
 /// Records that these partitions cannot land. A comparison leaves the stall of a batch as it is.
 ///
-/// The failed transaction must have ended. This begins a transaction that is explicitly writable: a
-/// failure to be recorded may be that transactions are read-only by default.
+/// The failed transaction must have ended. This begins a transaction that is explicitly writable: a failure to be
+/// recorded may be that transactions are read-only by default.
 ///
 /// # Errors
 /// PostgreSQL's error.

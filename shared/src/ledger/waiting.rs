@@ -177,9 +177,8 @@ pub async fn release(
         .await
 }
 
-/// The maximum number of events that one statement rejects, which takes about half a second.
-/// Rejecting a million at once would exceed an invocation's time, so it would fail and be retried
-/// forever.
+/// The maximum number of events that one statement rejects, which takes about half a second. Rejecting a million at
+/// once would exceed an invocation's time, so it would fail and be retried forever.
 pub const EXPIRED_AT_ONCE: u64 = 10_000;
 
 /// Rejects events that began to wait for their parent before `before_ms`: the oldest, at most [`EXPIRED_AT_ONCE`]. Counts

@@ -1,6 +1,6 @@
-//! Table `watermarks`: per topic and partition, the next offset to apply. A landing transaction
-//! locks its watermarks at the start and advances them at the end, so that a batch lands once even
-//! if it is delivered twice, or to two processes at once.
+//! Table `watermarks`: per topic and partition, the next offset to apply. A landing transaction locks its watermarks at
+//! the start and advances them at the end, so that a batch lands once even if it is delivered twice, or to two
+//! processes at once.
 
 use std::sync::LazyLock;
 
@@ -21,8 +21,8 @@ pub struct Watermark {
     pub next_offset: i64,
     /// The offset at which each incarnation of the partition's log begins, the first at 0.
     pub starts: Vec<i64>,
-    /// Facts about the applied records. When an incarnation begins, only facts about records that
-    /// the log still has are kept.
+    /// Facts about the applied records. When an incarnation begins, only facts about records that the log still has are
+    /// kept.
     pub applied: Option<Applied>,
 }
 
@@ -76,8 +76,8 @@ pub struct Step<'a> {
 pub struct Locked {
     /// In the order that the caller gave.
     pub watermarks: Vec<Watermark>,
-    /// When the database's server started, microseconds since the Unix epoch. This time changes if
-    /// the server is restored, or if another one takes over.
+    /// When the database's server started, microseconds since the Unix epoch. This time changes if the server is
+    /// restored, or if another one takes over.
     pub server_started_us: i64,
     /// The partitions whose latest minute is over.
     pub over: Vec<(String, i32)>,
@@ -117,8 +117,8 @@ impl Watermark {
     }
 }
 
-/// Locks the watermarks of these partitions until the transaction ends, in sorted order, so that
-/// two transactions cannot deadlock. Creates missing watermarks. Returns them in the order of
+/// Locks the watermarks of these partitions until the transaction ends, in sorted order, so that two transactions
+/// cannot deadlock. Creates missing watermarks. Returns them in the order of
 /// `partitions`, which must be sorted and without duplicates.
 ///
 /// # Errors
@@ -157,8 +157,8 @@ async fn select_for_update(connection: &mut PgConnection, partitions: &[(String,
     Ok(locked)
 }
 
-/// Moves these partitions' counts of their latest minute from the watermarks, which must be locked,
-/// to that minute's row in `activity`.
+/// Moves these partitions' counts of their latest minute from the watermarks, which must be locked, to that minute's
+/// row in `activity`.
 async fn close_minutes(connection: &mut PgConnection, partitions: &[(String, i32)]) -> Result<(), sqlx::Error> {
     static MOVE: LazyLock<String> = LazyLock::new(|| {
         activity::note_from(
@@ -240,10 +240,10 @@ async fn create_missing(connection: &mut PgConnection, partitions: &[(String, i3
     Ok(())
 }
 
-/// Stores watermarks that this transaction has locked, and counts what landed in it. While locked,
-/// each watermark may have begun at most one incarnation. `over` lists the partitions whose latest
-/// minute or incarnation is over: the counts of that minute are moved first. Call this last in the
-/// transaction, because other transactions may wait for these rows.
+/// Stores watermarks that this transaction has locked, and counts what landed in it. While locked, each watermark may
+/// have begun at most one incarnation. `over` lists the partitions whose latest minute or incarnation is over: the
+/// counts of that minute are moved first. Call this last in the transaction, because other transactions may wait for
+/// these rows.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -255,8 +255,8 @@ pub async fn advance<'w>(
 ) -> Result<(), sqlx::Error> {
     close_minutes(connection, over).await?;
     let watermarks: Vec<&Watermark> = watermarks.into_iter().collect();
-    // Usually, only these partitions have counts. Other partitions have counts if their waiting
-    // events were released or rejected.
+    // Usually, only these partitions have counts. Other partitions have counts if their waiting events were released or
+    // rejected.
     let (landed, others) = landed.split_off(|log| {
         let is_it =
             |w: &&Watermark| (w.partition, w.incarnation()) == (log.partition, log.incarnation) && w.topic == log.topic;
@@ -305,17 +305,16 @@ static ADVANCE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Returns the beginning of a statement: a WITH query `advanced` that advances watermarks, counts
-/// what landed, and has a row for each advanced watermark. [`bind_steps`] binds the steps; the
-/// first parameter is number `first`.
+/// Returns the beginning of a statement: a WITH query `advanced` that advances watermarks, counts what landed, and has
+/// a row for each advanced watermark. [`bind_steps`] binds the steps; the first parameter is number `first`.
 ///
-/// Either all watermarks of the steps are advanced, or none. None is advanced if any of them is not
-/// where its step begins, if nothing was applied since its log began, if its latest minute is over,
-/// or if the server has been restarted.
+/// Either all watermarks of the steps are advanced, or none. None is advanced if any of them is not where its step
+/// begins, if nothing was applied since its log began, if its latest minute is over, or if the server has been
+/// restarted.
 ///
-/// Two such statements, or one and a landing transaction, cannot deadlock, because both lock the
-/// watermarks in sorted order. If the statement waits for a lock, the holder of the lock may move
-/// the watermark: PostgreSQL then checks the conditions again.
+/// Two such statements, or one and a landing transaction, cannot deadlock, because both lock the watermarks in sorted
+/// order. If the statement waits for a lock, the holder of the lock may move the watermark: PostgreSQL then checks the
+/// conditions again.
 pub fn advance_steps(first: usize) -> String {
     let (minute, lag_ms) = (MINUTE, activity::LAG_MS);
     let types = ["text", "integer", "integer"].into_iter().chain(["bigint"; 5]);
@@ -347,8 +346,8 @@ pub fn advance_steps(first: usize) -> String {
     )
 }
 
-/// Binds the parameters of [`advance_steps`]. `server_started_us` is the start time of the server
-/// that the steps rely on.
+/// Binds the parameters of [`advance_steps`]. `server_started_us` is the start time of the server that the steps rely
+/// on.
 pub fn bind_steps<'q>(
     query: Query<'q, Postgres, PgArguments>,
     steps: &[Step<'q>],

@@ -93,8 +93,8 @@ pub async fn close_on_shutdown(pool: PgPool) {
     on_shutdown(async move { pool.close().await }).await;
 }
 
-/// Runs `closing`, which closes connections, when Lambda ends the sandbox. Call this before the
-/// first invocation is requested.
+/// Runs `closing`, which closes connections, when Lambda ends the sandbox. Call this before the first invocation is
+/// requested.
 pub async fn on_shutdown(closing: impl Future<Output = ()> + Send + 'static) {
     // Lambda sends the signal only if an extension is registered. The library panics if no extension can be registered,
     // as in an emulator without the Extensions API.

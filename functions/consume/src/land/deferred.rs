@@ -9,10 +9,9 @@
 //! 2. *Bring back* the good ones among the records set aside. Each trial rolls back and writes a chosen set in order,
 //!    so records are always written in the order of their offsets, not in the order in which the search chose them.
 //!
-//! Each trial writes the whole batch, so the number of trials is limited. Within this limit, the
-//! search ends with a set to which no record can be added. If the limit does not suffice (for
-//! example, for hundreds of bad records among thousands), each record first gets a cheaper test:
-//! whether it can be written after the consistent set.
+//! Each trial writes the whole batch, so the number of trials is limited. Within this limit, the search ends with a set
+//! to which no record can be added. If the limit does not suffice (for example, for hundreds of bad records among
+//! thousands), each record first gets a cheaper test: whether it can be written after the consistent set.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -151,9 +150,9 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// Finds out which of the records set aside can be written after the set: alone, in pairs or in
-    /// runs. Some records fit only together. For example, two rows may swap their unique values, or
-    /// the entries of an account must add up to zero.
+    /// Finds out which of the records set aside can be written after the set: alone, in pairs or in runs. Some records
+    /// fit only together. For example, two rows may swap their unique values, or the entries of an account must add up
+    /// to zero.
     async fn combine(&mut self, written: Written) -> Result<Written, WriteError> {
         let signatures: HashMap<&Origin, Signature> =
             written.aside.iter().map(|(place, refusal)| (place, refusal.signature)).collect();
@@ -201,9 +200,8 @@ impl Search<'_, '_> {
         self.streams[stream].candidates[index].origin()
     }
 
-    /// Tries the whole batch until a trial succeeds. After each failed trial, excludes the records
-    /// whose refusal has the same signature. If only one record has that signature, it is guilty:
-    /// it failed when written with all others.
+    /// Tries the whole batch until a trial succeeds. After each failed trial, excludes the records whose refusal has
+    /// the same signature. If only one record has that signature, it is guilty: it failed when written with all others.
     async fn eliminate(&mut self, aside: Aside) -> Result<Found, WriteError> {
         let mut out: Aside = Vec::new();
         let mut is_out: HashSet<Origin> = HashSet::new();
@@ -245,9 +243,9 @@ impl Search<'_, '_> {
         self.confirm(written, fitting).await
     }
 
-    /// Writes the set together with the groups that fit at its end, now in the order of their
-    /// offsets. A record that fits at the end may fail at its own offset, because a row that it
-    /// refers to may come later. So if the groups fail together, they are halved and tried again.
+    /// Writes the set together with the groups that fit at its end, now in the order of their offsets. A record that
+    /// fits at the end may fail at its own offset, because a row that it refers to may come later. So if the groups
+    /// fail together, they are halved and tried again.
     async fn confirm(&mut self, written: Written, fitting: Vec<Vec<Position>>) -> Result<Written, WriteError> {
         if fitting.is_empty() {
             return Ok(written);

@@ -1,8 +1,8 @@
 //! The fast path: a batch with nothing unusual lands with one statement, in one round trip.
 //!
-//! The statement advances the watermarks if they are exactly where the batch begins, and writes the
-//! rows only if it has advanced the watermarks. It decides nothing else. If a watermark is
-//! elsewhere, or if a row makes the statement fail, nothing has changed, and the transaction of
+//! The statement advances the watermarks if they are exactly where the batch begins, and writes the rows only if it has
+//! advanced the watermarks. It decides nothing else. If a watermark is elsewhere, or if a row makes the statement fail,
+//! nothing has changed, and the transaction of
 //! `land` lands the batch.
 
 use std::collections::HashMap;
@@ -22,13 +22,11 @@ use crate::trust::{Seen, Trust};
 use crate::verdict::Verdict;
 use crate::write::{Conditional, WriteError};
 
-/// How many of a stream's batches skip the fast path after its statement has failed because of a
-/// row. The next rows probably have the same fault, such as an id that already exists, and a failed
-/// statement is wasted work.
+/// How many of a stream's batches skip the fast path after its statement has failed because of a row. The next rows
+/// probably have the same fault, such as an id that already exists, and a failed statement is wasted work.
 const PAUSE: u32 = 20;
 
-/// The streams that skip the fast path for now, each with the number of batches that will still
-/// skip it.
+/// The streams that skip the fast path for now, each with the number of batches that will still skip it.
 #[derive(Debug, Default)]
 pub(crate) struct Pauses(Mutex<HashMap<String, u32>>);
 
@@ -53,8 +51,7 @@ struct Plain<'c> {
     server_started_us: i64,
 }
 
-/// Lands a batch with nothing unusual. Returns `None`, and has written nothing, if the batch needs
-/// the transaction.
+/// Lands a batch with nothing unusual. Returns `None`, and has written nothing, if the batch needs the transaction.
 ///
 /// # Errors
 /// An environment fault.
@@ -77,8 +74,7 @@ pub(super) async fn land(
         }
         Ok(false) => Ok(None),
         Err(error) => match WriteError::from(error) {
-            // If deferred constraints must be checked before COMMIT, only the transaction can do
-            // that.
+            // If deferred constraints must be checked before COMMIT, only the transaction can do that.
             error if error.verdict() == Verdict::Retry && !error.needs_checks() => Err(error),
             _of_a_row_or_an_operator => {
                 pauses.begin(&plain.contract.stream);
@@ -88,9 +84,9 @@ pub(super) async fn land(
     }
 }
 
-/// Returns the batch if nothing about it is unusual: all records belong to one stream, are valid
-/// and carry no ids. In each partition, they follow each other without a hole, and begin no earlier
-/// than where this process last saw the partition.
+/// Returns the batch if nothing about it is unusual: all records belong to one stream, are valid and carry no ids. In
+/// each partition, they follow each other without a hole, and begin no earlier than where this process last saw the
+/// partition.
 fn plain<'c>(trust: &Trust, checked: &'c CheckedBatch<'_>) -> Option<Plain<'c>> {
     let contract = &*checked.partitions.first()?.contract;
     let mut records = Vec::with_capacity(checked.batch.records.len());

@@ -27,11 +27,9 @@ pub(crate) struct Hold {
 /// The question to ask Kafka.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reason {
-    /// Is the log the one that was applied? This process has not asked since the database server
-    /// started.
+    /// Is the log the one that was applied? This process has not asked since the database server started.
     Unverified,
-    /// The same question, because records of the batch differ from those that were applied at their
-    /// offsets.
+    /// The same question, because records of the batch differ from those that were applied at their offsets.
     Contradicted(Contradiction),
     /// Which records are there from the watermark up to, but excluding, this offset?
     Behind { until: i64 },

@@ -86,8 +86,8 @@ pub(super) async fn reject(
     contract: &Contract,
     violations: &[Violation<'_>],
 ) -> Result<Settled, sqlx::Error> {
-    // A batch may contain an invalid event together with its replay, which is just as invalid. The
-    // other records are stored first, so that such a replay finds its dead letter.
+    // A batch may contain an invalid event together with its replay, which is just as invalid. The other records are
+    // stored first, so that such a replay finds its dead letter.
     let (replays, others): (Vec<_>, Vec<_>) =
         violations.iter().copied().partition(|(record, _)| Envelope::for_record(record).replay().is_some());
     let mut settled = Settled::default();

@@ -28,8 +28,7 @@ pub(crate) enum Attempt<'a> {
     Isolating,
     /// Like `Isolating`, with deferred constraints checked after each slice: their violations are isolated as well.
     Checking(&'a Constraints),
-    /// For records that were chosen to land together: all that are not excluded. If one is refused,
-    /// the attempt fails.
+    /// For records that were chosen to land together: all that are not excluded. If one is refused, the attempt fails.
     Chosen(&'a Constraints),
 }
 

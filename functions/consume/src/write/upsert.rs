@@ -30,8 +30,7 @@ pub(super) async fn write(
     Ok(Exceptions { superseded: superseded.into_iter().filter_map(index).collect(), ..Exceptions::default() })
 }
 
-/// Returns the statement that writes a slice without versions if a condition holds, and the events
-/// that it writes.
+/// Returns the statement that writes a slice without versions if a condition holds, and the events that it writes.
 pub(super) fn conditional<'s>(
     landing: &Landing,
     key: &[usize],
@@ -64,11 +63,10 @@ fn on_conflict(landing: &Landing, key: &[usize]) -> String {
     }
 }
 
-/// Returns the statement that writes, for each key, the event with the highest version (or the last
-/// of several with that version), unless the row has a higher version. The statement returns the
-/// positions, from 1, of the superseded events. An event is superseded if the row or an earlier
-/// event of the slice has a higher version. PostgreSQL compares both keys and versions, by the
-/// columns' own rules.
+/// Returns the statement that writes, for each key, the event with the highest version (or the last of several with
+/// that version), unless the row has a higher version. The statement returns the positions, from 1, of the superseded
+/// events. An event is superseded if the row or an earlier event of the slice has a higher version. PostgreSQL compares
+/// both keys and versions, by the columns' own rules.
 fn versioned_statement(landing: &Landing, key: &[usize], version: usize) -> String {
     let keys = |of: &str| key.iter().map(|column| format!("{of}c{column}")).collect::<Vec<_>>();
     let matches = |a: &str, b: &dyn Fn(usize) -> String| {

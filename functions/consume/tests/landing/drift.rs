@@ -1,5 +1,5 @@
-//! Contracts compared with their tables: each kind of difference is one line, and a table that
-//! matches its contract has none.
+//! Contracts compared with their tables: each kind of difference is one line, and a table that matches its contract has
+//! none.
 
 use std::sync::Arc;
 

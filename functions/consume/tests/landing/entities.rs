@@ -1,5 +1,5 @@
-//! Entities: commands are applied in the order of their offsets. Parents land before their
-//! children, whichever arrive first.
+//! Entities: commands are applied in the order of their offsets. Parents land before their children, whichever arrive
+//! first.
 
 use serde_json::{Value, json};
 

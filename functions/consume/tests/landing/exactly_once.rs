@@ -1,5 +1,4 @@
-//! A batch lands once, however often it is delivered: whole, in pieces, or at the same time as a
-//! copy of itself.
+//! A batch lands once, however often it is delivered: whole, in pieces, or at the same time as a copy of itself.
 
 use crate::support::{Function, NOW_MS, Record, record, records, route, user_event};
 use serde_json::json;

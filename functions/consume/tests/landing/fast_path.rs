@@ -1,5 +1,5 @@
-//! A batch with nothing unusual lands with one statement. Every other batch has the same result as
-//! without the fast path.
+//! A batch with nothing unusual lands with one statement. Every other batch has the same result as without the fast
+//! path.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -34,8 +34,8 @@ fn on_partition(partition: i32, records: Vec<Record>) -> Vec<Record> {
     records.into_iter().map(|record| Record { partition, ..record }).collect()
 }
 
-/// Waits for the next minute if the current one may end during a test: a minute's first batch does
-/// not take the fast path.
+/// Waits for the next minute if the current one may end during a test: a minute's first batch does not take the fast
+/// path.
 async fn wait_for_a_minute() {
     const TEST: Duration = Duration::from_secs(10);
     const MINUTE: Duration = Duration::from_secs(60);

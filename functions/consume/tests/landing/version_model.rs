@@ -46,8 +46,7 @@ struct History {
     log: Vec<Sent>,
     blocked: BTreeSet<&'static str>,
     next_offset: usize,
-    /// The roots of the events that could land: one of their records was decided while their number
-    /// was not blocked.
+    /// The roots of the events that could land: one of their records was decided while their number was not blocked.
     could_land: BTreeSet<usize>,
 }
 

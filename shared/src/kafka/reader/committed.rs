@@ -83,8 +83,8 @@ pub(super) fn look_up(
     }
 }
 
-/// Returns whether the group has no coordinator at the moment. This happens while Kafka creates the
-/// offsets topic for the first group, and while a broker restarts.
+/// Returns whether the group has no coordinator at the moment. This happens while Kafka creates the offsets topic for
+/// the first group, and while a broker restarts.
 pub(super) fn is_coordinator_moving(error: &ReadError) -> bool {
     let ReadError::Failed(error) = error else { return false };
     matches!(

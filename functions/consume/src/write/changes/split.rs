@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-/// The index that splits a slice of at least two sets into halves, or as nearly as possible without
-/// separating the truncates of one statement. If separated, they could fail, although they would
-/// succeed together. If the slice consists of nothing but one statement's truncates, they are
-/// separated anyway.
+/// The index that splits a slice of at least two sets into halves, or as nearly as possible without separating the
+/// truncates of one statement. If separated, they could fail, although they would succeed together. If the slice
+/// consists of nothing but one statement's truncates, they are separated anyway.
 pub(crate) fn middle(sets: &[&Value]) -> usize {
     let half = sets.len() / 2;
     let fits = |&index: &usize| 0 < index && index < sets.len() && !parts_truncate(sets, index);

@@ -21,8 +21,7 @@ pub(super) struct Existing {
     pub(super) versions: HashMap<String, Vec<u8>>,
 }
 
-/// Finds the rows of these keys, and locks them in the order of the keys, so that two transactions
-/// cannot deadlock.
+/// Finds the rows of these keys, and locks them in the order of the keys, so that two transactions cannot deadlock.
 pub(super) async fn lock_existing(
     connection: &mut PgConnection,
     stream: &str,

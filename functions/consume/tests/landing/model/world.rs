@@ -220,10 +220,9 @@ impl<'f> World<'f> {
         log.end += 1;
     }
 
-    /// Compares the watermarks with Kafka, unless the ledger has already noticed that a log was
-    /// rewritten. After a restore, only applied records that Kafka still has reveal a rewrite, so
-    /// this is called before Kafka removes records. In production, the schedule compares every
-    /// minute.
+    /// Compares the watermarks with Kafka, unless the ledger has already noticed that a log was rewritten. After a
+    /// restore, only applied records that Kafka still has reveal a rewrite, so this is called before Kafka removes
+    /// records. In production, the schedule compares every minute.
     async fn compare_if_unnoticed(&mut self, partition: usize, seen: &mut Seen) {
         const REWRITES: &str =
             r#"select cardinality(incarnation_starts) - 1 from sluice.watermarks where "partition" = $1"#;

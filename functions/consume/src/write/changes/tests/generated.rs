@@ -142,9 +142,8 @@ async fn a_generated_column_of_the_old_row_chooses_between_rows_but_does_not_rul
         let delete = |a: i64, sum: Value| {
             both("t", None, Some(&[("a", "integer", json!(a)), ("sum", "integer", sum)]))[format].clone()
         };
-        // If two rows match by `a`, the row with the old row's sum is chosen, or none if no sum is
-        // equal. A single matching row is chosen even if its sum differs, because the source may
-        // compute it differently.
+        // If two rows match by `a`, the row with the old row's sum is chosen, or none if no sum is equal. A single
+        // matching row is chosen even if its sum differs, because the source may compute it differently.
         assert_eq!(apply(&database, &[delete(1, json!(3)), delete(2, json!(99))]).await, 0);
         assert_eq!(database.json("select a, b from landing.t").await, json!([{"a": 1, "b": 1}]));
         sql(&database, "insert into landing.t values (1, 2)").await;
