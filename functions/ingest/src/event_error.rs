@@ -3,7 +3,8 @@
 use serde::Serialize;
 use shared::contract::NotJson;
 
-/// The length at which a violation's pointer or detail is cut, because they may repeat names from the event.
+/// The maximum length of a violation's pointer or detail. Both may repeat names from the event, so
+/// longer ones are cut.
 const TEXT_CHARACTERS: usize = 1_000;
 
 /// What is wrong with one event.

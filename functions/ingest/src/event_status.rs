@@ -27,7 +27,7 @@ pub(crate) struct EventStatus {
     /// Why the partition of a pending event cannot land.
     #[serde(skip_serializing_if = "Option::is_none")]
     stalled: Option<String>,
-    /// Of a rejected event: the receipt of its replay.
+    /// The receipt of the replay, if the event was rejected and then replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed_as: Option<Receipt>,
 }
@@ -60,7 +60,8 @@ async fn record(ingest: &Ingest, topic: &str, partition: &str, offset: &str) -> 
     Ok((partition, offset))
 }
 
-/// Looks up the statuses of a topic's events, given as partition and offset, in their order.
+/// Looks up the statuses of a topic's events. Takes the partition and offset of each event, and
+/// returns the statuses in the same order.
 async fn statuses(ingest: &Ingest, topic: &str, records: &[(i32, i64)]) -> Result<Vec<EventStatus>, Error> {
     let outcomes = in_time(outcomes(ingest, topic, records)).await?;
     let reasons = match outcomes.contains(&Outcome::Pending) {
@@ -88,10 +89,10 @@ async fn statuses(ingest: &Ingest, topic: &str, records: &[(i32, i64)]) -> Resul
     Ok(records.iter().zip(outcomes).map(status).collect())
 }
 
-/// The most receipts that one request looks up.
+/// The maximum number of receipts in one request.
 const MOST_RECEIPTS: usize = 100;
 
-/// How long looking up all of them may take: API Gateway waits for 30 s.
+/// The time limit for looking all of them up. API Gateway gives up after 30 s.
 const LONGEST_LOOK_UP: Duration = Duration::from_secs(20);
 
 /// The status of one event of several.
@@ -144,8 +145,8 @@ async fn find_each(ingest: &Ingest, ids: &[&str]) -> Result<List<ReceiptStatus>,
     Ok(List { items: items.into_iter().map(|(_, item)| item).collect(), next: None })
 }
 
-/// Returns the receipts of replays, with their statuses. If a replay was rejected and replayed in turn, its receipt is
-/// that of the last replay.
+/// Returns the receipts of replays, with their statuses. If a replay was itself rejected and
+/// replayed, returns the receipt of the last replay in its place.
 ///
 /// # Errors
 /// The database failed.
@@ -168,10 +169,11 @@ async fn outcomes(ingest: &Ingest, topic: &str, records: &[(i32, i64)]) -> Resul
     Ok(outcomes)
 }
 
-/// Rejects the events that have waited longest for their parents, if this event has waited for too long. Returns whether it
-/// has; the caller then looks it up again.
+/// If this event has waited too long for its parent, rejects the events that have waited longest.
+/// Returns whether it did so; the caller then looks the event up again.
 ///
-/// `consume` rejects such events too, but only when it gets a batch, and `console` does so every minute.
+/// `consume` and `console` also reject such events, but `consume` only when it gets a batch, and
+/// `console` only once a minute.
 pub(crate) async fn reject_if_expired(ingest: &Ingest, outcome: &Outcome) -> Result<bool, sqlx::Error> {
     let Outcome::Waiting { since_ms } = outcome else {
         return Ok(false);

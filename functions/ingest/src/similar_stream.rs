@@ -1,9 +1,10 @@
-//! Finds the stream that a caller probably means by a name that no stream has.
+//! Suggests the stream that a caller probably meant by an unknown name.
 
 use shared::contract::Contract;
 
-/// Returns the stream that has the most similar name, topic or table: `route` for `routes`, `user-event` for
-/// `public.user_events`, `city` for `ctiy`. Of equally similar ones, the first.
+/// Returns the stream that has the most similar name, topic or table: `route` for `routes`,
+/// `user-event` for `public.user_events`, `city` for `ctiy`. If several are equally similar,
+/// returns the first.
 pub(crate) fn similar_stream<'c>(name: &str, streams: impl Iterator<Item = &'c Contract>) -> Option<&'c str> {
     let name = comparable(name);
     let typos_allowed = match name.chars().count() {

@@ -27,7 +27,7 @@ pub struct Ingest {
     pub clock: Clock,
     /// How long an event waits for its parent.
     pub wait_for_parent: Duration,
-    /// What is counted.
+    /// The counters.
     pub metrics: Metrics,
     pub(crate) partitions: Partitions,
     pub(crate) openapi: OnceLock<Bytes>,

@@ -1,5 +1,6 @@
-//! Routes of entities, derived from the contracts: `/{stream}` accepts commands, with the method as the operation, and
-//! shows one entity; `/{table}` lists them. They are used by `routes`, and described by `openapi`.
+//! Routes of entities, derived from the contracts. `/{stream}` shows one entity and accepts
+//! commands, whose operation is the HTTP method. `/{table}` lists the entities. `routes` serves
+//! these routes, and `openapi` describes them.
 //!
 //! - `operation`: the operation of a command, which follows from the method
 //! - `rows`: reads entities from their tables

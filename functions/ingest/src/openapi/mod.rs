@@ -2,10 +2,11 @@
 //! contracts are. It uses only `entities` and `submit`; `routes` serves it.
 //!
 //! - `events`, `entities`, `console`, `users`, `service`: what can be done, by path and method
-//! - `schemas`, `console_schemas`, `parameters`: what is sent and returned; `explicit`: contracts' schemas, for tools
-//! - `problems`: what an operation answers, receipts or a problem
-//! - `examples`: an example of each
-//! - `operation`: how an operation is built; `parts`: what several have in common
+//! - `schemas`, `console_schemas`, `parameters`: what is sent and returned; `explicit`: writes out
+//!   the defaults of contracts' schemas, for tools
+//! - `problems`: the answers of an operation: receipts, or a problem
+//! - `examples`: examples of what is sent and returned
+//! - `operation`: builds an operation; `parts`: what several operations have in common
 
 mod console;
 mod console_schemas;

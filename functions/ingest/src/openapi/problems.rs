@@ -1,5 +1,5 @@
-//! What an operation answers: receipts, or a problem. Each type of problem has a schema, so that an operation's answers
-//! name exactly the types that it may have.
+//! What an operation answers: receipts, or a problem. Each type of problem has its own schema, so
+//! that an operation can list exactly the problems that it may answer with.
 
 use std::collections::BTreeMap;
 
@@ -88,8 +88,8 @@ pub(super) fn schemas() -> impl Iterator<Item = (String, Value)> {
     std::iter::once(("Problem".to_owned(), base)).chain(ProblemType::ALL.iter().map(one))
 }
 
-/// Returns the members that problems of this type have in addition to those of all problems: the names of the required
-/// ones, and the schemas of all additional members.
+/// Returns the members that this type of problem adds to the common ones: the names of the required
+/// ones, and the schemas of all of them.
 fn members(known: &ProblemType) -> (&'static [&'static str], Vec<(&'static str, Value)>) {
     let place = || json!({"type": "integer", "minimum": 1});
     let list = |item: &str| json!({"type": "array", "items": schema(item)});
@@ -148,7 +148,7 @@ pub(super) fn written(topic: &str) -> Value {
     receipts("With Prefer: wait. All events are written, or repeat written ones.", example)
 }
 
-/// Adds to the answer `200` of such an operation what it answers with `validate_only`.
+/// Adds the answer to a request with `validate_only` to that answer `200`.
 pub(super) fn or_validated(written: &mut Value) {
     written["description"] =
         json!("With Prefer: wait, all events are written, or repeat written ones. With validate_only, they are valid.");

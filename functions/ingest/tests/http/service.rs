@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::{Lacking, TestIngest};
 
-/// Starts a function without a broker and a database.
+/// Starts a function without a broker or a database.
 async fn start() -> TestIngest {
     TestIngest::start_lacking(Lacking { broker: true, database: true, topics: true, roles: false }).await
 }
