@@ -1,15 +1,16 @@
 //! What operators see and do: they find, discard and replay dead letters, and follow events, through routes and pages.
 //!
-//! This function sends a replay like any other event, through the library of `ingest`: with its connections, its
-//! receipts, and `Prefer: wait`. The pages use the routes of `ingest` and `users`, too. Neither of these two knows of
-//! this function.
+//! A replay is sent like any other event, through the library of `ingest`, which has the
+//! connections, the receipts and `Prefer: wait`. The pages also use the routes of `ingest` and
+//! `users`. Neither of these two crates depends on this one.
 //!
 //! - `activity` shows what happened to each stream, and how far it is behind
-//! - `dead_letters` lists letters, `groups` groups them by reason, `discard` discards them, `replay` sends one to its
-//!   topic again, edited if the operator wants that; `runs` replay all letters that match a filter
+//! - `dead_letters` lists letters, `groups` groups them by reason, `discard` discards them,
+//!   `replay` sends one to its topic again, edited if the operator wants that, and `runs` replays
+//!   all letters that match a filter
 //! - `audit_log` lists who did what
 //! - `follow` finds events in Kafka, with the outcome of each
-//! - `pages` shows and does all of that in a browser, through the routes
+//! - `pages` offers all of this in a browser, through the routes
 //! - `schedule` does what is due every minute
 //! - `invocation` distinguishes API Gateway's requests from the schedule's events
 //!

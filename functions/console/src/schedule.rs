@@ -9,7 +9,8 @@ use shared::ledger::{replay_run_letters, waiting};
 use crate::error::Error;
 use crate::{Console, runs};
 
-/// How long all of this takes at most, apart from the last step of a run: the function's timeout is 30 s.
+/// The time limit for all of this work. Only the last step of a run may exceed it, so it is well
+/// below the function's timeout of 30 s.
 const FOR_RUNS: Duration = Duration::from_secs(8);
 
 /// What the schedule's work did.
@@ -34,7 +35,7 @@ pub(crate) async fn run(console: &Console) -> Result<ScheduledWork, Error> {
     loop {
         let some = in_time(waiting::reject_expired(&ingest.pool, before_ms, &ingest.metrics)).await?;
         rejected += some;
-        // The other half of the time is left for runs of replays.
+        // Stops at half the time, to leave the rest for runs of replays.
         if some < waiting::EXPIRED_AT_ONCE || begun.elapsed() > FOR_RUNS / 2 {
             break;
         }

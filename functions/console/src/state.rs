@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 /// The function's state.
 pub struct Console {
-    /// The connections, and the way to send events.
+    /// The connections, through which replays are sent, too.
     pub(crate) ingest: Arc<Ingest>,
     /// The reader that looks up where logs end.
     pub(crate) ends: KafkaReader,
@@ -17,14 +17,14 @@ pub struct Console {
 }
 
 impl Console {
-    /// Creates a state that uses the connections of `ingest`, and sends replays through it. As on Lambda, runs are
-    /// continued by the schedule, and by each request that looks one up.
+    /// Creates a state that uses the connections of `ingest`, and sends replays through it. As on
+    /// Lambda, the schedule continues the runs, and so does each request that looks up a run.
     pub fn new(ingest: Arc<Ingest>) -> Self {
         Self::with_waker(ingest, None)
     }
 
-    /// Creates a state as [`Console::new`] does, but for a process that is never frozen, in which a task continues runs
-    /// with [`advance_forever`](crate::advance_forever).
+    /// Creates a state like [`Console::new`], but for a process that is never frozen. There, a
+    /// background task continues the runs with [`advance_forever`](crate::advance_forever).
     pub fn in_background(ingest: Arc<Ingest>) -> Self {
         Self::with_waker(ingest, Some(Notify::new()))
     }

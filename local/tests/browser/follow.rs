@@ -36,9 +36,9 @@ async fn an_event_is_followed_by_its_receipt_or_its_key_to_its_row_or_its_dead_l
         browser.choose("Find by", "Record key").await;
         browser.fill("Value", "followed-customer").await;
         browser.click("Find").await;
-        browser.click("Search on").await;
+        browser.click("Keep searching").await;
         browser.shows(&place(&written[119])).await;
-        browser.lacks("Search on").await;
+        browser.lacks("Keep searching").await;
         browser.fill("Value", "nobody").await;
         browser.set("since", "2001-01-01T00:00:00").await;
         browser.set("until", "2002-01-01T00:00:00").await;
@@ -48,7 +48,7 @@ async fn an_event_is_followed_by_its_receipt_or_its_key_to_its_row_or_its_dead_l
         browser.set("since", "").await;
         browser.set("until", "").await;
         browser.click("Find").await;
-        browser.shows("Kafka has no such event in this time.").await;
+        browser.shows("Kafka has no such event in this time range.").await;
         browser.inspect("follow-nothing").await;
         browser.open("/console/follow?receipt=nonsense").await;
         browser.shows("TOPIC/PARTITION/OFFSET").await;

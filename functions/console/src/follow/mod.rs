@@ -1,9 +1,10 @@
 //! Follows events through every stage: `GET /follow`.
 //!
-//! Kafka is the index. Nothing is stored per event, so an event is found by reading its stream's topic from a time on.
+//! Kafka serves as the index. Because nothing is stored per event, an event is found by reading its
+//! stream's topic from a given time onwards.
 //!
 //! - `request`: what the query asks for
-//! - `wanted`: whether the query asks for a record
+//! - `wanted`: decides whether a record matches the query
 //! - `scan`: reads the topic's partitions, within a time limit
 //! - `partitioner`: the partition of a key, which is read first
 //! - `cursor`: where the next request continues

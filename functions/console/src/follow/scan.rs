@@ -1,4 +1,5 @@
-//! Reads a topic's partitions from a time on, until enough records are found or the time is up.
+//! Reads a topic's partitions from a given time onwards, until enough records are found or the time
+//! limit is reached.
 
 use std::time::{Duration, Instant};
 
@@ -124,7 +125,7 @@ impl Scan<'_> {
         Ok(None)
     }
 
-    /// Keeps a record if the query asks for it. Returns whether the record was kept.
+    /// Keeps a record if it matches the query. Returns whether the record was kept.
     fn keep(&self, record: LogRecord, cursor: Cursor, found: &mut Found) -> bool {
         let is_in_time = (cursor.since_ms..cursor.until_ms).contains(&record.timestamp_ms);
         let is_wanted = is_in_time && self.wanted.is(self.contract, &record);

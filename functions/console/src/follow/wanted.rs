@@ -1,4 +1,4 @@
-//! Decides whether the query asks for a record.
+//! Decides whether a record matches the query.
 
 use serde_json::Value;
 use shared::contract::{Contract, Mode, canonical, composed, json};

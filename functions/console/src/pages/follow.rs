@@ -192,12 +192,15 @@ fn results(question: &Question, events: &List<Event>, now_ms: i64) -> Markup {
                 @if events.next.is_some() {
                     p { "Nothing was found so far, but there is more to search." }
                 } @else {
-                    p { "Kafka has no such event in this time. Check the stream, or look further back." }
+                    p {
+                        "Kafka has no such event in this time range. "
+                        "Check the stream, or look further back."
+                    }
                 }
             }
         }
         @if let Some(next) = &events.next {
-            p.more { a.button href=(question.next_path(next)) { "Search on" } }
+            p.more { a.button href=(question.next_path(next)) { "Keep searching" } }
         }
     }
 }

@@ -12,7 +12,7 @@ use sqlx::PgPool;
 pub(super) struct Pages {
     /// The JSON routes. Each request must carry its caller.
     pub(super) api: Router,
-    /// Checks who signs in, and their sessions.
+    /// Checks names and passwords at sign-in, and sessions afterwards.
     pub(super) identity: Identity,
     /// Connections to the database.
     pub(super) pool: PgPool,

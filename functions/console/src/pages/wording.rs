@@ -55,7 +55,7 @@ pub(super) fn time(at: Timestamp, now_ms: i64) -> Markup {
     html! { time datetime=(at) title=(exact) { (distance(at.as_millisecond(), now_ms)) } }
 }
 
-/// Does what [`time`] does, for milliseconds since the Unix epoch.
+/// Like [`time`], but takes milliseconds since the Unix epoch.
 pub(super) fn time_ms(at_ms: i64, now_ms: i64) -> Markup {
     time(Timestamp::from_millisecond(at_ms).unwrap_or_default(), now_ms)
 }

@@ -17,7 +17,7 @@ use crate::Console;
 use crate::error::Error;
 use crate::replay::{Order, Sought, first_place, order, replay_headers, replayable};
 
-/// The most letters that one step replays, and the most bytes of their payloads.
+/// The maximum number of letters in one step, and the maximum size of their payloads in bytes.
 const LETTERS_AT_ONCE: i64 = 500;
 const BYTES_AT_ONCE: i64 = 8 * 1_024 * 1_024;
 
@@ -147,7 +147,7 @@ async fn replay_letters(
         }
     }
     let Some(contract) = contract else { return Ok(()) };
-    // Events that were sent earlier come first, so that of several events with the same key, the latest one wins.
+    // Sends older events first, so that the newest of several events with the same key wins.
     open.sort_by_cached_key(|letter| {
         let Place { partition, offset, timestamp_ms, .. } = first_place(letter);
         (timestamp_ms, partition, offset)

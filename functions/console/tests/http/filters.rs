@@ -4,7 +4,7 @@ use shared::ledger::Rejection;
 
 use crate::support::{Answer, TestConsole};
 
-/// Five letters of two streams with different reasons. Returns their ids.
+/// Creates five letters of two streams, with different reasons. Returns their ids.
 async fn letters(function: &TestConsole) -> [i64; 5] {
     let none = json!([]);
     let letter = async |topic: &str, offset: i64, payload: &str, code: &str, reason: &str| {

@@ -30,7 +30,7 @@ async fn the_schedule_rejects_events_that_have_waited_too_long_for_their_parents
     function.end().await;
 }
 
-/// Lets so many more events wait, all of them for too long already.
+/// Adds this many waiting events, all of which have already waited for too long.
 async fn keep_expired(function: &TestConsole, events: u64) {
     sqlx::query(
         r#"insert into sluice.waiting

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::{Lacking, TestConsole};
 
-/// Starts a function without a broker and a database.
+/// Starts a function without a broker or a database.
 async fn start() -> TestConsole {
     TestConsole::start_lacking(Lacking { broker: true, database: true, topics: true, roles: false }).await
 }

@@ -20,7 +20,7 @@ async fn an_event_is_found_by_its_receipt_and_by_its_key() {
         page.shows("<b>Written</b>");
         page.shows("sent by Admin");
     }
-    // The test's clock stands in 2019, and records have the broker's time.
+    // The test's clock is set to 2019, but records have the broker's time.
     let now = jiff::Timestamp::now();
     let minute =
         |offset: i64| (now + jiff::SignedDuration::from_secs(offset)).strftime("%Y-%m-%dT%H:%M:%S").to_string();

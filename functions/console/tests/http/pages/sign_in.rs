@@ -98,7 +98,7 @@ async fn signing_out_ends_the_session_for_everyone_who_has_copied_its_cookie_and
         let expected = ("/console/sign-in?next=/console/audit".to_owned(), StatusCode::UNAUTHORIZED);
         assert_eq!(copied(session).await, expected);
     }
-    // Signing out again is no error, and neither is signing out of nothing.
+    // Signing out again is no error, and neither is signing out without a session.
     browser.cookies.insert("sluice-console".to_owned(), renewed);
     assert_eq!(browser.send("POST", "/console/sign-out", &[], "").await.status, StatusCode::SEE_OTHER);
     assert_eq!(browser.send("POST", "/console/sign-out", &[], "").await.status, StatusCode::SEE_OTHER);
