@@ -6,7 +6,7 @@ use lettre::transport::smtp::AsyncSmtpTransport;
 use shared::aws::Secret;
 use shared::process::settings::SettingsError;
 
-/// The variable that names a secret with what `SMTP_URL` would hold.
+/// The variable that names a secret, which holds the address that would otherwise be in `SMTP_URL`.
 pub const SMTP_SECRET: &str = "SMTP_SECRET_ARN";
 const SMTP_URL: &str = "SMTP_URL";
 
@@ -60,8 +60,8 @@ impl ReportSettings {
     /// there is one, otherwise from `SMTP_URL`.
     ///
     /// # Errors
-    /// The first variable that is missing or malformed. An error in the secret names the variable that names the
-    /// secret.
+    /// The first variable that is missing or malformed. If the secret's content is malformed, the
+    /// error names `SMTP_SECRET_ARN`.
     pub fn read_with_secret(
         variable: impl Fn(&'static str) -> Option<String>,
         smtp: Option<&Secret>,

@@ -12,8 +12,9 @@ pub(crate) struct Counted {
     pub(crate) events: i64,
 }
 
-/// Counts the events that a question asks for in one statement, so all counts are from the same moment. A name may occur
-/// several times, even with counts that cancel each other out.
+/// Counts the events that a question asks for. One statement counts all of them, so all counts are
+/// from the same moment. A name may occur several times: its counts have to be added up, and may
+/// cancel each other out.
 ///
 /// # Errors
 /// The database fails.
@@ -73,7 +74,7 @@ const HOURS: &str = r#"
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-/// Creates a query whose first arguments are the bounds of the parts.
+/// Creates a query and binds the bounds of the parts as its first arguments.
 fn within<'q>(statement: &'q str, bounds: &[DateTime]) -> Query<'q> {
     let time = |time: DateTime| match time {
         DateTime::MIN => "-infinity".to_owned(),

@@ -81,7 +81,7 @@ fn markup(tally: &Tally) -> Markup {
     }
 }
 
-/// Draws a bar whose length is the share of `events` in `most`.
+/// Draws a bar for `events`. The bar for `most` events has the full length.
 fn bar(events: i64, most: i64) -> Markup {
     let percent = (events * 100 / most).clamp(1, 100);
     html! {

@@ -108,7 +108,7 @@ fn columns(label: &str, rows: &[(String, i64)]) -> Markup {
     }
 }
 
-/// Returns a share of the width, to a hundredth of a percent.
+/// Returns the ratio of `part` to `whole` in percent, with two decimals.
 fn percent(part: i64, whole: i64) -> String {
     let share = i128::from(part) * 10_000 / i128::from(whole.max(1));
     format!("{}.{:02}%", share / 100, share % 100)
