@@ -46,7 +46,8 @@ struct Attributes {
     settings: String,
 }
 
-/// Does what a request asks for, in at most `left`, and answers the request. Returns the response.
+/// Does the requested work within `left`, and answers CloudFormation. Returns the function's
+/// response.
 ///
 /// # Errors
 /// CloudFormation did not accept the answer.

@@ -28,7 +28,7 @@ pub enum MigrateError {
     /// A variable is missing or malformed.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// AWS cannot be asked for a secret or for the cluster.
+    /// A secret or the cluster cannot be looked up on AWS.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
     /// A contract is wrong.

@@ -1,4 +1,5 @@
-//! Prepares database and cluster for the functions, inside the VPC, which cannot be reached from a laptop.
+//! Prepares database and cluster for the functions. This happens inside the VPC, which a laptop
+//! cannot reach.
 //!
 //! - `request`: what an invocation asks for; it comes from CloudFormation, or from an operator (`aws lambda invoke`)
 //! - `custom_resource`: handles CloudFormation's requests; `delivery` sends the answers
