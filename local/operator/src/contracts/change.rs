@@ -29,11 +29,12 @@ impl Severity {
 /// Which real events a change affects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Affects {
-    /// No events, or the events do not show which.
+    /// No events, or the events do not show whether they are affected.
     Nothing,
     /// All events.
     All,
-    /// The events that violate this keyword of the new contract and, if there is a pointer, have a value there.
+    /// The events that violate this keyword of the new contract. If there is a `field`, only those
+    /// with a value there.
     Violating { keyword: String, field: Option<Pointer> },
     /// The events that have a value at one of the pointers.
     Filling(Vec<Pointer>),

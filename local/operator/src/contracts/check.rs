@@ -10,7 +10,7 @@ use shared::kafka::reader::LogRecord;
 use super::change::{Affects, overlap};
 use super::columns::keyword;
 
-/// What the events of a stream are checked for.
+/// Checks the events of a stream against its old and its new contract.
 #[derive(Debug)]
 pub(super) struct Checker {
     /// The contract under which the events were accepted, if it is known.
@@ -54,7 +54,8 @@ struct Rejection {
 }
 
 impl Checker {
-    /// Checks records of a partition. Tombstones, and records that the old contract rejects too, do not count.
+    /// Checks records of a partition. Tombstones do not count, and neither do records that the old
+    /// contract already rejects.
     pub(super) fn check(&self, topic: &str, partition: i32, records: &[LogRecord]) -> Tally {
         let mut tally = Tally { affected: vec![0; self.affects.len()], ..Tally::default() };
         let mut row = Vec::new();

@@ -95,7 +95,7 @@ fn filled(columns: &[&Value]) -> Affects {
 fn always_fits(old: &Value, column: &Value) -> bool {
     let Ok(ty) = ColumnType::deserialize(&column["type"]) else { return false };
     let Some(from) = column.get("from").and_then(Value::as_str) else {
-        // Of the metadata, only a record's time can be too large for its column.
+        // Of all metadata, only a record's time may be too large for its column.
         return column["meta"] != "timestamp" || ty == ColumnType::Bigint;
     };
     // If a token of the pointer is a number, it may name an item of an array or a member of an object.

@@ -43,7 +43,7 @@ impl Account {
         }
     }
 
-    /// Takes the answer about some places, in their order.
+    /// Records the answer to a lookup of these places. The statuses are in the order of the places.
     pub(super) fn answered(
         &mut self,
         places: &[Place],
@@ -144,7 +144,7 @@ impl Account {
         }
     }
 
-    /// Counts events for whose answers nobody waited.
+    /// Counts events whose answers nobody waited for.
     pub(super) fn given_up(&mut self, out: u64) {
         self.tally.produced += out;
         self.tally.unanswered.add("stopped before an answer arrived", out, || None);

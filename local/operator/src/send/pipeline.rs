@@ -1,5 +1,6 @@
-//! The way of events to the gateway: they are read and grouped into batches in one thread, passed to lanes at the given
-//! pace, and posted by each lane in order.
+//! Moves events to the gateway. One thread reads the events and groups them into batches.
+//! `dispatch` passes the batches to lanes at the given pace, and each lane posts its batches in
+//! order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,7 @@ pub(super) enum Produced {
     NoEvent(u64, String),
 }
 
-/// What happens to events on their way.
+/// What a lane reports about its events.
 pub(super) enum LaneReport {
     Posted(Vec<u64>, PostedBatch),
     /// A batch is being retried, for this reason.

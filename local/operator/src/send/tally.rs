@@ -56,7 +56,7 @@ pub(super) struct SendTally {
     /// Events posted, plus lines without an event.
     pub(super) produced: u64,
     pub(super) requests: u64,
-    /// Requests that were retried, because the answer was lost or asked for a retry.
+    /// Repeated requests. A request is repeated if its answer was lost or asked for a retry.
     pub(super) repeated: u64,
     /// Events that were never accepted, by reason.
     pub(super) refused: Reasons,

@@ -1,5 +1,6 @@
-//! Whether a new schema accepts everything that an old schema accepts. The answer is never a wrong yes: if this cannot
-//! be shown for a keyword, the keyword counts as narrower.
+//! Decides whether a new schema accepts everything that an old schema accepts. The answer may be
+//! wrongly no, but never wrongly yes: a keyword counts as narrower unless the opposite can be
+//! shown.
 //!
 //! The old schema is split into alternatives, each a list of schemas that apply together. Each keyword of the new
 //! schema is then an obligation that every alternative has to meet.
@@ -30,7 +31,7 @@ pub(super) use self::same::{Form, form, has_effect};
 use self::same::{Sameness, is_opaque};
 use self::types::{by_type, finite, may_be};
 
-/// The most steps of one comparison. A contract written by hand takes a few hundred.
+/// The maximum number of steps in one comparison. A contract written by hand takes a few hundred.
 const MOST_STEPS: usize = 100_000;
 
 /// Returns the places where the new contract's schema may reject a value that the old contract's schema accepted; none
@@ -53,7 +54,8 @@ pub(super) fn narrowings(old: &Value, new: &Value) -> Vec<Narrowing> {
 struct Comparison<'s> {
     old: &'s Value,
     new: &'s Value,
-    /// Pairs whose comparison is under way. Recursive schemas lead to them again, with a smaller part of the value.
+    /// Pairs of schemas whose comparison is under way. A recursive schema leads to the same pair
+    /// again, for a smaller part of the value.
     under_way: BTreeSet<(Vec<*const Value>, *const Value)>,
     steps: usize,
 }
@@ -184,8 +186,8 @@ impl<'s> Comparison<'s> {
         }
     }
 
-    /// `anyOf` and `oneOf`: a branch has to accept the values of each type, and with `oneOf`, no other branch may
-    /// accept them.
+    /// Compares `anyOf` or `oneOf`. For each type, one branch has to accept all values of that
+    /// type. With `oneOf`, no other branch may accept any of them.
     fn choice(&mut self, old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Narrowing> {
         let is_exclusive = keyword.name == "oneOf";
         let accepting = |comparison: &mut Self, old: &[&'s Value]| {
@@ -230,7 +232,8 @@ impl<'s> Comparison<'s> {
         Sameness::new(self.old, self.new).schemas(old, new)
     }
 
-    /// Returns whether an old schema has the same keyword, and the siblings that it depends on.
+    /// Returns whether an old schema has the same keyword, together with the same siblings that the
+    /// keyword depends on.
     fn is_known(&self, old: &[&'s Value], keyword: Keyword<'s, '_>) -> bool {
         let siblings: &[&str] = match keyword.name {
             "additionalProperties" => &["patternProperties", "properties"],
@@ -254,8 +257,9 @@ impl<'s> Comparison<'s> {
     }
 }
 
-/// Removes repeated schemas. References lead to the same schema several times. Otherwise, the lists of a recursive
-/// schema would keep growing, and its comparison would never come to the same pair again.
+/// Removes repeated schemas, which occur because several references may lead to the same schema.
+/// Otherwise, the lists of a recursive schema would keep growing. Its comparison would then never
+/// reach the same pair again, and so would not end.
 fn distinct(mut schemas: Vec<&Value>) -> Vec<&Value> {
     schemas.sort_unstable_by_key(|schema| std::ptr::from_ref(*schema));
     schemas.dedup_by_key(|schema| std::ptr::from_ref(*schema));

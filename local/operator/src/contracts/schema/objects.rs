@@ -53,8 +53,8 @@ pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Ve
             };
             keyword.holds(keyword.members().all(is_met), "fields that need others are no longer accepted without them")
         }
-        // `dependentSchemas`: each schema applies only to objects with one field, but is required here to accept all
-        // objects.
+        // `dependentSchemas`: each schema applies only to objects that have a certain field. For
+        // simplicity, it has to accept all objects here.
         _ => keyword
             .members()
             .filter(|(name, _)| !is_impossible(old, name))
