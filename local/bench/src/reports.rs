@@ -26,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::table::{Cell, Table};
 
 const EVENTS: i64 = 10_000_000;
-/// The size of the largest batches that land.
+/// The number of events in each batch. The largest batches that land are this large.
 const BATCH: i64 = 10_000;
 /// The number of repetitions of each request.
 const TIMES: usize = 21;

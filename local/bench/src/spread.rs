@@ -1,9 +1,9 @@
-//! The middle and the variation of a figure over several rounds.
+//! The median and the spread of a figure over several rounds.
 
 /// A ratio that varies more than this between rounds, relative to its median, is marked as unreliable.
 const MOST_SPREAD: f64 = 0.25;
 
-/// The middle and the variation of one figure.
+/// The median and the spread of one figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) median: f64,

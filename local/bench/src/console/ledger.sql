@@ -1,4 +1,4 @@
--- What the other tables hold after 35 busy days. Offsets below 3,000,000 have landed.
+-- The contents of the other tables after 35 busy days. Offsets below 3,000,000 have landed.
 create temporary table partitions as
 select topic, n - 1 as "partition"
 from (values ('routes', 4), ('city', 4), ('user-events', 4), ('changes', 1), ('country', 2), ('continent', 1), ('login', 1))
@@ -19,7 +19,7 @@ select topic, "partition", 1, date_trunc('minute', now()) - make_interval(mins =
        2999000 - n * 50, 2999001 - n * 50
 from generate_series(1, 35 * 24 * 60) as n cross join partitions;
 
--- Exceptions that receipts are looked up in.
+-- The exception tables, in which receipts are looked up.
 insert into sluice.waiting
     (topic, "partition", "offset", incarnation, stream, entity_key, parent_stream, parent_key, payload, headers,
      record_timestamp_ms, since_ms)

@@ -1,5 +1,5 @@
--- Dead letters number $1 to $2 of a million, in the order of time: 800,000 in 38 days, 50,000 in the next day, and then an
--- incident with 150,000 in one hour. Their kinds and statuses take turns.
+-- Dead letters number $1 to $2 of a million, in chronological order: 800,000 in 38 days, 50,000 in
+-- the next day, and then an incident with 150,000 in one hour. Their kinds and statuses alternate.
 insert into sluice.dead_letters
     (topic, "partition", "offset", incarnation, key, payload, headers, record_timestamp_ms, reason, error_code,
      "constraint", "table", pointer, created_at, status, replays, replayed_at, replayed_partition, replayed_offset,
@@ -38,7 +38,7 @@ cross join lateral (
         (9, 12, 'city', 4,
          format('{"op": "update", "name": "City %s", "country": "Country %s", "population": %s}', n % 40000, n % 250, n),
          'not_found', 'does not exist', null, null, '/name'),
-        -- Callers choose the names of fields. So this group has 3,000 reasons.
+        -- Callers choose the names of fields, so this group has 3,000 different reasons.
         (13, 15, 'user-events', 4,
          format('{"id": "%s", "address": {"city": "City %s", "state": "Maryland", "country": "United States",
                  "postCode": "%s"}, "datetime": "2019-05-07 19:54:13.563", "extra_%s": "%s"}',

@@ -1,5 +1,5 @@
-//! Measures every JSON route but `/follow` next to a million dead letters and ten million events: one client, and the real
-//! functions over HTTP.
+//! Measures every JSON route except `/follow`, in a database with a million dead letters and ten
+//! million events. One client sends requests to the real functions over HTTP.
 
 mod client;
 mod routes;
@@ -31,12 +31,12 @@ use crate::reports;
 use crate::table::{Cell, Table};
 
 const LETTERS: i64 = 1_000_000;
-/// The events whose table is counted for reports, and those of the other table.
+/// The number of events in the table that reports count, and in the other table.
 const USER_EVENTS: i64 = 3_000_000;
 const ROUTES: i64 = 7_000_000;
 /// The number of rows that one statement inserts.
 const BATCH: i64 = 10_000;
-/// The time for a variant's requests. Those of a slow one are fewer.
+/// The time limit for a variant's requests. A slow variant gets fewer requests.
 const LONGEST: Duration = Duration::from_secs(10);
 const USER: &str = "bench";
 const PASSWORD: &str = "correct horse battery";

@@ -1,22 +1,22 @@
-//! The requests: each route with its parameters, realistic ones and the worst.
+//! The requests: each route with realistic and with worst-case parameters.
 
 use serde_json::{Value, json};
 
 use super::client::Request;
 use super::sample::{Letter, Sample};
 
-/// How often a variant is sent per round: a read, and what changes something.
+/// How many times a read is sent in each round, and how many times a change is sent in total.
 const READS: usize = 60;
 const CHANGES: usize = 40;
-/// The runs that the database is filled with. The next one's id follows.
+/// The number of runs in the filled database. The next run gets the next id.
 const FINISHED_RUNS: usize = 10_000;
 
 /// A route with some of its parameters.
 pub(super) struct Variant {
     pub(super) route: &'static str,
-    /// The parameters, for people.
+    /// A description of the parameters.
     pub(super) with: &'static str,
-    /// The requests, each with other values.
+    /// The requests, each with different values.
     pub(super) requests: Vec<Request>,
     /// Whether each request can be sent only once.
     is_once: bool,
@@ -30,7 +30,7 @@ impl Variant {
     }
 }
 
-/// Returns all variants, with what changes the letters last.
+/// Returns all variants. Those that change letters come last.
 pub(super) fn variants(sample: &Sample) -> Vec<Variant> {
     let mut variants = lists(sample);
     variants.extend(groups(sample));
@@ -54,7 +54,7 @@ fn of_letters<'l, const N: usize>(
     letters.iter().map(|letter| Request::get(path, &query(letter))).collect()
 }
 
-/// Texts of few letters, of many, of most, and of none.
+/// Texts that occur in few letters, in many, in most, and in none.
 const CONTAINED: [(&str, &str); 4] = [
     ("contains= of 20 letters", "\"userID\": 4711,"),
     ("contains= of 150,000 letters", "Maryland"),
@@ -188,7 +188,7 @@ fn pairs(letters: &[Letter]) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Exact counts. Those before a discard are found in the same way.
+/// Exact counts. A discard counts its letters in the same way.
 fn counts(sample: &Sample) -> Vec<Variant> {
     const ROUTE: &str = "POST /dead-letters/replays, dry_run";
     let Sample { open, .. } = sample;
@@ -290,7 +290,7 @@ fn others() -> Vec<Variant> {
     variants
 }
 
-/// What can be done to each letter once.
+/// Changes that are possible only once for each letter.
 fn changes(sample: &Sample) -> Vec<Variant> {
     let once = |route, with, requests: Vec<Request>| Variant { route, with, requests, is_once: true };
     let mut ids = sample.routes.iter();

@@ -1,4 +1,4 @@
-//! What the requests ask for: letters, cursors, receipts and names from all over the tables.
+//! Values for the requests: letters, cursors, receipts and names from all over the tables.
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row as _};
@@ -23,14 +23,15 @@ pub(super) struct Letter {
     pub(super) at: String,
 }
 
-/// What there is to ask for, in random order.
+/// Values for the requests, in random order.
 #[derive(Debug)]
 pub(super) struct Sample {
     /// Open letters.
     pub(super) open: Vec<Letter>,
     /// Replayed letters.
     pub(super) replayed: Vec<Letter>,
-    /// Ids of open letters of a stream of mode `append`, for what happens to each once.
+    /// Ids of open letters of a stream of mode `append`, for changes that are possible only once
+    /// for each letter.
     pub(super) routes: Vec<i64>,
     /// Receipts of waiting, duplicate and superseded events.
     pub(super) exceptions: Vec<String>,

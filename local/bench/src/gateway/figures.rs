@@ -1,4 +1,4 @@
-//! The samples of all rounds, and the table that they make.
+//! The samples of all rounds, and the table of their medians.
 
 use std::time::Duration;
 
