@@ -117,7 +117,7 @@ impl Browser {
         self.until_done(name, &xpath, async |session, element| session.click(&element).await).await;
     }
 
-    /// Clicks a button whose text is also that of a link to a section.
+    /// Clicks a button. [`Self::click`] would find a section's link with the same text first.
     pub(super) async fn press(&mut self, name: &str) {
         let xpath = format!("//button[normalize-space(.) = {}]", quoted(name));
         self.clicks += 1;

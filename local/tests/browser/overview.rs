@@ -71,7 +71,7 @@ async fn the_report_is_a_page_too(browser: &mut Browser) {
     browser.inspect("report").await;
 }
 
-/// Somebody who uses a keyboard need not pass the sections on each page.
+/// Keyboard users can skip the links to the sections on each page.
 async fn the_content_is_the_first_stop_of_the_keyboard(browser: &Browser) {
     const TAB: &str = "\u{E004}";
     const ENTER: &str = "\u{E007}";

@@ -66,7 +66,7 @@ async fn waiting(pool: &PgPool) -> i64 {
     scalar(pool, "select count(*) from sluice.waiting").await
 }
 
-/// Returns the number of stalls in force.
+/// Returns the number of partitions that are stalled now.
 pub(crate) async fn stalled(pool: &PgPool) -> i64 {
     scalar(pool, "select count(*) from sluice.stalled").await
 }

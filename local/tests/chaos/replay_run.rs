@@ -1,7 +1,8 @@
 //! Kills the processes that take part in a run of replays: each letter lands once.
 //!
-//! `SLUICE_LETTERS` and `SLUICE_KILLS` set the numbers of letters and kills, and `SLUICE_SEED` repeats a run's choices. By
-//! default there are few, and neither Apache Kafka nor PostgreSQL is killed, because they take seconds to start again.
+//! `SLUICE_LETTERS` and `SLUICE_KILLS` set the numbers of letters and kills, and `SLUICE_SEED`
+//! repeats a run's choices. By default, there are few letters and kills. Apache Kafka and
+//! PostgreSQL are then not killed, because they take seconds to restart.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,7 @@ enum Victim {
     Broker,
 }
 
-/// Whom ten kills hit, before they are shuffled.
+/// The victims of ten kills, before they are shuffled.
 const TEN: [Victim; 10] = [
     Victim::Console,
     Victim::Console,
@@ -68,7 +69,7 @@ async fn each_letter_of_a_run_lands_once_when_processes_are_killed() {
     victims.shuffle(&mut random);
     let (mut in_invocation, number) = (0, victims.len());
     for (kill, victim) in (0..).zip(victims) {
-        // The run is killed all along its way: a part of it is replayed between two kills.
+        // Spreads the kills over the whole run: some letters are replayed between any two kills.
         let settled = letters * kill / (kills + 1);
         until("the run makes progress", async || progress(&world.pool, run).await.is_some_and(|p| p.0 >= settled))
             .await;
@@ -142,7 +143,8 @@ async fn create_run(world: &World, letters: u64) -> i64 {
     run["id"].as_i64().unwrap()
 }
 
-/// Invokes `console` as its schedule does, without its pauses. The next invocation makes up for one that fails.
+/// Invokes `console` as its schedule does, but almost without pauses. If an invocation fails, the
+/// next one makes up for it.
 async fn continue_forever(console: Invoker) {
     loop {
         let event = scheduler::event("Advance", jiff::Timestamp::now()).to_string();

@@ -23,8 +23,8 @@ pub(crate) enum SentEvent {
 /// Partition and offset.
 pub(crate) type Place = (i32, i64);
 
-/// The address for all events, and how many may be sent: events are numbered just before they are sent, and may be sent
-/// if their number is allowed.
+/// The gateway's address, and how many events may be sent so far. Events get their numbers just
+/// before they are sent, and wait until these numbers are allowed.
 pub(crate) struct Gateway {
     pub(crate) url: String,
     pub(crate) seed: u64,
@@ -39,7 +39,7 @@ pub(crate) struct Gateway {
 pub(crate) struct Counts {
     pub(crate) batches: u64,
     pub(crate) acknowledged: u64,
-    /// Answers 503.
+    /// Answers with status 503.
     pub(crate) refused: u64,
     /// Requests whose client disconnected before the answer.
     pub(crate) left: u64,

@@ -1,4 +1,5 @@
-//! Amazon MSK's answer to too many new connections: a proxy in front of Apache Kafka refuses the first ones with MSK's words.
+//! Tests what happens when Amazon MSK refuses too many new connections. A proxy in front of Apache
+//! Kafka refuses the first connections with MSK's error message.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

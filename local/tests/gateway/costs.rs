@@ -10,10 +10,12 @@ use tokio::runtime::Builder;
 
 use crate::support::gateway::{ADMIN, TestGateway, plan};
 
-/// Enough to average out what the gateway does in the background.
+/// Enough requests to average out what the gateway does in the background.
 const REQUESTS: u64 = 200;
-/// Memory allocations of one request, from its first byte to the response's last, and their bytes: 111 and 17,754 when this
-/// was written. If they rise, find out why. Raise the limits only for something that a caller can notice.
+/// The maximum number of memory allocations of one request, from its first byte to the last byte of
+/// its response, and their maximum size in bytes. When this was written, a request took 111
+/// allocations and 17,754 bytes. If they rise, find out why. Raise the limits only for something
+/// that a caller can notice.
 const MOST_ALLOCATIONS: u64 = 116;
 const MOST_BYTES: u64 = 20_000;
 
@@ -35,7 +37,7 @@ impl Connection {
         Ok(Self { stream: TcpStream::connect(host).await?, request: request.into_bytes(), answer: vec![0; 4_096] })
     }
 
-    /// Sends the request and receives its response, which one read returns.
+    /// Sends the request and receives its response, which arrives in a single read.
     async fn send(&mut self) -> &[u8] {
         self.stream.write_all(&self.request).await.unwrap();
         let read = self.stream.read(&mut self.answer).await.unwrap();

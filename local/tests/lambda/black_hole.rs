@@ -78,7 +78,7 @@ impl Load {
         Self { lambda: Lambda::start(plan, sandboxes).await.unwrap(), questions, _folder: folder }
     }
 
-    /// Returns the status of the answer to the request of this number.
+    /// Sends the request with this number. Returns the answer's status.
     async fn ask(&self, number: usize) -> u64 {
         let question = self.questions[number % self.questions.len()].clone();
         match self.lambda.invoke(question.into()).await {
@@ -87,7 +87,7 @@ impl Load {
         }
     }
 
-    /// Sends so many requests, these apart, and returns the statuses.
+    /// Sends `count` requests with a pause between them. Returns the answers' statuses.
     async fn ask_every(&self, pause: Duration, count: u32) -> Vec<u64> {
         let asked = (0..count).map(async |number| {
             tokio::time::sleep(pause * number).await;
@@ -102,7 +102,7 @@ impl Load {
     }
 }
 
-/// Measures how late a sleeping thread wakes up, because other processes use the processor.
+/// Measures how late a sleeping thread wakes up while other processes use the CPU.
 struct Lateness {
     is_over: Arc<AtomicBool>,
     longest: thread::JoinHandle<Duration>,
@@ -152,7 +152,7 @@ async fn no_sandbox_waits_for_a_database_that_does_not_answer_and_consume_lands_
     const SANDBOXES: usize = 4;
     /// How long a request may hold a sandbox that knows that the database did not answer.
     const HELD: Duration = Duration::from_millis(1_500);
-    /// A breaker's pause is over.
+    /// Longer than a breaker's pause.
     const PAUSE: Duration = Duration::from_millis(1_100);
     let (database, plan, kafka) = (TestDatabase::create().await, plan(), kafka::settings());
     make_admin(&database.pool, &UserName::parse(ADMIN.0).unwrap(), Password::given(ADMIN.1)).await.unwrap();
@@ -162,7 +162,8 @@ async fn no_sandbox_waits_for_a_database_that_does_not_answer_and_consume_lands_
     let consume = LambdaFunction::start("consume", environment.clone(), CONSUME_TIMEOUT).await;
     assert_eq!(consume.invoke(&batch(&topic, 0, &[position(1)])).await.unwrap()["written"], 1);
 
-    // Credentials that the sandboxes remember, a check of the database, and credentials that only the database knows.
+    // In turn: credentials that the sandboxes remember, a check of the database, and credentials
+    // that only the database knows.
     let stranger = base64_simd::STANDARD.encode_to_string("a stranger:and a password");
     let stranger = [("authorization", &*format!("Basic {stranger}"))];
     let questions = vec![

@@ -27,7 +27,7 @@ pub(crate) struct Emulated {
     folder: TempDir,
 }
 
-/// Returns the emulator's program; none, after saying so, if it is not installed.
+/// Returns the emulator's program. If it is not installed, says so and returns none.
 pub(crate) fn installed() -> Option<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);

@@ -107,7 +107,7 @@ impl UpProcess {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id().unwrap()), "5").unwrap();
     }
 
-    /// Returns the processes that it started, and that these started.
+    /// Returns its child processes and their descendants.
     pub fn descendants(&self) -> Vec<Descendant> {
         let all: Vec<Descendant> = std::fs::read_dir("/proc").unwrap().filter_map(Descendant::read).collect();
         let mut parents = vec![self.child.id().unwrap()];
@@ -148,7 +148,8 @@ impl Descendant {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
         let mut rest = rest.split_ascii_whitespace();
-        // A process that has ended, and whose parent has not asked how.
+        // A zombie: a process that has ended, but whose parent has not yet collected its exit
+        // status.
         let is_ended = rest.next()? == "Z";
         let parent = rest.next()?.parse().ok()?;
         (!is_ended).then(|| Self { name: name.to_owned(), id, parent })
