@@ -19,7 +19,7 @@ use crate::scheduler::ScheduleError;
 use crate::servers::ServerError;
 use crate::template::TemplateError;
 
-/// Why a subcommand ended early. Each is one line.
+/// Why a subcommand ended early. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// Ctrl-C or SIGTERM arrived before it began.

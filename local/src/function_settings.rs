@@ -8,7 +8,8 @@ use shared::process::settings::SettingsError;
 use shared::start::Settings;
 use users::UsersSettings;
 
-/// Returns the settings for this database. For a database that is not ours, the credentials come from the environment.
+/// Returns the settings for this database. The credentials come from the environment, unless
+/// `cargo local` runs the database itself (`is_ours`).
 ///
 /// # Errors
 /// A variable is malformed.
@@ -20,7 +21,8 @@ pub fn settings_for(environment: &Environment, database_url: &str, is_ours: bool
     })
 }
 
-/// Returns the settings for these brokers. For brokers that are not ours, the authentication comes from the environment.
+/// Returns the settings for these brokers. The authentication comes from the environment, unless
+/// `cargo local` runs the brokers itself (`is_ours`).
 ///
 /// # Errors
 /// A variable is missing or malformed.
@@ -59,8 +61,8 @@ pub fn users(environment: &Environment) -> Result<UsersSettings, SettingsError> 
     })
 }
 
-/// Returns how reports are mailed: through the SMTP server at `smtp_url`, if one is given. With this machine's sink, a
-/// sender and a recipient are always set, even if the environment names none.
+/// Returns how reports are mailed: through the SMTP server at `smtp_url`, if one is given. If that
+/// server is this machine's mail sink, the sender and the recipient have defaults.
 ///
 /// # Errors
 /// A variable is missing or malformed.
@@ -81,9 +83,10 @@ fn report_variable(environment: &Environment, name: &str, smtp_url: Option<&str>
     }
 }
 
-/// Returns variables for functions that run in their own processes: the file's variables, and the defaults of
-/// [`identity`], [`users()`] and [`reports`]. The functions also get this process's variables, and those for the
-/// servers.
+/// Returns variables for functions that run in their own processes: those that only the file of
+/// `--env-file` sets, and the defaults of [`identity`], [`users()`] and [`reports`]. The functions
+/// get these in addition to this process's variables and to those of [`for_broker`] and
+/// [`for_database`].
 pub fn for_functions(environment: &Environment, smtp_url: Option<&str>, is_sink: bool) -> Vec<(String, String)> {
     let from_file = environment.only_in_file();
     let mut variables: Vec<_> = from_file.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -102,7 +105,8 @@ pub fn for_functions(environment: &Environment, smtp_url: Option<&str>, is_sink:
     variables
 }
 
-/// Returns the variables of [`kafka_at`] for [`for_functions`]; an empty variable counts as unset.
+/// Returns variables that give functions in their own processes the settings of [`kafka_at`]. An
+/// empty variable counts as unset, and hides one that the process inherits.
 pub fn for_broker(bootstrap_servers: &str, is_ours: bool) -> Vec<(String, String)> {
     const ACCESS: [&str; 8] = [
         "MSK_CLUSTER_ARN",
@@ -118,7 +122,8 @@ pub fn for_broker(bootstrap_servers: &str, is_ours: bool) -> Vec<(String, String
     none.chain([("KAFKA_BOOTSTRAP_SERVERS".to_owned(), bootstrap_servers.to_owned())]).collect()
 }
 
-/// Returns the variables of [`settings_for`] for [`for_functions`]; an empty variable counts as unset.
+/// Returns variables that give functions in their own processes the settings of [`settings_for`].
+/// An empty variable counts as unset, and hides one that the process inherits.
 pub fn for_database(database_url: &str, is_ours: bool) -> Vec<(String, String)> {
     let access = ["DATABASE_SECRET_ARN", "DATABASE_AUTH"].into_iter().filter(|_| is_ours);
     let none = access.map(|name| (name.to_owned(), String::new()));

@@ -1,5 +1,5 @@
-//! Serves HTTP/1.1 and cuts off clients that are too slow. API Gateway does so on AWS; here, a few hundred idle connections
-//! would otherwise hold on to the process's sockets.
+//! Serves HTTP/1.1 and cuts off clients that are too slow. API Gateway does so on AWS; here, a few
+//! hundred idle connections would otherwise use up the process's sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -48,7 +48,7 @@ pub(crate) async fn serve(
     patience: Patience,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    /// Long enough for other connections to close if there are too many open files.
+    /// The pause after too many open files, during which other connections may close.
     const PAUSE: Duration = Duration::from_secs(1);
     let connections = TaskTracker::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {

@@ -92,8 +92,8 @@ impl Monitor {
             text.sample("sluice_lag_seconds", &labels(contract), lag.oldest.as_secs_f64());
         }
         let name = "sluice_since_last_success_seconds";
-        let meaning =
-            "Seconds for which records have waited and nothing has landed, of the worst partition; 0 if none wait.";
+        let meaning = "For the worst partition: seconds for which records have waited and none has \
+                       landed; 0 if none wait.";
         text.describe(name, Kind::Gauge, meaning);
         for (contract, lag) in &lags {
             text.sample(name, &labels(contract), lag.since_success.as_secs_f64());

@@ -97,7 +97,7 @@ fn find<'v>(value: &'v Value, name: &str, path: &str, found: &mut Vec<(String, &
     }
 }
 
-/// The values of parameters and conditions by default.
+/// The default values of parameters and conditions.
 struct Defaults<'a> {
     template: &'a Value,
 }
@@ -249,7 +249,8 @@ Resources:
         let template = Template::read(&own_path()).unwrap();
         let functions = template.resources().filter(|(_, r)| r["Type"].as_str() == Some("AWS::Serverless::Function"));
         let waits = |function: &Value| {
-            // A reference makes a function wait as well, and cfn-lint objects to both.
+            // A reference to the migration makes a function wait for it, too. cfn-lint objects to a
+            // reference together with `DependsOn`.
             let settings = &function["Properties"]["Environment"]["Variables"]["SETTINGS"];
             let refers =
                 matches!(settings, Value::Tagged(tagged) if tagged.value.as_str() == Some("Migration.Settings"));

@@ -4,7 +4,7 @@ use axum::body::Bytes;
 
 use super::segment::Segment;
 
-/// Lambda's quota of an invocation's payload: 6 MiB, as JSON and with the records in base64.
+/// Lambda's quota for an invocation's payload: 6 MiB of JSON, in which the records are in base64.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub(super) const MOST_BYTES: usize = 6 * 1024 * 1024;
 

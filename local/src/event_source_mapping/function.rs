@@ -84,7 +84,7 @@ pub struct OverHttp {
 const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
 
 impl OverHttp {
-    /// Addresses the function `name` at `endpoint`.
+    /// Creates a client for the function `name` at `endpoint`.
     ///
     /// # Errors
     /// The endpoint cannot have a path, or the HTTP client cannot be set up.

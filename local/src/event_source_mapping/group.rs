@@ -36,14 +36,15 @@ pub(super) enum MappingState {
 
 type GroupConsumer = BaseConsumer<Member>;
 
-/// The interval at which the thread checks whether it should stop. It serves events immediately.
+/// The interval at which the thread checks whether it should stop. Events are served immediately.
 const TURN: Duration = Duration::from_millis(100);
-/// How long running invocations may take to finish when the group revokes the partitions. The group waits for this
-/// member. The partitions' next owner delivers unfinished batches again.
+/// How long running invocations may take to finish when the group revokes the partitions.
+/// Meanwhile, the group waits for this member. If a batch is not finished by then, the partition's
+/// next owner delivers it again.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The group's member, whose state outlives an assignment of partitions. librdkafka calls it when the group's
-/// assignment changes.
+/// The group's member. Its state outlives any single assignment of partitions. librdkafka calls it
+/// back when the assignment changes.
 pub(super) struct Member {
     configuration: MappingConfiguration,
     bootstrap_servers: String,
@@ -109,7 +110,8 @@ impl Member {
                 while !stop.is_cancelled() {
                     serve(&consumer);
                 }
-                // Waits until all invocations have ended, however long that takes, unless the stop is hurried.
+                // Waits for all invocations to end, however long that takes, unless `hurry` is
+                // cancelled.
                 let achieved = consumer.context().finish(None);
                 report.send_replace(MappingState::Drained);
                 commit(&achieved, &consumer);
@@ -166,10 +168,11 @@ impl Member {
 fn serve(consumer: &GroupConsumer) {
     match consumer.poll(TURN) {
         None => {}
-        // `ClientContext::error` receives each of these too, with a reason.
+        // `ClientContext::error` also receives each of these errors, with a reason, and decides
+        // whether to log it.
         Some(Err(_error)) => {}
-        // Every partition's queue is split off before its first record is fetched. If a record arrives here all the
-        // same, its queue fetches it again.
+        // Every partition's queue is split off before its first record is fetched. If a record
+        // still arrives here, seeking back to it makes its queue fetch it again.
         Some(Ok(message)) => {
             let offset = Offset::Offset(message.offset());
             if let Err(error) = consumer.seek(message.topic(), message.partition(), offset, REVOKE_PATIENCE) {
@@ -179,7 +182,8 @@ fn serve(consumer: &GroupConsumer) {
     }
 }
 
-/// Waits for the broker's answer, unlike earlier commits: no later commit would make up for this one.
+/// Commits the last offsets and waits for the broker's answer. Earlier commits need not wait,
+/// because a later commit would make up for a lost one.
 fn commit(achieved: &TopicPartitionList, consumer: &GroupConsumer) {
     if achieved.count() > 0
         && let Err(error) = consumer.commit(achieved, CommitMode::Sync)

@@ -71,7 +71,7 @@ impl EventSourceMapping {
     /// again.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        // Waits until all invocations have ended, however long that takes, unless the stop is hurried.
+        // Waits for all invocations to end, however long that takes, unless `hurry` is cancelled.
         let is_drained = self.state.wait_for(|state| *state >= MappingState::Drained).await.is_ok();
         let patience = if self.hurry.is_cancelled() { HURRIED_PATIENCE } else { LEAVE_PATIENCE };
         let left = tokio::time::timeout(patience, self.state.wait_for(|state| *state == MappingState::Left)).await;
@@ -83,7 +83,8 @@ impl EventSourceMapping {
         }
     }
 
-    /// Makes [`EventSourceMapping::stop`] return without waiting for invocations. Their batches are delivered again.
+    /// Returns a token that, once cancelled, makes [`EventSourceMapping::stop`] return without
+    /// waiting for invocations. Their batches are delivered again.
     pub fn hurrier(&self) -> CancellationToken {
         self.hurry.clone()
     }

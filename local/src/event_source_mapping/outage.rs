@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Shorter outages are not logged: a restarting broker is back sooner, and librdkafka reports an error on every
-/// attempt.
+/// The shortest outage that is logged. librdkafka reports an error on every attempt, and a broker
+/// that merely restarts is back sooner.
 const WORTH_SAYING: Duration = Duration::from_secs(3);
 /// The interval between log lines.
 const SAID_FOR: Duration = Duration::from_secs(30);

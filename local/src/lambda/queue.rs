@@ -33,14 +33,14 @@ impl Queue {
     }
 
     pub(super) fn add(&self, invocation: Invocation) {
-        // Both ends of the queue exist as long as this does.
+        // Cannot fail, because `self` owns the receiver, too.
         let _queued = self.waiting.send(invocation);
     }
 
     pub(super) async fn next(&self) -> Invocation {
         match self.taken.lock().await.recv().await {
             Some(invocation) => invocation,
-            // Cannot happen while a sender exists.
+            // Cannot happen, because `self` owns a sender.
             None => std::future::pending().await,
         }
     }

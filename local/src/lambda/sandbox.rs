@@ -183,7 +183,7 @@ async fn overdue(ends: &mut watch::Receiver<Option<Instant>>) {
     loop {
         let at = *ends.borrow_and_update();
         let changed = async {
-            // This does not fail: the supervision holds the sender.
+            // Cannot fail, because the supervisor holds the sender.
             let _held = ends.changed().await;
         };
         match at {

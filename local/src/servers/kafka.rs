@@ -78,7 +78,7 @@ impl Kafka {
         Self::start_with(data, Vec::new()).await
     }
 
-    /// Starts Kafka with further listeners next to the one that is open to everyone.
+    /// Starts Kafka with further listeners besides the one that needs no authentication.
     ///
     /// # Errors
     /// As for [`Kafka::start`].

@@ -117,7 +117,7 @@ impl ServerProcess {
         Ok(Self { process, guard: Some(guard) })
     }
 
-    /// Returns once the process has ended, with the end of its log.
+    /// Waits until the process has ended. Returns its exit status and the end of its log.
     pub(super) async fn died(&self) -> ServerError {
         let status = self.process.exited().await;
         ServerError::Died { name: self.process.name, status, log: self.process.log.tail() }
@@ -181,7 +181,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        // Once the process is reaped, another one may have its number.
+        // Once the process is reaped, another one may have its id.
         if self.exited.borrow().is_none() {
             // It may have ended at this very moment, and then nothing remains to be done.
             let _gone = kill_process(self.pid, signal);
@@ -206,7 +206,7 @@ pub(super) async fn output(mut command: Command) -> io::Result<Output> {
     output
 }
 
-/// A process group, until it has ended.
+/// Kills a process group when it is dropped. None once the group has ended.
 struct KillIfDropped(Option<Pid>);
 
 impl Drop for KillIfDropped {

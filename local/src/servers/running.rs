@@ -80,7 +80,7 @@ async fn refuse_unresolved(broker: &BrokerChoice, database: &DatabaseChoice) -> 
     Ok(())
 }
 
-/// The running servers, and the means to stop those that are ours.
+/// The running servers, and the means to stop those that were started here.
 #[derive(Debug)]
 pub struct RunningServers {
     /// The value for `KAFKA_BOOTSTRAP_SERVERS`.

@@ -1,11 +1,11 @@
-//! Kafka listeners that require authentication, to test what other clusters demand.
+//! Kafka listeners that require authentication, as other clusters do. They are for tests.
 
 use super::{ServerError, port};
 
 /// A certificate with its key, and the authority for clients' certificates. All are in PEM.
 #[derive(Debug, Clone)]
 pub struct ServerCertificate {
-    /// The certificate, followed by those between it and its authority.
+    /// The certificate, followed by any intermediate certificates.
     pub certificate: String,
     /// Its key, in PKCS #8.
     pub key: String,
@@ -41,7 +41,8 @@ pub(super) struct SecureListener {
     certificate: ServerCertificate,
 }
 
-/// The additions to `listeners`, to `listener.security.protocol.map`, and to the file.
+/// Returns what the listeners add to `listeners`, to `listener.security.protocol.map`, and to the
+/// lines of `server.properties`.
 pub(super) fn lines(listeners: &[SecureListener]) -> [String; 3] {
     let of_each = |line: &dyn Fn(&SecureListener) -> String| listeners.iter().map(line).collect();
     [
