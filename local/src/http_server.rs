@@ -1,5 +1,5 @@
-//! Serves HTTP/1.1 and cuts off clients that are too slow. API Gateway does so on AWS; here, a few
-//! hundred idle connections would otherwise use up the process's sockets.
+//! Serves HTTP/1.1 and cuts off clients that are too slow. API Gateway does so on AWS; here, a few hundred idle
+//! connections would otherwise use up the process's sockets.
 
 use std::io;
 use std::net::SocketAddr;

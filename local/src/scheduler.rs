@@ -83,8 +83,8 @@ pub fn read_template(path: &Path) -> Result<Vec<Schedule>, ScheduleError> {
     Ok(schedules)
 }
 
-/// Returns how many times a failed invocation of a function is retried. `EventInvokeConfig` may ask
-/// for fewer retries than the default.
+/// Returns how many times a failed invocation of a function is retried. `EventInvokeConfig` may ask for fewer retries
+/// than the default.
 fn retries(function: &Value) -> usize {
     let config = function.get("Properties").and_then(|properties| properties.get("EventInvokeConfig"));
     let configured = config.and_then(|config| config.get("MaximumRetryAttempts")).and_then(Value::as_u64);

@@ -249,8 +249,8 @@ Resources:
         let template = Template::read(&own_path()).unwrap();
         let functions = template.resources().filter(|(_, r)| r["Type"].as_str() == Some("AWS::Serverless::Function"));
         let waits = |function: &Value| {
-            // A reference to the migration makes a function wait for it, too. cfn-lint objects to a
-            // reference together with `DependsOn`.
+            // A reference to the migration makes a function wait for it, too. cfn-lint objects to a reference together
+            // with `DependsOn`.
             let settings = &function["Properties"]["Environment"]["Variables"]["SETTINGS"];
             let refers =
                 matches!(settings, Value::Tagged(tagged) if tagged.value.as_str() == Some("Migration.Settings"));

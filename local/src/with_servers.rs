@@ -61,8 +61,7 @@ impl WithServers {
         loop {
             tokio::select! {
                 status = child.wait() => return status.map(exit_code).map_err(CommandError::Wait),
-                // The command may receive the signal from the terminal, too. It decides itself how
-                // to react.
+                // The command may receive the signal from the terminal, too. It decides itself how to react.
                 () = interrupts.next() => terminate(&child),
                 died = servers.died() => {
                     terminate(&child);

@@ -60,8 +60,8 @@ pub(crate) async fn list(console: &Console, query: &Fields) -> Result<List<Strea
     let minutes = minutes(query)?;
     let ingest = &console.ingest;
     let progress = in_time(progress::read(&ingest.pool)).await?;
-    // Reads the ends of the logs before the minutes. A record that lands in between is then in the
-    // lag, in the minutes, or in both, but never in neither.
+    // Reads the ends of the logs before the minutes. A record that lands in between is then in the lag, in the minutes,
+    // or in both, but never in neither.
     let topics = ingest.registry.contracts().map(|contract| contract.topic.clone()).collect();
     let ends = console.ends.ends(topics, progress.next_offsets()).await;
     let ends = ends.inspect_err(|error| tracing::warn!(%error, "cannot read the ends of the logs from Kafka")).ok();

@@ -25,8 +25,8 @@ pub(crate) struct GroupItem {
     sample_id: i64,
 }
 
-/// Lists the groups of the letters that match the query's filter, most frequent first. The cursor
-/// of a page is the number of groups on the pages before it.
+/// Lists the groups of the letters that match the query's filter, most frequent first. The cursor of a page is the
+/// number of groups on the pages before it.
 pub(crate) async fn list(console: &Console, query: &Fields) -> Result<List<GroupItem>, Error> {
     let registry = &console.ingest.registry;
     let filter = FilterParts::from_query(query)?.resolve(registry)?;

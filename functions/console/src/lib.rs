@@ -1,7 +1,7 @@
 //! What operators see and do: they find, discard and replay dead letters, and follow events, through routes and pages.
 //!
-//! A replay is sent like any other event, through the library of `ingest`, which has the
-//! connections, the receipts and `Prefer: wait`. The pages also use the routes of `ingest` and
+//! A replay is sent like any other event, through the library of `ingest`, which has the connections, the receipts and
+//! `Prefer: wait`. The pages also use the routes of `ingest` and
 //! `users`. Neither of these two crates depends on this one.
 //!
 //! - `activity` shows what happened to each stream, and how far it is behind

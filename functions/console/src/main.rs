@@ -15,8 +15,7 @@ use shared::metrics::{Metrics, embed};
 use shared::start::{self, HttpWorld, World};
 use users::{Registration, Users, UsersSettings};
 
-/// Lambda runs one request at a time. A replay holds one connection, and looks things up on the
-/// other.
+/// Lambda runs one request at a time. A replay holds one connection, and looks things up on the other.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]
@@ -38,9 +37,8 @@ async fn run() -> Result<(), Error> {
     start::close_on_shutdown(pool.clone()).await;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         // `login.run` may run failed work a second time. This is safe for the schedule's work,
-        // because the second attempt does only what the first one has not committed. A request
-        // never runs twice: it always gets an answer, even if it is refused, and so never counts as
-        // failed work.
+        // because the second attempt does only what the first one has not committed. A request never runs twice: it
+        // always gets an answer, even if it is refused, and so never counts as failed work.
         let answer = login.run(async || function.invoke(event.payload.get(), event.context.clone()).await).await;
         embed(&metrics);
         // Lambda may freeze the process as soon as it has answered.

@@ -9,8 +9,8 @@ use shared::ledger::{replay_run_letters, waiting};
 use crate::error::Error;
 use crate::{Console, runs};
 
-/// The time limit for all of this work. Only the last step of a run may exceed it, so it is well
-/// below the function's timeout of 30 s.
+/// The time limit for all of this work. Only the last step of a run may exceed it, so it is well below the function's
+/// timeout of 30 s.
 const FOR_RUNS: Duration = Duration::from_secs(8);
 
 /// What the schedule's work did.

@@ -17,14 +17,14 @@ pub struct Console {
 }
 
 impl Console {
-    /// Creates a state that uses the connections of `ingest`, and sends replays through it. As on
-    /// Lambda, the schedule continues the runs, and so does each request that looks up a run.
+    /// Creates a state that uses the connections of `ingest`, and sends replays through it. As on Lambda, the schedule
+    /// continues the runs, and so does each request that looks up a run.
     pub fn new(ingest: Arc<Ingest>) -> Self {
         Self::with_waker(ingest, None)
     }
 
-    /// Creates a state like [`Console::new`], but for a process that is never frozen. There, a
-    /// background task continues the runs with [`advance_forever`](crate::advance_forever).
+    /// Creates a state like [`Console::new`], but for a process that is never frozen. There, a background task
+    /// continues the runs with [`advance_forever`](crate::advance_forever).
     pub fn in_background(ingest: Arc<Ingest>) -> Self {
         Self::with_waker(ingest, Some(Notify::new()))
     }

@@ -94,8 +94,7 @@ pub(crate) async fn accept(
     let AcceptOptions { arrived, deadline, prefer, .. } = options;
     let is_lenient = prefer.is_lenient();
     count(Counter::Invalid, EventError::count_events(&errors));
-    // Sends nothing if the time might run out, because an abandoned send leaves it unknown whether
-    // the events arrived.
+    // Sends nothing if the time might run out, because an abandoned send leaves it unknown whether the events arrived.
     if deadline.is_some_and(|deadline| Instant::now() + SEND_TIMEOUT > deadline) {
         tracing::error!("too little time is left in this invocation to send anything: raise the function's timeout");
         count(Counter::Unacknowledged, valid.len());
@@ -136,8 +135,8 @@ pub async fn respond(
     }
 }
 
-/// Sends records to their stream's topic again, such as those of dead letters. Returns one result
-/// per record, in the same order: its receipt, or why it has none.
+/// Sends records to their stream's topic again, such as those of dead letters. Returns one result per record, in the
+/// same order: its receipt, or why it has none.
 pub async fn send_records(
     ingest: &Ingest,
     contract: &Contract,
@@ -204,9 +203,8 @@ enum SendFailure {
     TooLarge,
 }
 
-/// Returns why records were not acknowledged and logs the cause; `None` if all were acknowledged.
-/// Reports a record that is too large only if nothing else failed, because the other failures can
-/// be retried.
+/// Returns why records were not acknowledged and logs the cause; `None` if all were acknowledged. Reports a record that
+/// is too large only if nothing else failed, because the other failures can be retried.
 fn first_failure(topic: &str, answers: &[Result<Acknowledged, SendError>]) -> Option<SendFailure> {
     let failures: Vec<&SendError> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
     let is_too_large = |error: &&&SendError| matches!(error, SendError::TooLarge);

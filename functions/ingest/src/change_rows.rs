@@ -1,7 +1,7 @@
 //! The changes in a change set (wal2json format 1 or 2), for people to read.
 //!
-//! The types of the values, and whether the rows exist, depend on the tables, so they are known
-//! only when the set lands.
+//! The types of the values, and whether the rows exist, depend on the tables, so they are known only when the set
+//! lands.
 
 use serde_json::{Map, Value, json};
 use shared::contract::{Changes, NotAllowed, Violation};
@@ -10,8 +10,8 @@ use shared::contract::{Changes, NotAllowed, Violation};
 /// columns, and the previous row. `message`, `B`, `C` and `M` change nothing and get no entry.
 ///
 /// # Errors
-/// The set would be rejected on landing, no matter which tables exist. Each change that would cause
-/// the rejection has a violation.
+/// The set would be rejected on landing, no matter which tables exist. Each change that would cause the rejection has a
+/// violation.
 pub(crate) fn change_rows(
     changes: &Changes,
     index: usize,

@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::event_error::EventError;
 use crate::idempotency::IdempotencyKey;
 
-/// The maximum size of a record's key and of its headers, in bytes. Even if both are that large, an
-/// event of the maximum size fits within a broker's default limit of 1,048,588 bytes per record.
+/// The maximum size of a record's key and of its headers, in bytes. Even if both are that large, an event of the
+/// maximum size fits within a broker's default limit of 1,048,588 bytes per record.
 const KEY_BYTES: usize = 16_384;
 const HEADERS_BYTES: usize = 16_384;
 
@@ -82,8 +82,8 @@ pub(crate) fn check(posted: &PostedEvents, rules: Rules<'_>) -> Result<CheckedBa
     check_each(posted, rules, |_, _, _| Ok(()))
 }
 
-/// Checks all events as [`check`] does. Also passes each valid event, with its index and its
-/// encoded row, to `on_valid`, which may find further violations.
+/// Checks all events as [`check`] does. Also passes each valid event, with its index and its encoded row, to
+/// `on_valid`, which may find further violations.
 pub(crate) fn check_each(
     posted: &PostedEvents,
     rules: Rules<'_>,

@@ -62,8 +62,8 @@ pub(crate) struct Validated {
 /// Checks the caller's events as [`accept`](crate::accept::accept) does, and returns their rows instead of sending them.
 ///
 /// # Errors
-/// The errors of sending, except the broker's. A change set that would be rejected on landing, no
-/// matter which tables exist, is an error, too.
+/// The errors of sending, except the broker's. A change set that would be rejected on landing, no matter which tables
+/// exist, is an error, too.
 pub(crate) fn validate(
     contract: &Contract,
     posted: &PostedEvents,
@@ -111,8 +111,8 @@ fn shown(
     }
 }
 
-/// Returns whether the row shown for a command includes a column. A creation shows all columns, an
-/// update the columns that it sets, and a deletion only the key.
+/// Returns whether the row shown for a command includes a column. A creation shows all columns, an update the columns
+/// that it sets, and a deletion only the key.
 fn is_written(entity: &Entity, command: &Value, name: &str) -> bool {
     let is_given = |column: &Column| match &column.from {
         Source::Event(pointer) => pointer.get(command).is_some(),

@@ -3,8 +3,7 @@
 use serde::Serialize;
 use shared::contract::NotJson;
 
-/// The maximum length of a violation's pointer or detail. Both may repeat names from the event, so
-/// longer ones are cut.
+/// The maximum length of a violation's pointer or detail. Both may repeat names from the event, so longer ones are cut.
 const TEXT_CHARACTERS: usize = 1_000;
 
 /// What is wrong with one event.

@@ -60,8 +60,8 @@ async fn record(ingest: &Ingest, topic: &str, partition: &str, offset: &str) -> 
     Ok((partition, offset))
 }
 
-/// Looks up the statuses of a topic's events. Takes the partition and offset of each event, and
-/// returns the statuses in the same order.
+/// Looks up the statuses of a topic's events. Takes the partition and offset of each event, and returns the statuses in
+/// the same order.
 async fn statuses(ingest: &Ingest, topic: &str, records: &[(i32, i64)]) -> Result<Vec<EventStatus>, Error> {
     let outcomes = in_time(outcomes(ingest, topic, records)).await?;
     let reasons = match outcomes.contains(&Outcome::Pending) {
@@ -145,8 +145,8 @@ async fn find_each(ingest: &Ingest, ids: &[&str]) -> Result<List<ReceiptStatus>,
     Ok(List { items: items.into_iter().map(|(_, item)| item).collect(), next: None })
 }
 
-/// Returns the receipts of replays, with their statuses. If a replay was itself rejected and
-/// replayed, returns the receipt of the last replay in its place.
+/// Returns the receipts of replays, with their statuses. If a replay was itself rejected and replayed, returns the
+/// receipt of the last replay in its place.
 ///
 /// # Errors
 /// The database failed.
@@ -169,8 +169,8 @@ async fn outcomes(ingest: &Ingest, topic: &str, records: &[(i32, i64)]) -> Resul
     Ok(outcomes)
 }
 
-/// If this event has waited too long for its parent, rejects the events that have waited longest.
-/// Returns whether it did so; the caller then looks the event up again.
+/// If this event has waited too long for its parent, rejects the events that have waited longest. Returns whether it
+/// did so; the caller then looks the event up again.
 ///
 /// `consume` and `console` also reject such events, but `consume` only when it gets a batch, and
 /// `console` only once a minute.

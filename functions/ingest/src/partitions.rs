@@ -9,8 +9,8 @@ use shared::kafka::Producer;
 
 /// How long an answer of the cluster is used.
 const CACHED_FOR: Duration = Duration::from_secs(60);
-/// How long a missing partition counts as missing before the cluster is queried again. Shorter,
-/// because partitions may be added.
+/// How long a missing partition counts as missing before the cluster is queried again. Shorter, because partitions may
+/// be added.
 const QUERY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// The time limit for the cluster's answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,8 +26,8 @@ struct PartitionCount {
 }
 
 impl Partitions {
-    /// Returns whether the contract's topic has this partition. If the cluster does not answer,
-    /// uses its last answer, or the contract's number of partitions if there was none.
+    /// Returns whether the contract's topic has this partition. If the cluster does not answer, uses its last answer,
+    /// or the contract's number of partitions if there was none.
     pub(crate) async fn has(&self, producer: &Producer, contract: &Contract, partition: i32) -> bool {
         let cached = self.cached(&contract.topic);
         if let Some(PartitionCount { count, at }) = cached {

@@ -38,8 +38,8 @@ pub fn routes_for_anyone(ingest: Arc<Ingest>) -> Router {
     for_keys().merge(for_users()).route_layer(from_fn(anyone)).merge(open()).with_state(ingest)
 }
 
-/// Builds the function's routes without authentication: each request must carry its [`Caller`]. The
-/// console's pages use these routes on behalf of the signed-in user.
+/// Builds the function's routes without authentication: each request must carry its [`Caller`]. The console's pages use
+/// these routes on behalf of the signed-in user.
 pub fn routes_for_callers(ingest: Arc<Ingest>) -> Router {
     for_keys().merge(for_users()).merge(open()).with_state(ingest)
 }
@@ -62,8 +62,8 @@ fn for_users() -> Router<Arc<Ingest>> {
         .route("/streams/{stream}", get(get_stream))
 }
 
-/// GET sends events too, for older clients. Therefore requests from another site's page, such as a
-/// followed link, are rejected. HEAD must not send.
+/// GET sends events too, for older clients. Therefore requests from another site's page, such as a followed link, are
+/// rejected. HEAD must not send.
 fn submitting() -> Router<Arc<Ingest>> {
     let methods = get(submit_events).post(submit_events).head(not_submit_events);
     Router::new().route("/submit/{n}", methods).route_layer(from_fn(cross_site::reject))

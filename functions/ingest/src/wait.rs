@@ -23,15 +23,15 @@ pub(crate) enum BatchStatus {
     Undecided,
 }
 
-/// The time limit for one last look-up after the wait. It gives the answer the newest statuses, and
-/// the reasons for stalls.
+/// The time limit for one last look-up after the wait. It gives the answer the newest statuses, and the reasons for
+/// stalls.
 const LAST_LOOK_UP: Duration = Duration::from_millis(250);
 
 /// Looks up the events of these receipts until the batch is decided or `deadline` has passed, and sets the receipts'
 /// statuses.
 ///
-/// If the database does not answer, the request has not failed: the events are accepted, and only
-/// their statuses are unknown. On Lambda, the wait then ends early.
+/// If the database does not answer, the request has not failed: the events are accepted, and only their statuses are
+/// unknown. On Lambda, the wait then ends early.
 pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], deadline: Instant) -> BatchStatus {
     const SHORTEST: Duration = Duration::from_millis(5);
     const LONGEST: Duration = Duration::from_millis(160);
@@ -48,8 +48,7 @@ pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt],
                 return batch_status(receipts);
             }
             tracing::warn!(%error, "the events' statuses could not be looked up");
-            // Gives up, because otherwise every waiting request would occupy a sandbox until its
-            // deadline.
+            // Gives up, because otherwise every waiting request would occupy a sandbox until its deadline.
             if is_out_of_reach() {
                 return batch_status(receipts);
             }
@@ -99,8 +98,8 @@ fn has_landed(receipt: &Receipt) -> bool {
     }
 }
 
-/// Looks up the undecided events. A partition's events are applied in order, so the later ones are
-/// looked up only once its first pending event is decided.
+/// Looks up the undecided events. A partition's events are applied in order, so the later ones are looked up only once
+/// its first pending event is decided.
 async fn look_up_undecided(ingest: &Ingest, topic: &str, receipts: &mut [Receipt]) -> Result<(), sqlx::Error> {
     let mut first_pending: BTreeMap<i32, usize> = BTreeMap::new();
     let mut sought = Vec::new();

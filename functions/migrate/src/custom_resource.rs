@@ -46,8 +46,7 @@ struct Attributes {
     settings: String,
 }
 
-/// Does the requested work within `left`, and answers CloudFormation. Returns the function's
-/// response.
+/// Does the requested work within `left`, and answers CloudFormation. Returns the function's response.
 ///
 /// # Errors
 /// CloudFormation did not accept the answer.

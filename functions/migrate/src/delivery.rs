@@ -14,8 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use rustls::crypto::aws_lc_rs;
 use tokio::time::{sleep, timeout};
 
-/// The number of attempts to send an answer. All attempts, with the pauses, take less than half a
-/// minute.
+/// The number of attempts to send an answer. All attempts, with the pauses, take less than half a minute.
 const ATTEMPTS: u32 = 5;
 /// How long S3 has to answer.
 const PATIENCE: Duration = Duration::from_secs(4);

@@ -1,5 +1,4 @@
-//! Prepares database and cluster for the functions. This happens inside the VPC, which a laptop
-//! cannot reach.
+//! Prepares database and cluster for the functions. This happens inside the VPC, which a laptop cannot reach.
 //!
 //! - `request`: what an invocation asks for; it comes from CloudFormation, or from an operator (`aws lambda invoke`)
 //! - `custom_resource`: handles CloudFormation's requests; `delivery` sends the answers

@@ -100,8 +100,8 @@ async fn grant(connection: &mut PgConnection, login: &FunctionsLogin) -> Result<
     Ok(missing.len())
 }
 
-/// Stores the session settings for the role in this database, so that the role's sessions begin
-/// with them. Returns how many settings were missing.
+/// Stores the session settings for the role in this database, so that the role's sessions begin with them. Returns how
+/// many settings were missing.
 async fn settle(connection: &mut PgConnection, name: &str) -> Result<usize, MigrateError> {
     const DOING: &str = "storing settings with the functions' role";
     const STORED: &str = "select unnest(s.setconfig) from pg_catalog.pg_db_role_setting s \
@@ -121,8 +121,8 @@ async fn settle(connection: &mut PgConnection, name: &str) -> Result<usize, Migr
     Ok(count)
 }
 
-/// Runs a statement that cannot have parameters, such as `create role`. PostgreSQL's `format`
-/// quotes and inserts the values instead.
+/// Runs a statement that cannot have parameters, such as `create role`. PostgreSQL's `format` quotes and inserts the
+/// values instead.
 async fn run(
     connection: &mut PgConnection,
     doing: &'static str,

@@ -11,8 +11,8 @@ use shared::http::login::logged_in;
 use shared::process::settings::from_env;
 use shared::start::{self, HttpWorld, World};
 
-/// One connection for the invocation, because Lambda runs one invocation at a time, and one for the
-/// outbox of login attempts, which is sent concurrently.
+/// One connection for the invocation, because Lambda runs one invocation at a time, and one for the outbox of login
+/// attempts, which is sent concurrently.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]

@@ -60,8 +60,8 @@ impl ReportSettings {
     /// there is one, otherwise from `SMTP_URL`.
     ///
     /// # Errors
-    /// The first variable that is missing or malformed. If the secret's content is malformed, the
-    /// error names `SMTP_SECRET_ARN`.
+    /// The first variable that is missing or malformed. If the secret's content is malformed, the error names
+    /// `SMTP_SECRET_ARN`.
     pub fn read_with_secret(
         variable: impl Fn(&'static str) -> Option<String>,
         smtp: Option<&Secret>,

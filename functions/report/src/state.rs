@@ -18,8 +18,8 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Creates the state for reports on the events in the database of `pool`. `settings` say how
-    /// reports are mailed. `aws` gives access to SES.
+    /// Creates the state for reports on the events in the database of `pool`. `settings` say how reports are mailed.
+    /// `aws` gives access to SES.
     ///
     /// # Errors
     /// The configured way to send mail cannot be used.

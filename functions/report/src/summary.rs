@@ -12,9 +12,8 @@ pub(crate) struct Counted {
     pub(crate) events: i64,
 }
 
-/// Counts the events that a question asks for. One statement counts all of them, so all counts are
-/// from the same moment. A name may occur several times: its counts have to be added up, and may
-/// cancel each other out.
+/// Counts the events that a question asks for. One statement counts all of them, so all counts are from the same
+/// moment. A name may occur several times: its counts have to be added up, and may cancel each other out.
 ///
 /// # Errors
 /// The database fails.

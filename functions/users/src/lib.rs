@@ -1,5 +1,5 @@
-//! Users: registration, login, lockout, service keys. The rules are in `shared::identity`, which
-//! all functions use. This crate has the routes.
+//! Users: registration, login, lockout, service keys. The rules are in `shared::identity`, which all functions use.
+//! This crate has the routes.
 
 mod error;
 mod fields;

@@ -22,8 +22,8 @@ pub fn routes(users: Users) -> Router {
     guarded.merge(open()).with_state(users)
 }
 
-/// Builds the routes for registered users without authentication: each request must carry its
-/// [`Caller`]. The console's pages use these routes on behalf of the signed-in user.
+/// Builds the routes for registered users without authentication: each request must carry its [`Caller`]. The console's
+/// pages use these routes on behalf of the signed-in user.
 pub fn routes_for_callers(users: Users) -> Router {
     guarded().with_state(users)
 }
@@ -33,9 +33,8 @@ fn guarded() -> Router<Users> {
         .route("/blocked", get(get_blocked))
         .route("/blocked/{*user}", delete(delete_block))
         .route("/users", get(get_users))
-        // A name may contain `/`, because it was registered when that was allowed, or because
-        // someone merely tried to log in with it. API Gateway decodes `%2F`, so the name is the
-        // whole rest of the path.
+        // A name may contain `/`, because it was registered when that was allowed, or because someone merely tried to
+        // log in with it. API Gateway decodes `%2F`, so the name is the whole rest of the path.
         .route("/users/{*user}", delete(delete_user).put(put_password))
         .route("/keys", get(get_keys).post(post_key))
         .route("/keys/{id}", delete(delete_key))

@@ -15,8 +15,7 @@ use crate::error::Error;
 use crate::fields::PostedFields;
 use crate::registration::{PASSWORD, USER};
 
-/// Issues a token for a correct password. The names of the answer's members are from RFC 6749,
-/// section 5.1.
+/// Issues a token for a correct password. The names of the answer's members are from RFC 6749, section 5.1.
 pub(crate) async fn log_in(users: &Users, posted: &PostedFields, origin: &Origin) -> Result<Response, Error> {
     let mut errors = Vec::new();
     let name = posted.text(&USER, &mut errors)?;

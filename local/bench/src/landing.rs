@@ -153,8 +153,8 @@ impl<'b> Bench<'b> {
         let mut configuration = MappingConfiguration::for_topic(self.workload.topic);
         configuration.group = format!("bench-{}-{batch_size}-{round}", self.workload.topic);
         configuration.batch_size = batch_size;
-        // Keeps the window short. The last batch is not full, so it is delivered only when its
-        // window closes, and that wait should hardly count.
+        // Keeps the window short. The last batch is not full, so it is delivered only when its window closes, and that
+        // wait should hardly count.
         configuration.window = Duration::from_millis(20);
         let mapping =
             EventSourceMapping::start(configuration, &self.kafka, Arc::clone(&function) as Arc<dyn Function>)?;

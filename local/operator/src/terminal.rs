@@ -1,7 +1,7 @@
 //! Writes messages for the person at the terminal, line by line, to standard output. Logs go to standard error.
 //!
-//! Messages may quote events, which anyone may have written. Therefore, characters that control a
-//! terminal or change the writing direction are printed as escapes.
+//! Messages may quote events, which anyone may have written. Therefore, characters that control a terminal or change
+//! the writing direction are printed as escapes.
 
 use std::borrow::Cow;
 use std::fmt::Display;

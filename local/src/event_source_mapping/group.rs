@@ -38,13 +38,12 @@ type GroupConsumer = BaseConsumer<Member>;
 
 /// The interval at which the thread checks whether it should stop. Events are served immediately.
 const TURN: Duration = Duration::from_millis(100);
-/// How long running invocations may take to finish when the group revokes the partitions.
-/// Meanwhile, the group waits for this member. If a batch is not finished by then, the partition's
-/// next owner delivers it again.
+/// How long running invocations may take to finish when the group revokes the partitions. Meanwhile, the group waits
+/// for this member. If a batch is not finished by then, the partition's next owner delivers it again.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The group's member. Its state outlives any single assignment of partitions. librdkafka calls it
-/// back when the assignment changes.
+/// The group's member. Its state outlives any single assignment of partitions. librdkafka calls it back when the
+/// assignment changes.
 pub(super) struct Member {
     configuration: MappingConfiguration,
     bootstrap_servers: String,
@@ -110,8 +109,7 @@ impl Member {
                 while !stop.is_cancelled() {
                     serve(&consumer);
                 }
-                // Waits for all invocations to end, however long that takes, unless `hurry` is
-                // cancelled.
+                // Waits for all invocations to end, however long that takes, unless `hurry` is cancelled.
                 let achieved = consumer.context().finish(None);
                 report.send_replace(MappingState::Drained);
                 commit(&achieved, &consumer);
@@ -171,8 +169,8 @@ fn serve(consumer: &GroupConsumer) {
         // `ClientContext::error` also receives each of these errors, with a reason, and decides
         // whether to log it.
         Some(Err(_error)) => {}
-        // Every partition's queue is split off before its first record is fetched. If a record
-        // still arrives here, seeking back to it makes its queue fetch it again.
+        // Every partition's queue is split off before its first record is fetched. If a record still arrives here,
+        // seeking back to it makes its queue fetch it again.
         Some(Ok(message)) => {
             let offset = Offset::Offset(message.offset());
             if let Err(error) = consumer.seek(message.topic(), message.partition(), offset, REVOKE_PATIENCE) {
@@ -182,8 +180,8 @@ fn serve(consumer: &GroupConsumer) {
     }
 }
 
-/// Commits the last offsets and waits for the broker's answer. Earlier commits need not wait,
-/// because a later commit would make up for a lost one.
+/// Commits the last offsets and waits for the broker's answer. Earlier commits need not wait, because a later commit
+/// would make up for a lost one.
 fn commit(achieved: &TopicPartitionList, consumer: &GroupConsumer) {
     if achieved.count() > 0
         && let Err(error) = consumer.commit(achieved, CommitMode::Sync)

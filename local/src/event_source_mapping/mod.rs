@@ -83,8 +83,8 @@ impl EventSourceMapping {
         }
     }
 
-    /// Returns a token that, once cancelled, makes [`EventSourceMapping::stop`] return without
-    /// waiting for invocations. Their batches are delivered again.
+    /// Returns a token that, once cancelled, makes [`EventSourceMapping::stop`] return without waiting for invocations.
+    /// Their batches are delivered again.
     pub fn hurrier(&self) -> CancellationToken {
         self.hurry.clone()
     }

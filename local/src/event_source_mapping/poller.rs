@@ -80,9 +80,8 @@ impl<C: ConsumerContext + 'static> Start<C> {
             achieved: TopicPartitionList::new(),
         };
         runtime.spawn(async move {
-            // The queues share ownership of the consumer, and the thread that drops the last share
-            // closes it. This should be the group's thread, so the queues are dropped before the
-            // poller reports its end.
+            // The queues share ownership of the consumer, and the thread that drops the last share closes it. This
+            // should be the group's thread, so the queues are dropped before the poller reports its end.
             let achieved = reader.read().await;
             let _sent = finish.send(achieved);
         });
@@ -180,10 +179,9 @@ impl<C: ConsumerContext> Reader<C> {
         }
     }
 
-    /// Returns a batch that is due, if there is one. If one partition's records fill a batch, the
-    /// batch has only these records. Otherwise it has the records of all partitions that have
-    /// nothing in flight. It is due once they fill it, or once the window that began with the first
-    /// record is over.
+    /// Returns a batch that is due, if there is one. If one partition's records fill a batch, the batch has only these
+    /// records. Otherwise it has the records of all partitions that have nothing in flight. It is due once they fill
+    /// it, or once the window that began with the first record is over.
     fn complete_batch(&mut self) -> Option<Batch> {
         let room = self.delivery.envelope.room();
         let bytes = |lane: &Lane<C>| lane.pending.json().len() + frame_bytes(&lane.pending);

@@ -59,8 +59,8 @@ impl LambdaWatch {
             // By default, it listens on all addresses.
             .args(["--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()])
             .current_dir(workspace())
-            // Does not use --env-file, because that would write secrets to disk, and because a
-            // value such as a certificate may have several lines.
+            // Does not use --env-file, because that would write secrets to disk, and because a value such as a
+            // certificate may have several lines.
             .envs(variables);
         let process = ServerProcess::spawn(NAME, command, log.clone(), StopSignal::Terminate, &folder)?;
         let url =
@@ -215,8 +215,8 @@ mod tests {
         let mut router = in_cargo_toml().unwrap_or_default();
         let rest = ["/", "/{*path}"].map(|path| router.remove(path));
         assert_eq!(rest, [Some(others.clone()), Some(others.clone())], "requests that match no route");
-        // Routes that lead to the default function need not be listed. The router has its own
-        // notation for the rest of a path.
+        // Routes that lead to the default function need not be listed. The router has its own notation for the rest of
+        // a path.
         let routes = template.into_iter().filter(|(_, function)| *function != others);
         let routes: Routes = routes.map(|(path, function)| (rest_of_path(&path), function)).collect();
         assert_eq!(router, routes, "[workspace.metadata.lambda.watch.router] in Cargo.toml, and template.yaml");

@@ -41,8 +41,8 @@ pub(super) struct SecureListener {
     certificate: ServerCertificate,
 }
 
-/// Returns what the listeners add to `listeners`, to `listener.security.protocol.map`, and to the
-/// lines of `server.properties`.
+/// Returns what the listeners add to `listeners`, to `listener.security.protocol.map`, and to the lines of
+/// `server.properties`.
 pub(super) fn lines(listeners: &[SecureListener]) -> [String; 3] {
     let of_each = |line: &dyn Fn(&SecureListener) -> String| listeners.iter().map(line).collect();
     [

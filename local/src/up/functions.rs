@@ -44,10 +44,9 @@ impl Functions {
         Ok(Self::Watched { watch: Box::new(watch), kafka, consume })
     }
 
-    /// Makes `consume` compare its watermarks with Kafka, as its schedule does every minute. `up`
-    /// calls this before it starts any mapping, so that events missing from a restored database
-    /// land before newer events. Failures are retried, because a broker that has just started
-    /// cannot answer questions about consumer groups for a moment.
+    /// Makes `consume` compare its watermarks with Kafka, as its schedule does every minute. `up` calls this before it
+    /// starts any mapping, so that events missing from a restored database land before newer events. Failures are
+    /// retried, because a broker that has just started cannot answer questions about consumer groups for a moment.
     pub(super) async fn compare(&self) {
         const ATTEMPTS: usize = 10;
         const PAUSE: Duration = Duration::from_millis(500);

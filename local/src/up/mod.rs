@@ -119,8 +119,8 @@ impl Up {
         outcome.map(|()| ExitCode::SUCCESS)
     }
 
-    /// Returns how to reach the servers. The credentials of servers that this command did not start
-    /// come from the environment.
+    /// Returns how to reach the servers. The credentials of servers that this command did not start come from the
+    /// environment.
     async fn settings(
         &self,
         servers: &RunningServers,

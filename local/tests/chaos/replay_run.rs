@@ -1,8 +1,8 @@
 //! Kills the processes that take part in a run of replays: each letter lands once.
 //!
 //! `SLUICE_LETTERS` and `SLUICE_KILLS` set the numbers of letters and kills, and `SLUICE_SEED`
-//! repeats a run's choices. By default, there are few letters and kills. Apache Kafka and
-//! PostgreSQL are then not killed, because they take seconds to restart.
+//! repeats a run's choices. By default, there are few letters and kills. Apache Kafka and PostgreSQL are then not
+//! killed, because they take seconds to restart.
 
 use std::time::{Duration, Instant};
 
@@ -143,8 +143,8 @@ async fn create_run(world: &World, letters: u64) -> i64 {
     run["id"].as_i64().unwrap()
 }
 
-/// Invokes `console` as its schedule does, but almost without pauses. If an invocation fails, the
-/// next one makes up for it.
+/// Invokes `console` as its schedule does, but almost without pauses. If an invocation fails, the next one makes up for
+/// it.
 async fn continue_forever(console: Invoker) {
     loop {
         let event = scheduler::event("Advance", jiff::Timestamp::now()).to_string();

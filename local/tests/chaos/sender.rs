@@ -23,8 +23,8 @@ pub(crate) enum SentEvent {
 /// Partition and offset.
 pub(crate) type Place = (i32, i64);
 
-/// The gateway's address, and how many events may be sent so far. Events get their numbers just
-/// before they are sent, and wait until these numbers are allowed.
+/// The gateway's address, and how many events may be sent so far. Events get their numbers just before they are sent,
+/// and wait until these numbers are allowed.
 pub(crate) struct Gateway {
     pub(crate) url: String,
     pub(crate) seed: u64,

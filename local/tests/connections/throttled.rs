@@ -1,5 +1,5 @@
-//! Tests what happens when Amazon MSK refuses too many new connections. A proxy in front of Apache
-//! Kafka refuses the first connections with MSK's error message.
+//! Tests what happens when Amazon MSK refuses too many new connections. A proxy in front of Apache Kafka refuses the
+//! first connections with MSK's error message.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -125,8 +125,7 @@ impl CrateModules {
             "self" => self.resolve_within(from, rest, depth),
             "super" if rest.first().is_some_and(|next| next == "super") => self.resolve(module.parent, rest, depth),
             "super" => self.resolve_within(module.parent, rest, depth),
-            // A path that is only this name refers to a variable, which merely has the same name as
-            // a child module.
+            // A path that is only this name refers to a variable, which merely has the same name as a child module.
             name if module.children.contains_key(name) && !rest.is_empty() => self.resolve_within(from, path, depth),
             name if is_re_exported(name) => self.resolve_within(from, path, depth),
             _ => None,

@@ -162,8 +162,8 @@ async fn no_sandbox_waits_for_a_database_that_does_not_answer_and_consume_lands_
     let consume = LambdaFunction::start("consume", environment.clone(), CONSUME_TIMEOUT).await;
     assert_eq!(consume.invoke(&batch(&topic, 0, &[position(1)])).await.unwrap()["written"], 1);
 
-    // In turn: credentials that the sandboxes remember, a check of the database, and credentials
-    // that only the database knows.
+    // In turn: credentials that the sandboxes remember, a check of the database, and credentials that only the database
+    // knows.
     let stranger = base64_simd::STANDARD.encode_to_string("a stranger:and a password");
     let stranger = [("authorization", &*format!("Basic {stranger}"))];
     let questions = vec![

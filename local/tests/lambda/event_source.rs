@@ -55,8 +55,7 @@ async fn the_example_events_of_aws_are_accepted_and_counted() {
     assert_eq!(function.said("landed").len(), 3);
     assert_eq!(function.said("became a dead letter").len(), 1);
     let lines = function.lines();
-    // Leaves out warnings. Catching up to the first record logs some, because Kafka has no earlier
-    // records.
+    // Leaves out warnings. Catching up to the first record logs some, because Kafka has no earlier records.
     let routine: Vec<&Value> = lines.iter().filter(|line| line["level"] != "WARN").collect();
     assert_eq!(routine.len(), 7, "one line per invocation and dead letter, and the metrics: {lines:#?}");
 }

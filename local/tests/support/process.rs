@@ -148,8 +148,7 @@ impl Descendant {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
         let mut rest = rest.split_ascii_whitespace();
-        // A zombie: a process that has ended, but whose parent has not yet collected its exit
-        // status.
+        // A zombie: a process that has ended, but whose parent has not yet collected its exit status.
         let is_ended = rest.next()? == "Z";
         let parent = rest.next()?.parse().ok()?;
         (!is_ended).then(|| Self { name: name.to_owned(), id, parent })

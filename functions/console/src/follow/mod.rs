@@ -1,7 +1,7 @@
 //! Follows events through every stage: `GET /follow`.
 //!
-//! Kafka serves as the index. Because nothing is stored per event, an event is found by reading its
-//! stream's topic from a given time onwards.
+//! Kafka serves as the index. Because nothing is stored per event, an event is found by reading its stream's topic from
+//! a given time onwards.
 //!
 //! - `request`: what the query asks for
 //! - `wanted`: decides whether a record matches the query

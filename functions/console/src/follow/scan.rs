@@ -1,5 +1,4 @@
-//! Reads a topic's partitions from a given time onwards, until enough records are found or the time
-//! limit is reached.
+//! Reads a topic's partitions from a given time onwards, until enough records are found or the time limit is reached.
 
 use std::time::{Duration, Instant};
 

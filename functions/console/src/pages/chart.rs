@@ -1,5 +1,4 @@
-//! Charts of the last hour: SVGs that fill their box, with the figures as text for people who
-//! cannot see them.
+//! Charts of the last hour: SVGs that fill their box, with the figures as text for people who cannot see them.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -94,8 +93,8 @@ impl Hour {
                 @for (index, bin) in self.bins.iter().enumerate().filter(|(_, bin)| bin.total() > 0) {
                     g {
                         title { (self.clock(index)) " UTC: " (number(bin.written)) " written, " (number(bin.waiting)) " waiting, " (number(bin.rejected)) " rejected" }
-                        // This rectangle is as tall as the chart, so that hovering anywhere over
-                        // the minute shows its title.
+                        // This rectangle is as tall as the chart, so that hovering anywhere over the minute shows its
+                        // title.
                         rect.reach x=(index * MINUTE) y="0" width=(MINUTE) height=(HEIGHT) {}
                         @for (class, top, height) in stacked(*bin, most) {
                             rect class=(class) x=(index * MINUTE + 1) y=(top) width=(MINUTE - 2) height=(height) {}
@@ -182,8 +181,8 @@ fn runs(bins: &[Bin]) -> Vec<Vec<(usize, i64)>> {
 }
 
 fn points(run: &[(usize, i64)], scale: i64) -> Vec<(usize, i64)> {
-    // Leaves room at the top, so that the line is not cut off. A line needs two points, so even a
-    // single minute gets one at either edge.
+    // Leaves room at the top, so that the line is not cut off. A line needs two points, so even a single minute gets
+    // one at either edge.
     let y = |lag: i64| HEIGHT - 3 - lag.saturating_mul(HEIGHT - 8) / scale;
     let (first, last) = (run.first().copied().unwrap_or_default(), run.last().copied().unwrap_or_default());
     let mut points = vec![(first.0 * MINUTE, y(first.1))];

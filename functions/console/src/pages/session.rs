@@ -1,6 +1,6 @@
-//! Signing in: a form, and a cookie with a token like those of `POST /login`. The session ends with
-//! its token: when the token expires, the password changes, or the user is deleted. Signing out
-//! also ends it. The token is renewed while someone uses the pages.
+//! Signing in: a form, and a cookie with a token like those of `POST /login`. The session ends with its token: when the
+//! token expires, the password changes, or the user is deleted. Signing out also ends it. The token is renewed while
+//! someone uses the pages.
 
 use std::net::IpAddr;
 
@@ -190,8 +190,7 @@ fn session_name(headers: &HeaderMap) -> &'static str {
     if is_on_loopback(headers) { LOOPBACK_SESSION } else { SECURE_SESSION }
 }
 
-/// Returns whether the browser talks to this machine. No web page can make a browser send a
-/// different `Host`.
+/// Returns whether the browser talks to this machine. No web page can make a browser send a different `Host`.
 pub(super) fn is_on_loopback(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = match host.rsplit_once(':') {

@@ -123,8 +123,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Runs the search. Returns the offsets up to which no undecided letter's key has a later
-    /// event.
+    /// Runs the search. Returns the offsets up to which no undecided letter's key has a later event.
     async fn run(&mut self, ingest: &Ingest, deadline: Instant) -> Result<Searched, SearchError> {
         let topic = &self.contract.topic;
         let Some(partitions) = ingest.reader.partitions(topic).await? else {
@@ -141,8 +140,8 @@ impl<'a> Search<'a> {
         Ok(searched)
     }
 
-    /// Returns the offset at which to start reading a partition: the first one that may have a
-    /// later event. `None` if no letter is undecided.
+    /// Returns the offset at which to start reading a partition: the first one that may have a later event. `None` if
+    /// no letter is undecided.
     async fn start(&self, ingest: &Ingest, partition: i32) -> Result<Option<i64>, ReadError> {
         let topic = &self.contract.topic;
         let of_partition = self.undecided().filter(|(_, first)| first.partition == partition);
@@ -182,8 +181,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Marks a letter as gone if Kafka no longer has its record, unless compaction removed only
-    /// this record. The bounds of the first chunk show which offsets Kafka still has.
+    /// Marks a letter as gone if Kafka no longer has its record, unless compaction removed only this record. The bounds
+    /// of the first chunk show which offsets Kafka still has.
     fn note_gone(&mut self, partition: i32, chunk: &Chunk, is_first: bool) {
         let is_gone = |first: &Place| {
             let is_within = !is_first || (chunk.bounds.start <= first.offset && first.offset < chunk.bounds.end);
@@ -196,13 +195,12 @@ impl<'a> Search<'a> {
         self.decide(gone, &Later::Gone);
     }
 
-    /// Returns the records that have a letter's key: the record's index, the letter's index, and
-    /// whether the record is the letter's own event again (`true`) or a later event (`false`).
+    /// Returns the records that have a letter's key: the record's index, the letter's index, and whether the record is
+    /// the letter's own event again (`true`) or a later event (`false`).
     ///
-    /// In the letter's partition, a record is later if its offset is higher. In the other
-    /// partitions, it is later if it, or any record before it, has a timestamp at or after that of
-    /// the letter's first record. `latest_ms` carries the partition's latest timestamp from one
-    /// call to the next.
+    /// In the letter's partition, a record is later if its offset is higher. In the other partitions, it is later if
+    /// it, or any record before it, has a timestamp at or after that of the letter's first record. `latest_ms` carries
+    /// the partition's latest timestamp from one call to the next.
     fn repeated(&self, partition: i32, records: &[LogRecord], latest_ms: &mut i64) -> Vec<(usize, usize, bool)> {
         let mut repeated = Vec::new();
         for (at, record) in records.iter().enumerate() {

@@ -1,6 +1,5 @@
-//! Replays dead letters: sends a letter to its topic again, and only once even if several callers
-//! request it. The record is sent through `ingest`. `routes` replays single letters, and `runs`
-//! replays many.
+//! Replays dead letters: sends a letter to its topic again, and only once even if several callers request it. The
+//! record is sent through `ingest`. `routes` replays single letters, and `runs` replays many.
 //!
 //! - `later`: searches Kafka for later events with the letters' keys
 //! - `headers`: the headers of the replay

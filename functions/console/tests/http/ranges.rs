@@ -1,5 +1,5 @@
-//! Counts, groups and lists over time ranges. The stored counts and the letters must agree,
-//! wherever a range begins and ends.
+//! Counts, groups and lists over time ranges. The stored counts and the letters must agree, wherever a range begins and
+//! ends.
 
 use axum::http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::TestConsole;
 
-/// Three days of letters, one every nine minutes, so that they lie on both sides of the boundaries
-/// between days and between ten-minute spans.
+/// Three days of letters, one every nine minutes, so that they lie on both sides of the boundaries between days and
+/// between ten-minute spans.
 const LETTERS: &str = r#"
     insert into sluice.dead_letters (topic, "partition", "offset", incarnation, payload, headers, record_timestamp_ms, reason,
                                      error_code, created_at, status)
@@ -29,16 +29,15 @@ const RANGES: [(Option<&str>, Option<&str>); 9] = [
     (Some("2026-05-03T15:33:00.000001Z"), None),
 ];
 
-/// Filters: the members that a caller sends, and the equivalent SQL condition on the letters'
-/// columns.
+/// Filters: the members that a caller sends, and the equivalent SQL condition on the letters' columns.
 const FILTERS: [(&[(&str, &str)], &str); 9] = [
     (&[], "true"),
     (&[("stream", "city")], "topic = $1"),
     (&[("error_code", "code 1")], "error_code = 'code 1'"),
     (&[("error_code", "code 2")], "false"),
     (&[("stream", "route"), ("error_code", "code 0")], "topic = $2 and error_code = 'code 0'"),
-    // In turn: a reason that is its own group; one reason of a group; that group's name, which is
-    // also a reason; and the name of another group.
+    // In turn: a reason that is its own group; one reason of a group; that group's name, which is also a reason; and
+    // the name of another group.
     (&[("reason", "does not exist")], "reason = 'does not exist'"),
     (&[("reason", "no field \"a\""), ("stream", "city")], "reason = 'no field \"a\"' and topic = $1"),
     (&[("reason", "no field \"…\"")], "reason like 'no field%'"),

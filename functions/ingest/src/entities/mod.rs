@@ -1,6 +1,5 @@
-//! Routes of entities, derived from the contracts. `/{stream}` shows one entity and accepts
-//! commands, whose operation is the HTTP method. `/{table}` lists the entities. `routes` serves
-//! these routes, and `openapi` describes them.
+//! Routes of entities, derived from the contracts. `/{stream}` shows one entity and accepts commands, whose operation
+//! is the HTTP method. `/{table}` lists the entities. `routes` serves these routes, and `openapi` describes them.
 //!
 //! - `operation`: the operation of a command, which follows from the method
 //! - `rows`: reads entities from their tables

@@ -1,12 +1,11 @@
-//! Writes out the defaults of a contract's schema. Linters, client generators and similar tools
-//! treat a schema as a mistake if it neither names every property nor says that others are allowed.
+//! Writes out the defaults of a contract's schema. Linters, client generators and similar tools treat a schema as a
+//! mistake if it neither names every property nor says that others are allowed.
 
 use serde_json::{Map, Value, json};
 
-/// Completes every part of a schema that describes an object: adds `additionalProperties` with its
-/// default, and an empty schema for each required property that has none. The schema still accepts
-/// the same values. A schema with `unevaluatedProperties` stays as it is, because both additions
-/// would change that keyword's effect.
+/// Completes every part of a schema that describes an object: adds `additionalProperties` with its default, and an
+/// empty schema for each required property that has none. The schema still accepts the same values. A schema with
+/// `unevaluatedProperties` stays as it is, because both additions would change that keyword's effect.
 pub(super) fn make_explicit(schema: &mut Value) {
     if !has_unevaluated(schema) {
         in_schema(schema);

@@ -1,5 +1,5 @@
-//! What an operation answers: receipts, or a problem. Each type of problem has its own schema, so
-//! that an operation can list exactly the problems that it may answer with.
+//! What an operation answers: receipts, or a problem. Each type of problem has its own schema, so that an operation can
+//! list exactly the problems that it may answer with.
 
 use std::collections::BTreeMap;
 
@@ -88,8 +88,8 @@ pub(super) fn schemas() -> impl Iterator<Item = (String, Value)> {
     std::iter::once(("Problem".to_owned(), base)).chain(ProblemType::ALL.iter().map(one))
 }
 
-/// Returns the members that this type of problem adds to the common ones: the names of the required
-/// ones, and the schemas of all of them.
+/// Returns the members that this type of problem adds to the common ones: the names of the required ones, and the
+/// schemas of all of them.
 fn members(known: &ProblemType) -> (&'static [&'static str], Vec<(&'static str, Value)>) {
     let place = || json!({"type": "integer", "minimum": 1});
     let list = |item: &str| json!({"type": "array", "items": schema(item)});

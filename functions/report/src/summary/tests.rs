@@ -39,8 +39,7 @@ async fn both(pool: &PgPool, query: &str) -> [BTreeMap<String, i64>; 2] {
     [summed(kept), full.into_iter().collect()]
 }
 
-/// Adds up the counts of each name, which may occur several times. Its counts may cancel each other
-/// out.
+/// Adds up the counts of each name, which may occur several times. Its counts may cancel each other out.
 fn summed(counted: Vec<Counted>) -> BTreeMap<String, i64> {
     let mut events = BTreeMap::new();
     for counted in counted {

@@ -323,8 +323,7 @@ async fn the_last_use_is_exact_to_the_minute_and_written_once_a_minute_by_all_pr
     sqlx::raw_sql(counting).execute(&function.database.pool).await.unwrap();
     let (key, bearer) = function.create_key(ADMIN, &json!({"name": "n", "streams": ["*"]})).await;
     assert_eq!(key["last_used"], Value::Null);
-    // The key is used at 22:13:20, 22:14:00, 22:14:59 and 22:16:00, but not between 22:15 and
-    // 22:16.
+    // The key is used at 22:13:20, 22:14:00, 22:14:59 and 22:16:00, but not between 22:15 and 22:16.
     for (advance_ms, last_used, writes) in [
         (0, "2023-11-14T22:13:00Z", 1),
         (40_000, "2023-11-14T22:14:00Z", 2),
@@ -378,8 +377,7 @@ async fn a_repeated_request_and_a_mistyped_key_need_no_database() {
 async fn guesses_with_correct_checksums_are_looked_up_one_at_a_time() {
     let function = TestUsers::start().await;
     let body = json!({"name": "n", "streams": ["*"]});
-    // These keys are deleted at once. They are well formed, but another process has never seen
-    // them.
+    // These keys are deleted at once. They are well formed, but another process has never seen them.
     let mut guesses = Vec::new();
     for _ in 0..40 {
         let (key, bearer) = function.create_key(ADMIN, &body).await;

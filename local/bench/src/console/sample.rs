@@ -30,8 +30,7 @@ pub(super) struct Sample {
     pub(super) open: Vec<Letter>,
     /// Replayed letters.
     pub(super) replayed: Vec<Letter>,
-    /// Ids of open letters of a stream of mode `append`, for changes that are possible only once
-    /// for each letter.
+    /// Ids of open letters of a stream of mode `append`, for changes that are possible only once for each letter.
     pub(super) routes: Vec<i64>,
     /// Receipts of waiting, duplicate and superseded events.
     pub(super) exceptions: Vec<String>,

@@ -33,8 +33,7 @@ pub(super) enum Affects {
     Nothing,
     /// All events.
     All,
-    /// The events that violate this keyword of the new contract. If there is a `field`, only those
-    /// with a value there.
+    /// The events that violate this keyword of the new contract. If there is a `field`, only those with a value there.
     Violating { keyword: String, field: Option<Pointer> },
     /// The events that have a value at one of the pointers.
     Filling(Vec<Pointer>),

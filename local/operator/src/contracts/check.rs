@@ -54,8 +54,8 @@ struct Rejection {
 }
 
 impl Checker {
-    /// Checks records of a partition. Tombstones do not count, and neither do records that the old
-    /// contract already rejects.
+    /// Checks records of a partition. Tombstones do not count, and neither do records that the old contract already
+    /// rejects.
     pub(super) fn check(&self, topic: &str, partition: i32, records: &[LogRecord]) -> Tally {
         let mut tally = Tally { affected: vec![0; self.affects.len()], ..Tally::default() };
         let mut row = Vec::new();

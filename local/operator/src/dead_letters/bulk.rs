@@ -49,8 +49,8 @@ pub(super) async fn replay(
     Ok(left == 0 && status == "done")
 }
 
-/// Waits until every replay of the matching letters has landed or was rejected again. Fails if a
-/// minute passes in which none lands or is rejected.
+/// Waits until every replay of the matching letters has landed or was rejected again. Fails if a minute passes in which
+/// none lands or is rejected.
 async fn settled(client: &Client, filter: &FilterArgs) -> Result<(), DeadLettersError> {
     const PATIENCE: Duration = Duration::from_secs(60);
     // The letters matched while they were open. Now their status is `replayed`.
@@ -127,9 +127,9 @@ struct Confirmed {
     filter: Value,
 }
 
-/// Prints how many letters match, and asks for confirmation unless `yes`. A confirmation covers
-/// only the letters that were counted: the returned filter excludes letters that arrive before the
-/// confirmation. Returns `None` if there are no letters.
+/// Prints how many letters match, and asks for confirmation unless `yes`. A confirmation covers only the letters that
+/// were counted: the returned filter excludes letters that arrive before the confirmation. Returns `None` if there are
+/// no letters.
 async fn confirmed(
     client: &Client,
     path: &[&str],

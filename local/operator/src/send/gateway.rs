@@ -46,9 +46,8 @@ impl Default for Patience {
 
 /// The time that an answer may take beyond the requested wait.
 const ANSWER: Duration = Duration::from_secs(30);
-/// The initial and the longest `Prefer: wait`. The longest is used while batches are decided in
-/// time. If events wait for their parents, the wait is shortened, because the gateway answers such
-/// a batch only when the wait is over.
+/// The initial and the longest `Prefer: wait`. The longest is used while batches are decided in time. If events wait
+/// for their parents, the wait is shortened, because the gateway answers such a batch only when the wait is over.
 const FIRST_WAIT_SECONDS: u64 = 2;
 const LONGEST_WAIT_SECONDS: u64 = 8;
 

@@ -42,8 +42,8 @@ use run::SendPlan;
 use source::{EventSource, Lines, Random};
 use stop::Stop;
 
-/// The number of concurrent requests, and the number of events in each. These numbers are high
-/// enough to keep PostgreSQL busy while answers are on their way.
+/// The number of concurrent requests, and the number of events in each. These numbers are high enough to keep
+/// PostgreSQL busy while answers are on their way.
 const LANES: usize = 8;
 const BATCH_EVENTS: usize = 2_500;
 /// With a single lane, larger batches compensate for the lack of concurrency.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The maximum delay that is made up for. After a slow gateway has caused a delay, events are sent
-/// faster for a while. The limit prevents a long burst.
+/// The maximum delay that is made up for. After a slow gateway has caused a delay, events are sent faster for a while.
+/// The limit prevents a long burst.
 const MADE_UP_FOR: Duration = Duration::from_secs(1);
 
 /// Schedules the next events.
@@ -14,8 +14,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Creates a pace of `per_second` events per second; without a rate, events are sent as fast as
-    /// they are accepted.
+    /// Creates a pace of `per_second` events per second; without a rate, events are sent as fast as they are accepted.
     pub(super) fn new(per_second: Option<f64>) -> Self {
         Self { per_second, next: None }
     }

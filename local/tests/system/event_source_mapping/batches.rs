@@ -87,8 +87,7 @@ async fn a_batch_closes_at_the_window_after_its_first_record() {
     let topic = topic_with(1, &[]).await;
     let recorder = Recorder::new();
     let mapping = start(&mapping(&topic, 100, window), &recorder);
-    // Waits until the mapping has joined the group, so that only the window takes time from here
-    // on.
+    // Waits until the mapping has joined the group, so that only the window takes time from here on.
     produce(&settings(), &topic, &[Record::with_value("first")]).await;
     recorder.invocations(1).await;
 

@@ -1,6 +1,5 @@
-//! Decides whether a new schema accepts everything that an old schema accepts. The answer may be
-//! wrongly no, but never wrongly yes: a keyword counts as narrower unless the opposite can be
-//! shown.
+//! Decides whether a new schema accepts everything that an old schema accepts. The answer may be wrongly no, but never
+//! wrongly yes: a keyword counts as narrower unless the opposite can be shown.
 //!
 //! The old schema is split into alternatives, each a list of schemas that apply together. Each keyword of the new
 //! schema is then an obligation that every alternative has to meet.
@@ -54,8 +53,8 @@ pub(super) fn narrowings(old: &Value, new: &Value) -> Vec<Narrowing> {
 struct Comparison<'s> {
     old: &'s Value,
     new: &'s Value,
-    /// Pairs of schemas whose comparison is under way. A recursive schema leads to the same pair
-    /// again, for a smaller part of the value.
+    /// Pairs of schemas whose comparison is under way. A recursive schema leads to the same pair again, for a smaller
+    /// part of the value.
     under_way: BTreeSet<(Vec<*const Value>, *const Value)>,
     steps: usize,
 }
@@ -186,8 +185,8 @@ impl<'s> Comparison<'s> {
         }
     }
 
-    /// Compares `anyOf` or `oneOf`. For each type, one branch has to accept all values of that
-    /// type. With `oneOf`, no other branch may accept any of them.
+    /// Compares `anyOf` or `oneOf`. For each type, one branch has to accept all values of that type. With `oneOf`, no
+    /// other branch may accept any of them.
     fn choice(&mut self, old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Narrowing> {
         let is_exclusive = keyword.name == "oneOf";
         let accepting = |comparison: &mut Self, old: &[&'s Value]| {
@@ -232,8 +231,7 @@ impl<'s> Comparison<'s> {
         Sameness::new(self.old, self.new).schemas(old, new)
     }
 
-    /// Returns whether an old schema has the same keyword, together with the same siblings that the
-    /// keyword depends on.
+    /// Returns whether an old schema has the same keyword, together with the same siblings that the keyword depends on.
     fn is_known(&self, old: &[&'s Value], keyword: Keyword<'s, '_>) -> bool {
         let siblings: &[&str] = match keyword.name {
             "additionalProperties" => &["patternProperties", "properties"],
@@ -257,9 +255,9 @@ impl<'s> Comparison<'s> {
     }
 }
 
-/// Removes repeated schemas, which occur because several references may lead to the same schema.
-/// Otherwise, the lists of a recursive schema would keep growing. Its comparison would then never
-/// reach the same pair again, and so would not end.
+/// Removes repeated schemas, which occur because several references may lead to the same schema. Otherwise, the lists
+/// of a recursive schema would keep growing. Its comparison would then never reach the same pair again, and so would
+/// not end.
 fn distinct(mut schemas: Vec<&Value>) -> Vec<&Value> {
     schemas.sort_unstable_by_key(|schema| std::ptr::from_ref(*schema));
     schemas.dedup_by_key(|schema| std::ptr::from_ref(*schema));

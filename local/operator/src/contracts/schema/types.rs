@@ -70,8 +70,8 @@ fn owned(names: Vec<&str>) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// Splits the values that all of the schemas accept by type. Returns, for each possible type, the
-/// schemas plus one that allows only that type.
+/// Splits the values that all of the schemas accept by type. Returns, for each possible type, the schemas plus one that
+/// allows only that type.
 pub(super) fn by_type<'s>(old: &[&'s Value]) -> Vec<Vec<&'s Value>> {
     let types = schema::types(&old.to_vec()).map(with_integers);
     let is_possible = |one: &&'static Value| {
@@ -80,8 +80,8 @@ pub(super) fn by_type<'s>(old: &[&'s Value]) -> Vec<Vec<&'s Value>> {
     EACH.iter().filter(is_possible).map(|one| old.iter().copied().chain([one]).collect()).collect()
 }
 
-/// If the schemas allow only listed values, returns the values that all of the schemas accept. The
-/// result may contain some others, too.
+/// If the schemas allow only listed values, returns the values that all of the schemas accept. The result may contain
+/// some others, too.
 pub(super) fn finite(old: &[&Value]) -> Option<Vec<Value>> {
     let lists: Vec<Vec<&Value>> = old.iter().filter_map(|schema| schema::values(&vec![*schema])).collect();
     let is_listed = |value: &&Value| {
