@@ -55,7 +55,7 @@ impl Receipt {
         &self.href
     }
 
-    /// Returns partition, offset and record time, as look-ups take them.
+    /// Returns partition, offset and record time, as lookups take them.
     pub(crate) fn sent(&self) -> (i32, i64, i64) {
         (self.partition, self.offset, self.timestamp_ms)
     }

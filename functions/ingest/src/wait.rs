@@ -23,7 +23,7 @@ pub(crate) enum BatchStatus {
     Undecided,
 }
 
-/// The time limit for one last look-up after the wait. It gives the answer the newest statuses, and the reasons for
+/// The time limit for one last lookup after the wait. It gives the answer the newest statuses, and the reasons for
 /// stalls.
 const LAST_LOOK_UP: Duration = Duration::from_millis(250);
 

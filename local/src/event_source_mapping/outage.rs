@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// is back sooner.
 const WORTH_SAYING: Duration = Duration::from_secs(3);
 /// The interval between log lines.
-const SAID_FOR: Duration = Duration::from_secs(30);
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// An outage is over after this long without an error.
 const OVER: Duration = Duration::from_secs(10);
 
@@ -27,7 +27,7 @@ impl Outage {
         }
         self.last = Some(now);
         let has_lasted = self.began.is_some_and(|began| now.duration_since(began) >= WORTH_SAYING);
-        let was_said = self.said.is_some_and(|said| now.duration_since(said) < SAID_FOR);
+        let was_said = self.said.is_some_and(|said| now.duration_since(said) < LOG_INTERVAL);
         if has_lasted && !was_said {
             self.said = Some(now);
         }

@@ -75,12 +75,12 @@ struct Process {
 }
 
 /// Tracks the dropped processes that are being stopped, and the commands that [`output`] runs.
-static LET_GO: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+static DROPPED: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
 /// Waits until every server that was dropped without being stopped has ended.
 pub async fn wait_for_dropped_servers() {
-    LET_GO.close();
-    LET_GO.wait().await;
+    DROPPED.close();
+    DROPPED.wait().await;
 }
 
 impl ServerProcess {
@@ -132,7 +132,7 @@ impl ServerProcess {
 
     /// Kills the process with SIGKILL, without a chance to clean up.
     pub(super) async fn kill9(&mut self) {
-        self.process.end(Signal::KILL, LET_GO_PATIENCE).await;
+        self.process.end(Signal::KILL, DROPPED_PATIENCE).await;
         self.dismiss_guard().await;
     }
 
@@ -152,10 +152,10 @@ impl Drop for ServerProcess {
         {
             let process = self.process.clone();
             let ending = async move {
-                process.end(process.stop_signal.signal(), LET_GO_PATIENCE).await;
+                process.end(process.stop_signal.signal(), DROPPED_PATIENCE).await;
                 guard.dismiss().await;
             };
-            LET_GO.spawn_on(ending, &runtime);
+            DROPPED.spawn_on(ending, &runtime);
         }
     }
 }
@@ -201,7 +201,7 @@ pub(super) async fn output(mut command: Command) -> io::Result<Output> {
         .spawn()?;
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     let mut kill_if_dropped = KillIfDropped(group);
-    let output = LET_GO.spawn(child.wait_with_output()).await.map_err(io::Error::other)?;
+    let output = DROPPED.spawn(child.wait_with_output()).await.map_err(io::Error::other)?;
     kill_if_dropped.0 = None;
     output
 }
@@ -219,7 +219,7 @@ impl Drop for KillIfDropped {
 }
 
 /// How long a server that nobody waits for may take to stop.
-const LET_GO_PATIENCE: Duration = Duration::from_secs(10);
+const DROPPED_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The guard process. If this process is killed, the guard briefly outlives it.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Access to AWS in a build without the AWS SDK. Every look-up fails, and names the variable that needs the SDK.
+//! Access to AWS in a build without the AWS SDK. Every lookup fails, and names the variable that needs the SDK.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Failed look-ups at AWS: the cause, and whether retrying helps.
+//! Failed lookups at AWS: the cause, and whether retrying helps.
 
 /// An AWS service that is queried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl std::fmt::Display for Service {
     }
 }
 
-/// Why a look-up at AWS failed. Each message is one line that starts with the variable that required the look-up.
+/// Why a lookup at AWS failed. Each message is one line that starts with the variable that required the lookup.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LookUpError {
     /// The service does not answer, or answers with a temporary error.

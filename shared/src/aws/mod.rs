@@ -1,8 +1,8 @@
 //! Looks up settings at AWS: at the start, and again when they stop working.
 //!
 //! - [`Aws`]: access to AWS. `sdk` implements it with the AWS SDK. In builds without the feature
-//!   `aws`, `absent` refuses every look-up; leaving out the SDK saves a fifth of the build time
-//! - [`LookUpError`]: why a look-up failed, and whether retrying helps
+//!   `aws`, `absent` refuses every lookup; leaving out the SDK saves a fifth of the build time
+//! - [`LookUpError`]: why a lookup failed, and whether retrying helps
 //! - `token`: tokens for Kafka, as `kafka` uses them
 
 #[cfg(not(feature = "aws"))]
@@ -26,7 +26,7 @@ pub use self::secret::Secret;
 pub(crate) use self::token::SIGNING_PATIENCE;
 pub use self::token::{BearerToken, Sign, TokenError};
 
-/// How long a look-up may take, including one retry. It must fit into Lambda's Init phase, which is limited to 10 s.
+/// How long a lookup may take, including one retry. It must fit into Lambda's Init phase, which is limited to 10 s.
 pub const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A database user at an address, for which a token is signed.

@@ -40,14 +40,14 @@ struct Inner {
     clock: Clock,
     pool: OnceLock<PgPool>,
     renewed_ms: AtomicI64,
-    turn: tokio::sync::Mutex<()>,
+    renewing: tokio::sync::Mutex<()>,
 }
 
 impl Login {
     /// Creates a pool that connects on first use, with a login that is looked up now.
     ///
     /// # Errors
-    /// The resource at AWS is unsuitable. If AWS does not answer, that is not an error: the look-up is repeated when
+    /// The resource at AWS is unsuitable. If AWS does not answer, that is not an error: the lookup is repeated when
     /// the pool is used.
     pub async fn open(
         source: &DatabaseSource,
@@ -75,7 +75,8 @@ impl Login {
     fn for_source(source: DatabaseSource, aws: Aws, clock: Clock, max_connections: u32) -> (PgPool, Self) {
         let known = with_name(source.known());
         let (pool, renewed_ms) = (OnceLock::new(), AtomicI64::new(NEVER));
-        let login = Self(Arc::new(Inner { source, aws, clock, pool, renewed_ms, turn: tokio::sync::Mutex::default() }));
+        let login =
+            Self(Arc::new(Inner { source, aws, clock, pool, renewed_ms, renewing: tokio::sync::Mutex::default() }));
         let pool = login.pool_options(max_connections).connect_lazy_with(known);
         let _first = login.0.pool.set(pool.clone());
         (pool, login)
@@ -122,7 +123,7 @@ impl Login {
             return false;
         }
         let before = self.0.renewed_ms.load(Ordering::Relaxed);
-        let _turn = self.0.turn.lock().await;
+        let _renewing = self.0.renewing.lock().await;
         if self.0.renewed_ms.load(Ordering::Relaxed) != before {
             // Another caller has renewed it.
             return true;
@@ -202,7 +203,7 @@ impl Login {
     }
 
     async fn renew(&self) -> Result<(), LookUpError> {
-        let _turn = self.0.turn.lock().await;
+        let _renewing = self.0.renewing.lock().await;
         self.look_up().await
     }
 

@@ -122,7 +122,7 @@ impl DatabaseSource {
         }
     }
 
-    /// Returns the options that are known without a look-up. As long as they have no login, their port is one that
+    /// Returns the options that are known without a lookup. As long as they have no login, their port is one that
     /// nothing listens on, so that no connection can be opened.
     pub(super) fn known(&self) -> PgConnectOptions {
         match self.login {

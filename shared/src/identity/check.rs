@@ -70,15 +70,15 @@ impl Inner {
         const PAUSE: Duration = Duration::from_millis(10);
         let begun = Instant::now();
         loop {
-            let turn = self.hasher.turn().await?;
+            let permit = self.hasher.permit().await?;
             match in_time(self.admit(claimant)).await? {
                 Ok(admitted) => {
                     let stored = admitted.account.as_ref().map(|account| account.password_hash.clone());
-                    let compared = turn.compare(password, stored).await?;
+                    let compared = permit.compare(password, stored).await?;
                     return in_time(self.settle(claimant, admitted, compared)).await;
                 }
                 Err(Admission::Wait) if begun.elapsed() < PATIENCE => {
-                    drop(turn);
+                    drop(permit);
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(Admission::Blocked { until_ms }) => return Err(self.blocked(until_ms)),

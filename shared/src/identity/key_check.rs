@@ -75,11 +75,11 @@ impl Inner {
     /// Reads a key from the database and remembers it.
     async fn read_key(&self, hash: KeyHash) -> Result<Arc<KnownKey>, Denied> {
         let remembered = &self.remembered_keys;
-        // A key that was valid before is not a guess, so its look-up does not wait behind guesses.
+        // A key that was valid before is not a guess, so its lookup does not wait behind guesses.
         let _turn = if remembered.has_seen(&hash) {
             None
         } else {
-            Some(remembered.turn.acquire().await.map_err(|_closed| Denied::Fault)?)
+            Some(remembered.permits.acquire().await.map_err(|_closed| Denied::Fault)?)
         };
         // Another request may have read it in the meantime.
         if let Some(known) = remembered.get(&hash) {

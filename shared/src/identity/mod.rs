@@ -133,7 +133,7 @@ impl Identity {
     /// The password is wrong, or the name is blocked.
     pub async fn log_in(&self, name: &UserName, password: Password, origin: &Origin) -> Result<(String, i64), Denied> {
         let account = self.check(name, password, Some(Via::Login), origin).await?;
-        let token = self.0.tokens.give(&account, None, &self.0.clock).map_err(Denied::Token)?;
+        let token = self.0.tokens.issue(&account, None, &self.0.clock).map_err(Denied::Token)?;
         Ok((token, self.0.tokens.valid_for_seconds()))
     }
 

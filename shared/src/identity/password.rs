@@ -115,7 +115,7 @@ const PERMIT_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Busy;
 
 /// A permit to hash one password.
-pub(super) struct Turn {
+pub(super) struct Permit {
     permit: OwnedSemaphorePermit,
     memory: Arc<Mutex<Vec<Memory>>>,
 }
@@ -143,23 +143,23 @@ impl Hasher {
     /// # Errors
     /// The permit did not come in time, or the system has no random bytes or no memory.
     pub(super) async fn hash(&self, password: Password) -> Result<String, HashError> {
-        let turn = self.turn().await?;
-        Ok(turn.run(move |memory| hash(password.bytes(), memory)).await?)
+        let permit = self.permit().await?;
+        Ok(permit.run(move |memory| hash(password.bytes(), memory)).await?)
     }
 
     /// Waits for a permit.
     ///
     /// # Errors
     /// The permit did not come in time.
-    pub(super) async fn turn(&self) -> Result<Turn, Busy> {
+    pub(super) async fn permit(&self) -> Result<Permit, Busy> {
         match tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(&self.permits).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Turn { permit, memory: Arc::clone(&self.memory) }),
+            Ok(Ok(permit)) => Ok(Permit { permit, memory: Arc::clone(&self.memory) }),
             Ok(Err(_)) | Err(_) => Err(Busy),
         }
     }
 }
 
-impl Turn {
+impl Permit {
     /// Compares a password with a stored hash. Without a hash, the work is the same and the result is "wrong", so that
     /// response times do not reveal whether the user exists.
     ///
@@ -307,11 +307,11 @@ mod tests {
         let hasher = Hasher::new(1);
         let stored = hasher.hash(Password::given("gar\u{e7}on-8")).await?;
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
-        let same = hasher.turn().await?.compare(Password::given("garc\u{327}on-8"), Some(stored.clone())).await?;
+        let same = hasher.permit().await?.compare(Password::given("garc\u{327}on-8"), Some(stored.clone())).await?;
         assert_eq!(same, Compared::Same { rehashed: None });
-        let other = hasher.turn().await?.compare(Password::given("garcon-8"), Some(stored)).await?;
+        let other = hasher.permit().await?.compare(Password::given("garcon-8"), Some(stored)).await?;
         assert_eq!(other, Compared::Differs);
-        let nobodys = hasher.turn().await?.compare(Password::given("garcon-8"), None).await?;
+        let nobodys = hasher.permit().await?.compare(Password::given("garcon-8"), None).await?;
         assert_eq!(nobodys, Compared::Differs);
         Ok(())
     }

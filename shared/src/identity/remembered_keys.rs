@@ -18,7 +18,7 @@ pub(super) struct RememberedKeys {
     deletions: AtomicU64,
     /// The right to look up a key that this process has not seen before. It is granted to one request at a time, so
     /// that guesses with correct checksums occupy at most one connection.
-    pub(super) turn: Semaphore,
+    pub(super) permits: Semaphore,
 }
 
 #[derive(Clone)]
@@ -36,7 +36,7 @@ pub(super) struct Read {
 
 impl RememberedKeys {
     pub(super) fn new() -> Self {
-        Self { seen: Cache::new(CAPACITY), deletions: AtomicU64::new(0), turn: Semaphore::new(1) }
+        Self { seen: Cache::new(CAPACITY), deletions: AtomicU64::new(0), permits: Semaphore::new(1) }
     }
 
     /// Returns a key that was read recently.

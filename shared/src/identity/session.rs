@@ -103,7 +103,7 @@ impl Identity {
 
     fn session_token(&self, account: &Account, id: i64) -> Result<SessionToken, Denied> {
         let tokens = &self.0.tokens;
-        let token = tokens.give(account, Some(id), &self.0.clock).map_err(Denied::Token)?;
+        let token = tokens.issue(account, Some(id), &self.0.clock).map_err(Denied::Token)?;
         Ok(SessionToken { token, seconds: tokens.valid_for_seconds() })
     }
 }

@@ -110,7 +110,7 @@ impl Tokens {
     ///
     /// # Errors
     /// The token cannot be signed.
-    pub(super) fn give(
+    pub(super) fn issue(
         &self,
         account: &Account,
         session: Option<i64>,
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_token_is_valid_until_it_expires_and_only_under_its_keys() {
         let clock = Clock::fixed(1_700_000_000_000);
-        let token = tokens(A).give(&account(), None, &clock).unwrap_or_default();
+        let token = tokens(A).issue(&account(), None, &clock).unwrap_or_default();
         let reads = |keys: &str| {
             tokens(keys).read(&token, &clock).map(|claims| (claims.sub.clone(), claims.uid, claims.generation))
         };

@@ -25,13 +25,13 @@ pub(super) async fn client(settings: &KafkaSettings) -> Result<AdminClient<Conte
     // Waiting for the token blocks the thread.
     let token = tokio::task::spawn_blocking(move || context.token().map_err(|error| error.to_string()));
     let token = token.await.unwrap_or_else(|panic| Err(panic.to_string()));
-    give(admin.inner(), token.map_err(KafkaError::ClientCreation)?)?;
+    set_token(admin.inner(), token.map_err(KafkaError::ClientCreation)?)?;
     Ok(admin)
 }
 
 /// Gives a client its token.
 #[expect(unsafe_code, reason = "rdkafka has no safe function for it")]
-pub(super) fn give(client: &Client<Context>, token: OAuthToken) -> Result<(), KafkaError> {
+pub(super) fn set_token(client: &Client<Context>, token: OAuthToken) -> Result<(), KafkaError> {
     let text = |text: String| CString::new(text).map_err(KafkaError::Nul);
     let (value, principal) = (text(token.token)?, text(token.principal_name)?);
     let mut said: [c_char; 512] = [0; 512];

@@ -63,7 +63,7 @@ pub(super) struct Connection {
     last_used_ms: AtomicI64,
 }
 
-/// The client in use. There is none before the first look-up, nor between a failure and the next look-up.
+/// The client in use. There is none before the first lookup, nor between a failure and the next lookup.
 struct Current {
     client: Option<Client>,
     /// How many clients there were before this one.
@@ -142,7 +142,7 @@ impl Connection {
     pub(super) async fn client(&self) -> Result<Numbered, ProducerError> {
         match self.current() {
             Some(used) => Ok(used),
-            // Boxed, because the future of every send would otherwise reserve memory for a look-up.
+            // Boxed, because the future of every send would otherwise reserve memory for a lookup.
             None => Box::pin(self.look_up()).await,
         }
     }

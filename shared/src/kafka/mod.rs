@@ -1,6 +1,6 @@
 //! Kafka: settings, the producer, the reader, the topics.
 //!
-//! [`KafkaSource`] reads variables; look-ups at AWS turn it into [`KafkaSettings`], from which clients are created.
+//! [`KafkaSource`] reads variables; lookups at AWS turn it into [`KafkaSettings`], from which clients are created.
 //! [`Context`] supplies every client's tokens and records refused connections.
 
 mod admin;

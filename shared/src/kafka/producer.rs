@@ -12,7 +12,7 @@ use super::connection::{Connection, ProducerError};
 use super::{Context, KafkaSettings, KafkaSource};
 use crate::aws::Aws;
 
-const CONNECT_TURN: Duration = Duration::from_millis(500);
+const CONNECT_STEP: Duration = Duration::from_millis(500);
 
 /// A record header: a name and an optional value.
 pub type RecordHeader = (String, Option<Vec<u8>>);
@@ -102,8 +102,8 @@ impl Producer {
                 // This asks in short steps, because a running request cannot be cancelled, and the process could not
                 // end before the request does.
                 let client = used.client.clone();
-                let turn = CONNECT_TURN.min(patience);
-                let ask = move || client.native().fetch_metadata(None, turn).is_ok();
+                let step = CONNECT_STEP.min(patience);
+                let ask = move || client.native().fetch_metadata(None, step).is_ok();
                 let answer = tokio::task::spawn_blocking(ask.clone());
                 if matches!(answer.await, Ok(true)) {
                     // librdkafka requests its producer id when a broker answers over a connection that will be kept.

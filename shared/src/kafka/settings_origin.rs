@@ -17,7 +17,7 @@ impl SettingsOrigin {
             Self::LookedUp { source, aws } => match (source.look_up(aws).await, last) {
                 (Ok(settings), _) => Ok(settings),
                 (Err(error), Some(last)) if error.passes() => {
-                    tracing::warn!("{error}; using the settings of the last look-up");
+                    tracing::warn!("{error}; using the settings of the last lookup");
                     Ok(last)
                 }
                 (Err(error), _) => Err(error),

@@ -30,7 +30,7 @@ pub fn of_topic(topic: &str, progress: &Progress, ends: &Ends, now_ms: i64) -> L
 }
 
 fn waiting(applied: Option<&PartitionProgress>, position: &Position, now_ms: i64) -> Lag {
-    let events = position.waiting(applied.map(|applied| applied.next_offset));
+    let events = position.unlanded(applied.map(|applied| applied.next_offset));
     if events == 0 {
         return Lag::default();
     }

@@ -13,7 +13,7 @@
 //! - [`stalls`]: partitions whose batches fail
 //! - [`replay_runs`], [`replay_run_letters`]: replays of all dead letters that match a filter
 //! - [`audit`]: who did what
-//! - [`receipts`], [`landing_minutes`], [`progress`]: look-ups across those tables
+//! - [`receipts`], [`landing_minutes`], [`progress`]: lookups across those tables
 //! - [`lag`]: how far landing is behind Kafka
 //! - [`filter`], [`matching`]: selects dead letters; lists, counts and groups those that match
 //! - `letter_counts`: how many dead letters there are

@@ -307,7 +307,7 @@ fn ranges(mut records: Vec<(i32, i64)>) -> BTreeMap<(i32, i64), i64> {
     ranges
 }
 
-/// How much of Kafka one look-up reads, per range.
+/// How much of Kafka one lookup reads, per range.
 const MERGED_GAP_LIMITS: Limits =
     Limits { max_records: 20_000, max_bytes: 16 * 1024 * 1024, max_time: Duration::from_secs(3) };
 

@@ -31,7 +31,7 @@ use crate::process::telemetry;
 pub use self::http::{HttpWorld, login_relay};
 pub use self::settings::{Retention, Settings, WAIT_FOR_PARENT};
 
-/// How long broker and database have to answer after the look-ups at AWS. Lambda allows 10 s for the whole of Init.
+/// How long broker and database have to answer after the lookups at AWS. Lambda allows 10 s for the whole of Init.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a function does not start. Each message is one line.

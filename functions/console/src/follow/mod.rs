@@ -36,7 +36,7 @@ use crate::error::Error;
 
 /// How long a request reads Kafka. The rest of its 20 s is for looking up what became of the records.
 const READ_FOR: Duration = Duration::from_secs(15);
-/// How long that look-up may take.
+/// How long that lookup may take.
 const LOOK_UP_FOR: Duration = Duration::from_secs(5);
 
 /// Finds the events that a query asks for, and what became of each.

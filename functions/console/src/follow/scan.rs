@@ -18,7 +18,7 @@ const FOUND_BYTES: usize = 2 * 1_024 * 1_024;
 /// Producers' clocks differ, so a partition is read for a while beyond the end of the time range.
 const CLOCKS_DIFFER_MS: i64 = 60_000;
 
-/// A record that was found by a search, or looked up by its place. After a look-up, `record` is `None` if Kafka does
+/// A record that was found by a search, or looked up by its place. After a lookup, `record` is `None` if Kafka does
 /// not have the record, or no longer has it.
 #[derive(Debug)]
 pub(super) struct FoundRecord {

@@ -116,7 +116,7 @@ async fn the_answer_after_a_wait_has_the_reason_although_looking_it_up_takes_a_m
     let (answer, ()) = tokio::join!(function.post("/events/city", &[("prefer", "wait=0")], CITY), async {
         let blocked = "select count(*) from pg_locks where not granted and relation = 'sluice.stalls'::regclass";
         while sqlx::query_scalar::<_, i64>(blocked).fetch_one(&function.pool).await.unwrap() == 0 {}
-        // Longer than a look-up takes.
+        // Longer than a lookup takes.
         tokio::time::sleep(Duration::from_millis(30)).await;
         transaction.commit().await.unwrap();
     });

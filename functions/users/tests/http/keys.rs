@@ -385,7 +385,7 @@ async fn guesses_with_correct_checksums_are_looked_up_one_at_a_time() {
         guesses.push(bearer);
     }
     let another = function.another();
-    // Every look-up of a key now waits for this transaction.
+    // Every lookup of a key now waits for this transaction.
     let mut holding = function.database.pool.begin().await.unwrap();
     sqlx::raw_sql("lock table sluice.keys in access exclusive mode").execute(&mut *holding).await.unwrap();
     let flood = join_all(guesses.iter().map(|guess| status_elsewhere(&another, guess)));

@@ -60,7 +60,7 @@ pub(super) enum Meaning {
     /// The outcome of the batch is known.
     Decided(Decision),
     /// The batch may be sent again.
-    Again(String),
+    Retry(String),
     /// No batch can succeed.
     Hopeless(String),
 }
@@ -93,8 +93,8 @@ impl Answer {
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
             | StatusCode::UNPROCESSABLE_ENTITY => Meaning::Decided(self.decision(Some(says), events)),
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Meaning::Again(says),
-            status if status.is_server_error() => Meaning::Again(says),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Meaning::Retry(says),
+            status if status.is_server_error() => Meaning::Retry(says),
             _ => Meaning::Hopeless(says),
         }
     }
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn temporary_errors_are_retried_and_permanent_errors_are_not() {
         for status in [408, 429, 500, 502, 503, 504] {
-            assert!(matches!(meaning(status, json!({}), 1), Some(Meaning::Again(_))), "{status}");
+            assert!(matches!(meaning(status, json!({}), 1), Some(Meaning::Retry(_))), "{status}");
         }
         for status in [301, 401, 403, 404, 405] {
             assert!(matches!(meaning(status, json!({}), 1), Some(Meaning::Hopeless(_))), "{status}");

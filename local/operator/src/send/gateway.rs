@@ -145,7 +145,7 @@ impl GatewayClient {
             Ok(answer) if answer.status().is_client_error() && answer.status() != StatusCode::TOO_MANY_REQUESTS => {
                 let status = answer.status();
                 let problem: Answer = answer.json().await.unwrap_or_default();
-                let (Meaning::Hopeless(says) | Meaning::Again(says)) = problem.meaning(status, 0) else {
+                let (Meaning::Hopeless(says) | Meaning::Retry(says)) = problem.meaning(status, 0) else {
                     return Err(GatewayError::Refuses { url, says: status.to_string() });
                 };
                 Err(GatewayError::Refuses { url, says })
@@ -184,7 +184,7 @@ impl GatewayClient {
                     return posted(PostResult::Decided(decision));
                 }
                 Meaning::Hopeless(says) => return posted(PostResult::Hopeless(says)),
-                Meaning::Again(says) => {
+                Meaning::Retry(says) => {
                     let pause = self.pause(attempts, retry_after);
                     if first_sent.elapsed() + pause > self.patience.repeat_for {
                         return posted(PostResult::Unanswered(says));
@@ -210,17 +210,17 @@ impl GatewayClient {
             .body(batch.body.clone());
         let answer = match request.send().await {
             Ok(answer) => answer,
-            Err(error) => return (Meaning::Again(cause(&error)), None),
+            Err(error) => return (Meaning::Retry(cause(&error)), None),
         };
         let status = answer.status();
         let retry_after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         let retry_after = retry_after.map(Duration::from_secs);
         match answer.bytes().await {
-            Err(error) => (Meaning::Again(cause(&error)), None),
+            Err(error) => (Meaning::Retry(cause(&error)), None),
             Ok(body) => match serde_json::from_slice::<Answer>(&body) {
                 Ok(answer) => (answer.meaning(status, batch.origins.len()), retry_after),
                 Err(error) if status.is_success() => {
-                    (Meaning::Again(format!("{status} with an unexpected body: {error}")), retry_after)
+                    (Meaning::Retry(format!("{status} with an unexpected body: {error}")), retry_after)
                 }
                 // For example, a proxy's error page.
                 Err(_) => (Answer::default().meaning(status, batch.origins.len()), retry_after),

@@ -27,7 +27,7 @@ pub(super) enum Produced {
 pub(super) enum LaneReport {
     Posted(Vec<u64>, PostedBatch),
     /// A batch is being retried, for this reason.
-    Again(String),
+    Retry(String),
     NoEvent(u64, String),
 }
 
@@ -118,8 +118,8 @@ pub(super) async fn lane(
             return;
         }
         out.fetch_add(batch.origins.len() as u64, Ordering::Relaxed);
-        let again = |says: &str| drop(report.send(LaneReport::Again(says.to_owned())));
-        let posted = gateway.post(&stream, &batch, again).await;
+        let retry = |says: &str| drop(report.send(LaneReport::Retry(says.to_owned())));
+        let posted = gateway.post(&stream, &batch, retry).await;
         if report.send(LaneReport::Posted(batch.origins, posted)).is_err() {
             return;
         }

@@ -107,7 +107,7 @@ pub(super) async fn run(plan: SendPlan, progress: &mut ProgressDisplay, stop: &S
                     account.posted(&origins, posted, progress, stop);
                 }
                 Some(LaneReport::NoEvent(origin, reason)) => account.no_event(origin, &reason, progress),
-                Some(LaneReport::Again(says)) => account.again(&says, progress),
+                Some(LaneReport::Retry(says)) => account.again(&says, progress),
                 None => is_sending = false,
             },
             Some((places, event_statuses)) = looks.next(), if !looks.is_empty() => {

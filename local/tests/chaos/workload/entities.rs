@@ -83,8 +83,8 @@ impl Script {
         let mut writer = Writer { client, random, commands: Vec::new(), existing: BTreeSet::new() };
         let events = usize::try_from(events).unwrap();
         let parents: Vec<Key> = (0..COUNTRIES)
-            .map(|number| writer.key(Stream::Country, Sort::Lasting, number))
-            .chain((0..CONTINENTS).map(|number| writer.key(Stream::Continent, Sort::Lasting, number)))
+            .map(|number| writer.key(Stream::Country, Lifetime::Lasting, number))
+            .chain((0..CONTINENTS).map(|number| writer.key(Stream::Continent, Lifetime::Lasting, number)))
             .collect();
         assert!(events > 2 * parents.len(), "{events} commands are too few");
         let all_created_at = events * 6 / 10;
@@ -206,32 +206,32 @@ impl Writer {
     }
 
     fn any(&mut self, stream: Stream) {
-        let sort = if self.random.random_bool(0.25) { Sort::Lasting } else { Sort::Passing };
-        let most = match (stream, sort) {
-            (Stream::Continent, Sort::Lasting) => CONTINENTS,
-            (Stream::Country, Sort::Lasting) => COUNTRIES,
+        let lifetime = if self.random.random_bool(0.25) { Lifetime::Lasting } else { Lifetime::Passing };
+        let most = match (stream, lifetime) {
+            (Stream::Continent, Lifetime::Lasting) => CONTINENTS,
+            (Stream::Country, Lifetime::Lasting) => COUNTRIES,
             (Stream::Continent | Stream::Country, _) => 10,
             (Stream::City, _) => 200,
         };
         let number = self.random.random_range(0..most);
-        let key = self.key(stream, sort, number);
-        let operation = match (sort, self.existing.contains(&key), self.random.random_range(0..100)) {
+        let key = self.key(stream, lifetime, number);
+        let operation = match (lifetime, self.existing.contains(&key), self.random.random_range(0..100)) {
             // A parent that is created late makes its children wait.
-            (Sort::Lasting, false, 10..) if stream != Stream::City => return,
+            (Lifetime::Lasting, false, 10..) if stream != Stream::City => return,
             // These commands break the rules and are rejected.
-            (Sort::Passing, false, 0..5) => Operation::Delete,
-            (Sort::Passing, false, 5..10) => Operation::Update,
+            (Lifetime::Passing, false, 0..5) => Operation::Delete,
+            (Lifetime::Passing, false, 5..10) => Operation::Update,
             (_, true, 0..10) => Operation::Create,
             (_, false, _) => Operation::Create,
-            (Sort::Passing, true, 10..40) => Operation::Delete,
+            (Lifetime::Passing, true, 10..40) => Operation::Delete,
             (_, true, _) => Operation::Update,
         };
         self.command(operation, key);
     }
 
-    fn key(&self, stream: Stream, sort: Sort, number: usize) -> Key {
+    fn key(&self, stream: Stream, lifetime: Lifetime, number: usize) -> Key {
         let client = self.client;
-        let name = format!("{} {number} of {client}{}", stream.name(), sort.suffix());
+        let name = format!("{} {number} of {client}{}", stream.name(), lifetime.suffix());
         let country = (stream == Stream::City).then(|| format!("country {} of {client}", number % COUNTRIES));
         (stream, name, country)
     }
@@ -256,14 +256,14 @@ impl Writer {
 
 /// The lifetime of an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sort {
+enum Lifetime {
     /// It is created and stays, so it may have children.
     Lasting,
     /// It is created and deleted.
     Passing,
 }
 
-impl Sort {
+impl Lifetime {
     fn suffix(self) -> &'static str {
         match self {
             Self::Lasting => "",

@@ -39,7 +39,7 @@ impl Aws {
         Self(Arc::new(OnceCell::from(config)))
     }
 
-    /// Returns the timeouts of look-ups.
+    /// Returns the timeouts of lookups.
     pub fn timeouts() -> TimeoutConfig {
         TimeoutConfig::builder()
             .connect_timeout(ATTEMPT)

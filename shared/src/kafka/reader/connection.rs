@@ -71,7 +71,7 @@ impl ReaderClient {
         if context.has_tokens() {
             // librdkafka requests a token only when it is polled, but the first request comes earlier.
             let token = context.token().map_err(|error| ProducerError::Refused(error.to_string()))?;
-            admin::give(consumer.client(), token).map_err(ProducerError::Settings)?;
+            admin::set_token(consumer.client(), token).map_err(ProducerError::Settings)?;
         }
         Ok(Self { consumer, context, heads: RefCell::default() })
     }

@@ -34,7 +34,7 @@ pub struct Position {
 
 impl Position {
     /// Returns how many records have not landed, given the next offset to apply.
-    pub fn waiting(&self, next_offset: Option<i64>) -> i64 {
+    pub fn unlanded(&self, next_offset: Option<i64>) -> i64 {
         (self.end - self.next(next_offset)).max(0)
     }
 
@@ -90,7 +90,7 @@ impl ReaderClient {
 
     fn read_oldest(&self, ends: &mut Ends, applied: &BTreeMap<(String, i32), i64>) -> KafkaResult<()> {
         let next_offset = |key: &(String, i32), position: &Position| position.next(applied.get(key).copied());
-        let waits = |key: &(String, i32), position: &Position| position.waiting(applied.get(key).copied()) > 0;
+        let lags = |key: &(String, i32), position: &Position| position.unlanded(applied.get(key).copied()) > 0;
         let mut heads = self.heads.take();
         heads.retain(|key, (offset, oldest_ms)| {
             // Only a found record is remembered: if there was none at or after the offset, one may have arrived since.
@@ -98,7 +98,7 @@ impl ReaderClient {
         });
         let unread: Vec<((String, i32), i64)> = ends
             .iter()
-            .filter(|(key, position)| waits(key, position) && !heads.contains_key(*key))
+            .filter(|(key, position)| lags(key, position) && !heads.contains_key(*key))
             .map(|(key, position)| (key.clone(), next_offset(key, position)))
             .take(READ_AT_MOST)
             .collect();

@@ -257,7 +257,7 @@ fn values<'q, 'd>(run: &Run<'q, 'd>, value: impl for<'s> Fn(&'s Step<'d>) -> &'s
 /// reports a syntax error, `regclass` a missing table.
 fn has_types_with_ambiguous_errors(relation: &Relation, shape: &Shape) -> bool {
     let columns = shape.new.iter().chain(&shape.unwritable).copied().chain(shape.old.iter().map(|old| old.column));
-    columns.into_iter().any(|column| !relation.columns[column].ty.tells_wrong_values())
+    columns.into_iter().any(|column| !relation.columns[column].ty.reports_invalid_values())
 }
 
 /// Has PostgreSQL parse the statement without any values, so that an error at this point is not a value's fault.

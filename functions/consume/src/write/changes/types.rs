@@ -174,7 +174,7 @@ impl Type {
     }
 
     /// Whether the type reports an invalid value with SQLSTATE class 22.
-    pub(super) fn tells_wrong_values(&self) -> bool {
+    pub(super) fn reports_invalid_values(&self) -> bool {
         self.enumeration || self.is_built_in()
     }
 

@@ -105,7 +105,7 @@ impl<'s> Comparison<'s> {
 
     /// Returns where one keyword may reject a value.
     fn keyword(&mut self, old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Narrowing> {
-        if self.is_known(old, keyword) || !types::concern(keyword.name).is_none_or(|types| may_be(old, types)) {
+        if self.is_known(old, keyword) || !types::types_for(keyword.name).is_none_or(|types| may_be(old, types)) {
             return Vec::new();
         }
         let obligations = match keyword.name {

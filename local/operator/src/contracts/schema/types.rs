@@ -12,7 +12,7 @@ static EACH: LazyLock<[Value; 6]> =
     LazyLock::new(|| ["array", "boolean", "null", "number", "object", "string"].map(|name| json!({ "type": name })));
 
 /// Returns the types of the values that a keyword applies to. `None` for keywords that apply to every value.
-pub(super) fn concern(keyword: &str) -> Option<&'static [&'static str]> {
+pub(super) fn types_for(keyword: &str) -> Option<&'static [&'static str]> {
     match keyword {
         "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => Some(&["integer", "number"]),
         "minLength" | "maxLength" | "pattern" | "format" | "contentEncoding" | "contentMediaType" | "contentSchema" => {
