@@ -71,8 +71,7 @@ impl Expansion<'_> {
         shapes
     }
 
-    /// Returns the alternatives of each branch, without values that also match another branch, if those are easy to
-    /// exclude.
+    /// Returns the alternatives of all branches. Values that also match another branch are excluded if that is easy.
     fn one_of(&self, branches: &Value, depth: usize) -> Vec<Shape> {
         let branches = branches.as_array().map_or(&[][..], Vec::as_slice);
         let denied: Vec<Vec<Shape>> = branches.iter().map(|branch| self.not(branch, depth)).collect();

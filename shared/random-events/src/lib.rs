@@ -99,7 +99,7 @@ impl RandomEvents {
                     return Ok(event);
                 }
             }
-            // The first half of the attempts generates only creates; a contract may allow none.
+            // Only the first half of the attempts is limited to creates, because a contract may allow no creates.
             let schema = self.create.filter(|_| attempt < TRIES / 2).unwrap_or(self.any);
             let Ok(event) = self.generator.value(schema, now_ms, rng) else { continue };
             match self.dressed(event, now_ms, rng) {

@@ -26,7 +26,7 @@ pub use self::secret::Secret;
 pub(crate) use self::token::SIGNING_PATIENCE;
 pub use self::token::{BearerToken, Sign, TokenError};
 
-/// How long a lookup may take, including one retry. It must fit into Lambda's Init phase, which is limited to 10 s.
+/// The time limit for a lookup, including one retry. It must fit into Lambda's Init phase, which is limited to 10 s.
 pub const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A database user at an address, for which a token is signed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-/// How long signing may take. This is less than the time that a send may take, so that the send can report the failure.
+/// The time limit for signing. It is shorter than the time limit of a send, so that the send can report the failure.
 pub(crate) const SIGNING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A token.

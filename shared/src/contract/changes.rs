@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 /// The settings of mode `changes`.
 #[derive(Debug)]
 pub struct Changes {
-    /// The only schema that may be written to. A table name without a schema, and the schema `public`, also mean it.
+    /// The only schema that may be written to. Changes that name no schema, or the schema `public`, are written to this
+    /// schema, too.
     pub schema: String,
     /// The tables of the schema that may be written to. `None` means all of them.
     pub tables: Option<BTreeSet<String>>,

@@ -159,7 +159,7 @@ impl ColumnType {
         with_length(out, |out| self.encode_value(value, out))
     }
 
-    /// Appends a number that is written as a string, as [`Self::encode`] does.
+    /// Like [`Self::encode`], but appends a number that is written as a string.
     ///
     /// # Errors
     /// The string is not such a number, or the column cannot hold it.

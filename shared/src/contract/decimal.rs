@@ -20,7 +20,7 @@ const FRACTIONAL_DIGITS: i64 = 16_383;
 /// The sign of a negative binary `numeric`.
 const NEGATIVE: i16 = 0x4000;
 
-/// How many zeros are written at most before an exponent is used instead. This is enough for every finite double.
+/// The maximum number of zeros in a number that is written without an exponent. It is enough for every finite double.
 const ZEROS: i64 = 400;
 
 impl Decimal {
@@ -152,8 +152,8 @@ impl Decimal {
             digits.extend([group / 1_000, group / 100 % 10, group / 10 % 10, group % 10].map(|digit| digit as u8));
         }
         let mut exponent = if digits.is_empty() { 0 } else { 4 * (weight - count + 1) };
-        // The digits so far fill whole groups of four. The scale is the number of digits after the point
-        // that belong to the number.
+        // The digits fill whole groups of four, and PostgreSQL leaves out groups of zeros at the end. The scale is the
+        // number of digits after the point that belong to the number.
         if scale > 0 || exponent < 0 {
             let length = i64::try_from(digits.len()).ok()? + exponent + scale;
             digits.resize(usize::try_from(length.max(0)).ok()?, 0);

@@ -14,7 +14,7 @@ pub(super) enum Form {
     Decimal,
 }
 
-/// How much of a number has been read.
+/// The part of a number that has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Read {
     Nothing,

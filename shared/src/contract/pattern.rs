@@ -46,7 +46,7 @@ impl Automaton {
         (self.states.len() <= Self::MOST_STATES).then(|| self.states.len() - 1)
     }
 
-    /// Adds any characters before `next`.
+    /// Adds states that read any number of characters and then go on to `next`. Returns the first of them.
     fn repeat_any(&mut self, next: usize) -> Option<usize> {
         let repeat = self.add(State::Either(vec![next]))?;
         let any = self.add(State::Character(vec![('\0', char::MAX)], repeat))?;
@@ -54,7 +54,7 @@ impl Automaton {
         Some(repeat)
     }
 
-    /// Adds the states of `hir` before `next`, and returns the first one.
+    /// Adds states that read a match of `hir` and then go on to `next`. Returns the first of them.
     fn build(&mut self, hir: &Hir, next: usize) -> Option<usize> {
         match hir.kind() {
             HirKind::Empty => Some(next),

@@ -6,7 +6,7 @@ use super::pointer::Pointer;
 
 /// The maximum number of alternatives, more than a schema written by hand has. Beyond it, everything counts as allowed.
 const MOST_ALTERNATIVES: usize = 64;
-/// How many references are followed, one after the other.
+/// The maximum number of references that are followed one after the other.
 const MOST_REFERENCES: usize = 32;
 
 /// Schemas that all apply to one value.

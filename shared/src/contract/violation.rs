@@ -4,7 +4,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{JsonType, ValidationError};
 use serde_json::Value;
 
-/// How many permitted values or unexpected fields a sentence lists.
+/// The maximum number of permitted values or unexpected fields that a sentence lists.
 const LISTED: usize = 20;
 
 /// Says what the value at the error's pointer must be.

@@ -55,7 +55,8 @@ pub fn classify(error: &sqlx::Error) -> ErrorClass {
 pub fn ended_connection(error: &sqlx::Error) -> bool {
     if let Some(error) = error.as_database_error() {
         let code = error.code().unwrap_or_default();
-        // Idle in a transaction for too long; an administrator, a crash, or idle for too long.
+        // In the order of these codes: the connection failed, was idle in a transaction for too long, was ended by an
+        // administrator, was ended by a crash, or was idle for too long.
         return code.starts_with("08") || ["25P03", "57P01", "57P02", "57P05"].contains(&&*code);
     }
     matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed)

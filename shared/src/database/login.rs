@@ -19,14 +19,14 @@ use crate::process::clock::Clock;
 
 /// The age at which a token is renewed. A token opens connections for 15 minutes, and an invocation may last 5 minutes.
 const RENEW_AFTER_MS: i64 = 9 * 60 * 1_000;
-/// How long a trial login may take.
+/// The time limit for a trial login.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// No login is known yet.
 const NEVER: i64 = i64::MIN;
 
-/// How long a connection may take to prove that it is alive, when it is taken from the pool and when it is returned. If
-/// a connection was cut silently, nothing answers, and there must be time left for another connection. sqlx's own test
-/// of returned connections would wait for TCP's timeout.
+/// The time limit for testing whether a connection is alive, when it is taken from the pool and when it is returned. If
+/// the connection was cut silently, nothing answers, and there must be time left for another connection. sqlx's own
+/// test of returned connections would wait for TCP's timeout.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A pool's login. Clones share it.

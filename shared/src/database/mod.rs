@@ -128,7 +128,7 @@ async fn run<'s>(
     let unreachable = |error| DatabaseError::unreachable(error, &pool.connect_options());
     let failed = |source| DatabaseError::Migration { folder: folder.map(Path::to_owned), source };
     let mut migrator = Migrator::new(source).await.map_err(failed)?;
-    // The built-in migrations and those of the contracts share one list of applied migrations, so each run finds
+    // The built-in migrations and those of the contracts share one list of applied migrations, so each migrator finds
     // entries that it does not know.
     migrator.set_ignore_missing(true);
 

@@ -13,7 +13,7 @@ use crate::process::settings::SettingsError;
 
 const SECRET: &str = "OWNER_SECRET_ARN";
 
-/// How long the server has to answer.
+/// The time limit for the server's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The logins of the owner and the functions, before anything is looked up at AWS.

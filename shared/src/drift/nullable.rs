@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::contract::Pointer;
 
-/// How many references are followed in a row. The limit also ends a reference that leads back to itself.
+/// The maximum number of references that are followed one after the other. The limit also ends a reference that leads
+/// back to itself.
 const DEPTH: usize = 16;
 
 /// Keywords that can require or forbid a value in ways that this module does not follow.

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::database::Login;
 
-/// How long after a failed connection no other connection is tried.
+/// The time after a failed connection in which no other connection is tried.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a trial may take. A request takes a little longer than its trial, and must not hold a sandbox for more than
-/// 1.5 s. Opening a connection takes a few round trips and 0.2 s of a small sandbox's CPU.
+/// The time limit for a trial, which tries to connect. A request takes a little longer than its trial, and must not
+/// hold a sandbox for more than 1.5 s. Opening a connection takes a few round trips and 0.2 s of a small sandbox's CPU.
 const TRIAL: Duration = Duration::from_secs(1);
 
 tokio::task_local! {

@@ -1,5 +1,5 @@
-//! Rejects requests that another site makes a browser send. Browsers attach Basic credentials to such requests, so
-//! without this check a form on any web page could act in the user's name.
+//! Rejects requests that a browser sends on behalf of another site. Browsers attach Basic credentials to such requests,
+//! so without this check a form on any web page could act in the user's name.
 //!
 //! Only browsers send `Sec-Fetch-Site` (Fetch Metadata, W3C) and `Origin` (RFC 6454), and pages cannot forge either.
 

@@ -9,8 +9,8 @@ use super::breaker::Breaker;
 use super::problem::Problem;
 use crate::database::error_class::{ErrorClass, classify, describe};
 
-/// How long a request waits for the database. PostgreSQL's own timeouts do not help if the server is frozen, or has
-/// vanished without closing the connection.
+/// The maximum time that a request waits for the database. PostgreSQL's own timeouts do not help if the server is
+/// frozen, or has vanished without closing the connection.
 const PATIENCE: Duration = Duration::from_secs(9);
 /// A working database answers within this time. If it misses a shorter limit, it may still be working.
 const SOON: Duration = Duration::from_secs(1);

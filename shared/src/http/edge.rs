@@ -50,8 +50,7 @@ pub fn serve(routes: Router) -> Router {
 }
 
 /// Answers a request that matches no route. Every function redirects `/console/` to the console: an API Gateway route
-/// cannot end in a slash, so such a request may reach the function of the route
-/// `$default`.
+/// cannot end in a slash, so such a request may reach the function of the route `$default`.
 async fn no_route(method: Method, uri: Uri) -> Response {
     match uri.path() {
         "/console/" if method.is_safe() => {

@@ -24,8 +24,8 @@ use crate::process::clock::unix_ms;
 
 /// The part of an invocation's time that is reserved for writing the response.
 const RESERVE: Duration = Duration::from_millis(500);
-/// How long a request may take, counted from its arrival at API Gateway. API Gateway waits for 30 s, which include
-/// starting a sandbox. This leaves a second for sending the response.
+/// The time limit of a request in milliseconds, counted from its arrival at API Gateway. API Gateway waits for 30 s,
+/// which include starting a sandbox. This leaves a second for sending the response.
 const API_GATEWAY_MS: i64 = 29_000;
 /// The scheme of the caller's request, which `lambda_http` puts into a URL.
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
@@ -86,7 +86,7 @@ fn left_at_api_gateway(received_ms: i64, now_ms: i64) -> Option<Duration> {
     is_current.then(|| Duration::from_millis(left_ms.unsigned_abs()))
 }
 
-/// Serves routes in a function that is also invoked by other events than API Gateway's.
+/// Serves routes in a function that is invoked not only by API Gateway, but also by other services.
 #[derive(Clone)]
 pub struct HttpFunction(MapRequest<Router, fn(Request) -> Request>);
 

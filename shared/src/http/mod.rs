@@ -1,7 +1,7 @@
 //! Everything that the functions with HTTP routes share.
 //!
 //! - [`edge`]: the outermost layer: gives a request its id and its line in the log, turns failures into problems
-//! - [`cross_site`]: rejects requests that another site makes a browser send
+//! - [`cross_site`]: rejects requests that a browser sends on behalf of another site
 //! - [`problem`], [`problem_type`]: errors as HTTP users see them (RFC 9457), and their types
 //! - [`body`]: request bodies: media type, content coding, size limit
 //! - [`answer`], [`fields`]: JSON responses and lists; query strings and forms

@@ -14,8 +14,8 @@ pub const LOOK: &str = include_str!("look.css");
 /// The layout of a page that stands alone.
 const STYLE: &str = include_str!("page.css");
 
-/// Marks an error response whose body is a page. [`edge`](super::edge) would otherwise replace the page
-/// with problem details in JSON (RFC 9457).
+/// Marks an error response whose body is a page. [`edge`](super::edge) would otherwise replace the page with problem
+/// details in JSON (RFC 9457).
 #[derive(Debug, Clone, Copy)]
 pub struct Rendered {
     /// The code of the problem that the page is about, for the log.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::problem_type::ProblemType;
 
-/// After how many seconds a caller may retry if the broker or the database failed.
+/// The number of seconds after which a caller may retry if the broker or the database failed.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
 /// A problem of some type. Its text is for the caller and never contains an internal cause.

@@ -85,7 +85,7 @@ problem_types! {
     BLOCKED: FORBIDDEN "blocked", "The user is blocked",
         "Too many logins failed in a short time, so even the right password is refused. Tokens that were issued before still work.",
         "Wait for the number of seconds in `Retry-After`, or have an admin lift the block with `DELETE /blocked/{user}`.";
-    /// `403`: another site made a browser send the request.
+    /// `403`: a browser sent the request on behalf of another site.
     CROSS_SITE: FORBIDDEN "cross-site", "The request comes from another site",
         "`Sec-Fetch-Site` or `Origin` says that another site made the browser send this request, so it may act against the user's will.",
         "Send it from a page of this address, or without a browser.";

@@ -26,7 +26,7 @@ pub struct Account {
     pub(super) generation: i32,
     /// When the user's latest block ends or ended.
     pub(super) blocked_until_ms: Option<i64>,
-    /// The user's sessions that were signed out before their tokens expire.
+    /// The user's sessions that have ended, because the user signed out before their tokens expired.
     pub(super) ended_sessions: Vec<i64>,
 }
 

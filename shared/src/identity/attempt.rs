@@ -66,9 +66,9 @@ struct Inner {
     not_before: Mutex<Instant>,
 }
 
-/// How long a request waits for its attempt to be sent.
+/// The maximum time that a request waits until its attempt is sent.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// How long to wait after a failure before the next try.
+/// The pause after a failure before the next try.
 const PAUSE: Duration = Duration::from_secs(5);
 const AT_ONCE: i64 = 500;
 

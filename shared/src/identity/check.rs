@@ -162,7 +162,7 @@ impl Inner {
     }
 
     async fn relay(&self) {
-        // Without its outbox, there is nothing to send, and waiting for it would hold the sandbox.
+        // If the database is out of reach, so is the outbox: nothing can be sent, and waiting would occupy the sandbox.
         if let Some(relay) = &self.relay
             && !is_out_of_reach()
         {

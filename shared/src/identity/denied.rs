@@ -30,7 +30,7 @@ pub enum Denied {
     /// `403`: too many attempts have failed.
     #[error("blocked")]
     Blocked {
-        /// How long until the next attempt is allowed.
+        /// The time until the next attempt is allowed.
         retry_after_seconds: u32,
     },
     /// `403`: the user's role does not allow it.

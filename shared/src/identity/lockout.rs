@@ -11,7 +11,7 @@ use super::name::UserName;
 pub struct Rule {
     /// The number of failed attempts after which the name is blocked: `BLOCK_AFTER`.
     pub after: usize,
-    /// How long a failed attempt counts, in milliseconds: `BLOCK_WINDOW_SECONDS`.
+    /// The time for which a failed attempt counts, in milliseconds: `BLOCK_WINDOW_SECONDS`.
     pub window_ms: i64,
     /// The length of a block, in milliseconds: `BLOCK_FOR_SECONDS`.
     pub for_ms: i64,

@@ -93,8 +93,9 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Hashes passwords with argon2id (RFC 9106): 19 MiB, two passes, one lane, as OWASP's Password Storage Cheat Sheet
-/// says. Only a few are hashed at a time, so that a flood of logins exhausts neither memory nor processors.
+/// Hashes passwords with argon2id (RFC 9106) with the parameters that OWASP's Password Storage Cheat Sheet recommends:
+/// 19 MiB of memory, two passes, no parallelism. Only a few are hashed at a time, so that a flood of logins exhausts
+/// neither memory nor processors.
 ///
 /// The memory of a hash is kept for later hashes: freeing and allocating 19 MiB for every hash would fragment the heap,
 /// and the process would grow without end (<https://github.com/RustCrypto/password-hashes/issues/526>).
@@ -106,7 +107,7 @@ pub(super) struct Hasher {
 
 type Memory = Vec<Block>;
 
-/// How long to wait for a permit. API Gateway abandons a request after 30 s.
+/// The maximum time to wait for a permit. API Gateway abandons a request after 30 s.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The error of a permit that did not come in time.

@@ -11,10 +11,10 @@ use sha2::Sha256;
 use super::account::Account;
 use super::password::Password;
 
-/// How long a remembered account or service key is used. A deleted user must be gone everywhere within 5 s.
+/// The time for which a remembered account or service key is used. A deleted user must be gone everywhere within 5 s.
 pub(super) const FRESH: Duration = Duration::from_secs(4);
 
-/// How many accounts are remembered at most, and also how many passwords and how many service keys.
+/// The maximum number of accounts that are remembered. The same limit applies to passwords, and to service keys.
 pub(super) const CAPACITY: usize = 10_000;
 
 /// Recently read accounts, and credentials that were correct.

@@ -4,7 +4,7 @@
 //!
 //! With the checksum, a process can reject typos and random guesses without asking the database, and scanners can
 //! recognise a leaked key. The checksum is not secret: a key is protected by its randomness. For the same reason,
-//! Sluice can store a fast hash of a key, and look keys up by that hash. How long a lookup takes may reveal something
+//! Sluice can store a fast hash of a key, and look keys up by that hash. The duration of a lookup may reveal something
 //! about the hash, but the hash says nothing about the key.
 
 use std::fmt;

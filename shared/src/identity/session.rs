@@ -14,8 +14,8 @@ use super::{Identity, Via};
 use crate::http::database::in_time;
 use crate::http::edge::Origin;
 
-/// How long an ended session is kept after its last token has expired. For a few seconds, another process may not know
-/// yet that the session has ended, and may renew its token.
+/// The time for which an ended session is kept after its last token has expired. For a few seconds, another process may
+/// not know yet that the session has ended, and may renew its token.
 const MARGIN_MS: i64 = 60_000;
 
 /// A session that has not ended.
@@ -36,7 +36,7 @@ impl Session {
 pub struct SessionToken {
     /// The token.
     pub token: String,
-    /// How many seconds it is valid for.
+    /// The number of seconds that it is valid for.
     pub seconds: i64,
 }
 

@@ -14,8 +14,8 @@ use super::{Context, KafkaSettings, KafkaSource};
 use crate::aws::{Aws, LookUpError};
 use crate::process::clock::Clock;
 
-/// How long librdkafka tries to deliver a record. Callers wait for the delivery report without a timeout of their own,
-/// so a record that was reported as failed cannot arrive later.
+/// The time for which librdkafka tries to deliver a record. Callers wait for the delivery report without a timeout of
+/// their own, so a record that was reported as failed cannot arrive later.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Why there is no client.
@@ -51,8 +51,8 @@ impl ProducerError {
     }
 }
 
-/// How long a client may be idle. `connections.max.idle.ms` is the same time, but librdkafka measures it with a clock
-/// that may stop while a function is frozen.
+/// The maximum time that a client may be idle. `connections.max.idle.ms` is the same time, but librdkafka measures it
+/// with a clock that may stop while a function is frozen.
 const IDLE_MS: i64 = 180_000;
 
 /// The current client. A client that failed is replaced.
@@ -66,7 +66,7 @@ pub(super) struct Connection {
 /// The client in use. There is none before the first lookup, nor between a failure and the next lookup.
 struct Current {
     client: Option<Client>,
-    /// How many clients there were before this one.
+    /// The number of clients before this one.
     number: u64,
     /// The settings of the last client.
     settings: Option<KafkaSettings>,

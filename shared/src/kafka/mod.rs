@@ -55,7 +55,7 @@ pub enum Access {
     },
     /// User name and password over TLS (SASL, SCRAM-SHA-512).
     Scram {
-        /// As above.
+        /// The authorities that may have signed the broker's certificate. Defaults to the machine's.
         ca: Option<Pem>,
         /// The user name.
         username: String,
@@ -64,7 +64,7 @@ pub enum Access {
     },
     /// Tokens over TLS (SASL, OAUTHBEARER), as Amazon MSK uses them for IAM.
     Iam {
-        /// As above.
+        /// The authorities that may have signed the broker's certificate. Defaults to the machine's.
         ca: Option<Pem>,
         /// The tokens.
         tokens: IamTokens,
@@ -89,8 +89,8 @@ impl KafkaSettings {
     }
 
     /// Returns the configuration that all clients share. With it, a client notices a dead connection within seconds: a
-    /// function that was frozen for an hour finds all of its connections cut. It closes idle connections before load
-    /// balancers do.
+    /// function that was frozen for an hour finds all of its connections cut. The client also closes idle connections
+    /// before load balancers do.
     pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config

@@ -15,8 +15,8 @@ use tokio::runtime::Handle;
 use crate::aws::{SIGNING_PATIENCE, Sign, TokenError};
 use crate::process::clock::Clock;
 
-/// How long a token is used. It is valid for 15 minutes, but clocks differ, and a process may be frozen when the token
-/// should be renewed.
+/// The time for which a token is used. A token is valid for 15 minutes, but clocks differ, and a process may be frozen
+/// when the token should be renewed.
 const USED_FOR_MS: i64 = 9 * 60 * 1_000;
 
 /// The source of clients' tokens. Clones share it.

@@ -1,4 +1,4 @@
-//! Table `activity`: what landed of each partition, minute by minute, and where its log ended.
+//! Table `activity`: for each partition and minute, the number of records that landed, by outcome, and the log's end.
 //!
 //! The landing transaction updates the counts, so their sums agree with the other tables. The counts of a partition's
 //! latest minute are in its watermark; the view `minutes` has all minutes. Minutes and lags use the database's clock.
@@ -13,7 +13,7 @@ use sqlx::{Connection as _, PgConnection, Postgres, Row as _};
 use super::POSTGRESQL;
 use super::records::LogPosition;
 
-/// How many records had which outcome.
+/// The number of records with each outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Records that were written.
@@ -48,7 +48,7 @@ impl Counts {
     }
 }
 
-/// What a transaction landed of one incarnation of a partition's log.
+/// What a transaction landed from one incarnation of a partition's log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Landed {
     topic: String,

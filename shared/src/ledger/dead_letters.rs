@@ -45,7 +45,7 @@ pub struct DeadLetter {
     pub replayed_as: Option<Place>,
     /// How often this dead letter's event was replayed, including replays of the event's earlier dead letters.
     pub replays: i32,
-    /// The id of the dead letter whose replay was rejected as this one.
+    /// If this dead letter is itself a rejected replay, the id of the dead letter that was replayed.
     pub replay_of: Option<i64>,
     /// The note of the operator who discarded the dead letter.
     pub note: Option<String>,

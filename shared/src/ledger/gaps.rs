@@ -8,7 +8,7 @@ use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 
-/// How many exact gaps a partition keeps.
+/// The maximum number of exact gaps that a partition keeps.
 pub const MAX_EXACT: i64 = 1_000;
 
 /// Why Kafka no longer has a range of offsets.

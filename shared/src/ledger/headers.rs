@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::kafka::RecordHeader;
 
 /// Converts headers to JSON: `[{"name", "value"}]`. If PostgreSQL cannot store a value as text, its bytes are listed as
-/// numbers in `bytes` instead. In the same way, a name's bytes are listed in
-/// `name_bytes`. A header without a value has neither `value` nor `bytes`.
+/// numbers in `bytes` instead. In the same way, a name's bytes are listed in `name_bytes`. A header without a value has
+/// neither `value` nor `bytes`.
 pub fn to_json(headers: &[RecordHeader]) -> Value {
     let header = |(name, value): &RecordHeader| {
         let mut header =

@@ -8,11 +8,11 @@ use crate::kafka::reader::{Ends, Position};
 /// How far a topic is behind.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Lag {
-    /// How many records have not landed.
+    /// The number of records that have not landed.
     pub events: i64,
     /// The age of the oldest record that has not landed.
     pub oldest: Duration,
-    /// How long nothing has landed although there are records to land, in the worst partition.
+    /// The time for which nothing has landed although there were records to land, in the worst partition.
     pub since_success: Duration,
 }
 

@@ -4,7 +4,7 @@ use sqlx::PgExecutor;
 
 use super::POSTGRESQL;
 
-/// How long `activity` keeps a minute, in days.
+/// The number of days for which `activity` keeps a minute.
 const KEPT_DAYS: i32 = 35;
 
 /// Returns the beginning of the minute in which each of a topic's records landed, in milliseconds since the Unix epoch.

@@ -53,8 +53,8 @@ fn split((since, until): Range) -> Vec<(Source, Range)> {
     parts
 }
 
-/// Appends a query for the numbers of matching letters: `topic`, `error_code`, `pattern_hash`,
-/// `letters`. A group may have several rows, whose numbers add up.
+/// Appends a query for the numbers of matching letters: `topic`, `error_code`, `pattern_hash`, `letters`. A group may
+/// have several rows, whose numbers add up.
 ///
 /// If the filter's reason is the name of a group, all letters of the group match. Any other reason is compared by its
 /// hash.
@@ -184,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn all_time_is_counted_as_such() {
+    fn without_bounds_the_total_counts_are_read() {
         assert_eq!(split((None, None)), [(Source::Ever, (None, None))]);
     }
 
     #[test]
-    fn a_range_is_split_into_days_ten_minutes_each_and_what_is_left() {
+    fn a_range_is_split_into_days_periods_of_ten_minutes_and_the_rest() {
         let (since, until) = (at(1, 141, 1), at(4, 2, 7));
         let expected = [
             (Source::Letters, (since, at(1, 142, 0))),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_end_is_counted_by_day() {
+    fn a_range_with_an_open_end_is_counted_by_day() {
         let expected = [
             (Source::Letters, (at(1, 0, 1), at(1, 1, 0))),
             (Source::TenMinutes, (at(1, 1, 0), at(2, 0, 0))),

@@ -30,8 +30,8 @@ pub struct Page {
     pub next: Option<Position>,
 }
 
-/// Lists matching dead letters after a position, oldest first: at most `limit`, and only as many as have payloads of at
-/// most `max_bytes` together, but at least one.
+/// Lists matching dead letters after a position, oldest first: at most `limit`, and fewer if their payloads together
+/// would exceed `max_bytes`, but at least one.
 ///
 /// # Errors
 /// PostgreSQL's error.

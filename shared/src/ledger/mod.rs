@@ -2,7 +2,7 @@
 //! same name. Only that file contains statements that change the table, even if another file executes them.
 //!
 //! - [`watermarks`]: up to where each partition was applied
-//! - [`activity`]: what landed of each partition, minute by minute
+//! - [`activity`]: what landed from each partition, minute by minute
 //! - [`gaps`]: offsets that Kafka no longer had
 //! - [`dead_letters`]: events that could not be written
 //! - [`event_ids`], [`duplicates`]: ids under which events land once, and the events that repeat one

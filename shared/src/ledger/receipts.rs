@@ -127,7 +127,7 @@ enum Found {
     Repeats(Place),
 }
 
-/// How many steps of a chain of repeats or replays are followed. No real chain is that long.
+/// The maximum number of steps that are followed in a chain of repeats or replays. No real chain is that long.
 const LONGEST_CHAIN: usize = 100;
 
 /// Follows each replay to the last one: a replay may be rejected, and be replayed in turn. Returns the place and the
@@ -307,7 +307,7 @@ fn ranges(mut records: Vec<(i32, i64)>) -> BTreeMap<(i32, i64), i64> {
     ranges
 }
 
-/// How much of Kafka one lookup reads, per range.
+/// The limits of what one lookup reads from Kafka for each range.
 const MERGED_GAP_LIMITS: Limits =
     Limits { max_records: 20_000, max_bytes: 16 * 1024 * 1024, max_time: Duration::from_secs(3) };
 
@@ -329,7 +329,7 @@ fn decide_one(chunk: Option<&Chunk>, offset: i64, outcome: Outcome, cause: Cause
         unknown("Kafka no longer has it")
     } else if offset < chunk.until {
         match cause {
-            // Records of such a topic never go away for another reason.
+            // The topic is not compacted, so within its log, only records of aborted transactions are missing.
             Cause::Transaction => Outcome::Lost { reason: cause.reason().to_owned() },
             Cause::Compaction | Cause::Retention | Cause::Unknown => unknown("Kafka no longer has it"),
         }

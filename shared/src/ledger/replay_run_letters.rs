@@ -15,8 +15,8 @@ pub async fn insert_matching(connection: &mut PgConnection, run: i64, filter: &F
     Ok(query.build().execute(connection).await?.rows_affected())
 }
 
-/// Returns the next letters of a run, ordered by id: at most `limit`, and only as many as have payloads of at most
-/// `max_bytes` together, but at least one.
+/// Returns the next letters of a run, ordered by id: at most `limit`, and fewer if their payloads together would exceed
+/// `max_bytes`, but at least one.
 ///
 /// # Errors
 /// PostgreSQL's error.

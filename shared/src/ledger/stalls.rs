@@ -11,11 +11,11 @@ use sqlx::{Connection as _, PgConnection, PgExecutor, Row as _};
 
 use super::POSTGRESQL;
 
-/// How many stalls are listed at most.
+/// The maximum number of stalls that are listed.
 const LISTED: i64 = 1_000;
 
-/// How long a stall is kept after its batch was last delivered. A batch that is no longer delivered may belong to a
-/// topic or mapping that is gone.
+/// The number of days for which a stall is kept after the last delivery of its batch. A batch that is no longer
+/// delivered may belong to a topic or mapping that is gone.
 const KEPT_DAYS: i32 = 7;
 
 /// Who has to act for a failed batch to land.
@@ -85,8 +85,8 @@ impl FoundBy {
 
 /// Records that these partitions cannot land. A comparison leaves the stall of a batch as it is.
 ///
-/// The failed transaction must have ended. This begins a transaction that is explicitly writable: a failure to be
-/// recorded may be that transactions are read-only by default.
+/// The failed transaction must have ended. This begins a transaction that is explicitly writable, because the cause of
+/// the failure may be that transactions are read-only by default.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -145,7 +145,8 @@ pub async fn clear(executor: impl PgExecutor<'_>, partitions: &[(&str, i32)]) ->
     Ok(())
 }
 
-/// Deletes the stalls that earlier comparisons recorded for these partitions, because the latest found no fault.
+/// Deletes the stalls that earlier comparisons recorded for these partitions, because the latest comparison found no
+/// fault.
 ///
 /// # Errors
 /// PostgreSQL's error.

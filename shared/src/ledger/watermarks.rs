@@ -79,7 +79,7 @@ pub struct Locked {
     /// When the database's server started, microseconds since the Unix epoch. This time changes if the server is
     /// restored, or if another one takes over.
     pub server_started_us: i64,
-    /// The partitions whose latest minute is over.
+    /// The partitions whose latest minute of activity is over.
     pub over: Vec<(String, i32)>,
 }
 
@@ -118,8 +118,8 @@ impl Watermark {
 }
 
 /// Locks the watermarks of these partitions until the transaction ends, in sorted order, so that two transactions
-/// cannot deadlock. Creates missing watermarks. Returns them in the order of
-/// `partitions`, which must be sorted and without duplicates.
+/// cannot deadlock. Creates missing watermarks. Returns them in the order of `partitions`, which must be sorted and
+/// without duplicates.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -11,10 +11,10 @@ use std::time::Duration;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long lines are collected before they are written.
+/// The time for which lines are collected before they are written.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How many bytes may wait. A thread that exceeds this writes everything itself, so a slow reader of the log slows the
-/// process down instead of filling its memory.
+/// The maximum number of bytes that may wait. A thread that exceeds it writes everything itself, so a slow reader of
+/// the log slows the process down instead of filling its memory.
 const MOST_WAITING_BYTES: usize = 1 << 20;
 
 /// Collects lines and writes them to `output`. Clones share the lines.

@@ -1,4 +1,4 @@
-//! Logs: one JSON line per event on Lambda, plain lines elsewhere, unless `LOG_FORMAT` says otherwise.
+//! Logs: on Lambda, each entry is one line of JSON; elsewhere, it is a plain line, unless `LOG_FORMAT` says otherwise.
 
 use std::io::{IsTerminal as _, Stderr, stderr};
 use std::panic::{set_hook, take_hook};

@@ -31,7 +31,8 @@ use crate::process::telemetry;
 pub use self::http::{HttpWorld, login_relay};
 pub use self::settings::{Retention, Settings, WAIT_FOR_PARENT};
 
-/// How long broker and database have to answer after the lookups at AWS. Lambda allows 10 s for the whole of Init.
+/// The time limit for the answers of broker and database, which follow the lookups at AWS. Lambda allows 10 s for the
+/// whole of Init.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a function does not start. Each message is one line.
@@ -64,9 +65,9 @@ pub struct World {
     pub login: Login,
     /// The machine's clock.
     pub clock: Clock,
-    /// How long an event waits for its parent.
+    /// The maximum time that an event waits for its parent.
     pub wait_for_parent: Duration,
-    /// How long dead letters and login attempts are kept.
+    /// The times for which dead letters and login attempts are kept.
     pub retention: Retention,
 }
 

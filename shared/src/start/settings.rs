@@ -13,13 +13,13 @@ pub struct Settings {
     pub database: DatabaseSource,
     /// `CONTRACTS_DIR`: a folder with contracts that are used instead of the built-in ones.
     pub contracts_dir: Option<PathBuf>,
-    /// `WAIT_FOR_PARENT_SECONDS`: how long an event waits for its parent before it is rejected.
+    /// `WAIT_FOR_PARENT_SECONDS`: the time after which an event that waits for its parent is rejected.
     pub wait_for_parent: Duration,
-    /// How long dead letters and login attempts are kept.
+    /// The times for which dead letters and login attempts are kept.
     pub retention: Retention,
 }
 
-/// How long old data is kept.
+/// The times for which old data is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
     /// `DEAD_LETTERS_FOR_DAYS`: how long dead letters keep their key, headers and payload. `None`
@@ -29,7 +29,7 @@ pub struct Retention {
     pub login_attempts_days: Option<i32>,
 }
 
-/// How long an event waits for its parent by default.
+/// The maximum time that an event waits for its parent, by default.
 pub const WAIT_FOR_PARENT: Duration = Duration::from_secs(3_600);
 
 impl Settings {

@@ -35,9 +35,9 @@ use uuid::Uuid;
 
 use crate::TestDatabase;
 
-/// The time that the tests' clock starts at.
+/// The time at which the tests' clock starts.
 pub const NOW_MS: i64 = 1_557_258_853_563;
-/// How long an event waits for its parent.
+/// The maximum time that an event waits for its parent.
 pub const WAIT_FOR_PARENT: Duration = Duration::from_secs(3_600);
 /// An address at which nothing listens. The operating system does not assign this port.
 const UNREACHABLE: &str = "127.0.0.1:1";

@@ -2,7 +2,7 @@
 //! (<https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html>).
 //!
 //! A token is a signed address. AWS's own function for it comes only with the whole RDS client, so this module signs
-//! the address itself. The signature is that of any request to AWS.
+//! the address itself. The signature has the same form as that of any other request to AWS.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -17,7 +17,7 @@ use super::super::{DatabaseUser, LookUpError, PATIENCE, Secret, Service};
 use super::Aws;
 use super::error::chain;
 
-/// How long a token can open connections. RDS accepts no other value. Open connections outlive their token.
+/// The time for which a token can open connections. RDS accepts no other value. Open connections outlive their token.
 const VALID_FOR: Duration = Duration::from_secs(15 * 60);
 
 const AUTH: &str = "DATABASE_AUTH";

@@ -22,11 +22,11 @@ use crate::kafka::settings_origin::SettingsOrigin;
 use crate::kafka::{KafkaSettings, KafkaSource, ProducerError, admin};
 use crate::process::clock::Clock;
 
-/// How long a client may be idle, the same as `connections.max.idle.ms`. A client that was idle for longer may have
-/// been frozen, and is replaced.
+/// The maximum time that a client may be idle, the same as `connections.max.idle.ms`. A client that was idle for longer
+/// may have been frozen, and is replaced.
 const IDLE_MS: i64 = 180_000;
 
-/// How long to wait before asking again while a group's coordinator moves.
+/// The pause before a request is repeated because a group's coordinator is moving.
 const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Reads Kafka. Clones share the connection.
@@ -128,7 +128,8 @@ fn ask_here<T>(
     let answer = question(&client).map_err(|error| client.explain(error));
     match &answer {
         Ok(_) | Err(ReadError::UnknownPartition { .. } | ReadError::Forbidden(_)) => slot.client = Some(client),
-        // The next request creates a new client. This one is dropped here, where nobody waits for it.
+        // The next request creates a new client. The failed client is dropped here, on a blocking thread, because
+        // dropping it waits until its own threads have ended.
         Err(ReadError::Failed(_) | ReadError::Unconnected(_)) => drop(client),
     }
     answer

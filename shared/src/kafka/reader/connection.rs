@@ -15,7 +15,7 @@ use crate::kafka::{Context, KafkaSettings, ProducerError, admin};
 /// The time limit of a request to the cluster, other than a read.
 pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait before asking again while a partition's leader moves.
+/// The pause before a request is repeated because a partition's leader is moving.
 const LEADER_MOVES_FOR: Duration = Duration::from_millis(100);
 
 /// The name of a group, without which librdkafka assigns no partition. The group has no members and commits nothing.
@@ -32,7 +32,7 @@ pub(super) struct ReaderClient {
     pub(super) heads: RefCell<Heads>,
 }
 
-/// How much a client fetches at once.
+/// The amount of data that a client fetches at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fetches {
     /// As much as fits, because the client reads ranges.
