@@ -1,4 +1,4 @@
-//! Accepts events: has them checked, sends them to Kafka, and answers with their receipts.
+//! Accepts events: calls `check`, sends the events to Kafka, and answers with their receipts.
 
 use std::time::Instant;
 
@@ -107,7 +107,7 @@ pub(crate) async fn accept(
 
 /// Answers a request whose events were sent. If the caller prefers to wait, looks up their statuses first.
 ///
-/// `times`: when the request arrived, and its deadline.
+/// `times` are the time at which the request arrived, and its deadline.
 ///
 /// # Errors
 /// An event was rejected.

@@ -1,10 +1,10 @@
 //! HTTP in: checks events against their contracts, sends them to Kafka, and reports what became of them.
 //!
 //! The path of an event: `routes` → `body` (splits the body into events) → `accept` → `wait` (if the caller prefers to
-//! wait). `accept` has `check` validate every event, sends the events together, and returns their receipts.
+//! wait). `accept` calls `check`, which validates every event, then sends the events together, and returns their
+//! receipts.
 //!
-//! With `?validate_only=true`, the path ends at `dry_run`, which also has `check` validate every event, but sends
-//! nothing.
+//! With `?validate_only=true`, the path ends at `dry_run`, which also calls `check`, but sends nothing.
 //!
 //! At the bottom are `event_error`, `receipt` and `error`, which everything may use; `state` is what the handlers
 //! share.

@@ -62,8 +62,8 @@ fn for_users() -> Router<Arc<Ingest>> {
         .route("/streams/{stream}", get(get_stream))
 }
 
-/// GET sends events too, for older clients. Therefore requests from another site's page, such as a followed link, are
-/// rejected. HEAD must not send.
+/// GET sends events too, for older clients. Therefore, requests from another site's page are rejected, even if the user
+/// only follows a link. HEAD must not send.
 fn submitting() -> Router<Arc<Ingest>> {
     let methods = get(submit_events).post(submit_events).head(not_submit_events);
     Router::new().route("/submit/{n}", methods).route_layer(from_fn(cross_site::reject))

@@ -25,7 +25,7 @@ pub struct Ingest {
     pub reader: KafkaReader,
     /// The clock.
     pub clock: Clock,
-    /// How long an event waits for its parent.
+    /// The maximum time that an event waits for its parent.
     pub wait_for_parent: Duration,
     /// The counters.
     pub metrics: Metrics,

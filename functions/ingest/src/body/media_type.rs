@@ -18,7 +18,7 @@ pub(super) enum MediaType {
     CloudEvent,
     /// An array of CloudEvents.
     CloudEventBatch,
-    /// A CloudEvent in binary mode: its data.
+    /// The data of a CloudEvent in binary mode.
     CloudEventData,
     /// Fields of a form.
     Form,

@@ -45,7 +45,7 @@ async fn unknown_routes_and_methods_are_problems() {
 }
 
 #[tokio::test]
-async fn the_page_of_a_problem_runs_and_loads_nothing() {
+async fn the_page_of_a_problem_runs_no_script_and_loads_nothing() {
     let function = start().await;
     for code in ["malformed", "blocked"] {
         let answer = function.fetch("GET", &format!("/problems/{code}"), &[("accept", "text/html")], "").await;
