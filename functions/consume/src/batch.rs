@@ -15,13 +15,13 @@ use xxhash_rust::xxh3::Xxh3Default;
 use self::event::{Event, RawRecord, Text};
 use crate::envelope::Envelope;
 
-/// Why an event is not a batch of records.
+/// Why an invocation's payload is not a batch of records.
 #[derive(Debug, thiserror::Error)]
 pub enum NotABatch {
-    /// The event is not the JSON of a Kafka event.
+    /// The payload is not JSON in the form of Lambda's Kafka event.
     #[error("the event is not a Kafka event: {0}")]
     Json(#[source] serde_json::Error),
-    /// The event does not come from a Kafka event source mapping.
+    /// The payload does not come from a Kafka event source mapping.
     #[error("the event's source is {0:?}, not aws:kafka or SelfManagedKafka")]
     Source(String),
     /// A key or value is not base64.
@@ -36,7 +36,7 @@ pub enum NotABatch {
     },
 }
 
-/// The records of an event, decoded into one buffer.
+/// The records of a payload, decoded into one buffer.
 #[derive(Debug)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
@@ -57,7 +57,7 @@ pub(crate) struct Record {
 }
 
 impl Batch {
-    /// Decodes the JSON of an event. Records are sorted by topic, partition and offset.
+    /// Decodes a payload. Sorts the records by topic, partition and offset.
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, NotABatch> {
         let event: Event<'_> = serde_json::from_slice(payload).map_err(NotABatch::Json)?;
         if !matches!(event.source.0.as_ref(), "aws:kafka" | "SelfManagedKafka" | "aws:SelfManagedKafka") {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_another_source_is_refused() {
+    fn a_payload_of_another_source_is_refused() {
         for payload in ["", "{}", r#"{"eventSource":"aws:sqs","records":{}}"#, r#"{"Records":[]}"#] {
             assert!(Batch::decode(payload.as_bytes()).is_err(), "{payload}");
         }

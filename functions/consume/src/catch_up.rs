@@ -19,13 +19,13 @@ use crate::land::{self, Ending, Hold, Partition, Reason, Tally};
 use crate::resume::{Contradiction, Trace, Vouched};
 use crate::{Consume, ConsumeError, overtaken};
 
-/// The limits of one read, whose records land together.
+/// The limits of one read: records, and their bytes. The records of one read land together.
 const CHUNK_RECORDS: usize = 10_000;
 const CHUNK_BYTES: usize = 6 * 1024 * 1024;
-/// The limits of one invocation. The next invocation continues where this one stopped.
+/// The limits of one invocation: records, and their bytes. The next invocation continues where it stopped.
 const MAX_RECORDS: usize = 100_000;
 const MAX_BYTES: usize = 64 * 1024 * 1024;
-/// How long one read may take.
+/// The time limit of one read.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An invocation's remaining limits.
@@ -256,8 +256,8 @@ impl CatchUp<'_> {
     }
 }
 
-/// Marks a batch whose log was deleted before the batch landed: the batch's records come after everything applied, and
-/// the records missing before them are lost.
+/// Marks a batch whose log was deleted before the batch landed. The batch's records land as if they followed the
+/// applied ones, and the records missing in between count as lost.
 fn deleted(partition: &mut Partition<'_>) {
     tracing::warn!(
         topic = partition.topic,

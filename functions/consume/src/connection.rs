@@ -83,8 +83,9 @@ impl Connections {
             self.idle().push(connection);
         } else {
             // The connection itself may be the cause: its server may have become a standby, or a table may have changed
-            // since its statements were prepared. The next batch opens a new one. This one is closed now: the function
-            // may be frozen once it has answered, and a transaction left open would hold up the retry.
+            // since its statements were prepared. The next batch opens a new connection. The old one is closed at once,
+            // because the function may be frozen once it has answered, and a transaction left open would hold up the
+            // retry.
             database::end(connection.inner).await;
         }
     }
@@ -104,7 +105,7 @@ impl Connections {
 }
 
 impl Connection {
-    /// Returns whether an earlier invocation used it. Its server may be gone by now.
+    /// Returns whether an earlier invocation used the connection. Its server may be gone by now.
     pub(crate) fn is_kept(&self) -> bool {
         self.used.is_some()
     }

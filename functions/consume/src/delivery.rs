@@ -95,7 +95,7 @@ impl Consume {
         budget: Budget,
         landed: &mut Tally,
     ) -> Result<(), ConsumeError> {
-        /// More rounds than a partition can need, unless another process keeps moving watermarks.
+        /// The maximum number of rounds. A partition needs fewer, unless another process keeps moving watermarks.
         const ROUNDS: usize = 10;
         let mut catch_up = CatchUp { consume: self, connection, landed, budget };
         for _ in 0..ROUNDS {

@@ -12,7 +12,7 @@ pub(crate) const STOP: &str = "Sluice.Stop";
 /// Why a batch did not land as a whole. The event source mapping delivers it again.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumeError {
-    /// The invocation does not come from a Kafka event source mapping.
+    /// The invocation's payload is not a batch of records.
     #[error(transparent)]
     NotABatch(#[from] NotABatch),
     /// No contract names this topic.

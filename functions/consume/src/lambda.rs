@@ -12,7 +12,7 @@ use crate::{Consume, ConsumeError};
 /// The part of an invocation's time that is reserved for ending the transaction and answering.
 const RESERVE: Duration = Duration::from_secs(1);
 
-/// How long an invocation without a usable deadline may take.
+/// The time limit of an invocation without a usable deadline.
 const DEFAULT_TIME_LEFT: Duration = Duration::from_secs(300);
 
 /// Handles Lambda's invocations, one at a time, until Lambda ends the process. A batch that failed because the database

@@ -2,10 +2,10 @@
 //!
 //! This file creates the function and distinguishes batches from schedule events. Below it:
 //!
-//! - `delivery` lands a batch: `batch` decodes the event, `check` checks its records against their
-//!   contracts, and `land` runs the one transaction. In it, `resume` drops records that were
-//!   applied before, `write` writes the rest in the contract's mode, and `verdict` decides what an
-//!   error means. If nothing is unusual, `land` runs a single statement instead
+//! - `delivery` lands a batch: `batch` decodes the payload, `check` checks its records against their contracts, and
+//!   `land` runs the one transaction. In it, `resume` drops records that were applied before, `write` writes the rest
+//!   in the contract's mode, and `verdict` decides what an error means. If nothing is unusual, `land` runs a single
+//!   statement instead
 //! - `catch_up` asks Kafka what a batch alone cannot show: whether the log is the one that was applied (`continuity`,
 //!   remembered in `trust`), and which records lie between the watermark and the batch
 //! - `compare` asks the same on a schedule, without a batch, and then lets `retention` erase old data

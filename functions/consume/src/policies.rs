@@ -10,7 +10,7 @@ use shared::kafka::reader::{ReadError, Reader};
 #[derive(Debug, Default)]
 pub(crate) struct Policies(Mutex<HashMap<String, (bool, Instant)>>);
 
-/// How long a topic's policy is remembered.
+/// The time for which a topic's policy is remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 impl Policies {

@@ -1,9 +1,9 @@
-//! Decides which of a partition's records to apply. Drops applied records, never skips records that the watermark has
-//! not seen, and notices if the log is not the one that was applied.
+//! Decides which of a partition's records to apply. Drops records that were applied before, skips no others, and
+//! notices if the log is not the one that was applied.
 //!
 //! A record does not say which log it comes from. When a topic is recreated or its log is truncated, different records
 //! appear under offsets that were applied before. Below the watermark, a record contradicts what was applied if it is
-//! newer than everything applied, or if it is at the offset of the first or the last applied record with another hash.
+//! newer than everything applied, or if it has the offset of the first or the last applied record, but another hash.
 
 use std::ops::Range;
 
@@ -50,7 +50,7 @@ pub(crate) enum Resume {
     Behind {
         until: i64,
     },
-    /// Records below the watermark are not those that were applied there.
+    /// Records below the watermark are not those that were applied at their offsets.
     Contradicted(Contradiction),
 }
 

@@ -6,9 +6,9 @@ use shared::ledger::{dead_letters, login_attempts};
 use shared::start::Retention;
 use sqlx::PgConnection;
 
-/// How many rows one statement erases, and therefore locks.
+/// The maximum number of rows that one statement erases, and therefore locks.
 const STEP: i64 = 1_000;
-/// How many statements one invocation runs for each table. The next invocation continues.
+/// The maximum number of statements that one invocation runs for each table. The next invocation continues.
 const MAX_STEPS: u64 = 50;
 
 #[derive(Debug, Clone, Copy)]

@@ -15,9 +15,9 @@ use crate::connection::{Connections, in_time};
 use crate::error::{STOP, failed};
 use crate::{ConsumeError, WriteError};
 
-/// How long recording a failure may take if the invocation has time left.
+/// The time limit for recording a failure if the invocation has time left.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long recording a failure may take once the deadline has passed. This is part of the time that an invocation
+/// The time limit for recording a failure once the deadline has passed. This is part of the time that an invocation
 /// reserves for its answer.
 const LAST_RECORD_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -116,7 +116,7 @@ pub(crate) fn partitions(batch: &Batch) -> Vec<(&str, i32)> {
 struct Search<'a> {
     connections: &'a Connections,
     registry: &'a Registry,
-    /// Until when contracts may be compared with the catalogue.
+    /// The time until which contracts may be compared with the catalogue.
     until: Instant,
     found_by: FoundBy,
 }

@@ -49,7 +49,7 @@ pub(crate) fn rejection(error: &sqlx::Error) -> Rejection {
 struct Names<'e> {
     constraint: Option<&'e str>,
     column: Option<&'e str>,
-    /// With its schema.
+    /// The domain's name, with its schema.
     domain: Option<String>,
     /// ` of table public.orders`, or nothing.
     of_table: String,

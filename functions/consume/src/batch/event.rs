@@ -1,4 +1,5 @@
-//! The JSON of the event. It borrows from the payload, and the batch decodes keys and values into its own buffer.
+//! An invocation's payload, as Lambda's Kafka event in JSON. Its parts borrow from the payload; the batch decodes keys
+//! and values into its own buffer.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use serde_json::value::RawValue;
 
 use shared::kafka::RecordHeader;
 
-/// The event.
+/// Lambda's Kafka event.
 #[derive(Deserialize)]
 pub(super) struct Event<'a> {
     #[serde(rename = "eventSource", borrow)]
@@ -44,7 +45,7 @@ fn partition<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error
     number.trim_matches('"').parse().map_err(de::Error::custom)
 }
 
-/// A string, borrowed from the event unless it contains escapes.
+/// A string, borrowed from the payload unless it contains escapes.
 #[derive(PartialEq, Eq, Hash)]
 pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 

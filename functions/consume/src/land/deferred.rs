@@ -25,7 +25,7 @@ use super::summary::Tally;
 use crate::candidate::{Candidate, Origin};
 use crate::write::{Attempt, Constraints, Context, Refusal, Signature, WriteError, write};
 
-/// How many records all trials of a batch may write together. This takes about two seconds.
+/// The maximum number of records that all trials of a batch may write in total. Writing them takes about two seconds.
 const TRIAL_RECORDS: usize = 300_000;
 
 /// The maximum number of records set aside for which every pair is tried.

@@ -2,8 +2,7 @@
 //!
 //! The statement advances the watermarks if they are exactly where the batch begins, and writes the rows only if it has
 //! advanced the watermarks. It decides nothing else. If a watermark is elsewhere, or if a row makes the statement fail,
-//! nothing has changed, and the transaction of
-//! `land` lands the batch.
+//! nothing has changed, and the transaction of `land` lands the batch.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -22,8 +21,8 @@ use crate::trust::{Seen, Trust};
 use crate::verdict::Verdict;
 use crate::write::{Conditional, WriteError};
 
-/// How many of a stream's batches skip the fast path after its statement has failed because of a row. The next rows
-/// probably have the same fault, such as an id that already exists, and a failed statement is wasted work.
+/// The number of a stream's batches that skip the fast path after its statement has failed because of a row. The next
+/// rows probably have the same fault, such as an id that already exists, and a failed statement is wasted work.
 const PAUSE: u32 = 20;
 
 /// The streams that skip the fast path for now, each with the number of batches that will still skip it.

@@ -79,7 +79,7 @@ pub(super) struct BatchResult {
     pub(super) refused: Vec<(Origin, Refusal)>,
 }
 
-/// Stores records that break their contract as dead letters, except replays that repeat an event.
+/// Stores dead letters for the records that break their contract, except for replays that repeat an event.
 pub(super) async fn reject(
     connection: &mut PgConnection,
     now_ms: i64,

@@ -67,7 +67,7 @@ struct Letter {
     trace_id: Option<String>,
 }
 
-/// How many dead letters of a batch get a log line of their own. The batch's line counts all of them.
+/// The maximum number of a batch's dead letters that get log lines of their own. The batch's line counts all of them.
 const LOGGED: usize = 100;
 
 impl Letters {
@@ -92,7 +92,7 @@ impl Letters {
         self.0.extend(other.0.into_iter().take(room));
     }
 
-    /// Logs them. A reason may quote a value, so it stays in the table.
+    /// Logs the dead letters. Their reasons are not logged, because they may quote values.
     pub(super) fn log(&self) {
         for Letter { topic, partition, offset, error_code, trace_id } in &self.0 {
             tracing::info!(topic, partition, offset, error_code, trace_id, "became a dead letter");
@@ -146,7 +146,7 @@ impl Tally {
         self.streams.values().filter_map(|of_stream| of_stream.lag_ms(now_ms)).max()
     }
 
-    /// Adds it to the metrics. `now_ms` is the time of its commit.
+    /// Adds the result to the metrics. `now_ms` is the time of the batch's commit.
     pub(crate) fn count(&self, metrics: &Metrics, now_ms: i64) {
         for (stream, of_stream) in &self.streams {
             of_stream.summary.count(metrics, stream);

@@ -28,7 +28,8 @@ pub(crate) enum Attempt<'a> {
     Isolating,
     /// Like `Isolating`, with deferred constraints checked after each slice: their violations are isolated as well.
     Checking(&'a Constraints),
-    /// For records that were chosen to land together: all that are not excluded. If one is refused, the attempt fails.
+    /// Only for records that were chosen to land together: those that are not excluded. If one is refused, the attempt
+    /// fails.
     Chosen(&'a Constraints),
 }
 

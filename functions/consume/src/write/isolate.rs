@@ -61,8 +61,8 @@ pub(crate) async fn isolate(
         Attempt::Checking(constraints) => format!("{} {RELEASE}; savepoint slice", constraints.check()),
     };
     let mut exceptions = Exceptions::default();
-    // Whether writing two slices one after the other has the same result as writing them together. This is not so for
-    // change sets, in which adjacent truncates become one statement.
+    // True if two slices that are written one after the other have the same result as if they were written together.
+    // Change sets do not, because adjacent truncates become one statement.
     let adds_up = match contract.mode {
         Mode::Append { .. } | Mode::Upsert { .. } | Mode::Entity(_) => true,
         Mode::Changes(_) => false,

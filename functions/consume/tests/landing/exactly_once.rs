@@ -31,7 +31,7 @@ async fn an_event_lands_with_its_types() {
 }
 
 #[tokio::test]
-async fn a_replayed_batch_changes_nothing_at_any_size() {
+async fn a_redelivered_batch_changes_nothing_at_any_size() {
     for count in [1, 10, 2_000] {
         let function = Function::new().await;
         let batch = routes(count);
@@ -255,7 +255,7 @@ async fn ids_are_forgotten_after_seven_days() {
 }
 
 #[tokio::test]
-async fn a_repeated_event_id_of_the_contract_is_a_duplicate_at_any_size() {
+async fn an_event_that_repeats_the_id_in_the_dedupe_column_is_a_duplicate_at_any_size() {
     for count in [3_u128, 1_000] {
         let function = Function::new().await;
         function.land(&records("user-events", [user_event(1, "Delft")])).await;
@@ -271,7 +271,7 @@ async fn a_repeated_event_id_of_the_contract_is_a_duplicate_at_any_size() {
 }
 
 #[tokio::test]
-async fn events_that_a_truncated_log_kept_keep_their_receipts() {
+async fn events_that_survive_a_truncation_keep_their_receipts() {
     let function = Function::new().await;
     let mut log = routes(6);
     log[1].value = Some(b"{".to_vec());

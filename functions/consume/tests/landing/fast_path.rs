@@ -180,7 +180,7 @@ async fn an_event_whose_id_exists_is_a_duplicate_and_later_batches_take_the_fast
 }
 
 #[tokio::test]
-async fn rows_that_a_constraint_or_a_trigger_refuses_end_as_without_the_fast_path() {
+async fn rows_that_a_constraint_or_a_trigger_refuses_have_the_same_outcome_on_both_paths() {
     const DEFERRED: &str =
         r#"alter table public.routes_table add unique (user_id, "timestamp") deferrable initially deferred"#;
     const REFUSES: &str = "alter table public.routes_table add check (user_id <> 7)";

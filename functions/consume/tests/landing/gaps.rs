@@ -313,7 +313,7 @@ async fn a_batch_of_a_log_that_was_deleted_meanwhile_still_lands() {
 }
 
 #[tokio::test]
-async fn a_range_larger_than_one_invocation_reads_is_read_by_several() {
+async fn a_range_too_large_for_one_invocation_is_read_by_several() {
     const RECORDS: i64 = 100_500;
     let function = Function::new().await;
     let tombstone = |offset| LogRecord { offset, timestamp_ms: NOW_MS, key: None, value: None, headers: Vec::new() };

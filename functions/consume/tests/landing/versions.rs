@@ -198,7 +198,7 @@ async fn the_version_of_a_deleted_entity_outlives_it_until_ids_are_forgotten() {
 }
 
 #[tokio::test]
-async fn a_deleted_entity_with_another_key_or_version_type_holds_nothing_up() {
+async fn a_deleted_entity_with_another_key_or_version_type_does_not_block_commands() {
     let own = by_event("entity").await;
     let of =
         |number: &str, op: &str, version: i64| json!({"op": op, "number": number, "state": op, "version": version});

@@ -1,6 +1,6 @@
-//! A live source: a PostgreSQL whose changes wal2json sends, in both formats. The load is pgbench's, and random
-//! statements on tables with awkward types. The test needs a server with `wal_level = logical` and wal2json; `cargo
-//! local with-servers` starts one.
+//! A live source: a PostgreSQL whose changes wal2json sends, in both formats. The load consists of pgbench's
+//! transactions, and of random statements on tables with awkward types. The test needs a server with `wal_level =
+//! logical` and wal2json; `cargo local with-servers` starts one.
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
@@ -170,8 +170,8 @@ async fn load(url: &str, seed: u64) {
     }
 }
 
-/// How statements of concurrent loads may fail because of each other: a deadlock, a row that has moved to another
-/// partition, a key that exists already, a parent that does not exist any more.
+/// The SQLSTATEs with which statements of concurrent loads may fail because of each other: a deadlock, a row that has
+/// moved to another partition, a key that exists already, a parent that does not exist any more.
 const MEETINGS: [&str; 4] = ["40P01", "40001", "23505", "23503"];
 
 async fn pgbench(url: &str, arguments: &[&str]) {

@@ -87,8 +87,8 @@ fn not_emptied(error: sqlx::Error) -> Failure {
 const FOREIGN_KEY_VIOLATION: &str = "23503";
 const RESTRICT_VIOLATION: &str = "23001";
 
-/// Gives a replica identity to tables that are published without one, without which PostgreSQL refuses to delete their
-/// rows.
+/// Gives a replica identity to tables that are published and have none. PostgreSQL refuses to delete the rows of such
+/// tables.
 async fn identify(
     connection: &mut PgConnection,
     rules: &Changes,
@@ -127,7 +127,7 @@ async fn rows(
                 found += match execute(connection, &statement, relation, &run).await {
                     Ok(RunResult::Found(found)) => found,
                     Ok(RunResult::IdentityChanges) => identities(connection, rules, relation, &run).await?,
-                    // A clash takes at least two steps.
+                    // A single step cannot clash.
                     Ok(RunResult::Clash) => 0,
                     Err(error) => return Err(blame(relation, shape, error)),
                 };
@@ -189,7 +189,8 @@ fn with_identities<'d>(step: &Step<'d>, identities: &[(usize, usize)]) -> Step<'
 }
 
 enum RunResult {
-    /// The run was applied. This many steps found their row; inserts and truncates need none, and all count.
+    /// The run was applied. The number counts the steps that found their row. Inserts and truncates need no row, so all
+    /// of them count.
     Found(u64),
     /// Nothing was done: the run's steps must be applied one by one.
     Clash,
@@ -260,7 +261,7 @@ fn has_types_with_ambiguous_errors(relation: &Relation, shape: &Shape) -> bool {
     columns.into_iter().any(|column| !relation.columns[column].ty.reports_invalid_values())
 }
 
-/// Has PostgreSQL parse the statement without any values, so that an error at this point is not a value's fault.
+/// Makes PostgreSQL parse the statement without any values, so that an error at this point is not a value's fault.
 async fn prepare(
     connection: &mut PgConnection,
     statement: &str,

@@ -41,7 +41,7 @@ use wal2json::{Action, Cell, Operation, Set};
 pub(crate) struct Applied {
     /// The sets that are at fault, each by its index. All other sets are applied.
     pub(crate) rejected: Vec<(usize, Rejection)>,
-    /// How many updates and deletes found no row, and how many truncates found no table.
+    /// The number of updates and deletes that found no row, plus the truncates that found no table.
     pub(crate) skipped_rows: u64,
 }
 

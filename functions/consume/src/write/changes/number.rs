@@ -11,7 +11,7 @@ pub(super) enum NotAnInteger {
     OutOfRange,
 }
 
-/// How many digits the highest value of a `bigint` has.
+/// The number of digits of the highest `bigint`.
 const MOST_DIGITS: usize = 19;
 
 /// Writes a whole JSON number with digits only: `7E+3` as `7000`. Other text is left to PostgreSQL, and returned

@@ -20,7 +20,7 @@ pub(super) struct Plan<'d> {
     pub(super) steps: Vec<Step<'d>>,
     /// The sets that have no steps, because they have a fault.
     pub(super) rejected: Vec<(usize, Rejection)>,
-    /// How many operations concern rows of missing tables.
+    /// The number of operations on rows of missing tables.
     pub(super) skipped_rows: u64,
 }
 

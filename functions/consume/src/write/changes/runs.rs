@@ -1,6 +1,6 @@
 //! Gathers operations into runs. One statement executes a run, with the same result as its operations one by one.
 //!
-//! A table has one open run, which an operation of the same shape may join:
+//! Each table has at most one open run. An operation of the same shape, which can share the run's statement, may join:
 //! - an insert always joins, since it reads nothing;
 //! - an update that keeps its row's key replaces an earlier update that kept the same key, because
 //!   nobody sees the row in between;

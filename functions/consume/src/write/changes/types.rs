@@ -13,9 +13,9 @@ pub(super) struct Type {
     /// The modifiers as SQL writes them after the name: `(10,2)`, ` day to second(3)`.
     pub(super) modifiers: String,
     pub(super) array: bool,
-    /// Made by `create type … as enum`.
+    /// Whether it was created by `create type … as enum`.
     pub(super) enumeration: bool,
-    /// An integer type, or a domain over one.
+    /// Whether it is an integer type, or a domain over one.
     pub(super) integer: bool,
 }
 
@@ -37,7 +37,7 @@ const LONGEST_CHARACTER_BYTES: usize = 4;
 /// The maximum number of bytes in an [`IndexPart::Prefix`].
 pub(super) const PREFIX_BYTES: usize = PREFIX_CHARACTERS * LONGEST_CHARACTER_BYTES;
 
-/// How long a value is.
+/// The length of a type's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Length {
     Bytes(usize),

@@ -55,7 +55,7 @@ pub(super) enum Nulls {
 /// A change set and its place in the source's transactions.
 #[derive(Debug)]
 pub(super) struct Set<'d> {
-    /// Its operations, or why it has none.
+    /// Its operations, or why they cannot be read.
     pub(super) operations: Result<Vec<Operation<'d>>, Rejection>,
     pub(super) border: Border<'d>,
 }

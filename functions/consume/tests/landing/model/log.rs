@@ -41,9 +41,9 @@ pub(crate) struct Log {
     pub(crate) partition: i32,
     pub(crate) incarnation: i32,
     pub(crate) entries: Vec<Entry>,
-    /// How many records the mapping has delivered.
+    /// The number of records that the mapping has delivered.
     pub(crate) committed: usize,
-    /// By how much the clock of the log's producer is wrong.
+    /// The error of the clock of the log's producer.
     pub(crate) skew_ms: i64,
 }
 

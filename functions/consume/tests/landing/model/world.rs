@@ -30,7 +30,7 @@ const GROUP: &str = "sluice-routes";
 const PARTITIONS: usize = 2;
 
 #[test]
-fn whatever_happens_to_database_groups_and_logs_nothing_is_lost_or_twice_and_every_receipt_is_true() {
+fn whatever_happens_to_database_groups_and_logs_no_record_is_lost_or_written_twice_and_every_receipt_is_true() {
     let seed = number_from("SLUICE_SEED").unwrap_or_else(rand::random);
     let histories = number_from("SLUICE_WORLDS").unwrap_or(HISTORIES);
     println!("SLUICE_SEED={seed} SLUICE_WORLDS={histories}");
@@ -111,7 +111,7 @@ struct Log {
     end: i64,
     records: BTreeMap<i64, i64>,
     committed: i64,
-    /// How often it was truncated or recreated.
+    /// The number of times that it was truncated or recreated.
     rewrites: usize,
 }
 
@@ -405,7 +405,7 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Compares the sums of the activity with the tables, and the logs' ends that it recorded with the real ones.
+    /// Compares the sums of the activity with the tables, and the recorded ends of the logs with their real ends.
     async fn check_activity(&self, written: usize, at: &str) {
         let pool = &self.function.database.pool;
         let sums: (i64, i64, i64) = sqlx::query_as(
@@ -425,7 +425,8 @@ impl<'f> World<'f> {
         .expect("the database answers");
         assert_eq!(ends.len(), PARTITIONS, "{at}");
         for (log, known) in self.logs.iter().zip(ends) {
-            // The ledger cannot notice that a log lost only records that were never applied: its end is then too high.
+            // If a log lost only records that were never applied, the ledger cannot notice that, and the end that it
+            // knows is too high.
             let was_longer = log.rewrites > 0 && known > log.end;
             assert!(known == log.end || was_longer, "{at}: {known}, not {}", log.end);
         }

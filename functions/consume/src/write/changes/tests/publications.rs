@@ -15,7 +15,7 @@ fn cells(b: &'static str) -> [Cell<'static>; 2] {
 }
 
 const CREATED: [&str; 8] = [
-    // By `evolve`.
+    // `evolve` creates the table.
     "",
     "create table landing.t (id int, b text)",
     "create table landing.t (id int primary key, b text)",

@@ -84,7 +84,7 @@ async fn in_format_1_a_key_shared_by_different_rows_matches_none_of_them() {
 }
 
 #[tokio::test]
-async fn changes_of_one_key_have_the_same_result_in_one_call_as_one_after_the_other() {
+async fn changes_of_one_key_in_one_call_are_applied_one_after_the_other() {
     for format in 0..2 {
         let database = TestDatabase::create().await;
         let key = |a: i64| [("a", "integer", json!(a))];

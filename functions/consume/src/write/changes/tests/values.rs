@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-/// Type, value as wal2json writes it, and the value as PostgreSQL prints it.
+/// Returns a value of each type: the type, the value as wal2json writes it, and the value as PostgreSQL prints it.
 fn examples() -> Vec<(&'static str, &'static str, &'static str)> {
     vec![
         ("bigint", "9007199254740993", "9007199254740993"),
