@@ -15,9 +15,9 @@ pub(crate) struct PostedKey {
     pub(crate) name: String,
     /// Its streams without duplicates, or only [`Grant::ALL`].
     pub(crate) streams: Vec<String>,
-    /// How long it works. `None`: until it is deleted.
+    /// The number of seconds for which it works. `None` means that it works until it is deleted.
     pub(crate) expires_in_seconds: Option<i64>,
-    /// The user that it acts as. `None`: the caller.
+    /// The user that it acts as. `None` means the caller.
     pub(crate) user: Option<String>,
 }
 

@@ -144,8 +144,7 @@ async fn of_two_admins_who_delete_each_other_or_themselves_at_once_one_stays() {
             let path = format!("/users/{user}");
             function.send("DELETE", &path, &basic(caller, "test1234"), &Value::Null).await.status
         };
-        // The process has already verified both passwords, so that the two deletions reach the database at the same
-        // time.
+        // The process verifies both passwords before the deletions, so that these reach the database at the same time.
         for name in [&ann, &bob] {
             assert_eq!(function.who(&basic(name, "test1234")).await.status, StatusCode::OK);
         }
