@@ -1,8 +1,9 @@
 //! One mail an hour, however often the schedule fires: a row in `sluice.reports` decides.
 //!
-//! A run locks the hour's row before it hands over the mail, and marks the row as sent in the same transaction. A run
-//! that is killed loses the lock without leaving a mark, so the next run sends the mail. If it is killed after the mail
-//! server has accepted the mail and before the commit, the next run sends the mail again under the same Message-ID.
+//! Each time the schedule fires, a run begins. It locks the hour's row before it hands over the mail, and marks the row
+//! as sent in the same transaction. A run that is killed loses the lock without leaving a mark, so the next run sends
+//! the mail. If it is killed after the mail server has accepted the mail and before the commit, the next run sends the
+//! mail again under the same Message-ID.
 
 use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};

@@ -6,7 +6,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 
 use super::MailError;
 
-/// How long the server may take to answer.
+/// The time limit for the server's answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An SMTP server.
