@@ -17,7 +17,7 @@ use crate::request::{CustomResource, Properties};
 /// resource as replaced, and delete the old one.
 const PHYSICAL_ID: &str = "sluice-migrate";
 
-/// How long the work may take: the `ServiceTimeout` of 600 s in template.yaml, minus the time to start and to answer.
+/// The time limit of the work: the `ServiceTimeout` of 600 s in template.yaml, minus the time to start and to answer.
 const LONGEST: Duration = Duration::from_secs(540);
 
 /// CloudFormation accepts at most 4,096 bytes for the whole answer.
@@ -41,8 +41,8 @@ struct Answer<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Attributes {
-    /// Changes when a setting of the functions changes, so that a changed parameter publishes new versions of the
-    /// functions.
+    /// A text that changes when a setting of the functions changes, so that new versions of the functions are
+    /// published.
     settings: String,
 }
 

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 /// The number of attempts to send an answer. All attempts, with the pauses, take less than half a minute.
 const ATTEMPTS: u32 = 5;
-/// How long S3 has to answer.
+/// The time limit for S3's answer.
 const PATIENCE: Duration = Duration::from_secs(4);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 

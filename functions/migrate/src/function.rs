@@ -18,7 +18,7 @@ use crate::request::Request;
 
 /// The part of an invocation's time that is reserved for the answer.
 const RESERVE: Duration = Duration::from_secs(45);
-/// How long an invocation without a usable deadline may take. `cargo lambda watch` reports a deadline in 1970.
+/// The time limit of an invocation without a usable deadline. `cargo lambda watch` reports a deadline in 1970.
 const DEFAULT_TIME_LEFT: Duration = Duration::from_secs(900);
 
 /// The function. `V` reads an environment variable.
