@@ -124,7 +124,7 @@ impl Hints {
         Self { hints: columns.iter().enumerate().filter_map(hint).collect(), parents: Vec::new() }
     }
 
-    /// Returns values for the fields that the event has, with the types that they have in it.
+    /// Returns a value for each of these fields that the event has. The value has the same type as the event's own.
     pub(super) fn suggest(&self, event: &Value, now_ms: i64, rng: &mut dyn Rng) -> Vec<Suggestion> {
         let place = PLACES.choose(rng).unwrap_or(&PLACES[0]);
         let suggest = |(pointer, hint): &(String, Hint)| {

@@ -160,10 +160,10 @@ impl Contract {
     /// The stream of login attempts, which only Sluice itself writes.
     pub const LOGIN: &str = "login";
 
-    /// Checks an event against the schema, and that PostgreSQL can store it.
+    /// Checks that an event conforms to the schema, and that PostgreSQL can store it.
     ///
-    /// `raw` is the text that `event` was read from. `metadata` is that of the event's record, if there is one yet. In
-    /// modes with columns, the event's row is appended to `row`, as by [`Landing::encode`].
+    /// `raw` is the text that `event` was read from. `metadata` is the metadata of the event's record, if the event has
+    /// a record yet. In modes with columns, the event's row is appended to `row`, as by [`Landing::encode`].
     ///
     /// # Errors
     /// The violations, up to [`VIOLATIONS_LISTED`]. The caller must then drop what was appended to `row`.

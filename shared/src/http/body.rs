@@ -87,7 +87,8 @@ pub async fn receive(body: Body, limit: usize) -> Result<Bytes, Unreceived> {
     Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
-/// Reads on while the caller is still sending, within limits: closing the connection early would lose the response.
+/// Continues to read while the caller is still sending, within limits: closing the connection early would lose the
+/// response.
 async fn drain(mut chunks: BodyDataStream) {
     const MOST_BYTES: usize = 64 * 1_024 * 1_024;
     const PATIENCE: Duration = Duration::from_secs(5);

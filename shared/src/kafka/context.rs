@@ -37,7 +37,7 @@ impl Context {
         }
     }
 
-    /// Returns the reason if brokers refuse us, or we refuse them, without waiting.
+    /// Like [`Self::refused`], but does not wait: returns `None` if there was no refusal so far.
     pub(super) fn refusal(&self) -> Option<String> {
         self.refusal.borrow().clone()
     }

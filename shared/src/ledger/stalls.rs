@@ -27,7 +27,7 @@ pub enum Fault {
     Environment,
 }
 
-/// What found that a partition cannot land.
+/// How a stall was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FoundBy {
     /// A batch that failed. Its stall ends when something lands.

@@ -18,8 +18,8 @@ pub const OF: &str = "sluice-replay-of";
 /// The header that says that an operator has edited the event, and names the letter that was edited. Later replays of
 /// the edited event keep this header.
 pub const EDITED: &str = "sluice-replay-edited";
-/// The header that says up to where `console` searched for later events with the same key, in the form of [`Searched`].
-/// Forced replays, and replays in streams that need no search, do not have it.
+/// The header that gives the offsets up to which `console` searched for later events with the same key, in the form of
+/// [`Searched`]. Forced replays, and replays in streams that need no search, do not have it.
 pub const SEARCHED: &str = "sluice-replay-checked";
 
 /// How a replay names the letter that it replays.
@@ -38,7 +38,8 @@ pub struct Replay {
     pub letter: Letter,
     /// The first record of its event, if known.
     pub first: Option<Place>,
-    /// Up to where `console` searched for later events with the same key and found none. `None` if it did not search.
+    /// The offsets up to which `console` searched for later events with the same key and found none. `None` if it did
+    /// not search.
     pub searched: Option<Searched>,
 }
 

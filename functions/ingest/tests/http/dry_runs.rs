@@ -31,7 +31,7 @@ async fn rows_are_shown_as_they_would_be_written() {
 }
 
 #[tokio::test]
-async fn an_entity_command_shows_the_columns_that_it_writes_and_a_deletion_its_key() {
+async fn an_entity_command_shows_the_columns_that_it_writes_and_a_deletion_shows_its_key() {
     let function = TestIngest::start().await;
     let city = r#"{"country": "Iran", "name": "Bouake\u0301", "population": 9e4}"#;
     let shown = async |method: &str, path: &str, body: &'static str| {

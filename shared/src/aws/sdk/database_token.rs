@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_the_address_signed_for_fifteen_minutes_without_its_scheme() {
+    fn a_token_is_the_signed_address_without_its_scheme_and_expires_after_fifteen_minutes() {
         let credentials = Credentials::new("AKIDEXAMPLE", "secret", Some("session+/=".to_owned()), None, "test");
         let user = DatabaseUser { host: "db.example.org", port: 5433, name: "sluice app" };
         let token = |now_ms| presign(credentials.clone(), "eu-central-1", user, now_ms).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Reads a range of a partition's log, and tracks up to which offset every record has been read.
+//! Reads a range of a partition's log, and tracks the offset up to which every record has been read.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
