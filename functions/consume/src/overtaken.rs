@@ -63,7 +63,8 @@ pub(crate) async fn reject(reader: &dyn Reader, checked: &mut CheckedBatch<'_>) 
     }
 }
 
-/// The replays for which `console` searched, each with its index and the offset at which the search ended.
+/// The replays for which `console` has searched for later events, each with its index and the offset at which the
+/// search ended.
 fn replays(partition: &Partition<'_>) -> Vec<(usize, Replay, i64)> {
     let read = |(index, record): (usize, &crate::batch::Record)| {
         let replay = record.envelope().replay()?;
@@ -123,8 +124,8 @@ fn other(contract: &Contract, topic: &str, key: &[usize], record: &LogRecord) ->
     Some((key, Other { offset: record.offset, first }))
 }
 
-/// Returns whether an event that precedes a replay in the log is newer than the event that was replayed. It is, unless
-/// it is a replay itself: then the places of the two original events decide.
+/// Returns whether an event that precedes a replay in the log is newer than the event that was replayed. An event that
+/// is not itself a replay is always newer. For a replay, the places of the two original events decide.
 fn is_later(other: Option<&Place>, own: Option<&Place>) -> bool {
     match (other, own) {
         (Some(other), Some(own)) => other.is_after(own),

@@ -74,7 +74,8 @@ impl DatabaseError {
     /// Classifies why no connection to the server in `options` could be opened.
     pub(super) fn from_connect(error: sqlx::Error, options: &PgConnectOptions) -> Self {
         let is_refused = matches!(&error, sqlx::Error::Database(_)) && classify(&error) != ErrorClass::Environment;
-        // The server has no TLS, or its certificate is not trusted; rustls wraps the latter in an I/O error.
+        // The server has no TLS, or its certificate is not trusted. In the second case, rustls wraps the error in an
+        // I/O error.
         let is_untrusted = matches!(&error, sqlx::Error::Tls(_))
             || matches!(&error, sqlx::Error::Io(error) if error.kind() == ErrorKind::InvalidData);
         let is_refusal = is_refused || is_untrusted;

@@ -1,7 +1,7 @@
 //! The ledger: what happened to every event, without a row per event. Each table of schema `sluice` has a file of the
 //! same name. Only that file contains statements that change the table, even if another file executes them.
 //!
-//! - [`watermarks`]: up to where each partition was applied
+//! - [`watermarks`]: each partition's next offset to apply
 //! - [`activity`]: what landed from each partition, minute by minute
 //! - [`gaps`]: offsets that Kafka no longer had
 //! - [`dead_letters`]: events that could not be written

@@ -33,7 +33,7 @@ const ALL_PAIRS_LIMIT: usize = 64;
 /// Each record is combined with at most this many earlier records that were refused for the same reason: the nearest
 /// ones.
 const PARTNERS: usize = 12;
-/// The maximum number of combinations that one pass over the records set aside tries.
+/// The maximum number of combinations that are tried in one pass over the records set aside.
 const COMBINATIONS: usize = 4_000;
 
 const START: &str = "savepoint start";
