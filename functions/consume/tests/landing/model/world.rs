@@ -425,8 +425,7 @@ impl<'f> World<'f> {
         .expect("the database answers");
         assert_eq!(ends.len(), PARTITIONS, "{at}");
         for (log, known) in self.logs.iter().zip(ends) {
-            // If a log lost only records that were never applied, the ledger cannot notice that, and the end that it
-            // knows is too high.
+            // If a log lost only records that were never applied, the ledger cannot notice it, and its end is too high.
             let was_longer = log.rewrites > 0 && known > log.end;
             assert!(known == log.end || was_longer, "{at}: {known}, not {}", log.end);
         }
