@@ -18,7 +18,7 @@ use shared::ledger::{POSTGRESQL, waiting};
 use crate::Console;
 use crate::error::Error;
 
-/// How many minutes are shown by default, and at most.
+/// The default and the maximum number of minutes.
 const MINUTES: i32 = 60;
 const MOST_MINUTES: i32 = 1_440;
 
@@ -32,7 +32,7 @@ pub(crate) struct StreamActivity {
     lag_events: Option<i64>,
     /// The age of the oldest record that has not landed.
     lag_seconds: Option<f64>,
-    /// When the event that has waited longest for its parent began to wait.
+    /// The time at which the event that has waited longest for its parent began to wait.
     oldest_waiting_at: Option<Timestamp>,
     open_dead_letters: u64,
     /// The minutes in which something happened, oldest first.
@@ -60,8 +60,8 @@ pub(crate) async fn list(console: &Console, query: &Fields) -> Result<List<Strea
     let minutes = minutes(query)?;
     let ingest = &console.ingest;
     let progress = in_time(progress::read(&ingest.pool)).await?;
-    // Reads the ends of the logs before the minutes. A record that lands in between is then in the lag, in the minutes,
-    // or in both, but never in neither.
+    // Reads the ends of the logs before the minutes. A record that lands in between is then counted in the lag, in the
+    // minutes, or in both, so it is never missing.
     let topics = ingest.registry.contracts().map(|contract| contract.topic.clone()).collect();
     let ends = console.ends.ends(topics, progress.next_offsets()).await;
     let ends = ends.inspect_err(|error| tracing::warn!(%error, "cannot read the ends of the logs from Kafka")).ok();
@@ -82,7 +82,7 @@ fn minutes(query: &Fields) -> Result<i32, Error> {
     minutes.ok_or_else(|| Error::malformed(format!("`minutes` must be a number from 1 to {MOST_MINUTES}.")))
 }
 
-/// The minutes by topic, and when the oldest waiting event of each stream began to wait.
+/// The minutes by topic, and the time at which the oldest waiting event of each stream began to wait.
 type Read = (BTreeMap<String, Vec<Minute>>, HashMap<String, i64>);
 
 async fn read(console: &Console, minutes: i32, ends: Option<&Ends>) -> Result<Read, sqlx::Error> {

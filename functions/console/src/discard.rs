@@ -17,9 +17,9 @@ use crate::error::Error;
 use crate::filter::FilterParts;
 use crate::{Console, body};
 
-/// How many letters one transaction discards.
+/// The maximum number of letters that one transaction discards.
 const LETTERS_AT_ONCE: i64 = 10_000;
-/// How long a request may take. API Gateway gives up after 30 s.
+/// The time limit for a request. API Gateway gives up after 30 s.
 const LONGEST: Duration = Duration::from_secs(15);
 /// The maximum length of a note.
 const NOTE_CHARACTERS: usize = 1_000;
@@ -41,11 +41,12 @@ impl DiscardBody {
     }
 }
 
-/// How many letters match, or were discarded.
+/// The result: the number of letters that match, or that were discarded.
 #[derive(Debug, Serialize)]
 pub(crate) struct Discarded {
     count: u64,
-    /// How many matching letters are still open, because the time ran out or because they were being replayed.
+    /// The number of matching letters that are still open, because the time ran out or because they were being
+    /// replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     left: Option<u64>,
 }

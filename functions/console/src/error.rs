@@ -1,4 +1,4 @@
-//! How a failed request is answered.
+//! The errors of requests, and the answers to them.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Filters of dead letters, as queries and bodies give them.
+//! Reads filters of dead letters from queries and bodies.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use shared::ledger::filter::{Filter, LetterStatus};
 use crate::body::Members;
 use crate::error::Error;
 
-/// The most ids that a filter may have.
+/// The maximum number of ids in a filter.
 const MOST_IDS: usize = 1_000;
 
 /// A filter's members.
@@ -78,7 +78,7 @@ impl FilterParts {
         })
     }
 
-    /// Returns the filter, with the topic of its stream.
+    /// Returns the filter. A stream is replaced by its topic.
     ///
     /// # Errors
     /// A member's value is malformed, or there is no such stream.

@@ -22,7 +22,7 @@ pub enum InvocationError {
     /// The event comes from neither API Gateway nor a schedule.
     #[error("the event is from neither API Gateway nor a schedule: {0}")]
     Event(#[from] serde_json::Error),
-    /// The database failed, or the broker did not acknowledge replays. The next run of the schedule tries again.
+    /// The database failed, or the broker did not acknowledge replays. The schedule's next invocation tries again.
     #[error("the scheduled work failed: {0}")]
     Schedule(#[from] ScheduleError),
 }

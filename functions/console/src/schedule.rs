@@ -9,14 +9,14 @@ use shared::ledger::{replay_run_letters, waiting};
 use crate::error::Error;
 use crate::{Console, runs};
 
-/// The time limit for all of this work. Only the last step of a run may exceed it, so it is well below the function's
+/// The time limit for all of this work. The last step of a run may exceed it, so it is well below the function's
 /// timeout of 30 s.
-const FOR_RUNS: Duration = Duration::from_secs(8);
+const LONGEST_WORK: Duration = Duration::from_secs(8);
 
-/// What the schedule's work did.
+/// The result of the schedule's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct ScheduledWork {
-    /// How many events were rejected because they had waited for their parents for too long.
+    /// The number of events that were rejected because they had waited for their parents for too long.
     rejected: u64,
 }
 
@@ -24,10 +24,10 @@ pub(crate) struct ScheduledWork {
 /// these events too, but only when it gets a batch.
 ///
 /// # Errors
-/// The database failed, or the broker did not acknowledge replays; the next run tries again.
+/// The database failed, or the broker did not acknowledge replays. The schedule's next invocation tries again.
 pub(crate) async fn run(console: &Console) -> Result<ScheduledWork, Error> {
     let begun = Instant::now();
-    let until = begun + FOR_RUNS;
+    let until = begun + LONGEST_WORK;
     let ingest = &console.ingest;
     let limit_ms = i64::try_from(ingest.wait_for_parent.as_millis()).unwrap_or(i64::MAX);
     let before_ms = ingest.clock.now_ms().saturating_sub(limit_ms);
@@ -36,7 +36,7 @@ pub(crate) async fn run(console: &Console) -> Result<ScheduledWork, Error> {
         let some = in_time(waiting::reject_expired(&ingest.pool, before_ms, &ingest.metrics)).await?;
         rejected += some;
         // Stops at half the time, to leave the rest for runs of replays.
-        if some < waiting::EXPIRED_AT_ONCE || begun.elapsed() > FOR_RUNS / 2 {
+        if some < waiting::EXPIRED_AT_ONCE || begun.elapsed() > LONGEST_WORK / 2 {
             break;
         }
     }

@@ -1,4 +1,4 @@
-//! Where the next request continues.
+//! The position at which the next request continues a search.
 
 use base64_simd::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};

@@ -37,7 +37,7 @@ pub(crate) struct FollowedEvent {
     payload_truncated: bool,
     status: Status,
     reason: Option<String>,
-    /// When the event landed, to the minute.
+    /// The minute in which the event was written or rejected, or was found to be a duplicate or superseded.
     landed_at: Option<String>,
     row: Option<Box<RawValue>>,
     dead_letter: Option<LetterSummary>,

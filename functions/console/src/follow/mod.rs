@@ -34,9 +34,9 @@ use self::scan::{Found, Scan};
 use crate::Console;
 use crate::error::Error;
 
-/// How long a request reads Kafka. The rest of its 20 s is for looking up what became of the records.
+/// The time limit for reading Kafka in a request. Looking up what became of the records takes additional time.
 const READ_FOR: Duration = Duration::from_secs(15);
-/// How long that lookup may take.
+/// The time that is kept free for that lookup before the deadline of a request.
 const LOOK_UP_FOR: Duration = Duration::from_secs(5);
 
 /// Finds the events that a query asks for, and what became of each.

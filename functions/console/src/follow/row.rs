@@ -10,7 +10,7 @@ use shared::kafka::reader::LogRecord;
 use shared::record::replay::Replay;
 use sqlx::PgPool;
 
-/// Reads rows of one stream, and each row only once.
+/// Reads rows of one stream. Each row is read only once, even if several events are about it.
 pub(super) struct Rows<'a> {
     pool: &'a PgPool,
     contract: &'a Contract,

@@ -10,12 +10,12 @@ use super::partitioner;
 use super::wanted::Wanted;
 use crate::error::Error;
 
-/// The limits of one read.
+/// The limits on the records and bytes of one read.
 const MOST_RECORDS: usize = 50_000;
 const MOST_BYTES: usize = 32 * 1_024 * 1_024;
 /// The maximum size of the records in a response. Lambda limits the whole response to 6 MiB.
 const FOUND_BYTES: usize = 2 * 1_024 * 1_024;
-/// Producers' clocks differ, so a partition is read for a while beyond the end of the time range.
+/// The time beyond the end of the time range up to which a partition is read, because producers' clocks differ.
 const CLOCKS_DIFFER_MS: i64 = 60_000;
 
 /// A record that was found by a search, or looked up by its place. After a lookup, `record` is `None` if Kafka does

@@ -40,7 +40,7 @@ pub(super) async fn look_up(
             Some(record) if has_row(&outcome) => in_time(rows.find(partition, record)).await?,
             Some(_) | None => None,
         };
-        // No event has that offset yet.
+        // Skips an offset that no event has yet.
         if record.is_none() && outcome == Outcome::Pending {
             continue;
         }
@@ -48,7 +48,7 @@ pub(super) async fn look_up(
             Some(letter) => Some(summary(console, letter).await?),
             None => None,
         };
-        let landed_at_ms = minute_ms.filter(|_| has_landed(&outcome));
+        let landed_at_ms = minute_ms.filter(|_| is_decided(&outcome));
         let stages = Stages { outcome, landed_at_ms, row, dead_letter };
         items.push(FollowedEvent::new(&contract.topic, partition, offset, record.as_ref(), stages));
     }
@@ -63,16 +63,17 @@ fn has_row(outcome: &Outcome) -> bool {
     }
 }
 
-/// Returns whether the event's outcome is final. A rejected event has landed, too: as a dead letter.
-fn has_landed(outcome: &Outcome) -> bool {
+/// Returns whether `consume` decided the outcome in the minute in which the record was applied. A waiting event is
+/// decided later, and a lost event was never applied.
+fn is_decided(outcome: &Outcome) -> bool {
     match outcome.status() {
         Status::Written | Status::Duplicate | Status::Superseded | Status::Rejected => true,
         Status::Pending | Status::Waiting | Status::Lost => false,
     }
 }
 
-/// Returns the minutes in which records landed. If Kafka no longer has a record, its timestamp is unknown, and so is
-/// its minute.
+/// Returns the minutes in which records were applied. If Kafka no longer has a record, its timestamp is unknown, and so
+/// is its minute.
 async fn landing_minutes(
     console: &Console,
     contract: &Contract,
@@ -95,7 +96,8 @@ async fn outcomes(console: &Console, contract: &Contract, found: &[FoundRecord])
     }
 }
 
-/// Returns the dead letters of records by partition and offset. A record that Kafka no longer has is taken from its letter.
+/// Returns the dead letters of records by partition and offset. If Kafka no longer has a record, copies the record from
+/// its letter.
 async fn letters(
     console: &Console,
     contract: &Contract,

@@ -23,7 +23,7 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    /// Looks for a key, in the form that the stream's records use.
+    /// Looks for a key, which is converted to the form that the stream's records use.
     pub(super) fn with_key(contract: &Contract, key: &str) -> Self {
         let text = match (contract.key.as_slice(), json::parse(key.as_bytes())) {
             // A key of several values is a JSON array.
@@ -97,7 +97,7 @@ fn has_value(contract: &Contract, record: &LogRecord, column: usize, cell: &[u8]
     json::parse(value).is_ok_and(|event| landing.encode_some(&[column], &event).is_ok_and(|found| found == cell))
 }
 
-/// Entities' names are compared in composed form.
+/// Composes the characters of an entity's name, because names are compared in composed form (NFC).
 fn compose(contract: &Contract, value: &mut Value) {
     if let (Mode::Entity(_), Value::String(text)) = (&contract.mode, value) {
         *text = composed(text).into_owned();

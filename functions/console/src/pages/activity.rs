@@ -1,4 +1,4 @@
-//! What happened to the streams in the last hour, as the overview and a stream's page show it.
+//! The activity of the streams in the last hour, which the overview and the page of a stream show.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -9,7 +9,7 @@ use super::chart::{Bin, Hour};
 use super::letter_filter::LetterFilter;
 use super::wording::{duration, number, time};
 
-/// What a bin counts: the CSS class of its rectangles, and the word in the legend.
+/// The counts of a bin: the CSS class of the rectangles that show each count, and its word in the legend.
 const LEGEND: [(&str, &str); 3] = [("written", "written"), ("waiting", "began to wait"), ("rejected", "rejected")];
 
 /// A stream's activity.
@@ -97,19 +97,19 @@ impl StreamActivity {
     }
 }
 
-/// What is still to be done.
+/// The open dead letters, and the records that have not landed.
 #[derive(Debug)]
 pub(super) struct Backlog {
     pub(super) open_dead_letters: i64,
     /// The path of the open dead letters.
     pub(super) letters_path: String,
-    /// How many records have not landed. `None` if Kafka did not answer.
+    /// The number of records that have not landed. `None` if Kafka did not answer.
     pub(super) events: Option<i64>,
     /// The age of the oldest of these records.
     pub(super) age_ms: i64,
 }
 
-/// Shows the figures of an hour, and what is still to be done.
+/// Shows the figures of an hour, and the backlog.
 pub(super) fn tiles(sum: Bin, backlog: &Backlog) -> Markup {
     let Backlog { open_dead_letters: open, letters_path, events, age_ms } = backlog;
     html! {

@@ -1,5 +1,5 @@
-//! Calls the JSON routes for a page, within the process. What a page shows and does goes through the same handlers as any
-//! other request, so roles, checks and the audit log are the same.
+//! Calls the JSON routes for a page, within the process. A page uses the same handlers as any other request, so roles,
+//! checks and the audit log are the same.
 
 use axum::Router;
 use axum::body::Body;
@@ -35,7 +35,7 @@ pub(super) struct List<T> {
     pub(super) next: Option<String>,
 }
 
-/// The problem with which a route refused a request.
+/// A route's refusal of a request, with the problem that it returned.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     /// The HTTP status.

@@ -21,7 +21,7 @@ const DISCARD: &str = "/console/dead-letters/discard";
 #[derive(Debug, Deserialize)]
 struct Count {
     count: i64,
-    /// How many matching letters are still open.
+    /// The number of matching letters that are still open.
     left: Option<i64>,
 }
 
@@ -36,8 +36,8 @@ fn filter(uri: &Uri) -> Result<LetterFilter, Refusal> {
     Ok(filter)
 }
 
-/// Limits the filter to letters that exist now, so that exactly the letters that were counted are replayed or discarded.
-/// The database stamps letters with the real time, so this does not use the clock that tests can set.
+/// Limits the filter to letters that exist now, so that exactly the letters that were counted are replayed or
+/// discarded. The database stamps letters with the real time, so this does not use the clock that tests can set.
 fn until_now(filter: &LetterFilter) -> LetterFilter {
     let now = Timestamp::now();
     let ends_before =

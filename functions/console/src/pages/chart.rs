@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::wording::{duration, number};
 
-/// How many minutes a chart shows.
+/// The number of minutes in a chart.
 pub(super) const MINUTES: usize = 60;
 /// The width of a minute and the height of a chart, in units of its `viewBox`.
 const MINUTE: usize = 10;
@@ -77,7 +77,7 @@ impl Hour {
         time.strftime("%H:%M").to_string()
     }
 
-    /// Draws what was written, began to wait and was rejected in each minute.
+    /// Draws the numbers of events that were written, began to wait or were rejected in each minute.
     pub(super) fn bars(&self) -> Markup {
         let most = self.bins.iter().map(|bin| bin.total()).max().unwrap_or_default();
         let Bin { written, waiting, rejected, .. } = self.sum();
@@ -170,7 +170,7 @@ fn stacked(bin: Bin, most: i64) -> Vec<(&'static str, i64, i64)> {
     parts
 }
 
-/// Splits the lags into runs of minutes in which something landed.
+/// Splits the lags into groups of consecutive minutes in which something landed.
 fn runs(bins: &[Bin]) -> Vec<Vec<(usize, i64)>> {
     let lags: Vec<Option<(usize, i64)>> =
         bins.iter().enumerate().map(|(index, bin)| bin.lag_ms.map(|lag| (index, lag))).collect();
@@ -181,8 +181,8 @@ fn runs(bins: &[Bin]) -> Vec<Vec<(usize, i64)>> {
 }
 
 fn points(run: &[(usize, i64)], scale: i64) -> Vec<(usize, i64)> {
-    // Leaves room at the top, so that the line is not cut off. A line needs two points, so even a single minute gets
-    // one at either edge.
+    // Leaves room at the top, so that the line is not cut off. A line needs two points, so a single minute gets one
+    // point at each of its edges.
     let y = |lag: i64| HEIGHT - 3 - lag.saturating_mul(HEIGHT - 8) / scale;
     let (first, last) = (run.first().copied().unwrap_or_default(), run.last().copied().unwrap_or_default());
     let mut points = vec![(first.0 * MINUTE, y(first.1))];
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_has_its_place_and_older_ones_have_none() {
+    fn a_minute_of_the_hour_has_a_place_and_an_older_minute_has_none() {
         let mut hour = Hour::until(NOW_MS);
         let bin = Bin { written: 3, waiting: 0, rejected: 1, lag_ms: Some(20) };
         for back in [0, 59, 60, -1] {

@@ -1,4 +1,4 @@
-//! The place of an event's record in Kafka, and what became of it: a receipt, as the JSON routes have it.
+//! A receipt, as the JSON routes return it: the place of an event's record in Kafka, and the event's status.
 
 use maud::{Markup, html};
 use serde::Deserialize;

@@ -52,7 +52,7 @@ struct Letter {
     replayed_as: Option<Receipt>,
 }
 
-/// What the form asks for.
+/// The values in the form.
 #[derive(Debug, Default)]
 struct Question {
     receipt: String,
@@ -80,7 +80,7 @@ impl Question {
         })
     }
 
-    /// Returns the path of the JSON route that answers. `None` if the form is empty.
+    /// Returns the path of the JSON route that finds these events, with its query. `None` if the form is empty.
     fn api_path(&self) -> Option<String> {
         if !self.receipt.is_empty() {
             // People may paste the whole `href`.

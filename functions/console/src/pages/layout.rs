@@ -39,7 +39,7 @@ impl Section {
     }
 }
 
-/// What a page shows. The session renders it with [`Page::respond`].
+/// The content of a page. The middleware `session::signed_in` renders it with [`Page::respond`].
 #[derive(Debug, Clone)]
 pub(super) struct Page {
     /// The HTTP status.
@@ -50,7 +50,7 @@ pub(super) struct Page {
     pub(super) title: String,
     /// The section that the page belongs to.
     pub(super) section: Option<Section>,
-    /// After how many seconds a browser without scripts loads the page again.
+    /// The number of seconds after which a browser without scripts reloads the page.
     pub(super) reload_seconds: Option<u8>,
     /// The content, including the heading.
     pub(super) content: Markup,
@@ -171,7 +171,7 @@ impl Page {
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// Leaves the page to the session, which renders it.
+/// Passes the page to the middleware `session::signed_in`, which renders it.
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
@@ -180,7 +180,7 @@ impl IntoResponse for Page {
     }
 }
 
-/// Leaves the refusal to the session, which renders it as a page.
+/// Passes the refusal to the middleware `session::signed_in`, which renders it as a page.
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
@@ -189,7 +189,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Where to go after an action, and what was done.
+/// A redirect after an action, with a notice of what was done.
 #[derive(Debug, Clone)]
 pub(super) struct SeeOther {
     /// The path.
@@ -199,13 +199,13 @@ pub(super) struct SeeOther {
 }
 
 impl SeeOther {
-    /// Leads to a page that says what was done.
+    /// Creates a redirect to a page that shows the notice.
     pub(super) fn new(path: impl Into<String>, notice: Notice) -> Self {
         Self { path: path.into(), notice: Some(notice) }
     }
 }
 
-/// Leaves the notice to the session, which keeps it in a cookie.
+/// Passes the redirect to the middleware `session::signed_in`, which keeps the notice in a cookie.
 impl IntoResponse for SeeOther {
     fn into_response(self) -> Response {
         let mut response = StatusCode::SEE_OTHER.into_response();

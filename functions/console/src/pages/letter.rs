@@ -68,7 +68,7 @@ impl Letter {
     }
 }
 
-/// An action that was refused, as the page shows it.
+/// An attempt at an action that was refused. The page shows the refusal and the edited event.
 #[derive(Debug, Default)]
 pub(super) struct Attempt<'a> {
     /// Why it was refused.

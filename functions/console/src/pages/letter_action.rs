@@ -1,4 +1,4 @@
-//! What an operator does with one dead letter: replays it, edited or not, or discards it.
+//! Replays one dead letter, edited or not, or discards it.
 
 use axum::Extension;
 use axum::body::Body;
@@ -21,7 +21,7 @@ use super::letter::{Attempt, Letter, page, sent};
 use super::letter_filter::LetterFilter;
 use super::state::Pages;
 
-/// How long to wait for the replay to land.
+/// The header that asks the route to wait up to 5 s for the replay to land.
 const WAIT: (&str, &str) = ("prefer", "wait=5");
 
 #[derive(Debug, Deserialize)]
@@ -29,7 +29,7 @@ struct Sent {
     receipts: Vec<Receipt>,
 }
 
-/// Does what the form says.
+/// Performs the action that the form names.
 pub(super) async fn act(
     State(pages): State<Pages>,
     Extension(api): Extension<Api>,

@@ -1,4 +1,4 @@
-//! The filter of dead letters in a page's address: the parameters of the JSON routes.
+//! Reads the filter of dead letters from a page's address. Its parameters are those of the JSON routes.
 
 use jiff::Timestamp;
 use maud::{Markup, html};

@@ -17,7 +17,7 @@ use super::wording::{counted, number, status, time, time_ms};
 /// The page's path, and that of the JSON route.
 const PATH: &str = "/console/dead-letters";
 const API: &str = "/dead-letters";
-/// How many letters and groups a page shows.
+/// The maximum numbers of letters and of groups on a page.
 const LETTERS: &str = "25";
 const GROUPS: &str = "30";
 
@@ -33,7 +33,7 @@ struct Group {
     sample_id: i64,
 }
 
-/// What a list shows of a letter.
+/// A dead letter in a list.
 #[derive(Debug, Deserialize)]
 struct Letter {
     id: i64,

@@ -1,8 +1,8 @@
-//! The console's pages, through which people use the JSON routes. They work without scripts: views are GET requests, and
-//! actions are forms that lead to a page which shows the result.
+//! The console's pages, through which people use the JSON routes. They work without scripts: views are GET requests,
+//! and actions are forms that lead to a page which shows the result.
 //!
-//! A handler calls the JSON routes (`api`) and returns a [`layout::Page`], a [`layout::SeeOther`] or an [`api::Refusal`];
-//! `session`, which lets only admins through, renders it.
+//! A handler calls the JSON routes (`api`) and returns a [`layout::Page`], a [`layout::SeeOther`] or an
+//! [`api::Refusal`]; the middleware in `session`, which lets only admins through, renders it.
 //!
 //! - `overview`, `stream`: all streams, and one stream; both use `activity`
 //! - `letters`, `letter`: dead letters, and one of them

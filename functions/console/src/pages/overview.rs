@@ -15,7 +15,7 @@ use super::query::encoded;
 use super::state::Pages;
 use super::wording::{number, time};
 
-/// How often the figures are looked up, in seconds.
+/// The interval at which the figures are looked up, in seconds.
 const EVERY_SECONDS: u8 = 10;
 
 #[derive(Debug, Default, Deserialize)]

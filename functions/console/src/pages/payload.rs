@@ -1,5 +1,5 @@
-//! Shows events: indented, cut if they are too long, with the wrong value marked. Numbers and strings appear as they were
-//! sent.
+//! Shows events: indented, cut if they are too long, with the wrong value marked. Numbers and strings appear as they
+//! were sent.
 
 use maud::{Markup, html};
 use serde_json::value::RawValue;

@@ -18,7 +18,7 @@ use super::state::Pages;
 use super::wording::{counted, exact_time, number, status, time};
 
 const PATH: &str = "/console/dead-letters/replays";
-/// How often the progress is looked up, in seconds.
+/// The interval at which the progress is looked up, in seconds.
 const EVERY_SECONDS: u8 = 2;
 
 #[derive(Debug, Deserialize)]
@@ -40,7 +40,8 @@ impl Run {
         self.status == "running"
     }
 
-    /// Returns the path of the letters that match now, including letters that were rejected since the run began.
+    /// Returns the path of the list of letters that now match the run's filter, including letters that were rejected
+    /// since the run began.
     fn letters_path(&self) -> String {
         let text = |value: &Value| match value.as_array() {
             Some(ids) => ids.iter().map(Value::to_string).collect::<Vec<_>>().join(","),
@@ -51,7 +52,7 @@ impl Run {
         with_query("/console/dead-letters", parameters.iter().map(|(name, value)| (*name, value.as_str())))
     }
 
-    /// Shows which letters the run was asked to replay.
+    /// Shows the run's filter.
     fn asked_for(&self) -> Markup {
         let members: Vec<(&String, &Value)> = self.filter.as_object().into_iter().flatten().collect();
         html! {

@@ -26,8 +26,8 @@ use super::query::{encoded, with_query};
 use super::sign_in;
 use super::state::Pages;
 
-/// The session's cookie. Browsers accept the prefix `__Host-` only from this host, over TLS, so no other host of the domain
-/// can plant a session.
+/// The session's cookie. Browsers accept the prefix `__Host-` only from this host, over TLS, so no other host of the
+/// domain can plant a session.
 const SECURE_SESSION: &str = "__Host-sluice-console";
 /// The session's cookie on loopback, where there is no TLS.
 const LOOPBACK_SESSION: &str = "sluice-console";
@@ -136,7 +136,7 @@ pub(super) async fn sign_in(
     }
 }
 
-/// Begins a session for an admin's correct password.
+/// Begins a session if the password is correct and the user is an admin.
 async fn admit(pages: &Pages, name: &str, password: &str, origin: &Origin) -> Result<SessionToken, Denied> {
     let name = UserName::parse_existing(name).map_err(|_| Denied::WrongPassword)?;
     let (caller, token) = pages.identity.begin_session(&name, Password::given(password), origin).await?;

@@ -25,7 +25,7 @@ use super::session::is_on_loopback;
 use super::state::Pages;
 use super::wording::counted;
 
-/// How long to wait for events to land.
+/// The header that asks the route to wait up to 5 s for the events to land.
 const WAIT: (&str, &str) = ("prefer", "wait=5");
 
 #[derive(Debug, Deserialize)]

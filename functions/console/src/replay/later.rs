@@ -26,13 +26,13 @@ const MOST_BYTES: usize = 16 * 1_024 * 1_024;
 /// The result of a search for one letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Later {
-    /// No later event up to these offsets.
+    /// There is no later event before these offsets.
     None(Searched),
     /// The letter's event has no valid key, so its replay cannot change a row.
     NoKey,
-    /// A later event that was applied or may be applied soon.
+    /// A later event that was written or may still be written.
     Found(Place),
-    /// A replay of the same event that was applied or may be applied soon.
+    /// A replay of the same event that was written or may still be written.
     SentAgain(Place),
     /// Kafka no longer has the event.
     Gone,
@@ -123,7 +123,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Runs the search. Returns the offsets up to which no undecided letter's key has a later event.
+    /// Runs the search. Returns the offset at which the search of each partition ended: before these offsets, the
+    /// letters that are still undecided have no later event.
     async fn run(&mut self, ingest: &Ingest, deadline: Instant) -> Result<Searched, SearchError> {
         let topic = &self.contract.topic;
         let Some(partitions) = ingest.reader.partitions(topic).await? else {
@@ -221,7 +222,8 @@ impl<'a> Search<'a> {
         repeated
     }
 
-    /// Looks up what became of the repeated records. A record that was applied, or may be soon, decides its letter.
+    /// Looks up what became of the repeated records. A record that was written, or may still be written, decides its
+    /// letter.
     async fn note_applied(
         &mut self,
         ingest: &Ingest,
@@ -253,8 +255,8 @@ impl<'a> Search<'a> {
 fn may_change_row(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Pending | Outcome::Waiting { .. } | Outcome::Written => true,
-        // The replay of a replayed event, and the event that a duplicate repeats, are separate records, which the
-        // search covers, too.
+        // A replayed event and a duplicate change no row themselves. The replay of the former, and the event that the
+        // latter repeats, are separate records, which the search finds, too.
         Outcome::Duplicate
         | Outcome::Superseded
         | Outcome::Rejected(_)

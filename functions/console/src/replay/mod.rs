@@ -62,7 +62,7 @@ impl ReplayOptions {
         Ok(Self { user: caller.name, arrived: Instant::now(), deadline, prefer, is_forced })
     }
 
-    /// Returns when the search for later events must end to leave time for sending the letter.
+    /// Returns the time by which the search for later events must end, so that there is time to send the letter.
     fn search_until(&self) -> Instant {
         let longest = self.arrived + LONGEST_SEARCH;
         match self.deadline.and_then(|deadline| deadline.checked_sub(SEND_TIMEOUT)) {
@@ -134,15 +134,15 @@ pub(crate) fn replayable<'i>(ingest: &'i Ingest, letter: &DeadLetter) -> Result<
 pub(crate) enum Order {
     /// The order does not matter, or versions decide it.
     Irrelevant,
-    /// The search for later events with the letter's key found this.
+    /// The result of the search for later events with the letter's key.
     Searched(Later),
 }
 
 impl Order {
-    /// Returns the offsets up to which there is no later event; `None` if later events do not matter.
+    /// Returns the offsets before which there is no later event; `None` if later events do not matter.
     ///
     /// # Errors
-    /// A later event with the letter's key was applied or may be applied soon, or such an event cannot be ruled out.
+    /// A later event with the letter's key was written or may still be written, or such an event cannot be ruled out.
     pub(crate) fn allowed(self) -> Result<Option<Searched>, Error> {
         match self {
             Self::Irrelevant | Self::Searched(Later::NoKey) => Ok(None),

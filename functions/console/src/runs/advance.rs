@@ -29,11 +29,11 @@ const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 /// this limit, runs could replay the event in a loop.
 const MOST_REPLAYS: i32 = 3;
 
-/// How long a request that looks up a run first advances that run. The last step may take longer.
+/// When a request looks up a run, it first advances the run for this long. The last step may take longer.
 const FOR_REQUEST: Duration = Duration::from_secs(3);
 
-/// How long the background task sleeps, unless it is woken, before it looks for runs that other processes created. It
-/// also sleeps this long after a failure.
+/// The time for which the background task sleeps, unless it is woken, before it looks for runs that other processes
+/// created. After a failure, it sleeps for the same time.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// What a step did.
@@ -75,7 +75,8 @@ async fn advance(console: &Console, id: i64, until: Instant) -> Result<(), Error
     Ok(())
 }
 
-/// Advances a run that a caller looks up. If that fails, the caller sees that the run makes no progress.
+/// Advances a run before it is returned to a caller. A failure is only logged: the caller sees that the run makes no
+/// progress.
 pub(super) async fn advance_for_request(console: &Console, id: i64) {
     if let Err(error) = advance(console, id, Instant::now() + FOR_REQUEST).await {
         tracing::warn!(run = id, %error, "cannot advance the run");

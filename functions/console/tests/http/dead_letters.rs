@@ -156,7 +156,7 @@ async fn a_replay_whose_commit_was_lost_is_sent_again_under_the_same_id() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_whose_topic_no_stream_uses_stays_open() {
+async fn a_dead_letter_stays_open_if_no_stream_uses_its_topic() {
     let function = TestConsole::start().await;
     let id = function.reject("gone", 0, 1, b"{}", &json!([])).await;
     assert_eq!(replay(&function, id).await.status, StatusCode::CONFLICT);
@@ -166,7 +166,7 @@ async fn a_dead_letter_whose_topic_no_stream_uses_stays_open() {
 }
 
 #[tokio::test]
-async fn a_keyed_letter_whose_event_kafka_no_longer_has_is_replayed_only_by_force() {
+async fn a_letter_with_a_key_is_replayed_only_by_force_if_kafka_no_longer_has_its_event() {
     let function = TestConsole::start().await;
     let event = br#"{"op": "update", "name": "Asia"}"#;
     let id = function.reject("continent", 0, 41, event, &json!([])).await;

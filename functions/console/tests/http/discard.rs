@@ -38,13 +38,13 @@ async fn the_matching_letters_are_discarded_with_a_note_and_their_receipts_stay_
 }
 
 #[tokio::test]
-async fn more_letters_than_one_transaction_discards_are_all_discarded() {
+async fn all_matching_letters_are_discarded_even_if_they_need_several_transactions() {
     let function = TestConsole::start().await;
     let insert = "insert into sluice.dead_letters (topic, \"partition\", \"offset\", incarnation, payload, headers,
                       record_timestamp_ms, reason, error_code)
                   select 't', 0, n, 1, '', '[]', 0, 'r', 'c' from generate_series(1, 25000) n";
     sqlx::query(insert).execute(&function.pool).await.unwrap();
-    // One letter is being replayed.
+    // Locks one letter, as its replay would.
     let mut transaction = function.pool.begin().await.unwrap();
     let lock = "select id from sluice.dead_letters limit 1 for update";
     let locked: i64 = sqlx::query_scalar(lock).fetch_one(&mut *transaction).await.unwrap();

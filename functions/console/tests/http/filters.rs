@@ -35,7 +35,7 @@ async fn count(function: &TestConsole, filter: &Value) -> Value {
 async fn each_filter_selects_the_same_letters_in_lists_groups_and_bodies() {
     let function = TestConsole::start().await;
     let [alvand, qazvin, first, eof, third] = letters(&function).await;
-    // One letter in a distant past, and one in another status.
+    // Moves one letter to the distant past, and gives another letter a different status.
     let old = "update sluice.dead_letters set created_at = '2020-01-01T00:00:00Z' where id = $1";
     sqlx::query(old).bind(qazvin).execute(&function.pool).await.unwrap();
     let replayed = "update sluice.dead_letters set status = 'replayed' where id = $1";

@@ -20,7 +20,7 @@ async fn without_a_broker_a_replay_gets_503_in_time_and_the_letter_stays_open() 
 }
 
 #[tokio::test]
-async fn without_a_broker_following_gets_503_in_time() {
+async fn following_an_event_without_a_broker_gets_503_in_time() {
     let function = TestConsole::start_lacking(Lacking { broker: true, ..Lacking::default() }).await;
     for query in [format!("receipt={}/0/0", function.topic("city")), "stream=city&key=a".to_owned()] {
         let started = Instant::now();
@@ -32,7 +32,7 @@ async fn without_a_broker_following_gets_503_in_time() {
 }
 
 #[tokio::test]
-async fn without_a_database_requests_get_503_in_time() {
+async fn requests_without_a_database_get_503_in_time() {
     let lacking = Lacking { broker: true, database: true, topics: true, roles: false };
     let function = TestConsole::start_lacking(lacking).await;
     for path in ["/dead-letters", "/dead-letters/1"] {

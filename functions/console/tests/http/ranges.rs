@@ -36,8 +36,8 @@ const FILTERS: [(&[(&str, &str)], &str); 9] = [
     (&[("error_code", "code 1")], "error_code = 'code 1'"),
     (&[("error_code", "code 2")], "false"),
     (&[("stream", "route"), ("error_code", "code 0")], "topic = $2 and error_code = 'code 0'"),
-    // In turn: a reason that is its own group; one reason of a group; that group's name, which is also a reason; and
-    // the name of another group.
+    // The reasons are, in this order: a reason that is its own group; one reason of a group; that group's name, which
+    // is also a reason; and the name of another group.
     (&[("reason", "does not exist")], "reason = 'does not exist'"),
     (&[("reason", "no field \"a\""), ("stream", "city")], "reason = 'no field \"a\"' and topic = $1"),
     (&[("reason", "no field \"…\"")], "reason like 'no field%'"),
@@ -51,7 +51,7 @@ fn query(filter: &Value) -> String {
 }
 
 #[tokio::test]
-async fn every_range_of_time_has_the_letters_that_became_dead_in_it_however_they_are_counted() {
+async fn counts_groups_and_lists_of_a_time_range_cover_exactly_the_letters_that_became_dead_in_it() {
     let function = TestConsole::start().await;
     let topics = ["city", "routes"].map(|topic| function.topic(topic));
     sqlx::query(LETTERS).bind(&topics[0]).bind(&topics[1]).execute(&function.pool).await.unwrap();
@@ -98,7 +98,7 @@ async fn every_range_of_time_has_the_letters_that_became_dead_in_it_however_they
 }
 
 #[tokio::test]
-async fn a_group_has_its_letters_reason_if_all_in_the_range_have_the_same() {
+async fn a_group_shows_the_exact_reason_if_all_its_letters_in_the_range_have_that_reason() {
     let function = TestConsole::start().await;
     let insert = r#"
         insert into sluice.dead_letters (topic, "partition", "offset", incarnation, payload, headers, record_timestamp_ms,

@@ -23,7 +23,7 @@ async fn create(function: &TestConsole, body: Value) -> Answer {
     function.post("/dead-letters/replays", &[], body.to_string()).await
 }
 
-/// Looks up a run, which advances it, until the run has ended.
+/// Looks up a run until it has ended. Each lookup advances the run.
 async fn finish(function: &TestConsole, href: &str) -> Value {
     let ending = async {
         loop {
@@ -71,7 +71,7 @@ async fn a_run_replays_exactly_the_letters_that_matched_when_it_was_created() {
     ] {
         assert_eq!(answer.body[name], value, "{name}");
     }
-    // A letter that matches from now on is not part of it.
+    // A letter that begins to match only now is not part of the run.
     let late = function.reject("routes", 3, 7, b"{}", &json!([])).await;
     let run = finish(&function, href).await;
     assert_eq!(json!([run["status"], run["replayed"], run["skipped"]]), json!(["done", 1_200, 0]));
@@ -110,7 +110,7 @@ async fn a_run_without_letters_is_done_and_unknown_runs_are_not_found() {
 }
 
 #[tokio::test]
-async fn letters_that_a_single_replay_refuses_or_that_were_replayed_three_times_are_left_out_unless_forced() {
+async fn a_run_skips_letters_that_a_single_replay_refuses_or_that_were_replayed_three_times_unless_it_is_forced() {
     let function = TestConsole::start().await;
     // Kafka has no event at this offset, so later events with its key cannot be ruled out.
     let refused = function.reject("continent", 0, 41, br#"{"op": "update", "name": "Asia"}"#, &json!([])).await;
@@ -140,7 +140,7 @@ async fn letters_that_a_single_replay_refuses_or_that_were_replayed_three_times_
 }
 
 #[tokio::test]
-async fn each_letter_is_replayed_once_by_processes_that_continue_a_run_side_by_side() {
+async fn concurrent_processes_that_continue_a_run_replay_each_letter_once() {
     let function = TestConsole::start().await;
     store(&function, 3_000).await;
     create(&function, json!({"filter": {}})).await;
@@ -211,7 +211,7 @@ async fn a_cancelled_run_replays_nothing_more_and_the_schedule_continues_other_r
 }
 
 #[tokio::test]
-async fn the_audit_says_who_replayed_cancelled_and_discarded_what() {
+async fn the_audit_log_names_the_user_and_the_object_of_each_replay_cancellation_and_discard() {
     let function = TestConsole::start().await;
     let id = function.reject("routes", 0, 1, b"{}", &json!([])).await;
     function.reject("routes", 0, 2, b"{}", &json!([])).await;

@@ -49,7 +49,7 @@ async fn keep_expired(function: &TestConsole, events: u64) {
 }
 
 #[tokio::test]
-async fn one_statement_rejects_a_limited_number_of_events_and_the_schedule_all_of_them() {
+async fn one_statement_rejects_a_limited_number_of_events_and_the_schedule_rejects_all_of_them() {
     let function = TestConsole::start().await;
     keep_expired(&function, EXPIRED_AT_ONCE + 1).await;
     let reject = async || waiting::reject_expired(&function.pool, NOW_MS, &Metrics::default()).await.unwrap();
@@ -63,7 +63,7 @@ async fn one_statement_rejects_a_limited_number_of_events_and_the_schedule_all_o
 }
 
 #[tokio::test]
-async fn an_event_of_neither_api_gateway_nor_a_schedule_fails_the_invocation() {
+async fn an_event_from_neither_api_gateway_nor_a_schedule_fails_the_invocation() {
     let function = TestConsole::start().await;
     let error = invoke(&function, r#"{"eventSource": "aws:kafka", "records": {}}"#).await.unwrap_err();
     assert!(error.starts_with("the event is from neither API Gateway nor a schedule: "), "{error}");

@@ -3,7 +3,7 @@ use axum::http::StatusCode;
 use super::browser::TestPages;
 
 #[tokio::test]
-async fn addresses_of_nothing_are_not_found_and_values_that_are_too_long_are_refused() {
+async fn unknown_addresses_are_not_found_and_values_that_are_too_long_are_refused() {
     let function = TestPages::start().await;
     let mut browser = function.signed_in().await;
     for path in ["/console/dead-letters/groups", "/console/dead-letters/replays/x", "/console/dead-letters/0"] {

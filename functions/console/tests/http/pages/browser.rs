@@ -61,8 +61,8 @@ impl TestPages {
         Self { function, identity }
     }
 
-    /// Sets the watermarks of all of a topic's partitions far above every event of the test, so that every event counts as
-    /// applied.
+    /// Sets the watermarks of all of a topic's partitions far above every event of the test, so that every event counts
+    /// as applied.
     pub(super) async fn land_everything(&self, topic: &str, partitions: i32) {
         for partition in 0..partitions {
             self.apply(topic, partition, 1_000_000, 4_000_000_000_000).await;

@@ -31,7 +31,7 @@ async fn every_page_forbids_inline_scripts_foreign_frames_and_caches() {
         for inline in ["<style", " style=\"", " onclick=", "<script>", "javascript:"] {
             assert!(!page.contains(inline), "{path} has {inline}");
         }
-        // Headings in order, each field with a label, each table with a caption.
+        // Each page has one main heading, a language and a link to its content, and each table has a caption.
         assert_eq!(page.matches("<h1>").count() + page.matches("<h1 ").count(), 1, "{path}");
         assert!(page.contains("<html lang=\"en\">") && page.contains("href=\"#content\""), "{path}");
         assert_eq!(page.matches("<table").count(), page.matches("<caption>").count(), "{path}");
