@@ -1,4 +1,4 @@
-//! What happened to each stream, minute by minute, and how far it is behind now.
+//! Reports the activity of each stream, minute by minute, and how far it is behind now.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(crate) struct StreamActivity {
     minutes: Vec<StreamMinute>,
 }
 
-/// What happened to a stream in one minute.
+/// The activity of a stream in one minute.
 #[derive(Debug, Serialize)]
 struct StreamMinute {
     minute: Timestamp,

@@ -39,7 +39,7 @@ pub(crate) struct DeadLetterItem {
     column: Option<Box<str>>,
     pointer: Option<Box<str>>,
     status: &'static str,
-    /// How often the event was replayed, including replays of its earlier dead letters.
+    /// The number of replays of the event, including replays of its earlier dead letters.
     replays: i32,
     /// The letter whose replay was rejected as this letter.
     replay_of: Option<i64>,

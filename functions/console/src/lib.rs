@@ -1,4 +1,4 @@
-//! What operators see and do: they find, discard and replay dead letters, and follow events, through routes and pages.
+//! The routes and pages for operators, who find, discard and replay dead letters and follow events.
 //!
 //! A replay is sent like any other event, through the library of `ingest`, which has the connections, the receipts and
 //! `Prefer: wait`. The pages also use the routes of `ingest` and

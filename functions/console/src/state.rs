@@ -1,4 +1,4 @@
-//! What the handlers and the schedule share.
+//! The state that the handlers and the schedule share.
 
 use std::sync::Arc;
 

@@ -74,7 +74,7 @@ impl LetterSummary {
     }
 }
 
-/// What became of an event.
+/// An event's outcome, with the minute in which it landed, its row and its dead letter.
 #[derive(Debug)]
 pub(super) struct Stages {
     pub(super) outcome: Outcome,

@@ -7,8 +7,8 @@
 //! - `wanted`: decides whether a record matches the query
 //! - `scan`: reads the topic's partitions, within a time limit
 //! - `partitioner`: the partition of a key, which is read first
-//! - `cursor`: where the next request continues
-//! - `stages`: what became of the records that were found
+//! - `cursor`: the position at which the next request continues
+//! - `stages`: looks up the outcomes of the records that were found
 //! - `row`: the row of an event
 //! - `item`: a followed event in a response
 

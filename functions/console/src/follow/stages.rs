@@ -1,4 +1,4 @@
-//! What became of the records that were found.
+//! Looks up the outcomes, rows and dead letters of the records that were found.
 
 use std::collections::HashMap;
 

@@ -12,7 +12,7 @@ pub(super) const MINUTES: usize = 60;
 const MINUTE: usize = 10;
 const HEIGHT: i64 = 100;
 
-/// What happened in one minute.
+/// The activity of one minute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Bin {
     pub(super) written: i64,

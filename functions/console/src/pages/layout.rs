@@ -21,7 +21,7 @@ pub(super) enum Section {
     Follow,
     /// Users and blocks.
     Users,
-    /// Who did what.
+    /// The audit log.
     Audit,
 }
 

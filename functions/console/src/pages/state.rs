@@ -1,4 +1,4 @@
-//! What the handlers of pages share.
+//! The state that the handlers of pages share.
 
 use std::sync::Arc;
 

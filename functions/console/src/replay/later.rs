@@ -90,7 +90,7 @@ struct Search<'a> {
     firsts: Vec<Place>,
     /// The letters by the key of their events' row.
     by_key: HashMap<Vec<u8>, Vec<usize>>,
-    /// What was found, by letter.
+    /// The results so far, by letter.
     found: Vec<Option<Later>>,
 }
 

@@ -38,7 +38,7 @@ pub(crate) use self::later::Sought;
 /// The time limit for the search for later events.
 const LONGEST_SEARCH: Duration = Duration::from_secs(10);
 
-/// How a caller wants a dead letter to be replayed.
+/// The options of a request to replay a dead letter.
 #[derive(Debug)]
 pub(crate) struct ReplayOptions {
     user: String,

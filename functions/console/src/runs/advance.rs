@@ -36,7 +36,7 @@ const FOR_REQUEST: Duration = Duration::from_secs(3);
 /// created. After a failure, it sleeps for the same time.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// What a step did.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// Letters were replayed or skipped.
