@@ -61,8 +61,8 @@ pub fn users(environment: &Environment) -> Result<UsersSettings, SettingsError> 
     })
 }
 
-/// Returns how reports are mailed: through the SMTP server at `smtp_url`, if one is given. If that server is this
-/// machine's mail sink, the sender and the recipient have defaults.
+/// Returns the settings for mailing reports: through the SMTP server at `smtp_url`, if one is given. If that server is
+/// this machine's mail sink, the sender and the recipient have defaults.
 ///
 /// # Errors
 /// A variable is missing or malformed.

@@ -42,7 +42,8 @@ use crate::http_server::{self, PATIENCE, cut_off_slow_bodies, cut_off_slow_body}
 use crate::invoke_api::{self, Functions};
 use crate::monitor::Monitor;
 
-/// The number of database connections for HTTP requests, and the same number for batches.
+/// The maximum number of connections in the database pool, which serves HTTP requests. Batches keep their connections
+/// outside the pool.
 const CONNECTIONS: u32 = 16;
 
 /// The functions, connected to one database and one cluster.
@@ -141,7 +142,7 @@ impl Gateway {
         invoke.fallback_service(gateway)
     }
 
-    /// Returns `consume` as a mapping or a schedule invokes it.
+    /// Returns a handle that invokes `consume`.
     pub fn consume(&self) -> InProcess {
         InProcess(Arc::clone(&self.consume))
     }

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-/// How long to wait for a client.
+/// The times for which the server waits for a client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     /// For all headers of a request. It includes the time before the first byte.
@@ -38,7 +38,7 @@ pub(crate) struct Patience {
     pub(crate) body: Duration,
 }
 
-/// How long the gateway waits for a client.
+/// The times for which the gateway waits for a client.
 pub(crate) const PATIENCE: Patience = Patience { headers: Duration::from_secs(10), body: Duration::from_secs(30) };
 
 /// Serves `routes` until `stop`, then finishes the requests that have begun.
@@ -140,7 +140,7 @@ pub(crate) async fn cut_off_slow_body(
 struct Within {
     body: Body,
     patience: Duration,
-    /// Runs while the next byte is awaited. A body that is there already needs no timer.
+    /// The timer, which runs only while the next byte is awaited. Bytes that have already arrived need no timer.
     pause: Option<Pin<Box<Sleep>>>,
     is_cut_off: Arc<AtomicBool>,
 }
@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// Far more than it takes to cut off a client.
+    /// Far longer than the time in which a client is cut off.
     const LONG: Duration = Duration::from_secs(20);
     const SHORT_HEADERS: Patience = Patience { headers: Duration::from_millis(300), body: LONG };
     const SHORT_BODY: Patience = Patience { headers: LONG, body: Duration::from_millis(300) };
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_drips_its_headers_is_cut_off_after_the_time_for_all_of_them() {
+    async fn a_client_that_drips_its_headers_is_cut_off_after_the_total_time_for_headers() {
         let (address, _serving) = start(SHORT_HEADERS).await;
         let parts = ["GET / HTTP/1.1\r\n"].into_iter().chain(std::iter::repeat_n("a: b\r\n", 200)).collect::<Vec<_>>();
         let answer = received(address, &parts, Duration::from_millis(100)).await;

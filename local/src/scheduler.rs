@@ -162,7 +162,8 @@ impl Scheduler {
     }
 }
 
-/// EventBridge invokes asynchronously: by default, Lambda retries twice, after one minute and then after two more.
+/// The delays before retries. EventBridge invokes a function asynchronously, and by default Lambda retries a failed
+/// asynchronous invocation twice: after one minute, and then after two more.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 const RETRY_AFTER: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
 

@@ -167,8 +167,8 @@ impl Defaults<'_> {
     }
 }
 
-/// How deeply conditions may refer to each other. Without this limit, the evaluation of a condition that refers to
-/// itself would never end.
+/// The maximum depth of conditions that refer to other conditions. Without this limit, the evaluation of a condition
+/// that refers to itself would never end.
 const MOST_NESTED: usize = 16;
 
 /// Returns a value's text, by which CloudFormation compares values.
@@ -296,7 +296,7 @@ Resources:
     }
 
     #[test]
-    fn every_stream_that_users_may_post_to_has_an_alarm_for_when_nothing_lands() {
+    fn every_stream_that_users_may_post_to_has_an_alarm_that_fires_when_nothing_lands() {
         let template = Template::read(&own_path()).unwrap();
         let is_watched = |stream: &str| {
             template.resources().any(|(name, alarm)| {

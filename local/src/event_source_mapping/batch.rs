@@ -15,7 +15,7 @@ const END: &[u8] = b"}}";
 pub(super) enum Source {
     /// Amazon MSK.
     ManagedStreaming { cluster_arn: String },
-    /// Any other.
+    /// Any other cluster.
     SelfManaged,
 }
 

@@ -39,7 +39,7 @@ pub enum FunctionError {
     },
 }
 
-/// The future answer: JSON, or nothing.
+/// A running invocation, which resolves to the answer: JSON, or nothing.
 pub type Invocation<'a> = Pin<Box<dyn Future<Output = Result<Bytes, FunctionError>> + Send + 'a>>;
 
 /// A function that takes the event of a Kafka event source.

@@ -38,8 +38,8 @@ type GroupConsumer = BaseConsumer<Member>;
 
 /// The interval at which the thread checks whether it should stop. Events are served immediately.
 const TURN: Duration = Duration::from_millis(100);
-/// How long running invocations may take to finish when the group revokes the partitions. Meanwhile, the group waits
-/// for this member. If a batch is not finished by then, the partition's next owner delivers it again.
+/// The time that running invocations may take to finish when the group revokes the partitions. Meanwhile, the group
+/// waits for this member. If a batch is not finished by then, the partition's next owner delivers it again.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The group's member. Its state outlives any single assignment of partitions. librdkafka calls it back when the

@@ -31,7 +31,8 @@ use self::configuration::MappingConfiguration;
 use self::function::Function;
 use self::group::{MappingState, Member};
 
-/// How long a broker may take to answer the last commit and the request to leave the group.
+/// The time that a broker may take to answer the last commit and the request to leave the group: usually, and in a
+/// hurried stop.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
 const HURRIED_PATIENCE: Duration = Duration::from_secs(1);
 

@@ -89,12 +89,12 @@ impl<C: ConsumerContext + 'static> Start<C> {
     }
 }
 
-/// One partition.
+/// An assigned partition, with its queue and the records that were read from it.
 struct Lane<C: ConsumerContext + 'static> {
     queue: PartitionQueue<C>,
     /// Records that were read and are not in flight.
     pending: Segment,
-    /// When the first pending record arrived.
+    /// The time at which the first pending record arrived.
     pending_since: Option<Instant>,
     is_in_flight: bool,
 }
@@ -105,7 +105,7 @@ impl<C: ConsumerContext> Lane<C> {
         Self { queue, pending, pending_since: None, is_in_flight: false }
     }
 
-    /// Takes as many of the first records as fit.
+    /// Takes the first pending records, as many as fit.
     fn take(&mut self, most_records: usize, most_bytes: usize) -> Segment {
         let fitting = self.pending.fitting(most_bytes).min(most_records);
         let taken = self.pending.take(fitting);
@@ -180,8 +180,8 @@ impl<C: ConsumerContext> Reader<C> {
     }
 
     /// Returns a batch that is due, if there is one. If one partition's records fill a batch, the batch has only these
-    /// records. Otherwise it has the records of all partitions that have nothing in flight. It is due once they fill
-    /// it, or once the window that began with the first record is over.
+    /// records. Otherwise it has the records of all partitions that have nothing in flight. A batch is due once it is
+    /// full, or once the window that began with its first record is over.
     fn complete_batch(&mut self) -> Option<Batch> {
         let room = self.delivery.envelope.room();
         let bytes = |lane: &Lane<C>| lane.pending.json().len() + frame_bytes(&lane.pending);
@@ -264,8 +264,8 @@ impl<C: ConsumerContext> Reader<C> {
         self.commit(&offsets);
     }
 
-    /// Commits without waiting for the broker. If the commit is lost, the next one covers it; at worst, one batch is delivered
-    /// again.
+    /// Commits without waiting for the broker. If the commit is lost, the next one covers it; at worst, one batch is
+    /// delivered again.
     fn commit(&self, offsets: &TopicPartitionList) {
         let Some(consumer) = self.consumer.upgrade() else {
             return;

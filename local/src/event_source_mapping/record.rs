@@ -1,9 +1,9 @@
-//! Writes a record in the JSON of the event.
+//! Appends a Kafka record to the JSON with which the mapping invokes the function.
 
 use base64_simd::STANDARD;
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _, Timestamp};
 
-/// Appends a record that begins with `start`.
+/// Appends a record as a JSON object. `start` is the beginning of this object, which all records of a partition share.
 pub(super) fn write(json: &mut Vec<u8>, start: &[u8], message: &BorrowedMessage<'_>) {
     let (timestamp_ms, timestamp_type) = match message.timestamp() {
         Timestamp::CreateTime(ms) => (ms, "CREATE_TIME"),
@@ -38,7 +38,8 @@ fn write_base64(json: &mut Vec<u8>, bytes: Option<&[u8]>) {
     }
 }
 
-/// Writes each header as a separate object, because names may repeat. The bytes of its value are signed, as in Java.
+/// Writes each header as a separate object, because names may repeat. A value is an array of bytes, each written as a
+/// signed number, as in Java.
 fn write_headers(json: &mut Vec<u8>, headers: &BorrowedHeaders) {
     for (index, header) in headers.iter().enumerate() {
         if index > 0 {
@@ -65,7 +66,8 @@ fn write_headers(json: &mut Vec<u8>, headers: &BorrowedHeaders) {
     }
 }
 
-/// Formats like `write!` in a third of the time. Headers contain one number per byte.
+/// Writes the same text as `write!`, in a third of the time. The time matters, because headers contain one number per
+/// byte.
 fn write_number(json: &mut Vec<u8>, number: i64) {
     // The magnitude of `i64::MIN`.
     const MOST_DIGITS: usize = 19;

@@ -29,7 +29,7 @@ impl Origin {
     }
 }
 
-/// Where a record ends in the JSON, and its offset.
+/// The end of a record in the JSON, and the record's offset.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     end: usize,
@@ -65,7 +65,7 @@ impl Segment {
         self.marks.iter().map(|mark| mark.offset)
     }
 
-    /// Returns the offset after the last record's.
+    /// Returns the offset after that of the last record.
     pub(super) fn next_offset(&self) -> Option<i64> {
         self.marks.last().map(|mark| mark.offset + 1)
     }

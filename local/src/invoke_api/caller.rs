@@ -1,6 +1,6 @@
 //! Restricts who may invoke functions. Programs on this machine may, because they could do the same without Sluice. Web
 //! pages that are open in a browser here may not: a browser sends a page's requests to any address, without a preflight
-//! if they look like those of a form.
+//! if they look like the requests of a form.
 
 use axum::Json;
 use axum::extract::Request;

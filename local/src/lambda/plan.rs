@@ -1,4 +1,4 @@
-//! How to run a function, and why running it fails.
+//! The plan for running a function, and the errors of running it.
 
 use std::io;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub enum LambdaError {
     Ended {
         /// The function.
         name: &'static str,
-        /// How.
+        /// Its exit status.
         status: ExitStatus,
         /// The process's output.
         log: String,

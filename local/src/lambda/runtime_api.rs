@@ -26,13 +26,13 @@ pub(super) struct Slot {
     process: Mutex<Process>,
     /// The deadline of the running invocation. `None` while no invocation runs.
     pub(super) ends: watch::Sender<Option<Instant>>,
-    /// When the process first requested an invocation.
+    /// The time at which the process first requested an invocation.
     pub(super) ready: watch::Sender<Option<Instant>>,
-    /// How long each invocation took.
+    /// The durations of its invocations.
     durations: Durations,
 }
 
-/// How long each answered invocation of a sandbox took, from the first to the last.
+/// The durations of a sandbox's answered invocations, in their order.
 pub(super) type Durations = Arc<Mutex<Vec<Duration>>>;
 
 #[derive(Debug, Default)]

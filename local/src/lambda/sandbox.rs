@@ -60,7 +60,7 @@ impl Sandbox {
         ready.map(|ready| ready - self.spawned)
     }
 
-    /// Returns how long each of its invocations took, from the first to the last: the time until the answer, which Lambda
+    /// Returns the durations of its invocations, in their order. A duration is the time until the answer, which Lambda
     /// bills. Invocations that a process did not answer are left out.
     pub fn durations(&self) -> Vec<Duration> {
         self.durations.lock().unwrap_or_else(PoisonError::into_inner).clone()

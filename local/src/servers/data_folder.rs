@@ -78,7 +78,7 @@ impl DataFolder {
     }
 }
 
-/// Returns a free name next to a folder's. Removes leftovers of an interrupted start.
+/// Returns an unused path next to a folder. Removes leftovers of an interrupted start from that path.
 pub(super) fn fresh_folder(folder: &Path) -> Result<PathBuf, ServerError> {
     let fresh = folder.with_extension("new");
     match fs::remove_dir_all(&fresh) {

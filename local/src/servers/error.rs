@@ -75,7 +75,7 @@ pub enum ServerError {
     NotReady {
         /// The server.
         name: &'static str,
-        /// How long it had time to answer.
+        /// The time that it had to answer.
         patience: Duration,
         /// The end of its log.
         log: LogTail,

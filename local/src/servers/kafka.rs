@@ -110,7 +110,7 @@ impl Kafka {
         self.secure.iter().map(|listener| format!("localhost:{}", listener.port)).collect()
     }
 
-    /// Returns when the process ends on its own.
+    /// Waits until the process ends on its own, and returns how it ended.
     pub async fn died(&self) -> ServerError {
         self.process.died().await
     }

@@ -91,7 +91,7 @@ impl LambdaWatch {
         &self.log
     }
 
-    /// Returns when it ends on its own.
+    /// Waits until it ends on its own, and returns how it ended.
     pub async fn died(&self) -> ServerError {
         self.process.died().await
     }

@@ -13,7 +13,8 @@ use super::ServerError;
 /// prevent the server from restarting.
 const RANGE: std::ops::Range<u16> = 15_000..32_000;
 
-/// How many launches of a server may fail because a port is already taken. The last failure is reported.
+/// The maximum number of launches of a server. A launch is repeated on other ports only if a port was taken. The last
+/// failure is reported.
 pub(super) const LAUNCH_ATTEMPTS: usize = 3;
 
 /// Returns a free port on 127.0.0.1. `None` if a thousand ports were taken.

@@ -32,8 +32,8 @@ pub struct PostgresOptions {
     pub logical_replication: bool,
     /// The certificate with which it offers TLS, if any.
     pub certificate: Option<ServerCertificate>,
-    /// Leaves flushing to the operating system: faster, and safe against `kill -9`, but a crash of the machine destroys the
-    /// cluster. <https://www.postgresql.org/docs/current/non-durability.html>
+    /// Leaves flushing to the operating system: faster, and safe against `kill -9`, but a crash of the machine destroys
+    /// the cluster. <https://www.postgresql.org/docs/current/non-durability.html>
     pub is_disposable: bool,
 }
 
@@ -89,7 +89,7 @@ impl Postgres {
         format!("postgres://{ROLE}:{password}@127.0.0.1:{port}/{DATABASE}")
     }
 
-    /// Returns when the process ends on its own.
+    /// Waits until the process ends on its own, and returns how it ended.
     pub async fn died(&self) -> ServerError {
         self.process.died().await
     }

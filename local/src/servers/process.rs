@@ -218,7 +218,7 @@ impl Drop for KillIfDropped {
     }
 }
 
-/// How long a server that nobody waits for may take to stop.
+/// The time that a server may take to stop if nobody waits for it.
 const DROPPED_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The guard process. If this process is killed, the guard briefly outlives it.

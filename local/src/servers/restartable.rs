@@ -6,7 +6,7 @@ use super::ServerError;
 use super::port::LAUNCH_ATTEMPTS;
 use super::process::ServerProcess;
 
-/// How long a server has to stop before it is killed.
+/// The time that a server may take to stop before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The process of a server. `None` while the server is stopped.

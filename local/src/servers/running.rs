@@ -80,7 +80,7 @@ async fn refuse_unresolved(broker: &BrokerChoice, database: &DatabaseChoice) -> 
     Ok(())
 }
 
-/// The running servers, and the means to stop those that were started here.
+/// The running servers. Those that this process started can be stopped.
 #[derive(Debug)]
 pub struct RunningServers {
     /// The value for `KAFKA_BOOTSTRAP_SERVERS`.
@@ -149,7 +149,7 @@ impl RunningServers {
         Ok(Self { bootstrap_servers, database_url, kafka, postgres, compose })
     }
 
-    /// Returns when a child process ends on its own.
+    /// Waits until a child process ends on its own, and returns how it ended.
     pub async fn died(&self) -> ServerError {
         let kafka = async {
             match &self.kafka {

@@ -1,4 +1,4 @@
-//! Kafka listeners that require authentication, as other clusters do. They are for tests.
+//! Kafka listeners that require authentication, for tests. Clusters elsewhere usually require it.
 
 use super::{ServerError, port};
 
@@ -13,7 +13,7 @@ pub struct ServerCertificate {
     pub authority: String,
 }
 
-/// How a listener authenticates its clients. All use TLS.
+/// The methods by which a listener authenticates its clients. All of them use TLS.
 #[derive(Debug, Clone)]
 pub enum ListenerAccess {
     /// By a certificate.

@@ -1,4 +1,4 @@
-//! The admin of a gateway on this machine, unless the command line names another.
+//! The default admin of a gateway on this machine. The command line may name another admin instead.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};

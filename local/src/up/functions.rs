@@ -79,7 +79,7 @@ impl Functions {
         }
     }
 
-    /// Returns when the functions stop serving on their own.
+    /// Waits until the functions stop serving on their own, and returns the reason.
     pub(super) async fn ended(&mut self) -> CommandError {
         match self {
             Self::InProcess { serving, .. } => {

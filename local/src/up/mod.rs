@@ -235,7 +235,7 @@ struct Running {
 }
 
 impl Running {
-    /// Returns at a signal, or with an error when something failed.
+    /// Waits for a signal. Returns an error if something fails first.
     async fn until(&mut self, interrupts: &mut Interrupts, servers: &RunningServers) -> Result<(), CommandError> {
         tokio::select! {
             () = interrupts.next() => Ok(()),
@@ -244,7 +244,8 @@ impl Running {
         }
     }
 
-    /// Stops accepting requests, then lets requests finish, then batches: a request may wait for its batch.
+    /// Stops accepting requests, lets running requests finish, and then lets batches finish. Requests come first,
+    /// because a request may wait for its batch.
     async fn stop(mut self, interrupts: &mut Interrupts, is_orderly: bool) {
         say("stopping; press Ctrl-C again to hurry");
         drop(self.scheduler);
