@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::credentials::Credentials;
 
-/// The time limit for an answer. The gateway itself reads Kafka for up to 20 s.
+/// The time limit for an answer. `GET /follow` may take the gateway about 20 s.
 const ANSWER: Duration = Duration::from_secs(40);
 
-/// Where the gateway is, and which user sends the requests.
+/// The address of the gateway, and the user who sends the requests.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GatewayArgs {
     /// Address of the gateway.

@@ -30,7 +30,7 @@ pub enum EnvironmentError {
     },
 }
 
-/// Where settings are read from.
+/// The variables from which settings are read.
 #[derive(Debug, Default)]
 pub struct Environment {
     file: HashMap<String, String>,

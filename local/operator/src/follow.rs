@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::client::{Client, ClientError, GatewayArgs};
 use crate::terminal::{complain, say};
 
-/// The most replays of an event that are followed. No event has been replayed this often.
+/// The maximum number of replays that are followed. It only keeps the loop from running for ever: no event is replayed
+/// this often.
 const MOST_REPLAYS: usize = 100;
 
 /// Shows what happened to an event, step by step, from Kafka to its row. Needs an admin.
@@ -48,7 +49,7 @@ enum FollowError {
     Client(#[from] ClientError),
 }
 
-/// Follows, and prints the steps. Fails if no event is found.
+/// Prints the steps of each event. Fails if no event is found.
 pub async fn run(args: Follow) -> ExitCode {
     match follow(args).await {
         Ok(true) => ExitCode::SUCCESS,

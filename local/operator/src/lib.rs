@@ -7,8 +7,8 @@
 //! - [`follow`]: what happened to one event, step by step
 //! - [`send`]: sends random events, or the events of a file, through the HTTP API, and follows each event to its row
 //!
-//! They share [`environment`], [`credentials`], [`interrupts`] and [`terminal`] with the crate `local`, which parses the
-//! command line. No function's crate is linked here.
+//! They share [`environment`], [`credentials`], [`interrupts`] and [`terminal`] with the crate `local`, which parses
+//! the command line. No function's crate is linked here.
 
 pub mod admin;
 mod client;

@@ -26,7 +26,7 @@ impl Severity {
     }
 }
 
-/// Which real events a change affects.
+/// The real events that a change affects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Affects {
     /// No events, or the events do not show whether they are affected.
@@ -53,7 +53,7 @@ pub struct Change {
     /// What has changed.
     pub text: String,
     pub(super) affects: Affects,
-    /// How many events the change affects, and how many were checked.
+    /// The number of events that the change affects, and the number of events that were checked.
     pub(super) events: Option<(usize, usize)>,
 }
 

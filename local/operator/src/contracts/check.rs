@@ -17,19 +17,19 @@ pub(super) struct Checker {
     pub(super) old: Option<Arc<Contract>>,
     /// The contract against which the events are checked. `None` if the stream is gone.
     pub(super) new: Option<Arc<Contract>>,
-    /// What each change affects.
+    /// The events that each change affects.
     pub(super) affects: Vec<Affects>,
 }
 
-/// What was counted.
+/// The counts of a check.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     /// The events that the old contract accepts.
     pub(super) checked: usize,
-    /// How many of these events each change affects.
+    /// For each change, the number of these events that it affects.
     pub(super) affected: Vec<usize>,
-    /// How many of these events are rejected although no change explains it, grouped by the keyword's pointer and by
-    /// what is wrong.
+    /// The number of these events that are rejected although no change explains it, grouped by the keyword's pointer
+    /// and by what is wrong.
     pub(super) unexplained: BTreeMap<(String, String), usize>,
 }
 

@@ -46,8 +46,8 @@ enum ContractsCommand {
 
 /// Compares the contracts with older ones, and real events with the contracts.
 ///
-/// Prints one line per change: safe, stricter (an event that was accepted may be rejected) or breaking. Exits with status 1
-/// if a change is breaking. A stricter change that rejects real events is breaking.
+/// Prints one line per change: safe, stricter (an event that was accepted may be rejected) or breaking. Exits with
+/// status 1 if a change is breaking. A stricter change that rejects real events is breaking.
 #[derive(Debug, Args)]
 struct Check {
     /// The older contracts: a folder, or a commit, branch or tag of the repository that holds the contracts.

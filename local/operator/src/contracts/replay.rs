@@ -13,9 +13,9 @@ use super::check::{Checker, Tally};
 use super::compare::{Documents, compiled};
 use crate::terminal::say;
 
-/// How much is read at once.
+/// The limits of one read.
 const LIMITS: Limits = Limits { max_records: 5_000, max_bytes: 8 * 1_024 * 1_024, max_time: Duration::from_secs(30) };
-/// How many chunks are checked at the same time, each on its own thread.
+/// The number of chunks that are checked at the same time, each on its own thread.
 const CHECKED_AT_ONCE: usize = 4;
 
 /// Counts how many of the last `most` records of each topic the changes affect. Without older contracts (`old` is
@@ -110,7 +110,8 @@ async fn finished(checking: JoinHandle<Tally>) -> Tally {
 fn last(mut ranges: Vec<(i32, Range<i64>)>, most: usize) -> Vec<(i32, Range<i64>)> {
     let mut left = i64::try_from(most).unwrap_or(i64::MAX);
     let length = |range: &Range<i64>| range.end.saturating_sub(range.start).max(0);
-    // The shortest ranges come first, so that longer ranges get what shorter ranges do not need of their shares.
+    // The shortest ranges come first, so that longer ranges get the parts of their shares that shorter ranges do not
+    // need.
     ranges.sort_by_key(|(_, range)| length(range));
     let count = ranges.len();
     for (index, (_, range)) in ranges.iter_mut().enumerate() {

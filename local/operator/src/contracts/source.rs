@@ -26,7 +26,7 @@ pub enum SourceError {
     /// `against` is neither a folder nor a commit.
     #[error("--against: {against:?} should be a folder, or a commit, branch or tag of the repository of {}", .folder.display())]
     Unknown {
-        /// What was given.
+        /// The value of `--against`.
         against: String,
         /// The folder of the current contracts.
         folder: PathBuf,

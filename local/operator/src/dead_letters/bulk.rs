@@ -1,4 +1,4 @@
-//! `replay` and `discard`: all matching letters, after their exact count was confirmed.
+//! Replays or discards all matching letters, after their exact count was confirmed.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use super::filter::FilterArgs;
 use crate::client::{Client, ClientError};
 use crate::terminal::{complain, say};
 
-/// How often a run's progress is requested.
+/// The interval between requests for a run's progress.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Replays the matching letters. Returns whether no matching letter is left.

@@ -1,8 +1,8 @@
-//! Why a subcommand did not do what it was asked to do.
+//! The errors of the subcommands.
 
 use crate::client::ClientError;
 
-/// Why nothing was done.
+/// Why a subcommand failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DeadLettersError {
     #[error("nothing was changed: there is no terminal to confirm on, so give --yes")]

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Map, Value};
 
-/// Which dead letters are meant. A letter must meet every condition that is given.
+/// Selects dead letters. A letter must meet every condition that is given.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct FilterArgs {
     /// The stream of the event.

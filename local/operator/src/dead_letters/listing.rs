@@ -27,7 +27,7 @@ async fn pages(
     header: &str,
     line: fn(&Value) -> String,
 ) -> Result<(), ClientError> {
-    /// The most items that the gateway returns at once.
+    /// The maximum number of items that the gateway returns at once.
     const PAGE: usize = 1_000;
     let query = filter.to_query();
     let (mut left, mut after): (usize, Option<String>) = (limit, None);

@@ -3,7 +3,7 @@
 //! - `filter`: which letters are meant
 //! - `listing`: `list` and `groups`
 //! - `bulk`: `replay` and `discard`
-//! - `error`: why a subcommand did not do what it was asked to do
+//! - `error`: why a subcommand failed
 
 mod bulk;
 mod error;

@@ -54,7 +54,7 @@ struct EventError {
     detail: String,
 }
 
-/// How to proceed after an answer.
+/// The meaning of an answer for the sender.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// The outcome of the batch is known.

@@ -15,8 +15,8 @@ use super::gateway::Patience;
 
 /// The maximum number of events that are looked up at the same time: as many as fit into eight requests.
 const LOOKS: usize = 800;
-/// How many of the events that wait for their parents are looked up as a sample. Once one of them is decided, all
-/// waiting events are looked up.
+/// The size of the sample of waiting events that is looked up. Once an event of the sample is decided, all waiting
+/// events are looked up.
 const SAMPLE: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

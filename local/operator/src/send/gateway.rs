@@ -91,7 +91,7 @@ pub(super) struct GatewayClient {
     client: reqwest::Client,
     base: Url,
     credentials: Option<Credentials>,
-    /// How long the gateway is asked to wait for a batch. 0 means that it does not wait.
+    /// The number of seconds that the gateway is asked to wait for a batch. 0 means that it does not wait.
     wait_seconds: AtomicU64,
     pub(super) patience: Patience,
 }

@@ -1,7 +1,8 @@
 //! `cargo local send`: sends random events, or the events of a file, through the HTTP API, and reports each outcome.
 //!
 //! `source` supplies events, `batch` groups them into requests, `gateway` posts the requests, `follow` looks up the
-//! receipts of accepted events, and `tally` counts the outcomes. `run` connects these modules.
+//! receipts of accepted events, and `tally` counts the outcomes. `run` connects these modules. A lane is a sequence of
+//! requests, each of which is sent after the answer to the previous one; lanes are sent concurrently.
 
 mod account;
 mod answer;
@@ -42,8 +43,8 @@ use run::SendPlan;
 use source::{EventSource, Lines, Random};
 use stop::Stop;
 
-/// The number of concurrent requests, and the number of events in each. These numbers are high enough to keep
-/// PostgreSQL busy while answers are on their way.
+/// The number of lanes, and thus of concurrent requests, and the number of events in each request. These numbers are
+/// high enough to keep PostgreSQL busy while answers are on their way.
 const LANES: usize = 8;
 const BATCH_EVENTS: usize = 2_500;
 /// With a single lane, larger batches compensate for the lack of concurrency.
@@ -52,6 +53,7 @@ const ONE_LANE_EVENTS: usize = 10_000;
 const SMALL_FILE_BYTES: u64 = 512 * 1_024;
 /// At this rate and above, requests wait for their events to be decided, because separate lookups would cost more.
 const BULK_PER_SECOND: f64 = 500.0;
+/// Below that rate, the batches of all lanes are sent this often, full or not.
 const FLUSHES_PER_SECOND: f64 = 5.0;
 /// Signals within this time count as one.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);

@@ -1,6 +1,5 @@
-//! Moves events to the gateway. One thread reads the events and groups them into batches.
-//! `dispatch` passes the batches to lanes at the given pace, and each lane posts its batches in
-//! order.
+//! Moves events to the gateway. One thread reads the events and groups them into batches. `dispatch` passes the batches
+//! to lanes at the given pace, and each lane posts its batches in order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,13 +16,13 @@ use super::source::{EventSource, Next, SourceError};
 /// The number of pending events at which sending pauses until some of them are decided.
 const BACKLOG: usize = 200_000;
 
-/// What the source yields.
+/// A batch for a lane, or a line without an event.
 pub(super) enum Produced {
     Batch(usize, RequestBatch),
     NoEvent(u64, String),
 }
 
-/// What a lane reports about its events.
+/// The report of a lane about its events.
 pub(super) enum LaneReport {
     Posted(Vec<u64>, PostedBatch),
     /// A batch is being retried, for this reason.

@@ -1,4 +1,5 @@
-//! Sends events from their source through lanes to the gateway, and follows their receipts to the end.
+//! Sends events from their source to the gateway, in several concurrent sequences of batches (lanes), and follows the
+//! receipts of the events to the end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,9 +20,10 @@ use super::source::EventSource;
 use super::stop::Stop;
 use super::tally::{Balance, SendTally};
 
-/// How many receipts one request looks up: the gateway allows 100. API Gateway allows 10,240 bytes for the request line and
-/// all headers.
+/// The maximum number of receipts that one request looks up. The gateway allows no more.
 const REQUEST_PLACES: usize = 100;
+/// The maximum length of these receipts in the query. It is below 10,240 bytes, which API Gateway allows for the
+/// request line and all headers.
 const REQUEST_BYTES: usize = 6_000;
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 

@@ -1,8 +1,8 @@
-//! How a run is ended early.
+//! Signals that end a run early.
 
 use tokio_util::sync::CancellationToken;
 
-/// Ends a run early.
+/// Ends a run early. Cancelling a token gives the signal.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stop {
     /// Stops sending. Events that were sent are still followed.

@@ -18,7 +18,7 @@ use super::*;
 /// The fake gateway's state.
 #[derive(Debug, Default)]
 struct Gate {
-    /// How many times the gateway turns a batch away before it accepts the batch.
+    /// The number of times that the gateway turns a batch away before it accepts the batch.
     turn_away: usize,
     /// The number of batches that the gateway accepts although the answer does not reach the sender.
     lose_answers: usize,
