@@ -1,4 +1,5 @@
-//! Measures the throughput from Kafka to committed rows, in batches of several sizes, next to `psql \copy` of the same rows.
+//! Measures the throughput from Kafka to committed rows, in batches of several sizes, next to `psql \copy` of the same
+//! rows.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! `cargo local bench`: measures Sluice on a fresh Apache Kafka and PostgreSQL.
 //!
 //! It measures events per second from Kafka to committed rows, compared with `psql \copy` of the same rows in the same
-//! run; posting events, compared with a bare gateway that only sends to Kafka; the cost of authenticating a request; the
-//! time of a report over ten million events; the JSON routes with a million dead letters in the database; and how long
-//! functions take to start and what they cost.
+//! run; posting events, compared with a bare gateway that only sends to Kafka; the cost of authenticating a request;
+//! the time of a report over ten million events; the JSON routes with a million dead letters in the database; and how
+//! long functions take to start and what they cost.
 
 mod cold_start;
 mod console;

@@ -1,4 +1,4 @@
-//! What a process has used, according to the kernel.
+//! Reads from the kernel how much CPU time and memory a process has used.
 
 use std::time::Duration;
 

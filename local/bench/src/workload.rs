@@ -91,7 +91,7 @@ impl Workload {
     }
 }
 
-/// Returns ids in a scattered order that is the same in every run.
+/// Returns an id for a number. Successive ids are scattered, but the same in every run.
 fn scattered(n: u64) -> u128 {
     const ODD: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
     u128::from(n + 1).wrapping_mul(ODD)

@@ -1,4 +1,4 @@
-//! Sends one request after another, and measures how long each takes.
+//! Sends one request after another, and measures the duration of each.
 
 use std::time::Instant;
 

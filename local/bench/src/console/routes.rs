@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::client::Request;
 use super::sample::{Letter, Sample};
 
-/// How many times a read is sent in each round, and how many times a change is sent in total.
+/// The number of requests of a variant that reads, in each round, and of a variant that changes letters, in total.
 const READS: usize = 60;
 const CHANGES: usize = 40;
 /// The number of runs in the filled database. The next run gets the next id.
@@ -23,7 +23,7 @@ pub(super) struct Variant {
 }
 
 impl Variant {
-    /// How often it is sent, besides the first request.
+    /// Returns the number of its requests, without the first one, which is not counted.
     pub(super) fn times(&self, rounds: u32) -> usize {
         let rounds = usize::try_from(rounds).unwrap_or(1);
         if self.is_once { self.requests.len() - 1 } else { READS * rounds }
@@ -179,7 +179,7 @@ fn groups(sample: &Sample) -> Vec<Variant> {
     variants
 }
 
-/// Ranges of time.
+/// Returns time ranges between pairs of letters.
 fn pairs(letters: &[Letter]) -> impl Iterator<Item = (&str, &str)> {
     letters.chunks_exact(2).filter_map(|pair| match pair {
         [one, other] if one.at < other.at => Some((&*one.at, &*other.at)),

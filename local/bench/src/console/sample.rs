@@ -3,7 +3,7 @@
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row as _};
 
-/// How many of each there are.
+/// The number of values of each kind. `routes` has ten times as many.
 const SAMPLED: i64 = 200;
 
 /// A dead letter.
@@ -17,9 +17,9 @@ pub(super) struct Letter {
     pub(super) reason: String,
     /// The name of its group.
     pub(super) pattern: String,
-    /// Its place in a list, as `next` gives it.
+    /// The cursor of a list that continues after it, in the form of `next`.
     pub(super) cursor: String,
-    /// When it became a dead letter.
+    /// The time at which it became a dead letter.
     pub(super) at: String,
 }
 

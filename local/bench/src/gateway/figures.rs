@@ -27,7 +27,7 @@ pub(super) struct Sample {
     pub(super) load: Load,
     /// The CPU time that the server's process used during the load.
     pub(super) processor_time: Duration,
-    /// How long after the load the last event landed.
+    /// The time from the end of the load until the last event landed.
     pub(super) lag: Duration,
 }
 

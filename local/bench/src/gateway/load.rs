@@ -8,7 +8,7 @@ use local::CommandError;
 use serde::Deserialize;
 use tokio::process::Command;
 
-/// What a run of the load generator measured.
+/// The measurements of one run of the load generator.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(super) struct Load {
     pub(super) requests: u64,

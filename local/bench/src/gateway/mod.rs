@@ -1,7 +1,7 @@
 //! Measures posting events from outside: Sluice, with and without landing, next to a bare gateway to Kafka.
 //!
 //! - `serve`: the servers, each in a separate process
-//! - `server`: starts a server, and reads what its process used
+//! - `server`: starts a server, and reads the CPU time and memory that its process used
 //! - `load`, `load.lua`: the load generator
 //! - `figures`: the samples and their table
 //!
@@ -40,13 +40,13 @@ use crate::table::{Cell, Table};
 
 /// The topic whose events land.
 const LANDING_TOPIC: &str = "user-events";
-/// The topic whose events do not.
+/// The topic whose events do not land.
 const PAUSED_TOPIC: &str = "user-events-paused";
 const CONNECTIONS: [u32; 3] = [1, 32, 128];
 const USER: &str = "bench";
 const PASSWORD: &str = "correct horse battery";
 
-/// How often and how long each server is measured.
+/// The number of rounds, and the duration of the load on each server in a round.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rounds {
     pub(crate) count: u32,

@@ -1,4 +1,4 @@
-//! A server under load, and what its process used.
+//! A server under load, and the CPU time and memory that its process used.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,7 +18,7 @@ pub(super) struct Server {
     process: Child,
 }
 
-/// What a server runs with.
+/// The broker, the database and the contracts that a server uses.
 pub(super) struct Surroundings<'s> {
     pub(super) brokers: &'s str,
     pub(super) database: &'s str,
