@@ -129,7 +129,7 @@ async fn local(arguments: &[&str], database: &TestDatabase, contracts_dir: &str)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_that_cannot_be_applied_is_refused_with_what_to_do_about_it() {
+async fn the_error_about_a_migration_that_cannot_be_applied_says_what_to_do() {
     let database = TestDatabase::create().await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(own_contracts().join("order.json"), folder.path().join("order.json")).unwrap();

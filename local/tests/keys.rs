@@ -130,7 +130,7 @@ async fn a_key_posts_to_its_streams_as_its_user_and_reads_receipts() {
     let (_, city) = admin.create_key("ann", &["city"]).await;
     let city = Client::with_key(&gateway.url, &city);
     assert_eq!(city.post("/submit/1", "").await.0, 403, "the key is not for user-event");
-    // To a stream without roles, no user may post, and only a key that names the stream.
+    // No user may post to a stream without roles. A key may, if it names the stream.
     let (_, all) = admin.create_key("ann", &["*"]).await;
     for other in [&city, &admin, &Client::with_key(&gateway.url, &all)] {
         assert_eq!(other.post("/events/sensor", ROUTE).await.0, 403);
@@ -188,7 +188,7 @@ async fn a_deleted_key_or_user_is_refused_at_once_in_one_process_and_within_5_s_
     let database = TestDatabase::create().await;
     let plan = plan();
     let start = || UpProcess::start(&database.url, plan.contracts(), &[]);
-    // One after another, because both migrate.
+    // Starts the processes one after another, because each of them applies the migrations.
     let (mut a, mut b) = (start().await, start().await);
     let admin = Client::admin(&a.url);
     admin.register("ann").await;

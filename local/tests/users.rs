@@ -176,7 +176,7 @@ async fn of_100_concurrent_wrong_guesses_in_two_processes_5_are_answered_401_and
     let database = TestDatabase::create().await;
     let plan = plan();
     let start = || UpProcess::start(&database.url, plan.contracts(), &[]);
-    // One after another, because both migrate.
+    // Starts the processes one after another, because each of them applies the migrations.
     let (mut a, mut b) = (start().await, start().await);
     let anonymous = reqwest::Client::new();
     post(&anonymous, &a.url, "/register", &json!({"user": "test", "pass": "test1234"})).await;

@@ -22,7 +22,7 @@ pub(super) enum Scripts {
 pub(super) struct Browser {
     pub(super) session: Session,
     url: String,
-    /// How often something was clicked.
+    /// The number of clicks.
     pub(super) clicks: u32,
     scripts: Scripts,
 }

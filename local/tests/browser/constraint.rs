@@ -1,4 +1,5 @@
-//! The acceptance run: 200 dead letters with one cause are found, understood, fixed and replayed, in at most six clicks.
+//! The acceptance run: 200 dead letters with one cause are found, understood, fixed and replayed, in at most six
+//! clicks.
 
 use super::browser::{Browser, Scripts, is_skipped};
 use super::world::World;

@@ -1,5 +1,5 @@
-//! Inspects the current page: what axe-core finds in both themes, whether anything is wider than the window, and what
-//! the page looks like.
+//! Inspects the current page: runs axe-core in both themes, checks that nothing is wider than the window, and takes
+//! pictures of the page.
 
 use serde_json::{Value, json};
 

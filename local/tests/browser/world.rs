@@ -1,4 +1,5 @@
-//! The gateway behind the browser: two streams whose tables reject some events, and what an operator does in the database.
+//! The gateway behind the browser: two streams whose tables reject some events, and the changes that an operator makes
+//! in the database.
 
 use std::time::{Duration, Instant};
 

@@ -25,7 +25,7 @@ pub(crate) struct Findings {
     pub(crate) wrong: Vec<String>,
     /// Events whose clients never learned their outcome.
     pub(crate) unknown: u64,
-    /// How many of the events with an unknown outcome were written.
+    /// The number of events with an unknown outcome that were written.
     pub(crate) unknown_written: u64,
     pub(crate) written: u64,
     pub(crate) duplicates: i64,

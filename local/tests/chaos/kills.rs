@@ -1,4 +1,4 @@
-//! Decides what to kill and when, and when the database goes back in time.
+//! Decides which processes to kill and when, and when to restore an earlier state of the database.
 
 use std::path::Path;
 use std::time::Duration;
@@ -30,11 +30,11 @@ const VICTIMS: [(Victim, usize); 3] = [(Victim::Consume, 50), (Victim::Broker, 5
 
 pub(crate) const KILLS: u64 = 60;
 
-/// How often each process was killed.
+/// The number of kills of each process.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Killed {
     pub(crate) consume: usize,
-    /// How many of these kills happened during an invocation.
+    /// The number of these kills that happened during an invocation.
     pub(crate) in_invocation: usize,
     pub(crate) broker: usize,
     pub(crate) database: usize,
@@ -42,8 +42,9 @@ pub(crate) struct Killed {
     pub(crate) taken_back: i64,
 }
 
-/// The database kills after which its data folder is copied and the copy is restored.
+/// The number of database kills after which the data folder is copied.
 const COPIED_AFTER: usize = 2;
+/// The number of database kills after which the copy is restored.
 const RESTORED_AFTER: usize = 4;
 
 /// Kills the processes.

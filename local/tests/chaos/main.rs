@@ -2,8 +2,8 @@
 //! 100,000 events are sent. In the middle, it restores PostgreSQL's data folder from an earlier copy. Nothing may be
 //! lost or duplicated.
 //!
-//! `SLUICE_SEED` repeats a run's random choices; `SLUICE_EVENTS` sets the number of events. `replay_run` does the same to a
-//! run of replays.
+//! `SLUICE_SEED` repeats a run's random choices; `SLUICE_EVENTS` sets the number of events. `replay_run` kills
+//! processes during a run of replays.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 

@@ -45,7 +45,7 @@ pub(crate) struct World {
     pub(crate) kafka: Kafka,
     pub(crate) postgres: Postgres,
     pub(crate) lambda: Consume,
-    /// How to run `console`.
+    /// The plan for running `console`.
     pub(crate) console: Plan,
     /// The address for events and for operators' requests.
     pub(crate) url: String,

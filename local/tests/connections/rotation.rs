@@ -136,10 +136,10 @@ async fn a_function_that_starts_while_aws_is_down_gets_its_secret_as_soon_as_aws
     rotating.stop(pool).await;
 }
 
-/// A refusal counts as an answer. Otherwise, if the login was replaced while the database was out of reach, the breaker
+/// If a refusal did not count as an answer and the login was replaced while the database was out of reach, the breaker
 /// would stay open for ever.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_refuses_the_old_password_answers_and_the_login_is_then_renewed() {
+async fn a_refused_password_counts_as_an_answer_of_the_database_and_the_login_is_then_renewed() {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
     let rotating = Rotating::start().await;
     let (pool, login) = rotating.open(2).await;

@@ -25,7 +25,7 @@ struct Proxy {
     address: String,
     /// The authorities of the proxy's certificate and of the broker's.
     ca: Pem,
-    /// How many connections it will refuse.
+    /// The number of connections that it will still refuse.
     refusals: Arc<AtomicUsize>,
     accepted: Arc<AtomicUsize>,
     _serving: AbortOnDropHandle<()>,
@@ -132,7 +132,7 @@ fn too_many_connects(version: i16, correlation_id: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_has_too_many_new_connections_is_tried_again_after_a_second_and_ends_no_start() {
+async fn a_start_retries_after_a_second_if_the_broker_has_too_many_new_connections() {
     let mut world = World::start().await;
     let signer = StubSigner::new(Mood::Well(Duration::from_secs(3_600)));
     let topic = topic_name("throttled");
@@ -149,7 +149,7 @@ async fn a_broker_that_has_too_many_new_connections_is_tried_again_after_a_secon
     let record = Outgoing { topic: &topic, key: None, value: Some(b"{}"), headers: &[] };
     assert_eq!(producer.send(&[record]).await.remove(0).unwrap().offset, 0);
 
-    // If the refusals last longer than a start may take, that is a temporary outage, and the error says what it is.
+    // If the refusals last longer than a start may take, the error counts as a temporary outage and names the cause.
     let proxy = Proxy::start(&world, usize::MAX).await;
     let error = Producer::new(&proxy.settings(&signer)).unwrap().connect(Duration::from_secs(3)).await.unwrap_err();
     assert!(error.passes() && matches!(error, ProducerError::Silent { .. }), "{error}");

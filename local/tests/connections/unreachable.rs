@@ -42,7 +42,7 @@ async fn a_server_that_is_not_listening_is_named_with_its_port() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_whose_name_does_not_resolve_does_not_matter_if_the_name_of_another_broker_does() {
+async fn a_name_that_does_not_resolve_is_ignored_if_the_name_of_another_broker_resolves() {
     let plan = plan();
     let servers = format!("{BROKER},{}", settings().bootstrap_servers);
     let contracts = plan.contracts().to_str().unwrap();

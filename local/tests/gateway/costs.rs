@@ -1,4 +1,4 @@
-//! What a request costs, in counts that do not depend on the machine.
+//! Counts the memory allocations of a request. The counts do not depend on the machine.
 
 use std::io;
 

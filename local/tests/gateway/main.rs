@@ -305,7 +305,7 @@ async fn the_template_the_openapi_document_and_the_router_have_the_same_routes()
         let path = path.replace("{stream}", "city").replace("{entity}", "city");
         let path = path.replace("{topic}", gateway.topic("city")).replace(['{', '}'], "");
         let request = gateway.http.request(method.to_uppercase().parse().unwrap(), format!("{}{path}", gateway.url));
-        // Rejected before it has any effect.
+        // The gateway rejects this request before it has any effect.
         let answer =
             request.header("content-encoding", "none").header("content-type", "text/plain").send().await.unwrap();
         let status = answer.status();

@@ -1,5 +1,5 @@
-//! Compares what AWS's translator makes of the template with what runs on this machine: routes, functions, schedules and
-//! mappings.
+//! Translates the template with AWS's translator, and compares the result with what runs on this machine: routes,
+//! functions, schedules and mappings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -52,7 +52,7 @@ impl Translated {
         routes
     }
 
-    /// Returns the name of the function that an address contains, by itself or by its alias.
+    /// Returns the name of the function to which an address leads, directly or through an alias.
     fn function(&self, address: &str) -> String {
         let (_, name) = address.rsplit_once("/functions/${").unwrap();
         let (name, _) = name.split_once('}').unwrap();
@@ -90,7 +90,7 @@ fn written_routes(template: &Template) -> BTreeSet<(String, String, String)> {
 }
 
 #[test]
-fn the_apis_only_stage_is_the_one_that_is_no_part_of_an_address() {
+fn the_apis_only_stage_is_the_default_one_which_is_not_part_of_addresses() {
     let template = Template::read(&template::own_path()).unwrap();
     let (_, api) = template.resources().find(|(name, _)| *name == "HttpApi").unwrap();
     assert!(api["Properties"]["StageName"].is_null() && api["Properties"]["Domain"].is_null(), "{api:?}");

@@ -1,6 +1,6 @@
 //! Shows that the code keeps to its structure: the files of a crate do not import each other in a cycle, the roles of
-//! `shared` use each other in one direction, each table is changed by one file, and a function's build contains only the
-//! dependencies it needs.
+//! `shared` use each other in one direction, each table is changed by one file, and a function's build contains only
+//! the dependencies it needs.
 //!
 //! A file imports another file if a `use` or any other path in it leads to that file. Paths are followed through
 //! re-exports to the file that defines the item. `mod` items, and a folder's `pub use` of its own files, only list the

@@ -27,7 +27,7 @@ use super::support::{binaries, kafka};
 
 type Environment = Vec<(&'static str, String)>;
 
-/// A proxy in front of PostgreSQL that can stop passing anything on, without closing a connection.
+/// A proxy in front of PostgreSQL that can stop forwarding data without closing a connection.
 struct Hole {
     url: String,
     is_black: watch::Sender<bool>,
@@ -148,9 +148,9 @@ fn longest(load: &Load, before: &[VecDeque<Duration>]) -> (Duration, Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_sandbox_waits_for_a_database_that_does_not_answer_and_consume_lands_as_soon_as_it_does() {
+async fn no_sandbox_waits_for_a_silent_database_and_consume_lands_as_soon_as_the_database_answers() {
     const SANDBOXES: usize = 4;
-    /// How long a request may hold a sandbox that knows that the database did not answer.
+    /// The time for which a request may hold a sandbox that has already noticed that the database does not answer.
     const HELD: Duration = Duration::from_millis(1_500);
     /// Longer than a breaker's pause.
     const PAUSE: Duration = Duration::from_millis(1_100);

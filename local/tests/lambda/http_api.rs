@@ -50,13 +50,13 @@ async fn a_user_registers_and_logs_in_over_api_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_consoles_address_with_a_slash_leads_to_it_whichever_function_api_gateway_gives_it_to() {
+async fn the_consoles_address_with_a_slash_leads_to_the_console_from_either_function_that_may_get_it() {
     let (database, plan) = (TestDatabase::create().await, plan());
     let environment = environment(&database.url, &kafka::settings(), plan.contracts());
     let mut event = request("$default", "/console/", &[], "");
     event["requestContext"]["http"]["method"] = json!("GET");
     event["rawQueryString"] = json!("minutes=5");
-    // The function of `/console/{proxy+}`, and that of all other paths.
+    // The function of `/console/{proxy+}`, and the function of all other paths.
     for name in ["console", "ingest"] {
         let function = LambdaFunction::start(name, environment.clone(), TIMEOUT).await;
         let answer: Value = function.invoke(&event).await.unwrap();

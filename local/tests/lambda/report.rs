@@ -29,7 +29,7 @@ fn report_delivery(answer: Answer) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_hour_has_one_mail_although_runs_are_killed_except_between_the_mail_and_the_commit() {
+async fn an_hour_has_a_second_mail_only_if_a_run_is_killed_between_the_mail_and_the_commit() {
     let seed = std::env::var("SLUICE_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     eprintln!("SLUICE_SEED={seed}");
     let mut rng = SmallRng::seed_from_u64(seed);

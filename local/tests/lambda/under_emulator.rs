@@ -65,7 +65,7 @@ async fn events_from_api_gateway_are_answered_and_a_sandbox_that_ends_closes_its
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn batches_of_both_kinds_of_kafka_land_and_the_schedule_compares() {
+async fn batches_from_both_kinds_of_clusters_land_and_the_schedule_compares_the_watermarks() {
     let Some(program) = installed() else { return };
     let (database, kafka, plan) = (TestDatabase::create().await, kafka::settings(), plan());
     let registry = Registry::load(Some(plan.contracts())).unwrap();
@@ -89,7 +89,7 @@ async fn batches_of_both_kinds_of_kafka_land_and_the_schedule_compares() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_schedule_mails_its_hours_report_once() {
+async fn the_schedule_mails_the_report_of_an_hour_once() {
     let Some(program) = installed() else { return };
     let (database, plan, folder) = (TestDatabase::create().await, plan(), tempfile::tempdir().unwrap());
     let sink = MailSink::start(folder.path()).await.unwrap();

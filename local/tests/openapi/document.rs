@@ -9,7 +9,7 @@ pub(crate) struct Document {
     value: Value,
     /// The operations that have succeeded, by id.
     pub(crate) succeeded: BTreeSet<String>,
-    /// How many answers were checked.
+    /// The number of answers that were checked.
     pub(crate) checked: usize,
 }
 

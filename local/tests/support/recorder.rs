@@ -20,7 +20,7 @@ pub struct Recorder {
     pub log: watch::Sender<Vec<Value>>,
     /// Returns the response to an invocation, given its number from 0.
     answers: Answers,
-    /// How many invocations may end.
+    /// The number of invocations that may end.
     may_end: watch::Receiver<usize>,
 }
 

@@ -8,8 +8,8 @@ use super::database::TestDatabase;
 use super::kafka::{settings, values};
 use super::process::UpProcess;
 
-/// Returns the logs of a process at debug level, the records of its topics, and the rows of its tables. Each has the place
-/// where it was found: `stdout`, `stderr`, a topic, or a table such as `sluice.users`.
+/// Returns the logs of a process at debug level, the records of its topics, and the rows of its tables. Each has the
+/// place where it was found: `stdout`, `stderr`, a topic, or a table such as `sluice.users`.
 pub async fn texts(process: &UpProcess, contracts: &Path, database: &TestDatabase) -> Vec<(String, Vec<u8>)> {
     let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
     for name in ["stdout", "stderr"] {

@@ -1,5 +1,5 @@
-//! Tests the environment of Kafka's container in `local/compose.yaml` without a container engine: Kafka's jars contain the
-//! class with which the image `apache/kafka` turns the environment into a configuration and formats the storage.
+//! Tests the environment of Kafka's container in `local/compose.yaml` without a container engine: Kafka's jars contain
+//! the class with which the image `apache/kafka` turns the environment into a configuration and formats the storage.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

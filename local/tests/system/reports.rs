@@ -73,7 +73,7 @@ async fn submitted_events_are_in_the_report_once_they_are_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_schedule_fired_twenty_times_at_once_sends_one_mail_for_each_hour() {
+async fn a_schedule_that_fires_twenty_times_at_once_sends_one_mail_for_each_hour() {
     let folder = tempfile::tempdir().unwrap();
     let sink = MailSink::start(folder.path()).await.unwrap();
     let gateway = plan().mailing(&sink.url).start().await;
@@ -139,7 +139,7 @@ async fn a_report_without_recipients_is_logged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_function_behind_api_gateway_is_invoked_by_its_event() {
+async fn an_event_of_api_gateway_invokes_each_function_that_has_routes() {
     let gateway = plan().without_consuming().start().await;
     let request = |method: &str, path: &str| {
         json!({

@@ -48,7 +48,7 @@ async fn an_event_is_followed_to_its_row_by_its_receipt_or_its_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_of_a_constraint_are_grouped_and_replayed_once_it_is_dropped() {
+async fn letters_of_a_constraint_are_grouped_and_can_be_replayed_after_the_constraint_is_dropped() {
     const EVENTS: usize = 20;
     let gateway = plan().start().await;
     let constraint = "alter table public.routes_table add constraint no_fives check (user_id <> 5)";

@@ -102,7 +102,7 @@ impl Script {
         Self { commands: writer.commands }
     }
 
-    /// Returns the stream of a command, and the sequence number up to which commands of this stream follow.
+    /// Returns the stream of a command, and the next sequence number at which the stream changes or the commands end.
     pub(crate) fn stream(&self, sequence: u64) -> (&'static str, u64) {
         let rest = &self.commands[usize::try_from(sequence).unwrap()..];
         let stream = rest[0].key.0;

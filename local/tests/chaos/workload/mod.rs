@@ -48,7 +48,7 @@ pub(crate) fn clients(seed: u64, events: u64) -> Vec<Client> {
 }
 
 impl Client {
-    /// Returns the stream of an event, and the sequence number up to which events of this stream follow.
+    /// Returns the stream of an event, and the next sequence number at which the stream changes or the events end.
     pub(crate) fn stream(&self, sequence: u64) -> (&'static str, u64) {
         match &self.kind {
             Kind::Routes => ("route", self.events),

@@ -1,4 +1,4 @@
-//! Routes: the user's number encodes the client, and the time the sequence number. The longitude is the hash.
+//! Routes: the user's number encodes the client, the time encodes the sequence number, and the longitude is the hash.
 
 use super::{Client, decimal, double, hash};
 

@@ -1,4 +1,5 @@
-//! Tests how batches and comparisons find missing records: after a restore, a moved consumer group, or retention.
+//! Tests that batches and comparisons find missing records after a restore, after a consumer group was moved, or after
+//! retention removed records.
 
 use serde_json::json;
 
