@@ -89,8 +89,8 @@ async fn serve_connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.headers)
-        // A request that has begun is finished, even if its client closes the connection. Otherwise hyper would try to read
-        // from the connection, into a new buffer, while each request is handled.
+        // A request that has begun is finished, even if its client closes the connection. Otherwise hyper would try to
+        // read from the connection, into a new buffer, while each request is handled.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);

@@ -134,8 +134,8 @@ type Delivered = Vec<(Arc<Origin>, i64)>;
 impl<C: ConsumerContext> Reader<C> {
     /// Runs until it is stopped.
     async fn read(mut self) -> TopicPartitionList {
-        // librdkafka signals only when an empty queue receives something. If an error was in the queue already, a record
-        // arrives without a signal, so the queue is checked again after this time.
+        // librdkafka signals only when an empty queue receives something. If an error was in the queue already, a
+        // record arrives without a signal, so the queue is checked again after this time.
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         let stop = self.delivery.stop.clone();
         while !stop.is_cancelled() {
