@@ -61,16 +61,16 @@ impl<C: ConsumerContext + 'static> Start<C> {
     pub(super) fn begin(self, queues: Vec<(Origin, PartitionQueue<C>)>, runtime: &Handle) -> Poller {
         let Self { batch_size, window, delivery, consumer } = self;
         let arrived = Arc::new(Notify::new());
-        let lanes = queues.into_iter().map(|(origin, mut queue)| {
+        let partitions = queues.into_iter().map(|(origin, mut queue)| {
             let signal = Arc::clone(&arrived);
             queue.set_nonempty_callback(move || signal.notify_one());
-            Lane::new(origin, queue)
+            PolledPartition::new(origin, queue)
         });
-        let lanes = lanes.collect();
+        let partitions = partitions.collect();
         let (stop, abort) = (delivery.stop.clone(), delivery.abort.clone());
         let (finish, finished) = blocking::sync_channel(1);
         let reader = Reader {
-            lanes,
+            partitions,
             arrived,
             batch_size,
             window,
@@ -90,7 +90,7 @@ impl<C: ConsumerContext + 'static> Start<C> {
 }
 
 /// An assigned partition, with its queue and the records that were read from it.
-struct Lane<C: ConsumerContext + 'static> {
+struct PolledPartition<C: ConsumerContext + 'static> {
     queue: PartitionQueue<C>,
     /// Records that were read and are not in flight.
     pending: Segment,
@@ -99,7 +99,7 @@ struct Lane<C: ConsumerContext + 'static> {
     is_in_flight: bool,
 }
 
-impl<C: ConsumerContext> Lane<C> {
+impl<C: ConsumerContext> PolledPartition<C> {
     fn new(origin: Origin, queue: PartitionQueue<C>) -> Self {
         let pending = Segment::new(Arc::new(origin));
         Self { queue, pending, pending_since: None, is_in_flight: false }
@@ -118,7 +118,7 @@ impl<C: ConsumerContext> Lane<C> {
 }
 
 struct Reader<C: ConsumerContext + 'static> {
-    lanes: Vec<Lane<C>>,
+    partitions: Vec<PolledPartition<C>>,
     arrived: Arc<Notify>,
     batch_size: usize,
     window: Duration,
@@ -163,14 +163,14 @@ impl<C: ConsumerContext> Reader<C> {
         const TURN: usize = 256;
         let most_bytes = self.delivery.envelope.room();
         let mut taken = 0;
-        for lane in &mut self.lanes {
-            while lane.pending.len() < self.batch_size && lane.pending.json().len() < most_bytes {
-                match lane.queue.poll(Duration::ZERO) {
-                    Some(Ok(message)) => lane.pending.push(&message),
+        for partition in &mut self.partitions {
+            while partition.pending.len() < self.batch_size && partition.pending.json().len() < most_bytes {
+                match partition.queue.poll(Duration::ZERO) {
+                    Some(Ok(message)) => partition.pending.push(&message),
                     Some(Err(error)) => tracing::warn!("reading from Kafka: {error}"),
                     None => break,
                 }
-                lane.pending_since.get_or_insert_with(Instant::now);
+                partition.pending_since.get_or_insert_with(Instant::now);
                 taken += 1;
                 if taken % TURN == 0 {
                     tokio::task::yield_now().await;
@@ -184,34 +184,39 @@ impl<C: ConsumerContext> Reader<C> {
     /// full, or once the window that began with its first record is over.
     fn complete_batch(&mut self) -> Option<Batch> {
         let room = self.delivery.envelope.room();
-        let bytes = |lane: &Lane<C>| lane.pending.json().len() + frame_bytes(&lane.pending);
+        let bytes = |partition: &PolledPartition<C>| partition.pending.json().len() + frame_bytes(&partition.pending);
         let (mut records, mut all_bytes, mut is_due) = (0, 0, false);
-        let mut idle: Vec<&mut Lane<C>> =
-            self.lanes.iter_mut().filter(|lane| !lane.is_in_flight && !lane.pending.is_empty()).collect();
-        for lane in &idle {
-            records += lane.pending.len();
-            all_bytes += bytes(lane);
-            is_due |= lane.pending_since.is_some_and(|since| since.elapsed() >= self.window);
+        let mut idle: Vec<&mut PolledPartition<C>> = self
+            .partitions
+            .iter_mut()
+            .filter(|partition| !partition.is_in_flight && !partition.pending.is_empty())
+            .collect();
+        for partition in &idle {
+            records += partition.pending.len();
+            all_bytes += bytes(partition);
+            is_due |= partition.pending_since.is_some_and(|since| since.elapsed() >= self.window);
         }
         if !is_due && records < self.batch_size && all_bytes <= room {
             return None;
         }
-        let fills = |lane: &&mut Lane<C>| lane.pending.len() >= self.batch_size || bytes(lane) > room;
+        let fills =
+            |partition: &&mut PolledPartition<C>| partition.pending.len() >= self.batch_size || bytes(partition) > room;
         if let Some(full) = idle.iter().position(fills) {
             idle = vec![idle.swap_remove(full)];
         }
-        idle.sort_by_key(|lane| lane.pending_since);
+        idle.sort_by_key(|partition| partition.pending_since);
         let mut batch = Batch::default();
         let (mut records_left, mut bytes_left) = (self.batch_size, room);
-        for lane in idle {
-            let most_bytes = bytes_left.saturating_sub(frame_bytes(&lane.pending));
+        for partition in idle {
+            let most_bytes = bytes_left.saturating_sub(frame_bytes(&partition.pending));
             // A record that is too large for any batch is delivered alone, so that the function rejects it.
-            let is_alone = batch.is_empty() && lane.pending.fitting(most_bytes) == 0;
-            let segment = if is_alone { lane.take(1, usize::MAX) } else { lane.take(records_left, most_bytes) };
+            let is_alone = batch.is_empty() && partition.pending.fitting(most_bytes) == 0;
+            let segment =
+                if is_alone { partition.take(1, usize::MAX) } else { partition.take(records_left, most_bytes) };
             records_left -= segment.len();
             bytes_left = bytes_left.saturating_sub(segment.json().len() + frame_bytes(&segment));
             // Later records would not fit either, or would be out of order.
-            let is_cut = !lane.pending.is_empty();
+            let is_cut = !partition.pending.is_empty();
             batch.add(segment);
             if is_cut {
                 break;
@@ -222,7 +227,11 @@ impl<C: ConsumerContext> Reader<C> {
 
     /// Returns when the first window of the waiting records ends.
     fn window_ends(&self) -> Option<Instant> {
-        let waiting = self.lanes.iter().filter(|lane| !lane.is_in_flight).filter_map(|lane| lane.pending_since);
+        let waiting = self
+            .partitions
+            .iter()
+            .filter(|partition| !partition.is_in_flight)
+            .filter_map(|partition| partition.pending_since);
         waiting.min().map(|since| since + self.window)
     }
 
@@ -257,8 +266,8 @@ impl<C: ConsumerContext> Reader<C> {
                     None => list.add_partition_offset(&origin.topic, origin.partition, next_offset),
                 };
             }
-            for lane in &mut self.lanes {
-                lane.is_in_flight &= !Arc::ptr_eq(&lane.pending.origin, &origin);
+            for partition in &mut self.partitions {
+                partition.is_in_flight &= !Arc::ptr_eq(&partition.pending.origin, &origin);
             }
         }
         self.commit(&offsets);
