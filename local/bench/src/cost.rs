@@ -46,8 +46,8 @@ pub(crate) async fn measure(servers: &RunningServers, folder: &Path) -> Result<V
     let World { binaries, environment, token, pool } = World::prepare(servers).await?;
     let template = Template::read(&template::own_path())?;
     let title = format!(
-        "Warm invocations, and a million events in US dollars: GB-seconds at {GB_SECOND}, a million invocations at \
-         {MILLION_INVOCATIONS}, a million requests to the HTTP API at {MILLION_REQUESTS}"
+        "Warm invocations, and the cost of a million events in US dollars, at these prices: {GB_SECOND} per GB-second, \
+         {MILLION_INVOCATIONS} per million invocations, {MILLION_REQUESTS} per million requests to the HTTP API"
     );
     let mut table = Table::new(
         title,

@@ -264,7 +264,7 @@ impl Shape {
             && self.allowed.as_ref().is_none_or(|values| values.iter().any(|value| self.may_be(value)))
     }
 
-    /// Returns whether a listed value satisfies the keywords that are quick to check.
+    /// Returns whether a value of `enum` or `const` satisfies the keywords that are quick to check.
     pub(super) fn may_be(&self, value: &Value) -> bool {
         let beyond = |bound: &Bound, number: f64, sign: f64| {
             let bound_at = bound.number.as_f64().unwrap_or(0.0);

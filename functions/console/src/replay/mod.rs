@@ -139,7 +139,8 @@ pub(crate) enum Order {
 }
 
 impl Order {
-    /// Returns the offsets before which there is no later event; `None` if later events do not matter.
+    /// Returns the offsets up to which the search found no event that was sent after the letter; `None` if such events
+    /// do not matter.
     ///
     /// # Errors
     /// A later event with the letter's key was written or may still be written, or such an event cannot be ruled out.
