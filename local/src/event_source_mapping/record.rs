@@ -3,7 +3,8 @@
 use base64_simd::STANDARD;
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _, Timestamp};
 
-/// Appends a record as a JSON object. `start` is the beginning of this object, which all records of a partition share.
+/// Appends a record as a JSON object. `start` holds the object's first bytes, which are the same for all records of a
+/// partition.
 pub(super) fn write(json: &mut Vec<u8>, start: &[u8], message: &BorrowedMessage<'_>) {
     let (timestamp_ms, timestamp_type) = match message.timestamp() {
         Timestamp::CreateTime(ms) => (ms, "CREATE_TIME"),

@@ -86,7 +86,7 @@ impl Invoker {
         self.0.add(Invocation { payload, answer });
         match answered.await {
             Ok(answer) => answer,
-            Err(_dropped) => Answer::exited("with its sandbox"),
+            Err(_dropped) => Answer::exited("the sandbox ended"),
         }
     }
 }

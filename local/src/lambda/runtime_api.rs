@@ -81,7 +81,7 @@ impl Slot {
     fn begin(&self, id: &str, answer: oneshot::Sender<Answer>) -> bool {
         let mut process = self.process();
         if process.is_dead {
-            let _gone = answer.send(Answer::exited("before it took the invocation"));
+            let _gone = answer.send(Answer::exited("the process ended before it took the invocation"));
             return false;
         }
         let begun = Instant::now();

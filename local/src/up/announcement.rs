@@ -56,7 +56,7 @@ fn text(
         (
             "user-event",
             format!(
-                "Send ten random user events; count them by city, as JSON and, at the same address in a browser, as a page; mail it now:
+                "Send ten random user events; get the report that counts them by city (open the address in a browser for a page); mail the report now:
   curl -s {user} {address}/submit/10 {wait}
   curl -s {user} {address}/report
   cargo local invoke report --endpoint {address}

@@ -101,6 +101,6 @@ async fn drain(mut chunks: BodyDataStream) {
             }
         }
     };
-    // Too slow or too large: the connection is closed anyway.
+    // If the rest is too slow or too large, it is not read: the connection is then closed, even if that loses the response.
     let _in_time = tokio::time::timeout(PATIENCE, drained).await;
 }

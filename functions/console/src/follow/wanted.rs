@@ -84,7 +84,8 @@ impl Wanted {
     }
 }
 
-/// In a batch, an event's key is followed by a space and the event's index.
+/// Returns whether `rest` may follow an `Idempotency-Key` in a record's header: nothing or, if the request had several
+/// events, a space and the event's index.
 fn is_index(rest: &[u8]) -> bool {
     match rest.split_first() {
         None => true,

@@ -96,7 +96,7 @@ fn nothing(filter: &LetterFilter) -> Markup {
     }
 }
 
-/// Returns how many letters all groups have together; `None` if there are more groups.
+/// Returns how many letters the listed groups have together; `None` if the list is not complete.
 fn total(groups: &List<Group>) -> Option<i64> {
     groups.next.is_none().then(|| groups.items.iter().map(|group| group.count).sum())
 }

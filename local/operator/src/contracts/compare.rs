@@ -42,7 +42,9 @@ fn contract(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
     match (compiled(stream, old), compiled(stream, new)) {
         (Ok(old), Ok(new)) => changes.extend(columns::strings(&old, &new)),
         (Err(error), _) | (_, Err(error)) => {
-            let text = format!("this version of Sluice refuses a contract, so rows are not compared: {error}");
+            let text = format!(
+                "this version of Sluice refuses one of the two contracts, so their columns are not compared: {error}"
+            );
             changes.push(Change::new(stream, "", Severity::Stricter, text, Affects::Nothing));
         }
     }
@@ -66,7 +68,7 @@ fn schema(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
     narrower.chain(wider).collect()
 }
 
-/// Converts a pointer to a property in a schema into the pointer to that property in an event. `None` if the pointer
+/// Takes the pointer of a property in a schema, and returns the pointer of that property in an event. `None` if the pointer
 /// goes through a keyword other than `properties`.
 fn field(pointer: &str) -> Option<Pointer> {
     let mut tokens = pointer.split('/').skip(1);
