@@ -101,6 +101,7 @@ async fn drain(mut chunks: BodyDataStream) {
             }
         }
     };
-    // If the rest is too slow or too large, it is not read: the connection is then closed, even if that loses the response.
+    // If the rest is too slow or too large, it is not read: the connection is then closed, even if that loses the
+    // response.
     let _in_time = tokio::time::timeout(PATIENCE, drained).await;
 }

@@ -68,8 +68,8 @@ fn schema(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
     narrower.chain(wider).collect()
 }
 
-/// Takes the pointer of a property in a schema, and returns the pointer of that property in an event. `None` if the pointer
-/// goes through a keyword other than `properties`.
+/// Takes the pointer of a property in a schema, and returns the pointer of that property in an event. `None` if the
+/// pointer goes through a keyword other than `properties`.
 fn field(pointer: &str) -> Option<Pointer> {
     let mut tokens = pointer.split('/').skip(1);
     let mut field = String::new();
