@@ -60,10 +60,14 @@ pub(crate) async fn settle_letters(
     }
     let replayed: Vec<_> = placed.into_values().collect();
     let known: HashSet<Place> = dead_letters::mark_read(connection, &replayed).await?.into_iter().collect();
-    for (index, letter) in unmarked.into_iter().filter(|(_, letter)| !known.contains(letter)) {
-        // Kafka lost the event before it was decided, so the replay is all that is left of it.
-        let is_lost = gaps::hold(connection, &letter.topic, &[(letter.partition, letter.offset)]).await?;
-        if !is_lost.contains(&true) {
+    unmarked.retain(|(_, letter)| !known.contains(letter));
+    // All records of a stream have one topic, and a replay names a letter of its own topic.
+    let Some(topic) = unmarked.first().map(|(_, letter)| letter.topic.clone()) else { return Ok(standings) };
+    let offsets: Vec<(i32, i64)> = unmarked.iter().map(|(_, letter)| (letter.partition, letter.offset)).collect();
+    let are_lost = gaps::hold(connection, &topic, &offsets).await?;
+    for ((index, letter), is_lost) in unmarked.into_iter().zip(are_lost) {
+        // If Kafka lost the event before it was decided, the replay is all that is left of it.
+        if !is_lost {
             standings[index] = Standing::Repeats(letter);
         }
     }
@@ -72,26 +76,34 @@ pub(crate) async fn settle_letters(
 
 /// Splits a stream's records into slices that are settled in turn: a replay is processed only after the record
 /// that it replays has been decided, because that record may be in the same batch.
-pub(crate) fn stages<'s, 'a>(records: &'s [Candidate<'a>]) -> Vec<&'s [Candidate<'a>]> {
+///
+/// `record` returns a record, and `replay` what it says about the dead letter that it replays.
+pub(crate) fn stages<'s, 'r, T>(
+    records: &'s [T],
+    record: impl Fn(&T) -> KeptRecord<'r>,
+    replay: impl Fn(&T) -> Option<Replay>,
+) -> Vec<&'s [T]> {
     let mut stages = Vec::with_capacity(1);
-    let mut start = 0;
-    // Every replay has an id.
-    let replays = records
-        .iter()
-        .enumerate()
-        .filter(|(_, record)| record.id.is_some())
-        .filter_map(|(index, record)| Some((index, Envelope::for_record(&record.record).replay()?)));
-    for (index, Replay { letter, .. }) in replays {
+    let (mut start, mut noted) = (0, 0);
+    let mut places: HashSet<(i32, i64)> = HashSet::new();
+    for (index, Replay { letter, .. }) in
+        records.iter().enumerate().filter_map(|(index, item)| Some((index, replay(item)?)))
+    {
         let Letter::At(letter) = letter else { continue };
-        let is_letter = |candidate: &Candidate<'_>| {
-            let position = candidate.record.position;
-            (position.partition, position.offset) == (letter.partition, letter.offset)
-        };
-        if records[start..index].iter().any(is_letter) {
+        let earlier = records[noted..index].iter().map(|item| record(item).position);
+        places.extend(earlier.map(|position| (position.partition, position.offset)));
+        noted = index;
+        if places.contains(&(letter.partition, letter.offset)) {
             stages.push(&records[start..index]);
             start = index;
+            places.clear();
         }
     }
     stages.push(&records[start..]);
     stages
+}
+
+/// Returns what a candidate says about the dead letter that it replays. Every replay has an id.
+pub(crate) fn of_candidate(candidate: &Candidate<'_>) -> Option<Replay> {
+    candidate.id.and_then(|_| Envelope::for_record(&candidate.record).replay())
 }

@@ -155,7 +155,9 @@ async fn failure(search: &Search<'_>, partitions: &[(&str, i32)], error: &Consum
         }
         ConsumeError::Deadline => {
             let reason = format!("{}: {landed} did not land within the invocation's time.", streams(&contracts));
-            Some(failure(Fault::Environment, None, reason))
+            // By now the batch has failed for as long as the invocation may take, and a retry may take as long again. So
+            // this counts at once, as a fault of the operator's does.
+            Some(failure(Fault::Operator, None, reason))
         }
         ConsumeError::Retry(cause) | ConsumeError::Stop(cause) => {
             let code = sqlstate(cause);

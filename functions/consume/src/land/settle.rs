@@ -92,18 +92,25 @@ pub(super) async fn reject(
         violations.iter().copied().partition(|(record, _)| Envelope::for_record(record).replay().is_some());
     let mut settled = Settled::default();
     settled.reject(connection, &others).await?;
-    for replay in replays {
-        settled.activity.counts(replay.0.position).replays += 1;
-        match replay::settle_letters(connection, &[replay.0]).await?.pop() {
-            Some(Standing::Repeats(place)) => {
-                let duplicate = NewDuplicate { position: replay.0.position, repeated: Repeated::At(&place) };
-                duplicates::insert(connection, &contract.stream, &[duplicate], now_ms).await?;
-                settled.activity.counts(replay.0.position).duplicates += 1;
-            }
-            Some(Standing::Own | Standing::Replays) | None => {
-                settled.reject(connection, &[replay]).await?;
+    // A batch may also contain a replay together with its own replay.
+    for stage in replay::stages(&replays, |(record, _)| *record, |(record, _)| Envelope::for_record(record).replay()) {
+        let records: Vec<KeptRecord<'_>> = stage.iter().map(|(record, _)| *record).collect();
+        let standings = replay::settle_letters(connection, &records).await?;
+        let (mut letters, mut repeats) = (Vec::with_capacity(stage.len()), Vec::new());
+        for (violation, standing) in stage.iter().zip(&standings) {
+            let position = violation.0.position;
+            let counts = settled.activity.counts(position);
+            counts.replays += 1;
+            match standing {
+                Standing::Own | Standing::Replays => letters.push(*violation),
+                Standing::Repeats(place) => {
+                    counts.duplicates += 1;
+                    repeats.push(NewDuplicate { position, repeated: Repeated::At(place) });
+                }
             }
         }
+        settled.reject(connection, &letters).await?;
+        duplicates::insert(connection, &contract.stream, &repeats, now_ms).await?;
     }
     Ok(settled)
 }
@@ -116,7 +123,7 @@ pub(super) async fn settle(
     candidates: &[Candidate<'_>],
 ) -> Result<Settled, WriteError> {
     let mut settled = Settled::default();
-    for stage in replay::stages(candidates) {
+    for stage in replay::stages(candidates, |candidate| candidate.record, replay::of_candidate) {
         settled.add(settle_stage(connection, context, contract, stage).await?);
     }
     Ok(settled)

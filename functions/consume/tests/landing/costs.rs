@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 
 use crate::model;
+use crate::own_stream::replay;
 use crate::support::{Function, Record, record, route, user_event};
 
 /// A proxy in front of PostgreSQL that counts round trips.
@@ -128,6 +129,24 @@ async fn a_batch_takes_few_round_trips() {
         println!("{topic}: {round_trips} round trips for each batch");
         assert!(round_trips <= most, "{topic}: {round_trips} round trips for each batch");
     }
+}
+
+#[tokio::test]
+async fn replays_that_are_rejected_again_take_no_more_round_trips_if_there_are_more_of_them() {
+    const RECORDS: i64 = 1_000;
+    let contracts = model::contracts();
+    let (function, proxy) = behind_proxy(contracts.path()).await;
+    let invalid = |offset| record("routes", offset, &json!({"userID": "none"}));
+    let letters: Vec<Record> = (0..RECORDS).map(invalid).collect();
+    function.land(&letters).await;
+    let replays: Vec<Record> = letters.iter().map(|letter| replay(letter, letter, RECORDS + letter.offset)).collect();
+    proxy.take();
+    function.land(&replays).await;
+    let round_trips = proxy.take();
+    assert!(round_trips <= 40, "{round_trips} round trips for {RECORDS} replays");
+    let counts = "select count(*) filter (where status = 'replayed') as replayed,
+                         count(*) filter (where status = 'open') as open from sluice.dead_letters";
+    assert_eq!(function.database.json(counts).await, json!([{"replayed": RECORDS, "open": RECORDS}]));
 }
 
 #[test]
