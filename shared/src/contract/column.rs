@@ -3,7 +3,7 @@
 //! A value is encoded once, in PostgreSQL's binary format. The bytes are the same whether they are sent by COPY or as
 //! an element of an array.
 
-use jiff::civil::{Date, DateTime};
+use jiff::civil::{Date, DateTime, Time};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
@@ -61,6 +61,7 @@ pub enum ColumnType {
 pub struct Unfit(pub &'static str);
 
 const NUMERIC: Unfit = Unfit("a number within the range of numeric");
+const NUMERIC_WITHIN: Unfit = Unfit("JSON whose numbers are within the range of numeric");
 
 /// The time from which PostgreSQL counts dates and times.
 const POSTGRES_EPOCH: DateTime = DateTime::constant(2000, 1, 1, 0, 0, 0, 0);
@@ -144,6 +145,20 @@ impl ColumnType {
         }
     }
 
+    /// Returns whether the type's values are numbers.
+    pub fn is_number(self) -> bool {
+        match self {
+            Self::Smallint | Self::Integer | Self::Bigint | Self::Real | Self::Double | Self::Numeric => true,
+            Self::Boolean
+            | Self::Text
+            | Self::Uuid
+            | Self::Date
+            | Self::Timestamp
+            | Self::Timestamptz
+            | Self::Jsonb => false,
+        }
+    }
+
     /// Appends the value, preceded by its length, in the form of binary COPY and binary arrays. NULL has the length -1.
     ///
     /// # Errors
@@ -213,17 +228,15 @@ impl ColumnType {
                 out.extend(uuid.ok_or(Unfit("a UUID"))?.into_bytes());
             }
             Self::Date => {
-                let date: Option<Date> = value.as_str().and_then(|text| text.parse().ok());
-                let date = date.filter(|date| date.year() > 0);
-                let days = date
+                let days = value
+                    .as_str()
+                    .and_then(date)
                     .and_then(|date| i32::try_from(date.duration_since(POSTGRES_EPOCH.date()).as_secs() / 86_400).ok());
-                out.extend(days.ok_or(Unfit("a date such as 2019-05-07"))?.to_be_bytes());
+                out.extend(days.ok_or(Unfit("a date such as 2019-05-07, without a time"))?.to_be_bytes());
             }
             Self::Timestamp => {
-                const EXPECTED: Unfit = Unfit("a date and time such as 2019-05-07 19:54:13.563");
-                let text = value.as_str().filter(|text| text.contains(':')).ok_or(EXPECTED)?;
-                let time: Option<DateTime> = text.parse().ok();
-                let time = time.filter(|time| time.year() > 0).ok_or(EXPECTED)?;
+                const EXPECTED: Unfit = Unfit("a date and time without an offset, such as 2019-05-07 19:54:13.563");
+                let time = value.as_str().and_then(date_time).ok_or(EXPECTED)?;
                 out.extend(micros(time.duration_since(POSTGRES_EPOCH)).ok_or(EXPECTED)?.to_be_bytes());
             }
             Self::Timestamptz => {
@@ -232,6 +245,7 @@ impl ColumnType {
             }
             Self::Jsonb => {
                 const VERSION: u8 = 1;
+                has_storable_numbers(value).then_some(()).ok_or(NUMERIC_WITHIN)?;
                 out.push(VERSION);
                 serde_json::to_writer(out, value).map_err(|_| Unfit("JSON"))?;
             }
@@ -267,6 +281,20 @@ fn micros(duration: SignedDuration) -> Option<i64> {
     i64::try_from(duration.checked_add(half)?.as_micros()).ok()
 }
 
+/// Reads a date. A date with a time is refused, because the column would lose the time.
+fn date(text: &str) -> Option<Date> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    text.parse().ok().filter(|date: &Date| is_plain && date.year() > 0)
+}
+
+/// Reads a date and time. A time with an offset is refused, because the column would lose the offset.
+fn date_time(text: &str) -> Option<DateTime> {
+    let (day, time) = text.split_once(['T', 't', ' '])?;
+    let is_plain = time.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b','));
+    let time: Time = time.parse().ok().filter(|_| is_plain && time.contains(':'))?;
+    Some(DateTime::from_parts(date(day)?, time))
+}
+
 fn timestamptz(value: &Value) -> Option<i64> {
     let micros = match value {
         Value::Number(seconds) => {
@@ -279,6 +307,20 @@ fn timestamptz(value: &Value) -> Option<i64> {
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     };
     TIMESTAMP_MICROS.contains(&micros).then_some(micros)
+}
+
+/// Returns whether PostgreSQL can store the numbers within a JSON value: as `numeric`.
+fn has_storable_numbers(value: &Value) -> bool {
+    match value {
+        // The common case: such a number has neither too many digits nor an exponent.
+        Value::Number(number) if number.as_str().len() < 100 && !number.as_str().contains(['e', 'E']) => true,
+        Value::Number(number) => {
+            Decimal::parse(number.as_str()).is_some_and(|decimal| decimal.to_numeric(&mut Vec::new()).is_some())
+        }
+        Value::Array(elements) => elements.iter().all(has_storable_numbers),
+        Value::Object(members) => members.values().all(has_storable_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
 }
 
 #[cfg(test)]
@@ -318,6 +360,14 @@ mod tests {
             (ColumnType::Date, json!("0000-01-01")),
             (ColumnType::Timestamp, json!("0000-12-31 23:59:59")),
             (ColumnType::Timestamp, json!("2019-05-07")),
+            // The column would lose the offset, or the time.
+            (ColumnType::Timestamp, json!("2019-05-07T19:54:13+02:00")),
+            (ColumnType::Timestamp, json!("2019-05-07T19:54:13-08:00")),
+            (ColumnType::Timestamp, json!("2019-05-07T19:54:13Z")),
+            (ColumnType::Timestamp, json!("2019-05-07T19:54:13[UTC]")),
+            (ColumnType::Date, json!("2019-05-07T19:54:13")),
+            (ColumnType::Date, json!("2019-05-07T19:54:13-08:00")),
+            (ColumnType::Date, json!("2019-05-07[u-ca=hebrew]")),
             (ColumnType::Timestamptz, json!("2019-05-07 19:54")),
             (ColumnType::Timestamptz, json!(1e13)),
         ] {
@@ -327,6 +377,11 @@ mod tests {
         assert_eq!(encoded(ColumnType::Double, &huge), None);
         assert_eq!(encoded(ColumnType::Real, &json!(1e39)), None);
         assert!(encoded(ColumnType::Numeric, &huge).is_some());
+        for (number, fits) in [("1e400", true), ("1e131071", true), ("1e131072", false), ("1e-16384", false)] {
+            let number: Value = serde_json::from_str(number).unwrap_or_default();
+            let (bare, within) = (encoded(ColumnType::Numeric, &number), json!({"a": [{"b": number}]}));
+            assert_eq!((bare.is_some(), encoded(ColumnType::Jsonb, &within).is_some()), (fits, fits), "{within}");
+        }
     }
 
     #[test]

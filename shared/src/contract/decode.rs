@@ -38,7 +38,7 @@ fn take_cell<'r>(row: &mut &'r [u8]) -> Option<&'r [u8]> {
 
 impl ColumnType {
     /// Decodes a value that [`Self::encode`] wrote.
-    fn show(self, cell: &[u8]) -> Option<Value> {
+    pub(super) fn show(self, cell: &[u8]) -> Option<Value> {
         Some(match self {
             Self::Boolean => Value::Bool(cell != [0]),
             Self::Smallint => i16::from_be_bytes(cell.try_into().ok()?).into(),

@@ -16,6 +16,7 @@ mod number_text;
 mod pattern;
 pub mod pointer;
 mod reach;
+mod record_key;
 mod registry;
 mod role;
 pub mod schema;
@@ -183,6 +184,12 @@ impl Contract {
                 })
                 .collect());
         }
+        if let (Mode::Entity(_), Some(op)) = (&self.mode, event.get("op"))
+            && !matches!(op.as_str(), Some("create" | "update" | "delete"))
+        {
+            let detail = "must be \"create\", \"update\" or \"delete\"".to_owned();
+            return Err(vec![Violation { pointer: "/op".to_owned(), detail }]);
+        }
         if memmem::find(raw, b"\\u0000").is_some()
             && let Some(pointer) = nul(event)
         {
@@ -200,28 +207,6 @@ impl Contract {
     /// Returns JSON pointers to the keywords of the contract that an event violates. The pointers follow references.
     pub fn violated_keywords(&self, event: &Value) -> BTreeSet<String> {
         self.validator.iter_errors(event).map(|error| error.schema_path().to_string()).collect()
-    }
-
-    /// Returns the key of an event's record: a single value as text, several values as a JSON array. Texts in an
-    /// entity's key are [`composed`].
-    pub fn record_key<'e>(&self, event: &'e Value) -> Option<Cow<'e, str>> {
-        let is_entity = matches!(self.mode, Mode::Entity(_));
-        let value = |pointer: &Pointer| match pointer.get(event) {
-            Some(Value::String(text)) if is_entity => Value::from(composed(text)),
-            value => value.cloned().unwrap_or_default(),
-        };
-        match self.key.as_slice() {
-            [] => None,
-            [pointer] => match pointer.get(event)? {
-                Value::String(text) if is_entity => Some(composed(text)),
-                Value::String(text) => Some(Cow::Borrowed(text)),
-                Value::Null => None,
-                other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                    Some(Cow::Owned(canonical::text(other)))
-                }
-            },
-            several => Some(Cow::Owned(canonical::text(&Value::Array(several.iter().map(value).collect())))),
-        }
     }
 
     /// Returns the landing table and its columns; `None` in mode `changes`.

@@ -395,4 +395,26 @@ mod tests {
             assert!(refusal.starts_with(&format!("order.json: {place}")), "{column}: {refusal}");
         }
     }
+
+    #[test]
+    fn a_command_with_an_unknown_operation_breaks_its_contract_whatever_the_schema_says() {
+        let entity = json!({
+            "x-sluice": {
+                "topic": "nations", "partitions": 1, "mode": "entity", "table": "public.nations", "key": ["/name"],
+                "columns": {"name": {"from": "/name", "type": "text"}}
+            }
+        });
+        let contract = compile("nation", entity.to_string().as_bytes()).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+        let violations = |op: Value| {
+            let event = json!({"name": "Iran", "op": op});
+            let checked = contract.check(event.to_string().as_bytes(), &event, None, &mut Vec::new());
+            checked.err().unwrap_or_default().into_iter().map(|violation| violation.pointer).collect::<Vec<_>>()
+        };
+        for op in ["create", "update", "delete"] {
+            assert_eq!(violations(json!(op)), Vec::<String>::new(), "{op}");
+        }
+        for op in [json!("destroy"), json!("Delete"), json!(""), json!(["delete"]), Value::Null, json!(5)] {
+            assert_eq!(violations(op.clone()), ["/op"], "{op}");
+        }
+    }
 }

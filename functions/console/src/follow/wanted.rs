@@ -1,7 +1,7 @@
 //! Decides whether a record matches the query.
 
 use serde_json::Value;
-use shared::contract::{Contract, Mode, canonical, composed, json};
+use shared::contract::{Contract, Mode, json};
 use shared::kafka::reader::LogRecord;
 use shared::record::headers;
 
@@ -25,19 +25,7 @@ pub(super) enum Wanted {
 impl Wanted {
     /// Looks for a key, which is converted to the form that the stream's records use.
     pub(super) fn with_key(contract: &Contract, key: &str) -> Self {
-        let text = match (contract.key.as_slice(), json::parse(key.as_bytes())) {
-            // A key of several values is a JSON array.
-            ([_, _, ..], Ok(Value::Array(mut values))) => {
-                values.iter_mut().for_each(|value| compose(contract, value));
-                canonical::text(&Value::Array(values))
-            }
-            _ => {
-                let mut value = Value::from(key);
-                compose(contract, &mut value);
-                value.as_str().unwrap_or(key).to_owned()
-            }
-        };
-        Self::Key(text.into_bytes())
+        Self::Key(contract.record_key_from_text(key).into_bytes())
     }
 
     /// Looks for an event's own id, or a CloudEvent's `id`.
@@ -96,11 +84,4 @@ fn is_index(rest: &[u8]) -> bool {
 fn has_value(contract: &Contract, record: &LogRecord, column: usize, cell: &[u8]) -> bool {
     let (Some(landing), Some(value)) = (contract.landing(), record.value.as_deref()) else { return false };
     json::parse(value).is_ok_and(|event| landing.encode_some(&[column], &event).is_ok_and(|found| found == cell))
-}
-
-/// Composes the characters of an entity's name, because names are compared in composed form (NFC).
-fn compose(contract: &Contract, value: &mut Value) {
-    if let (Mode::Entity(_), Value::String(text)) = (&contract.mode, value) {
-        *text = composed(text).into_owned();
-    }
 }

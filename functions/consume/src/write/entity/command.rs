@@ -1,7 +1,9 @@
 //! Reads a command from its event.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
-use shared::contract::{Contract, Entity, Source, canonical, composed};
+use shared::contract::{Contract, Entity, Source};
 
 use crate::candidate::Candidate;
 use crate::write::rows::{Cell, NULL, cells};
@@ -43,13 +45,8 @@ impl<'a> Command<'a> {
             },
             key: contract.record_key(event).unwrap_or_default().into_owned(),
             parent: entity.parent.as_ref().and_then(|parent| {
-                match columns[parent.column].from.pointer()?.get(event)? {
-                    Value::Null => None,
-                    Value::String(text) => Some(composed(text).into_owned()),
-                    other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                        Some(canonical::text(other))
-                    }
-                }
+                let column = &columns[parent.column];
+                column.key_text(column.from.pointer()?.get(event)?).map(Cow::into_owned)
             }),
             cells,
             given: columns.iter().map(|column| is_given(&column.from, event)).collect(),
