@@ -120,6 +120,33 @@ async fn contracts_check_counts_the_real_events_that_a_change_would_break() {
     assert!(code == Some(1) && printed.contains("should be a folder, or a commit, branch or tag"), "{printed}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn contracts_check_counts_the_change_sets_of_tables_that_are_no_longer_allowed() {
+    let gateway = plan().without_consuming().start().await;
+    let set = |table: &str| json!({"action": "I", "table": table, "columns": []});
+    let sets: Vec<Value> = (0..20).map(|number| set(if number % 4 == 0 { "orders" } else { "items" })).collect();
+    let (status, body) = gateway.post("/events/changes", &[], Value::Array(sets).to_string()).await;
+    assert_eq!(status, 202, "{body}");
+
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut contract = gateway.registry.stream("changes").unwrap().document.clone();
+    std::fs::write(old.path().join("changes.json"), contract.to_string()).unwrap();
+    contract["x-sluice"]["tables"] = json!(["orders"]);
+    std::fs::write(new.path().join("changes.json"), contract.to_string()).unwrap();
+    let check = async |arguments: &[&str]| {
+        run(env!("CARGO_BIN_EXE_local"), &[&["contracts", "check"], arguments].concat(), new.path()).await
+    };
+    let (code, printed) = check(&["--against", old.path().to_str().unwrap(), "--replay", "1000"]).await;
+    assert!(
+        code == Some(1)
+            && printed.contains("breaking changes /x-sluice/tables")
+            && printed.contains("(15 of 20 events)"),
+        "{printed}"
+    );
+    let (code, printed) = check(&["--replay", "1000"]).await;
+    assert!(code == Some(1) && printed.contains("does not allow table \"items\" (15 of 20 events)"), "{printed}");
+}
+
 /// Runs `local`. Returns its exit status and what it printed.
 async fn local(arguments: &[&str], database: &TestDatabase, contracts_dir: &str) -> (Option<i32>, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_local"));

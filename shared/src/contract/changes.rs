@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 /// The settings of mode `changes`.
 #[derive(Debug)]
 pub struct Changes {
@@ -74,6 +76,41 @@ impl Changes {
             Err(NotAllowed::Table(table.to_owned()))
         } else {
             Ok(())
+        }
+    }
+
+    /// Returns why a change set, as wal2json writes it, contains a change that the contract does not allow; `None` if it
+    /// allows all of them. Messages, and the beginning and end of a transaction, name no table.
+    pub fn refusal(&self, set: &Value) -> Option<NotAllowed> {
+        let changes = set.get("change").and_then(Value::as_array).map_or(std::slice::from_ref(set), Vec::as_slice);
+        changes.iter().find_map(|change| {
+            let schema = change.get("schema").and_then(Value::as_str);
+            self.allow(schema, change.get("table")?.as_str()?).err()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_set_is_refused_for_its_first_change_that_is_not_allowed() {
+        let changes = Changes { schema: "landing".to_owned(), tables: Some(["a".to_owned()].into()), evolve: false };
+        for (set, expected) in [
+            (json!({"action": "I", "table": "a"}), None),
+            (json!({"action": "B"}), None),
+            (json!({"action": "D", "table": "b"}), Some(NotAllowed::Table("b".to_owned()))),
+            (json!({"action": "T", "schema": "sluice", "table": "a"}), Some(NotAllowed::Schema)),
+            (json!({"change": [{"kind": "message"}, {"kind": "insert", "schema": "public", "table": "a"}]}), None),
+            (
+                json!({"change": [{"kind": "insert", "table": "a"}, {"kind": "insert", "table": "c"}]}),
+                Some(NotAllowed::Table("c".to_owned())),
+            ),
+        ] {
+            assert_eq!(changes.refusal(&set), expected, "{set}");
         }
     }
 }

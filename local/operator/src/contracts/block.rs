@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use shared::contract::canonical;
 
-use super::change::{Affects, Change, Severity};
+use super::change::{Affects, Change, Severity, TABLES};
 use super::difference::changed;
 
 /// Members that are compared elsewhere.
@@ -71,7 +71,10 @@ fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Severity, &'
         ("tables", ..) if includes(new, old) => {
             (Safe, "every table that could be written still can be", Affects::Nothing)
         }
-        ("tables", ..) => (Stricter, "changes of other tables are no longer accepted", Affects::Nothing),
+        ("tables", ..) => {
+            let affects = Affects::Violating { keyword: TABLES.to_owned(), field: None };
+            (Stricter, "changes of other tables are no longer accepted", affects)
+        }
         ("evolve", _, Some(Value::Bool(true))) => (Safe, "missing tables and columns are created", Affects::Nothing),
         ("evolve", ..) => (Stricter, "missing tables and columns are no longer created", Affects::Nothing),
         _ => (Stricter, "this command does not know what the change affects", Affects::Nothing),

@@ -26,6 +26,9 @@ impl Severity {
     }
 }
 
+/// The pointer to the tables that a contract in mode `changes` allows.
+pub(super) const TABLES: &str = "/x-sluice/tables";
+
 /// The real events that a change affects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Affects {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
-use shared::contract::{Contract, Metadata, Pointer, json};
+use shared::contract::{Contract, Metadata, Mode, NotAllowed, Pointer, json};
 use shared::kafka::reader::LogRecord;
 
-use super::change::{Affects, overlap};
+use super::change::{Affects, TABLES, overlap};
 use super::columns::keyword;
 
 /// Checks the events of a stream against its old and its new contract.
@@ -64,16 +64,23 @@ impl Checker {
             let Ok(event) = json::parse(payload) else { continue };
             let metadata = metadata(topic, partition, record);
             row.clear();
-            if self.old.as_ref().is_some_and(|old| old.check(payload, &event, Some(&metadata), &mut row).is_err()) {
+            let is_refused = |old: &Arc<Contract>| refusal(old, &event).is_some();
+            let is_rejected =
+                |old: &Arc<Contract>| is_refused(old) || old.check(payload, &event, Some(&metadata), &mut row).is_err();
+            if self.old.as_ref().is_some_and(is_rejected) {
                 continue;
             }
             row.clear();
             tally.checked += 1;
-            let rejected = self.new.as_ref().and_then(|new| {
-                let violations = new.check(payload, &event, Some(&metadata), &mut row).err()?;
-                let detail = violations.into_iter().next().map(|violation| violation.detail).unwrap_or_default();
-                Some(Rejection { keywords: violated(new, &event), detail })
-            });
+            let rejected =
+                self.new.as_ref().and_then(|new| match new.check(payload, &event, Some(&metadata), &mut row) {
+                    Ok(()) => refusal(new, &event),
+                    Err(violations) => {
+                        let first = violations.into_iter().next();
+                        let detail = first.map(|violation| violation.detail).unwrap_or_default();
+                        Some(Rejection { keywords: violated(new, &event), detail })
+                    }
+                });
             self.count(&event, rejected, &mut tally);
         }
         tally
@@ -108,6 +115,17 @@ impl Checker {
             },
         }
     }
+}
+
+/// Returns why a contract in mode `changes` does not allow a change set's tables.
+fn refusal(contract: &Contract, event: &Value) -> Option<Rejection> {
+    let Mode::Changes(changes) = &contract.mode else { return None };
+    let error = changes.refusal(event)?;
+    let keyword = match error {
+        NotAllowed::Table(_) | NotAllowed::Name(_) => TABLES,
+        NotAllowed::Schema => "/x-sluice/schema",
+    };
+    Some(Rejection { keywords: [keyword.to_owned()].into(), detail: error.to_string() })
 }
 
 /// Returns the pointers of the keywords, or of the columns, that an event violates.
