@@ -118,7 +118,10 @@ pub(crate) fn check_each(
     match (batch.valid.is_empty(), batch.errors.is_empty()) {
         (true, true) => Err(Error::Empty),
         (false, false) if rules.is_lenient => Ok(batch),
-        (_, false) => Err(Error::Violations(batch.errors)),
+        (_, false) => {
+            batch.errors.truncate(VIOLATIONS_LISTED);
+            Err(Error::Violations(batch.errors))
+        }
         (false, true) => Ok(batch),
     }
 }

@@ -18,22 +18,27 @@ const POM: &str = include_str!("../../kafka/pom.xml");
 pub async fn folder() -> Result<PathBuf, ServerError> {
     let parent = target_folder();
     let folder = parent.join("kafka");
-    if fs::read_to_string(folder.join("pom.xml")).is_ok_and(|pom| pom == POM) {
+    let is_complete = || fs::read_to_string(folder.join("pom.xml")).is_ok_and(|pom| pom == POM);
+    if is_complete() {
         return Ok(folder);
     }
-    // Creates the folder under another name and then moves it into place. So an interrupted download leaves nothing
-    // half done, and of two concurrent starts, one wins.
+    // Creates the folder under another name and then moves it into place, so that an interrupted download leaves nothing
+    // half done.
     fs::create_dir_all(&parent).map_err(ServerError::Jars)?;
     let fresh = tempfile::Builder::new().prefix("kafka-").tempdir_in(&parent).map_err(ServerError::Jars)?;
     fs::write(fresh.path().join("pom.xml"), POM).map_err(ServerError::Jars)?;
     copy_dependencies(fresh.path()).await?;
+    // Of two concurrent starts, one is quicker, and its server may already be using these jars.
+    if is_complete() {
+        return Ok(folder);
+    }
     remove_if_there(&folder).map_err(ServerError::Jars)?;
     match fs::rename(fresh.path(), &folder) {
         Ok(()) => {
             let _moved = fresh.keep();
             Ok(folder)
         }
-        Err(_) if folder.join("pom.xml").exists() => Ok(folder),
+        Err(_) if is_complete() => Ok(folder),
         Err(source) => Err(ServerError::Jars(source)),
     }
 }

@@ -171,8 +171,8 @@ impl Denied {
     /// Returns the single challenge of a `401` (RFC 9110, section 11.6.1). API Gateway passes only one value.
     fn challenge(&self) -> Option<&'static str> {
         match self {
-            Self::InvalidToken | Self::InvalidKey | Self::KeyAsName => Some("Bearer error=\"invalid_token\""),
-            Self::Missing | Self::WrongPassword => Some("Basic realm=\"sluice\", charset=\"UTF-8\""),
+            Self::InvalidToken | Self::InvalidKey => Some("Bearer error=\"invalid_token\""),
+            Self::Missing | Self::WrongPassword | Self::KeyAsName => Some("Basic realm=\"sluice\", charset=\"UTF-8\""),
             Self::Blocked { .. }
             | Self::Forbidden
             | Self::OtherStream

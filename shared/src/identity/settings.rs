@@ -33,7 +33,7 @@ impl IdentitySettings {
         };
         Ok(Self {
             token_keys,
-            token_for: seconds(&variable, "TOKEN_FOR_SECONDS", Duration::from_secs(3_600))?,
+            token_for: Duration::from_secs(number(&variable, "TOKEN_FOR_SECONDS", 3_600)? as u64),
             lockout: Rule {
                 after: number(&variable, "BLOCK_AFTER", 5)?,
                 window_ms: milliseconds("BLOCK_WINDOW_SECONDS", 60)?,

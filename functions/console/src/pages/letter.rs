@@ -147,7 +147,7 @@ fn facts(letter: &Letter, filter: &LetterFilter, now_ms: i64) -> Markup {
             dl.facts {
                 @for header in headers {
                     dt.mono { (header["name"].as_str().unwrap_or_default()) }
-                    dd.mono { (header_value(&header["value"])) }
+                    dd.mono { (header_value(header.get("bytes").unwrap_or(&header["value"]))) }
                 }
             }
         }

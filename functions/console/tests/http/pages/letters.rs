@@ -12,7 +12,7 @@ async fn a_stored_event_is_shown_as_text_and_its_wrong_value_is_marked() {
     let evil = "</code></pre><script>alert(1)</script><img src=x onerror=alert(1)>";
     let payload = json!({"userID": evil, evil: ["1.50", {"a": "b"}]}).to_string().replace("\"1.50\"", "1.50");
     let rejection = Rejection::new(evil, evil).at("/userID");
-    let headers = json!([{"name": evil, "value": evil}]);
+    let headers = json!([{"name": evil, "value": evil}, {"name": "x-bin", "bytes": [255, 0]}]);
     let id = function.reject_because("routes", (0, 1), payload.as_bytes(), &headers, &rejection).await;
     let text = function.reject("routes", 0, 2, evil.as_bytes(), &json!([])).await;
     let binary = function.reject("routes", 0, 3, b"\xff\xfe", &json!([])).await;
@@ -37,6 +37,7 @@ async fn a_stored_event_is_shown_as_text_and_its_wrong_value_is_marked() {
     page.shows("<mark><span class=\"name\">&quot;userID&quot;</span>: ");
     assert_eq!(page.text.matches("<mark>").count(), 1);
     page.shows("  1.50,\n");
+    page.shows("[255,0]");
     browser.open(&format!("/console/dead-letters/{binary}")).await.shows("//4=");
     function.end().await;
 }
