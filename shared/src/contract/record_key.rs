@@ -104,21 +104,19 @@ impl Column {
                 Some(utc) => Some(Value::from(format!("{utc}Z"))),
                 None => Some(Value::from(text)),
             },
-            stored => Some(stored),
+            stored @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                Some(stored)
+            }
         }
     }
 }
 
 fn text(value: Cow<'_, Value>) -> Option<Cow<'_, str>> {
     match value {
+        Cow::Borrowed(Value::Null) | Cow::Owned(Value::Null) => None,
         Cow::Borrowed(Value::String(text)) => Some(Cow::Borrowed(text)),
         Cow::Owned(Value::String(text)) => Some(Cow::Owned(text)),
-        value => match value.as_ref() {
-            Value::Null => None,
-            other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
-                Some(Cow::Owned(canonical::text(other)))
-            }
-        },
+        value @ (Cow::Borrowed(_) | Cow::Owned(_)) => Some(Cow::Owned(canonical::text(&value))),
     }
 }
 
