@@ -1,12 +1,13 @@
 //! The streams and their contracts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
-use shared::contract::{Contract, Role};
+use shared::contract::{BigQuery, Contract, Role, Target};
 use shared::http::answer::{List, json};
 use shared::http::edge::note_stream;
 use shared::http::fields::Fields;
@@ -23,9 +24,37 @@ pub(crate) struct Stream<'c> {
     partitions: i32,
     mode: &'static str,
     table: Option<String>,
+    bigquery: Option<InBigQuery>,
     /// The roles that may post its events. If there are none, only service keys may.
     roles: &'c [Role],
     contract: &'c Value,
+}
+
+/// Where a stream's events land in BigQuery.
+#[derive(Debug, Serialize)]
+pub(crate) struct InBigQuery {
+    table: Option<String>,
+    /// The dataset, in mode `changes`.
+    dataset: Option<String>,
+    evolve: bool,
+    /// The types of the columns, in mode `append` or `upsert`.
+    columns: BTreeMap<String, &'static str>,
+}
+
+impl From<&BigQuery> for InBigQuery {
+    fn from(bigquery: &BigQuery) -> Self {
+        let evolve = bigquery.evolve;
+        match &bigquery.target {
+            Target::Table { table, columns } => {
+                let columns = columns.iter().map(|column| (column.column.name.clone(), column.ty.name())).collect();
+                Self { table: Some(table.to_string()), dataset: None, evolve, columns }
+            }
+            Target::Dataset { project, dataset } => {
+                let project = project.as_ref().map_or_else(String::new, |project| format!("{project}."));
+                Self { table: None, dataset: Some(project + dataset), evolve, columns: BTreeMap::new() }
+            }
+        }
+    }
 }
 
 impl<'c> From<&'c Contract> for Stream<'c> {
@@ -36,6 +65,7 @@ impl<'c> From<&'c Contract> for Stream<'c> {
             partitions: contract.partitions,
             mode: contract.mode_name(),
             table: contract.landing().map(|landing| format!("{}.{}", landing.table.schema, landing.table.name)),
+            bigquery: contract.bigquery.as_ref().map(InBigQuery::from),
             roles: &contract.roles,
             contract: &contract.document,
         }
@@ -69,5 +99,35 @@ pub(crate) fn contract<'i>(
 impl IntoResponse for Stream<'_> {
     fn into_response(self) -> Response {
         json(StatusCode::OK, &self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_also_lands_in_bigquery_says_where_and_with_which_columns() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/contracts/user-event.json");
+        let mut contract: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        contract["x-sluice"]["bigquery"] = json!({
+            "table": "shop.user_events",
+            "columns": {
+                "id": {"from": "/id", "type": "uuid"},
+                "datetime": {"from": "/datetime", "type": "timestamp"},
+                "kafka_offset": {"meta": "offset", "type": "bigint"}
+            }
+        });
+        let contract = Contract::compile(Path::new("user-event.json"), contract.to_string().as_bytes()).unwrap();
+        let shown = serde_json::to_value(Stream::from(&contract)).unwrap();
+        let expected = json!({
+            "table": "shop.user_events", "dataset": null, "evolve": false,
+            "columns": {"datetime": "DATETIME", "id": "STRING", "kafka_offset": "INT64"}
+        });
+        assert_eq!((&shown["bigquery"], &shown["table"]), (&expected, &json!("public.user_events")));
     }
 }

@@ -28,7 +28,7 @@ impl Column {
 }
 
 /// Takes the next cell from an encoded row; `None` for NULL.
-fn take_cell<'r>(row: &mut &'r [u8]) -> Option<&'r [u8]> {
+pub(super) fn take_cell<'r>(row: &mut &'r [u8]) -> Option<&'r [u8]> {
     let (length, rest) = row.split_first_chunk()?;
     *row = rest;
     let (cell, rest) = rest.split_at_checked(usize::try_from(i32::from_be_bytes(*length)).ok()?)?;
@@ -85,7 +85,7 @@ fn stored_json(value: Value) -> Value {
 
 /// Writes a time, given in microseconds since 2000, as PostgreSQL writes it in JSON: ISO 8601, and with an offset also
 /// RFC 3339.
-fn time(micros: i64, offset: &str) -> String {
+pub(super) fn time(micros: i64, offset: &str) -> String {
     const DAY_MICROS: i64 = 86_400_000_000;
     let (days, of_day) = (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));
     let (seconds, micros) = (of_day / 1_000_000, of_day % 1_000_000);

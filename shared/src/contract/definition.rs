@@ -5,25 +5,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::bigquery::{BigQuery, BigQueryDefinition};
 use super::column::ColumnType;
+use super::column_definition::{ColumnDefinition, check_member};
 use super::metadata::{Meta, Source};
-use super::pointer::{self, Pointer};
-use super::reach::{self, Strings};
+use super::pointer::Pointer;
+use super::reach::Strings;
+use super::wrong::Wrong;
 use super::{Changes, Column, Entity, Landing, Mode, Parent, Role, Table};
-
-/// An error in a contract, and its place in the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wrong {
-    pub(super) pointer: String,
-    pub(super) reason: String,
-}
-
-impl Wrong {
-    fn at(member: &str, reason: impl Into<String>) -> Self {
-        let tokens = ["x-sluice"].into_iter().chain(member.split('/').filter(|token| !token.is_empty()));
-        Self { pointer: pointer::join(tokens), reason: reason.into() }
-    }
-}
 
 /// The `x-sluice` block as it is written in the file.
 #[derive(Debug, Deserialize)]
@@ -44,6 +33,7 @@ pub(super) struct Definition {
     #[serde(default)]
     tables: Vec<String>,
     evolve: Option<bool>,
+    bigquery: Option<BigQueryDefinition>,
     #[serde(default = "any_user")]
     pub(super) roles: Vec<Role>,
 }
@@ -59,15 +49,6 @@ enum ModeName {
     Upsert,
     Entity,
     Changes,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ColumnDefinition {
-    from: Option<Pointer>,
-    meta: Option<Meta>,
-    #[serde(rename = "type")]
-    ty: ColumnType,
 }
 
 #[derive(Debug, Deserialize)]
@@ -169,6 +150,12 @@ impl Definition {
         }
     }
 
+    /// Validates what the block says about BigQuery.
+    pub(super) fn bigquery(&self, schema: &Value, mode: &Mode) -> Result<Option<BigQuery>, Wrong> {
+        let read = |definition: &BigQueryDefinition| definition.read(schema, mode, &self.key);
+        self.bigquery.as_ref().map(read).transpose()
+    }
+
     /// Checks the topic's name by Kafka's rule (`Topic.validate` in Kafka's source).
     fn check_topic(&self) -> Result<(), Wrong> {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -222,7 +209,7 @@ impl Definition {
         }
         let mut columns = Vec::with_capacity(self.columns.len());
         for (name, column) in &self.columns {
-            columns.push(column.read(name, schema)?);
+            columns.push(column.read("columns", name, schema)?);
         }
         Ok(Landing { table, columns })
     }
@@ -285,29 +272,6 @@ fn refuse_numbers_as_text(place: &str, column: &Column) -> Result<(), Wrong> {
     }
 }
 
-impl ColumnDefinition {
-    fn read(&self, name: &str, schema: &Value) -> Result<Column, Wrong> {
-        let (from, strings) = match (&self.from, self.meta) {
-            (Some(pointer), None) => {
-                check_member(schema, pointer, &format!("columns/{name}/from"))?;
-                let strings = reach::check(schema, pointer, self.ty)
-                    .map_err(|reason| Wrong::at(&format!("columns/{name}"), format!("column {name}: {reason}")))?;
-                (Source::Event(pointer.clone()), strings)
-            }
-            (None, Some(meta)) if meta.types().contains(&self.ty) => (Source::Meta(meta), Strings::AsTyped),
-            (None, Some(meta)) => {
-                let types: Vec<&str> = meta.types().iter().map(|ty| ty.sql()).collect();
-                let reason = format!("this metadata should go into a column of type {}", types.join(" or "));
-                return Err(Wrong::at(&format!("columns/{name}/type"), reason));
-            }
-            (Some(_), Some(_)) | (None, None) => {
-                return Err(Wrong::at(&format!("columns/{name}"), "should have either `from` or `meta`"));
-            }
-        };
-        Ok(Column { name: name.to_owned(), from, ty: self.ty, is_composed: false, strings })
-    }
-}
-
 impl ModeName {
     fn name(self) -> &'static str {
         match self {
@@ -321,17 +285,4 @@ impl ModeName {
 
 fn no_column(member: &str, pointer: &Pointer) -> Wrong {
     Wrong::at(member, format!("no column is written from {:?}", pointer.as_str()))
-}
-
-/// Rejects a pointer into a member that the schema does not name, if the schema allows no other members: the pointer
-/// can only be a typing error.
-fn check_member(schema: &Value, pointer: &Pointer, member: &str) -> Result<(), Wrong> {
-    let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
-    match (pointer.first(), schema.get("properties").and_then(Value::as_object)) {
-        (Some(first), Some(properties)) if closed && !properties.contains_key(first) => Err(Wrong::at(
-            member,
-            format!("the schema has no property {first:?} for {:?} to point into", pointer.as_str()),
-        )),
-        _ => Ok(()),
-    }
 }

@@ -2,14 +2,17 @@
 //! travel and how they land. Everything else is derived from the file: the events that `ingest` accepts, the rows that
 //! `consume` writes, the OpenAPI document, and the events of the crate `random-events`.
 
+mod bigquery;
 pub mod canonical;
 mod changes;
 pub mod column;
+mod column_definition;
 mod composed;
 mod decimal;
 mod decode;
 mod definition;
 pub mod json;
+mod landing;
 mod limits;
 mod metadata;
 mod number_text;
@@ -22,28 +25,27 @@ mod role;
 pub mod schema;
 mod validator;
 mod violation;
+mod wrong;
 
+pub use bigquery::{BigQuery, BigQueryColumn, BigQueryTable, BigQueryType, ProtoType, Target};
 pub use changes::{Changes, NotAllowed, WrongTableName};
 pub use column::ColumnType;
 pub use composed::composed;
 pub use decimal::Decimal;
 pub use json::NotJson;
+pub use landing::{Column, Landing, Table, quoted};
 pub use metadata::{Meta, Metadata, Source, Unsent, trace_id};
 pub use pointer::Pointer;
 pub use registry::{ContractError, Registry};
 pub use role::Role;
 pub use validator::Part;
+pub use violation::Violation;
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use jsonschema::Validator;
 use memchr::memmem;
-use serde::Serialize;
 use serde_json::Value;
-
-use self::column::Unfit;
-use self::reach::Strings;
 
 /// A stream's contract, compiled.
 #[derive(Debug)]
@@ -60,6 +62,8 @@ pub struct Contract {
     pub roles: Vec<Role>,
     /// How its events land.
     pub mode: Mode,
+    /// Where its events also land in BigQuery, if they do.
+    pub bigquery: Option<BigQuery>,
     /// The whole file.
     pub document: Value,
     validator: Validator,
@@ -90,39 +94,6 @@ pub enum Mode {
     Changes(Changes),
 }
 
-/// A table and the columns that are written.
-#[derive(Debug, Clone)]
-pub struct Landing {
-    /// The table.
-    pub table: Table,
-    /// The columns, by name.
-    pub columns: Vec<Column>,
-}
-
-/// A column of a landing table.
-#[derive(Debug, Clone)]
-pub struct Column {
-    /// Its name.
-    pub name: String,
-    /// Where its value comes from.
-    pub from: Source,
-    /// Its type.
-    pub ty: ColumnType,
-    /// Whether its texts are stored [`composed`]. Those of entities' keys and parents are.
-    pub is_composed: bool,
-    /// How the column takes strings: as its type says, or as numbers.
-    strings: Strings,
-}
-
-/// A table's name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Table {
-    /// Its schema.
-    pub schema: String,
-    /// Its name within the schema.
-    pub name: String,
-}
-
 /// The settings of mode `entity`.
 #[derive(Debug)]
 pub struct Entity {
@@ -143,15 +114,6 @@ pub struct Parent {
     pub stream: String,
     /// The column that holds the parent's key.
     pub column: usize,
-}
-
-/// A contract violation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Violation {
-    /// The JSON pointer of the wrong value.
-    pub pointer: String,
-    /// What is wrong, without the value itself.
-    pub detail: String,
 }
 
 /// The maximum number of violations to list.
@@ -175,6 +137,36 @@ impl Contract {
         metadata: Option<&Metadata<'_>>,
         row: &mut Vec<u8>,
     ) -> Result<(), Vec<Violation>> {
+        self.check_schema(raw, event)?;
+        match self.landing() {
+            Some(landing) => landing.encode(event, metadata, row).map_err(|violation| vec![violation]),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks an event against the schema, and that BigQuery can store it. `raw` is the text that `event` was read from.
+    /// The event's row is appended to `row` as a protocol buffer, if the mode has columns.
+    ///
+    /// # Errors
+    /// The violations. The caller must then drop what was appended to `row`.
+    pub fn check_for_bigquery(
+        &self,
+        raw: &[u8],
+        event: &Value,
+        metadata: &Metadata<'_>,
+        row: &mut Vec<u8>,
+    ) -> Result<(), Vec<Violation>> {
+        self.check_schema(raw, event)?;
+        match self.bigquery.as_ref().map(|bigquery| &bigquery.target) {
+            Some(Target::Table { columns, .. }) => {
+                let encoded = BigQueryColumn::encode_row(columns, event, Some(metadata), row);
+                encoded.map_err(|violation| vec![violation])
+            }
+            Some(Target::Dataset { .. }) | None => Ok(()),
+        }
+    }
+
+    fn check_schema(&self, raw: &[u8], event: &Value) -> Result<(), Vec<Violation>> {
         if !self.validator.is_valid(event) {
             let violations = self.validator.iter_errors(event).take(VIOLATIONS_LISTED);
             return Err(violations
@@ -198,10 +190,7 @@ impl Contract {
                 detail: "text must not contain U+0000, which PostgreSQL cannot store".to_owned(),
             }]);
         }
-        match self.landing() {
-            Some(landing) => landing.encode(event, metadata, row).map_err(|violation| vec![violation]),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Returns JSON pointers to the keywords of the contract that an event violates. The pointers follow references.
@@ -245,83 +234,6 @@ impl Contract {
             Mode::Changes(_) => "changes",
         }
     }
-}
-
-impl Landing {
-    /// Appends the event's row: every column's value in PostgreSQL's binary form, preceded by its length.
-    ///
-    /// # Errors
-    /// The first value that does not fit its column.
-    pub fn encode(&self, event: &Value, metadata: Option<&Metadata<'_>>, row: &mut Vec<u8>) -> Result<(), Violation> {
-        self.columns.iter().try_for_each(|column| column.encode(event, metadata, row))
-    }
-
-    /// Returns the encoded values of some columns, without a record's metadata. For the columns of a key, the bytes are
-    /// equal only if the keys are.
-    ///
-    /// # Errors
-    /// The first value that does not fit its column.
-    pub fn encode_some(&self, columns: &[usize], event: &Value) -> Result<Vec<u8>, Violation> {
-        let mut cells = Vec::new();
-        columns.iter().try_for_each(|&column| self.columns[column].encode(event, None, &mut cells))?;
-        Ok(cells)
-    }
-
-    /// Returns a value as a column holds it, encoded.
-    ///
-    /// # Errors
-    /// The value does not fit the column.
-    pub fn encode_value(&self, column: usize, value: &Value) -> Result<Vec<u8>, Violation> {
-        let mut cell = Vec::new();
-        let encoded = self.columns[column].encode_value(Some(value), &mut cell);
-        encoded.map_err(|unfit| Violation { pointer: String::new(), detail: unfit.to_string() })?;
-        Ok(cell)
-    }
-
-    fn column_from(&self, pointer: &Pointer) -> Option<usize> {
-        self.columns.iter().position(|column| column.from.pointer() == Some(pointer))
-    }
-}
-
-impl Column {
-    fn encode(&self, event: &Value, metadata: Option<&Metadata<'_>>, row: &mut Vec<u8>) -> Result<(), Violation> {
-        let (pointer, encoded) = match &self.from {
-            Source::Event(pointer) => (pointer.as_str(), self.encode_value(pointer.get(event), row)),
-            Source::Meta(meta) => ("", meta.encode(metadata, self.ty, row)),
-        };
-        encoded.map_err(|unfit| Violation { pointer: pointer.to_owned(), detail: unfit.to_string() })
-    }
-
-    /// Returns whether the column takes strings as numbers, because the schema allows only numbers in them.
-    pub fn reads_strings_as_numbers(&self) -> bool {
-        match self.strings {
-            Strings::Numbers(_) => true,
-            Strings::AsTyped => false,
-        }
-    }
-
-    fn encode_value(&self, value: Option<&Value>, row: &mut Vec<u8>) -> Result<(), Unfit> {
-        match (value, self.strings) {
-            (Some(Value::String(text)), Strings::Numbers(form)) => self.ty.encode_number(text, form, row),
-            (Some(Value::String(text)), Strings::AsTyped) if self.is_composed => match composed(text) {
-                Cow::Borrowed(_) => self.ty.encode(value, row),
-                Cow::Owned(text) => self.ty.encode(Some(&Value::String(text)), row),
-            },
-            (value, _) => self.ty.encode(value, row),
-        }
-    }
-}
-
-impl Table {
-    /// Returns the table's name for SQL: quoted, and with its schema.
-    pub fn quoted(&self) -> String {
-        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
-    }
-}
-
-/// Quotes an identifier for SQL.
-pub fn quoted(identifier: &str) -> String {
-    format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
 /// Returns the pointer to a text that contains U+0000.

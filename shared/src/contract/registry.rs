@@ -7,7 +7,8 @@ use std::sync::Arc;
 use include_dir::{Dir, include_dir};
 use jsonschema::ValidationError;
 
-use super::definition::{Definition, Wrong};
+use super::definition::Definition;
+use super::wrong::Wrong;
 use super::{Contract, Entity, Mode, json, validator};
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/contracts");
@@ -190,6 +191,7 @@ pub(super) fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
     let validator = validator::compile(&document).map_err(schema_error)?;
     let definition = Definition::read(&document)?;
     let mode = definition.mode(&document)?;
+    let bigquery = definition.bigquery(&document, &mode)?;
     Ok(Contract {
         stream: stream.to_owned(),
         topic: definition.topic,
@@ -197,6 +199,7 @@ pub(super) fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
         key: definition.key,
         roles: definition.roles,
         mode,
+        bigquery,
         document,
         validator,
     })

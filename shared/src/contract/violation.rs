@@ -1,8 +1,18 @@
-//! Describes schema violations in plain English, without the value that violates the schema.
+//! Contract violations. Describes them in plain English, without the value that violates the schema.
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{JsonType, ValidationError};
+use serde::Serialize;
 use serde_json::Value;
+
+/// A contract violation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// The JSON pointer of the wrong value.
+    pub pointer: String,
+    /// What is wrong, without the value itself.
+    pub detail: String,
+}
 
 /// The maximum number of permitted values or unexpected fields that a sentence lists.
 const LISTED: usize = 20;

@@ -21,6 +21,7 @@ use shared::http::fields::Fields;
 use shared::http::lambda;
 use shared::identity::Caller;
 use shared::kafka::{Outgoing, SEND_TIMEOUT};
+use shared::ledger::Destination;
 use shared::ledger::audit::{self, Action, NewEntry};
 use shared::ledger::dead_letters::{self, DeadLetter};
 use shared::ledger::filter::LetterStatus;
@@ -123,6 +124,14 @@ pub(crate) fn replayable<'i>(ingest: &'i Ingest, letter: &DeadLetter) -> Result<
         status @ (LetterStatus::Discarded | LetterStatus::Expired) => {
             let status = status.name();
             return Err(Error::not_replayable(format!("The letter is {status}. Only open letters can be replayed.")));
+        }
+    }
+    match letter.destination {
+        Destination::Postgresql => {}
+        Destination::Bigquery => {
+            return Err(Error::not_replayable(
+                "The letter's event is missing in BigQuery. Letters of BigQuery cannot be replayed yet.",
+            ));
         }
     }
     let contract = ingest.registry.topic(&letter.topic);

@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 use shared::contract::{Contract, Entity, Source};
 use shared::process::clock::Clock;
 
+use crate::streams::Stream;
+
 /// 2026-05-07T19:54:13.563Z, in milliseconds since the Unix epoch.
 const TIME_MS: i64 = 1_778_183_653_563;
 
@@ -128,13 +130,9 @@ pub(super) fn followed_event() -> Value {
 /// Returns a stream with a part of its contract. The whole contract may contain references, which readers of the
 /// document would follow.
 pub(super) fn stream(contract: &Contract) -> Value {
-    json!({
-        "stream": contract.stream, "topic": contract.topic, "partitions": contract.partitions,
-        "mode": contract.mode_name(),
-        "table": contract.landing().map(|landing| format!("{}.{}", landing.table.schema, landing.table.name)),
-        "roles": contract.roles,
-        "contract": {"title": contract.document["title"], "x-sluice": contract.document["x-sluice"]}
-    })
+    let mut stream = serde_json::to_value(Stream::from(contract)).unwrap_or_default();
+    stream["contract"] = json!({"title": contract.document["title"], "x-sluice": contract.document["x-sluice"]});
+    stream
 }
 
 pub(super) fn health() -> Value {

@@ -258,13 +258,28 @@ pub(super) fn fixed() -> Map<String, Value> {
             "Stream",
             json!({
                 "type": "object",
-                "required": ["stream", "topic", "partitions", "mode", "table", "roles", "contract"],
+                "required": ["stream", "topic", "partitions", "mode", "table", "bigquery", "roles", "contract"],
                 "properties": {
                     "stream": {"type": "string"},
                     "topic": {"type": "string"},
                     "partitions": {"type": "integer", "minimum": 1},
                     "mode": {"enum": ["append", "upsert", "entity", "changes"]},
                     "table": {"type": ["string", "null"]},
+                    "bigquery": {
+                        "type": ["object", "null"],
+                        "description": "Where the events land in BigQuery, if the contract says so.",
+                        "required": ["table", "dataset", "evolve", "columns"],
+                        "properties": {
+                            "table": {"type": ["string", "null"]},
+                            "dataset": {"type": ["string", "null"], "description": "In mode `changes`."},
+                            "evolve": {"type": "boolean"},
+                            "columns": {
+                                "type": "object",
+                                "additionalProperties": {"type": "string"},
+                                "description": "The types of the columns, by name."
+                            }
+                        }
+                    },
                     "roles": {
                         "type": "array",
                         "items": {"enum": ["user", "admin"]},

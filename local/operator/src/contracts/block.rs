@@ -75,10 +75,20 @@ fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Severity, &'
             let affects = Affects::Violating { keyword: TABLES.to_owned(), field: None };
             (Stricter, "changes of other tables are no longer accepted", affects)
         }
+        ("bigquery", None, _) => (Safe, "new events also land in BigQuery, if their values fit", Affects::Nothing),
+        ("bigquery", Some(old), Some(new)) if same_place(old, new) => {
+            (Stricter, "readers of columns that are gone or filled differently miss values", Affects::Nothing)
+        }
+        ("bigquery", ..) => (Breaking, "readers of the old table in BigQuery miss new rows", Affects::All),
         ("evolve", _, Some(Value::Bool(true))) => (Safe, "missing tables and columns are created", Affects::Nothing),
         ("evolve", ..) => (Stricter, "missing tables and columns are no longer created", Affects::Nothing),
         _ => (Stricter, "this command does not know what the change affects", Affects::Nothing),
     }
+}
+
+/// Returns whether two members `bigquery` name the same table or dataset.
+fn same_place(old: &Value, new: &Value) -> bool {
+    ["table", "dataset"].into_iter().all(|member| old.get(member) == new.get(member))
 }
 
 /// Returns whether the new list of tables allows every table that the old list allows.

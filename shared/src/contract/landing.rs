@@ -1,0 +1,127 @@
+//! A landing table and its columns.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::column::{ColumnType, Unfit};
+use super::composed::composed;
+use super::metadata::{Metadata, Source};
+use super::pointer::Pointer;
+use super::reach::Strings;
+use super::violation::Violation;
+
+/// A table and the columns that are written.
+#[derive(Debug, Clone)]
+pub struct Landing {
+    /// The table.
+    pub table: Table,
+    /// The columns, by name.
+    pub columns: Vec<Column>,
+}
+
+/// A column of a landing table.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Where its value comes from.
+    pub from: Source,
+    /// Its type.
+    pub ty: ColumnType,
+    /// Whether its texts are stored [`composed`]. Those of entities' keys and parents are.
+    pub is_composed: bool,
+    /// How the column takes strings: as its type says, or as numbers.
+    pub(super) strings: Strings,
+}
+
+/// A table's name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Table {
+    /// Its schema.
+    pub schema: String,
+    /// Its name within the schema.
+    pub name: String,
+}
+
+impl Landing {
+    /// Appends the event's row: every column's value in PostgreSQL's binary form, preceded by its length.
+    ///
+    /// # Errors
+    /// The first value that does not fit its column.
+    pub fn encode(&self, event: &Value, metadata: Option<&Metadata<'_>>, row: &mut Vec<u8>) -> Result<(), Violation> {
+        self.columns.iter().try_for_each(|column| column.encode(event, metadata, row))
+    }
+
+    /// Returns the encoded values of some columns, without a record's metadata. For the columns of a key, the bytes are
+    /// equal only if the keys are.
+    ///
+    /// # Errors
+    /// The first value that does not fit its column.
+    pub fn encode_some(&self, columns: &[usize], event: &Value) -> Result<Vec<u8>, Violation> {
+        let mut cells = Vec::new();
+        columns.iter().try_for_each(|&column| self.columns[column].encode(event, None, &mut cells))?;
+        Ok(cells)
+    }
+
+    /// Returns a value as a column holds it, encoded.
+    ///
+    /// # Errors
+    /// The value does not fit the column.
+    pub fn encode_value(&self, column: usize, value: &Value) -> Result<Vec<u8>, Violation> {
+        let mut cell = Vec::new();
+        let encoded = self.columns[column].encode_value(Some(value), &mut cell);
+        encoded.map_err(|unfit| Violation { pointer: String::new(), detail: unfit.to_string() })?;
+        Ok(cell)
+    }
+
+    pub(super) fn column_from(&self, pointer: &Pointer) -> Option<usize> {
+        self.columns.iter().position(|column| column.from.pointer() == Some(pointer))
+    }
+}
+
+impl Column {
+    pub(super) fn encode(
+        &self,
+        event: &Value,
+        metadata: Option<&Metadata<'_>>,
+        row: &mut Vec<u8>,
+    ) -> Result<(), Violation> {
+        let (pointer, encoded) = match &self.from {
+            Source::Event(pointer) => (pointer.as_str(), self.encode_value(pointer.get(event), row)),
+            Source::Meta(meta) => ("", meta.encode(metadata, self.ty, row)),
+        };
+        encoded.map_err(|unfit| Violation { pointer: pointer.to_owned(), detail: unfit.to_string() })
+    }
+
+    /// Returns whether the column takes strings as numbers, because the schema allows only numbers in them.
+    pub fn reads_strings_as_numbers(&self) -> bool {
+        match self.strings {
+            Strings::Numbers(_) => true,
+            Strings::AsTyped => false,
+        }
+    }
+
+    pub(super) fn encode_value(&self, value: Option<&Value>, row: &mut Vec<u8>) -> Result<(), Unfit> {
+        match (value, self.strings) {
+            (Some(Value::String(text)), Strings::Numbers(form)) => self.ty.encode_number(text, form, row),
+            (Some(Value::String(text)), Strings::AsTyped) if self.is_composed => match composed(text) {
+                Cow::Borrowed(_) => self.ty.encode(value, row),
+                Cow::Owned(text) => self.ty.encode(Some(&Value::String(text)), row),
+            },
+            (value, _) => self.ty.encode(value, row),
+        }
+    }
+}
+
+impl Table {
+    /// Returns the table's name for SQL: quoted, and with its schema.
+    pub fn quoted(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+    }
+}
+
+/// Quotes an identifier for SQL.
+pub fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}

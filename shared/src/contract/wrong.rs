@@ -1,0 +1,18 @@
+//! An error in a contract.
+
+use super::pointer;
+
+/// An error in a contract, and its place in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wrong {
+    pub(super) pointer: String,
+    pub(super) reason: String,
+}
+
+impl Wrong {
+    /// Reports a member of the block `x-sluice`. The tokens of its pointer are separated by slashes.
+    pub(super) fn at(member: &str, reason: impl Into<String>) -> Self {
+        let tokens = ["x-sluice"].into_iter().chain(member.split('/').filter(|token| !token.is_empty()));
+        Self { pointer: pointer::join(tokens), reason: reason.into() }
+    }
+}
