@@ -17,7 +17,7 @@ use crate::continuity::{self, Continuity};
 use crate::error::failed;
 use crate::land::{self, Ending, Hold, Partition, Reason, Tally};
 use crate::resume::{Contradiction, Trace, Vouched};
-use crate::{Consume, ConsumeError, overtaken};
+use crate::{Consume, ConsumeError};
 
 /// The limits of one read: records, and their bytes. The records of one read land together.
 const CHUNK_RECORDS: usize = 10_000;
@@ -173,16 +173,17 @@ impl CatchUp<'_> {
         restart: Restart,
         server_started_us: i64,
     ) -> Result<(), ConsumeError> {
+        let destination = self.consume.destination();
         let restarting = async {
             let mut transaction = self.connection.begin().await?;
             let place = [(seen.topic.clone(), seen.partition)];
-            let mut locked = watermarks::lock(&mut transaction, &place).await?.watermarks;
+            let mut locked = watermarks::lock(&mut transaction, destination, &place).await?.watermarks;
             let Some(watermark) = locked.first_mut().filter(|watermark| *watermark == seen) else {
                 transaction.rollback().await?;
                 return Ok(None);
             };
             watermark.restart(restart);
-            watermarks::advance(&mut transaction, &locked, &place, Activity::default()).await?;
+            watermarks::advance(&mut transaction, destination, &locked, &place, Activity::default()).await?;
             transaction.commit().await?;
             Ok(locked.pop())
         };
@@ -231,8 +232,8 @@ impl CatchUp<'_> {
                 return Ok(Reached::InBatch(vouched));
             }
             let batch = Batch::from_log(&contract.topic, partition, chunk.records);
-            let mut checked = land::check_log(contract, &batch, partition, vouched);
-            overtaken::reject(self.consume.reader.as_ref(), &mut checked).await;
+            let mut checked = land::check_log(contract, self.consume.destination(), &batch, partition, vouched);
+            self.consume.reject_overtaken(&mut checked).await;
             match self.consume.land_once(self.connection, &checked).await? {
                 Ending::Committed(landed) => self.landed.add(landed),
                 Ending::Held(_) => return Ok(Reached::Moved),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 use shared::contract::{Contract, Metadata, Mode, json};
-use shared::ledger::Rejection;
+use shared::ledger::{Destination, Rejection};
 use shared::record::event_id::{self, PayloadHash};
 use uuid::Uuid;
 
@@ -30,13 +30,20 @@ pub(crate) struct EventId {
     pub(crate) is_replay: bool,
 }
 
-/// Encoded rows, one after the other, in COPY's binary format.
-#[derive(Debug, Default)]
-pub(crate) struct Rows(Vec<u8>);
+/// Encoded rows, one after the other: for PostgreSQL in COPY's binary format, for BigQuery as protocol buffers.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    destination: Destination,
+    bytes: Vec<u8>,
+}
 
 impl Rows {
+    pub(crate) fn new(destination: Destination) -> Self {
+        Self { destination, bytes: Vec::new() }
+    }
+
     pub(crate) fn get(&self, range: &Range<usize>) -> &[u8] {
-        &self.0[range.clone()]
+        &self.bytes[range.clone()]
     }
 
     /// Checks a record's event and appends its row.
@@ -46,10 +53,10 @@ impl Rows {
         payload: &[u8],
         envelope: &Envelope<'_>,
     ) -> Result<Event, Rejection> {
-        let start = self.0.len();
+        let start = self.bytes.len();
         let replay = envelope.replay();
         let metadata = envelope.metadata(replay.as_ref());
-        let event = self.append(contract, payload, &metadata).inspect_err(|_| self.0.truncate(start))?;
+        let event = self.append(contract, payload, &metadata).inspect_err(|_| self.bytes.truncate(start))?;
         let id = event_id::from_headers(|name| envelope.header(name)).map(|id| EventId {
             id,
             payload: PayloadHash::new(&event),
@@ -59,16 +66,22 @@ impl Rows {
             Mode::Append { .. } | Mode::Upsert { .. } => Value::Null,
             Mode::Entity(_) | Mode::Changes(_) => event,
         };
-        Ok(Event { document, row: start..self.0.len(), id })
+        Ok(Event { document, row: start..self.bytes.len(), id })
     }
 
     fn append(&mut self, contract: &Contract, payload: &[u8], metadata: &Metadata<'_>) -> Result<Value, Rejection> {
         let event = json::parse(payload).map_err(|error| Rejection::new("not_json", format!("not JSON: {error}")))?;
-        if let Some(landing) = contract.landing() {
-            let columns = i16::try_from(landing.columns.len()).unwrap_or(i16::MAX);
-            self.0.extend(columns.to_be_bytes());
-        }
-        contract.check(payload, &event, Some(metadata), &mut self.0).map_err(|violations| {
+        let checked = match self.destination {
+            Destination::Postgresql => {
+                if let Some(landing) = contract.landing() {
+                    let columns = i16::try_from(landing.columns.len()).unwrap_or(i16::MAX);
+                    self.bytes.extend(columns.to_be_bytes());
+                }
+                contract.check(payload, &event, Some(metadata), &mut self.bytes)
+            }
+            Destination::Bigquery => contract.check_for_bigquery(payload, &event, metadata, &mut self.bytes),
+        };
+        checked.map_err(|violations| {
             let list: Vec<String> = violations
                 .iter()
                 .map(|violation| {

@@ -66,7 +66,8 @@ impl Consume {
         if let Some((topic, partition)) = findings.landing.take() {
             findings.failed.push((topic, partition, ConsumeError::Deadline));
         }
-        let stalls = Stalls { connections: &self.connections, registry: &self.registry, deadline };
+        let (connections, registry, destination) = (&self.connections, &*self.registry, self.destination());
+        let stalls = Stalls { connections, registry, destination, deadline };
         stalls.within_the_invocation(findings.record(&stalls)).await;
         let first_failure = findings.failed.into_iter().next().map(|(_, _, error)| error);
         let result = result.and(first_failure.map_or(Ok(()), Err));
@@ -131,6 +132,7 @@ impl Findings {
                 | ConsumeError::Stop(_)
                 | ConsumeError::Kafka(_)
                 | ConsumeError::Deadline
+                | ConsumeError::Bigquery(_)
                 | ConsumeError::Comparison(_) => "missing records did not land",
             };
             tracing::warn!(topic, partition, cause, "{what}");

@@ -12,7 +12,7 @@ use crate::error::failed;
 use crate::land::{self, CheckedBatch, Ending, Tally};
 use crate::report::Work;
 use crate::stall::{self, Stalls};
-use crate::{Consume, ConsumeError, Summary, overtaken};
+use crate::{Consume, ConsumeError, Place, Summary, bigquery, overtaken};
 
 impl Consume {
     /// Writes a batch, given as the JSON of Lambda's Kafka event. Missing records before it are written first.
@@ -27,7 +27,8 @@ impl Consume {
         let mut landed = Tally::default();
         let result = self.land_batch(&batch, begun, budget, &mut landed).await;
         let partitions = || stall::partitions(&batch);
-        let stalls = Stalls { connections: &self.connections, registry: &self.registry, deadline: begun + budget };
+        let (connections, registry, destination) = (&self.connections, &*self.registry, self.destination());
+        let stalls = Stalls { connections, registry, destination, deadline: begun + budget };
         match &result {
             Ok(()) => {
                 // If all records of a partition had been applied before, its watermark has not advanced, and an earlier
@@ -63,7 +64,7 @@ impl Consume {
     }
 
     fn check<'b>(&self, batch: &'b Batch) -> Result<CheckedBatch<'b>, ConsumeError> {
-        land::check(&self.registry, batch).map_err(ConsumeError::UnknownTopic)
+        land::check(&self.registry, self.destination(), batch).map_err(ConsumeError::UnknownTopic)
     }
 
     async fn land_checked(
@@ -76,10 +77,8 @@ impl Consume {
     ) -> Result<(), ConsumeError> {
         let landing = async {
             let connection = connection.get();
-            let longest_wait_ms = i64::try_from(self.wait_for_parent.as_millis()).unwrap_or(i64::MAX);
-            let swept = self.sweeps.run(connection, self.clock.now_ms(), longest_wait_ms, &self.metrics).await;
-            swept.map_err(|error| failed(error.into()))?;
-            overtaken::reject(self.reader.as_ref(), checked).await;
+            self.sweep(connection).await?;
+            self.reject_overtaken(checked).await;
             self.land(connection, checked, Budget::until(begun + budget / 4 * 3), landed).await
         };
         let result = in_time(begun + budget, landing).await;
@@ -114,13 +113,37 @@ impl Consume {
         Err(ConsumeError::CatchingUp)
     }
 
+    async fn sweep(&self, connection: &mut PgConnection) -> Result<(), ConsumeError> {
+        match self.place {
+            Place::Postgresql => {
+                let longest_wait_ms = i64::try_from(self.wait_for_parent.as_millis()).unwrap_or(i64::MAX);
+                let swept = self.sweeps.run(connection, self.clock.now_ms(), longest_wait_ms, &self.metrics).await;
+                swept.map_err(|error| failed(error.into()))
+            }
+            Place::Bigquery(_) => Ok(()),
+        }
+    }
+
+    /// Rejects replays that a later event has overtaken.
+    pub(crate) async fn reject_overtaken(&self, checked: &mut CheckedBatch<'_>) {
+        match self.place {
+            Place::Postgresql => overtaken::reject(self.reader.as_ref(), checked).await,
+            Place::Bigquery(_) => {}
+        }
+    }
+
     pub(crate) async fn land_once(
         &self,
         connection: &mut PgConnection,
         checked: &CheckedBatch<'_>,
     ) -> Result<Ending, ConsumeError> {
         let now_ms = self.clock.now_ms();
-        land::land(connection, &self.registry, &self.trust, &self.pauses, now_ms, checked).await.map_err(failed)
+        match &self.place {
+            Place::Postgresql => {
+                land::land(connection, &self.registry, &self.trust, &self.pauses, now_ms, checked).await.map_err(failed)
+            }
+            Place::Bigquery(tables) => bigquery::land(connection, tables.as_ref(), &self.trust, now_ms, checked).await,
+        }
     }
 }
 

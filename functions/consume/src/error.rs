@@ -3,6 +3,7 @@
 use shared::kafka::reader::ReadError;
 
 use crate::batch::NotABatch;
+use crate::bigquery::BigqueryError;
 use crate::verdict::Verdict;
 use crate::write::WriteError;
 
@@ -24,6 +25,9 @@ pub enum ConsumeError {
     /// An operator fault: a drifted schema, a missing grant.
     #[error("the batch cannot land until an operator repairs this: {0}")]
     Stop(#[source] WriteError),
+    /// BigQuery did not take the batch.
+    #[error("the batch did not land in BigQuery and will be delivered again: {0}")]
+    Bigquery(#[from] BigqueryError),
     /// Kafka could not be read to fill the range before the batch.
     #[error("the batch did not land and will be delivered again: {0}")]
     Kafka(#[from] ReadError),
@@ -41,12 +45,14 @@ pub enum ConsumeError {
 impl ConsumeError {
     /// Returns the error's name, which must not change because alarms and dashboards rely on it. A failed comparison
     /// has the name of its cause.
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::NotABatch(_) => "Sluice.NotABatch",
             Self::UnknownTopic(_) => "Sluice.UnknownTopic",
             Self::Retry(_) => "Sluice.Retry",
             Self::Stop(_) => STOP,
+            Self::Bigquery(error) if error.passes() => "Sluice.Retry",
+            Self::Bigquery(_) => STOP,
             Self::Kafka(_) => "Sluice.Kafka",
             Self::CatchingUp => "Sluice.CatchingUp",
             Self::Deadline => "Sluice.Deadline",
@@ -60,6 +66,7 @@ impl ConsumeError {
             Self::Retry(error) | Self::Stop(error) => error.ended_connection(),
             Self::NotABatch(_)
             | Self::UnknownTopic(_)
+            | Self::Bigquery(_)
             | Self::Kafka(_)
             | Self::CatchingUp
             | Self::Deadline
@@ -73,6 +80,7 @@ impl ConsumeError {
             Self::NotABatch(error) => error.to_string(),
             Self::UnknownTopic(_) => self.to_string(),
             Self::Retry(error) | Self::Stop(error) => error.to_string(),
+            Self::Bigquery(error) => error.to_string(),
             Self::Kafka(error) => error.to_string(),
             Self::CatchingUp => "there are more records than one invocation reads; the next one continues".to_owned(),
             Self::Deadline => "the invocation's time was up".to_owned(),

@@ -10,7 +10,7 @@ mod fast_path;
 mod locate;
 mod locks;
 mod partitions;
-mod plan;
+pub(crate) mod plan;
 mod release;
 mod settle;
 mod summary;
@@ -18,6 +18,7 @@ mod summary;
 use std::collections::HashMap;
 
 use shared::contract::Registry;
+use shared::ledger::Destination;
 use shared::ledger::activity::Activity;
 use shared::ledger::records::LogPosition;
 use shared::ledger::watermarks;
@@ -36,6 +37,8 @@ use crate::write::{Attempt, Context, WriteError};
 pub(crate) use partitions::{check, check_log};
 pub use summary::Summary;
 pub(crate) use summary::Tally;
+
+const POSTGRESQL: Destination = Destination::Postgresql;
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -99,9 +102,9 @@ async fn transaction(
     strictness: Strictness,
 ) -> Result<Ending, WriteError> {
     let mut transaction = connection.begin().await?;
-    let keys: Vec<(String, i32)> = checked.partitions.iter().map(|p| (p.topic.to_owned(), p.partition)).collect();
-    let locked = watermarks::lock(&mut transaction, &keys).await?;
-    let mut planned = match plan::plan(&mut transaction, trust, checked, &locked).await? {
+    let keys = checked.keys();
+    let locked = watermarks::lock(&mut transaction, POSTGRESQL, &keys).await?;
+    let mut planned = match plan::plan(&mut transaction, POSTGRESQL, trust, checked, &locked).await? {
         Plans::Ready(planned) => planned,
         Plans::Held(holds) => {
             transaction.rollback().await?;
@@ -116,7 +119,7 @@ async fn transaction(
         transaction.rollback().await?;
         return Ok(Ending::Committed(landed));
     }
-    plan::note_gaps(&mut transaction, &planned).await?;
+    plan::note_gaps(&mut transaction, POSTGRESQL, &planned.iter().collect::<Vec<_>>()).await?;
     // Parents come before children, so that children in the same batch do not have to wait.
     planned.sort_by_key(|one| {
         let contract = &one.partition.contract;
@@ -139,7 +142,7 @@ async fn transaction(
     };
     planned.iter().for_each(|one| one.note_log(&mut landed.activity));
     let (after, activity) = (planned.iter().map(|one| &one.plan.after), std::mem::take(&mut landed.activity));
-    watermarks::advance(&mut transaction, after, &locked.over, activity).await?;
+    watermarks::advance(&mut transaction, POSTGRESQL, after, &locked.over, activity).await?;
     transaction.commit().await.map_err(WriteError::Commit)?;
     landed.letters.log();
     for one in &planned {

@@ -8,6 +8,7 @@
 //!   statement instead
 //! - `catch_up` asks Kafka what a batch alone cannot show: whether the log is the one that was applied (`continuity`,
 //!   remembered in `trust`), and which records lie between the watermark and the batch
+//! - `bigquery` lands batches in BigQuery instead, for the function `consume-bigquery`
 //! - `compare` asks the same on a schedule, without a batch, and then lets `retention` erase old data
 //! - `stall` records partitions that cannot land; `report` counts and logs results
 //! - `lambda` runs the function on Lambda
@@ -16,6 +17,7 @@
 #![recursion_limit = "256"]
 
 mod batch;
+pub mod bigquery;
 mod candidate;
 mod catch_up;
 mod check;
@@ -46,6 +48,7 @@ use std::time::{Duration, Instant};
 use shared::contract::{Contract, Registry};
 use shared::drift;
 use shared::kafka::reader::Reader;
+use shared::ledger::Destination;
 use shared::metrics::Metrics;
 use shared::process::clock::Clock;
 use shared::process::schedule::is_schedule;
@@ -53,6 +56,7 @@ use shared::start::Retention;
 use sqlx::PgPool;
 
 pub use self::batch::NotABatch;
+use self::bigquery::Tables;
 use self::connection::{Connections, in_time};
 pub use self::error::ConsumeError;
 use self::error::failed;
@@ -66,6 +70,7 @@ pub use self::write::WriteError;
 /// The function.
 #[derive(Debug)]
 pub struct Consume {
+    place: Place,
     connections: Connections,
     registry: Arc<Registry>,
     clock: Clock,
@@ -77,6 +82,13 @@ pub struct Consume {
     policies: Policies,
     sweeps: Sweeps,
     retention: Retention,
+}
+
+/// Where a function writes to.
+#[derive(Debug)]
+enum Place {
+    Postgresql,
+    Bigquery(Arc<dyn Tables>),
 }
 
 impl Consume {
@@ -95,6 +107,7 @@ impl Consume {
         let (policies, sweeps) = (Policies::default(), Sweeps::default());
         let (connections, retention) = (Connections::new(pool), Retention::default());
         Self {
+            place: Place::Postgresql,
             connections,
             registry,
             clock,
@@ -106,6 +119,20 @@ impl Consume {
             policies,
             sweeps,
             retention,
+        }
+    }
+
+    /// Writes to BigQuery's `tables` instead of PostgreSQL's. The ledger stays in PostgreSQL. Only batches are handled:
+    /// the function that writes to PostgreSQL erases old data for both.
+    #[must_use]
+    pub fn for_bigquery(self, tables: Arc<dyn Tables>) -> Self {
+        Self { place: Place::Bigquery(tables), ..self }
+    }
+
+    fn destination(&self) -> Destination {
+        match self.place {
+            Place::Postgresql => Destination::Postgresql,
+            Place::Bigquery(_) => Destination::Bigquery,
         }
     }
 
@@ -122,7 +149,7 @@ impl Consume {
     /// # Errors
     /// The batch must be delivered again. Nothing of it was written, but records before it may have been.
     pub async fn invoke(&self, payload: &[u8], budget: Duration) -> Result<Summary, ConsumeError> {
-        if is_schedule(payload) {
+        if matches!(self.place, Place::Postgresql) && is_schedule(payload) {
             return self.compare(budget).await;
         }
         self.deliver(payload, budget).await

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use shared::contract::{Contract, Mode, Registry};
 use shared::drift::{self, Difference};
+use shared::ledger::Destination;
 use shared::ledger::stalls::{self, Failure, Fault, FoundBy};
 use sqlx::postgres::PgDatabaseError;
 use tokio::time::timeout;
@@ -26,6 +27,7 @@ const LAST_RECORD_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) struct Stalls<'a> {
     pub(crate) connections: &'a Connections,
     pub(crate) registry: &'a Registry,
+    pub(crate) destination: Destination,
     /// When the invocation has to end.
     pub(crate) deadline: Instant,
 }
@@ -87,10 +89,10 @@ impl Stalls<'_> {
             let mut connection = self.connections.take(until).await?;
             let changed = match change {
                 Change::Record(failure, found_by) => {
-                    stalls::record(connection.get(), partitions, failure, found_by).await
+                    stalls::record(connection.get(), self.destination, partitions, failure, found_by).await
                 }
-                Change::ClearCompared => stalls::clear_compared(connection.get(), partitions).await,
-                Change::Clear => stalls::clear(connection.get(), partitions).await,
+                Change::ClearCompared => stalls::clear_compared(connection.get(), self.destination, partitions).await,
+                Change::Clear => stalls::clear(connection.get(), self.destination, partitions).await,
             };
             self.connections.finish(connection, &changed).await;
             changed.map_err(|error| failed(error.into()))
@@ -149,6 +151,10 @@ async fn failure(search: &Search<'_>, partitions: &[(&str, i32)], error: &Consum
             let fault = if cause.passes() { Fault::Environment } else { Fault::Operator };
             let reason = format!("{}: {read} could not be read from Kafka: {cause}", streams(&contracts));
             Some(failure(fault, None, reason))
+        }
+        ConsumeError::Bigquery(cause) => {
+            let fault = if cause.passes() { Fault::Environment } else { Fault::Operator };
+            Some(failure(fault, None, format!("{}: {cause}.", streams(&contracts))))
         }
         ConsumeError::UnknownTopic(topic) => {
             Some(failure(Fault::Operator, None, format!("No contract has the topic {topic}.")))

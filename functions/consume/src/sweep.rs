@@ -3,7 +3,10 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use shared::ledger::{activity, deleted_versions, duplicates, event_ids, stalls, superseded, waiting};
+use shared::ledger::{
+    activity, bigquery_duplicates, bigquery_event_ids, deleted_versions, duplicates, event_ids, stalls, superseded,
+    waiting,
+};
 use shared::metrics::Metrics;
 use sqlx::PgConnection;
 
@@ -41,6 +44,8 @@ impl Sweeps {
             let before_ms = now_ms - event_ids::REMEMBERED_MS;
             duplicates::forget(&mut *connection, before_ms).await?;
             event_ids::forget(&mut *connection, before_ms).await?;
+            bigquery_duplicates::forget(&mut *connection, before_ms).await?;
+            bigquery_event_ids::forget(&mut *connection, before_ms).await?;
             superseded::forget(&mut *connection, before_ms).await?;
             deleted_versions::forget(&mut *connection, before_ms).await?;
             activity::forget(&mut *connection).await?;

@@ -11,6 +11,7 @@ use sqlx::query::Query;
 use sqlx::{Connection as _, PgConnection, Postgres, Row as _};
 
 use super::POSTGRESQL;
+use super::destination::{Destination, PerDestination};
 use super::records::LogPosition;
 
 /// The number of records with each outcome.
@@ -156,17 +157,17 @@ pub(super) fn bind<'q>(
 }
 
 /// Returns the statement that adds the rows of a relation to the table. The relation has the table's columns except for
-/// `destination`.
+/// `destination`, which is given as a literal of SQL.
 ///
 /// Two transactions may release waiting events of the same partition without having locked its watermark. The rows are
 /// locked in sorted order, so that the transactions cannot deadlock.
-pub(super) fn note_from(relation: &str) -> String {
+pub(super) fn note_from(destination: &str, relation: &str) -> String {
     format!(
         r#"
         insert into sluice.activity as a
-            (topic, "partition", incarnation, minute, written, duplicates, superseded, waiting, released, rejected,
-             tombstones, replays, max_lag_ms, last_offset, end_offset)
-        select topic, "partition", incarnation, minute, written, duplicates, superseded, waiting, released, rejected,
+            (destination, topic, "partition", incarnation, minute, written, duplicates, superseded, waiting, released,
+             rejected, tombstones, replays, max_lag_ms, last_offset, end_offset)
+        select {destination}, topic, "partition", incarnation, minute, written, duplicates, superseded, waiting, released, rejected,
                tombstones, replays, max_lag_ms, last_offset, end_offset
         from {relation}
         order by topic collate "C", "partition", incarnation
@@ -185,17 +186,22 @@ pub(super) fn note_from(relation: &str) -> String {
 ///
 /// # Errors
 /// PostgreSQL's error.
-pub(super) async fn note(connection: &mut PgConnection, activity: &Activity) -> Result<(), sqlx::Error> {
-    static NOTE: LazyLock<String> = LazyLock::new(|| {
+pub(super) async fn note(
+    connection: &mut PgConnection,
+    destination: Destination,
+    activity: &Activity,
+) -> Result<(), sqlx::Error> {
+    static NOTE: LazyLock<PerDestination> = LazyLock::new(|| {
         let arrays = arrays(1);
-        note_from(&format!(
+        let relation = format!(
             "(select *, {MINUTE} as minute, {LAG_MS} as max_lag_ms from unnest({arrays}) as n ({COLUMNS})) as landed"
-        ))
+        );
+        PerDestination::new(|destination| note_from(destination, &relation))
     });
     if activity.0.is_empty() {
         return Ok(());
     }
-    bind(sqlx::query(&NOTE), activity).execute(connection).await?;
+    bind(sqlx::query(NOTE.get(destination)), activity).execute(connection).await?;
     Ok(())
 }
 
@@ -219,8 +225,10 @@ pub struct End {
 pub async fn note_ends(connection: &mut PgConnection, ends: &[End]) -> Result<(), sqlx::Error> {
     // If the log was recreated after Kafka was asked, that end belongs to the previous incarnation, and is not stored.
     static NOTE: LazyLock<String> = LazyLock::new(|| {
-        note_from(&format!(
-            r#"(
+        note_from(
+            "'postgresql'",
+            &format!(
+                r#"(
             select {MINUTE} as minute, e.topic, e."partition", e.incarnation, 0 as written, 0 as duplicates, 0 as superseded, 0 as waiting,
                    0 as released, 0 as rejected, 0 as tombstones, 0 as replays, null::bigint as max_lag_ms,
                    null::bigint as last_offset, e.end_offset
@@ -237,7 +245,8 @@ pub async fn note_ends(connection: &mut PgConnection, ends: &[End]) -> Result<()
             where e.incarnation = coalesce(w.incarnation, 1)
                   and e.end_offset > coalesce(greatest(known.end_offset, w.next_offset), 0)
             ) as grown"#,
-        ))
+            ),
+        )
     });
     if ends.is_empty() {
         return Ok(());

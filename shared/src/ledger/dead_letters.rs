@@ -4,9 +4,9 @@ use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, QueryBuilder, Row as _};
 
-use super::Rejection;
 use super::filter::{Filter, LetterStatus};
 use super::records::{KeptRecord, RECORD_ARRAYS, RECORD_COLUMNS, bind_records};
+use super::{Destination, Rejection};
 use crate::record::place::Place;
 
 /// A dead letter to be stored.
@@ -23,6 +23,8 @@ pub struct NewDeadLetter<'a> {
 pub struct DeadLetter {
     /// The dead letter's id.
     pub id: i64,
+    /// Where the event could not be written.
+    pub destination: Destination,
     /// The record's topic.
     pub topic: String,
     /// Its partition.
@@ -55,14 +57,19 @@ pub struct DeadLetter {
 ///
 /// # Errors
 /// PostgreSQL's error.
-pub async fn insert(connection: &mut PgConnection, letters: &[NewDeadLetter<'_>]) -> Result<(), sqlx::Error> {
+pub async fn insert(
+    connection: &mut PgConnection,
+    destination: Destination,
+    letters: &[NewDeadLetter<'_>],
+) -> Result<(), sqlx::Error> {
     if letters.is_empty() {
         return Ok(());
     }
-    let insert = insert_from(&format!(
+    let relation = format!(
         "unnest({RECORD_ARRAYS}, $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])
              as n ({RECORD_COLUMNS}, {REJECTION_COLUMNS})"
-    ));
+    );
+    let insert = insert_from(&format!("'{}'", destination.name()), &relation);
     bind_records(sqlx::query(&insert), letters.iter().map(|letter| letter.record))
         .bind(letters.iter().map(|letter| letter.rejection.reason.as_str()).collect::<Vec<_>>())
         .bind(letters.iter().map(|letter| letter.rejection.code.as_str()).collect::<Vec<_>>())
@@ -77,23 +84,28 @@ pub async fn insert(connection: &mut PgConnection, letters: &[NewDeadLetter<'_>]
 
 const REJECTION_COLUMNS: &str = r#"reason, error_code, "constraint", "table", "column", pointer"#;
 
-/// Returns the statement that stores the dead letters of a relation with a record's and a rejection's columns.
-pub(super) fn insert_from(relation: &str) -> String {
+/// Returns the statement that stores the dead letters of a relation with a record's and a rejection's columns. The
+/// destination is a literal of SQL.
+pub(super) fn insert_from(destination: &str, relation: &str) -> String {
     format!(
-        "insert into sluice.dead_letters ({RECORD_COLUMNS}, {REJECTION_COLUMNS})
-         select {RECORD_COLUMNS}, {REJECTION_COLUMNS} from {relation}"
+        "insert into sluice.dead_letters (destination, {RECORD_COLUMNS}, {REJECTION_COLUMNS})
+         select {destination}, {RECORD_COLUMNS}, {REJECTION_COLUMNS} from {relation}"
     )
 }
 
-pub(super) const COLUMNS: &str = r#"id, topic, "partition", "offset", key, payload, headers, record_timestamp_ms, reason,
+pub(super) const COLUMNS: &str = r#"id, destination, topic, "partition", "offset", key, payload, headers, record_timestamp_ms, reason,
     error_code, "constraint", "table", "column", pointer, status, replayed_partition, replayed_offset,
     replayed_timestamp_ms, replays, replay_of, note"#;
 
 /// Reads a row of [`COLUMNS`].
 pub(super) fn read(row: &PgRow) -> Result<DeadLetter, sqlx::Error> {
     let name = |column: &str| row.try_get::<Option<String>, _>(column).map(|name| name.map(String::into_boxed_str));
+    let destination: String = row.try_get("destination")?;
+    let destination = Destination::from_name(&destination)
+        .ok_or_else(|| sqlx::Error::Decode(format!("an unknown destination: {destination}").into()))?;
     Ok(DeadLetter {
         id: row.try_get("id")?,
+        destination,
         topic: row.try_get("topic")?,
         partition: row.try_get("partition")?,
         offset: row.try_get("offset")?,

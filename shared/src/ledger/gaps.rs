@@ -8,6 +8,8 @@ use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 
+use super::Destination;
+
 /// The maximum number of exact gaps that a partition keeps.
 pub const MAX_EXACT: i64 = 1_000;
 
@@ -150,7 +152,11 @@ pub async fn list(executor: impl PgExecutor<'_>, after: i64, limit: i64) -> Resu
 ///
 /// # Errors
 /// PostgreSQL's error.
-pub async fn note(connection: &mut PgConnection, gaps: &[NewGap<'_>]) -> Result<(), sqlx::Error> {
+pub async fn note(
+    connection: &mut PgConnection,
+    destination: Destination,
+    gaps: &[NewGap<'_>],
+) -> Result<(), sqlx::Error> {
     // A new gap that begins where a stored one ends extends that one.
     const INSERT: &str = r#"
         with noted as (
@@ -161,12 +167,12 @@ pub async fn note(connection: &mut PgConnection, gaps: &[NewGap<'_>]) -> Result<
             set last_offset = n.last_offset, cause = c.names[greatest(array_position(c.names, g.cause),
                                                                       array_position(c.names, n.cause))]
             from noted n, (select $7::text[] as names) c
-            where g.destination = 'postgresql' and g.topic = n.topic and g."partition" = n."partition"
+            where g.destination = $8 and g.topic = n.topic and g."partition" = n."partition"
                   and g.incarnation = n.incarnation and g.is_exact and g.last_offset = n.first_offset - 1
             returning n.topic, n."partition", n.incarnation, n.first_offset
         )
-        insert into sluice.gaps (topic, "partition", incarnation, first_offset, last_offset, cause)
-        select topic, "partition", incarnation, first_offset, last_offset, cause
+        insert into sluice.gaps (destination, topic, "partition", incarnation, first_offset, last_offset, cause)
+        select $8, topic, "partition", incarnation, first_offset, last_offset, cause
         from noted n
         where not exists (
             select from extended e
@@ -185,16 +191,18 @@ pub async fn note(connection: &mut PgConnection, gaps: &[NewGap<'_>]) -> Result<
         .bind(gaps.iter().map(|g| g.last_offset).collect::<Vec<_>>())
         .bind(gaps.iter().map(|g| g.cause.name()).collect::<Vec<_>>())
         .bind(&causes)
+        .bind(destination.name())
         .execute(&mut *connection)
         .await?;
     let mut partitions: Vec<(&str, i32)> = gaps.iter().map(|gap| (gap.topic, gap.partition)).collect();
     partitions.dedup();
-    merge_oldest(connection, &partitions, &causes).await
+    merge_oldest(connection, destination, &partitions, &causes).await
 }
 
 /// Merges the oldest gaps of partitions that have too many.
 async fn merge_oldest(
     connection: &mut PgConnection,
+    destination: Destination,
     partitions: &[(&str, i32)],
     causes: &[&str],
 ) -> Result<(), sqlx::Error> {
@@ -207,7 +215,7 @@ async fn merge_oldest(
                    row_number() over (of_partition order by cause in ('retention', 'unknown'), incarnation, first_offset)
                        as number
             from sluice.gaps
-            where destination = 'postgresql' and is_exact
+            where destination = $5 and is_exact
                   and (topic, "partition") in (select * from unnest($1::text[], $2::integer[]))
                   and not (cause = 'unknown' and incarnation = 1 and first_offset = 0)
             window of_partition as (partition by topic, "partition")
@@ -217,8 +225,8 @@ async fn merge_oldest(
             returning g.*
         )
         insert into sluice.gaps as g
-            (topic, "partition", incarnation, first_offset, last_offset, cause, is_exact, noted_at)
-        select topic, "partition", incarnation, min(first_offset), max(last_offset),
+            (destination, topic, "partition", incarnation, first_offset, last_offset, cause, is_exact, noted_at)
+        select $5, topic, "partition", incarnation, min(first_offset), max(last_offset),
                ($3::text[])[max(array_position($3::text[], cause))], false, max(noted_at)
         from merged
         group by topic, "partition", incarnation
@@ -228,7 +236,14 @@ async fn merge_oldest(
             cause = ($3::text[])[greatest(array_position($3::text[], g.cause), array_position($3::text[], excluded.cause))],
             noted_at = excluded.noted_at"#;
     let (topics, numbers): (Vec<&str>, Vec<i32>) = partitions.iter().copied().unzip();
-    sqlx::query(MERGE).bind(topics).bind(numbers).bind(causes).bind(MAX_EXACT).execute(connection).await?;
+    sqlx::query(MERGE)
+        .bind(topics)
+        .bind(numbers)
+        .bind(causes)
+        .bind(MAX_EXACT)
+        .bind(destination.name())
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -274,6 +289,7 @@ pub async fn hold(
 /// PostgreSQL's error.
 pub async fn overlapping(
     connection: &mut PgConnection,
+    destination: Destination,
     ranges: &[(&str, i32, i64, i64)],
 ) -> Result<Vec<Gap>, sqlx::Error> {
     const SELECT: &str = r#"
@@ -281,7 +297,7 @@ pub async fn overlapping(
         from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[])
             as r (topic, "partition", first_offset, last_offset)
         join sluice.gaps g
-            on g.topic = r.topic and g."partition" = r."partition" and g.destination = 'postgresql' and g.is_exact
+            on g.topic = r.topic and g."partition" = r."partition" and g.destination = $5 and g.is_exact
                and g.first_offset <= r.last_offset and g.last_offset >= r.first_offset
         order by g.topic collate "C", g."partition", g.incarnation, g.first_offset"#;
     sqlx::query(SELECT)
@@ -289,6 +305,7 @@ pub async fn overlapping(
         .bind(ranges.iter().map(|r| r.1).collect::<Vec<_>>())
         .bind(ranges.iter().map(|r| r.2).collect::<Vec<_>>())
         .bind(ranges.iter().map(|r| r.3).collect::<Vec<_>>())
+        .bind(destination.name())
         .try_map(|row: PgRow| {
             Ok(Gap {
                 id: row.try_get("id")?,

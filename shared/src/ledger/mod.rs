@@ -6,6 +6,8 @@
 //! - [`gaps`]: offsets that Kafka no longer had
 //! - [`dead_letters`]: events that could not be written
 //! - [`event_ids`], [`duplicates`]: ids under which events land once, and the events that repeat one
+//! - [`bigquery_streams`], [`bigquery_event_ids`], [`bigquery_duplicates`]: the same for what lands in BigQuery, and its
+//!   write streams
 //! - [`superseded`]: events that changed nothing because their rows had higher versions
 //! - [`deleted_versions`]: versions of deleted rows
 //! - [`waiting`]: commands whose parent has not arrived
@@ -17,6 +19,7 @@
 //! - [`lag`]: how far landing is behind Kafka
 //! - [`filter`], [`matching`]: selects dead letters; lists, counts and groups those that match
 //! - `letter_counts`: how many dead letters there are
+//! - [`Destination`]: where events land
 //! - [`records`], [`headers`], [`Rejection`]: how tables keep a record, its headers, and why it was rejected
 //!
 //! The ledger uses `record`, `kafka` and `metrics`, and the caller's connection. `consume` writes it in the landing
@@ -25,8 +28,12 @@
 
 pub mod activity;
 pub mod audit;
+pub mod bigquery_duplicates;
+pub mod bigquery_event_ids;
+pub mod bigquery_streams;
 pub mod dead_letters;
 pub mod deleted_versions;
+mod destination;
 pub mod duplicates;
 pub mod event_ids;
 pub mod filter;
@@ -48,7 +55,8 @@ pub mod superseded;
 pub mod waiting;
 pub mod watermarks;
 
+pub use destination::Destination;
 pub use rejection::Rejection;
 
 /// The value of the columns `destination` in rows about what lands in PostgreSQL.
-pub const POSTGRESQL: &str = "postgresql";
+pub const POSTGRESQL: &str = Destination::Postgresql.name();

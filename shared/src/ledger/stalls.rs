@@ -9,7 +9,7 @@ use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, PgExecutor, Row as _};
 
-use super::POSTGRESQL;
+use super::{Destination, POSTGRESQL};
 
 /// The maximum number of stalls that are listed.
 const LISTED: i64 = 1_000;
@@ -92,6 +92,7 @@ impl FoundBy {
 /// PostgreSQL's error.
 pub async fn record(
     connection: &mut PgConnection,
+    destination: Destination,
     partitions: &[(&str, i32)],
     failure: &Failure,
     found_by: FoundBy,
@@ -118,7 +119,7 @@ pub async fn record(
     let (topics, numbers): (Vec<&str>, Vec<i32>) = partitions.iter().copied().unzip();
     let mut transaction = connection.begin_with("begin read write").await?;
     sqlx::query(UPSERT)
-        .bind(POSTGRESQL)
+        .bind(destination.name())
         .bind(topics)
         .bind(numbers)
         .bind(&failure.reason)
@@ -136,12 +137,16 @@ pub async fn record(
 ///
 /// # Errors
 /// PostgreSQL's error.
-pub async fn clear(executor: impl PgExecutor<'_>, partitions: &[(&str, i32)]) -> Result<(), sqlx::Error> {
+pub async fn clear(
+    executor: impl PgExecutor<'_>,
+    destination: Destination,
+    partitions: &[(&str, i32)],
+) -> Result<(), sqlx::Error> {
     const DELETE: &str = r#"
         delete from sluice.stalls s using unnest($2::text[], $3::integer[]) as p (topic, "partition")
         where s.destination = $1 and s.topic = p.topic and s."partition" = p."partition""#;
     let (topics, numbers): (Vec<&str>, Vec<i32>) = partitions.iter().copied().unzip();
-    sqlx::query(DELETE).bind(POSTGRESQL).bind(topics).bind(numbers).execute(executor).await?;
+    sqlx::query(DELETE).bind(destination.name()).bind(topics).bind(numbers).execute(executor).await?;
     Ok(())
 }
 
@@ -150,28 +155,31 @@ pub async fn clear(executor: impl PgExecutor<'_>, partitions: &[(&str, i32)]) ->
 ///
 /// # Errors
 /// PostgreSQL's error.
-pub async fn clear_compared(executor: impl PgExecutor<'_>, partitions: &[(&str, i32)]) -> Result<(), sqlx::Error> {
+pub async fn clear_compared(
+    executor: impl PgExecutor<'_>,
+    destination: Destination,
+    partitions: &[(&str, i32)],
+) -> Result<(), sqlx::Error> {
     const DELETE: &str = r#"
         delete from sluice.stalls s using unnest($2::text[], $3::integer[]) as p (topic, "partition")
         where s.destination = $1 and s.topic = p.topic and s."partition" = p."partition" and s.found_by = 'comparison'"#;
     let (topics, numbers): (Vec<&str>, Vec<i32>) = partitions.iter().copied().unzip();
-    sqlx::query(DELETE).bind(POSTGRESQL).bind(topics).bind(numbers).execute(executor).await?;
+    sqlx::query(DELETE).bind(destination.name()).bind(topics).bind(numbers).execute(executor).await?;
     Ok(())
 }
 
-/// Deletes stalls that ended, and those whose batch has not been delivered for a week.
+/// Deletes stalls that ended, and those whose batch has not been delivered for a week, of all destinations.
 ///
 /// # Errors
 /// PostgreSQL's error.
 pub async fn forget(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
     const DELETE: &str = r#"
         delete from sluice.stalls s
-        where s.destination = $1
-          and (s.last_failed_at < now() - make_interval(days => $2)
-               or exists (select from sluice.watermarks w
-                          where w.destination = s.destination and w.topic = s.topic and w."partition" = s."partition"
-                                and w.updated_at >= s.last_failed_at))"#;
-    sqlx::query(DELETE).bind(POSTGRESQL).bind(KEPT_DAYS).execute(executor).await?;
+        where s.last_failed_at < now() - make_interval(days => $1)
+           or exists (select from sluice.watermarks w
+                      where w.destination = s.destination and w.topic = s.topic and w."partition" = s."partition"
+                            and w.updated_at >= s.last_failed_at)"#;
+    sqlx::query(DELETE).bind(KEPT_DAYS).execute(executor).await?;
     Ok(())
 }
 

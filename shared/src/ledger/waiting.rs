@@ -209,14 +209,17 @@ pub async fn reject_expired(
         ), noted as ({note_rejections}), kept as ({insert_dead_letters}), counted as ({note_activity})
         select stream, count(*) from rejected group by stream"#,
         note_rejections = event_ids::note_rejections_from("rejected"),
-        insert_dead_letters = dead_letters::insert_from("rejected"),
-        note_activity = activity::note_from(&format!(
-            r#"(select topic, "partition", incarnation, {MINUTE} as minute, 0 as written, 0 as duplicates, 0 as superseded, 0 as waiting,
+        insert_dead_letters = dead_letters::insert_from("'postgresql'", "rejected"),
+        note_activity = activity::note_from(
+            "'postgresql'",
+            &format!(
+                r#"(select topic, "partition", incarnation, {MINUTE} as minute, 0 as written, 0 as duplicates, 0 as superseded, 0 as waiting,
                        count(*) as released, count(*) as rejected, 0 as tombstones, 0 as replays,
                        null::bigint as max_lag_ms, null::bigint as last_offset, null::bigint as end_offset
                 from rejected
                 group by topic, "partition", incarnation) as ended"#
-        )),
+            )
+        ),
     );
     let rejected: Vec<(String, i64)> =
         sqlx::query_as(&reject).bind(before_ms).bind(PARENT_MISSING).fetch_all(executor).await?;

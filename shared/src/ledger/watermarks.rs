@@ -8,7 +8,9 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row as _};
 
+use super::Destination;
 use super::activity::{self, Activity, MINUTE};
+use super::destination::PerDestination;
 
 /// A partition's watermark.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,31 +125,41 @@ impl Watermark {
 ///
 /// # Errors
 /// PostgreSQL's error.
-pub async fn lock(connection: &mut PgConnection, partitions: &[(String, i32)]) -> Result<Locked, sqlx::Error> {
-    let mut found = select_for_update(connection, partitions).await?;
+pub async fn lock(
+    connection: &mut PgConnection,
+    destination: Destination,
+    partitions: &[(String, i32)],
+) -> Result<Locked, sqlx::Error> {
+    let mut found = select_for_update(connection, destination, partitions).await?;
     if found.watermarks.len() < partitions.len() {
-        create_missing(connection, partitions).await?;
-        found = select_for_update(connection, partitions).await?;
+        create_missing(connection, destination, partitions).await?;
+        found = select_for_update(connection, destination, partitions).await?;
     }
     Ok(found)
 }
 
-async fn select_for_update(connection: &mut PgConnection, partitions: &[(String, i32)]) -> Result<Locked, sqlx::Error> {
-    static SELECT: LazyLock<String> = LazyLock::new(|| {
-        format!(
-            r#"
+async fn select_for_update(
+    connection: &mut PgConnection,
+    destination: Destination,
+    partitions: &[(String, i32)],
+) -> Result<Locked, sqlx::Error> {
+    static SELECT: LazyLock<PerDestination> = LazyLock::new(|| {
+        PerDestination::new(|destination| {
+            format!(
+                r#"
         select w.topic, w."partition", w.next_offset, w.incarnation_starts, w.max_timestamp_ms, w.first_offset,
                w.first_hash, w.last_offset, w.last_hash, coalesce(w.minute <> {MINUTE}, false) as is_over,
                {SERVER_STARTED_US} as server_started_us
         from sluice.watermarks w
         join unnest($1::text[], $2::integer[]) as p (topic, "partition") using (topic, "partition")
-        where w.destination = 'postgresql'
+        where w.destination = {destination}
         order by w.topic collate "C", w."partition"
         for update of w"#
-        )
+            )
+        })
     });
     let (topics, numbers) = columns(partitions);
-    let rows = sqlx::query(&SELECT).bind(topics).bind(numbers).fetch_all(connection).await?;
+    let rows = sqlx::query(SELECT.get(destination)).bind(topics).bind(numbers).fetch_all(connection).await?;
     let mut locked = read(&rows)?;
     for row in &rows {
         if row.try_get("is_over")? {
@@ -159,30 +171,36 @@ async fn select_for_update(connection: &mut PgConnection, partitions: &[(String,
 
 /// Moves these partitions' counts of their latest minute from the watermarks, which must be locked, to that minute's
 /// row in `activity`.
-async fn close_minutes(connection: &mut PgConnection, partitions: &[(String, i32)]) -> Result<(), sqlx::Error> {
-    static MOVE: LazyLock<String> = LazyLock::new(|| {
-        activity::note_from(
-            r#"(select w.topic, w."partition", w.incarnation, w.minute, w.written, w.duplicates, w.superseded, w.waiting,
+async fn close_minutes(
+    connection: &mut PgConnection,
+    destination: Destination,
+    partitions: &[(String, i32)],
+) -> Result<(), sqlx::Error> {
+    static MOVE: LazyLock<PerDestination> = LazyLock::new(|| {
+        PerDestination::new(|destination| {
+            let relation = format!(
+                r#"(select w.topic, w."partition", w.incarnation, w.minute, w.written, w.duplicates, w.superseded, w.waiting,
                        w.released, w.rejected, w.tombstones, w.replays, w.max_lag_ms,
                        nullif(w.last_offset, -1) as last_offset, w.next_offset as end_offset
                 from sluice.watermarks w
                 join unnest($1::text[], $2::integer[]) as p (topic, "partition") using (topic, "partition")
-                where w.destination = 'postgresql' and w.minute is not null) as over"#,
-        )
+                where w.destination = {destination} and w.minute is not null) as over"#
+            );
+            activity::note_from(destination, &relation)
+        })
     });
     const RESET: &str = r#"
         update sluice.watermarks w
         set minute = null, written = 0, duplicates = 0, superseded = 0, waiting = 0, released = 0, rejected = 0,
             tombstones = 0, replays = 0, max_lag_ms = null
         from unnest($1::text[], $2::integer[]) as p (topic, "partition")
-        where w.topic = p.topic and w."partition" = p."partition" and w.destination = 'postgresql'"#;
+        where w.topic = p.topic and w."partition" = p."partition" and w.destination = $3"#;
     if partitions.is_empty() {
         return Ok(());
     }
-    for statement in [MOVE.as_str(), RESET] {
-        let (topics, numbers) = columns(partitions);
-        sqlx::query(statement).bind(topics).bind(numbers).execute(&mut *connection).await?;
-    }
+    let (topics, numbers) = columns(partitions);
+    sqlx::query(MOVE.get(destination)).bind(&topics).bind(&numbers).execute(&mut *connection).await?;
+    sqlx::query(RESET).bind(topics).bind(numbers).bind(destination.name()).execute(connection).await?;
     Ok(())
 }
 
@@ -227,16 +245,20 @@ fn read(rows: &[PgRow]) -> Result<Locked, sqlx::Error> {
 }
 
 /// Creates the missing watermarks. Other transactions see them only once something was applied.
-async fn create_missing(connection: &mut PgConnection, partitions: &[(String, i32)]) -> Result<(), sqlx::Error> {
+async fn create_missing(
+    connection: &mut PgConnection,
+    destination: Destination,
+    partitions: &[(String, i32)],
+) -> Result<(), sqlx::Error> {
     const INSERT: &str = r#"
         insert into sluice.watermarks
-            (topic, "partition", next_offset, max_timestamp_ms, first_offset, first_hash, last_hash)
-        select topic, "partition", 0, 0, 0, 0, 0
+            (destination, topic, "partition", next_offset, max_timestamp_ms, first_offset, first_hash, last_hash)
+        select $3, topic, "partition", 0, 0, 0, 0, 0
         from unnest($1::text[], $2::integer[]) as p (topic, "partition")
         order by topic collate "C", "partition"
         on conflict do nothing"#;
     let (topics, numbers) = columns(partitions);
-    sqlx::query(INSERT).bind(topics).bind(numbers).execute(connection).await?;
+    sqlx::query(INSERT).bind(topics).bind(numbers).bind(destination.name()).execute(connection).await?;
     Ok(())
 }
 
@@ -249,11 +271,12 @@ async fn create_missing(connection: &mut PgConnection, partitions: &[(String, i3
 /// PostgreSQL's error.
 pub async fn advance<'w>(
     connection: &mut PgConnection,
+    destination: Destination,
     watermarks: impl IntoIterator<Item = &'w Watermark>,
     over: &[(String, i32)],
     landed: Activity,
 ) -> Result<(), sqlx::Error> {
-    close_minutes(connection, over).await?;
+    close_minutes(connection, destination, over).await?;
     let watermarks: Vec<&Watermark> = watermarks.into_iter().collect();
     // Usually, only these partitions have counts. Other partitions have counts if their waiting events were released or
     // rejected.
@@ -265,7 +288,7 @@ pub async fn advance<'w>(
     let nothing = Applied { max_timestamp_ms: 0, first_offset: 0, first_hash: 0, last_offset: -1, last_hash: 0 };
     let applied: Vec<Applied> = watermarks.iter().map(|watermark| watermark.applied.unwrap_or(nothing)).collect();
     let numbers = |number: fn(&Applied) -> i64| applied.iter().map(number).collect::<Vec<_>>();
-    let advance = sqlx::query(&ADVANCE)
+    let advance = sqlx::query(ADVANCE.get(destination))
         .bind(watermarks.iter().map(|w| w.topic.as_str()).collect::<Vec<_>>())
         .bind(watermarks.iter().map(|w| w.partition).collect::<Vec<_>>())
         .bind(watermarks.iter().map(|w| w.next_offset).collect::<Vec<_>>())
@@ -277,10 +300,13 @@ pub async fn advance<'w>(
         .bind(watermarks.iter().map(|w| w.incarnation()).collect::<Vec<_>>())
         .bind(watermarks.iter().map(|w| w.starts.last().copied().unwrap_or(0)).collect::<Vec<_>>());
     activity::bind(advance, &landed).execute(&mut *connection).await?;
-    activity::note(connection, &others).await
+    activity::note(connection, destination, &others).await
 }
 
-static ADVANCE: LazyLock<String> = LazyLock::new(|| {
+static ADVANCE: LazyLock<PerDestination> = LazyLock::new(|| PerDestination::new(advance_statement));
+
+/// Returns the statement of [`advance`] for a destination, which is a literal of SQL.
+fn advance_statement(destination: &str) -> String {
     let (minute, lag_ms, arrays, counted) = (MINUTE, activity::LAG_MS, activity::arrays(11), activity::COLUMNS);
     let count = |name: &str| format!("{name} = w.{name} + coalesce(n.{name}, 0)");
     let counts = ["written", "duplicates", "superseded", "waiting", "released", "rejected", "tombstones", "replays"];
@@ -301,9 +327,9 @@ static ADVANCE: LazyLock<String> = LazyLock::new(|| {
             as a (topic, "partition", next_offset, max_timestamp_ms, first_offset, first_hash, last_offset, last_hash,
                   incarnation, start)
         left join unnest({arrays}) as n ({counted}) on n.topic = a.topic and n."partition" = a."partition"
-        where w.topic = a.topic and w."partition" = a."partition" and w.destination = 'postgresql'"#
+        where w.topic = a.topic and w."partition" = a."partition" and w.destination = {destination}"#
     )
-});
+}
 
 /// Returns the beginning of a statement: a WITH query `advanced` that advances watermarks, counts what landed, and has
 /// a row for each advanced watermark. [`bind_steps`] binds the steps; the first parameter is number `first`.

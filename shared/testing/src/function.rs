@@ -24,6 +24,7 @@ use shared::database;
 use shared::http::edge::serve;
 use shared::kafka::reader::KafkaReader;
 use shared::kafka::{KafkaSettings, Outgoing, Producer, SendError, topics};
+use shared::ledger::Destination;
 use shared::ledger::dead_letters::{self, NewDeadLetter};
 use shared::ledger::records::{KeptRecord, LogPosition};
 use shared::ledger::{Rejection, headers};
@@ -288,7 +289,7 @@ impl TestFunction {
         };
         let letter = NewDeadLetter { record, rejection };
         let mut connection = self.pool.acquire().await.unwrap();
-        dead_letters::insert(&mut connection, &[letter]).await.unwrap();
+        dead_letters::insert(&mut connection, Destination::Postgresql, &[letter]).await.unwrap();
         sqlx::query_scalar("select max(id) from sluice.dead_letters").fetch_one(&mut *connection).await.unwrap()
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shared::contract::{Contract, Registry};
-use shared::ledger::Rejection;
+use shared::ledger::{Destination, Rejection};
 
 use crate::batch::{Batch, Record};
 use crate::check::{Event, Rows};
@@ -33,6 +33,13 @@ pub(crate) struct Partition<'b> {
     pub(crate) events: Vec<Option<Result<Event, Rejection>>>,
 }
 
+impl CheckedBatch<'_> {
+    /// Returns the topics and numbers of the partitions.
+    pub(crate) fn keys(&self) -> Vec<(String, i32)> {
+        self.partitions.iter().map(|p| (p.topic.to_owned(), p.partition)).collect()
+    }
+}
+
 impl Partition<'_> {
     /// Returns whether the partition has a record with this offset and this hash.
     pub(crate) fn has(&self, offset: i64, hash: i64) -> bool {
@@ -45,8 +52,12 @@ impl Partition<'_> {
 ///
 /// # Errors
 /// No contract has a record's topic. The error is that topic.
-pub(crate) fn check<'b>(registry: &Registry, batch: &'b Batch) -> Result<CheckedBatch<'b>, String> {
-    let mut rows = Rows::default();
+pub(crate) fn check<'b>(
+    registry: &Registry,
+    destination: Destination,
+    batch: &'b Batch,
+) -> Result<CheckedBatch<'b>, String> {
+    let mut rows = Rows::new(destination);
     let mut partitions = Vec::new();
     for records in batch.records.chunk_by(|a, b| (&a.topic, a.partition) == (&b.topic, b.partition)) {
         let (topic, partition, _) = records[0].place();
@@ -59,11 +70,12 @@ pub(crate) fn check<'b>(registry: &Registry, batch: &'b Batch) -> Result<Checked
 /// Checks records read from a partition's log, possibly none.
 pub(crate) fn check_log<'b>(
     contract: &'b Arc<Contract>,
+    destination: Destination,
     batch: &'b Batch,
     partition: i32,
     vouched: Vouched,
 ) -> CheckedBatch<'b> {
-    let mut rows = Rows::default();
+    let mut rows = Rows::new(destination);
     let place = (contract.topic.as_str(), partition);
     let partitions = vec![check_partition(&mut rows, contract, batch, place, &batch.records, vouched)];
     CheckedBatch { batch, rows, partitions }

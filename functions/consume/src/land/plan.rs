@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use shared::ledger::Destination;
 use shared::ledger::activity::Activity;
 use shared::ledger::gaps::{self, Cause, Gap, NewGap};
 use shared::ledger::records::LogPosition;
@@ -37,27 +38,28 @@ pub(crate) enum Reason {
 
 /// A partition with its plan.
 #[derive(Debug)]
-pub(super) struct Planned<'c, 'b> {
-    pub(super) partition: &'c Partition<'b>,
-    pub(super) plan: Plan,
+pub(crate) struct Planned<'c, 'b> {
+    pub(crate) partition: &'c Partition<'b>,
+    pub(crate) plan: Plan,
     gaps: Vec<Gap>,
 }
 
 /// The plans of the whole batch, or the partitions that hold it up.
-pub(super) enum Plans<'c, 'b> {
+pub(crate) enum Plans<'c, 'b> {
     Ready(Vec<Planned<'c, 'b>>),
     Held(Vec<Hold>),
 }
 
 /// Plans a batch whose watermarks are locked.
-pub(super) async fn plan<'c, 'b>(
+pub(crate) async fn plan<'c, 'b>(
     connection: &mut PgConnection,
+    destination: Destination,
     trust: &Trust,
     checked: &'c CheckedBatch<'b>,
     locked: &Locked,
 ) -> Result<Plans<'c, 'b>, sqlx::Error> {
     let server_started_us = locked.server_started_us;
-    let mut gaps = overlapping_gaps(connection, checked, locked).await?;
+    let mut gaps = overlapping_gaps(connection, destination, checked, locked).await?;
     let mut planned = Vec::with_capacity(checked.partitions.len());
     let mut holds = Vec::new();
     for (index, (partition, watermark)) in checked.partitions.iter().zip(&locked.watermarks).enumerate() {
@@ -89,6 +91,7 @@ pub(super) async fn plan<'c, 'b>(
 /// records and need no query.
 async fn overlapping_gaps(
     connection: &mut PgConnection,
+    destination: Destination,
     checked: &CheckedBatch<'_>,
     locked: &Locked,
 ) -> Result<HashMap<usize, Vec<Gap>>, sqlx::Error> {
@@ -102,7 +105,7 @@ async fn overlapping_gaps(
         return Ok(found);
     }
     let ranges: Vec<_> = ranges.iter().map(|(topic, at, first, last)| (topic.as_str(), *at, *first, *last)).collect();
-    for gap in gaps::overlapping(connection, &ranges).await? {
+    for gap in gaps::overlapping(connection, destination, &ranges).await? {
         let of = |partition: &Partition<'_>| (partition.topic, partition.partition) == (&gap.topic, gap.partition);
         if let Some(index) = checked.partitions.iter().position(of) {
             found.entry(index).or_insert_with(Vec::new).push(gap);
@@ -112,9 +115,13 @@ async fn overlapping_gaps(
 }
 
 /// Stores the gaps that the plans leave. Removes offsets from older gaps if their records arrived after all.
-pub(super) async fn note_gaps(connection: &mut PgConnection, planned: &[Planned<'_, '_>]) -> Result<(), sqlx::Error> {
-    let new: Vec<NewGap<'_>> = planned.iter().flat_map(Planned::new_gaps).collect();
-    gaps::note(connection, &new).await?;
+pub(crate) async fn note_gaps(
+    connection: &mut PgConnection,
+    destination: Destination,
+    planned: &[&Planned<'_, '_>],
+) -> Result<(), sqlx::Error> {
+    let new: Vec<NewGap<'_>> = planned.iter().flat_map(|one| one.new_gaps()).collect();
+    gaps::note(connection, destination, &new).await?;
     for one in planned {
         for (index, offsets) in &one.plan.filled {
             gaps::fill(connection, &one.gaps[*index], offsets).await?;
@@ -125,7 +132,7 @@ pub(super) async fn note_gaps(connection: &mut PgConnection, planned: &[Planned<
 
 impl<'c, 'b> Planned<'c, 'b> {
     /// Adds the plan to a batch's summary.
-    pub(super) fn note(&self, landed: &mut Tally) {
+    pub(crate) fn note(&self, landed: &mut Tally) {
         let Self { partition, plan, .. } = self;
         let stream = &partition.contract.stream;
         let summary = landed.for_stream(stream);
@@ -165,7 +172,7 @@ impl<'c, 'b> Planned<'c, 'b> {
     }
 
     /// Adds the times and offsets of the records that land.
-    pub(super) fn note_log(&self, activity: &mut Activity) {
+    pub(crate) fn note_log(&self, activity: &mut Activity) {
         let Self { partition, plan, .. } = self;
         let present = plan.after.incarnation();
         for (range, incarnation) in &plan.fresh {
@@ -183,12 +190,31 @@ impl<'c, 'b> Planned<'c, 'b> {
         }
     }
 
-    pub(super) fn changes_nothing(&self) -> bool {
+    /// Returns the plan for the records before this index only. `watermark` is the one from which the plan begins.
+    pub(crate) fn cut(self, watermark: &Watermark, end: usize) -> Self {
+        let Self { partition, plan, gaps } = self;
+        let next_offset = partition.traces[end].offset;
+        let vouched = match partition.vouched {
+            Vouched::ByKafka { from, until, log_start, holes } => {
+                Vouched::ByKafka { from, until: until.min(next_offset), log_start, holes }
+            }
+            vouched @ (Vouched::No | Vouched::Deleted) => vouched,
+        };
+        let records = &partition.traces[..end];
+        let unit = Unit { records, vouched, gaps: &gaps, is_confirmed: partition.is_confirmed };
+        let plan = match resume(watermark, &unit) {
+            Resume::Apply(shorter) => shorter,
+            Resume::Behind { .. } | Resume::Contradicted(_) => plan,
+        };
+        Self { partition, plan, gaps }
+    }
+
+    pub(crate) fn changes_nothing(&self) -> bool {
         self.plan.applies() == 0 && self.plan.missing.is_empty()
     }
 
     /// Returns the ranges of records to land, each with its incarnation.
-    pub(super) fn fresh(&self) -> impl Iterator<Item = (&'c Partition<'b>, Range<usize>, i32)> + use<'_, 'c, 'b> {
+    pub(crate) fn fresh(&self) -> impl Iterator<Item = (&'c Partition<'b>, Range<usize>, i32)> + use<'_, 'c, 'b> {
         self.plan.fresh.iter().map(|(range, incarnation)| (self.partition, range.clone(), *incarnation))
     }
 
@@ -205,7 +231,7 @@ impl<'c, 'b> Planned<'c, 'b> {
     }
 
     /// Remembers that the log is the one that was applied, because its records were just committed.
-    pub(super) fn trust(&self, trust: &Trust, server_started_us: i64) {
+    pub(crate) fn trust(&self, trust: &Trust, server_started_us: i64) {
         match self.partition.vouched {
             Vouched::No | Vouched::ByKafka { .. } => trust.note(&self.plan.after, server_started_us),
             Vouched::Deleted => trust.doubt(&self.plan.after),

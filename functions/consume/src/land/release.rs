@@ -1,8 +1,8 @@
 //! Lands commands that were waiting, once their parents have landed.
 
 use shared::contract::Contract;
-use shared::ledger::Rejection;
 use shared::ledger::waiting::{self, Released};
+use shared::ledger::{Destination, Rejection};
 use sqlx::PgConnection;
 
 use super::settle::{BatchResult, Settled, Violation, reject, settle_claimed};
@@ -45,7 +45,7 @@ async fn land_released(
     contract: &Contract,
     released: &[Released],
 ) -> Result<Settled, WriteError> {
-    let mut rows = Rows::default();
+    let mut rows = Rows::new(Destination::Postgresql);
     let check = |one: &Released| rows.check(contract, &one.payload, &Envelope::for_record(&one.record()));
     let events: Vec<Result<Event, Rejection>> = released.iter().map(check).collect();
     let mut candidates = Vec::with_capacity(released.len());

@@ -5,7 +5,7 @@ use shared::ledger::activity::{Activity, Counts};
 use shared::ledger::dead_letters::{self, NewDeadLetter};
 use shared::ledger::duplicates::{self, NewDuplicate, Repeated};
 use shared::ledger::records::{KeptRecord, LogPosition};
-use shared::ledger::{Rejection, event_ids, superseded};
+use shared::ledger::{Destination, Rejection, event_ids, superseded};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -55,7 +55,7 @@ impl Settled {
     async fn reject(&mut self, connection: &mut PgConnection, violations: &[Violation<'_>]) -> Result<(), sqlx::Error> {
         let letters: Vec<_> =
             violations.iter().map(|&(record, rejection)| NewDeadLetter { record, rejection }).collect();
-        dead_letters::insert(connection, &letters).await?;
+        dead_letters::insert(connection, Destination::Postgresql, &letters).await?;
         for (record, rejection) in violations {
             self.activity.counts(record.position).rejected += 1;
             self.letters.note(record, rejection);

@@ -49,9 +49,9 @@ pub struct Summary {
 pub(crate) struct Tally {
     streams: BTreeMap<String, OfStream>,
     /// The same by partition, which its transaction stores.
-    pub(super) activity: Activity,
+    pub(crate) activity: Activity,
     /// Its dead letters, which are logged once it is committed.
-    pub(super) letters: Letters,
+    pub(crate) letters: Letters,
 }
 
 /// The first of a batch's dead letters, as they are logged.
@@ -72,7 +72,7 @@ const LOGGED: usize = 100;
 
 impl Letters {
     /// Notes a rejected record.
-    pub(super) fn note(&mut self, record: &KeptRecord<'_>, rejection: &Rejection) {
+    pub(crate) fn note(&mut self, record: &KeptRecord<'_>, rejection: &Rejection) {
         if self.0.len() >= LOGGED {
             return;
         }
@@ -93,7 +93,7 @@ impl Letters {
     }
 
     /// Logs the dead letters. Their reasons are not logged, because they may quote values.
-    pub(super) fn log(&self) {
+    pub(crate) fn log(&self) {
         for Letter { topic, partition, offset, error_code, trace_id } in &self.0 {
             tracing::info!(topic, partition, offset, error_code, trace_id, "became a dead letter");
         }
@@ -120,7 +120,7 @@ impl Tally {
     }
 
     /// Adds the outcomes of a stream's records.
-    pub(super) fn count_records(&mut self, stream: &str, activity: &Activity) {
+    pub(crate) fn count_records(&mut self, stream: &str, activity: &Activity) {
         self.for_stream(stream).count_records(activity.sum());
         self.activity.add(activity);
     }

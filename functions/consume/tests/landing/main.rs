@@ -5,6 +5,7 @@
 
 mod activity;
 mod amounts;
+mod bigquery;
 mod change_sets;
 mod composed_names;
 mod costs;
