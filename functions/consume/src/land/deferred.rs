@@ -106,7 +106,8 @@ impl Search<'_, '_> {
         let mut found = self.eliminate(grown.aside).await?;
         loop {
             let brought_back = self.bring_back(found).await?;
-            let written = self.write_found(brought_back).await?;
+            let acquitted = self.acquit(brought_back).await?;
+            let written = self.write_found(acquitted).await?;
             let before = written.aside.len();
             let Written { landed, aside } = self.combine(written).await?;
             if aside.len() == before {
@@ -317,6 +318,22 @@ impl Search<'_, '_> {
             write(self.connection, &context, contract, &records).await?;
         }
         Ok(())
+    }
+
+    /// Brings back records that count as guilty although they fit. When the batch was written as a whole, another record
+    /// may have failed with the same signature, or a record with the same key may have replaced the row.
+    async fn acquit(&mut self, mut found: Found) -> Result<Found, WriteError> {
+        let guilty = |(place, _): &&(Origin, Refusal)| self.guilty.contains(place);
+        let guilty: Vec<Origin> = found.aside.iter().filter(guilty).map(|(place, _)| place.clone()).collect();
+        for place in guilty {
+            if self.trials_left == 0 {
+                break;
+            }
+            if self.add(&mut found, &HashSet::from([place.clone()])).await? {
+                self.guilty.remove(&place);
+            }
+        }
+        Ok(found)
     }
 
     /// Brings back records in groups, and halves each group that fails, until no more can be brought back.
