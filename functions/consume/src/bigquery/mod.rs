@@ -9,7 +9,8 @@
 //!    not at all
 //! 3. `settle`: advances the watermark, stores dead letters, and commits that the intent is applied
 //!
-//! Whoever finds an open intent asks BigQuery about it (`recover`): a finalised stream says how many rows it has, and
+//! A process that finds an open intent asks BigQuery about it (`recover`): a finalised stream says how many rows it has,
+//! and
 //! refuses appends that come late, such as that of a function that was frozen after `prepare`. The next append gets a new
 //! stream.
 //!

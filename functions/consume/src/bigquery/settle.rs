@@ -32,7 +32,7 @@ pub(super) async fn settle(
         let keys = step.checked.keys();
         let mut locked = watermarks::lock(&mut transaction, Destination::Bigquery, &keys).await?;
         let found = bigquery_streams::read(&mut transaction, &keys).await?;
-        // Whoever found an intent open has replaced it, and what follows from it is theirs to settle.
+        // Another process found the intent open, has replaced it, and settles what follows from it.
         let is_own =
             |index: usize| found[index].intent == states[index].intent && locked.watermarks[index] == before[index];
         let own: Vec<bool> = (0..states.len()).map(is_own).collect();
