@@ -10,9 +10,8 @@
 //! 3. `settle`: advances the watermark, stores dead letters, and commits that the intent is applied
 //!
 //! A process that finds an open intent asks BigQuery about it (`recover`): a finalised stream says how many rows it has,
-//! and
-//! refuses appends that come late, such as that of a function that was frozen after `prepare`. The next append gets a new
-//! stream.
+//! and refuses appends that come late, such as that of a function that was frozen after `prepare`. The next append gets a
+//! new stream.
 //!
 //! `tables` is the trait through which this module reaches BigQuery. The function `consume-bigquery` implements it; tests
 //! pass tables in memory.
