@@ -77,10 +77,12 @@ impl Members {
         }
     }
 
-    /// Takes a string, if there is one. `null` counts as omitted.
+    /// Takes a string, if there is one. `null` counts as omitted. PostgreSQL cannot store U+0000, so no string may
+    /// contain it.
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Error> {
         match self.members.remove(name) {
             None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.contains('\0') => Err(self.wrong(name, "must not contain U+0000")),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                 Err(self.wrong(name, "must be a string"))

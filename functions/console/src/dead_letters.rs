@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64_simd::STANDARD as BASE64;
 use ingest::{Receipt, replay_receipts};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -27,11 +28,15 @@ pub(crate) struct DeadLetterItem {
     id: i64,
     /// The stream that uses the topic; `None` if no stream does any more.
     stream: Option<String>,
+    destination: &'static str,
     topic: String,
     partition: i32,
     offset: i64,
+    /// The record's time.
     #[serde(rename = "timestamp")]
     timestamp_ms: i64,
+    /// When the event became a dead letter.
+    rejected_at: Timestamp,
     reason: String,
     error_code: String,
     constraint: Option<Box<str>>,
@@ -69,10 +74,12 @@ impl From<DeadLetter> for DeadLetterItem {
         Self {
             id: letter.id,
             stream: None,
+            destination: letter.destination.name(),
             topic: letter.topic,
             partition: letter.partition,
             offset: letter.offset,
             timestamp_ms: letter.record_timestamp_ms,
+            rejected_at: letter.rejected_at,
             reason: letter.rejection.reason,
             error_code: letter.rejection.code,
             constraint: letter.rejection.constraint,

@@ -4,7 +4,7 @@
 //! lands.
 
 use serde_json::{Map, Value, json};
-use shared::contract::{Changes, NotAllowed, Violation};
+use shared::contract::{Changes, NotAllowed, Violation, WrongTableName};
 
 /// Returns an entry for each change of a set that has passed the contract: its table, its action, the values of its
 /// columns, and the previous row. `message`, `B`, `C` and `M` change nothing and get no entry.
@@ -54,8 +54,8 @@ fn format_1(changes: &Changes, index: usize, change: &Value) -> Row {
 }
 
 fn format_2(changes: &Changes, index: usize, change: &Value) -> Row {
-    let new = || Some(Ok(objects(change.get("columns"))));
-    let old = || Some(Ok(objects(change.get("identity"))));
+    let new = || Some(objects(change, "columns"));
+    let old = || Some(objects(change, "identity"));
     let (action, new, old) = match change.get("action")?.as_str()? {
         "I" => ("insert", new(), None),
         "U" => ("update", new(), old()),
@@ -105,17 +105,34 @@ fn listed(of: &Value, at: &str, [names, types, values]: [&str; 3]) -> Result<Val
         let detail = "the lists of names, types and values differ in length".to_owned();
         return Err(Violation { pointer: format!("{at}/{names}"), detail });
     }
-    let column = |(name, value): (&Value, &Value)| Some((name.as_str()?.to_owned(), value.clone()));
-    Ok(Value::Object(names_list.iter().zip(values_list).filter_map(column).collect()))
+    let at = |place: usize| format!("{at}/{names}/{place}");
+    by_name(names_list.iter().zip(values_list).map(|(name, value)| (name.as_str(), value.clone())), at)
 }
 
 /// Combines format 2's objects.
-fn objects(columns: Option<&Value>) -> Value {
-    let column = |column: &Value| {
-        Some((column.get("name")?.as_str()?.to_owned(), column.get("value").cloned().unwrap_or_default()))
-    };
-    let columns = columns.and_then(Value::as_array).into_iter().flatten();
-    Value::Object(columns.filter_map(column).collect())
+fn objects(change: &Value, list: &str) -> Result<Value, Violation> {
+    let columns = change.get(list).and_then(Value::as_array).into_iter().flatten();
+    let column =
+        |column: &Value| (column.get("name").and_then(Value::as_str), column.get("value").cloned().unwrap_or_default());
+    by_name(columns.map(column), |place| format!("/{list}/{place}/name"))
+}
+
+/// Combines columns into an object. No table can have a column of an unusable name, or two of the same name. `at`
+/// returns the pointer to the name of a column.
+fn by_name<'c>(
+    columns: impl Iterator<Item = (Option<&'c str>, Value)>,
+    at: impl Fn(usize) -> String,
+) -> Result<Value, Violation> {
+    let mut object = Map::new();
+    for (place, (name, value)) in columns.enumerate() {
+        let Some(name) = name else { continue };
+        let wrong = |detail: String| Violation { pointer: at(place), detail };
+        WrongTableName::check(name).map_err(|error| wrong(error.to_string()))?;
+        if object.insert(name.to_owned(), value).is_some() {
+            return Err(wrong("this column is named twice".to_owned()));
+        }
+    }
+    Ok(Value::Object(object))
 }
 
 #[cfg(test)]
@@ -181,13 +198,17 @@ mod tests {
             {"kind": "insert", "table": "a", "columnnames": ["id"], "columnvalues": [1]},
             {"kind": "insert", "table": "b", "columnnames": ["id"], "columnvalues": [1]},
             {"kind": "insert", "table": "a", "columnnames": ["id", "x"], "columnvalues": [1]},
-            {"kind": "delete", "table": "a", "oldkeys": {"keynames": ["id"], "keytypes": [], "keyvalues": [1]}}
+            {"kind": "delete", "table": "a", "oldkeys": {"keynames": ["id"], "keytypes": [], "keyvalues": [1]}},
+            {"kind": "insert", "table": "a", "columnnames": ["id", "id"], "columnvalues": [1, 2]},
+            {"kind": "delete", "table": "a", "oldkeys": {"keynames": [""], "keyvalues": [1]}}
         ]});
         let expected = [
             ("/change/1/schema", "the contract does not allow this schema"),
             ("/change/3/table", "the contract does not allow table \"b\""),
             ("/change/4/columnnames", "the lists of names, types and values differ in length"),
             ("/change/5/oldkeys/keynames", "the lists of names, types and values differ in length"),
+            ("/change/6/columnnames/1", "this column is named twice"),
+            ("/change/7/oldkeys/keynames/0", "the name of a table or column is empty"),
         ];
         assert_eq!(violations(&set), expected.map(|(at, detail)| (at.to_owned(), detail.to_owned())));
         let too_long = "a".repeat(64);
@@ -195,6 +216,8 @@ mod tests {
             (json!({"action": "T", "schema": "other", "table": "a"}), "/schema"),
             (json!({"action": "T", "table": "b"}), "/table"),
             (json!({"action": "T", "table": too_long}), "/table"),
+            (json!({"action": "I", "table": "a", "columns": [{"name": too_long}]}), "/columns/0/name"),
+            (json!({"action": "D", "table": "a", "identity": [{"name": "x"}, {"name": "x"}]}), "/identity/1/name"),
         ] {
             assert_eq!(violations(&set).first().map(|(at, _)| at.as_str()), Some(pointer), "{set}");
         }

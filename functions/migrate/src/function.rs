@@ -65,7 +65,7 @@ impl<V: Fn(&'static str) -> Option<String>> MigrateFunction<V> {
         let owner = OwnerSource::read(&self.variable)?.look_up(&self.aws).await?;
         let (pool, _) = owner.open().await?;
         let password = random_password();
-        let made = set_admin(&pool, name, &password, Blocklist::Off).await;
+        let made = set_admin(&pool, name, &password, Blocklist::Off, "function: migrate").await;
         pool.close().await;
         made?;
         tracing::info!("made an admin");

@@ -66,6 +66,7 @@ impl ReportSettings {
         variable: impl Fn(&'static str) -> Option<String>,
         smtp: Option<&Secret>,
     ) -> Result<Self, SettingsError> {
+        let transport = transport(&variable, smtp)?;
         let Some(to) = variable("REPORT_TO") else {
             return Ok(Self { mail: None });
         };
@@ -76,21 +77,26 @@ impl ReportSettings {
         const FROM: &str = "the mail address that reports come from, such as sluice@example.com";
         let from = variable("REPORT_FROM").ok_or(SettingsError::Missing { name: "REPORT_FROM", expected: FROM })?;
         let from = from.parse().map_err(|_| SettingsError::Malformed { name: "REPORT_FROM", expected: FROM })?;
-        let (name, url) = match smtp {
-            Some(secret) => (SMTP_SECRET, Some(secret.reveal().trim().to_owned())),
-            None => (SMTP_URL, variable(SMTP_URL)),
-        };
-        let transport = match url {
-            None => MailTransport::Ses,
-            Some(url) if is_smtp(&url) => MailTransport::Smtp(url),
-            Some(_) => {
-                return Err(SettingsError::Malformed {
-                    name,
-                    expected: "an address such as smtps://user:password@host or smtp://user:password@host:587?tls=required",
-                });
-            }
-        };
         Ok(Self { mail: Some(MailSettings { to, from, transport }) })
+    }
+}
+
+/// Reads how mail is sent. An address is checked even if there are no recipients: it would fail once there are.
+fn transport(
+    variable: impl Fn(&'static str) -> Option<String>,
+    smtp: Option<&Secret>,
+) -> Result<MailTransport, SettingsError> {
+    let (name, url) = match smtp {
+        Some(secret) => (SMTP_SECRET, Some(secret.reveal().trim().to_owned())),
+        None => (SMTP_URL, variable(SMTP_URL)),
+    };
+    match url {
+        None => Ok(MailTransport::Ses),
+        Some(url) if is_smtp(&url) => Ok(MailTransport::Smtp(url)),
+        Some(_) => Err(SettingsError::Malformed {
+            name,
+            expected: "an address such as smtps://user:password@host or smtp://user:password@host:587?tls=required",
+        }),
     }
 }
 
@@ -122,7 +128,7 @@ mod tests {
 
     #[test]
     fn without_recipients_no_other_variable_is_required() {
-        assert_eq!(read("", "", "nonsense").unwrap(), ReportSettings { mail: None });
+        assert_eq!(read("", "nonsense", "smtps://u:p@host").unwrap(), ReportSettings { mail: None });
     }
 
     #[test]
@@ -139,6 +145,7 @@ mod tests {
             ("ann@example.com", "", "", "REPORT_FROM"),
             ("ann@example.com", "sluice", "", "REPORT_FROM"),
             ("ann@example.com", "s@example.com", "http://host", "SMTP_URL"),
+            ("", "", "http://host", "SMTP_URL"),
         ] {
             let error = read(to, from, url).unwrap_err().to_string();
             assert!(error.starts_with(name), "{error}");

@@ -33,13 +33,13 @@ impl Admin {
             io::stdin().lock().lines().next().unwrap_or_else(|| Ok(String::new()))
         }
         .map_err(OperatorError::Password)?;
-        make(&database, &self.name, &password, blocklist).await?;
+        make(&database, &self.name, &password, blocklist, "cargo local: admin").await?;
         say(format_args!("{} is now an admin with this password", self.name));
         Ok(())
     }
 }
 
-/// Makes a user in the database an admin.
+/// Makes a user in the database an admin. `by` names the command in the audit log.
 ///
 /// # Errors
 /// The name or the password is refused, or the database is not ready.
@@ -48,9 +48,10 @@ pub async fn make(
     name: &str,
     password: &str,
     blocklist: Blocklist,
+    by: &str,
 ) -> Result<(), OperatorError> {
     let pool = database::connect_to(database, 1).await?;
-    let made = set_admin(&pool, name, password, blocklist).await;
+    let made = set_admin(&pool, name, password, blocklist, by).await;
     pool.close().await;
     Ok(made?)
 }

@@ -171,7 +171,7 @@ impl Up {
         let report = function_settings::reports(environment, Some(smtp_url), is_sink)?;
         schema::migrate(&settings.database, settings.contracts_dir.as_deref()).await?;
         schema::create_topics(&kafka, &registry).await?;
-        admin::make(&settings.database, &admin.name, &admin.password, users.blocklist).await?;
+        admin::make(&settings.database, &admin.name, &admin.password, users.blocklist, "cargo local: up").await?;
 
         let configurations = configuration::for_registry(&template::own_path(), &registry)?;
         let schedules = scheduler::read_template(&template::own_path())?;

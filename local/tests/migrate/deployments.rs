@@ -132,6 +132,9 @@ async fn an_operator_prepares_everything_and_gets_an_admin_whose_password_is_onl
     assert_ne!(again["password"], password, "a lost password is replaced");
     let mut owner = stack.connect(&stack.owner, OWNER_PASSWORD).await.unwrap();
     assert_eq!(text(&mut owner, "select string_agg(name || ' ' || role, ',') from sluice.users").await, "Ann admin");
+    let audited = r#"select string_agg("user" || ' ' || action || ' ' || object, ', ') from sluice.audit"#;
+    let expected = "function: migrate created users/Ann, function: migrate created users/Ann";
+    assert_eq!(text(&mut owner, audited).await, expected);
     owner.close().await.unwrap();
 
     assert_eq!(function.error_type(&json!({"admin": "a:b"})).await, "Sluice.Admin");

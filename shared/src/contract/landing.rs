@@ -81,6 +81,11 @@ impl Landing {
 }
 
 impl Column {
+    /// Returns where the column's value is missing from an event, or null.
+    pub(super) fn null_in(&self, event: &Value) -> Option<&Pointer> {
+        self.from.pointer().filter(|pointer| pointer.get(event).is_none_or(Value::is_null))
+    }
+
     pub(super) fn encode(
         &self,
         event: &Value,

@@ -182,6 +182,13 @@ impl Contract {
             let detail = "must be \"create\", \"update\" or \"delete\"".to_owned();
             return Err(vec![Violation { pointer: "/op".to_owned(), detail }]);
         }
+        if let Mode::Upsert { landing, key, .. } = &self.mode
+            && let Some(pointer) = key.iter().find_map(|&column| landing.columns[column].null_in(event))
+        {
+            // PostgreSQL considers nulls distinct, so each such event would add a row.
+            let detail = "must not be null, because it is the key".to_owned();
+            return Err(vec![Violation { pointer: pointer.as_str().to_owned(), detail }]);
+        }
         if memmem::find(raw, b"\\u0000").is_some()
             && let Some(pointer) = nul(event)
         {

@@ -105,12 +105,16 @@ pub(super) async fn insert(
 
 /// Creates an admin with this password. If the account exists, makes it an admin and changes its password; its name
 /// stays as it was registered.
-pub(super) async fn upsert_admin(pool: &PgPool, name: &UserName, hash: &str) -> Result<(), sqlx::Error> {
+pub(super) async fn upsert_admin(
+    executor: impl PgExecutor<'_>,
+    name: &UserName,
+    hash: &str,
+) -> Result<(), sqlx::Error> {
     const UPSERT: &str = "
         insert into sluice.users as u (name, name_key, password_hash, role) values ($1, $2, $3, 'admin')
         on conflict (name_key) do update
         set role = 'admin', password_hash = excluded.password_hash, generation = u.generation + 1";
-    sqlx::query(UPSERT).bind(name.shown()).bind(name.key()).bind(hash).execute(pool).await?;
+    sqlx::query(UPSERT).bind(name.shown()).bind(name.key()).bind(hash).execute(executor).await?;
     Ok(())
 }
 

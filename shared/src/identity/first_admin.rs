@@ -1,11 +1,15 @@
 //! Creates the first admin, because no other admin can.
 
+use serde_json::json;
 use sqlx::PgPool;
 
 use super::account;
 use super::denied::Denied;
 use super::name::{UserName, WrongName};
 use super::password::{Blocklist, Hasher, Password, WrongPassword};
+use super::users::object;
+use crate::contract::Role;
+use crate::ledger::audit::{self, Action, NewEntry};
 
 /// Why no admin was created.
 #[derive(Debug, thiserror::Error)]
@@ -21,11 +25,18 @@ pub enum AdminError {
     Failed(#[from] Denied),
 }
 
-/// Makes a user an admin with a new password, and creates the user if the name is free.
+/// Makes a user an admin with a new password, and creates the user if the name is free. `by` names the command in the
+/// audit log.
 ///
 /// # Errors
 /// The name or the password is refused, or the database fails.
-pub async fn set_admin(pool: &PgPool, name: &str, password: &str, blocklist: Blocklist) -> Result<(), AdminError> {
+pub async fn set_admin(
+    pool: &PgPool,
+    name: &str,
+    password: &str,
+    blocklist: Blocklist,
+    by: &str,
+) -> Result<(), AdminError> {
     let wrong_for_new = UserName::parse(name).err();
     let name = UserName::parse_existing(name)?;
     let password = Password::new(password, &name, blocklist)?;
@@ -34,7 +45,17 @@ pub async fn set_admin(pool: &PgPool, name: &str, password: &str, blocklist: Blo
     {
         return Err(wrong.into());
     }
-    Ok(make_admin(pool, &name, password).await?)
+    let hash = Hasher::new(1).hash(password).await?;
+    let mut transaction = pool.begin().await.map_err(Denied::from)?;
+    account::upsert_admin(&mut *transaction, &name, &hash).await.map_err(Denied::from)?;
+    let entry = NewEntry {
+        user: by,
+        action: Action::Created,
+        object: object(&name),
+        detail: json!({"role": Role::Admin.name()}),
+    };
+    audit::insert(&mut *transaction, &entry).await.map_err(Denied::from)?;
+    Ok(transaction.commit().await.map_err(Denied::from)?)
 }
 
 /// Makes a user an admin with this password, adding the user if necessary.

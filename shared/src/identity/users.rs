@@ -25,7 +25,8 @@ pub(super) async fn record(
     audit::insert(connection, &entry).await.map(drop)
 }
 
-fn object(name: &UserName) -> String {
+/// Returns a user's name in the audit log.
+pub(super) fn object(name: &UserName) -> String {
     format!("users/{}", name.shown())
 }
 

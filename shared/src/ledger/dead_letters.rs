@@ -1,5 +1,6 @@
 //! Table `dead_letters`: events that could not be written, stored with the reason, and replayed on request.
 
+use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, QueryBuilder, Row as _};
@@ -51,6 +52,8 @@ pub struct DeadLetter {
     pub replay_of: Option<i64>,
     /// The note of the operator who discarded the dead letter.
     pub note: Option<String>,
+    /// When the event became a dead letter.
+    pub rejected_at: Timestamp,
 }
 
 /// Stores dead letters.
@@ -95,7 +98,7 @@ pub(super) fn insert_from(destination: &str, relation: &str) -> String {
 
 pub(super) const COLUMNS: &str = r#"id, destination, topic, "partition", "offset", key, payload, headers, record_timestamp_ms, reason,
     error_code, "constraint", "table", "column", pointer, status, replayed_partition, replayed_offset,
-    replayed_timestamp_ms, replays, replay_of, note"#;
+    replayed_timestamp_ms, replays, replay_of, note, (extract(epoch from created_at) * 1000000)::bigint as created_us"#;
 
 /// Reads a row of [`COLUMNS`].
 pub(super) fn read(row: &PgRow) -> Result<DeadLetter, sqlx::Error> {
@@ -126,6 +129,7 @@ pub(super) fn read(row: &PgRow) -> Result<DeadLetter, sqlx::Error> {
         replays: row.try_get("replays")?,
         replay_of: row.try_get("replay_of")?,
         note: row.try_get("note")?,
+        rejected_at: Timestamp::from_microsecond(row.try_get("created_us")?).unwrap_or_default(),
     })
 }
 

@@ -1,6 +1,9 @@
 //! The filter by which operators select dead letters. Lists, groups, counts, discards and replays all take it.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
+use serde_json::Value;
 use sqlx::{Postgres, QueryBuilder};
 
 /// What has become of a dead letter.
@@ -50,7 +53,7 @@ pub struct Filter {
     pub error_code: Option<String>,
     /// The reason, or the name of its group.
     pub reason: Option<String>,
-    /// A text that payload or reason contains.
+    /// A text that the reason contains, or the payload, whether or not the payload escapes its characters.
     pub contains: Option<String>,
     /// The earliest time at which the event became a dead letter.
     pub since: Option<Timestamp>,
@@ -115,14 +118,33 @@ impl Filter {
             }
         }
         if let Some(text) = &self.contains {
-            query.push(" and (position(").push_bind(text.as_bytes()).push(" in payload) > 0 or position(");
-            query.push_bind(text).push(" in reason) > 0)");
+            query.push(" and (position(").push_bind(text).push(" in reason) > 0");
+            for spelling in json_spellings(text) {
+                query.push(" or position(").push_bind(spelling.into_bytes()).push(" in payload) > 0");
+            }
+            query.push(")");
         }
         push_between(query, "created_at", (since_us, until_us));
         if let Some(ids) = &self.ids {
             query.push(" and id = any(").push_bind(ids).push(")");
         }
     }
+}
+
+/// Returns how a payload may spell a text: as it is, and as JSON's common encoders escape it inside a string (RFC 8259,
+/// section 7): those that keep characters beyond ASCII, and those that replace them.
+fn json_spellings(text: &str) -> BTreeSet<String> {
+    let mut escaped = Value::from(text).to_string();
+    escaped.pop();
+    escaped.remove(0);
+    let mut ascii = String::with_capacity(escaped.len());
+    for unit in escaped.encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(byte) if byte.is_ascii() => ascii.push(char::from(byte)),
+            Ok(_) | Err(_) => ascii.push_str(&format!("\\u{unit:04x}")),
+        }
+    }
+    [text.to_owned(), escaped, ascii].into()
 }
 
 /// Appends the condition that a column holds a time in a range, given in microseconds since the Unix epoch.
@@ -142,4 +164,21 @@ pub(super) fn push_between(
 /// Appends a time, given in microseconds since the Unix epoch.
 pub(super) fn push_time(query: &mut QueryBuilder<'_, Postgres>, unix_us: i64) {
     query.push("(timestamptz 'epoch' + ").push_bind(unix_us).push(" * interval '1 microsecond')");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_has_each_spelling_that_a_payload_may_use() {
+        for (text, expected) in [
+            ("Alvand", &["Alvand"][..]),
+            ("a\"b", &["a\"b", "a\\\"b"]),
+            ("Köln", &["Köln", "K\\u00f6ln"]),
+            ("\u{1f600}", &["\u{1f600}", "\\ud83d\\ude00"]),
+        ] {
+            assert_eq!(json_spellings(text), expected.iter().map(|&spelling| spelling.to_owned()).collect(), "{text}");
+        }
+    }
 }

@@ -42,11 +42,10 @@ pub async fn list(
     limit: i64,
     max_bytes: i64,
 ) -> Result<Page, sqlx::Error> {
-    let mut query = QueryBuilder::new("select ");
-    query.push(COLUMNS).push(", created_us, found from (");
+    let mut query = QueryBuilder::new("select * from (");
     query.push("select *, count(*) over () as found, row_number() over (order by created_us, id) as position, ");
     query.push("sum(octet_length(payload)) over (order by created_us, id) as bytes from (select ").push(COLUMNS);
-    query.push(", (extract(epoch from created_at) * 1000000)::bigint as created_us from sluice.dead_letters");
+    query.push(" from sluice.dead_letters");
     push_page(&mut query, filter, after, limit + 1);
     query.push(") as page) as counted where position <= ").push_bind(limit);
     query.push(" and (bytes <= ").push_bind(max_bytes).push(" or position = 1) order by created_us, id");

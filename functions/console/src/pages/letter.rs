@@ -30,6 +30,7 @@ pub(super) struct Letter {
     offset: i64,
     #[serde(rename = "timestamp")]
     sent_ms: i64,
+    rejected_at: Timestamp,
     reason: String,
     error_code: String,
     constraint: Option<String>,
@@ -130,6 +131,7 @@ fn facts(letter: &Letter, filter: &LetterFilter, now_ms: i64) -> Markup {
             }
             dt { "Event" } dd { a.mono href=(follow_path(&own)) { (own) } }
             dt { "Sent" } dd { (exact_time(sent, now_ms)) }
+            dt { "Rejected" } dd { (exact_time(letter.rejected_at, now_ms)) }
             dt { "Error" } dd { code { (letter.error_code) } }
             @for (name, value) in [
                 ("Constraint", &letter.constraint), ("Table", &letter.table), ("Column", &letter.column),

@@ -1,5 +1,6 @@
 use axum::body::Body;
 use axum::http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, NOW_MS, TestConsole};
@@ -12,14 +13,20 @@ async fn replay(function: &TestConsole, id: i64) -> Answer {
 async fn a_dead_letter_is_shown_with_all_details() {
     let function = TestConsole::start().await;
     let headers = json!([{"name": "ce_id", "value": "7"}]);
+    let before = Timestamp::now();
     let id = function.reject("city", 2, 41, b"{ \"name\": 1.50 }", &headers).await;
+    let letter = function.get(&format!("/dead-letters/{id}")).await.body;
+    let rejected_at: Timestamp = letter["rejected_at"].as_str().unwrap().parse().unwrap();
+    // The database's clock may differ a little from this process's.
+    let difference = before.duration_until(rejected_at).abs();
+    assert!(difference < SignedDuration::from_secs(60), "{letter}");
     let expected = json!({
-        "id": id, "stream": "city", "topic": function.topic("city"), "partition": 2, "offset": 41, "timestamp": NOW_MS,
+        "id": id, "stream": "city", "destination": "postgresql", "rejected_at": letter["rejected_at"], "topic": function.topic("city"), "partition": 2, "offset": 41, "timestamp": NOW_MS,
         "key": "the key", "headers": headers, "reason": "it exists already", "error_code": "already_exists",
         "constraint": "the constraint", "table": "the table", "column": "the column", "pointer": "/the/pointer",
         "status": "open", "replays": 0, "replay_of": null, "note": null, "payload": {"name": serde_json::from_str::<Value>("1.50").unwrap()},
     });
-    assert_eq!(function.get(&format!("/dead-letters/{id}")).await.body, expected);
+    assert_eq!(letter, expected);
     assert_eq!(function.get("/dead-letters").await.body, json!({"items": [expected], "next": null}));
     for missing in ["/dead-letters/0", "/dead-letters/999999", "/dead-letters/one"] {
         assert_eq!(function.get(missing).await.status, StatusCode::NOT_FOUND, "{missing}");

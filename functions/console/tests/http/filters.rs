@@ -86,6 +86,17 @@ async fn each_filter_selects_the_same_letters_in_lists_groups_and_bodies() {
 }
 
 #[tokio::test]
+async fn a_text_is_found_whether_or_not_the_payload_escapes_it() {
+    let function = TestConsole::start().await;
+    let escaped = function.reject("city", 0, 0, br#"{"name": "K\u00f6ln"}"#, &json!([])).await;
+    let plain = function.reject("city", 0, 1, "{\"name\": \"Köln\"}".as_bytes(), &json!([])).await;
+    function.reject("city", 0, 2, b"{}", &json!([])).await;
+    assert_eq!(found(&function, "contains=K%C3%B6ln").await, [escaped, plain]);
+    assert_eq!(count(&function, &json!({"contains": "Köln"})).await, json!(2));
+    function.end().await;
+}
+
+#[tokio::test]
 async fn unknown_and_malformed_filters_are_refused_in_queries_and_bodies_alike() {
     let function = TestConsole::start().await;
     let refused = |answer: Answer, what: &str| {
@@ -114,6 +125,7 @@ async fn unknown_and_malformed_filters_are_refused_in_queries_and_bodies_alike()
         r#"{"filter": {"status": "replayed"}, "dry_run": true}"#,
         r#"{"filter": {"ids": "1"}, "dry_run": true}"#,
         r#"{"filter": {"ids": [1.5]}, "dry_run": true}"#,
+        r#"{"filter": {"contains": "\u0000"}, "dry_run": true}"#,
         r#"{"filter": {}, "dry_run": true, "force": true}"#,
         r#"{"dry_run": true}"#,
         r#"{"filter": {}}"#,

@@ -75,7 +75,8 @@ pub(super) fn gap() -> Value {
 
 pub(super) fn dead_letter() -> Value {
     json!({
-        "id": 7, "stream": "city", "topic": "city", "partition": 2, "offset": 17, "timestamp": TIME_MS,
+        "id": 7, "stream": "city", "destination": "postgresql", "topic": "city", "partition": 2, "offset": 17,
+        "timestamp": TIME_MS, "rejected_at": "2026-05-07T19:54:14.102Z",
         "reason": "already exists", "error_code": "already_exists",
         "constraint": null, "table": null, "column": null, "pointer": null, "status": "open",
         "replays": 0, "replay_of": null, "note": null,

@@ -194,16 +194,19 @@ pub(super) fn fixed() -> Map<String, Value> {
             json!({
                 "type": "object",
                 "required": [
-                    "id", "stream", "topic", "partition", "offset", "timestamp", "reason", "error_code", "constraint",
-                    "table", "column", "pointer", "status", "replays", "replay_of", "note", "headers", "key", "payload"
+                    "id", "stream", "destination", "topic", "partition", "offset", "timestamp", "rejected_at", "reason",
+                    "error_code", "constraint", "table", "column", "pointer", "status", "replays", "replay_of", "note",
+                    "headers", "key", "payload"
                 ],
                 "properties": {
                     "id": {"type": "integer"},
                     "stream": {"type": ["string", "null"], "description": "The stream that uses the topic, if one still does."},
+                    "destination": {"enum": ["postgresql", "bigquery"], "description": "Where the event could not be written."},
                     "topic": {"type": "string"},
                     "partition": number,
                     "offset": number,
-                    "timestamp": {"type": "integer", "description": "Milliseconds since the Unix epoch."},
+                    "timestamp": {"type": "integer", "description": "The record's time in milliseconds since the Unix epoch."},
+                    "rejected_at": {"type": "string", "format": "date-time", "description": "When the event became a dead letter."},
                     "reason": {"type": "string"},
                     "error_code": {"type": "string", "description": "An SQLSTATE, or a code of Sluice's own."},
                     "constraint": {
