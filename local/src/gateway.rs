@@ -12,12 +12,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use console::{Console, ConsoleFunction};
 use consume::Consume;
-use ingest::Ingest;
+use ingest::{Ingest, post_events_without_router, posted_stream};
 use report::{ReportSettings, Reports};
 use shared::aws::Aws;
 use shared::contract::Registry;
 use shared::database::Login;
-use shared::http::edge::serve;
+use shared::http::edge::{answer, serve, with_fallback};
 use shared::http::lambda::HttpFunction;
 use shared::http::login::LoggedIn;
 use shared::http::path::as_behind_api_gateway;
@@ -30,8 +30,7 @@ use shared::start::{Settings, login_relay};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tower::Layer as _;
-use tower::util::MapRequestLayer;
+use tower::ServiceExt as _;
 use users::{Users, UsersSettings};
 
 use crate::CommandError;
@@ -114,20 +113,28 @@ impl Gateway {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> impl Future<Output = io::Result<()>> + Send + use<> {
-        http_server::serve(listener, self.routes(), PATIENCE, stop)
+        let front = Arc::new(self.front());
+        let answer = move |request| {
+            let front = Arc::clone(&front);
+            async move { front.answer(request).await }
+        };
+        http_server::serve(listener, answer, PATIENCE, stop)
     }
 
-    fn routes(&self) -> Router {
-        let function = |name, routes: Router| {
-            let function =
-                Function { name, metrics: self.metrics.clone(), logged_in: LoggedIn::new(self.login.clone()) };
-            routes.layer(from_fn_with_state(Arc::new(function), run))
+    fn front(&self) -> Front {
+        let function = |name| {
+            let (metrics, logged_in) = (self.metrics.clone(), LoggedIn::new(self.login.clone()));
+            Arc::new(Function { name, metrics, logged_in })
         };
-        let ingest = function("ingest", ingest::routes(Arc::clone(&self.ingest), self.identity.clone()));
+        let limited =
+            |function: &Arc<Function>, routes: Router| routes.layer(from_fn_with_state(Arc::clone(function), run));
+        let ingesting = function("ingest");
+        let ingest = limited(&ingesting, ingest::routes(Arc::clone(&self.ingest), self.identity.clone()));
         let console = console::routes(Arc::clone(&self.console), self.users.clone(), self.identity.clone());
-        let console = function("console", console);
-        let users = function("users", users::routes(self.users.clone()));
-        let reports = function("report", report::routes(self.reports.clone(), self.identity.clone()));
+        let console = limited(&function("console"), console);
+        let users = limited(&function("users"), users::routes(self.users.clone()));
+        let reports = report::routes(self.reports.clone(), self.identity.clone());
+        let reports = limited(&function("report"), reports);
         let functions = Functions {
             consume: Arc::clone(&self.consume),
             ingest: HttpFunction::new(ingest.clone()),
@@ -137,9 +144,14 @@ impl Gateway {
         };
         let metrics = Router::new().route("/metrics", get(metrics)).with_state(Arc::clone(&self.monitor));
         let routes = ingest.merge(console).merge(users).merge(reports).merge(metrics);
-        let gateway = MapRequestLayer::new(behind_api_gateway).layer(serve(routes));
         let invoke = invoke_api::routes(functions).layer(from_fn_with_state(PATIENCE, cut_off_slow_bodies));
-        invoke.fallback_service(gateway)
+        Front {
+            ingest: Arc::clone(&self.ingest),
+            identity: self.identity.clone(),
+            ingesting,
+            routes: with_fallback(routes),
+            invoke: invoke.fallback_service(serve(Router::new())),
+        }
     }
 
     /// Returns a handle that invokes `consume`.
@@ -162,13 +174,43 @@ impl Gateway {
     }
 }
 
-/// Gives a request the path that a function gets from API Gateway. A path that is not UTF-8 stays as it is, and
-/// matches no route.
-fn behind_api_gateway(mut request: Request) -> Request {
-    if let Some(uri) = as_behind_api_gateway(request.uri()) {
-        *request.uri_mut() = uri;
+/// Passes requests on to the functions.
+struct Front {
+    ingest: Arc<Ingest>,
+    identity: Identity,
+    /// The limits of `ingest`.
+    ingesting: Arc<Function>,
+    routes: Router,
+    invoke: Router,
+}
+
+impl Front {
+    async fn answer(&self, mut request: Request) -> Response {
+        if request.uri().path().starts_with(invoke_api::PREFIX) {
+            return routed(&self.invoke, request).await;
+        }
+        // The path that a function gets from API Gateway. A path that is not UTF-8 stays as it is, and matches no route.
+        if let Some(uri) = as_behind_api_gateway(request.uri()) {
+            *request.uri_mut() = uri;
+        }
+        let handle = async |request: Request| match posted_stream(request.method(), request.uri()) {
+            Some(_) => {
+                let post = async |request| post_events_without_router(&self.ingest, &self.identity, request).await;
+                self.ingesting.run(Some(EVENTS), request, post).await
+            }
+            None => routed(&self.routes, request).await,
+        };
+        answer(request, handle).await
     }
-    request
+}
+
+/// The pattern of the route that [`Front`] answers without a router.
+const EVENTS: &str = "/events/{stream}";
+
+async fn routed(routes: &Router, request: Request) -> Response {
+    // Boxed, because the future of every request would otherwise reserve memory for it.
+    let Ok(response) = Box::pin(routes.clone().oneshot(request)).await;
+    response
 }
 
 /// A function as the gateway runs it.
@@ -178,17 +220,28 @@ struct Function {
     logged_in: LoggedIn,
 }
 
-/// Runs a function's request within its limits, and records how long it takes.
-async fn run(State(function): State<Arc<Function>>, request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let Function { name, metrics, logged_in } = &*function;
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let run = async |request| logged_in.run(next.run(request)).await;
-    let response = cut_off_slow_body(PATIENCE, request, run).await;
-    if let Some(route) = route {
-        metrics.note_request(name, route.as_str(), response.status().as_u16(), begun.elapsed());
+impl Function {
+    /// Runs a request within the function's limits, and records how long it takes. `route` is its route's pattern.
+    async fn run(
+        &self,
+        route: Option<&str>,
+        request: Request,
+        handle: impl AsyncFnOnce(Request) -> Response,
+    ) -> Response {
+        let begun = Instant::now();
+        let Self { name, metrics, logged_in } = self;
+        let run = async |request| logged_in.run(handle(request)).await;
+        let response = cut_off_slow_body(PATIENCE, request, run).await;
+        if let Some(route) = route {
+            metrics.note_request(name, route, response.status().as_u16(), begun.elapsed());
+        }
+        response
     }
-    response
+}
+
+async fn run(State(function): State<Arc<Function>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    function.run(route.as_ref().map(MatchedPath::as_str), request, async |request| next.run(request).await).await
 }
 
 /// Returns the counters since the process began, and how far landing is behind.

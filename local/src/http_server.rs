@@ -1,6 +1,7 @@
 //! Serves HTTP/1.1 and cuts off clients that are too slow. API Gateway does so on AWS; here, a few hundred idle
 //! connections would otherwise use up the process's sockets.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -9,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
@@ -27,7 +27,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
 /// The times for which the server waits for a client.
 #[derive(Debug, Clone, Copy)]
@@ -41,10 +40,10 @@ pub(crate) struct Patience {
 /// The times for which the gateway waits for a client.
 pub(crate) const PATIENCE: Patience = Patience { headers: Duration::from_secs(10), body: Duration::from_secs(30) };
 
-/// Serves `routes` until `stop`, then finishes the requests that have begun.
-pub(crate) async fn serve(
+/// Answers requests with `answer` until `stop`, then finishes the requests that have begun.
+pub(crate) async fn serve<F: Future<Output = Response> + Send + 'static>(
     listener: TcpListener,
-    routes: Router,
+    answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static,
     patience: Patience,
     stop: CancellationToken,
 ) -> io::Result<()> {
@@ -54,7 +53,7 @@ pub(crate) async fn serve(
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(serve_connection(stream, peer, routes.clone(), patience, stop.clone()));
+                connections.spawn(serve_connection(stream, peer, answer.clone(), patience, stop.clone()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -74,17 +73,18 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     [ConnectionAborted, ConnectionRefused, ConnectionReset].contains(&error.kind())
 }
 
-async fn serve_connection(
+async fn serve_connection<F: Future<Output = Response> + Send + 'static>(
     stream: TcpStream,
     peer: SocketAddr,
-    routes: Router,
+    answer: impl Fn(Request) -> F + Send + Sync + 'static,
     patience: Patience,
     stop: CancellationToken,
 ) {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer.ip()));
-        routes.clone().oneshot(request)
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -182,12 +182,16 @@ struct TooSlow;
 mod tests {
     use std::net::Ipv4Addr;
 
+    use axum::Router;
     use axum::middleware::from_fn_with_state;
     use axum::routing::{get, post};
+    use futures::FutureExt as _;
+    use futures::future::BoxFuture;
     use shared::http::edge;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::timeout;
     use tokio_util::task::AbortOnDropHandle;
+    use tower::ServiceExt as _;
 
     use super::*;
 
@@ -196,6 +200,13 @@ mod tests {
     const SHORT_HEADERS: Patience = Patience { headers: Duration::from_millis(300), body: LONG };
     const SHORT_BODY: Patience = Patience { headers: LONG, body: Duration::from_millis(300) };
 
+    fn answering(routes: Router) -> impl Fn(Request) -> BoxFuture<'static, Response> + Clone {
+        move |request| {
+            let answered = routes.clone().oneshot(request);
+            async move { answered.await.unwrap() }.boxed()
+        }
+    }
+
     async fn start(patience: Patience) -> (SocketAddr, AbortOnDropHandle<io::Result<()>>) {
         let routes = Router::new()
             .route("/", post(async |body: String| body.len().to_string()))
@@ -203,7 +214,7 @@ mod tests {
             .layer(from_fn_with_state(patience, cut_off_slow_bodies));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(serve(listener, edge::serve(routes), patience, CancellationToken::new()));
+        let serving = tokio::spawn(serve(listener, answering(edge::serve(routes)), patience, CancellationToken::new()));
         (address, AbortOnDropHandle::new(serving))
     }
 
@@ -278,7 +289,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let patience = Patience { headers: LONG, body: LONG };
-        let serving = tokio::spawn(serve(listener, routes, patience, stop.clone()));
+        let serving = tokio::spawn(serve(listener, answering(routes), patience, stop.clone()));
         let mut connection = TcpStream::connect(address).await.unwrap();
         for _ in 0..2 {
             connection.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();

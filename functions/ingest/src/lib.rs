@@ -45,5 +45,5 @@ pub use crate::event_error::EventError;
 pub use crate::event_status::replay_receipts;
 pub use crate::prefer::Prefer;
 pub use crate::receipt::Receipt;
-pub use crate::routes::{routes, routes_for_anyone, routes_for_callers};
+pub use crate::routes::{post_events_without_router, posted_stream, routes, routes_for_anyone, routes_for_callers};
 pub use crate::state::Ingest;

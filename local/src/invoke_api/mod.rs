@@ -37,6 +37,9 @@ pub(crate) struct Functions {
     pub(crate) report: ReportFunction,
 }
 
+/// The beginning of the paths that [`routes`] serves.
+pub(crate) const PREFIX: &str = "/2015-03-31/functions/";
+
 /// Serves the API's one supported route.
 pub(crate) fn routes(functions: Functions) -> Router {
     Router::new()

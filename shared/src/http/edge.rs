@@ -41,12 +41,17 @@ pub struct Origin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
-/// Wraps routes into a service, with a fallback for unknown paths and this layer around everything.
+/// Wraps routes into a service, with a fallback for unknown paths and [`answer`] around everything.
 ///
 /// All of this is one layer: axum copies everything below a layer for every request, so each further layer would cost
 /// more than the one before.
 pub fn serve(routes: Router) -> Router {
-    routes.fallback(no_route).layer(from_fn(edge))
+    with_fallback(routes).layer(from_fn(edge))
+}
+
+/// Adds a fallback for unknown paths to routes. The caller runs each request with [`answer`].
+pub fn with_fallback(routes: Router) -> Router {
+    routes.fallback(no_route)
 }
 
 /// Answers a request that matches no route. Every function redirects `/console/` to the console: an API Gateway route
@@ -63,8 +68,12 @@ async fn no_route(method: Method, uri: Uri) -> Response {
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Runs the request, adds its id to the response, and turns failures into problems.
-async fn edge(mut request: Request, next: Next) -> Response {
+async fn edge(request: Request, next: Next) -> Response {
+    answer(request, |request| next.run(request)).await
+}
+
+/// Runs a request with `run`, adds its id to the response, and turns failures into problems.
+pub async fn answer<F: Future<Output = Response>>(mut request: Request, run: impl FnOnce(Request) -> F) -> Response {
     let id = request_id(&request);
     let origin = Origin { source_ip: source_ip(&request), request_id: id.clone() };
     request.extensions_mut().insert(origin);
@@ -75,7 +84,7 @@ async fn edge(mut request: Request, next: Next) -> Response {
     let answer = async {
         let mut response = match refusal(&request) {
             Some(problem) => problem.into_response(),
-            None => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_panic| {
+            None => AssertUnwindSafe(run(request)).catch_unwind().await.unwrap_or_else(|_panic| {
                 tracing::error!("the handler panicked");
                 Problem::internal().into_response()
             }),

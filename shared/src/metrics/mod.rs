@@ -130,8 +130,16 @@ impl Metrics {
 
     /// Records how long a function took for a request. `route` is the route's pattern, `status` the response's status.
     pub fn note_request(&self, function: &'static str, route: &str, status: u16, elapsed: Duration) {
-        let group = Group { function, route: route.to_owned(), class: status / 100 };
-        self.lock().requests.entry(group).or_default().note(elapsed);
+        let class = status / 100;
+        let mut counted = self.lock();
+        let known = counted.requests.iter_mut().find(|(group, _)| group.is(function, route, class));
+        match known {
+            Some((_, durations)) => durations.note(elapsed),
+            None => {
+                let group = Group { function, route: route.to_owned(), class };
+                counted.requests.entry(group).or_default().note(elapsed);
+            }
+        }
     }
 
     /// Returns the counts since the last call, and resets them.
