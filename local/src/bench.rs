@@ -53,7 +53,7 @@ pub enum Only {
 impl Bench {
     /// Replaces this process with the benchmarks, built with optimisation.
     pub(crate) fn run() -> Result<ExitCode, CommandError> {
-        complain("building with --release, as the figures of any other build would be misleading");
+        complain("building with --release, because other builds give misleading figures");
         let error = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["run", "--release", "--package", "bench", "--"])
             // Skips the program's and the subcommand's names.

@@ -172,11 +172,11 @@ async fn the_error_about_a_migration_that_cannot_be_applied_says_what_to_do() {
         assert!(!printed.contains("terminating connection"), "{printed}");
     };
     std::fs::copy(own_contracts().join("migrations/1000_orders.sql"), &taken).unwrap();
-    refused("1 is the number of one of Sluice's own migrations: number yours from 1000").await;
+    refused("number 1 is taken by one of Sluice's own migrations; number yours from 1000").await;
 
     std::fs::rename(&taken, &table).unwrap();
     assert_eq!(migrate().await, (Some(0), "migration 1000 orders applied\n".to_owned()));
-    assert_eq!(migrate().await, (Some(0), "every migration had been applied\n".to_owned()));
+    assert_eq!(migrate().await, (Some(0), "no new migrations: all were applied before\n".to_owned()));
 
     std::fs::write(&typo, "creat table public.items (id bigint)").unwrap();
     let syntax = r#"error returned from database: syntax error at or near "creat""#;

@@ -51,7 +51,7 @@ pub enum BigqueryStartError {
     #[error("the HTTP client cannot be created: {0}")]
     Http(#[from] reqwest::Error),
     /// A contract lands in a way that this function does not support.
-    #[error("stream {stream}: x-sluice.bigquery is only supported in mode append and without evolve, so far")]
+    #[error("stream {stream}: x-sluice.bigquery is supported only in mode append without evolve so far")]
     Unsupported {
         /// The stream.
         stream: String,

@@ -192,5 +192,5 @@ fn number<N: std::str::FromStr>(text: &str) -> Result<N, Error> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit()).then_some(text);
     digits
         .and_then(|text| text.parse().ok())
-        .ok_or_else(|| Error::malformed("Partition and offset must be whole numbers from 0."))
+        .ok_or_else(|| Error::malformed("Partition and offset must be whole numbers that are not negative."))
 }

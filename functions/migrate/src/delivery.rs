@@ -24,7 +24,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
     /// The address is not HTTPS.
-    #[error("ResponseURL must be an address with https")]
+    #[error("ResponseURL must be an https URL")]
     Address,
     /// The machine's CA certificates cannot be read.
     #[error("the machine's CA certificates cannot be read: {0}")]

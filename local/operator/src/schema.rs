@@ -66,7 +66,7 @@ pub async fn migrate(database: &DatabaseSource, contracts_dir: Option<&Path>) ->
         say(format_args!("migration {migration} applied"));
     }
     if applied.is_empty() {
-        say("every migration had been applied");
+        say("no new migrations: all were applied before");
     }
     Ok(())
 }

@@ -186,7 +186,7 @@ fn commit(achieved: &TopicPartitionList, consumer: &GroupConsumer) {
     if achieved.count() > 0
         && let Err(error) = consumer.commit(achieved, CommitMode::Sync)
     {
-        tracing::warn!("offsets were not committed, so their batches will be delivered again: {error}");
+        tracing::warn!("offsets were not committed, so the last batches will be delivered again: {error}");
     }
 }
 

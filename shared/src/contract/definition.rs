@@ -164,7 +164,7 @@ impl Definition {
             || matches!(self.topic.as_str(), "." | "..")
             || !self.topic.chars().all(legal)
         {
-            return Err(Wrong::at("topic", "must be 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'"));
+            return Err(Wrong::at("topic", "must be 1 to 249 characters from a-z, A-Z, 0-9, '.', '_' and '-'"));
         }
         if self.partitions == 0 {
             return Err(Wrong::at("partitions", "must be at least 1"));

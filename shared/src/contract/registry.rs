@@ -127,9 +127,9 @@ impl Registry {
                         continue;
                     }
                     Some(Mode::Entity(parent)) if parent.key.len() == 1 => "a stream cannot be its own ancestor",
-                    Some(Mode::Entity(_)) => "a parent is identified by one column",
+                    Some(Mode::Entity(_)) => "the parent's stream must have a key of exactly one column",
                     Some(Mode::Append { .. } | Mode::Upsert { .. } | Mode::Changes(_)) => {
-                        "a parent's stream has the mode entity"
+                        "the parent's stream must have mode entity"
                     }
                     None => "there is no such stream",
                 };

@@ -133,7 +133,7 @@ impl Login {
         }
         match self.look_up().await {
             Ok(()) => {
-                tracing::info!("the database refused the login, which has been renewed");
+                tracing::info!("the database refused the login; the login has been renewed");
                 true
             }
             Err(error) => {

@@ -165,7 +165,7 @@ fn problem_for(status: StatusCode) -> Problem {
     match status {
         StatusCode::NOT_FOUND => Problem::not_found("This route does not exist. `/openapi.json` lists the routes."),
         StatusCode::METHOD_NOT_ALLOWED => Problem::method_not_allowed(
-            "This route does not support the method. The `Allow` header lists the ones it does.",
+            "This route does not support the method. The `Allow` header lists the supported methods.",
         ),
         status if status.is_client_error() => {
             Problem::malformed("The request could not be parsed.").with_status(status)

@@ -115,7 +115,7 @@ problem_types! {
         "Make another admin with `cargo local admin NAME` first.";
     /// `409`: the dead letter cannot be replayed.
     NOT_REPLAYABLE: CONFLICT "not-replayable", "The dead letter was not replayed",
-        "The letter is not open, or a later event with the same key was or may have been applied, which the replay would undo. `detail` says which.",
+        "The letter is not open, or the replay would undo a later event with the same key that was, or may have been, applied. `detail` says which.",
         "Compare the letter with its row. `?force=true` replays it regardless of later events.";
     /// `409`: the name is taken.
     TAKEN: CONFLICT "taken", "The name is taken",

@@ -246,13 +246,13 @@ fn landing(event: &Event) -> Markup {
         "duplicate" => {
             ("plain", "Duplicate", "An earlier event with the same id has landed, so this one changed nothing.")
         }
-        "superseded" => ("plain", "Superseded", "Its row already had a higher version, so it changed nothing."),
+        "superseded" => ("plain", "Superseded", "Its row already had a higher version, so this event changed nothing."),
         "waiting" => ("warn", "Waiting", "Its parent has not arrived. The event lands once the parent has arrived."),
         "pending" => {
             ("warn", "On its way", "It has not been applied yet. If that lasts, the overview says what is stalled.")
         }
         "rejected" => ("bad", "Rejected", "It could not be written."),
-        "lost" => ("bad", "Lost", "Kafka no longer had it when consume needed it."),
+        "lost" => ("bad", "Lost", "Kafka had already deleted the event when consume tried to read it."),
         other => ("plain", other, ""),
     };
     html! {

@@ -31,7 +31,7 @@ impl<S: Sync> FromRequest<S> for Form {
         let media_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !media_type.is_empty() && essence(media_type) != "application/x-www-form-urlencoded" {
             return Err(
-                Problem::unsupported_media_type("Forms are sent as `application/x-www-form-urlencoded`.").into()
+                Problem::unsupported_media_type("`Content-Type` must be `application/x-www-form-urlencoded`.").into()
             );
         }
         let body = receive(body, MOST_BYTES).await.map_err(|unreceived| match unreceived {

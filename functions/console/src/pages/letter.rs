@@ -177,7 +177,7 @@ fn actions(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>) -> Mar
                     p.soft { "Send the event to its topic again, once the cause is removed." }
                     label.check {
                         input type="checkbox" name="force" value="true" checked[is_overtaken];
-                        span { "Even if later events with the same key were applied" }
+                        span { "Replay even if later events with the same key were applied" }
                     }
                     button.primary name="action" value="replay" { "Replay" }
                 }
@@ -198,7 +198,7 @@ fn actions(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>) -> Mar
                         label { "Event" textarea.mono name="event" rows="14" spellcheck="false" required { "\n" (event) } }
                         label.check {
                             input type="checkbox" name="force" value="true" checked[is_overtaken];
-                            span { "Even if later events with the same key were applied" }
+                            span { "Replay even if later events with the same key were applied" }
                         }
                         button.primary name="action" value="edit" { "Check and replay" }
                     }

@@ -136,7 +136,7 @@ pub(super) async fn ask_delete(Extension(caller): Extension<Caller>, uri: Uri) -
         h1 { "Delete a user" }
         div.card.prose {
             p { "Delete " b { (user) } "? The user's password, tokens and service keys stop working everywhere within five seconds. "
-                "Events that the user has sent stay." }
+                "Events that the user has sent are kept." }
             @if user == caller.name { p.notice.bad { "This is you: you will be signed out." } }
             form method="post" action=(PATH) {
                 input type="hidden" name="user" value=(user);

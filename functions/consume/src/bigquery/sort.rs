@@ -136,7 +136,7 @@ impl<'c> Sorted<'c> {
         if has_same_payload {
             self.duplicates.push(row.record.position);
         } else {
-            let conflict = Rejection::new("idempotency_conflict", "another payload came under the same id");
+            let conflict = Rejection::new("idempotency_conflict", "an earlier event has the same id but a different payload");
             self.rejected.push((row.record, conflict));
         }
     }

@@ -62,7 +62,7 @@ async fn unsettled(step: Step<'_, '_>, index: usize, seen: &Seen) -> Result<Writ
     let detail = "the database may have been restored to an earlier time".to_owned();
     match compare_table(step, index, state, *incarnation, *next_offset, detail).await {
         Ok(found) if is_first && !found.runs.is_empty() => {
-            Err(undecided("this is the first append, but the table already has rows of these offsets").into())
+            Err(undecided("the ledger knows of no earlier append, but the table already has rows with these offsets").into())
         }
         // The first append of a partition has nothing that it could disagree with.
         Err(ConsumeError::Bigquery(BigqueryError::Undecided { .. })) if is_first => Ok(Written::default()),

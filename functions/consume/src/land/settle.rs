@@ -169,7 +169,7 @@ async fn settle_stage(
         }
     }
     let mut settled = settle_claimed(connection, context, contract, &first).await?;
-    let conflict = Rejection::new("idempotency_conflict", "another payload came under the same id");
+    let conflict = Rejection::new("idempotency_conflict", "an earlier event has the same id but a different payload");
     let violations: Vec<Violation<'_>> = conflicts.iter().map(|candidate| (candidate.record, &conflict)).collect();
     settled.reject(connection, &violations).await?;
     duplicates::insert(connection, &contract.stream, &repeats, context.now_ms).await?;

@@ -130,7 +130,7 @@ fn refusal(attempt: Attempt<'_>, error: WriteError, records: usize) -> Result<Op
         Verdict::Reject(rejection) => rejection,
         Verdict::Retry | Verdict::Stop if error.has_pending_checks() => Rejection::new(
             error.sqlstate(),
-            "it truncates or alters a table while deferred checks of its own rows are pending",
+            "the change set truncates or alters a table while deferred checks of rows that it wrote are pending",
         ),
         Verdict::Retry | Verdict::Stop => return Err(error),
     };

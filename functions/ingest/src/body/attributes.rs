@@ -39,7 +39,7 @@ pub(super) fn is_string(name: &str) -> bool {
 fn check_name(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err("has no name"),
-        "data" => Err("is not an attribute: the body is the data"),
+        "data" => Err("must not be set: the body is the data"),
         name if name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) => Ok(()),
         _ => Err("is not a valid attribute name: use only a-z and 0-9"),
     }

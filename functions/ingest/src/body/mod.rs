@@ -56,7 +56,7 @@ pub(crate) async fn read_entity(
     match query {
         query if query.is_empty() => {}
         query if body.is_empty() => return from_fields(query),
-        _ => return Err(Error::malformed("The command is in the body, so the query must not have one too.")),
+        _ => return Err(Error::malformed("The body already contains the command, so the query must not contain one.")),
     }
     if kind == MediaType::Form {
         return from_fields(Fields::parse(&body)?);

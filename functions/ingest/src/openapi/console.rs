@@ -191,7 +191,7 @@ fn follow() -> Value {
         text(
             "receipt",
             "city/2/17",
-            "One event, as TOPIC/PARTITION/OFFSET. Without it, stream and one of key, id and idempotency_key.",
+            "One event, as TOPIC/PARTITION/OFFSET. If omitted, stream and one of key, id and idempotency_key are required.",
         ),
         text("stream", "city", "The stream of the events."),
         text("key", "[\"Iran\",\"Alvand\"]", "The key of their records."),

@@ -19,7 +19,7 @@ pub(super) fn shared() -> Value {
         "IdempotencyKey": {
             "name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255},
             "example": "order-4711",
-            "description": "An event with this key lands at most once. In a batch, its index is added to the key."
+            "description": "An event with this key lands at most once. In a batch, each event's key is this key, a space and the event's index."
         },
         "Traceparent": {
             "name": "traceparent", "in": "header", "schema": {"type": "string"},

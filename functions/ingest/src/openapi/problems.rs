@@ -145,13 +145,13 @@ pub(super) fn problem_examples() -> Map<String, Value> {
 /// Returns the answer `200` of an operation that sends events.
 pub(super) fn written(topic: &str) -> Value {
     let example = json!({"accepted": 1, "receipts": [examples::written_receipt(topic)]});
-    receipts("With Prefer: wait. All events are written, or repeat written ones.", example)
+    receipts("With Prefer: wait, all events are written, or repeat written ones.", example)
 }
 
 /// Adds the answer to a request with `validate_only` to that answer `200`.
 pub(super) fn or_validated(written: &mut Value) {
     written["description"] =
-        json!("With Prefer: wait, all events are written, or repeat written ones. With validate_only, they are valid.");
+        json!("With Prefer: wait, all events are written, or repeat written ones. With validate_only, the events are valid and nothing was sent.");
     let content = &mut written["content"]["application/json"];
     let example = content["example"].take();
     *content = json!({

@@ -71,7 +71,7 @@ pub(super) fn fixed() -> Map<String, Value> {
     let stalled = json!({"type": "string", "description": "Why the partition of a pending event cannot land."});
     let replayed_as = json!({
         "allOf": [schema("Receipt")],
-        "description": "The receipt of its replay, with its status. If the replay was rejected and replayed in turn, the receipt of the last replay."
+        "description": "The receipt of the event's last replay, with the replay's status."
     });
     let schemas = [
         (
@@ -114,7 +114,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "valid": {"type": "integer", "minimum": 1, "description": "The number of valid events."},
                     "rows": {
                         "type": "array",
-                        "description": "The rows of the valid events, in order. Values that only Kafka knows are null. For change sets, an entry for each change.",
+                        "description": "The rows of the valid events, in order. Values that Kafka assigns are null. A change set has one entry per change.",
                         "items": {"type": "object"}
                     },
                     "omitted": {"type": "integer", "minimum": 1, "description": "The number of rows at the end that did not fit into the response."},
@@ -158,7 +158,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "first_offset": number,
                     "last_offset": number,
                     "cause": {"enum": ["retention", "compaction", "transaction", "unknown"]},
-                    "is_exact": {"type": "boolean", "description": "false: merged from older gaps, and also spans records that were applied."},
+                    "is_exact": {"type": "boolean", "description": "False if the gap was merged from older gaps and also spans applied records."},
                     "noted_at": {"type": "string", "format": "date-time"}
                 }
             }),
@@ -200,7 +200,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                 ],
                 "properties": {
                     "id": {"type": "integer"},
-                    "stream": {"type": ["string", "null"], "description": "The stream that uses the topic, if one still does."},
+                    "stream": {"type": ["string", "null"], "description": "The stream that uses the topic. Null if no stream uses it any more."},
                     "destination": {"enum": ["postgresql", "bigquery"], "description": "Where the event could not be written."},
                     "topic": {"type": "string"},
                     "partition": number,
@@ -221,7 +221,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     },
                     "status": {"enum": ["open", "replayed", "discarded", "expired"]},
                     "replays": {"type": "integer", "minimum": 0, "description": "How often the event was replayed, including replays of its earlier dead letters."},
-                    "replay_of": {"type": ["integer", "null"], "description": "The letter whose replay it is."},
+                    "replay_of": {"type": ["integer", "null"], "description": "The id of the dead letter of which this event was a replay."},
                     "note": {"type": ["string", "null"], "description": "The note of the admin who discarded it."},
                     "replayed_as": replayed_as,
                     "headers": {"type": "array", "items": {"type": "object"}},
@@ -252,7 +252,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "status": status,
                     "reason": {"type": ["string", "null"]},
                     "landed_at": {"type": ["string", "null"], "format": "date-time", "description": "To the minute."},
-                    "row": {"type": ["object", "null"], "description": "The row as it is now, if the contract has something that identifies it."},
+                    "row": {"type": ["object", "null"], "description": "The current row, if the contract has columns that identify it."},
                     "dead_letter": {"type": ["object", "null"]}
                 }
             }),

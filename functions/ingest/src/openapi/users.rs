@@ -133,7 +133,7 @@ fn create_key() -> Value {
             },
             "user": {
                 "type": ["string", "null"],
-                "description": "The user that the key acts as: the caller by default, and anyone if the caller is an admin."
+                "description": "The user that the key acts as. The default is the caller. Only an admin may name another user."
             }
         }
     });

@@ -198,8 +198,8 @@ async fn an_address_that_cannot_be_reached_or_is_not_encrypted_is_never_shown() 
     let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
     for (url, expected) in [
         (format!("http://{unused}/?secret"), "the answer did not reach CloudFormation's address: "),
-        ("http://s3.example.org/?secret".to_owned(), "ResponseURL must be an address with https"),
-        ("secret".to_owned(), "ResponseURL must be an address with https"),
+        ("http://s3.example.org/?secret".to_owned(), "ResponseURL must be an https URL"),
+        ("secret".to_owned(), "ResponseURL must be an https URL"),
     ] {
         let error = deliver(&url, String::new()).await.unwrap_err().to_string();
         assert!(error.starts_with(expected) && !error.contains("secret"), "{error}");

@@ -117,7 +117,7 @@ async fn send(client: &Client, sample: &Sample, rounds: u32) -> Result<Vec<Value
         }
     }
     let variants = table.end();
-    let title = "Milliseconds per request, by route; all of the above";
+    let title = "Milliseconds per request, by route, over all parameters";
     let mut table = Table::new(title.to_owned(), &["route", "requests", "p50", "p95", "longest"]);
     for (route, times) in by_route {
         table.row(&cells(route, None, times));

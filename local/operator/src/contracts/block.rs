@@ -49,7 +49,7 @@ fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Severity, &'
     };
     match (name, old, new) {
         ("topic", ..) => (Breaking, "events in the old topic that have not landed are no longer read", Affects::All),
-        ("key", ..) => (Breaking, "events of one key may land out of order, or in another row", Affects::Rekeyed),
+        ("key", ..) => (Breaking, "events that had the same key may land out of order, or in a different row", Affects::Rekeyed),
         ("mode", ..) => (Breaking, "events are turned into rows differently", Affects::All),
         ("table", ..) => (Breaking, "readers of the old table miss new rows", Affects::All),
         ("schema", ..) => (Breaking, "readers of the old schema miss new rows", Affects::All),
@@ -61,7 +61,7 @@ fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Severity, &'
         ("roles", ..) => (Safe, "all callers who could post still can", Affects::Nothing),
         ("dedupe", ..) => (Breaking, "different events count as duplicates than before", Affects::All),
         ("version", None, _) => (Stricter, "an event with a lower version no longer changes its row", Affects::Nothing),
-        ("version", ..) => (Breaking, "another event may win", Affects::All),
+        ("version", ..) => (Breaking, "a different event may end up in the row", Affects::All),
         ("parent", None, _) => {
             (Stricter, "an event without its parent waits, and is rejected in the end", Affects::Nothing)
         }

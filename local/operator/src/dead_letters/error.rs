@@ -9,7 +9,7 @@ pub(super) enum DeadLettersError {
     Unconfirmed,
     #[error("nothing was changed")]
     Declined,
-    #[error("for a minute, no further replay was written or rejected: /health lists the partitions that are stalled")]
+    #[error("no replay was written or rejected for a minute: /health lists the partitions that are stalled")]
     Undecided,
     #[error(transparent)]
     Client(#[from] ClientError),

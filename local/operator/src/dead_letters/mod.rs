@@ -63,7 +63,7 @@ enum Action {
         #[command(flatten)]
         gateway: GatewayArgs,
     },
-    /// Discards the open letters that match, permanently. Their receipts stay rejected.
+    /// Discards the open letters that match, permanently. Their receipts keep the status `rejected`.
     ///
     /// Exits with status 1 if any matching letter is left.
     Discard {

@@ -166,7 +166,7 @@ async fn try_run(args: SendArgs) -> Result<bool, SendError> {
 async fn interrupted(mut interrupts: Interrupts, stop: Stop) {
     interrupts.next().await;
     stop.sending.cancel();
-    complain("stopping: sent events are still followed, but no more are sent; press Ctrl-C again to stop following");
+    complain("stopping: no more events are sent; press Ctrl-C again to stop following the sent events");
     // Some wrappers forward a signal that this process has already received.
     let same = tokio::time::sleep(SAME_SIGNAL);
     tokio::pin!(same);

@@ -78,7 +78,7 @@ impl BigQueryDefinition {
 
     fn table(&self, schema: &Value, defaults: &[Column]) -> Result<Target, Wrong> {
         if self.dataset.is_some() {
-            return Err(Wrong::at("bigquery/dataset", "only mode changes has it; name the dataset in `table`"));
+            return Err(Wrong::at("bigquery/dataset", "only mode changes uses this member; name the dataset in `table`"));
         }
         let table = read_table(self.table.as_deref())?;
         let columns = match &self.columns {
@@ -104,7 +104,7 @@ impl BigQueryDefinition {
             let place = format!("{place}/{}", column.name);
             check_column(&column.name).map_err(|reason| Wrong::at(&place, reason))?;
             if !names.insert(column.name.to_ascii_lowercase()) {
-                return Err(Wrong::at(&place, "BigQuery does not distinguish capital letters in the names of columns"));
+                return Err(Wrong::at(&place, "BigQuery ignores case in column names, so this name is already taken"));
             }
         }
         Ok(Target::Table { table, columns })
@@ -113,7 +113,7 @@ impl BigQueryDefinition {
     fn dataset(&self) -> Result<Target, Wrong> {
         for (member, is_set) in [("table", self.table.is_some()), ("columns", self.columns.is_some())] {
             if is_set {
-                let reason = "mode changes has no use for it, because the changes name tables and columns";
+                let reason = "mode changes does not use this member, because the changes name their tables and columns";
                 return Err(Wrong::at(&format!("bigquery/{member}"), reason));
             }
         }

@@ -53,7 +53,7 @@ pub(super) fn check_column(name: &str) -> Result<(), &'static str> {
     }
     let lower = name.to_ascii_lowercase();
     if RESERVED.iter().any(|reserved| lower.starts_with(reserved)) {
-        return Err("BigQuery reserves names that begin like this");
+        return Err("BigQuery reserves names with this prefix");
     }
     Ok(())
 }

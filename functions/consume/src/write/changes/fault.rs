@@ -29,7 +29,7 @@ pub(super) struct Fault {
     reason: Cow<'static, str>,
 }
 
-pub(super) const MALFORMED: Fault = constant("malformed", "this is not a change as wal2json writes it");
+pub(super) const MALFORMED: Fault = constant("malformed", "the change is not in wal2json's format");
 pub(super) const UNEQUAL_LENGTHS: Fault =
     constant("unequal_lengths", "the lists of names, types and values differ in length");
 

@@ -211,7 +211,7 @@ impl<'s> Comparison<'s> {
         }
         fails(
             &keyword.at(),
-            "values of this form are no longer accepted; whether the old schema allowed any is not decided",
+            "values of this form are no longer accepted (the old schema may not have allowed them either)",
         )
     }
 
