@@ -65,8 +65,8 @@ install_cargo_lambda() {
   PATH=$PATH:$tools/python/bin
 }
 
-# Installs the other prerequisites of `cargo lambda build`: zig, which compiles for both of Lambda's architectures and is
-# found as a module of `python3`, and CMake, which builds librdkafka.
+# Installs the other prerequisites of `cargo lambda build`: zig (a module of `python3`), which compiles for both of
+# Lambda's architectures, and CMake, which builds librdkafka.
 install_for_lambda_build() {
   install_compilers
   install_cargo_lambda
@@ -167,7 +167,7 @@ apt_checks() {
   if [ "${#packages[@]}" -gt 0 ]; then apt_install "${packages[@]}"; fi
 }
 
-# Ubuntu offers Chromium only as a snap, which has no package of this name.
+# Ubuntu offers Chromium only as a snap, so it has no package chromium-driver.
 apt_browser() {
   apt_update
   case $(apt-cache policy chromium-driver) in
@@ -219,7 +219,7 @@ install_compilers() {
   fi
 }
 
-# Also installs the prerequisites of the servers.
+# Installs the prerequisites of the build and of the servers.
 install_for_servers() {
   install_compilers
   if has apt-get; then
@@ -274,8 +274,8 @@ install_for_checks() {
   fi
 }
 
-# Installs Chromium and ChromeDriver. Where that is not possible, says that the tests of the console in a browser are
-# skipped, and switches them off.
+# Installs Chromium and ChromeDriver. Where that is not possible, switches the browser tests of the console off and says
+# so.
 install_for_browser_tests() {
   if ! has chromedriver && has apt-get; then apt_browser; fi
   if ! has chromedriver; then

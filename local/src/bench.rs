@@ -51,7 +51,7 @@ pub enum Only {
 }
 
 impl Bench {
-    /// Replaces this process with the benchmarks, built with optimisation.
+    /// Builds the benchmarks in release mode, and replaces this process with them.
     pub(crate) fn run() -> Result<ExitCode, CommandError> {
         complain("building with --release, because other builds give misleading figures");
         let error = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

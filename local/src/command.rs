@@ -1,4 +1,4 @@
-//! The subcommands of `cargo local`, and how they end.
+//! Parses and runs the subcommands of `cargo local`.
 
 use std::process::ExitCode;
 
@@ -50,7 +50,7 @@ pub fn run() -> ExitCode {
     main(run_command(command))
 }
 
-/// Runs a command on its own runtime, with logging. An error is printed as one line.
+/// Runs a command on its own runtime, with logging. Prints an error as one line.
 pub fn main(command: impl Future<Output = Result<ExitCode, CommandError>>) -> ExitCode {
     let outcome = telemetry::start().map_err(CommandError::Settings).and_then(|()| {
         let runtime =

@@ -22,7 +22,7 @@ use crate::template::TemplateError;
 /// Why a subcommand ended early. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// Ctrl-C or SIGTERM arrived before it began.
+    /// Ctrl-C or SIGTERM arrived while the servers or functions were starting.
     #[error("interrupted")]
     Interrupted,
     /// The runtime could not be started.

@@ -61,7 +61,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Sets up the functions as their `main` does on Lambda. The database and the topics must be ready.
+    /// Sets up the functions as their `main` functions do on Lambda. The database and the topics must be ready.
     ///
     /// # Errors
     /// The database's login cannot be found, or a Kafka or mail setting is rejected.
@@ -213,7 +213,7 @@ async fn routed(routes: &Router, request: Request) -> Response {
     response
 }
 
-/// A function as the gateway runs it.
+/// The name, the metrics and the login of a function in the gateway.
 struct Function {
     name: &'static str,
     metrics: Metrics,
@@ -244,7 +244,7 @@ async fn run(State(function): State<Arc<Function>>, request: Request, next: Next
     function.run(route.as_ref().map(MatchedPath::as_str), request, async |request| next.run(request).await).await
 }
 
-/// Returns the counters since the process began, and how far landing is behind.
+/// Returns the counters since the process began, and the current lag.
 async fn metrics(State(monitor): State<Arc<Monitor>>) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], monitor.scrape().await).into_response()
 }

@@ -1,5 +1,5 @@
-//! Serves HTTP/1.1 and cuts off clients that are too slow. API Gateway does so on AWS; here, a few hundred idle
-//! connections would otherwise use up the process's sockets.
+//! Serves HTTP/1.1 and cuts off clients that are too slow, as API Gateway does on AWS. Otherwise, a few hundred idle
+//! connections would use up this process's sockets.
 
 use std::convert::Infallible;
 use std::io;
@@ -31,9 +31,9 @@ use tokio_util::task::TaskTracker;
 /// The times for which the server waits for a client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// For all headers of a request. It includes the time before the first byte.
+    /// The time for all headers of a request, including the time before the first byte.
     pub(crate) headers: Duration,
-    /// For each next byte of a body.
+    /// The time for each further byte of a body.
     pub(crate) body: Duration,
 }
 
@@ -47,7 +47,7 @@ pub(crate) async fn serve<F: Future<Output = Response> + Send + 'static>(
     patience: Patience,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    /// The pause after too many open files, during which other connections may close.
+    /// The pause after an error such as too many open files. Other connections may close in the meantime.
     const PAUSE: Duration = Duration::from_secs(1);
     let connections = TaskTracker::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
@@ -89,8 +89,8 @@ async fn serve_connection<F: Future<Output = Response> + Send + 'static>(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.headers)
-        // A request that has begun is finished, even if its client closes the connection. Otherwise hyper would try to
-        // read from the connection, into a new buffer, while each request is handled.
+        // Finishes a request that has begun even if its client closes the connection. Without this setting, hyper would
+        // also read from the connection, into a new buffer, while it handles each request.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -106,12 +106,12 @@ async fn serve_connection<F: Future<Output = Response> + Send + 'static>(
     }
 }
 
-/// Responds `408` to a request whose body stops arriving, and closes its connection.
+/// Responds `408` to a request whose body stops arriving, and closes the connection.
 pub(crate) async fn cut_off_slow_bodies(State(patience): State<Patience>, request: Request, next: Next) -> Response {
     cut_off_slow_body(patience, request, async |request| next.run(request).await).await
 }
 
-/// Runs a request. Responds `408` if its body stops arriving, and closes its connection.
+/// Runs a request. If its body stops arriving, responds `408` and closes the connection.
 pub(crate) async fn cut_off_slow_body(
     patience: Patience,
     request: Request,
@@ -195,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// Far longer than the time in which a client is cut off.
+    /// Far longer than the time after which a client is cut off.
     const LONG: Duration = Duration::from_secs(20);
     const SHORT_HEADERS: Patience = Patience { headers: Duration::from_millis(300), body: LONG };
     const SHORT_BODY: Patience = Patience { headers: LONG, body: Duration::from_millis(300) };
@@ -228,12 +228,12 @@ mod tests {
                 }
                 sleep(pause).await;
             }
-            // The client itself never closes.
+            // The client itself never closes the connection.
             std::future::pending::<()>().await
         };
         let mut answer = Vec::new();
         let reading = timeout(LONG, async {
-            // A reset after the answer is an end too.
+            // A reset after the answer also counts as the end.
             let _end = reader.read_to_end(&mut answer).await;
         });
         tokio::select! {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Limits of a line (RFC 5321, section 4.5.3.1, allows 1,000 bytes) and of a message.
+/// The maximum lengths of a line (RFC 5321, section 4.5.3.1, allows 1,000 bytes) and of a message.
 const MOST_LINE_BYTES: u64 = 10_000;
 const MOST_MESSAGE_BYTES: usize = 10_000_000;
 
@@ -121,8 +121,8 @@ fn address(line: &str) -> &str {
     line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(address, _)| address)
 }
 
-/// Reads a message up to the line with a single dot. `None` if it is too large. Removes the dot that was added to lines
-/// that start with one (section 4.5.2).
+/// Reads a message up to the line with a single dot. Returns `None` if the message is too large. Removes the dot that
+/// the client added to lines that start with a dot (section 4.5.2).
 async fn read_message(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<u8>>> {
     let mut message = Vec::new();
     let mut fits = true;
@@ -142,7 +142,7 @@ async fn read_message(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Ve
 }
 
 impl Messages {
-    /// Keeps a message and announces it. Returns the reply to its sender.
+    /// Keeps a message as a file and prints its subject. Returns the reply to the client.
     async fn keep(&self, message: &[u8], recipients: &[String]) -> io::Result<String> {
         let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
         let path = self.folder.join(format!("{number:04}.eml"));

@@ -1,6 +1,6 @@
-//! `GET /metrics`: the functions' counters, and how far landing currently lags behind Kafka.
+//! `GET /metrics`: the functions' counters, and the current lag of landing behind Kafka.
 //!
-//! `shared::ledger::lag` compares Kafka with PostgreSQL's watermarks; this file writes the gauges.
+//! `shared::ledger::lag` compares Kafka with PostgreSQL's watermarks. This module writes the gauges.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `cargo local poll`: runs the event source mappings alone.
+//! `cargo local poll`: runs only the event source mappings.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Poll {
     }
 }
 
-/// Drains the mappings concurrently; at a signal, stops waiting for running invocations.
+/// Drains the mappings concurrently. After a signal, no longer waits for running invocations.
 pub(crate) async fn stop(mappings: Vec<EventSourceMapping>, interrupts: &mut Interrupts) {
     let hurriers: Vec<_> = mappings.iter().map(EventSourceMapping::hurrier).collect();
     let stopping = join_all(mappings.into_iter().map(EventSourceMapping::stop));

@@ -181,7 +181,7 @@ async fn fire_forever(schedule: Schedule, function: Arc<OverHttp>, clock: Clock)
     }
 }
 
-/// Sleeps in short steps, because the machine may be suspended or its clock may be set.
+/// Sleeps until a time. Sleeps in short steps, because the machine may be suspended, or its clock may be changed.
 async fn wait_until(time: Timestamp, now: impl Fn() -> Timestamp) {
     const STEP: Duration = Duration::from_secs(1);
     while let Ok(left) = Duration::try_from(time.duration_since(now()))

@@ -65,15 +65,15 @@ impl Template {
         Ok(Self { path, resources, document: template })
     }
 
-    /// Finds the unevaluated values of all members with this name, with their paths: in every branch of every `!If`,
-    /// whatever the parameters' defaults are.
+    /// Finds all members with this name, in every branch of every `!If`, whatever the parameters' defaults are. Returns
+    /// their paths and their unevaluated values.
     pub fn written(&self, name: &str) -> Vec<(String, &Value)> {
         let mut found = Vec::new();
         find(&self.document, name, "", &mut found);
         found
     }
 
-    /// Returns its resources and their names.
+    /// Returns the template's resources and their names.
     pub fn resources(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.resources.iter().filter_map(|(name, resource)| Some((name.as_str()?, resource)))
     }
@@ -171,7 +171,7 @@ impl Defaults<'_> {
 /// that refers to itself would never end.
 const MOST_NESTED: usize = 16;
 
-/// Returns a value's text, by which CloudFormation compares values.
+/// Returns a value's text. CloudFormation compares values by their text.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -249,8 +249,8 @@ Resources:
         let template = Template::read(&own_path()).unwrap();
         let functions = template.resources().filter(|(_, r)| r["Type"].as_str() == Some("AWS::Serverless::Function"));
         let waits = |function: &Value| {
-            // A reference to the migration makes a function wait for it, too. cfn-lint objects to a reference together
-            // with `DependsOn`.
+            // A reference to the migration also makes a function wait for the migration. cfn-lint objects to a
+            // reference together with `DependsOn`.
             let settings = &function["Properties"]["Environment"]["Variables"]["SETTINGS"];
             let refers =
                 matches!(settings, Value::Tagged(tagged) if tagged.value.as_str() == Some("Migration.Settings"));

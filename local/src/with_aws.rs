@@ -1,4 +1,4 @@
-//! Repeats a command in a build with the AWS SDK, if its settings name resources at AWS.
+//! Repeats a command in a build with the AWS SDK, if the command's settings name resources at AWS.
 //!
 //! `local/up` needs no AWS, and without the SDK its first build takes a fifth less time.
 

@@ -61,7 +61,7 @@ impl WithServers {
         loop {
             tokio::select! {
                 status = child.wait() => return status.map(exit_code).map_err(CommandError::Wait),
-                // The command may receive the signal from the terminal, too. It decides itself how to react.
+                // The command may also receive the signal from the terminal. It decides how to react.
                 () = interrupts.next() => terminate(&child),
                 died = servers.died() => {
                     terminate(&child);
@@ -83,7 +83,7 @@ async fn start(data: &DataFolder) -> Result<RunningServers, servers::ServerError
 
 fn terminate(child: &Child) {
     if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-        // The command may have ended at this very moment.
+        // The command may have just ended.
         let _gone = kill_process(pid, Signal::TERM);
     }
 }

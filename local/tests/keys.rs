@@ -1,4 +1,5 @@
-//! Tests service keys through the whole gateway: what callers may do with them, and that they end in every process.
+//! Tests service keys through the whole gateway: what callers may do with them, and that a deleted key stops working in
+//! every process.
 
 #![allow(
     clippy::unwrap_used,
@@ -70,7 +71,7 @@ impl Client {
         assert_eq!(status, 201, "{body}");
     }
 
-    /// Creates a key of a user. Returns its id and its text.
+    /// Creates a key for a user. Returns the key's id and text.
     async fn create_key(&self, user: &str, streams: &[&str]) -> (i64, String) {
         let body = json!({"name": "checkout", "streams": streams, "user": user});
         let (status, body) = self.post("/keys", &body.to_string()).await;
@@ -79,7 +80,7 @@ impl Client {
     }
 }
 
-/// The contract of routes without roles.
+/// Returns the contract of `route` with another topic and without roles.
 fn sensor() -> Value {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/contracts/route.json");
     let mut contract: Value = serde_json::from_slice(&std::fs::read(shipped).unwrap()).unwrap();
@@ -212,7 +213,7 @@ async fn a_deleted_key_or_user_is_refused_at_once_in_one_process_and_within_5_s_
     eprintln!("a deleted key ended in the other process after {:.1} s", took.as_secs_f64());
     assert!(took < Duration::from_secs(5), "{took:?}");
 
-    // Strangers who block the user do not stop its services.
+    // If a stranger's guesses block the user, the user's keys still work.
     let anonymous = Client::anonymous(&a.url);
     let guess = json!({"user": "ann", "pass": "wrong password"}).to_string();
     let statuses = join_all((0..20).map(|_| anonymous.post("/login", &guess))).await;
@@ -252,7 +253,7 @@ async fn no_topic_table_or_log_line_contains_a_key() {
     process.stop().await;
 
     let texts = secrecy::texts(&process, plan.contracts(), &database).await;
-    // The first 12 characters are shown to recognise a key by.
+    // The gateway shows the first 12 characters, so that people can recognise a key.
     let needles: Vec<String> = [&used[12..], &unused[12..]].into_iter().flat_map(secrecy::spellings).collect();
     eprintln!("{} texts searched for {} spellings", texts.len(), needles.len());
     let is_in = |place: &str, needle: &str| {

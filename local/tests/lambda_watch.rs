@@ -1,7 +1,8 @@
-//! Tests loading the built-in examples with every function under `cargo lambda watch`, and stopping them.
+//! Loads the built-in examples while every function runs under `cargo lambda watch`, then checks that all processes can
+//! be stopped.
 //!
-//! Not part of `./local/test`, because it builds the functions once more. `./local/up --lambda` installs its
-//! prerequisites; then run `cargo local with-servers -- cargo test --package local --test lambda_watch`.
+//! This test is not part of `./local/test`, because it builds the functions once more. `./local/up --lambda` installs
+//! the test's prerequisites. Then run `cargo local with-servers -- cargo test --package local --test lambda_watch`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
@@ -29,12 +30,12 @@ async fn the_geonames_data_lands_unchanged_through_cargo_lambda_watch() {
     let geonames = GeoNames::read();
     geonames.load(&client_of(ADMIN), &up.url, &registry).await;
     geonames.has_landed(&database).await;
-    // Its router gives this address to `ingest`, as API Gateway may.
+    // The router of `cargo lambda watch` passes this address to `ingest`, as API Gateway may.
     let client = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
     let answer = client.get(format!("{}/console/", up.url)).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), &answer.headers()["location"]), (308, &"/console".parse().unwrap()));
 
-    // Only the functions' own connections remain, and this one.
+    // Only the functions' own connections remain, and the connection that counts them.
     database.pool.close().await;
     let mut watcher = PgConnection::connect(&database.url).await.unwrap();
     let mut connections = async || -> i64 {

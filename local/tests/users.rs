@@ -1,5 +1,5 @@
-//! Tests users through the whole gateway: requests in the form that the services replaced by Sluice accepted, and
-//! attacks on passwords.
+//! Tests users through the whole gateway: requests in the form of the services that Sluice replaces, and attacks on
+//! passwords.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,7 +46,7 @@ async fn answer(request: reqwest::RequestBuilder) -> Answer {
     Answer { status, headers, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
 }
 
-/// Waits until a query counts `count` rows.
+/// Waits until a query returns this count.
 async fn await_count(database: &TestDatabase, query: &str, count: i64) {
     let reached = async {
         while database.count(query).await != count {
@@ -280,7 +280,7 @@ async fn no_topic_table_or_log_line_contains_a_password() {
     }
 }
 
-/// Returns a password's spellings, and its hashes that are quick to guess.
+/// Returns a password's spellings, and its SHA-256 and SHA-512 hashes, which would be easy to crack.
 fn spellings(password: &str) -> Vec<String> {
     use sha2::{Digest as _, Sha256, Sha512};
     let mut spellings = secrecy::spellings(password);
@@ -306,9 +306,9 @@ async fn a_flood_of_logins_uses_no_more_memory_than_its_permits_allow_and_other_
     };
     post(&http, &process.url, "/register", &json!({"user": "test", "pass": "test1234"})).await;
     // Opens as many connections as the flood does, so that the memory of the connections is not attributed to the
-    // hashes. Some of these password checks may time out, because they all run at the same time.
+    // hashes. Some of these health checks may time out, because they all run at the same time.
     join_all((0..LOGINS).map(|_| answer(http.get(format!("{}/health", process.url))))).await;
-    // The requests that these checks have sent to the broker continue even after the checks have given up.
+    // The health checks' requests to the broker continue even after the checks have timed out.
     while answer(http.get(format!("{}/health", process.url))).await.status != 200 {}
     process.forget_peak();
     let idle = process.kibibytes("VmRSS");

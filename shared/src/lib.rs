@@ -1,19 +1,19 @@
-//! What Sluice's functions share. There is one folder per role. A role uses only roles above it in this list, which
-//! `cargo test -p local --test import_cycles` checks.
+//! The code that Sluice's functions share. Each folder has one role, and may use only the folders that come before it
+//! in this list. `cargo test -p local --test import_cycles` checks this.
 //!
 //! - [`process`]: clock, settings from environment variables, schedules, logs
 //! - [`metrics`]: counters, for CloudWatch and Prometheus
-//! - [`network`]: what connections to any server need
-//! - [`contract`]: one JSON Schema per stream, and what it says about Kafka and PostgreSQL
-//! - [`record`]: what the headers of records say: ids, senders, replays
-//! - [`aws`]: looks up secrets, brokers and credentials at AWS
+//! - [`network`]: certificates, keys and host names, for connections to servers
+//! - [`contract`]: a JSON Schema per stream, with the stream's topic and tables
+//! - [`record`]: the headers of Kafka records: ids, senders, replays
+//! - [`aws`]: looks up secrets, brokers and credentials in AWS
 //! - [`kafka`]: settings, producer, reader, topics
-//! - [`database`]: the pool, its login, kinds of errors, and the migrations
+//! - [`database`]: the connection pool, its login, kinds of errors, and the migrations
 //! - [`drift`]: compares contracts with the tables that their events land in
-//! - [`ledger`]: schema `sluice`, which records what happened to every event
-//! - [`http`]: what all functions that answer HTTP have in common (feature `http`)
+//! - [`ledger`]: the tables of schema `sluice`, which record what happened to every event
+//! - [`http`]: everything that the functions with HTTP routes share (feature `http`)
 //! - [`identity`]: users: who a caller is, what they may do, and who is blocked (feature `identity`)
-//! - [`start`]: how a function starts
+//! - [`start`]: starts a function: reads its settings and connects
 
 pub mod aws;
 pub mod contract;

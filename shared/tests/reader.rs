@@ -140,7 +140,7 @@ async fn transaction_markers_and_aborted_records_are_known_to_be_absent() {
     assert_eq!((offsets(&chunk), chunk.until), (vec![0, 1, 6], 8));
     let chunk = topic.read(2, 6, LIMITS).await;
     assert_eq!((offsets(&chunk), chunk.from, chunk.until), (vec![], 2, 6));
-    // Nothing can be read from the start of an open transaction.
+    // From the start of an open transaction on, no record can be read.
     producer.begin_transaction().unwrap();
     topic.produce(&producer, 5..7).await;
     assert_eq!(topic.reader.bounds(&topic.name, 0).await.unwrap().end, 8);

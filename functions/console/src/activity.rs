@@ -1,4 +1,4 @@
-//! Reports the activity of each stream, minute by minute, and how far it is behind now.
+//! Reports each stream's activity, minute by minute, and its current lag.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -60,8 +60,8 @@ pub(crate) async fn list(console: &Console, query: &Fields) -> Result<List<Strea
     let minutes = minutes(query)?;
     let ingest = &console.ingest;
     let progress = in_time(progress::read(&ingest.pool)).await?;
-    // Reads the ends of the logs before the minutes. A record that lands in between is then counted in the lag, in the
-    // minutes, or in both, so it is never missing.
+    // Reads the end offsets of the partitions before the minutes. A record that lands between the two reads is then
+    // counted in the lag, in the minutes, or in both, so it is never missing.
     let topics = ingest.registry.contracts().map(|contract| contract.topic.clone()).collect();
     let ends = console.ends.ends(topics, progress.next_offsets()).await;
     let ends = ends.inspect_err(|error| tracing::warn!(%error, "cannot read the ends of the logs from Kafka")).ok();

@@ -10,7 +10,7 @@ use shared::http::body::{Coding, Unreceived, essence, is_utf8, receive};
 
 use crate::error::Error;
 
-/// The maximum size of a body in bytes: an event may have 1,000,000 bytes, and an edited event is sent inside an
+/// The maximum size of a body, in bytes. An event may have 1,000,000 bytes, and an edited event is wrapped in an
 /// object.
 const MOST_BYTES: usize = 1_100_000;
 
@@ -22,14 +22,14 @@ pub(crate) struct Members {
     members: Map<String, Value>,
 }
 
-/// Reads the request's body: an object whose members have these names.
+/// Reads the request's body, an object that may have only the members in `names`.
 pub(crate) async fn read(request: Request, names: &[&str]) -> Result<Members, Error> {
     let body = receive_optional(request).await?;
     Members::parse(&body.ok_or_else(|| Error::malformed("The body is missing."))?, names)
 }
 
 impl Members {
-    /// Parses a body: an object whose members have these names.
+    /// Parses a body, an object that may have only the members in `names`.
     ///
     /// # Errors
     /// The body is not JSON, is not an object, or has other members.
@@ -63,13 +63,13 @@ impl Members {
         if self.members.contains_key(name) { Ok(()) } else { Err(self.wrong(name, "is missing")) }
     }
 
-    /// Takes an object whose members have these names.
+    /// Takes an object that may have only the members in `names`.
     pub(crate) fn object(&mut self, name: &str, names: &[&str]) -> Result<Self, Error> {
         self.require(name)?;
         Self::of(self.pointer(name), self.members.remove(name).unwrap_or_default(), names)
     }
 
-    /// Takes a boolean; false if there is none.
+    /// Takes a boolean. Returns false if there is none.
     pub(crate) fn flag(&mut self, name: &str) -> Result<bool, Error> {
         match self.members.remove(name) {
             None => Ok(false),

@@ -26,7 +26,7 @@ const PAGE_BYTES: i64 = 2 * 1_024 * 1_024;
 #[derive(Debug, Serialize)]
 pub(crate) struct DeadLetterItem {
     id: i64,
-    /// The stream that uses the topic; `None` if no stream does any more.
+    /// The stream that uses the topic. `None` if no stream uses the topic any more.
     stream: Option<String>,
     destination: &'static str,
     topic: String,
@@ -46,21 +46,21 @@ pub(crate) struct DeadLetterItem {
     status: &'static str,
     /// The number of replays of the event, including replays of its earlier dead letters.
     replays: i32,
-    /// The letter whose replay was rejected as this letter.
+    /// The letter that was replayed, if this letter comes from a rejected replay.
     replay_of: Option<i64>,
     note: Option<String>,
-    /// The receipt of the letter's replay, if it is known. If the replay was rejected and replayed in turn, this is the
+    /// The receipt of the letter's replay, if it is known. If that replay was rejected and then replayed, this is the
     /// receipt of the last replay.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed_as: Option<Receipt>,
     headers: Value,
     key: Option<String>,
-    /// A key that is not UTF-8.
+    /// The key in Base64, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_base64: Option<String>,
     /// The event. Text that is not JSON is shown as a string.
     payload: Option<Box<RawValue>>,
-    /// A payload that is not UTF-8.
+    /// The payload in Base64, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_base64: Option<String>,
 }

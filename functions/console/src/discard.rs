@@ -41,7 +41,7 @@ impl DiscardBody {
     }
 }
 
-/// The result: the number of letters that match, or that were discarded.
+/// The result: the number of letters that a dry run counted, or that were discarded.
 #[derive(Debug, Serialize)]
 pub(crate) struct Discarded {
     count: u64,
@@ -57,7 +57,7 @@ impl IntoResponse for Discarded {
     }
 }
 
-/// Discards the open letters that match, or only counts them.
+/// Discards the open letters that match. A dry run only counts them.
 pub(crate) async fn discard(console: &Console, caller: &Caller, body: DiscardBody) -> Result<Discarded, Error> {
     let DiscardBody { filter, note, dry_run } = body;
     let given = serde_json::to_value(&filter).unwrap_or_default();

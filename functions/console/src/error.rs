@@ -47,7 +47,7 @@ pub(crate) enum Error {
     /// The replay was not sent, or was rejected.
     #[error(transparent)]
     Sending(#[from] ingest::Error),
-    /// `503`, or `404` if there is no such partition: Kafka could not be read.
+    /// `503` or `500`: Kafka could not be read. `404`: the partition does not exist.
     #[error(transparent)]
     Kafka(#[from] ReadError),
     /// `503` or `500`: the database failed.

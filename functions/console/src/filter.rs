@@ -78,7 +78,7 @@ impl FilterParts {
         })
     }
 
-    /// Returns the filter. A stream is replaced by its topic.
+    /// Converts the members to a filter, and replaces the stream by its topic.
     ///
     /// # Errors
     /// A member's value is malformed, or there is no such stream.
@@ -108,10 +108,10 @@ impl FilterParts {
         })
     }
 
-    /// Returns the filter, which must match open letters only.
+    /// Converts the members to a filter of open letters.
     ///
     /// # Errors
-    /// As for [`FilterParts::resolve`], or the filter asks for letters of another status.
+    /// The errors of [`FilterParts::resolve`], or `status` is not `open`.
     pub(crate) fn resolve_open(self, registry: &Registry) -> Result<Filter, Malformed> {
         let filter = self.resolve(registry)?;
         match filter.status {

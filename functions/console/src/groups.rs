@@ -14,7 +14,7 @@ use crate::filter::FilterParts;
 /// A group in a response.
 #[derive(Debug, Serialize)]
 pub(crate) struct GroupItem {
-    /// The stream that uses the topic; `None` if no stream does any more.
+    /// The stream that uses the topic. `None` if no stream uses the topic any more.
     stream: Option<String>,
     topic: String,
     error_code: String,

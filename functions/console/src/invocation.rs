@@ -1,4 +1,5 @@
-//! Distinguishes invocations: API Gateway sends requests, and EventBridge starts the work of the minute schedule.
+//! Distinguishes two kinds of invocation: requests from API Gateway, and events of the schedule that EventBridge sends
+//! every minute.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use shared::process::schedule::is_schedule;
 use crate::error::Error;
 use crate::{Console, schedule};
 
-/// Why the schedule's work was not done.
+/// Why the scheduled work failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ScheduleError(Error);
@@ -37,7 +38,7 @@ impl From<InvocationError> for Diagnostic {
     }
 }
 
-/// The function, for both kinds of event.
+/// The function, which handles both kinds of event.
 #[derive(Clone)]
 pub struct ConsoleFunction {
     console: Arc<Console>,
@@ -45,12 +46,12 @@ pub struct ConsoleFunction {
 }
 
 impl ConsoleFunction {
-    /// Creates a function that answers requests with `routes`, and does the schedule's work for `console`.
+    /// Creates a function that answers requests with `routes`, and does the scheduled work with `console`.
     pub fn new(console: Arc<Console>, routes: Router) -> Self {
         Self { console, http: HttpFunction::new(routes) }
     }
 
-    /// Handles an event, given as JSON: answers a request, or does the scheduled work.
+    /// Handles an event in JSON: answers a request, or does the scheduled work.
     ///
     /// # Errors
     /// The event is neither a request nor a schedule's event, or the database failed.

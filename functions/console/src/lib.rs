@@ -1,20 +1,20 @@
 //! The routes and pages for operators, who find, discard and replay dead letters and follow events.
 //!
-//! A replay is sent like any other event, through the library of `ingest`, which has the connections, the receipts and
-//! `Prefer: wait`. The pages also use the routes of `ingest` and
-//! `users`. Neither of these two crates depends on this one.
+//! A replay is sent like any other event, through the library of `ingest`, which provides the connections, the receipts
+//! and `Prefer: wait`. The pages also use the routes of `ingest` and `users`. Neither of these two crates depends on
+//! this one.
 //!
-//! - `activity` shows what happened to each stream, and how far it is behind
-//! - `dead_letters` lists letters, `groups` groups them by reason, `discard` discards them,
-//!   `replay` sends one to its topic again, edited if the operator wants that, and `runs` replays
-//!   all letters that match a filter
-//! - `audit_log` lists who did what
+//! - `activity` shows each stream's activity and lag
+//! - `dead_letters` lists letters, `groups` groups them by reason, and `discard` discards them
+//! - `replay` sends a letter's event to its topic again, optionally edited
+//! - `runs` replays all letters that match a filter
+//! - `audit_log` lists what admins did
 //! - `follow` finds events in Kafka, with the outcome of each
 //! - `pages` offers all of this in a browser, through the routes
-//! - `schedule` does what is due every minute
+//! - `schedule` does the work that is due every minute
 //! - `invocation` distinguishes API Gateway's requests from the schedule's events
 //!
-//! At the bottom are `error`, `state`, `filter` (which letters are meant) and `body`, which everything may use.
+//! All modules may use `error`, `state`, `filter` (reads filters of dead letters) and `body` (reads request bodies).
 
 // A step of a run consists of deeply nested futures, and the compiler computes their layout recursively.
 #![recursion_limit = "256"]

@@ -15,7 +15,8 @@ use shared::metrics::{Metrics, embed};
 use shared::start::{self, HttpWorld, World};
 use users::{Registration, Users, UsersSettings};
 
-/// Lambda runs one request at a time. A replay holds one connection, and looks things up on the other.
+/// Lambda runs one request at a time. A replay holds one connection for its transaction, and uses the other for
+/// lookups.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]
@@ -36,9 +37,9 @@ async fn run() -> Result<(), Error> {
     let function = ConsoleFunction::new(console, routes);
     start::close_on_shutdown(pool.clone()).await;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        // `login.run` may run failed work a second time. This is safe for the schedule's work,
-        // because the second attempt does only what the first one has not committed. A request never runs twice: it
-        // always gets an answer, even if it is refused, and so never counts as failed work.
+        // `login.run` may run failed work a second time. This is safe for the schedule's work, because the second
+        // attempt does only what the first one has not committed. A request never runs twice: even a refused request
+        // gets an answer, so it never counts as failed work.
         let answer = login.run(async || function.invoke(event.payload.get(), event.context.clone()).await).await;
         embed(&metrics);
         // Lambda may freeze the process as soon as it has answered.

@@ -1,4 +1,4 @@
-//! The routes. A handler parses the request, calls the domain, and returns its answer.
+//! The routes. A handler parses the request, calls the module that does the work, and returns the result.
 
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ use crate::replay::ReplayOptions;
 use crate::runs::{self, Requested, RunBody, RunItem};
 use crate::{audit_log, body, discard, groups, pages, replay};
 
-/// Builds the function's routes for registered users, and its pages, to be served by [`shared::http::edge::serve`]. The
-/// pages also show the users of `users`.
+/// Builds the function's routes and pages for registered users. [`shared::http::edge::serve`] serves them. The pages
+/// also call the routes of `ingest` and `users`.
 pub fn routes(console: Arc<Console>, users: Users, identity: Identity) -> Router {
     let for_pages = ingest::routes_for_callers(Arc::clone(&console.ingest))
         .merge(users::routes_for_callers(users))

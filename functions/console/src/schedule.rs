@@ -1,4 +1,4 @@
-//! The work that the schedule starts every minute, with or without requests.
+//! The work that the schedule starts every minute, whether or not there are requests.
 
 use std::time::{Duration, Instant};
 
@@ -9,18 +9,18 @@ use shared::ledger::{replay_run_letters, waiting};
 use crate::error::Error;
 use crate::{Console, runs};
 
-/// The time limit for all of this work. The last step of a run may exceed it, so it is well below the function's
-/// timeout of 30 s.
+/// The time limit for all of this work. The last step of a run may exceed the limit, so the limit is well below the
+/// function's timeout of 30 s.
 const LONGEST_WORK: Duration = Duration::from_secs(8);
 
-/// The result of the schedule's work.
+/// The result of the scheduled work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct ScheduledWork {
     /// The number of events that were rejected because they had waited for their parents for too long.
     rejected: u64,
 }
 
-/// Rejects the events that have waited for their parents for too long, and continues runs of replays. `consume` rejects
+/// Rejects the events that have waited for their parents for too long, and advances runs of replays. `consume` rejects
 /// these events too, but only when it gets a batch.
 ///
 /// # Errors

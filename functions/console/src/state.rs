@@ -8,23 +8,23 @@ use tokio::sync::Notify;
 
 /// The function's state.
 pub struct Console {
-    /// The connections, through which replays are sent, too.
+    /// The connections. Replays are also sent through them.
     pub(crate) ingest: Arc<Ingest>,
-    /// The reader that looks up where logs end.
+    /// The reader that looks up the end offsets of partitions.
     pub(crate) ends: KafkaReader,
-    /// Wakes the task that continues runs. `None` if there is no such task.
+    /// Wakes the task that advances runs. `None` if there is no such task.
     waker: Option<Notify>,
 }
 
 impl Console {
-    /// Creates a state that uses the connections of `ingest`, and sends replays through it. As on Lambda, the schedule
-    /// continues the runs, and so does each request that looks up a run.
+    /// Creates the state for Lambda. It uses the connections of `ingest`, and sends replays through it. The schedule
+    /// advances the runs, as does each request that looks up a run.
     pub fn new(ingest: Arc<Ingest>) -> Self {
         Self::with_waker(ingest, None)
     }
 
-    /// Creates a state like [`Console::new`], but for a process that is never frozen. There, a background task
-    /// continues the runs with [`advance_forever`](crate::advance_forever).
+    /// Creates the state for a process that is never frozen, in which a background task advances the runs with
+    /// [`advance_forever`](crate::advance_forever).
     pub fn in_background(ingest: Arc<Ingest>) -> Self {
         Self::with_waker(ingest, Some(Notify::new()))
     }
@@ -39,14 +39,14 @@ impl Console {
         self.waker.is_none()
     }
 
-    /// Wakes the task that continues runs, if there is one.
+    /// Wakes the task that advances runs, if there is one.
     pub(crate) fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.notify_one();
         }
     }
 
-    /// Returns once the task that continues runs is woken.
+    /// Returns once the task that advances runs is woken.
     pub(crate) async fn woken(&self) {
         match &self.waker {
             Some(waker) => waker.notified().await,

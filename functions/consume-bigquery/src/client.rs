@@ -44,7 +44,7 @@ pub enum BigqueryStartError {
     /// There are no credentials.
     #[error(transparent)]
     Credentials(#[from] NoCredentials),
-    /// The address is not one.
+    /// The address is malformed.
     #[error("BIGQUERY_ENDPOINT: {0}")]
     Address(#[from] tonic::transport::Error),
     /// The HTTP client cannot be created.
@@ -58,10 +58,10 @@ pub enum BigqueryStartError {
     },
 }
 
-/// Refuses contracts that this function cannot land yet.
+/// Returns an error if a contract has a mode or an option that this function does not support yet.
 ///
 /// # Errors
-/// There is such a contract.
+/// A contract is not supported. The error names its stream.
 pub fn refuse_unsupported(registry: &Registry) -> Result<(), BigqueryStartError> {
     let is_unsupported = |contract: &&Arc<Contract>| {
         let bigquery = contract.bigquery.as_ref();
@@ -73,7 +73,7 @@ pub fn refuse_unsupported(registry: &Registry) -> Result<(), BigqueryStartError>
     }
 }
 
-/// A client of BigQuery.
+/// A BigQuery client.
 #[derive(Debug)]
 pub struct Bigquery {
     project: String,
@@ -83,10 +83,10 @@ pub struct Bigquery {
 }
 
 impl Bigquery {
-    /// Creates a client. It connects with the first request.
+    /// Creates a client, which connects at its first request.
     ///
     /// # Errors
-    /// The credentials or an address are wrong.
+    /// The credentials are missing or wrong, an address is malformed, or the HTTP client cannot be created.
     pub async fn connect(settings: &BigquerySettings) -> Result<Self, BigqueryStartError> {
         let BigquerySettings { project, emulator, credentials } = settings;
         let endpoint = match emulator {
@@ -110,7 +110,8 @@ impl Bigquery {
         format!("projects/{project}/datasets/{dataset}/tables/{name}")
     }
 
-    /// Returns a request. `routing` is the parameter that tells Google where the request goes.
+    /// Returns an authenticated request. `routing` is the name and the value of the parameter by which Google routes
+    /// the request.
     async fn request<T>(&self, routing: (&str, &str), message: T) -> Result<Request<T>, TablesError> {
         let headers = self.authentication.headers().await;
         let headers = headers.map_err(|error| {
@@ -193,7 +194,7 @@ impl Tables for Bigquery {
     }
 }
 
-/// Describes the rows' fields, which are numbered in the order of the columns.
+/// Returns the protocol buffer descriptor of the rows. Its fields are numbered from 1, in the order of the columns.
 fn descriptor(columns: &[BigQueryColumn]) -> Descriptor {
     let field = |(column, number): (&BigQueryColumn, i32)| FieldDescriptor {
         name: Some(column.column.name.clone()),
@@ -204,7 +205,7 @@ fn descriptor(columns: &[BigQueryColumn]) -> Descriptor {
     Descriptor { name: Some("Row".to_owned()), field: columns.iter().zip(1..).map(field).collect() }
 }
 
-/// Returns an error's text with those of its sources, because the outer one only says "transport error".
+/// Returns the texts of an error and of its sources. The text of the error itself only says "transport error".
 fn with_sources(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(error.source(), |source| source.source());
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))

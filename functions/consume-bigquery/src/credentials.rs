@@ -1,4 +1,5 @@
-//! Google's credentials: a service account, an external account such as a role of AWS, or the default ones.
+//! Credentials for Google Cloud: a service account, an external account such as an AWS role, or the default
+//! credentials.
 
 use google_cloud_auth::credentials::{
     Builder, CacheableResource, Credentials, EntityTag, anonymous, external_account, service_account,
@@ -11,10 +12,10 @@ use tonic::codegen::http::{Extensions, HeaderMap};
 
 use crate::settings::{CredentialsSource, SECRET_ARN};
 
-/// The scope of everything that Sluice does in BigQuery.
+/// The OAuth scope for all of Sluice's requests to BigQuery.
 const SCOPE: &str = "https://www.googleapis.com/auth/bigquery";
 
-/// Why there are no credentials. Startup fails with this message, which does not contain them.
+/// Why there are no usable credentials. Startup fails with this message, which never contains the credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum NoCredentials {
     /// The file cannot be read.
@@ -23,7 +24,7 @@ pub enum NoCredentials {
     /// The credentials are not JSON.
     #[error("GOOGLE_CREDENTIALS: it should hold a path, or the JSON of a service account or an external account")]
     NotJson,
-    /// The JSON is of another type.
+    /// The JSON has no `type`, or a type that is not supported.
     #[error("GOOGLE_CREDENTIALS: the member type should be service_account or external_account")]
     Type,
     /// The secret cannot be looked up.
@@ -45,7 +46,7 @@ impl Authentication {
     /// Reads the credentials. An emulator needs none.
     ///
     /// # Errors
-    /// There are none, or they are wrong.
+    /// The credentials are missing or wrong.
     pub(crate) async fn read(source: &CredentialsSource, is_emulated: bool) -> Result<Self, NoCredentials> {
         let credentials = match source {
             _ if is_emulated => anonymous::Builder::new().build(),
@@ -67,7 +68,7 @@ impl Authentication {
     /// Returns the headers for a request.
     ///
     /// # Errors
-    /// No token can be fetched.
+    /// No access token can be fetched.
     pub(crate) async fn headers(&self) -> Result<HeaderMap, CredentialsError> {
         let mut last = self.last.lock().await;
         let mut extensions = Extensions::new();

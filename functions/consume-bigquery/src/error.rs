@@ -1,4 +1,4 @@
-//! What BigQuery's errors mean.
+//! Translates BigQuery's errors into [`TablesError`].
 
 use consume::bigquery::{RefusedRow, TablesError};
 use prost::Message as _;
@@ -9,7 +9,7 @@ use crate::messages::{Answer, AppendRowsResponse, RpcStatus, StorageError, Stora
 /// Reads the answer to an append.
 ///
 /// # Errors
-/// Nothing was appended, or it is unknown whether the rows were.
+/// The rows were not appended, or it is unknown whether they were.
 pub(crate) fn appended(response: AppendRowsResponse) -> Result<(), TablesError> {
     let AppendRowsResponse { answer, row_errors } = response;
     if !row_errors.is_empty() {
@@ -25,13 +25,13 @@ pub(crate) fn appended(response: AppendRowsResponse) -> Result<(), TablesError> 
     }
 }
 
-/// Returns what an error of gRPC means.
+/// Translates a gRPC error.
 pub(crate) fn for_grpc(status: &Status) -> TablesError {
     let details = RpcStatus::decode(status.details()).unwrap_or_default().details;
     for_status(&RpcStatus { code: status.code().into(), message: status.message().to_owned(), details })
 }
 
-/// Decides by the details, which are exact, and otherwise by the code.
+/// Translates a status by the error code in its details, which is exact. Without such a code, the gRPC code decides.
 fn for_status(status: &RpcStatus) -> TablesError {
     let detail = status.details.iter().find(|detail| detail.type_url == StorageError::TYPE_URL);
     let storage = detail.and_then(|detail| StorageError::decode(detail.value.clone()).ok());
@@ -62,7 +62,7 @@ fn for_code(code: Code, message: String) -> TablesError {
     match code {
         Code::AlreadyExists => TablesError::OffsetExists,
         Code::OutOfRange => TablesError::OffsetOutOfRange,
-        // The same code says that a table or dataset does not exist.
+        // `NotFound` can also mean that a table or dataset does not exist.
         Code::NotFound if message.contains("/streams/") => TablesError::UnknownStream,
         Code::InvalidArgument
         | Code::NotFound

@@ -1,10 +1,11 @@
-//! BigQuery's side of landing: appends rows through the Storage Write API.
+//! The function `consume-bigquery`, with its client of BigQuery's Storage Write API.
 //!
-//! `consume` decides what lands, exactly once, and reaches BigQuery through the trait that this crate implements:
+//! `consume` decides which rows to append, exactly once. It reaches BigQuery through its trait `Tables`, which this
+//! crate implements:
 //!
-//! - `client` sends the requests; `messages` are theirs, and `error` says what errors mean
-//! - `written` asks a table which Kafka records it has, through the REST API
-//! - `credentials` authenticates, `settings` reads the environment
+//! - `client` sends the requests, `messages` defines them, and `error` translates the errors
+//! - `written` asks a table, through the REST API, which Kafka records are in it
+//! - `credentials` authenticates the requests, and `settings` reads the environment
 
 mod client;
 mod credentials;

@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Error> {
     let bigquery = Bigquery::connect(&BigquerySettings::read(from_env)?).await?;
-    // A sandbox has one invocation at a time.
+    // One connection is enough, because a sandbox handles one invocation at a time.
     let (world, reader) = World::connect_with_reader(1).await?;
     let World { registry, pool, login, clock, wait_for_parent, retention: _ } = world;
     refuse_unsupported(&registry)?;

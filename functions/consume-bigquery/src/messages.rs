@@ -1,7 +1,9 @@
-//! The messages of the Storage Write API, as far as they are used.
+//! The messages of the Storage Write API, reduced to the fields that Sluice uses.
 //!
-//! <https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1>. Google's own client
-//! (`google-cloud-bigquery` 0.19) takes rows only in Arrow's format, while change data capture requires protocol buffers.
+//! <https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1>
+//!
+//! The messages are written by hand, because Google's own client (`google-cloud-bigquery` 0.19) takes rows only in
+//! Arrow's format, while change data capture requires protocol buffers.
 
 use bytes::Bytes;
 use prost::{Enumeration, Message, Oneof};
@@ -150,7 +152,7 @@ pub(crate) struct Any {
     pub(crate) value: Bytes,
 }
 
-/// Explains why a request failed, in the details of a status.
+/// The reason for a failed request, as one of the details of its status.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct StorageError {
     #[prost(enumeration = "StorageErrorCode", tag = "1")]
@@ -178,6 +180,6 @@ pub(crate) enum StorageErrorCode {
 }
 
 impl StorageError {
-    /// The type that marks it among a status's details.
+    /// The `type_url` that identifies a [`StorageError`] among the details of a status.
     pub(crate) const TYPE_URL: &str = "type.googleapis.com/google.cloud.bigquery.storage.v1.StorageError";
 }

@@ -1,17 +1,18 @@
-//! How BigQuery is reached.
+//! The settings for the connection to BigQuery.
 
 use shared::aws::Secret;
 use shared::process::settings::SettingsError;
 
-/// The variable that names the secret with the credentials.
+/// The variable with the ARN of the secret that contains the credentials.
 pub(crate) const SECRET_ARN: &str = "GOOGLE_CREDENTIALS_SECRET_ARN";
 
-/// How BigQuery is reached, from the environment.
+/// The settings for the connection to BigQuery, read from the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BigquerySettings {
-    /// `BIGQUERY_PROJECT`: the project of tables whose contract names none, and the one that pays for queries.
+    /// `BIGQUERY_PROJECT`: the project that pays for queries. Tables belong to it unless their contract names another
+    /// project.
     pub project: String,
-    /// `BIGQUERY_ENDPOINT`: an emulator's addresses.
+    /// `BIGQUERY_ENDPOINT`: the addresses of an emulator to use instead of Google.
     pub emulator: Option<Emulator>,
     /// Where the credentials are.
     pub credentials: CredentialsSource,
@@ -20,11 +21,11 @@ pub struct BigquerySettings {
 /// Where the credentials are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialsSource {
-    /// `GOOGLE_CREDENTIALS`: a path, or the JSON itself.
+    /// `GOOGLE_CREDENTIALS`: the JSON itself, or the path of a file that contains it.
     Given(Secret),
-    /// `GOOGLE_CREDENTIALS_SECRET_ARN`: a secret of AWS with the JSON.
+    /// `GOOGLE_CREDENTIALS_SECRET_ARN`: the ARN of an AWS secret that contains the JSON.
     AwsSecret(String),
-    /// Where Google's tools look for them.
+    /// The places where Google's own tools look for credentials.
     Default,
 }
 

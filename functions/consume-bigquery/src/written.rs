@@ -1,4 +1,4 @@
-//! Asks a table which Kafka records it has.
+//! Asks a table which Kafka records are in it.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use shared::contract::BigQueryTable;
 
 use crate::credentials::Authentication;
 
-/// The most rows of an answer's page.
+/// The maximum number of rows in a page of a result.
 const PAGE: u32 = 50_000;
 
-/// The REST API.
+/// A client of BigQuery's REST API.
 #[derive(Debug)]
 pub(crate) struct Rest {
     client: Client,
@@ -21,7 +21,7 @@ pub(crate) struct Rest {
     project: String,
 }
 
-/// An answer to a query.
+/// A page of a query's result.
 /// <https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/query>
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -56,7 +56,7 @@ impl Rest {
         Ok(Self { client: Client::builder().timeout(timeout).build()?, base, project })
     }
 
-    /// Returns the offsets of a partition's rows.
+    /// Returns the Kafka offsets of a partition's rows.
     pub(crate) async fn written_offsets(
         &self,
         authentication: &Authentication,
@@ -108,7 +108,7 @@ impl Rest {
     }
 }
 
-/// Names have no characters that would have to be escaped, because contracts are checked at the start.
+/// Returns the SQL of a query. Names need no escaping, because contracts are checked at the start.
 fn sql(project: &str, query: WrittenQuery<'_>) -> String {
     let WrittenQuery { table, partition_column, offset_column, partition, from } = query;
     let BigQueryTable { project: named, dataset, name } = table;

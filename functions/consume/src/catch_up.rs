@@ -22,7 +22,7 @@ use crate::{Consume, ConsumeError};
 /// The limits of one read: records, and their bytes. The records of one read land together.
 const CHUNK_RECORDS: usize = 10_000;
 const CHUNK_BYTES: usize = 6 * 1024 * 1024;
-/// The limits of one invocation: records, and their bytes. The next invocation continues where it stopped.
+/// The limits of one invocation: records, and their bytes. The next invocation continues where this one stopped.
 const MAX_RECORDS: usize = 100_000;
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The time limit of one read.
@@ -78,7 +78,7 @@ pub(crate) enum Reached {
     LogEnd,
 }
 
-/// One invocation's questions to Kafka.
+/// Catches up with Kafka for one invocation, within its budget.
 pub(crate) struct CatchUp<'c> {
     pub(crate) consume: &'c Consume,
     pub(crate) connection: &'c mut PgConnection,
@@ -87,7 +87,7 @@ pub(crate) struct CatchUp<'c> {
 }
 
 impl CatchUp<'_> {
-    /// Asks Kafka what must be known before a held partition of the batch can land. The batch is then tried again.
+    /// Asks Kafka what must be known before a held partition can land. The caller then tries the batch again.
     pub(crate) async fn resolve(&mut self, partition: &mut Partition<'_>, hold: &Hold) -> Result<(), ConsumeError> {
         let watermark = &hold.watermark;
         let until = match hold.reason {
@@ -202,8 +202,8 @@ impl CatchUp<'_> {
         Ok(())
     }
 
-    /// Reads a range of a partition's log and lands it. `known` are the records of the batch that follows; a range that
-    /// consists only of those is left to the batch.
+    /// Reads a range of a partition's log and lands it. `known` are the records of the batch that follows. If the range
+    /// contains only these records, it is left to the batch.
     pub(crate) async fn read(
         &mut self,
         contract: &Arc<Contract>,

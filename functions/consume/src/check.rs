@@ -15,7 +15,7 @@ use crate::envelope::Envelope;
 pub(crate) struct Event {
     /// The event itself, or null in the modes that need only its row.
     pub(crate) document: Value,
-    /// Where the [`Rows`] contain the event's row; empty in mode `changes`.
+    /// The position of the event's row in [`Rows`]; empty in mode `changes`.
     pub(crate) row: Range<usize>,
     /// The id under which the event lands at most once.
     pub(crate) id: Option<EventId>,

@@ -2,7 +2,8 @@
 //!
 //! Kafka does not redeliver records that a consumer group has committed. If a watermark is behind the committed offset,
 //! because the database was restored or someone moved the group, `consume` reads the records in between from Kafka.
-//! Otherwise nothing happens: the event source mapping delivers what follows, and a paused mapping stays paused.
+//! Otherwise, it reads nothing: the event source mapping delivers the records that follow, or keeps them back while it
+//! is paused.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -186,7 +187,8 @@ impl CatchUp<'_> {
     /// Compares a topic's partitions with Kafka. A partition that cannot be compared does not hold up the others.
     ///
     /// # Errors
-    /// The error of the first partition that could not be compared. One that could not land is among the findings.
+    /// The error of the first partition that could not be compared. Partitions that could not land are among the
+    /// findings.
     async fn compare(
         &mut self,
         contract: &Arc<Contract>,

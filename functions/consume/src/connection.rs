@@ -30,8 +30,8 @@ pub(crate) struct Connections {
 pub(crate) struct Connection {
     inner: PgConnection,
     opened: Instant,
-    /// When it was last used, by two clocks: one never goes back, and the other keeps running while a function is
-    /// frozen. `None` if it was just opened.
+    /// When the connection was last used, by two clocks: one never goes back, and the other keeps running while a
+    /// function is frozen. `None` if the connection was just opened.
     used: Option<(Instant, SystemTime)>,
 }
 
@@ -45,13 +45,13 @@ impl Connections {
         self.take_kept(deadline, Duration::ZERO).await
     }
 
-    /// Returns a kept connection, or opens one. A connection that was used within the last second is not tested, so it may
-    /// turn out to be dead: the work must then be repeated.
+    /// Returns a kept connection, or opens one. A connection that was used within the last second is not tested. If it
+    /// turns out to be dead, the caller must repeat the work.
     pub(crate) async fn take_untested(&self, deadline: Instant) -> Result<Connection, ConsumeError> {
         self.take_kept(deadline, TRUSTED_FOR).await
     }
 
-    /// Takes the connection that was used last, and tests it unless it was used within
+    /// Takes the most recently used connection, or opens one. A kept connection is tested unless it was used within
     /// `trusted_for`.
     async fn take_kept(&self, deadline: Instant, trusted_for: Duration) -> Result<Connection, ConsumeError> {
         let kept = async {

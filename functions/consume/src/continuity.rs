@@ -14,7 +14,8 @@ use crate::resume::Trace;
 pub(crate) enum Continuity {
     /// The last applied record is still in its place.
     Same,
-    /// Nothing was applied, or retention or compaction removed the last record: nothing contradicts it.
+    /// Nothing was applied, or retention or compaction removed the last applied record. Nothing shows that the log has
+    /// changed.
     Unknown,
     /// The offset of the last applied record has another record, or none. [`Restart`] says where the new records begin.
     Restarted(Restart),
@@ -48,7 +49,7 @@ enum Last {
 async fn ask_for_last(reader: &dyn Reader, watermark: &Watermark) -> Result<Last, ReadError> {
     let (topic, partition) = (&watermark.topic, watermark.partition);
     let bounds = reader.bounds(topic, partition).await?;
-    // An open transaction limits what can be read, but it is not the end of the log.
+    // `bounds.end` stops at an open transaction, which is not the end of the log.
     if bounds.end < watermark.next_offset && reader.high_watermark(topic, partition).await? < watermark.next_offset {
         return Ok(Last::Gone);
     }
@@ -63,8 +64,8 @@ async fn ask_for_last(reader: &dyn Reader, watermark: &Watermark) -> Result<Last
     })
 }
 
-/// Decides the case that the log has no record at the last applied offset. Only compaction removes a record from the
-/// middle of a log; then the first applied record may give the answer.
+/// Decides whether a log that has no record at the last applied offset has changed. Only compaction removes a record
+/// from the middle of a log. In a compacted log, the first applied record may give the answer.
 async fn ask_without_last(reader: &dyn Reader, watermark: &Watermark, applied: Applied) -> Result<Last, ReadError> {
     let is_compacted = match reader.is_compacted(&watermark.topic).await {
         Ok(is_compacted) => is_compacted,

@@ -53,8 +53,8 @@ impl Consume {
         let connection = self.connections.take_untested(begun + budget).await?;
         let is_kept = connection.is_kept();
         match self.land_checked(connection, &mut checked, begun, budget, landed).await {
-            // The server has closed the connection since the last batch, or is gone. It may or may not have committed
-            // this batch; either way, the next attempt starts at the watermarks that it finds.
+            // The server has closed the connection since the last batch, or is gone. Whether or not it has committed
+            // this batch, the second attempt starts at the stored watermarks.
             Err(error) if is_kept && error.ended_connection() => {
                 let connection = self.connections.open(begun + budget).await?;
                 Box::pin(self.land_checked(connection, &mut self.check(batch)?, begun, budget, landed)).await

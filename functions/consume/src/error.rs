@@ -28,10 +28,10 @@ pub enum ConsumeError {
     /// BigQuery did not take the batch.
     #[error("the batch did not land in BigQuery and will be delivered again: {0}")]
     Bigquery(#[from] BigqueryError),
-    /// Kafka could not be read to fill the range before the batch.
+    /// The records before the batch could not be read from Kafka.
     #[error("the batch did not land and will be delivered again: {0}")]
     Kafka(#[from] ReadError),
-    /// The range between watermark and batch was read in part, and that part has landed. The next delivery goes on.
+    /// The range between watermark and batch was read in part, and that part has landed. The next delivery continues.
     #[error("records before the batch are being read from Kafka; the batch will be delivered again")]
     CatchingUp,
     /// The batch did not land within the invocation's time.
@@ -93,7 +93,7 @@ impl ConsumeError {
 pub(crate) fn failed(error: WriteError) -> ConsumeError {
     match error.verdict() {
         Verdict::Stop => ConsumeError::Stop(error),
-        // A rejection belongs to a record. If none was being written, only a retry can help.
+        // A rejection concerns one record. If no record was being written, only a retry can help.
         Verdict::Retry | Verdict::Reject(_) => ConsumeError::Retry(error),
     }
 }

@@ -15,8 +15,8 @@ const RESERVE: Duration = Duration::from_secs(1);
 /// The time limit of an invocation without a usable deadline.
 const DEFAULT_TIME_LEFT: Duration = Duration::from_secs(300);
 
-/// Handles Lambda's invocations, one at a time, until Lambda ends the process. A batch that failed because the database
-/// refused the login is retried once the login has been renewed.
+/// Handles Lambda's invocations, one at a time, until Lambda ends the process. If a batch fails because the database
+/// refuses the login, the login is renewed and the batch is retried.
 ///
 /// # Errors
 /// The Runtime API fails.

@@ -1,6 +1,6 @@
 //! Kafka in, PostgreSQL out: writes batches of records exactly once.
 //!
-//! This file creates the function and distinguishes batches from schedule events. Below it:
+//! This file creates the function and distinguishes batches from schedule events. The other files:
 //!
 //! - `delivery` lands a batch: `batch` decodes the payload, `check` checks its records against their contracts, and
 //!   `land` runs the one transaction. In it, `resume` drops records that were applied before, `write` writes the rest
@@ -9,7 +9,7 @@
 //! - `catch_up` asks Kafka what a batch alone cannot show: whether the log is the one that was applied (`continuity`,
 //!   remembered in `trust`), and which records lie between the watermark and the batch
 //! - `bigquery` lands batches in BigQuery instead, for the function `consume-bigquery`
-//! - `compare` asks the same on a schedule, without a batch, and then lets `retention` erase old data
+//! - `compare` compares watermarks with Kafka on a schedule, without a batch; then `retention` erases old data
 //! - `stall` records partitions that cannot land; `report` counts and logs results
 //! - `lambda` runs the function on Lambda
 
@@ -84,7 +84,7 @@ pub struct Consume {
     retention: Retention,
 }
 
-/// Where a function writes to.
+/// Where the function writes rows.
 #[derive(Debug)]
 enum Place {
     Postgresql,
@@ -122,8 +122,9 @@ impl Consume {
         }
     }
 
-    /// Writes to BigQuery's `tables` instead of PostgreSQL's. The ledger stays in PostgreSQL. Only batches are handled:
-    /// the function that writes to PostgreSQL erases old data for both.
+    /// Writes to `tables` in BigQuery instead of tables in PostgreSQL. The ledger stays in PostgreSQL. The function
+    /// then handles only batches and no schedule events, because the function that writes to PostgreSQL erases old data
+    /// for both.
     #[must_use]
     pub fn for_bigquery(self, tables: Arc<dyn Tables>) -> Self {
         Self { place: Place::Bigquery(tables), ..self }
@@ -147,7 +148,8 @@ impl Consume {
     /// compared with Kafka instead.
     ///
     /// # Errors
-    /// The batch must be delivered again. Nothing of it was written, but records before it may have been.
+    /// The batch must be delivered again. Nothing of it was written to PostgreSQL; in BigQuery, some of its partitions
+    /// may have landed. Records before the batch may have been written.
     pub async fn invoke(&self, payload: &[u8], budget: Duration) -> Result<Summary, ConsumeError> {
         if matches!(self.place, Place::Postgresql) && is_schedule(payload) {
             return self.compare(budget).await;
@@ -155,8 +157,8 @@ impl Consume {
         self.deliver(payload, budget).await
     }
 
-    /// Compares every contract with its tables and logs each difference. A stream that cannot land must not keep the
-    /// others from starting.
+    /// Compares every contract with its tables and logs each difference. Returns no error, because one stream that
+    /// cannot land must not keep the others from starting.
     pub async fn log_differences(&self) {
         let until = Instant::now() + Duration::from_secs(1);
         let contracts: Vec<Arc<Contract>> = self.registry.contracts().cloned().collect();

@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Error> {
-    // A sandbox has one invocation at a time.
+    // One connection is enough, because a sandbox handles one invocation at a time.
     let (world, reader) = World::connect_with_reader(1).await?;
     let World { registry, pool, login, clock, wait_for_parent, retention } = world;
     let metrics = Metrics::default();

@@ -14,16 +14,18 @@ use crate::check::EventId;
 /// The result of an event's claim to its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// The event is the first with its id, or retries a rejected one.
+    /// The event is the first with its id, or retries a rejected event.
     First,
-    /// The same payload came before, in this batch or an earlier one. This event shares its outcome.
+    /// An event with the same id and payload came before, in this batch or an earlier one. This event shares its
+    /// outcome.
     Repeat,
-    /// A different payload came before.
+    /// An event with the same id but another payload came before.
     Conflict,
 }
 
-/// Returns whether an event may retry the rejected one that has its id: a replayed dead letter, or an event whose
-/// parent did not arrive in time and may have arrived since.
+/// Returns whether an event may retry the rejected event that has its id. Both must have the same payload. Besides, the
+/// event must be a replayed dead letter, or the rejected event must be one whose parent did not arrive in time. That
+/// parent may have arrived since.
 fn may_retry(id: &EventId, held: &HeldId) -> bool {
     let is_open = held.error_code.as_ref().is_some_and(|code| id.is_replay || code == PARENT_MISSING);
     is_open && id.payload.is(held.payload_hash)

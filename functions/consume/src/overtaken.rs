@@ -1,5 +1,6 @@
 //! Rejects overtaken replays. A replay was overtaken if a later event with the same key was sent after `console` had
-//! searched for such events, but before it sent the replay. If the replay landed, it would replace the later event.
+//! searched for such events, but before `console` sent the replay. If the replay landed, it would replace the later
+//! event.
 //!
 //! Nothing is rejected if the contract has a version or the replay is forced. An event between search and replay counts
 //! even if it is rejected itself; the dead letter can then be replayed again.
@@ -18,7 +19,7 @@ use crate::check::{Event, Rows};
 use crate::land::{CheckedBatch, Partition};
 use crate::write::rows::key_cells;
 
-/// The limits of reading the events between the end of the search and a batch that begins after it.
+/// The limits of reading the events between the end of `console`'s search and the start of the batch.
 const LIMITS: Limits =
     Limits { max_records: 10_000, max_bytes: 16 * 1_024 * 1_024, max_time: std::time::Duration::from_secs(5) };
 

@@ -1,8 +1,8 @@
 //! Replays in the landing transaction: dead letters that were sent to their topic again.
 //!
 //! A dead letter counts as replayed once its replay is read, even if the database was restored to a time before the
-//! replay. If no dead letter matches, the replay's event has landed since the restore or is still undecided. If Kafka
-//! lost the event, the replay is all that is left of it.
+//! replay. If no dead letter matches a replay, the replay repeats the original event, which has landed since the
+//! restore or is still undecided. If Kafka has lost the original event, however, the replay is all that is left of it.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -74,10 +74,11 @@ pub(crate) async fn settle_letters(
     Ok(standings)
 }
 
-/// Splits a stream's records into slices that are settled in turn: a replay is processed only after the record
-/// that it replays has been decided, because that record may be in the same batch.
+/// Splits a stream's records into slices that are settled one after the other. A record and its replay may be in the
+/// same batch, and the replay must be processed after the record has been decided.
 ///
-/// `record` returns a record, and `replay` what it says about the dead letter that it replays.
+/// `record` returns an item's record. `replay` returns what this record says about the dead letter that it replays, if
+/// it is a replay.
 pub(crate) fn stages<'s, 'r, T>(
     records: &'s [T],
     record: impl Fn(&T) -> KeptRecord<'r>,
@@ -103,7 +104,7 @@ pub(crate) fn stages<'s, 'r, T>(
     stages
 }
 
-/// Returns what a candidate says about the dead letter that it replays. Every replay has an id.
+/// Returns what a candidate says about the dead letter that it replays, if it is a replay. Every replay has an id.
 pub(crate) fn of_candidate(candidate: &Candidate<'_>) -> Option<Replay> {
     candidate.id.and_then(|_| Envelope::for_record(&candidate.record).replay())
 }

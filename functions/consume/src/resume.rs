@@ -45,8 +45,8 @@ pub(crate) struct Unit<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Resume {
     Apply(Plan),
-    /// Offsets are missing from the watermark up to, but excluding, this one. Only Kafka knows whether they were
-    /// skipped or are not in the log.
+    /// Offsets are missing between the watermark and `until`, which is excluded. Only Kafka can say whether the batch
+    /// skipped them or the log lacks them.
     Behind {
         until: i64,
     },
@@ -198,7 +198,7 @@ fn plan(
     Plan { fresh, missing, filled, after }
 }
 
-/// Returns what is known about the applied records once this one is among them.
+/// Returns the facts about the applied records, with this record added.
 fn applied_after(applied: Option<Applied>, record: &Trace) -> Applied {
     let Trace { offset, timestamp_ms, hash } = *record;
     let Some(mut applied) = applied else {

@@ -32,7 +32,7 @@ pub(crate) struct Stalls<'a> {
     pub(crate) deadline: Instant,
 }
 
-/// A change of what is recorded about partitions.
+/// A change to what is recorded about partitions.
 #[derive(Debug, Clone, Copy)]
 enum Change<'c> {
     Record(&'c Failure, FoundBy),
@@ -137,15 +137,15 @@ impl Search<'_> {
     }
 }
 
-/// Describes a failure. Returns nothing if the payload was not a batch, because no partition is known then.
+/// Describes a failure. Returns `None` if nothing should be recorded.
 async fn failure(search: &Search<'_>, partitions: &[(&str, i32)], error: &ConsumeError) -> Option<Failure> {
     let topics: BTreeSet<&str> = partitions.iter().map(|(topic, _)| *topic).collect();
     let contracts: Vec<&Arc<Contract>> = topics.iter().filter_map(|topic| search.registry.topic(topic)).collect();
     let failure = |fault, sqlstate, reason| Failure { reason, error_type: error.name(), sqlstate, fault };
     let (landed, read) = search.records();
     match error {
-        // The missing records before the batch are landing, so nothing is stalled. A failed comparison is recorded
-        // elsewhere, for each partition with its own error.
+        // If the payload was not a batch, no partition is known. If the missing records before the batch are landing,
+        // nothing is stalled. A failed comparison is recorded elsewhere, for each partition with its own error.
         ConsumeError::NotABatch(_) | ConsumeError::CatchingUp | ConsumeError::Comparison(_) => None,
         ConsumeError::Kafka(cause) => {
             let fault = if cause.passes() { Fault::Environment } else { Fault::Operator };
@@ -161,8 +161,8 @@ async fn failure(search: &Search<'_>, partitions: &[(&str, i32)], error: &Consum
         }
         ConsumeError::Deadline => {
             let reason = format!("{}: {landed} did not land within the invocation's time.", streams(&contracts));
-            // By now the batch has failed for as long as the invocation may take, and a retry may take as long again. So
-            // this counts at once, as a fault of the operator's does.
+            // The batch has already taken all of an invocation's time, and a retry may take as long again. So this
+            // counts as a stall at once, as an operator fault does.
             Some(failure(Fault::Operator, None, reason))
         }
         ConsumeError::Retry(cause) | ConsumeError::Stop(cause) => {
@@ -181,7 +181,8 @@ async fn failure(search: &Search<'_>, partitions: &[(&str, i32)], error: &Consum
     }
 }
 
-/// A statement was prepared for a table that has changed since. The next attempt prepares it again.
+/// The SQLSTATE of a statement that was prepared for a table that has changed since. The next attempt prepares the
+/// statement again.
 const STALE_PLAN: &str = "0A000";
 
 /// Compares the tables that the batch writes to with their contracts.

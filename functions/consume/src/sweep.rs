@@ -29,7 +29,7 @@ impl Default for Sweeps {
 }
 
 impl Sweeps {
-    /// Does what is due. Events that have waited for longer than `longest_wait_ms` are rejected.
+    /// Does the work that is due. Events that have waited for longer than `longest_wait_ms` are rejected.
     pub(crate) async fn run(
         &self,
         connection: &mut PgConnection,

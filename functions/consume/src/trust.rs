@@ -13,7 +13,7 @@ use shared::ledger::watermarks::Watermark;
 #[derive(Debug, Default)]
 pub(crate) struct Trust(Mutex<HashMap<(String, i32), Seen>>);
 
-/// How far a partition was when this process last saw it.
+/// How far a partition had advanced when this process last saw it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
     pub(crate) server_started_us: i64,
@@ -30,7 +30,8 @@ impl Trust {
         })
     }
 
-    /// Returns how far a partition was when it was last seen, if its log is known to be the one that was applied.
+    /// Returns how far a partition had advanced when it was last seen, if its log is known to be the one that was
+    /// applied.
     pub(crate) fn last_seen(&self, topic: &str, partition: i32) -> Option<Seen> {
         self.seen().get(&(topic.to_owned(), partition)).copied()
     }

@@ -1,5 +1,5 @@
-//! Decides what follows a database error: a row's fault becomes a dead letter, a fault of the environment is retried,
-//! and an operator's fault fails the invocation until someone repairs it.
+//! Decides what happens after a database error: a row's fault becomes a dead letter, a fault of the environment is
+//! retried, and an operator's fault fails the invocation until someone repairs it.
 
 use shared::database::error_class::{ErrorClass, classify, is_raised};
 use shared::ledger::Rejection;
@@ -193,8 +193,8 @@ fn trigger_reason(error: &PgDatabaseError, names: &Names<'_>) -> String {
     }
 }
 
-/// The function that reported the error, such as `refuse()`. The context's first line names it, and contains no
-/// values; PostgreSQL has no field for it. None if the server's language is not English.
+/// The trigger function that reported the error, such as `refuse()`. PostgreSQL has no field for it, but the first line
+/// of the error's context names it and contains no values. None if the server's language is not English.
 fn trigger_function(error: &PgDatabaseError) -> Option<&str> {
     let first = error.r#where()?.lines().next()?;
     let function = first.strip_prefix("PL/pgSQL function ").or_else(|| first.strip_prefix("SQL function "))?;

@@ -52,7 +52,7 @@ impl<'c> AcceptOptions<'c> {
         Ok(Self { user: &caller.name, arrived: Instant::now(), deadline, prefer, idempotency_key, traceparent })
     }
 
-    /// Returns what the events are checked against.
+    /// Returns the rules that the events are checked against.
     pub(crate) fn rules<'o>(&'o self, contract: &'o Contract, operation: Option<Operation>) -> Rules<'o> {
         Rules {
             contract,
@@ -107,7 +107,7 @@ pub(crate) async fn accept(
 
 /// Answers a request whose events were sent. If the caller prefers to wait, looks up their statuses first.
 ///
-/// `times` are the time at which the request arrived, and its deadline.
+/// `times` are the request's arrival time and its deadline.
 ///
 /// # Errors
 /// An event was rejected.
@@ -135,8 +135,8 @@ pub async fn respond(
     }
 }
 
-/// Sends records to their stream's topic again, such as those of dead letters. Returns one result per record, in the
-/// same order: its receipt, or why it has none.
+/// Sends records, such as those of dead letters, to their stream's topic again. Returns one result per record, in the
+/// same order: its receipt, or the reason why it has none.
 pub async fn send_records(
     ingest: &Ingest,
     contract: &Contract,
@@ -203,8 +203,8 @@ enum SendFailure {
     TooLarge,
 }
 
-/// Returns why records were not acknowledged and logs the cause; `None` if all were acknowledged. Reports a record that
-/// is too large only if nothing else failed, because the other failures can be retried.
+/// Logs and returns why records were not acknowledged, or returns `None` if all were acknowledged. Reports a record
+/// that is too large only if nothing else failed, because the other failures can be retried.
 fn first_failure(topic: &str, answers: &[Result<Acknowledged, SendError>]) -> Option<SendFailure> {
     let failures: Vec<&SendError> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
     let is_too_large = |error: &&&SendError| matches!(error, SendError::TooLarge);

@@ -1,13 +1,14 @@
-//! The changes in a change set (wal2json format 1 or 2), for people to read.
+//! Lists the changes in a change set (wal2json format 1 or 2) for people to read.
 //!
-//! The types of the values, and whether the rows exist, depend on the tables, so they are known only when the set
-//! lands.
+//! The types of the values depend on the tables, and so does the existence of the rows. Both are known only when the
+//! set lands.
 
 use serde_json::{Map, Value, json};
 use shared::contract::{Changes, NotAllowed, Violation, WrongTableName};
 
-/// Returns an entry for each change of a set that has passed the contract: its table, its action, the values of its
-/// columns, and the previous row. `message`, `B`, `C` and `M` change nothing and get no entry.
+/// Returns an entry for each change of a set that was checked against the contract: its table, its action, the values
+/// of its columns, and the old values that identify the row. `message`, `B`, `C` and `M` change nothing and get no
+/// entry.
 ///
 /// # Errors
 /// The set would be rejected on landing, no matter which tables exist. Each change that would cause the rejection has a
@@ -34,7 +35,7 @@ pub(crate) fn change_rows(
     if violations.is_empty() { Ok(rows) } else { Err(violations) }
 }
 
-/// The entry of a change, or why the change would be rejected; `None` if it changes nothing.
+/// The entry of a change, or why the change would be rejected. `None` if there is nothing to list.
 type Row = Option<Result<Map<String, Value>, Violation>>;
 
 fn format_1(changes: &Changes, index: usize, change: &Value) -> Row {
@@ -66,7 +67,7 @@ fn format_2(changes: &Changes, index: usize, change: &Value) -> Row {
     entry(changes, index, change, action, (new, old))
 }
 
-/// The values of columns, or why they cannot be read; `None` if the change has none.
+/// The values of columns, or why they cannot be read. `None` if this kind of change has no such values.
 type Values = Option<Result<Value, Violation>>;
 
 fn entry(changes: &Changes, index: usize, change: &Value, action: &str, (new, old): (Values, Values)) -> Row {
@@ -95,8 +96,8 @@ fn entry(changes: &Changes, index: usize, change: &Value, action: &str, (new, ol
     Some(written())
 }
 
-/// Combines format 1's lists of names and values. They must have the same length, and so must the list of types, if
-/// there is one.
+/// Combines format 1's lists of names and values into an object. These lists, and the list of types if there is one,
+/// must have the same length.
 fn listed(of: &Value, at: &str, [names, types, values]: [&str; 3]) -> Result<Value, Violation> {
     let list = |name: &str| of.get(name).and_then(Value::as_array).map(Vec::as_slice);
     let types = list(types);
@@ -109,7 +110,7 @@ fn listed(of: &Value, at: &str, [names, types, values]: [&str; 3]) -> Result<Val
     by_name(names_list.iter().zip(values_list).map(|(name, value)| (name.as_str(), value.clone())), at)
 }
 
-/// Combines format 2's objects.
+/// Combines format 2's column objects into one object.
 fn objects(change: &Value, list: &str) -> Result<Value, Violation> {
     let columns = change.get(list).and_then(Value::as_array).into_iter().flatten();
     let column =

@@ -12,9 +12,10 @@ use crate::error::Error;
 use crate::event_error::EventError;
 use crate::idempotency::IdempotencyKey;
 
-/// The maximum size of a record's key and of its headers, in bytes. Even if both are that large, an event of the
-/// maximum size fits within a broker's default limit of 1,048,588 bytes per record.
+/// The maximum size of a record's key in bytes. With a key and headers of the maximum size, the largest event still
+/// fits within a broker's default limit of 1,048,588 bytes per record.
 const KEY_BYTES: usize = 16_384;
+/// The maximum size of a record's headers in bytes.
 const HEADERS_BYTES: usize = 16_384;
 
 /// An event that is ready to be sent.
@@ -22,11 +23,11 @@ const HEADERS_BYTES: usize = 16_384;
 pub(crate) struct ValidEvent {
     /// Its index in the batch.
     pub(crate) index: usize,
-    /// Its record's key.
+    /// The key of its record.
     pub(crate) key: Option<String>,
     /// Its JSON text.
     pub(crate) text: Bytes,
-    /// Its record's headers.
+    /// The headers of its record.
     pub(crate) headers: Vec<RecordHeader>,
 }
 
@@ -56,19 +57,19 @@ pub(crate) struct Rules<'a> {
     pub(crate) is_lenient: bool,
 }
 
-/// An event that an operator sends instead of a rejected one, checked.
+/// A checked event that an operator sends in place of a rejected one.
 #[derive(Debug)]
 pub struct CheckedEvent {
-    /// Its record's key.
+    /// The key of its record.
     pub key: Option<String>,
     /// Its JSON text.
     pub text: Bytes,
 }
 
-/// Checks one event, given as JSON, like any other event.
+/// Checks an event, given as JSON, by the same rules as posted events.
 ///
 /// # Errors
-/// It is not JSON, is too large, or breaks the contract.
+/// The event is not JSON, is too large, or breaks the contract.
 pub fn check_event(contract: &Contract, event: Bytes) -> Result<CheckedEvent, Error> {
     let rules =
         Rules { contract, operation: None, user: "", idempotency_key: None, traceparent: None, is_lenient: false };
@@ -134,7 +135,7 @@ impl CheckedBatch {
     }
 }
 
-/// Returns the errors of the event that the pointer `within` leads to in the posted document.
+/// Converts an event's violations into errors. `within` is a JSON pointer to the event in the posted document.
 fn errors_at(index: usize, within: &str, violations: Vec<Violation>) -> Vec<EventError> {
     let error = |Violation { pointer, detail }: Violation| EventError::new(index, format!("{within}{pointer}"), detail);
     violations.into_iter().map(error).collect()

@@ -1,4 +1,4 @@
-//! `?validate_only=true`: checks events like any others and shows the rows that they would become, without sending them.
+//! `?validate_only=true`: checks events as usual and returns the rows that they would become, but sends nothing.
 //!
 //! Nothing here has access to the producer, so a dry run cannot send.
 
@@ -20,13 +20,13 @@ use crate::error::Error;
 use crate::event_error::EventError;
 use crate::prefer::Prefer;
 
-/// The query parameter.
+/// The name of the query parameter.
 pub(crate) const VALIDATE_ONLY: &str = "validate_only";
 
 /// The maximum total size of the rows in a response, in bytes. Lambda limits the whole response to 6 MiB.
 const ROWS_BYTES: usize = 4 * 1_024 * 1_024;
 
-/// What a request with events is for.
+/// Whether the events of a request are sent or only checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// The events are checked and sent.
@@ -59,7 +59,7 @@ pub(crate) struct Validated {
     errors: Option<Vec<EventError>>,
 }
 
-/// Checks the caller's events as [`accept`](crate::accept::accept) does, and returns their rows instead of sending them.
+/// Checks the caller's events as [`accept`](crate::accept::accept) does, and returns their rows. Sends nothing.
 ///
 /// # Errors
 /// The errors of sending, except the broker's. A change set that would be rejected on landing, no matter which tables
@@ -92,7 +92,7 @@ pub(crate) fn validate(
 /// Returns the rows of an event: one, or in mode `changes` one for each change.
 ///
 /// # Errors
-/// The event is a change set that would be rejected when it lands, because of what its contract allows.
+/// The event is a change set that would be rejected on landing, no matter which tables exist.
 fn shown(
     contract: &Contract,
     index: usize,

@@ -31,7 +31,7 @@ pub enum Error {
     /// `405`: the route does not support the method.
     #[error("method not allowed")]
     MethodNotAllowed {
-        /// The methods it supports.
+        /// The methods that the route supports.
         allow: &'static str,
     },
     /// `413`: the request exceeds a limit.
@@ -40,16 +40,16 @@ pub enum Error {
     /// `415`: the route does not support the media type.
     #[error("unsupported media type")]
     MediaType {
-        /// The media types it supports.
+        /// The media types that the route supports.
         accepted: &'static str,
     },
     /// `415`: the content coding is not supported.
     #[error("unsupported content coding")]
     Coding,
-    /// `422`: events that break the contract.
+    /// `422`: events break the contract.
     #[error("{} contract violations", .0.len())]
     Violations(Vec<EventError>),
-    /// `422`: a batch without an event.
+    /// `422`: the batch has no events.
     #[error("empty batch")]
     Empty,
     /// `422`: the number of random events is out of range.
@@ -63,7 +63,7 @@ pub enum Error {
     Rejected {
         /// All receipts of the batch.
         receipts: Vec<Receipt>,
-        /// The errors of events that a lenient batch left out.
+        /// The errors of the events that were left out, if handling was lenient.
         errors: Option<Vec<EventError>>,
     },
     /// `503`: the broker did not acknowledge all events in time.

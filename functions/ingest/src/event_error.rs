@@ -1,12 +1,13 @@
-//! What is wrong with an event, as the response lists it.
+//! An error in an event, as the response lists it.
 
 use serde::Serialize;
 use shared::contract::NotJson;
 
-/// The maximum length of a violation's pointer or detail. Both may repeat names from the event, so longer ones are cut.
+/// The maximum length of a violation's pointer or detail. Longer ones are cut, because they may repeat long names from
+/// the event.
 const TEXT_CHARACTERS: usize = 1_000;
 
-/// What is wrong with one event.
+/// One error in an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EventError {
     /// The event's index in the batch, 0 for a single event.
@@ -47,7 +48,7 @@ impl EventError {
         errors.chunk_by(|a, b| a.index == b.index).count()
     }
 
-    /// Creates the error of an event that is not JSON, at its place in the body.
+    /// Creates the error of an event that is not JSON, with its place in the body.
     pub(crate) fn not_json(index: usize, error: NotJson) -> Self {
         let position = Some(BodyPosition { line: error.line, column: error.column });
         Self { position, ..Self::new(index, "", format!("is not JSON: {}", error.detail)) }

@@ -48,7 +48,7 @@ pub(crate) async fn find(ingest: &Ingest, topic: &str, partition: &str, offset: 
 /// Parses the parts of a receipt's path: partition and offset.
 ///
 /// # Errors
-/// One is malformed, or the topic or partition does not exist.
+/// The partition or the offset is malformed, or the topic or partition does not exist.
 async fn record(ingest: &Ingest, topic: &str, partition: &str, offset: &str) -> Result<(i32, i64), Error> {
     let contract = ingest.registry.topic(topic).ok_or_else(|| Error::not_found("There is no such topic."))?;
     note_stream(&contract.stream);
@@ -92,10 +92,10 @@ async fn statuses(ingest: &Ingest, topic: &str, records: &[(i32, i64)]) -> Resul
 /// The maximum number of receipts in one request.
 const MOST_RECEIPTS: usize = 100;
 
-/// The time limit for looking all of them up. API Gateway gives up after 30 s.
+/// The time limit for looking up the receipts of one request. API Gateway times out after 30 s.
 const LONGEST_LOOK_UP: Duration = Duration::from_secs(20);
 
-/// The status of one event of several.
+/// The position and status of one of several events.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReceiptStatus {
     topic: String,
@@ -108,7 +108,7 @@ pub(crate) struct ReceiptStatus {
 /// Looks up the statuses of the events in `ids`: `TOPIC/PARTITION/OFFSET`, separated by commas. Keeps their order.
 ///
 /// # Errors
-/// There are more than 100, one is malformed, or a topic or partition does not exist.
+/// There are more than 100 ids, an id is malformed, or a topic or partition does not exist.
 pub(crate) async fn find_all(ingest: &Ingest, query: &Fields) -> Result<List<ReceiptStatus>, Error> {
     let ids: Vec<&str> = query.require("ids")?.split(',').collect();
     if ids.len() > MOST_RECEIPTS {
@@ -119,7 +119,7 @@ pub(crate) async fn find_all(ingest: &Ingest, query: &Fields) -> Result<List<Rec
         .unwrap_or(Err(sqlx::Error::PoolTimedOut.into()))
 }
 
-/// Looks up all events of a topic at once.
+/// Looks up the events, all those of a topic at once.
 async fn find_each(ingest: &Ingest, ids: &[&str]) -> Result<List<ReceiptStatus>, Error> {
     let mut places = Vec::with_capacity(ids.len());
     let mut by_topic: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -169,11 +169,11 @@ async fn outcomes(ingest: &Ingest, topic: &str, records: &[(i32, i64)]) -> Resul
     Ok(outcomes)
 }
 
-/// If this event has waited too long for its parent, rejects the events that have waited longest. Returns whether it
-/// did so; the caller then looks the event up again.
+/// If this event has waited too long for its parent, rejects such events, the oldest first. Returns whether it did so.
+/// If it did, the caller must look the event up again.
 ///
-/// `consume` and `console` also reject such events, but `consume` only when it gets a batch, and
-/// `console` only once a minute.
+/// `consume` and `console` also reject such events, but `consume` only when it gets a batch, and `console` only once a
+/// minute.
 pub(crate) async fn reject_if_expired(ingest: &Ingest, outcome: &Outcome) -> Result<bool, sqlx::Error> {
     let Outcome::Waiting { since_ms } = outcome else {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! The syntax that several header values share: quoted strings (RFC 9110, section 5.6.4).
+//! Quoted strings, which several headers allow (RFC 9110, section 5.6.4).
 
 /// Splits `text` at separators outside quotes.
 pub(crate) fn split_unquoted(text: &str, separator: char) -> Vec<&str> {

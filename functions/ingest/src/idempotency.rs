@@ -27,7 +27,7 @@ impl IdempotencyKey {
     }
 
     /// Returns the key of one event. In a batch, it is the caller's key, a space and the event's index. Callers' keys
-    /// contain no space, so the two cannot collide.
+    /// contain no space, so none of them can equal such a key.
     pub(crate) fn for_event(&self, index: usize, is_batch: bool) -> String {
         if is_batch { format!("{} {index}", self.0) } else { self.0.clone() }
     }

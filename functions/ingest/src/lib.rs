@@ -1,16 +1,16 @@
 //! HTTP in: checks events against their contracts, sends them to Kafka, and reports what became of them.
 //!
 //! The path of an event: `routes` → `body` (splits the body into events) → `accept` → `wait` (if the caller prefers to
-//! wait). `accept` calls `check`, which validates every event, then sends the events together, and returns their
-//! receipts.
+//! wait). `accept` calls `check`, which validates every event. `accept` then sends the events together and returns
+//! their receipts.
 //!
 //! With `?validate_only=true`, the path ends at `dry_run`, which also calls `check`, but sends nothing.
 //!
-//! At the bottom are `event_error`, `receipt` and `error`, which everything may use; `state` is what the handlers
+//! `event_error`, `receipt` and `error` are at the bottom: every module may use them. `state` has what the handlers
 //! share.
 //!
-//! The function `console` uses this library to replay dead letters: with the connections in [`Ingest`], and with
-//! [`check_event`], [`send_records`], [`respond`] and [`replay_receipts`]. Its pages use the routes. Nothing here uses
+//! The function `console` replays dead letters with the connections in [`Ingest`] and with [`check_event`],
+//! [`send_records`], [`respond`] and [`replay_receipts`]. The console's pages use the routes. Nothing here uses
 //! `console`.
 
 mod accept;

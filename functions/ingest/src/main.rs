@@ -9,8 +9,8 @@ use shared::http::login::logged_in;
 use shared::metrics::Metrics;
 use shared::start::{self, HttpWorld, World};
 
-/// One connection for the request, because Lambda runs one request at a time, and one for the outbox of login attempts,
-/// which is sent concurrently.
+/// Lambda runs one request at a time, so one connection serves the request. The other serves the outbox of login
+/// attempts, which is sent concurrently.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]

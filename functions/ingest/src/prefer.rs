@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue};
 
 use crate::header_value::{split_unquoted, unquoted};
 
-/// The maximum wait. API Gateway gives up after 30 s.
+/// The maximum wait. API Gateway times out after 30 s.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(25);
 
 /// A caller's preferences. Malformed and unknown ones are ignored (RFC 7240, section 2).
@@ -81,7 +81,7 @@ impl Prefer {
         Self { wait: None, ..self }
     }
 
-    /// `Preference-Applied` (RFC 7240, section 3).
+    /// Returns the value of `Preference-Applied` (RFC 7240, section 3).
     pub(crate) fn applied(&self) -> Option<HeaderValue> {
         let wait = self.wait.map(|wait| format!("wait={}", wait.as_secs()));
         let handling = self.handling.map(|handling| match handling {

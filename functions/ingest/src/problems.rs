@@ -1,4 +1,4 @@
-//! What a type of problem means: as JSON, or as a page for callers that prefer one.
+//! Explains a type of problem, as JSON or, for callers that prefer it, as a page.
 
 use axum::http::header::VARY;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -37,7 +37,7 @@ fn document(known: &ProblemType) -> Page<'_> {
     Page { title: known.title, style: "", content }
 }
 
-/// Renders a text whose code is between backticks.
+/// Renders a text in which code is between backticks.
 fn text(text: &str) -> Markup {
     html! {
         @for (index, part) in text.split('`').enumerate() {

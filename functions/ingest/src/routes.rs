@@ -36,7 +36,7 @@ pub fn routes(ingest: Arc<Ingest>, identity: Identity) -> Router {
     for_keys.merge(for_users).merge(open()).with_state(ingest)
 }
 
-/// Builds the routes without authentication, for tests of other parts, and to measure what authentication costs.
+/// Builds the routes without authentication, for tests of other parts and for measuring the cost of authentication.
 pub fn routes_for_anyone(ingest: Arc<Ingest>) -> Router {
     for_keys().merge(for_users()).route_layer(from_fn(anyone)).merge(open()).with_state(ingest)
 }
@@ -54,7 +54,7 @@ fn for_keys() -> Router<Arc<Ingest>> {
         .merge(submitting())
         .route("/receipts/{topic}/{partition}/{offset}", get(get_receipt))
         .route("/receipts", get(get_receipts))
-        // Any method, so that an unknown name is a 404 whatever the method. Only users may GET.
+        // The route accepts any method, so that an unknown name is a `404` whatever the method. Only users may `GET`.
         .route("/{entity}", any(on_entity))
 }
 
@@ -65,8 +65,8 @@ fn for_users() -> Router<Arc<Ingest>> {
         .route("/streams/{stream}", get(get_stream))
 }
 
-/// GET sends events too, for older clients. Therefore, requests from another site's page are rejected, even if the user
-/// only follows a link. HEAD must not send.
+/// `GET` also sends events, for older clients. Requests from another site's page are therefore rejected, even if the
+/// user only follows a link. `HEAD` must not send events.
 fn submitting() -> Router<Arc<Ingest>> {
     let methods = get(submit_events).post(submit_events).head(not_submit_events);
     Router::new().route("/submit/{n}", methods).route_layer(from_fn(cross_site::reject))

@@ -1,5 +1,4 @@
-//! `Prefer: wait`: looks up the sent events repeatedly until all are written, one is rejected, or
-//! the time is up.
+//! `Prefer: wait`: looks up the sent events repeatedly until all are written, one is rejected, or the time is up.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -30,7 +29,7 @@ const LAST_LOOK_UP: Duration = Duration::from_millis(250);
 /// Looks up the events of these receipts until the batch is decided or `deadline` has passed, and sets the receipts'
 /// statuses.
 ///
-/// If the database does not answer, the request has not failed: the events are accepted, and only their statuses are
+/// The request does not fail if the database does not answer: the events are accepted, and only their statuses are
 /// unknown. On Lambda, the wait then ends early.
 pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], deadline: Instant) -> BatchStatus {
     const SHORTEST: Duration = Duration::from_millis(5);
@@ -90,7 +89,8 @@ fn batch_status(receipts: &[Receipt]) -> BatchStatus {
     }
 }
 
-/// Returns whether the event is written, or need not be: it repeats a written one, or its row has a higher version.
+/// Returns whether the event is written or does not need to be, because it repeats a written event or its row has a
+/// higher version.
 fn has_landed(receipt: &Receipt) -> bool {
     match receipt.status() {
         Some(Status::Written | Status::Duplicate | Status::Superseded) => true,
@@ -98,8 +98,8 @@ fn has_landed(receipt: &Receipt) -> bool {
     }
 }
 
-/// Looks up the undecided events. A partition's events are applied in order, so the later ones are looked up only once
-/// its first pending event is decided.
+/// Looks up the undecided events. A partition's events are applied in order, so its later events are looked up only
+/// once its first pending event is decided.
 async fn look_up_undecided(ingest: &Ingest, topic: &str, receipts: &mut [Receipt]) -> Result<(), sqlx::Error> {
     let mut first_pending: BTreeMap<i32, usize> = BTreeMap::new();
     let mut sought = Vec::new();

@@ -16,7 +16,7 @@ use crate::delivery::DeliveryError;
 /// Why an invocation failed. Each message names one thing to fix, and contains no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// Neither an operator nor CloudFormation sends such a payload.
+    /// The payload has neither an operator's format nor CloudFormation's.
     #[error("the payload must be {{}}, {{\"admin\": \"NAME\"}}, or a request of CloudFormation for a custom resource")]
     Payload,
     /// CloudFormation sent a request of an unknown type.

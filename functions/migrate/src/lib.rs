@@ -1,6 +1,6 @@
 //! Prepares database and cluster for the functions. This happens inside the VPC, which a laptop cannot reach.
 //!
-//! - `request`: what an invocation asks for; it comes from CloudFormation, or from an operator (`aws lambda invoke`)
+//! - `request`: reads an invocation's request, sent by CloudFormation or by an operator (`aws lambda invoke`)
 //! - `custom_resource`: handles CloudFormation's requests; `delivery` sends the answers
 //! - `prepare`: creates whatever is missing: the database, schema and tables, the functions' `role`, topics
 //! - `role`: the functions' login, grants and settings; `scram` keeps its password out of PostgreSQL's log

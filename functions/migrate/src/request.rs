@@ -66,7 +66,7 @@ impl Request {
     /// Reads an invocation's payload.
     ///
     /// # Errors
-    /// Neither an operator nor CloudFormation sends such a payload.
+    /// The payload has neither an operator's format nor CloudFormation's.
     pub(crate) fn read(payload: &str) -> Result<Self, MigrateError> {
         // The parser's error is not passed on, because it may quote the secret address.
         if let Ok(request) = serde_json::from_str(payload) {

@@ -1,8 +1,8 @@
 //! A password as PostgreSQL stores it (SCRAM-SHA-256, RFC 5802 and RFC 7677).
 //!
-//! `create role … password '…'` puts the text between the quotes into PostgreSQL's log if
-//! statements are logged, or if the statement fails. Instead of the password, PostgreSQL accepts the password's stored
-//! form, which nobody can use to log in.
+//! `create role … password '…'` puts the text between the quotes into PostgreSQL's log if statements are logged, or if
+//! the statement fails. Instead of the password, PostgreSQL accepts the password's stored form, which nobody can use to
+//! log in.
 //! <https://www.postgresql.org/docs/current/sql-createrole.html>
 
 use base64_simd::STANDARD;

@@ -1,9 +1,9 @@
-//! One mail an hour, however often the schedule fires: a row in `sluice.reports` decides.
+//! Makes sure that there is one mail an hour, however often the schedule fires. A row in `sluice.reports` records
+//! whether the hour's mail was sent.
 //!
-//! Each time the schedule fires, a run begins. It locks the hour's row before it hands over the mail, and marks the row
-//! as sent in the same transaction. A run that is killed loses the lock without leaving a mark, so the next run sends
-//! the mail. If it is killed after the mail server has accepted the mail and before the commit, the next run sends the
-//! mail again under the same Message-ID.
+//! Each time the schedule fires, a run begins. In one transaction, the run locks the hour's row, hands the mail over,
+//! and marks the row as sent. If the run is killed, its transaction is rolled back, so the next run sends the mail. If
+//! the mail server had already accepted the mail, the next run sends the mail again under the same Message-ID.
 
 use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
@@ -60,7 +60,7 @@ pub(crate) async fn claim(connection: &mut PgConnection, hour: Hour) -> Result<O
 }
 
 impl Claim<'_> {
-    /// The connection that holds the lock.
+    /// Returns the connection that holds the lock.
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
         &mut self.transaction
     }

@@ -1,8 +1,8 @@
 //! Reports: counts user events, and shows them as JSON, as a page, and in a mail every hour.
 //!
-//! The path of a report: `question` (the parsed query) → `summary` (counts from PostgreSQL) → `tally` (the spellings of
-//! one city, as `place_name` decides, become one entry) → JSON, `page` or `mail`, which share `wording`. `schedule`
-//! mails it once an hour.
+//! The path of a report: `question` (the parsed query) → `summary` (counts from PostgreSQL) → `tally` (combines the
+//! spellings of one city by the rules of `place_name`) → JSON, `page` or `mail`. `page` and `mail` share `wording`.
+//! `schedule` mails a report once an hour.
 
 mod error;
 mod hour;

@@ -11,7 +11,7 @@ use shared::http::login::logged_in;
 use shared::process::settings::from_env;
 use shared::start::{self, HttpWorld, World};
 
-/// One connection for the invocation, because Lambda runs one invocation at a time, and one for the outbox of login
+/// Lambda runs one invocation at a time, so one connection serves the invocation. The other serves the outbox of login
 /// attempts, which is sent concurrently.
 const DATABASE_CONNECTIONS: u32 = 2;
 

@@ -48,10 +48,12 @@ pub(crate) fn key(cleaned: Cow<'_, str>) -> Cow<'_, str> {
     if cleaned.bytes().any(|byte| byte.is_ascii_uppercase()) { cleaned.to_ascii_lowercase().into() } else { cleaned }
 }
 
-/// Returns the spelling to show for a city, given its clean spellings and how often each occurred: the most frequent
-/// one that is neither all lower nor all upper case, otherwise title case. Ties are broken by code points. The result
-/// always belongs to the same city: a name that title case would turn into another one stays as it is (`ısparta`,
-/// because `ı` and `i` have the same capital letter `I`).
+/// Returns the spelling to show for a city, given its clean spellings and how often each occurred. This is the most
+/// frequent spelling that is neither all lower nor all upper case. If there is none, it is the most frequent spelling
+/// in title case. Ties are broken by code points.
+///
+/// The result always belongs to the same city. If title case would turn a name into another city's, the name stays as
+/// it is. An example is `ısparta`, because `ı` and `i` have the same capital letter, `I`.
 pub(crate) fn shown<'s>(spellings: impl Iterator<Item = (&'s str, i64)>) -> String {
     let mut spellings: Vec<(&str, i64)> = spellings.collect();
     spellings.sort_by(|(a, a_events), (b, b_events)| b_events.cmp(a_events).then_with(|| a.cmp(b)));

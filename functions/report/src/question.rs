@@ -34,14 +34,14 @@ impl By {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Question {
     pub(crate) by: By,
-    /// Events before this time are excluded. Times are those of the events, which have no time zone.
+    /// Events before this time are excluded. Like the times of events, it has no time zone.
     pub(crate) from: Option<DateTime>,
     /// Events at or after this time are excluded.
     pub(crate) to: Option<DateTime>,
 }
 
 impl Question {
-    /// The names of its parameters.
+    /// The names of the query parameters.
     pub(crate) const PARAMETERS: [&str; 3] = ["by", "from", "to"];
 
     /// Reads `by`, `from` and `to` from a query.

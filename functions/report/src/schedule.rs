@@ -26,7 +26,7 @@ pub(crate) enum ReportDelivery {
     Logged,
 }
 
-/// Why a run failed. The next one tries again.
+/// Why a run failed. The next run tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
     /// The database failed.
@@ -38,7 +38,7 @@ pub enum ScheduleError {
 }
 
 impl Reports {
-    /// Mails the report of the hour that contains `time`. Without a time, mails that of the current hour.
+    /// Mails the report of the hour that contains `time`, or of the current hour if there is no time.
     ///
     /// # Errors
     /// The report was not sent; the next run tries again.

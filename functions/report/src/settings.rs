@@ -6,7 +6,7 @@ use lettre::transport::smtp::AsyncSmtpTransport;
 use shared::aws::Secret;
 use shared::process::settings::SettingsError;
 
-/// The variable that names a secret, which holds the address that would otherwise be in `SMTP_URL`.
+/// The variable that names a secret. The secret holds the address that would otherwise be in `SMTP_URL`.
 pub const SMTP_SECRET: &str = "SMTP_SECRET_ARN";
 const SMTP_URL: &str = "SMTP_URL";
 

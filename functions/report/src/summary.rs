@@ -13,7 +13,7 @@ pub(crate) struct Counted {
 }
 
 /// Counts the events that a question asks for. One statement counts all of them, so all counts are from the same
-/// moment. A name may occur several times: its counts have to be added up, and may cancel each other out.
+/// moment. A name may occur several times. Its counts must then be added up, and may cancel each other out.
 ///
 /// # Errors
 /// The database fails.
@@ -55,8 +55,8 @@ const PLACES: &str = "
         where datetime >= $5::timestamp and datetime < $6::timestamp group by 1
     ) as counted (name, events)";
 
-// Infinite times have no hour and are excluded. Times before Christ, which only SQL can insert, are marked `BC`:
-// programs that read ISO 8601 disagree about how to write them.
+// Infinite times have no hour and are excluded. Times before the year 1, which only SQL can insert, are marked `BC`,
+// because programs that read ISO 8601 disagree about how to write them.
 const HOURS: &str = r#"
     select coalesce(array_agg(to_char(hour, 'YYYY-MM-DD"T"HH24:MI') || case when hour < '0001-01-01' then ' BC' else '' end), '{}'),
            coalesce(array_agg(events), '{}')

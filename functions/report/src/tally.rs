@@ -52,7 +52,7 @@ fn hours(counted: Vec<Counted>) -> Stats {
 }
 
 fn places(counted: &[Counted]) -> Stats {
-    // A place has few spellings.
+    // A list of spellings is fast enough, because a place has few of them.
     let mut places: HashMap<Cow<'_, str>, Vec<(Cow<'_, str>, i64)>> = HashMap::with_capacity(counted.len());
     for Counted { name, events } in counted {
         let cleaned = place_name::clean(name);

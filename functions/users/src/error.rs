@@ -52,7 +52,7 @@ pub(crate) enum Error {
     /// `415`: the body has a content coding.
     #[error("unsupported content coding")]
     Coding,
-    /// `422`: invalid values.
+    /// `422`: fields have invalid values.
     #[error("{} invalid fields", .0.len())]
     Refused(Vec<FieldError>),
     /// `403`: the caller may not create a key for a stream.

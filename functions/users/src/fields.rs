@@ -58,7 +58,8 @@ fn is_form(headers: &HeaderMap) -> Result<bool, Error> {
 }
 
 impl PostedFields {
-    /// Returns the string posted under one of these names, or adds what is wrong with it to `errors`.
+    /// Returns the string posted under one of these names. If it is missing or not a string, adds an error to `errors`
+    /// and returns an empty string.
     pub(crate) fn text(&self, names: &[&str], errors: &mut Vec<FieldError>) -> Result<String, Malformed> {
         let mut given = self.0.iter().filter(|(name, _)| names.contains(&name.as_str()));
         let name = names.first().copied().unwrap_or_default();

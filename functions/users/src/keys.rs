@@ -22,7 +22,7 @@ use crate::target_account::TargetAccount;
 #[derive(Debug, Serialize)]
 struct KeyItem {
     id: i64,
-    /// The whole key, in the response that creates it and in no other.
+    /// The whole key, which only the response to its creation contains.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     name: String,
@@ -51,7 +51,7 @@ impl From<ListedKey> for KeyItem {
     }
 }
 
-/// Creates a key for the caller or, if an admin asks for it, for another user. No other answer contains the key.
+/// Creates a key for the caller, or for another user if an admin names one. Only this answer contains the whole key.
 pub(crate) async fn create(users: &Users, caller: &Caller, posted: &PostedFields) -> Result<Response, Error> {
     let posted = PostedKey::read(posted)?;
     let owner = owner(users, caller, posted.user.as_deref()).await?;
@@ -135,7 +135,8 @@ pub(crate) async fn delete(users: &Users, caller: &Caller, id: &str) -> Result<S
     if is_deleted { Ok(StatusCode::NO_CONTENT) } else { Err(NO_SUCH_KEY) }
 }
 
-/// Returns the only user whose keys the caller may see and delete. `None` if the caller may do so for every user.
+/// Returns the id of the only user whose keys the caller may see and delete, or `None` if the caller may see and delete
+/// everyone's.
 fn only(caller: &Caller) -> Option<i64> {
     match caller.role {
         Role::Admin => None,

@@ -49,7 +49,7 @@ pub(crate) async fn users(users: &Users, query: &Fields) -> Result<Response, Err
     Ok(List { items, next }.into_response())
 }
 
-/// Deletes a user. Admins may delete anyone but the last admin, others only themselves.
+/// Deletes a user. Admins may delete anyone but the last admin. Other users may delete only themselves.
 pub(crate) async fn delete_user(users: &Users, caller: &Caller, user: &str) -> Result<StatusCode, Error> {
     let TargetAccount { name, is_own } = TargetAccount::resolve(caller, user)?;
     match users.identity.delete(&name, is_own.then_some(caller.id), &caller.name).await? {

@@ -1,4 +1,5 @@
-//! Changing a password: by its user, who must give the old one, or by an admin.
+//! Changes passwords. Callers must give the old password to change their own. Admins change other users' passwords
+//! without it.
 
 use axum::http::StatusCode;
 use shared::http::edge::Origin;

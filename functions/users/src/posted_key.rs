@@ -8,16 +8,16 @@ use crate::fields::PostedFields;
 
 const FIELDS: [&str; 4] = ["name", "streams", "expires_in", "user"];
 
-/// The fields of `POST /keys`, each valid in itself.
+/// The fields of `POST /keys`, each of which is valid by itself.
 #[derive(Debug)]
 pub(crate) struct PostedKey {
-    /// Its name, for people.
+    /// The key's name, for people.
     pub(crate) name: String,
-    /// Its streams without duplicates, or only [`Grant::ALL`].
+    /// The key's streams without duplicates, or only [`Grant::ALL`].
     pub(crate) streams: Vec<String>,
-    /// The number of seconds for which it works. `None` means that it works until it is deleted.
+    /// How many seconds the key works. `None` means that it works until it is deleted.
     pub(crate) expires_in_seconds: Option<i64>,
-    /// The user that it acts as. `None` means the caller.
+    /// The user that the key acts as. `None` means the caller.
     pub(crate) user: Option<String>,
 }
 
@@ -25,7 +25,8 @@ impl PostedKey {
     /// Reads the fields.
     ///
     /// # Errors
-    /// One is missing, wrong, or unknown. A misspelt `expires_in` must not create a key that never expires.
+    /// A field is missing, wrong or unknown. Unknown fields are errors, so that a misspelt `expires_in` does not create
+    /// a key that never expires.
     pub(crate) fn read(posted: &PostedFields) -> Result<Self, Error> {
         let mut errors = posted.others_than(&FIELDS);
         let name = posted.text(&["name"], &mut errors)?;

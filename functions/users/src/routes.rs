@@ -33,8 +33,8 @@ fn guarded() -> Router<Users> {
         .route("/blocked", get(get_blocked))
         .route("/blocked/{*user}", delete(delete_block))
         .route("/users", get(get_users))
-        // A name may contain `/`, because it was registered when that was allowed, or because someone merely tried to
-        // log in with it. API Gateway decodes `%2F`, so the name is the whole rest of the path.
+        // A name may contain `/` if it was registered when that was allowed, or if someone only tried to log in with
+        // it. API Gateway decodes `%2F`, so the name is the whole rest of the path.
         .route("/users/{*user}", delete(delete_user).put(put_password))
         .route("/keys", get(get_keys).post(post_key))
         .route("/keys/{id}", delete(delete_key))

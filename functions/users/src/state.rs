@@ -20,8 +20,8 @@ pub struct Users {
 }
 
 impl Users {
-    /// Creates the state. `pool` stores the users that `identity` checks, and `registry` has the streams that keys may
-    /// be for.
+    /// Creates the state. `pool` connects to the database of the users that `identity` checks. `registry` has the
+    /// streams that keys can be for.
     pub fn new(
         identity: Identity,
         pool: PgPool,

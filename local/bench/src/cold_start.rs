@@ -1,7 +1,7 @@
 //! Measures how long functions take from process start to their first request for an invocation, and to their first
 //! answer. A hello-world function and a bare function with one query and one acknowledged send serve as baselines. Uses
-//! release binaries. The functions alternate, so that variations in the machine's speed affect all of them alike. The
-//! servers are warm and on the same machine.
+//! release binaries. The functions alternate, so that variations in the machine's speed affect all of them alike. Kafka
+//! and PostgreSQL are warm, and run on the same machine.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ struct Measured {
     answered: Vec<Duration>,
 }
 
-/// Measures and prints the times. Returns the table as JSON.
+/// Measures and prints the start times. Returns the table as JSON.
 pub(crate) async fn measure(servers: &RunningServers, folder: &Path) -> Result<Value, CommandError> {
     let World { binaries, environment, token, .. } = World::prepare(servers).await?;
     let event = request(&token, "POST", "/events/route", EVENT);

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-/// Copies the built-in contracts into a folder, which is created if it is missing.
+/// Copies the built-in contracts into a folder. Creates the folder if it is missing.
 pub(crate) fn copy_built_in(folder: &Path) -> io::Result<()> {
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/contracts");
     std::fs::create_dir_all(folder)?;

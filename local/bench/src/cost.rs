@@ -20,14 +20,15 @@ use local::lambda::{Answer, Lambda, Plan};
 use local::servers::RunningServers;
 use local::template::{self, Template};
 
-/// Invocations before the measurement begins.
+/// The number of invocations before the measurement begins.
 const WARM_UP: usize = 5;
-/// US dollars for a GB-second on arm64, a million invocations, and a million requests to an HTTP API, as listed for
-/// us-east-1 in November 2026. <https://aws.amazon.com/lambda/pricing/>, <https://aws.amazon.com/api-gateway/pricing/>
+/// The prices, in US dollars, of a GB-second on arm64, of a million invocations, and of a million requests to an HTTP
+/// API, as listed for us-east-1 in November 2026. <https://aws.amazon.com/lambda/pricing/>,
+/// <https://aws.amazon.com/api-gateway/pricing/>
 const GB_SECOND: f64 = 0.000_013_333_4;
 const MILLION_INVOCATIONS: f64 = 0.20;
 const MILLION_REQUESTS: f64 = 1.00;
-/// Memory size at which Lambda allots one full CPU.
+/// The memory size at which Lambda allots one full CPU.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>
 const MB_OF_A_PROCESSOR: f64 = 1_769.0;
 
@@ -73,7 +74,7 @@ pub(crate) async fn measure(servers: &RunningServers, folder: &Path) -> Result<V
         };
         let memory_mb = memory_mb(&template, case.function)?;
         let usage = case.run(plan).await?;
-        // Below one full CPU, the CPU time stretches in proportion.
+        // With less than one full CPU, a function needs proportionally more time for the same work.
         let billed_ms = (usage.elapsed_ms - usage.processor_ms).max(0.0)
             + usage.processor_ms * (MB_OF_A_PROCESSOR / memory_mb).max(1.0);
         let invocations = 1e6 / f64::from(case.events);
@@ -134,7 +135,7 @@ fn cases(token: &str) -> Result<Vec<Case>, CommandError> {
     ])
 }
 
-/// Builds a batch of records as the event source mapping sends it.
+/// Builds a batch of records in the form that the event source mapping sends.
 fn batch(first_offset: usize, events: &[Value]) -> Bytes {
     let record = |(index, event): (usize, &Value)| {
         json!({

@@ -1,4 +1,4 @@
-//! The environment of the release binaries, and the requests sent to them.
+//! Builds the release binaries, sets up their environment, and builds the requests for them.
 
 use std::path::PathBuf;
 
@@ -18,12 +18,12 @@ use shared::kafka::{KafkaSettings, topics};
 use shared::process::clock::Clock;
 use sqlx::PgPool;
 
-/// Includes `local`, so that cargo shares one build of the dependencies.
+/// The packages to build. `local` is among them so that cargo shares one build of the dependencies.
 const PACKAGES: [&str; 7] = ["local", "sluice-console", "consume", "ingest", "report", "users", "baseline"];
 pub(crate) const USER: &str = "invocation";
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
-/// The prerequisites of the functions.
+/// Everything that the functions need to run.
 pub(crate) struct World {
     /// The folder with the functions' release binaries.
     pub(crate) binaries: PathBuf,

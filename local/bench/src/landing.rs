@@ -1,5 +1,5 @@
-//! Measures the throughput from Kafka to committed rows, in batches of several sizes, next to `psql \copy` of the same
-//! rows.
+//! Measures the throughput from Kafka to committed rows, in batches of several sizes, and compares it with `psql \copy`
+//! of the same rows.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use local::event_source_mapping::configuration::MappingConfiguration;
 use local::event_source_mapping::function::{Function, InProcess, Invocation};
 use local::servers::RunningServers;
 
-/// One partition per core of a small machine.
+/// The number of partitions: one per core of a small machine.
 const PARTITIONS: i32 = 2;
 
 const BATCH_SIZES: [usize; 3] = [100, 1_000, 10_000];
@@ -75,7 +75,7 @@ pub(crate) async fn measure(
     Ok(table.end())
 }
 
-/// A workload whose events are in Kafka.
+/// A workload, after its events were sent to Kafka.
 struct Bench<'b> {
     workload: &'b Workload,
     events: u64,
@@ -86,7 +86,7 @@ struct Bench<'b> {
 }
 
 impl<'b> Bench<'b> {
-    /// Produces a workload's events.
+    /// Sends a workload's events to Kafka.
     async fn prepare(
         servers: &RunningServers,
         folder: &Path,
@@ -154,8 +154,8 @@ impl<'b> Bench<'b> {
         let mut configuration = MappingConfiguration::for_topic(self.workload.topic);
         configuration.group = format!("bench-{}-{batch_size}-{round}", self.workload.topic);
         configuration.batch_size = batch_size;
-        // Keeps the window short. The last batch is not full, so it is delivered only when its window closes, and that
-        // wait should hardly count.
+        // Keeps the window short. The last batch is not full, so it is delivered only when its window closes, and this
+        // wait should hardly affect the result.
         configuration.window = Duration::from_millis(20);
         let mapping =
             EventSourceMapping::start(configuration, &self.kafka, Arc::clone(&function) as Arc<dyn Function>)?;
@@ -185,7 +185,8 @@ impl<'b> Bench<'b> {
         Ok(self.rate(seconds))
     }
 
-    /// Copies the same rows with psql into a table with the same columns and indexes. Returns the rows per second.
+    /// Copies the rows that [`Self::land`] wrote into the same table of a fresh database, with psql. Returns the rows
+    /// per second.
     async fn copy(&self) -> Result<f64, CommandError> {
         let url = self.fresh_database().await?;
         let copy =
@@ -220,7 +221,7 @@ impl<'b> Bench<'b> {
 
 impl Drop for Bench<'_> {
     fn drop(&mut self) {
-        // A leftover file is harmless: it is in the folder for temporary files.
+        // A leftover file is harmless, because it is in the folder for temporary files.
         let _removed = std::fs::remove_file(&self.csv);
     }
 }
@@ -245,7 +246,7 @@ impl Function for Timed {
     }
 }
 
-/// The built-in contracts plus the benchmarks' own.
+/// Writes the built-in contracts and the benchmarks' own contract.
 fn write_contracts(folder: &Path) -> std::io::Result<()> {
     copy_built_in(folder)?;
     std::fs::write(folder.join("position.json"), include_str!("position.json"))

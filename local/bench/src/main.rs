@@ -1,9 +1,13 @@
 //! `cargo local bench`: measures Sluice on a fresh Apache Kafka and PostgreSQL.
 //!
-//! It measures events per second from Kafka to committed rows, compared with `psql \copy` of the same rows in the same
-//! run; posting events, compared with a bare gateway that only sends to Kafka; the cost of authenticating a request;
-//! the time of a report over ten million events; the JSON routes with a million dead letters in the database; and how
-//! long functions take to start and what they cost.
+//! It measures:
+//!
+//! - events per second from Kafka to committed rows, compared with `psql \copy` of the same rows in the same run
+//! - posting events, compared with a bare gateway that only sends to Kafka
+//! - the cost of authenticating a request
+//! - the time of a report over ten million events
+//! - the JSON routes with a million dead letters in the database
+//! - how long functions take to start, and what they cost
 
 mod cold_start;
 mod console;
@@ -70,7 +74,7 @@ impl Measurement {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Runs the benchmarks. Returns their tables.
+    /// Runs the requested benchmarks. Returns their tables.
     async fn measure(&self, servers: &RunningServers, folder: &Path) -> Result<Vec<Value>, CommandError> {
         let wants = |what| self.0.only.is_empty() || self.0.only.contains(&what);
         let rounds = |default| self.0.rounds.unwrap_or(default);
@@ -78,7 +82,7 @@ impl Measurement {
         if wants(Only::Landing) {
             tables.push(landing::measure(servers, folder, self.0.events, rounds(1)).await?);
         }
-        // Gateway and requests come after landing, because they add records to the topics that it uses.
+        // `gateway` and `requests` run after `landing`, because they add records to the topics that `landing` uses.
         if wants(Only::Gateway) {
             let rounds = Rounds { count: rounds(5), each: Duration::from_secs(self.0.seconds) };
             tables.extend(gateway::measure(servers, folder, rounds).await?);

@@ -1,4 +1,4 @@
-//! Reads from the kernel how much CPU time and memory a process has used.
+//! Asks the kernel for the CPU time and memory that a process has used.
 
 use std::time::Duration;
 

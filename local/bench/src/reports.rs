@@ -26,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::table::{Cell, Table};
 
 const EVENTS: i64 = 10_000_000;
-/// The number of events in each batch. The largest batches that land are this large.
+/// The number of events in each batch. Batches that land have at most this many events.
 const BATCH: i64 = 10_000;
 /// The number of repetitions of each request.
 const TIMES: usize = 21;
@@ -34,7 +34,7 @@ const USER: &str = "bench";
 const PASSWORD: &str = "correct horse battery";
 
 /// Inserts a year's events in chronological order. They name 20,000 cities in about 200 countries, with four spellings
-/// of each city; the first cities have the most events.
+/// of each city. The first cities have the most events.
 const INSERT: &str = "
     insert into public.user_events (id, city, state, country, post_code, datetime)
     select gen_random_uuid(),
@@ -43,7 +43,8 @@ const INSERT: &str = "
            '2025-01-01'::timestamp + ($2 + random()) * interval '365 days' / $3
     from (select n, 'City ' || floor(20000 * power(random(), 3))::int as city from generate_series(1, $1) as n) as c";
 
-/// Finds the differences between the counts that the trigger keeps and a full count, in both directions.
+/// Compares the counts that the trigger keeps with a full count. Returns the number of counts, and the numbers of rows
+/// that only the kept counts and only the full count contain.
 const DIFFERENCES: &str = "
     with kept as (
         select what, since, name, sum(events)::bigint from sluice.user_event_counts
@@ -109,7 +110,7 @@ const QUESTIONS: [(&str, &str, &str); 9] = [
     ),
 ];
 
-/// Measures and prints the times, returns their table as JSON, and fails if a count is wrong.
+/// Measures and prints the times. Returns their table as JSON. Fails if a count is wrong.
 pub(crate) async fn measure(servers: &RunningServers) -> Result<Value, CommandError> {
     let pool = database::connect(&servers.database_url, 4)?;
     database::migrate(&pool, None).await?;

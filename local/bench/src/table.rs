@@ -1,4 +1,4 @@
-//! The figures of one benchmark: printed as a table, row by row, and kept for `--json`.
+//! The figures of one benchmark, which are printed as a table, row by row, and kept for `--json`.
 
 use operator::terminal::say;
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use crate::spread::Spread;
 #[derive(Debug, Clone)]
 pub(crate) enum Cell {
     Text(String),
-    /// A number, and how many digits after the decimal point are printed.
+    /// A number, and the number of decimals to print.
     Number(f64, usize),
     /// A ratio to a baseline.
     Ratio(Spread),
@@ -70,7 +70,7 @@ impl Table {
         self.rows.push(Value::Object(cells.collect::<Map<_, _>>()));
     }
 
-    /// Ends the table. Returns it as JSON.
+    /// Ends the table and returns it as JSON.
     pub(crate) fn end(self) -> Value {
         say("");
         json!({"title": self.title, "rows": self.rows})

@@ -1,4 +1,4 @@
-//! The benchmarks' workloads: one stream per write mode, and its events.
+//! The benchmarks' workloads. Each is a stream of one write mode, with its events.
 
 use serde_json::{Value, json};
 
@@ -9,18 +9,18 @@ pub(crate) struct Workload {
     pub(crate) what: &'static str,
     pub(crate) topic: &'static str,
     pub(crate) table: &'static str,
-    /// The columns that `\copy` writes; the others have defaults.
+    /// The columns that `\copy` writes. The other columns have defaults.
     pub(crate) columns: &'static str,
     event: fn(u64) -> Value,
 }
 
-/// The table of mode `upsert`, a mode that no built-in stream uses.
+/// The table for mode `upsert`, which no built-in stream uses.
 pub(crate) const POSITIONS: &str = "create table public.positions (user_id bigint primary key, at timestamptz not null,
     latitude double precision not null, longitude double precision not null)";
-/// The table of mode `changes`. It exists beforehand, so that the figures do not include its creation.
+/// The table for mode `changes`. It is created beforehand, so that the figures do not include its creation.
 pub(crate) const READINGS: &str =
     "create table landing.readings (id bigint primary key, sensor text, celsius numeric(6,2), taken timestamptz)";
-/// The parents of the cities.
+/// The countries that the cities refer to.
 pub(crate) const COUNTRIES: &str = "insert into public.continents (name) values ('Pangaea');
     insert into public.countries (continent, name) select 'Pangaea', 'Country ' || n from generate_series(0, 249) n";
 
@@ -91,7 +91,7 @@ impl Workload {
     }
 }
 
-/// Returns an id for a number. Successive ids are scattered, but the same in every run.
+/// Returns an id for a number. The ids of successive numbers are scattered, but are the same in every run.
 fn scattered(n: u64) -> u128 {
     const ODD: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
     u128::from(n + 1).wrapping_mul(ODD)

@@ -1,4 +1,4 @@
-//! `cargo local admin`: creates the first admin. Later admins can be created by an admin.
+//! `cargo local admin`: creates the first admin. An admin can create further admins.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 
@@ -11,8 +11,8 @@ use crate::environment::Environment;
 use crate::error::OperatorError;
 use crate::terminal::say;
 
-/// Makes a user an admin with a new password, and creates the user if the name is free. Reads the password from the
-/// terminal, or from the first line of standard input.
+/// Makes a user an admin and sets the user's password. Creates the user if no user has this name. Reads the password
+/// from the terminal, or from the first line of standard input.
 #[derive(Debug, Args)]
 pub struct Admin {
     /// The user's name.
@@ -20,10 +20,10 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Reads the password and makes the admin.
+    /// Reads the password and makes the user an admin.
     ///
     /// # Errors
-    /// A variable is wrong, the password cannot be read or is refused, or the database is not ready.
+    /// A variable is invalid, the password cannot be read or is refused, or the database is not ready.
     pub async fn run(self) -> Result<(), OperatorError> {
         let environment = Environment::default();
         let (database, blocklist) = (environment.database()?, environment.blocklist()?);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::credentials::Credentials;
 
-/// The time limit for an answer. `GET /follow` may take the gateway about 20 s.
+/// The time limit for an answer. The gateway may take about 20 s to answer `GET /follow`.
 const ANSWER: Duration = Duration::from_secs(40);
 
 /// The address of the gateway, and the user who sends the requests.
@@ -24,7 +24,7 @@ pub(crate) struct GatewayArgs {
     user: Option<Credentials>,
 }
 
-/// Why the gateway gave no answer that can be used.
+/// Why the gateway gave no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error("{0}: https is not supported yet: this command has no TLS. Give an http address")]
@@ -59,7 +59,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Creates a client; it connects when it is used.
+    /// Creates a client, which connects at its first request.
     pub(crate) fn new(gateway: GatewayArgs) -> Result<Self, ClientError> {
         let GatewayArgs { to: base, user: credentials } = gateway;
         match base.scheme() {

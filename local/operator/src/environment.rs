@@ -17,7 +17,7 @@ pub enum EnvironmentError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A line is not `NAME=value`.
@@ -25,7 +25,7 @@ pub enum EnvironmentError {
     Line {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
+        /// The line's number, counted from 1.
         line: usize,
     },
 }
@@ -37,13 +37,14 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Combines the process's variables with the file's variables. If both have a variable, the process's value counts.
+    /// Combines the process's variables with the file's variables. If both define a variable, the process's value is
+    /// used.
     ///
-    /// A line of the file is `NAME=value`, optionally after `export`; the value may be quoted. Empty lines and lines
+    /// A line of the file is `NAME=value`, optionally after `export`. The value may be quoted. Empty lines and lines
     /// that begin with `#` are skipped.
     ///
     /// # Errors
-    /// The file cannot be read, or a line has another form.
+    /// The file cannot be read, or a line is malformed.
     pub fn with_file(path: Option<&Path>) -> Result<Self, EnvironmentError> {
         let Some(path) = path else {
             return Ok(Self::default());
@@ -61,13 +62,13 @@ impl Environment {
         Ok(Self { file: variables.collect::<Result<_, _>>()? })
     }
 
-    /// Returns a variable's value. `None` if it is empty.
+    /// Returns a variable's value. `None` if the variable is missing or empty.
     pub fn variable(&self, name: &str) -> Option<String> {
         let value = std::env::var(name).ok().or_else(|| self.file.get(name).cloned());
         value.filter(|value| !value.is_empty())
     }
 
-    /// Returns the file's variables that the process does not set itself.
+    /// Returns the file's variables that the process's environment does not contain.
     pub fn only_in_file(&self) -> impl Iterator<Item = (&str, &str)> {
         let from_file = self.file.iter().filter(|(name, _)| std::env::var_os(name).is_none());
         from_file.map(|(name, value)| (name.as_str(), value.as_str()))

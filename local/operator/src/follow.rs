@@ -10,16 +10,16 @@ use serde_json::Value;
 use crate::client::{Client, ClientError, GatewayArgs};
 use crate::terminal::{complain, say};
 
-/// The maximum number of replays that are followed. It only keeps the loop from running for ever: no event is replayed
-/// this often.
+/// The maximum number of replays that are followed. The limit only keeps the loop from running forever. No event is
+/// replayed this often.
 const MOST_REPLAYS: usize = 100;
 
-/// Shows what happened to an event, step by step, from Kafka to its row. Needs an admin.
+/// Shows what happened to an event, step by step, from Kafka to its row. Needs an admin's credentials.
 ///
 /// Exits with status 1 if no such event is found.
 #[derive(Debug, Args)]
 pub struct Follow {
-    /// A receipt, as TOPIC/PARTITION/OFFSET or its href; or a stream, with one of --key, --id and --idempotency-key.
+    /// A receipt (TOPIC/PARTITION/OFFSET, or its href), or a stream together with --key, --id or --idempotency-key.
     reference: String,
     /// The key of the event's record.
     #[arg(long, value_name = "KEY", conflicts_with_all = ["id", "idempotency_key"])]
@@ -30,17 +30,17 @@ pub struct Follow {
     /// The `Idempotency-Key` that the event was sent with.
     #[arg(long, value_name = "KEY", alias = "idempotency_key")]
     idempotency_key: Option<String>,
-    /// The start of the time range, such as 2026-11-21T16:00:00Z; by default, an hour before --until.
+    /// The start of the time range, such as 2026-11-21T16:00:00Z. The default is an hour before --until.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// The end of the time range, at most 24 hours later.
+    /// The end of the time range, at most 24 hours after its start.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     #[command(flatten)]
     gateway: GatewayArgs,
 }
 
-/// Why nothing is shown.
+/// Why no event can be shown.
 #[derive(Debug, thiserror::Error)]
 enum FollowError {
     #[error("{0}")]
@@ -87,7 +87,7 @@ async fn follow(args: Follow) -> Result<bool, FollowError> {
     }
 }
 
-/// Prints an event, and its replays.
+/// Prints an event and its replays.
 async fn say_with_replays(client: &Client, item: &Value) -> Result<(), ClientError> {
     say(steps::steps(item).trim_end());
     let mut replay = steps::replayed_as(item);
@@ -101,7 +101,7 @@ async fn say_with_replays(client: &Client, item: &Value) -> Result<(), ClientErr
     Ok(())
 }
 
-/// Returns the parameters of the route.
+/// Returns the query parameters of `GET /follow`.
 fn query(args: &Follow) -> Result<Vec<(&'static str, String)>, FollowError> {
     let Follow { reference, key, id, idempotency_key, since, until, gateway: _ } = args;
     let given = [("key", key), ("id", id), ("idempotency_key", idempotency_key), ("since", since), ("until", until)];

@@ -1,14 +1,14 @@
 //! The commands of `cargo local` that an operator runs against any cluster, on this machine or elsewhere.
 //!
-//! - [`schema`]: `migrate` and `topics`
+//! - [`schema`]: prepares the database (`migrate`) and the topics (`topics`)
 //! - [`admin`]: creates the first admin
 //! - [`contracts`]: compares contracts with older contracts and with real events
 //! - [`dead_letters`]: lists, groups, replays and discards dead letters
-//! - [`follow`]: what happened to one event, step by step
+//! - [`follow`]: shows what happened to an event, step by step
 //! - [`send`]: sends random events, or the events of a file, through the HTTP API, and follows each event to its row
 //!
 //! They share [`environment`], [`credentials`], [`interrupts`] and [`terminal`] with the crate `local`, which parses
-//! the command line. No function's crate is linked here.
+//! the command line. This crate does not depend on the Lambda functions' crates.
 
 pub mod admin;
 mod client;

@@ -20,10 +20,11 @@ use crate::terminal::say;
 pub struct Migrate {}
 
 impl Migrate {
-    /// Applies the migrations and prints each difference between a contract and its tables. Fails if there is any.
+    /// Applies the migrations and prints each difference between a contract and its tables. Returns a failure status if
+    /// there is any.
     ///
     /// # Errors
-    /// A variable or a contract is wrong, the database is not ready, or a migration fails.
+    /// A variable or a contract is invalid, the database is not ready, or a migration fails.
     pub async fn run(self) -> Result<ExitCode, OperatorError> {
         let environment = Environment::default();
         let (database, contracts_dir) = (environment.database()?, environment.contracts_dir());
@@ -45,7 +46,7 @@ impl Topics {
     /// Creates or checks the topics.
     ///
     /// # Errors
-    /// A variable or a contract is wrong, or the cluster does not answer.
+    /// A variable or a contract is invalid, or the cluster does not answer.
     pub async fn run(self) -> Result<(), OperatorError> {
         let environment = Environment::default();
         let registry = Registry::load(environment.contracts_dir().as_deref())?;

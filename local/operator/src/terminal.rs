@@ -1,4 +1,5 @@
-//! Writes messages for the person at the terminal, line by line, to standard output. Logs go to standard error.
+//! Writes messages for the person at the terminal, line by line. Results go to standard output; problems and logs go to
+//! standard error.
 //!
 //! Messages may quote events, which anyone may have written. Therefore, characters that control a terminal or change
 //! the writing direction are printed as escapes.
@@ -9,7 +10,7 @@ use std::io::Write as _;
 
 /// Prints a line.
 pub fn say(line: impl Display) {
-    // This fails if the reader is gone, as after `| head`. The failure cannot be reported anywhere.
+    // This fails if the reader of the output has ended, as `head` does. The failure cannot be reported anywhere.
     let _unheard = writeln!(std::io::stdout().lock(), "{}", harmless(&line.to_string()));
 }
 

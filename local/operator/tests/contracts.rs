@@ -1,4 +1,4 @@
-//! Compares pairs of contracts whose changes, with their severities, were written down beforehand.
+//! Compares pairs of contracts, and checks the changes and their severities against each pair's `expected.txt`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic if its setup fails")]
 

@@ -7,8 +7,8 @@ use rand::RngExt as _;
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// A delay that doubles with every failure, up to a limit. It is randomised between half and all of its length, so that
-/// partitions that failed together do not retry together.
+/// A delay that doubles with every failure, up to a limit. Each delay is randomised between half of this value and all
+/// of it, so that partitions that failed together do not retry together.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,

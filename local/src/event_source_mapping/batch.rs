@@ -19,7 +19,7 @@ pub(super) enum Source {
     SelfManaged,
 }
 
-/// The start of every event of a mapping.
+/// The JSON with which every event of a mapping starts.
 #[derive(Debug, Clone)]
 pub(super) struct Envelope(Vec<u8>);
 
@@ -47,7 +47,7 @@ pub(super) fn frame_bytes(segment: &Segment) -> usize {
     segment.origin.name.len() + 6
 }
 
-/// Records, partition by partition. None of the segments is empty.
+/// Records, partition by partition. No segment is empty.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     segments: Vec<Segment>,

@@ -42,7 +42,7 @@ pub enum FunctionError {
 /// A running invocation, which resolves to the answer: JSON, or nothing.
 pub type Invocation<'a> = Pin<Box<dyn Future<Output = Result<Bytes, FunctionError>> + Send + 'a>>;
 
-/// A function that takes the event of a Kafka event source.
+/// A function that accepts the events of a Kafka event source.
 pub trait Function: Send + Sync {
     /// Invokes the function with the event's JSON. Dropping the future cancels the wait for the invocation.
     fn invoke(&self, payload: Bytes) -> Invocation<'_>;
@@ -57,7 +57,7 @@ pub struct InProcess(pub Arc<Consume>);
 impl Function for InProcess {
     fn invoke(&self, payload: Bytes) -> Invocation<'_> {
         let consume = Arc::clone(&self.0);
-        // Runs in its own task: it may run on another core than the mapping, and a panic only fails the
+        // Runs in its own task, so that it can use another core than the mapping, and so that a panic only fails the
         // invocation, as on Lambda.
         let task = AbortOnDropHandle::new(tokio::spawn(async move { consume.invoke(&payload, CONSUME_TIMEOUT).await }));
         Box::pin(async move {
@@ -141,7 +141,7 @@ impl Function for OverHttp {
 /// Why functions cannot be invoked at an address.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// The address cannot have a path, such as `mailto:`.
+    /// The address is of a kind that has no path, such as `mailto:`.
     #[error("{0} is not an address with a path, such as http://127.0.0.1:9000")]
     NotABase(Url),
     /// The HTTP client could not be set up.

@@ -26,11 +26,11 @@ use super::segment::Origin;
 /// The state of a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum MappingState {
-    /// It is reading.
+    /// The mapping is reading.
     Reading,
     /// Nothing is in flight, and no further invocation begins.
     Drained,
-    /// It has left the group.
+    /// The mapping has left the group.
     Left,
 }
 
@@ -42,8 +42,8 @@ const TURN: Duration = Duration::from_millis(100);
 /// waits for this member. If a batch is not finished by then, the partition's next owner delivers it again.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The group's member. Its state outlives any single assignment of partitions. librdkafka calls it back when the
-/// assignment changes.
+/// The group's member. librdkafka calls it when the assignment of partitions changes. Its state outlives any single
+/// assignment.
 pub(super) struct Member {
     configuration: MappingConfiguration,
     bootstrap_servers: String,
@@ -57,7 +57,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Starts the thread, and reports the mapping's state.
+    /// Starts the thread. Returns a receiver of the mapping's state.
     pub(super) fn join(
         configuration: MappingConfiguration,
         kafka: &KafkaSettings,
@@ -88,8 +88,9 @@ impl Member {
                 // time.
                 .set("session.timeout.ms", "6000")
                 .set("heartbeat.interval.ms", "1500")
-                // Each partition's records wait in its own queue while its batch is in flight. At this size librdkafka
-                // stops fetching, so a partition holds at most this much, plus two batches and an event.
+                // While a partition's batch is in flight, the partition's next records wait in its own queue.
+                // librdkafka stops fetching once the queue has this size, so a partition holds at most this much, plus
+                // two batches and an event.
                 .set("queued.max.messages.kbytes", "8192")
                 .set("fetch.queue.backoff.ms", "20")
                 .set("fetch.error.backoff.ms", "100")
@@ -121,8 +122,8 @@ impl Member {
         Ok(state)
     }
 
-    /// Starts reading the assigned partitions. An assignment always lists all of them: it replaces the previous one,
-    /// which was revoked.
+    /// Starts reading the assigned partitions. An assignment always lists all partitions of this member, because the
+    /// previous assignment was revoked.
     fn begin(&self, assigned: &TopicPartitionList) {
         let consumer = self.consumer.get().cloned().unwrap_or_default();
         let mut queues = Vec::with_capacity(assigned.count());
@@ -170,7 +171,7 @@ fn serve(consumer: &GroupConsumer) {
         // whether to log it.
         Some(Err(_error)) => {}
         // Every partition's queue is split off before its first record is fetched. If a record still arrives here,
-        // seeking back to it makes its queue fetch it again.
+        // seeking back to its offset makes the queue fetch the record again.
         Some(Ok(message)) => {
             let offset = Offset::Offset(message.offset());
             if let Err(error) = consumer.seek(message.topic(), message.partition(), offset, REVOKE_PATIENCE) {
@@ -181,7 +182,7 @@ fn serve(consumer: &GroupConsumer) {
 }
 
 /// Commits the last offsets and waits for the broker's answer. Earlier commits need not wait, because a later commit
-/// would make up for a lost one.
+/// makes up for a lost one.
 fn commit(achieved: &TopicPartitionList, consumer: &GroupConsumer) {
     if achieved.count() > 0
         && let Err(error) = consumer.commit(achieved, CommitMode::Sync)

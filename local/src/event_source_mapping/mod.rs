@@ -3,7 +3,7 @@
 //!
 //! - [`configuration`]: the topics and the batch sizes, read from `template.yaml`
 //! - [`function`]: the function to invoke, in this process or over HTTP
-//! - `group`: the thread that is the group's member, and starts and stops the poller
+//! - `group`: the thread that acts as the group's member, and that starts and stops the poller
 //! - `poller`: puts the partitions' records into batches, with at most one batch of each partition in flight
 //! - `delivery`: invokes the function with one batch until the function accepts it
 //! - `batch`, `segment`, `record`: the event's JSON
@@ -31,14 +31,14 @@ use self::configuration::MappingConfiguration;
 use self::function::Function;
 use self::group::{MappingState, Member};
 
-/// The time that a broker may take to answer the last commit and the request to leave the group: usually, and in a
-/// hurried stop.
+/// The time limits for the broker to answer the last commit and the request to leave the group: in a normal stop, and
+/// in a hurried stop.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
 const HURRIED_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A running mapping: a member of its consumer group.
 ///
-/// Dropping it stops it without waiting.
+/// Dropping the mapping stops it without waiting.
 #[derive(Debug)]
 pub struct EventSourceMapping {
     group: String,
@@ -68,8 +68,8 @@ impl EventSourceMapping {
     }
 
     /// Drains the mapping: takes no further records, lets running invocations finish, commits their offsets and leaves
-    /// the group. If the broker is unreachable, it neither commits nor leaves, and uncommitted records are delivered
-    /// again.
+    /// the group. If the broker is unreachable, the mapping neither commits nor leaves, and uncommitted records are
+    /// delivered again.
     pub async fn stop(mut self) {
         self.stop.cancel();
         // Waits for all invocations to end, however long that takes, unless `hurry` is cancelled.

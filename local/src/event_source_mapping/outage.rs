@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The shortest outage that is logged. librdkafka reports an error on every attempt, and a broker that merely restarts
-/// is back sooner.
+/// The shortest outage that is logged. librdkafka reports an error on every attempt, and a broker that only restarts is
+/// back sooner than this.
 const WORTH_SAYING: Duration = Duration::from_secs(3);
 /// The interval between log lines.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);

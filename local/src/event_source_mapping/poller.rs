@@ -1,9 +1,9 @@
-//! The event poller: groups the records of the assigned partitions into batches and has them delivered.
+//! The event poller: groups the records of the assigned partitions into batches, and has the batches delivered.
 //!
 //! A partition's records are delivered in order, with one batch in flight at a time. A batch may contain records of
-//! several partitions. While it is in flight, batches of other partitions are delivered concurrently. From the batch's
-//! own partitions, only enough records for the next batch are read; later records wait in librdkafka's queues, which
-//! are bounded.
+//! several partitions. While a batch is in flight, batches of other partitions are delivered concurrently. From the
+//! partitions in the batch, the poller reads only enough records for the next batch. Later records wait in librdkafka's
+//! queues, which are bounded.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
 
 use std::sync::mpsc as blocking;
@@ -80,8 +80,8 @@ impl<C: ConsumerContext + 'static> Start<C> {
             achieved: TopicPartitionList::new(),
         };
         runtime.spawn(async move {
-            // The queues share ownership of the consumer, and the thread that drops the last share closes it. This
-            // should be the group's thread, so the queues are dropped before the poller reports its end.
+            // The queues share ownership of the consumer, and the thread that drops the last reference closes the
+            // consumer. This must be the group's thread, so the queues are dropped before the poller reports its end.
             let achieved = reader.read().await;
             let _sent = finish.send(achieved);
         });
@@ -132,7 +132,7 @@ struct Reader<C: ConsumerContext + 'static> {
 type Delivered = Vec<(Arc<Origin>, i64)>;
 
 impl<C: ConsumerContext> Reader<C> {
-    /// Runs until it is stopped.
+    /// Runs until the poller is stopped. Returns the offsets after the last records that the function accepted.
     async fn read(mut self) -> TopicPartitionList {
         // librdkafka signals only when an empty queue receives something. If an error was in the queue already, a
         // record arrives without a signal, so the queue is checked again after this time.
@@ -179,9 +179,9 @@ impl<C: ConsumerContext> Reader<C> {
         }
     }
 
-    /// Returns a batch that is due, if there is one. If one partition's records fill a batch, the batch has only these
-    /// records. Otherwise it has the records of all partitions that have nothing in flight. A batch is due once it is
-    /// full, or once the window that began with its first record is over.
+    /// Returns a batch that is due, if there is one. If one partition's records fill a batch, the batch contains only
+    /// these records. Otherwise, the batch contains the records of all partitions that have nothing in flight. A batch
+    /// is due once it is full, or once the window that began with its first record is over.
     fn complete_batch(&mut self) -> Option<Batch> {
         let room = self.delivery.envelope.room();
         let bytes = |partition: &PolledPartition<C>| partition.pending.json().len() + frame_bytes(&partition.pending);
@@ -225,7 +225,7 @@ impl<C: ConsumerContext> Reader<C> {
         Some(batch)
     }
 
-    /// Returns when the first window of the waiting records ends.
+    /// Returns the time at which the first window of the waiting records ends.
     fn window_ends(&self) -> Option<Instant> {
         let waiting = self
             .partitions
@@ -245,8 +245,8 @@ impl<C: ConsumerContext> Reader<C> {
         });
     }
 
-    /// Commits the offsets of a delivered batch. If a delivery was interrupted, the poller is stopping and reads its
-    /// partitions no further.
+    /// Commits the offsets of a delivered batch. After an interrupted delivery, there is nothing to do, because the
+    /// poller is stopping.
     fn settle(&mut self, ended: Result<Result<Delivered, Stopped>, tokio::task::JoinError>) {
         let delivered = match ended {
             Ok(Ok(delivered)) => delivered,
@@ -273,8 +273,8 @@ impl<C: ConsumerContext> Reader<C> {
         self.commit(&offsets);
     }
 
-    /// Commits without waiting for the broker. If the commit is lost, the next one covers it; at worst, one batch is
-    /// delivered again.
+    /// Commits without waiting for the broker. If the commit is lost, the next one makes up for it. At worst, one batch
+    /// is delivered again.
     fn commit(&self, offsets: &TopicPartitionList) {
         let Some(consumer) = self.consumer.upgrade() else {
             return;

@@ -13,8 +13,8 @@ pub(super) struct Origin {
     pub(super) partition: i32,
     /// The partition's name in the event.
     pub(super) name: String,
-    /// The start of every record. A topic's name needs no escapes, because it contains only letters, digits, dots,
-    /// underscores and hyphens.
+    /// The JSON with which every record starts. A topic's name needs no escapes, because it contains only letters,
+    /// digits, dots, underscores and hyphens.
     record_start: Vec<u8>,
 }
 

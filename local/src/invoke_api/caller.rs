@@ -1,6 +1,6 @@
 //! Restricts who may invoke functions. Programs on this machine may, because they could do the same without Sluice. Web
-//! pages that are open in a browser here may not: a browser sends a page's requests to any address, without a preflight
-//! if they look like the requests of a form.
+//! pages in a browser on this machine may not. This check is needed because a browser sends a page's requests to any
+//! address. It does not send a preflight first if a request looks like a form's.
 
 use axum::Json;
 use axum::extract::Request;
@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
-/// The header that browsers send with every request and that no page can suppress (W3C Fetch Metadata).
+/// A header that browsers send with every request, and that no page can suppress (W3C Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Rejects requests that a web page sent.

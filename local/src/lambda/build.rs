@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::LambdaError;
 
-/// Builds with cargo; `arguments` choose the packages and the profile. Returns the binaries' folder.
+/// Builds binaries with cargo. `arguments` select the packages and the profile. Returns the binaries' folder.
 ///
 /// # Errors
 /// cargo is not installed, or the build fails.

@@ -1,7 +1,7 @@
-//! Emulates Lambda for a function's process: sandboxes with a Runtime API take one invocation at a time, are frozen
-//! between invocations, and end when an invocation exceeds its timeout.
+//! Emulates Lambda for one function. Each sandbox is a process with its own Runtime API. The process takes one
+//! invocation at a time, may be frozen between invocations, and is killed and restarted when an invocation times out.
 //!
-//! For tests and benchmarks of the real binaries; `up` runs the functions in its own process.
+//! Tests and benchmarks use this to run the real binaries. `up` runs the functions in its own process instead.
 
 mod build;
 mod plan;
@@ -51,17 +51,17 @@ impl Lambda {
         self.invoker().invoke(payload).await
     }
 
-    /// Returns a handle that invokes the function from elsewhere.
+    /// Returns a handle that invokes the function.
     pub fn invoker(&self) -> Invoker {
         Invoker(Arc::clone(&self.queue))
     }
 
-    /// Returns its sandboxes.
+    /// Returns the function's sandboxes.
     pub fn sandboxes(&self) -> &[Sandbox] {
         &self.sandboxes
     }
 
-    /// Waits until one of its processes ends on its own, and returns how it ended.
+    /// Waits until a process of the function ends on its own, and returns how it ended.
     pub async fn ended(&mut self) -> LambdaError {
         let endings = self.sandboxes.iter_mut().map(|sandbox| Box::pin(sandbox.ended()));
         futures::future::select_all(endings).await.0

@@ -1,4 +1,4 @@
-//! The plan for running a function, and the errors of running it.
+//! The plan for running a function, and the errors that can occur.
 
 use std::io;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub enum LambdaError {
         /// Why.
         source: io::Error,
     },
-    /// Its process ended on its own.
+    /// The function's process ended on its own.
     #[error("{name} ended: {status}\n{log}")]
     Ended {
         /// The function.

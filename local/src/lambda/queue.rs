@@ -1,4 +1,4 @@
-//! Invocations on their way to a sandbox, and their outcomes.
+//! Invocations that wait for a sandbox, and their outcomes.
 
 use axum::body::Bytes;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -12,7 +12,7 @@ pub enum Answer {
     Error(Bytes),
 }
 
-/// An invocation on its way to a sandbox.
+/// An invocation that waits for a sandbox.
 #[derive(Debug)]
 pub(super) struct Invocation {
     pub(super) payload: Bytes,

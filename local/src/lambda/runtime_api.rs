@@ -1,4 +1,4 @@
-//! The Runtime API, from which a function's process requests invocations and to which it returns answers.
+//! The Runtime API. A function's process requests invocations from it, and returns answers to it.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::plan::Plan;
 use super::queue::{Answer, Invocation, Queue};
 
-/// A process as its Runtime API sees it.
+/// A process, and the state that its Runtime API needs.
 #[derive(Debug)]
 pub(super) struct Slot {
     plan: Arc<Plan>,
@@ -28,11 +28,11 @@ pub(super) struct Slot {
     pub(super) ends: watch::Sender<Option<Instant>>,
     /// The time at which the process first requested an invocation.
     pub(super) ready: watch::Sender<Option<Instant>>,
-    /// The durations of its invocations.
+    /// The durations of the sandbox's invocations.
     durations: Durations,
 }
 
-/// The durations of a sandbox's answered invocations, in their order.
+/// The durations of a sandbox's answered invocations, in the order of the answers.
 pub(super) type Durations = Arc<Mutex<Vec<Duration>>>;
 
 #[derive(Debug, Default)]
@@ -59,12 +59,12 @@ impl Slot {
         Self { plan, process: Mutex::default(), ends, ready, durations }
     }
 
-    /// Records which process this is.
+    /// Records the id of the process.
     pub(super) fn belongs_to(&self, id: Option<Pid>) {
         self.process().id = id;
     }
 
-    /// Ends the invocation of a process that exited. Returns whether there was one.
+    /// Ends the invocation of a process that exited. Returns whether an invocation was running.
     pub(super) fn die(&self, answer: Answer) -> bool {
         let mut process = self.process();
         process.is_dead = true;
@@ -77,7 +77,8 @@ impl Slot {
         was_busy
     }
 
-    /// Gives the process an invocation, unless the process is dead: a connection may outlive it.
+    /// Gives the process an invocation. If the process is dead, fails the invocation and returns false: a connection
+    /// may outlive its process.
     fn begin(&self, id: &str, answer: oneshot::Sender<Answer>) -> bool {
         let mut process = self.process();
         if process.is_dead {
@@ -90,7 +91,7 @@ impl Slot {
         true
     }
 
-    /// Answers the invocation if the process holds it.
+    /// Answers the invocation with this id, if the process is running it.
     fn end(&self, id: &str, answer: Answer) -> StatusCode {
         match self.process().running.take_if(|running| running.id == id) {
             Some(running) => {

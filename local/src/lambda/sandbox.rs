@@ -1,5 +1,5 @@
-//! A sandbox: a process of the function and its Runtime API. A process that is killed or whose invocation times out is
-//! restarted.
+//! A sandbox: a process of the function, and the process's Runtime API. A process that is killed, or whose invocation
+//! times out, is restarted.
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -46,37 +46,37 @@ impl Sandbox {
         Ok(Self { ends: ends_at, ready: ready_at, spawned, first_process, durations, log, kills, supervisor })
     }
 
-    /// Waits until an invocation runs in it.
+    /// Waits until an invocation runs in the sandbox.
     pub async fn is_busy(&self) {
         let mut ends = self.ends.clone();
         let _ended = ends.wait_for(Option::is_some).await;
     }
 
-    /// Returns the time from the first process's start to its first request for an invocation. `None` if it never asked
-    /// for one.
+    /// Returns the time from the first process's start to its first request for an invocation. `None` if the process
+    /// never requested one.
     pub async fn ready_after(&self) -> Option<Duration> {
         let mut ready = self.ready.clone();
         let ready = *ready.wait_for(Option::is_some).await.ok()?;
         ready.map(|ready| ready - self.spawned)
     }
 
-    /// Returns the durations of its invocations, in their order. A duration is the time until the answer, which Lambda
-    /// bills. Invocations that a process did not answer are left out.
+    /// Returns the durations of the sandbox's invocations, in the order of the answers. A duration is the time until
+    /// the answer, which Lambda bills. Invocations that a process did not answer are left out.
     pub fn durations(&self) -> Vec<Duration> {
         self.durations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the id of its first process.
+    /// Returns the id of the sandbox's first process.
     pub fn first_process(&self) -> Option<u32> {
         self.first_process
     }
 
-    /// Returns what its processes wrote to standard output and standard error.
+    /// Returns what the sandbox's processes wrote to standard output and standard error.
     pub fn log(&self) -> String {
         read(&self.log)
     }
 
-    /// Kills the process with SIGKILL. Returns, once it has ended, whether an invocation was running in it.
+    /// Kills the process with SIGKILL, and waits until it has ended. Returns whether an invocation was running.
     pub async fn kill(&self) -> bool {
         let (answer, answered) = oneshot::channel();
         let _ended_before = self.kills.send(answer).await;
@@ -86,13 +86,13 @@ impl Sandbox {
     /// Stops the sandbox.
     ///
     /// # Errors
-    /// Its process ended on its own earlier.
+    /// The process ended on its own earlier.
     pub async fn stop(self) -> Result<(), LambdaError> {
         drop(self.kills);
         self.supervisor.await.unwrap_or(Ok(()))
     }
 
-    /// Waits until its process ends on its own, and returns how it ended.
+    /// Waits until the process ends on its own, and returns how it ended.
     pub async fn ended(&mut self) -> LambdaError {
         match (&mut self.supervisor).await {
             Ok(Err(error)) => error,
@@ -160,7 +160,7 @@ impl Supervision {
     }
 }
 
-/// Starts the process with those of Lambda's variables that functions read.
+/// Starts the process with the variables of Lambda that functions read.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 fn spawn(plan: &Plan, log: &Path, runtime_api: &str) -> std::io::Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;

@@ -11,7 +11,8 @@ pub(super) struct Account {
     pub(super) gid: u32,
 }
 
-/// Returns the account to use if this process is root: `postgres` if it exists, else `nobody`. None if it is not root.
+/// Returns the account to use if this process is root: `postgres` if it exists, else `nobody`. Returns `None` if this
+/// process is not root.
 pub(super) fn to_drop_to() -> Result<Option<Account>, ServerError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
@@ -19,7 +20,7 @@ pub(super) fn to_drop_to() -> Result<Option<Account>, ServerError> {
     ["postgres", "nobody"].into_iter().find_map(account).map(Some).ok_or(ServerError::NoAccount)
 }
 
-/// Runs `id`, which knows every source of accounts, not only `/etc/passwd`.
+/// Looks up an account with `id`, which reads every source of accounts, not only `/etc/passwd`.
 fn account(name: &str) -> Option<Account> {
     let number = |which: &str| {
         let output = Command::new("id").args([which, name]).output().ok()?;

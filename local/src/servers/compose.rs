@@ -1,4 +1,4 @@
-//! Runs the same servers in containers, as `local/compose.yaml` describes them.
+//! Runs Apache Kafka and PostgreSQL in containers, as `local/compose.yaml` describes them.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ impl Service {
         }
     }
 
-    /// The variable that passes the port on this machine to the file.
+    /// The variable that passes the service's port on this machine to `compose.yaml`.
     fn port_variable(self) -> &'static str {
         match self {
             Self::Kafka => "SLUICE_KAFKA_PORT",
@@ -43,7 +43,8 @@ pub struct Compose {
 }
 
 impl Compose {
-    /// Starts the services and waits until they are healthy. If `data` is kept, so are their volumes and ports.
+    /// Starts the services and waits until they are healthy. If `data` is permanent, the services' volumes and ports
+    /// are kept, too.
     ///
     /// # Errors
     /// No container engine is available, or a container does not start.
@@ -57,8 +58,8 @@ impl Compose {
             ports.push((*service, port));
         }
         let compose = Self {
-            // Kept data is found again under the same name. Temporary containers get their own name, so that two sets
-            // can run at once.
+            // Permanent data is found again under the same project name. Temporary containers get a project name of
+            // their own, so that two sets can run at once.
             project: if keeps_data { "sluice".to_owned() } else { format!("sluice-{}", std::process::id()) },
             ports,
             keeps_data,
@@ -79,8 +80,8 @@ impl Compose {
         Some(format!("127.0.0.1:{port}"))
     }
 
-    /// Returns the address of the database `sluice`, if PostgreSQL was started. Its password is public in the file, but
-    /// the port is open on loopback only.
+    /// Returns the address of the database `sluice`, if PostgreSQL was started. The password is public, because
+    /// `compose.yaml` contains it, but the port is open on loopback only.
     pub fn database_url(&self) -> Option<String> {
         let address = self.address(Service::Postgres)?;
         Some(format!("postgres://postgres:sluice@{address}/sluice"))

@@ -24,7 +24,7 @@ impl DataFolder {
     /// The system's temporary folder is not writable.
     pub fn temporary() -> io::Result<Self> {
         let temporary = tempfile::Builder::new().prefix("sluice-").tempdir()?;
-        // Makes it accessible to others, because PostgreSQL runs as another user if this process is root.
+        // Makes the folder accessible to other users, because PostgreSQL runs as another user if this process is root.
         fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o711))?;
         Ok(Self { path: temporary.path().to_owned(), temporary: Some(temporary) })
     }
@@ -38,24 +38,24 @@ impl DataFolder {
         Ok(Self { path: path.canonicalize()?, temporary: None })
     }
 
-    /// Returns its path.
+    /// Returns the folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns whether it is temporary.
+    /// Returns whether the folder is temporary.
     pub fn is_temporary(&self) -> bool {
         self.temporary.is_some()
     }
 
-    /// Removes the folder, if it is temporary, once it is unused.
+    /// Removes the folder if it is temporary. Retries for a few seconds if this fails.
     pub async fn remove(self) {
         const PATIENCE: Duration = Duration::from_secs(5);
         let Some(temporary) = self.temporary else {
             return;
         };
-        // Disables removal on drop, so that removal can be retried: a killed process may have created a last file in
-        // the meantime.
+        // Disables removal on drop, so that the removal can be retried. It can fail if a killed process created a last
+        // file in the meantime.
         let folder = temporary.keep();
         let deadline = Instant::now() + PATIENCE;
         let mut turn = tokio::time::interval(Duration::from_millis(50));
@@ -72,7 +72,7 @@ impl DataFolder {
         }
     }
 
-    /// Returns a server's own folder in it.
+    /// Returns a server's own folder within this folder.
     pub(super) fn subfolder(&self, name: &str) -> Subfolder {
         Subfolder { path: self.path.join(name), is_temporary: self.is_temporary() }
     }

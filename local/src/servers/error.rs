@@ -90,7 +90,7 @@ pub enum ServerError {
         /// The end of its log.
         log: LogTail,
     },
-    /// The functions cannot be built; cargo has printed the reason.
+    /// The functions cannot be built. cargo has printed the reason.
     #[error("the functions cannot be built")]
     Build,
     /// Containers are requested, but the engine is missing or fails.
@@ -98,7 +98,7 @@ pub enum ServerError {
     Docker(String),
 }
 
-/// Formats one line: the log's last line, and where the rest is.
+/// Formats the log's last line and the log's path, on one line.
 fn said(log: &LogTail) -> String {
     let last = log.last_lines.last().map(|line| format!("; last line of its log: {line}"));
     let path = log.path.as_ref().map(|path| format!(" (full log: {})", path.display()));
@@ -110,6 +110,6 @@ fn said(log: &LogTail) -> String {
 pub struct LogTail {
     /// The last lines.
     pub last_lines: Vec<String>,
-    /// The path of the whole log, unless it is removed with the temporary folder.
+    /// The path of the whole log. `None` if the log is removed with the temporary folder.
     pub path: Option<PathBuf>,
 }

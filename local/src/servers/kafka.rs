@@ -43,7 +43,7 @@ impl Ports {
         Self::from(port::free)
     }
 
-    /// Returns the ports of the last run with this folder if they are free, otherwise others.
+    /// Returns the ports of the last run with this folder if they are free, and other ports otherwise.
     fn remembered_or_free(folder: &Path) -> Result<Self, ServerError> {
         let mut files = [BROKER_PORT_FILE, CONTROLLER_PORT_FILE].into_iter();
         Self::from(|| match files.next() {
@@ -73,7 +73,7 @@ impl Kafka {
     /// and, if they are still free, its ports.
     ///
     /// # Errors
-    /// Java or Maven is missing, or Kafka does not start: the error has the log's last lines.
+    /// Java or Maven is missing, or Kafka does not start. In the second case, the error contains the log's last lines.
     pub async fn start(data: &DataFolder) -> Result<Self, ServerError> {
         Self::start_with(data, Vec::new()).await
     }
@@ -81,7 +81,7 @@ impl Kafka {
     /// Starts Kafka with further listeners besides the one that needs no authentication.
     ///
     /// # Errors
-    /// As for [`Kafka::start`].
+    /// The errors of [`Kafka::start`].
     pub async fn start_with(
         data: &DataFolder,
         listeners: Vec<(ListenerAccess, ServerCertificate)>,
@@ -105,7 +105,7 @@ impl Kafka {
         format!("127.0.0.1:{}", self.ports.broker)
     }
 
-    /// Returns the addresses of the further listeners, in their order.
+    /// Returns the addresses of the further listeners, in the order in which they were given.
     pub fn secure_bootstrap_servers(&self) -> Vec<String> {
         self.secure.iter().map(|listener| format!("localhost:{}", listener.port)).collect()
     }
@@ -115,20 +115,20 @@ impl Kafka {
         self.process.died().await
     }
 
-    /// Shuts it down cleanly.
+    /// Shuts Kafka down cleanly.
     pub async fn stop(&mut self) {
         self.process.stop().await;
     }
 
-    /// Kills it with SIGKILL.
+    /// Kills Kafka with SIGKILL.
     pub async fn kill9(&mut self) {
         self.process.kill9().await;
     }
 
-    /// Restarts it after [`Kafka::stop`] or [`Kafka::kill9`], with the same files and ports.
+    /// Restarts Kafka after [`Kafka::stop`] or [`Kafka::kill9`], with the same files and ports.
     ///
     /// # Errors
-    /// It does not start.
+    /// Kafka does not start.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.stop().await;
         self.launch().await
@@ -171,7 +171,7 @@ impl Kafka {
         }
     }
 
-    /// Gives the storage its cluster id, unless it has one.
+    /// Formats the storage with a new cluster id, unless the storage exists.
     async fn format(&self) -> Result<(), ServerError> {
         let storage = self.storage();
         if storage.exists() {
@@ -239,8 +239,9 @@ impl Kafka {
     }
 }
 
-/// Settings of a single node that is small and quick. After a `kill -9`, the controller readmits the broker only when
-/// the broker's old session has expired, which takes nine seconds by default. The flush settings are Kafka's defaults.
+/// Settings for a small single node that starts quickly. After a `kill -9`, the controller readmits the broker only
+/// when the broker's old session has expired, which takes nine seconds by default. The flush settings are Kafka's
+/// defaults.
 const SETTINGS: &str = "\
 auto.create.topics.enable=false
 default.replication.factor=1
@@ -290,8 +291,8 @@ fn java_missing(error: ServerError) -> ServerError {
     if is_missing { ServerError::NotInstalled { what: "java (17 or newer)" } } else { error }
 }
 
-/// Returns 16 random bytes in URL-safe base64, Kafka's format of ids. Like Kafka's own ids, it does not begin with a
-/// hyphen, which would make it look like an option.
+/// Returns 16 random bytes in URL-safe base64, Kafka's format of ids. Like Kafka's own ids, the text does not begin
+/// with a hyphen, because it would then look like an option.
 fn cluster_id() -> String {
     loop {
         let id = base64_simd::URL_SAFE_NO_PAD.encode_to_string(rand::random::<[u8; 16]>());
@@ -307,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_cluster_id_does_not_look_like_an_option() {
-        // Otherwise, one in 64 would begin with a hyphen.
+        // Without the check, one id in 64 would begin with a hyphen.
         assert!((0..2_000).all(|_| !cluster_id().starts_with('-')));
     }
 }

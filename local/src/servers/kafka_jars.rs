@@ -1,4 +1,4 @@
-//! Fetches Apache Kafka's jars, as `local/kafka/pom.xml` pins them.
+//! Fetches Apache Kafka's jars, in the versions that `local/kafka/pom.xml` pins.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,8 @@ use super::process::output;
 
 const POM: &str = include_str!("../../kafka/pom.xml");
 
-/// Returns the folder with the jars. Maven copies them there if it is missing or the pom has changed.
+/// Returns the folder with the jars. If the folder is missing, or the pom has changed, Maven copies the jars there
+/// first.
 ///
 /// # Errors
 /// Maven is missing, or does not find a jar.
@@ -28,7 +29,7 @@ pub async fn folder() -> Result<PathBuf, ServerError> {
     let fresh = tempfile::Builder::new().prefix("kafka-").tempdir_in(&parent).map_err(ServerError::Jars)?;
     fs::write(fresh.path().join("pom.xml"), POM).map_err(ServerError::Jars)?;
     copy_dependencies(fresh.path()).await?;
-    // Of two concurrent starts, one is quicker, and its server may already be using these jars.
+    // A concurrent start may have been quicker, and its server may already be using the jars in `folder`.
     if is_complete() {
         return Ok(folder);
     }

@@ -39,11 +39,11 @@ pub struct LambdaWatch {
 
 impl LambdaWatch {
     /// Builds the functions, showing cargo's output, and serves them on this port of 127.0.0.1 with the log in `data`.
-    /// Waits until every function answers. The functions' environment is this process's plus `variables`.
+    /// Waits until every function answers. The functions get this process's environment plus `variables`.
     ///
     /// # Errors
-    /// cargo-lambda is missing, the functions cannot be built, the port is taken, or a function does not answer: the
-    /// error has the log's last lines.
+    /// cargo-lambda is missing, the functions cannot be built, the port is taken, or a function does not answer. In the
+    /// last case, the error contains the log's last lines.
     pub async fn start(data: &DataFolder, port: u16, variables: Vec<(String, String)>) -> Result<Self, ServerError> {
         let program = program()?;
         build().await?;
@@ -56,7 +56,7 @@ impl LambdaWatch {
         let mut command = Command::new(program);
         command
             .args(["lambda", "--color", "never", "watch"])
-            // By default, it listens on all addresses.
+            // By default, `cargo lambda watch` listens on all addresses.
             .args(["--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()])
             .current_dir(workspace())
             // Does not use --env-file, because that would write secrets to disk, and because a value such as a
@@ -86,17 +86,17 @@ impl LambdaWatch {
         &self.url
     }
 
-    /// Returns the file with its log and the functions'.
+    /// Returns the file with the logs of `cargo lambda watch` and of the functions.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// Waits until it ends on its own, and returns how it ended.
+    /// Waits until `cargo lambda watch` ends on its own, and returns how it ended.
     pub async fn died(&self) -> ServerError {
         self.process.died().await
     }
 
-    /// Stops it together with the functions.
+    /// Stops `cargo lambda watch` and the functions.
     pub async fn stop(mut self) {
         self.process.stop(STOP_PATIENCE).await;
     }
@@ -119,7 +119,7 @@ fn workspace() -> PathBuf {
 }
 
 /// Builds the functions beforehand, because `cargo lambda watch` would build each one during its first request. Selects
-/// the same packages, so that nothing is built twice.
+/// the same packages as `cargo lambda watch`, so that nothing is built twice.
 async fn build() -> Result<(), ServerError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
@@ -134,7 +134,7 @@ async fn build() -> Result<(), ServerError> {
     if built.success() { Ok(()) } else { Err(ServerError::Build) }
 }
 
-/// Returns whether every function answers in time, whatever the status.
+/// Returns whether every function answers in time, with any status.
 async fn every_function_answers(base: &Url) -> bool {
     // An event without records.
     const EVENT: &str = r#"{"eventSource":"SelfManagedKafka","bootstrapServers":"","records":{}}"#;

@@ -23,17 +23,17 @@ impl Log {
         &self.path
     }
 
-    /// Opens it for a process to write to.
+    /// Opens the log for a process to write to.
     pub(super) fn append(&self) -> io::Result<File> {
         OpenOptions::new().create(true).append(true).open(&self.path)
     }
 
-    /// Returns where the log currently ends; [`Log::since`] reads from there.
+    /// Returns the position at which the log currently ends, for [`Log::since`].
     pub(super) fn end(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
     }
 
-    /// Returns the text written after `position`, at most the last 64 KiB.
+    /// Returns the text that was written after `position`, but at most the last 64 KiB.
     pub(super) fn since(&self, position: u64) -> String {
         const MOST_BYTES: u64 = 64 * 1024;
         let read = || -> io::Result<Vec<u8>> {
@@ -46,7 +46,7 @@ impl Log {
         String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
     }
 
-    /// Returns its last lines, and its path unless it is temporary.
+    /// Returns the log's last lines, and its path unless its folder is temporary.
     pub(super) fn tail(&self) -> LogTail {
         const MOST_LINES: usize = 8;
         let text = self.since(0);

@@ -1,4 +1,4 @@
-//! Selects ports for the servers: free ones, and the same ones after a restart.
+//! Selects free ports for the servers, and the same ports again after a restart.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -8,9 +8,9 @@ use rand::RngExt as _;
 
 use super::ServerError;
 
-/// Below the range from which the kernel assigns ports to outgoing connections (32768 and up on Linux, 49152 on macOS).
-/// A client that keeps retrying a server that is down could be assigned that server's port, connect to itself, and
-/// prevent the server from restarting.
+/// The ports to choose from. They are below the range from which the kernel assigns ports to outgoing connections
+/// (32768 and up on Linux, 49152 and up on macOS). Otherwise, a client that keeps retrying a server that is down could
+/// be assigned that server's port, connect to itself, and prevent the server from restarting.
 const RANGE: std::ops::Range<u16> = 15_000..32_000;
 
 /// The maximum number of launches of a server. A launch is repeated on other ports only if a port was taken. The last

@@ -20,7 +20,7 @@ use super::secure_listener::ServerCertificate;
 use super::{ServerError, port, postgres_programs};
 
 const NAME: &str = "PostgreSQL";
-// Not `sluice`: a role named like a schema would put that schema first in its search path.
+// Not named `sluice`, because a role with the name of a schema has that schema first in its search path.
 const ROLE: &str = "postgres";
 const DATABASE: &str = "sluice";
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -28,12 +28,12 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 /// Options of a cluster.
 #[derive(Debug, Clone, Default)]
 pub struct PostgresOptions {
-    /// Sets `wal_level = logical`, so that a change source such as wal2json can read from it.
+    /// Sets `wal_level = logical`, so that a change source such as wal2json can read from the cluster.
     pub logical_replication: bool,
-    /// The certificate with which it offers TLS, if any.
+    /// The certificate with which the server offers TLS, if any.
     pub certificate: Option<ServerCertificate>,
-    /// Leaves flushing to the operating system: faster, and safe against `kill -9`, but a crash of the machine destroys
-    /// the cluster. <https://www.postgresql.org/docs/current/non-durability.html>
+    /// Leaves flushing to the operating system. This is faster, and safe against `kill -9`, but a crash of the machine
+    /// can destroy the cluster. <https://www.postgresql.org/docs/current/non-durability.html>
     pub is_disposable: bool,
 }
 
@@ -51,10 +51,10 @@ pub struct Postgres {
 
 impl Postgres {
     /// Starts PostgreSQL with its files in `data`, and waits until it answers and has the database `sluice`. A folder
-    /// from an earlier run keeps its contents and, if it is still free, its port.
+    /// from an earlier run keeps its contents and, if the port is still free, its port.
     ///
     /// # Errors
-    /// PostgreSQL is not installed, or does not start: the error has the log's last lines.
+    /// PostgreSQL is not installed, or does not start. In the second case, the error contains the log's last lines.
     pub async fn start(data: &DataFolder, options: PostgresOptions) -> Result<Self, ServerError> {
         let account = account::to_drop_to()?;
         let folder = data.subfolder("postgresql");
@@ -94,7 +94,7 @@ impl Postgres {
         self.process.died().await
     }
 
-    /// Shuts it down cleanly; clients are disconnected.
+    /// Shuts PostgreSQL down cleanly, and disconnects its clients.
     pub async fn stop(&mut self) {
         self.process.stop().await;
     }
@@ -104,10 +104,10 @@ impl Postgres {
         self.process.kill9().await;
     }
 
-    /// Restarts it after [`Postgres::stop`] or [`Postgres::kill9`], with the same files and port.
+    /// Restarts PostgreSQL after [`Postgres::stop`] or [`Postgres::kill9`], with the same files and port.
     ///
     /// # Errors
-    /// It does not start.
+    /// PostgreSQL does not start.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.stop().await;
         self.launch().await
@@ -144,7 +144,7 @@ impl Postgres {
             if said.contains("Address already in use") {
                 return Err(ServerError::PortTaken { name: NAME, port: self.port });
             }
-            // After a `kill -9`, the old server's backends take a moment to notice.
+            // After a `kill -9`, the old server's backends take a moment to notice that the postmaster is gone.
             let predecessor_lingers = said.contains("pre-existing shared memory block");
             if !predecessor_lingers || Instant::now() >= deadline {
                 return Err(died);
@@ -215,7 +215,8 @@ impl Postgres {
         // Creates the folder under another name and then moves it into place, so that an interrupted start leaves
         // nothing half done.
         let fresh = fresh_folder(&cluster)?;
-        // Text sorts by its bytes, which is the same on every machine. Case and character classes follow Unicode.
+        // Text sorts by its bytes, so that the order is the same on every machine. Case and character classes follow
+        // Unicode.
         let letters = if cfg!(target_os = "macos") { "en_US.UTF-8" } else { "C.UTF-8" };
         let mut command = self.program("initdb");
         command
@@ -225,8 +226,8 @@ impl Postgres {
             .arg(self.folder.path.join(PASSWORD_FILE))
             .args(["--username", ROLE, "--auth", "scram-sha-256"])
             .args(["--encoding", "UTF8", "--locale", "C", "--lc-ctype", letters])
-            // Safe here: a cluster that a power cut leaves incomplete is recreated, and the server itself flushes its
-            // writes.
+            // This is safe, because a cluster that a power cut leaves incomplete is recreated, and because the server
+            // itself flushes its writes.
             .arg("--no-sync");
         let output = output(command).await.map_err(|source| ServerError::Spawn { name: NAME, source })?;
         if output.status.success() {
@@ -262,7 +263,7 @@ const PORT_FILE: &str = "port";
 const CERTIFICATE_FILE: &str = "server.crt";
 const KEY_FILE: &str = "server.key";
 
-/// Returns the role's password: the one in the folder, or a new one.
+/// Returns the role's password: the password in the folder, or a new one.
 fn password(folder: &Subfolder, account: Option<&Account>) -> io::Result<String> {
     let path = folder.path.join(PASSWORD_FILE);
     match fs::read_to_string(&path) {

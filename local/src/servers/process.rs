@@ -1,4 +1,4 @@
-//! Runs a server as a child process that is watched, stopped cleanly, and never left behind.
+//! Runs a server as a child process, watches it, and stops it cleanly, even if this process is killed.
 
 use std::future::pending;
 use std::io;
@@ -18,8 +18,8 @@ use super::data_folder::Subfolder;
 use super::log::Log;
 
 /// A guard that waits until its standard input ends. If the input ends without the word `done`, the parent has died,
-/// perhaps by SIGKILL; the guard then stops the server and removes its temporary files. The guard runs in its own
-/// process group, so that a Ctrl-C on the terminal does not reach it.
+/// perhaps by SIGKILL. The guard then stops the server and removes the server's temporary files. The guard runs in its
+/// own process group, so that a Ctrl-C on the terminal does not reach it.
 const GUARD: &str = r#"
 trap '' HUP INT TERM
 read -r word && exit 0
@@ -31,7 +31,7 @@ if [ -n "$3" ]; then rm -rf "$3"; rmdir "$(dirname "$3")" 2>/dev/null; fi
 exit 0
 "#;
 
-/// The signal that stops a server. The guard sends the same one.
+/// The signal that stops a server. The guard sends the same signal.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum StopSignal {
     /// PostgreSQL's fast shutdown: clients are disconnected, nothing is lost.
@@ -60,7 +60,7 @@ impl StopSignal {
 #[derive(Debug)]
 pub(super) struct ServerProcess {
     process: Process,
-    /// None once the process has ended.
+    /// `None` once the process has ended.
     guard: Option<Guard>,
 }
 
@@ -166,7 +166,7 @@ impl Process {
         let status = exited.wait_for(Option::is_some).await.ok().and_then(|status| *status);
         match status {
             Some(status) => status,
-            // The runtime that watches the process is shutting down; nobody waits for the result.
+            // The runtime that watches the process is shutting down, so nobody waits for the result.
             None => pending().await,
         }
     }
@@ -181,16 +181,16 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        // Once the process is reaped, another one may have its id.
+        // Once the process is reaped, another process may have its id.
         if self.exited.borrow().is_none() {
-            // It may have ended at this very moment, and then nothing remains to be done.
+            // The process may have just ended. Then there is nothing left to do.
             let _gone = kill_process(self.pid, signal);
         }
     }
 }
 
-/// Runs a preparatory command to its end. Dropping the future kills the command and every process that it started;
-/// [`wait_for_dropped_servers`] also waits for that.
+/// Runs a preparatory command to its end. Dropping the future kills the command and every process that it started.
+/// [`wait_for_dropped_servers`] also waits until the command has ended.
 pub(super) async fn output(mut command: Command) -> io::Result<Output> {
     let child = command
         .stdin(Stdio::null())
@@ -206,13 +206,13 @@ pub(super) async fn output(mut command: Command) -> io::Result<Output> {
     output
 }
 
-/// Kills a process group when it is dropped. None once the group has ended.
+/// Kills a process group on drop. Contains `None` once the group has ended.
 struct KillIfDropped(Option<Pid>);
 
 impl Drop for KillIfDropped {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // It may have ended at this very moment.
+            // The group may have just ended.
             let _gone = kill_process_group(group, Signal::KILL);
         }
     }

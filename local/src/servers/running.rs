@@ -62,7 +62,7 @@ impl FromStr for DatabaseChoice {
     }
 }
 
-/// Fails if the name of an existing server does not resolve, before anything is started.
+/// Checks that the names of existing servers resolve, before anything is started.
 async fn refuse_unresolved(broker: &BrokerChoice, database: &DatabaseChoice) -> Result<(), ServerError> {
     let unresolved = |flag, host: &str| Err(ServerError::Unresolved { flag, host: host.to_owned() });
     if let BrokerChoice::Existing(servers) = broker
@@ -71,7 +71,7 @@ async fn refuse_unresolved(broker: &BrokerChoice, database: &DatabaseChoice) -> 
         return unresolved("--broker", servers);
     }
     if let DatabaseChoice::Existing(url) = database
-        // Other mistakes in the address are reported with the other settings.
+        // Other mistakes in the address are reported later, when the settings are read.
         && let Ok(source) = DatabaseSource::from_url(url)
         && let Some(host) = source.unresolved_host().await
     {
@@ -93,11 +93,11 @@ pub struct RunningServers {
 }
 
 impl RunningServers {
-    /// Starts the servers concurrently, with their files in `data`. Dropping the future stops those that were started;
-    /// [`super::wait_for_dropped_servers`] waits for that.
+    /// Starts the servers concurrently, with their files in `data`. Dropping the future stops the servers that were
+    /// started. [`super::wait_for_dropped_servers`] waits until they have stopped.
     ///
     /// # Errors
-    /// A server does not start. Those that did are stopped.
+    /// A server does not start. The servers that did start are stopped.
     pub async fn start(
         broker: &BrokerChoice,
         database: &DatabaseChoice,

@@ -1,4 +1,4 @@
-//! Kafka listeners that require authentication, for tests. Clusters elsewhere usually require it.
+//! Kafka listeners that require authentication, for tests. Clusters in production usually require it.
 
 use super::{ServerError, port};
 
@@ -7,9 +7,9 @@ use super::{ServerError, port};
 pub struct ServerCertificate {
     /// The certificate, followed by any intermediate certificates.
     pub certificate: String,
-    /// Its key, in PKCS #8.
+    /// The certificate's key, in PKCS #8.
     pub key: String,
-    /// The authority of the clients' certificates.
+    /// The certificate of the authority that issues the clients' certificates.
     pub authority: String,
 }
 
@@ -25,10 +25,9 @@ pub enum ListenerAccess {
         /// The password.
         password: String,
     },
-    /// By unsigned tokens (OAUTHBEARER), which Kafka accepts for tests. A connection must present a new token within
-    /// this time.
+    /// By unsigned tokens (OAUTHBEARER), which Kafka accepts for tests.
     UnsecuredTokens {
-        /// `connections.max.reauth.ms`
+        /// The time within which a connection must present a new token (`connections.max.reauth.ms`).
         new_one_within_ms: u32,
     },
 }
@@ -41,7 +40,7 @@ pub(super) struct SecureListener {
     certificate: ServerCertificate,
 }
 
-/// Returns what the listeners add to `listeners`, to `listener.security.protocol.map`, and to the lines of
+/// Returns the listeners' additions to `listeners`, to `listener.security.protocol.map`, and to the lines of
 /// `server.properties`.
 pub(super) fn lines(listeners: &[SecureListener]) -> [String; 3] {
     let of_each = |line: &dyn Fn(&SecureListener) -> String| listeners.iter().map(line).collect();
@@ -85,7 +84,7 @@ impl SecureListener {
         }
     }
 
-    /// Returns its lines of `server.properties`.
+    /// Returns the listener's lines of `server.properties`.
     fn properties(&self) -> String {
         let ServerCertificate { certificate, key, authority } = &self.certificate;
         let mut properties = vec![

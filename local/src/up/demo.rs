@@ -23,8 +23,8 @@ fn random_password() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-/// Reads the password that an earlier run left in the folder. Without one, writes a new one that only its owner can
-/// read.
+/// Reads the password that an earlier run left in the folder. If there is none, writes a new password to a file that
+/// only its owner can read.
 fn kept_password(data: &DataFolder) -> io::Result<String> {
     let path = data.path().join(PASSWORD_FILE);
     let kept = match fs::read_to_string(&path) {

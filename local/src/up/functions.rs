@@ -90,8 +90,8 @@ impl Functions {
         }
     }
 
-    /// Accepts no further requests, and lets running ones finish. `cargo lambda watch` has no such mode: it is stopped
-    /// at the end.
+    /// Accepts no further requests, and lets running requests finish. `cargo lambda watch` has no such mode, so only
+    /// [`Self::close`] stops it.
     pub(super) async fn stop_accepting(&mut self, interrupts: &mut Interrupts, is_orderly: bool) {
         let Self::InProcess { stop_accepting, serving, .. } = self else {
             return;

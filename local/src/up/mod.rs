@@ -225,7 +225,7 @@ async fn listen(port: u16) -> Result<TcpListener, CommandError> {
     })
 }
 
-/// The gateway and the mappings, without the servers.
+/// Everything that runs except the servers.
 struct Running {
     port: u16,
     functions: Functions,
@@ -235,7 +235,7 @@ struct Running {
 }
 
 impl Running {
-    /// Waits for a signal. Returns an error if something fails first.
+    /// Waits for a signal. Returns an error if a server or the functions end first.
     async fn until(&mut self, interrupts: &mut Interrupts, servers: &RunningServers) -> Result<(), CommandError> {
         tokio::select! {
             () = interrupts.next() => Ok(()),
@@ -251,7 +251,7 @@ impl Running {
         drop(self.scheduler);
         self.functions.stop_accepting(interrupts, is_orderly).await;
         if !is_orderly {
-            // Otherwise the batches would wait for servers that are gone.
+            // Without this, the batches would wait for servers that are gone.
             self.mappings.iter().for_each(|mapping| mapping.hurrier().cancel());
         }
         poll::stop(self.mappings, interrupts).await;

@@ -1,4 +1,4 @@
-//! Fetches axe-core (<https://github.com/dequelabs/axe-core>), which finds accessibility problems of a page. Deque's
+//! Fetches axe-core (<https://github.com/dequelabs/axe-core>), which finds accessibility problems in a page. Deque's
 //! Maven package contains axe-core as one script.
 
 use std::path::Path;

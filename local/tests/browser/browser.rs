@@ -1,4 +1,4 @@
-//! Acts like a person at a browser: finds links, buttons and fields by what is written on them, and counts the clicks.
+//! Acts like a person at a browser: finds links, buttons and fields by their texts or labels, and counts the clicks.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ pub(super) enum Scripts {
     Off,
 }
 
-/// A browser at a gateway's console.
+/// A browser for a gateway's console.
 pub(super) struct Browser {
     pub(super) session: Session,
     url: String,
@@ -31,14 +31,14 @@ pub(super) struct Browser {
 pub(super) fn is_skipped() -> bool {
     let is_skipped = std::env::var_os("SLUICE_WITHOUT_BROWSER").is_some();
     if is_skipped {
-        // Not with `eprintln!`, whose output the test program hides if the test passes.
+        // `eprintln!` is not used, because the test program hides its output if the test passes.
         let _shown = writeln!(std::io::stderr(), "the browser tests: skipped, because SLUICE_WITHOUT_BROWSER is set");
     }
     is_skipped
 }
 
 impl Browser {
-    /// Starts a browser that runs scripts, without a session at the console.
+    /// Starts a browser that runs scripts and is not signed in to the console.
     pub(super) async fn start(gateway: &TestGateway) -> Self {
         let browser =
             Self { session: Session::start().await, url: gateway.url.clone(), clicks: 0, scripts: Scripts::On };
@@ -136,7 +136,7 @@ impl Browser {
         self.until_done(label, &xpath, async |session, element| session.click(&element).await).await;
     }
 
-    /// Replaces what a field contains.
+    /// Replaces a field's text.
     pub(super) async fn fill(&self, label: &str, text: &str) {
         let fill = async |session: &Session, element: Element| {
             session.clear(&element).await?;
@@ -145,7 +145,8 @@ impl Browser {
         self.until_done(label, &field(label), fill).await;
     }
 
-    /// Sets a field, such as a time, for which the keys to type would depend on the browser's language.
+    /// Sets a field's value with a script. In a time field, for example, the keys to type depend on the browser's
+    /// language.
     pub(super) async fn set(&self, name: &str, value: &str) {
         let script = "document.querySelector(`[name=${arguments[0]}]`).value = arguments[1]; arguments[2]()";
         self.session.run(script, &[json!(name), json!(value)]).await.unwrap();
@@ -180,8 +181,8 @@ impl Browser {
         Ok(None)
     }
 
-    /// Inspects the page as it is, in both themes and at three widths. Does nothing if scripts are off, because the
-    /// page looks the same without them.
+    /// Inspects the current page in both themes and at three widths. Does nothing if scripts are off, because the page
+    /// looks the same without them.
     pub(super) async fn inspect(&self, name: &str) {
         if self.scripts == Scripts::On {
             inspection::inspect(&self.session, name).await;

@@ -20,16 +20,16 @@ async fn two_hundred_dead_letters_of_one_constraint_are_gone_after_at_most_six_c
         browser.open("/console").await;
         browser.clicks = 0;
 
-        // Found: the overview has the number.
+        // Find: the overview shows the number of dead letters.
         browser.click("200").await;
         browser.shows("check currency_is_known of table public.payments rejects the row").await;
-        // Understood: an example has the constraint, the table and the event.
+        // Understand: an example shows the constraint, the table and the event.
         browser.click(&format!("#{}", sample(&world).await)).await;
         browser.shows("currency_is_known").await;
         browser.shows(&format!("\"currency\": \"{currency}\"")).await;
-        // Fixed: in the database, where the cause is.
+        // Fix: the cause is in the database.
         world.accept_currencies(&format!("'EUR', '{currency}'")).await;
-        // Replayed.
+        // Replay: all letters with this cause.
         browser.click("Open letters with this reason").await;
         browser.click("Replay all 200 letters…").await;
         browser.shows("200 open letters match").await;

@@ -1,4 +1,4 @@
-//! Following one event through every stage.
+//! Tests that the console follows one event through every stage.
 
 use super::browser::{Browser, Scripts, is_skipped};
 use super::world::{World, place};

@@ -26,19 +26,19 @@ impl Theme {
     }
 }
 
-/// Reports each violation with the elements that have it.
+/// Reports each violation and the elements that cause it.
 const RUN_AXE: &str = "
     const done = arguments[arguments.length - 1];
     const told = ({ id, help, nodes }) => ({ id, help, nodes: nodes.map((node) => node.html.slice(0, 200) + ' ' + node.failureSummary) });
     axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => done(violations.map(told)), (error) => done([String(error)]));";
 
-/// Returns the elements that are wider than the window. The contents of a box with its own scroll bar do not count.
+/// Returns the elements that extend beyond the window's right edge, if the page scrolls sideways.
 const WIDER: &str =
     "(document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll('body *')]
     .filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5)
     .map((element) => element.outerHTML.slice(0, 120)))";
 
-/// Sets the size of the window and the theme. Switches off motion, so that no colour is in transition.
+/// Sets the window's width and the theme. Switches off animations, so that no colour is in transition.
 pub(super) async fn show_at(session: &Session, width: u32, theme: Theme) {
     let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
     session.devtools("Emulation.setDeviceMetricsOverride", size).await;
@@ -49,8 +49,8 @@ pub(super) async fn show_at(session: &Session, width: u32, theme: Theme) {
     session.devtools("Emulation.setEmulatedMedia", json!({"features": features})).await;
 }
 
-/// Asserts that axe-core finds nothing, and that nothing is wider than the window. Afterwards, the window has its
-/// former size and theme.
+/// Asserts that axe-core finds no problem, and that nothing is wider than the window. Afterwards, the window is 1,280
+/// px wide and has the light theme.
 pub(super) async fn inspect(session: &Session, name: &str) {
     let mut faults = Vec::new();
     for theme in Theme::ALL {
@@ -60,7 +60,8 @@ pub(super) async fn inspect(session: &Session, name: &str) {
             if wider != json!([]) {
                 faults.push(format!("{name} at {width} px: wider than the window: {wider:#}"));
             }
-            // axe-core sees each theme and each layout once. At 1,920 px a page has the layout of 1,280 px.
+            // Two runs of axe-core cover both themes and both layouts. At 1,920 px, a page has the same layout as at
+            // 1,280 px.
             if matches!((theme, width), (Theme::Light, 1_280) | (Theme::Dark, 390)) {
                 let found = violations(session).await;
                 if found != json!([]) {
@@ -76,8 +77,8 @@ pub(super) async fn inspect(session: &Session, name: &str) {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Returns what axe-core finds. If the page is still being replaced, axe-core is gone with the old page, and is loaded
-/// again.
+/// Returns what axe-core finds. If the page is replaced meanwhile, axe-core is gone with the old page. It is then
+/// loaded again.
 async fn violations(session: &Session) -> Value {
     const ATTEMPTS: usize = 5;
     let mut fault = None;
@@ -97,7 +98,7 @@ fn is_photographed() -> bool {
     std::env::var_os("SLUICE_SCREENSHOTS").is_some()
 }
 
-/// Stores a picture of the whole page, up to a height at which it can still be looked at.
+/// Stores a screenshot of the page, cut off at a height that is still practical to look at.
 async fn photograph(session: &Session, name: &str, width: u32) {
     const MOST_PIXELS: f64 = 2_400.0;
     let height = session.evaluate("document.documentElement.scrollHeight").await.unwrap();

@@ -1,4 +1,4 @@
-//! The script of the pages: it keeps parts of a page up to date, and says when it cannot do so.
+//! Tests the script of the console's pages. The script keeps parts of a page up to date, and says when it cannot.
 
 use serde_json::json;
 

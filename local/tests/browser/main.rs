@@ -1,8 +1,8 @@
-//! Tests the console in a real Chromium, with scripts and without: every page and every action work, axe-core finds
-//! nothing, and nothing is wider than the window.
+//! Tests the console in a real Chromium, with scripts and without: every page and every action works, axe-core finds no
+//! problem, and nothing is wider than the window.
 //!
-//! `SLUICE_SCREENSHOTS=1` stores a picture of each page in `target/screenshots`, for a look at all of them.
-//! `SLUICE_WITHOUT_BROWSER=1` skips these tests; `./local/test` sets it where it cannot install Chromium.
+//! `SLUICE_SCREENSHOTS=1` stores a screenshot of each page in `target/screenshots`. `SLUICE_WITHOUT_BROWSER=1` skips
+//! these tests. `./local/test` sets that variable if it cannot install Chromium.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic if its setup fails")]
 

@@ -1,4 +1,4 @@
-//! The overview, the sections, and the way through them with a keyboard.
+//! Tests the overview, the links to the sections, and navigation with a keyboard.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::browser::{Browser, Scripts, is_skipped};
 use super::support::gateway::ADMIN;
 use super::world::World;
 
-/// An hour of activity, with minutes in which much, little or nothing happened.
+/// Inserts an hour of activity, with busy, quiet and empty minutes.
 const HOUR: &str = r#"
     insert into sluice.activity (topic, "partition", incarnation, minute, written, waiting, rejected, max_lag_ms)
     select $1, 0, 1, date_trunc('minute', now()) - m * interval '1 minute',
@@ -71,7 +71,7 @@ async fn the_report_is_a_page_too(browser: &mut Browser) {
     browser.inspect("report").await;
 }
 
-/// Keyboard users can skip the links to the sections on each page.
+/// On each page, keyboard users can skip the links to the sections.
 async fn the_content_is_the_first_stop_of_the_keyboard(browser: &Browser) {
     const TAB: &str = "\u{E004}";
     const ENTER: &str = "\u{E007}";

@@ -1,4 +1,4 @@
-//! Replays of all letters that match: the count, the progress, the end, and the history.
+//! Tests replays of all letters that match: the count, the progress, the end, and the history.
 
 use sqlx::{Postgres, Transaction};
 
@@ -29,7 +29,7 @@ async fn all_matching_letters_are_replayed_after_a_count_and_their_progress_is_s
         browser.shows("The run has started with 12 letters.").await;
         browser.shows("7 of 12 replayed.").await;
         browser.inspect("run-in-progress").await;
-        // The page follows the run by itself, with scripts and without.
+        // The page updates itself during the run, with scripts and without.
         in_use.rollback().await.unwrap();
         browser.shows("12 of 12 replayed.").await;
         browser.shows("Ended at").await;
@@ -61,7 +61,7 @@ async fn all_matching_letters_are_replayed_after_a_count_and_their_progress_is_s
     browser.shows("There is no such run.").await;
 }
 
-/// Locks some of the open letters, as a replay of each of them would at this moment. A run waits for these letters.
+/// Locks some of the open letters, as if each of them were being replayed on its own. A run waits for locked letters.
 async fn use_letters(world: &World, count: i64) -> Transaction<'static, Postgres> {
     const LOCK: &str = "select id from sluice.dead_letters where status = 'open' order by id limit $1 for update";
     let mut transaction = world.0.database.pool.begin().await.unwrap();

@@ -1,6 +1,6 @@
-//! Speaks WebDriver with ChromeDriver: JSON over HTTP (<https://www.w3.org/TR/webdriver2/>). The crates that do this do
-//! not suit the workspace: `fantoccini` depends on code under the MPL, and `thirtyfour` switches on a feature of
-//! `serde_json` for all crates, so that the tested JSON code would differ from the deployed one.
+//! A client for ChromeDriver, which speaks WebDriver: JSON over HTTP (<https://www.w3.org/TR/webdriver2/>). The
+//! existing clients do not suit the workspace. `fantoccini` depends on code under the MPL. `thirtyfour` switches on a
+//! feature of `serde_json` for all crates, so the tested JSON code would differ from the deployed code.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// The member that marks a reference to an element.
+/// The JSON member that marks a reference to an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -23,7 +23,7 @@ pub(super) struct Session {
     port: u16,
     path: String,
     _driver: Child,
-    // Removed last. It holds Chromium's files, which Chromium leaves behind if it is killed.
+    // This folder is removed last. It holds the files that a killed Chromium leaves behind.
     _folder: TempDir,
 }
 
@@ -93,7 +93,7 @@ impl Session {
         self.request("GET", &format!("{}{command}", self.path), &Value::Null).await
     }
 
-    /// Loads an address, and waits until it is loaded.
+    /// Loads the page at an address, and waits until the page is loaded.
     pub(super) async fn open(&self, url: &str) {
         self.post("/url", &json!({"url": url})).await.unwrap();
     }
@@ -103,7 +103,7 @@ impl Session {
         self.get("/url").await.unwrap().as_str().unwrap().to_owned()
     }
 
-    /// Returns the elements that an XPath selects, in the order of the page.
+    /// Returns the elements that an XPath selects, in their order in the page.
     pub(super) async fn find(&self, xpath: &str) -> Result<Vec<Element>, Fault> {
         let found = self.post("/elements", &json!({"using": "xpath", "value": xpath})).await?;
         let reference = |element: &Value| Element(element[ELEMENT].as_str().unwrap().to_owned());
@@ -115,12 +115,12 @@ impl Session {
         Ok(self.get(&format!("/element/{element}/displayed")).await? == true)
     }
 
-    /// Clicks on the middle of an element, after scrolling to it. Fails if something covers it.
+    /// Scrolls to an element and clicks on its middle. Fails if something covers the element.
     pub(super) async fn click(&self, Element(element): &Element) -> Result<(), Fault> {
         self.post(&format!("/element/{element}/click"), &json!({})).await.map(drop)
     }
 
-    /// Removes what a field contains.
+    /// Clears a field.
     pub(super) async fn clear(&self, Element(element): &Element) -> Result<(), Fault> {
         self.post(&format!("/element/{element}/clear"), &json!({})).await.map(drop)
     }
@@ -130,9 +130,9 @@ impl Session {
         self.post(&format!("/element/{element}/value"), &json!({"text": text})).await.map(drop)
     }
 
-    /// Runs a function's body in the page, although the page's policy forbids inline scripts, and even if scripts are
-    /// switched off. After `arguments`, WebDriver passes the script one more argument: the callback that it must call
-    /// with its result.
+    /// Runs a script, given as a function's body, in the page. This works even if scripts are switched off, and
+    /// although the page's policy forbids inline scripts. After `arguments`, WebDriver passes one more argument: a
+    /// callback, which the script must call with its result.
     pub(super) async fn run(&self, script: &str, arguments: &[Value]) -> Result<Value, Fault> {
         self.post("/execute/async", &json!({"script": script, "args": arguments})).await
     }
@@ -149,7 +149,7 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// Ends Chromium. Killing ChromeDriver alone would leave it behind.
+    /// Ends Chromium, which would keep running if only ChromeDriver were killed.
     fn drop(&mut self) {
         let Ok(mut driver) = TcpStream::connect(("127.0.0.1", self.port)) else { return };
         let request = format!("DELETE {} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", self.path);

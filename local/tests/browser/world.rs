@@ -74,7 +74,7 @@ impl World {
         self.execute(&format!("alter table public.payments add constraint currency_is_known {check}")).await;
     }
 
-    /// Sends payments in a currency, and waits for their outcome. Returns their receipts.
+    /// Sends payments in a currency, and waits for their outcomes. Returns their receipts.
     pub(super) async fn pay(&self, prefix: &str, count: u32, currency: &str) -> Vec<Value> {
         let payment = |number| {
             let (id, customer) = (format!("{prefix}-{number}"), format!("{prefix}-customer"));
@@ -84,13 +84,13 @@ impl World {
         self.send("payment", &json!(batch)).await
     }
 
-    /// Sends events and waits for their outcome. Returns their receipts.
+    /// Sends events, and waits for their outcomes. Returns their receipts.
     pub(super) async fn send(&self, stream: &str, events: &Value) -> Vec<Value> {
         let path = format!("/events/{stream}");
         let (status, body) = self.0.post(&path, &[("prefer", "wait=20")], events.to_string()).await;
         assert!([200, 422].contains(&status), "{status} {body}");
         let receipts = body["receipts"].as_array().unwrap().clone();
-        // The first rejected event ends the request's wait.
+        // The request stops waiting at the first rejected event, although other events may not have been applied yet.
         self.until("all are applied", async || self.unapplied(stream, &receipts).await == 0).await;
         receipts
     }
@@ -107,7 +107,7 @@ impl World {
         count.fetch_one(&self.0.database.pool).await.unwrap()
     }
 
-    /// Produces a payment that breaks its contract, with names and values that are hard to lay out.
+    /// Produces a payment that breaks its contract, and has long names and values that are hard to lay out in a page.
     pub(super) async fn produce_what_breaks_its_contract(&self) {
         let long = "unbreakable-".repeat(30);
         let payment =

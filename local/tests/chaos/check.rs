@@ -1,4 +1,4 @@
-//! Checks the final state with SQL against every client's records.
+//! Compares the final state of the database with the events that the clients sent.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -23,7 +23,7 @@ pub(crate) struct Findings {
     pub(crate) twice: Vec<String>,
     /// All other faults.
     pub(crate) wrong: Vec<String>,
-    /// Events whose clients never learned their outcome.
+    /// The number of events whose outcome their client never learned.
     pub(crate) unknown: u64,
     /// The number of events with an unknown outcome that were written.
     pub(crate) unknown_written: u64,
@@ -34,7 +34,7 @@ pub(crate) struct Findings {
     pub(crate) rejected_again: u64,
 }
 
-/// Waits until everything is applied, no event waits, and no partition is stalled.
+/// Waits until every record is applied, no event waits for its parent, and no partition is stalled.
 pub(crate) async fn everything_is_applied(world: &World) {
     let ends = world.log_ends().await;
     let mut seen = BTreeMap::new();
@@ -112,8 +112,8 @@ impl Check<'_> {
         self.rows(rows, user_events::origin, make, |kind| matches!(kind, Kind::UserEvents));
     }
 
-    /// Checks that every row equals an event that was sent, that acknowledged events are there once, and that other
-    /// events are there at most once.
+    /// Checks that every row equals an event that a client sent. Each acknowledged event must have exactly one row, and
+    /// each other event must have at most one row.
     fn rows<R: PartialEq + Debug>(
         &mut self,
         rows: Vec<R>,
@@ -152,8 +152,8 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that entities match the outcome of their client's commands in order, and that invalid commands are
-    /// rejected.
+    /// Checks that the entities are the result of each client's commands, applied in order, and that invalid commands
+    /// are rejected.
     async fn entities(&mut self) {
         const SELECT: &str = "
             select 'continent', name, null as country, null as parent, population, area, null::float8, null::float8
@@ -199,7 +199,7 @@ impl Check<'_> {
         self.findings.wrong.extend(there.into_iter().map(|entity| format!("unexpected entity: {entity:?}")));
     }
 
-    /// Returns the error code of each rejected event. A repeated event is decided again, and rejected again.
+    /// Returns the error code of each rejected event. An event that is sent again is rejected again.
     async fn dead_letters(&mut self) -> BTreeMap<(u32, u64), String> {
         const SELECT: &str = "
             select error_code, (convert_from(payload, 'UTF8')::jsonb -> 'population')::bigint, topic
@@ -219,7 +219,8 @@ impl Check<'_> {
         letters
     }
 
-    /// Checks that each receipt of an event is decided, and that at most one of them says that the event was written.
+    /// Checks that each receipt is decided, and that at most one of an event's receipts says that the event was
+    /// written.
     async fn receipts(&mut self) {
         let mut events: BTreeMap<&str, Vec<(usize, Place)>> = BTreeMap::new();
         let mut statuses: Vec<Vec<Status>> = Vec::new();
@@ -276,7 +277,7 @@ impl Check<'_> {
     }
 }
 
-/// Returns a checksum of every table, except `sluice.stalls`: stalls that have ended stay in it until they are swept.
+/// Returns a checksum of every table, except `sluice.stalls`, which keeps stalls that have ended until they are swept.
 pub(crate) async fn checksums(pool: &PgPool) -> BTreeMap<String, String> {
     const TABLES: &str = "
         select format('%I.%I', schemaname, tablename) from pg_catalog.pg_tables

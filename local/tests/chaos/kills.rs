@@ -25,7 +25,7 @@ enum Victim {
     Database,
 }
 
-/// Killed in random order.
+/// The processes to kill, and how often each is killed. The order is random.
 const VICTIMS: [(Victim, usize); 3] = [(Victim::Consume, 50), (Victim::Broker, 5), (Victim::Database, 5)];
 
 pub(crate) const KILLS: u64 = 60;
@@ -84,7 +84,7 @@ impl Killer<'_> {
                 Victim::Broker => {
                     killed.broker += 1;
                     sleep_at_most(&mut random, 20).await;
-                    // On every other kill, the broker stays away for longer than a send waits.
+                    // On every other kill, the broker stays down for longer than a send waits.
                     self.kill_broker(number, killed.broker % 2 == 0, &mut random).await;
                 }
                 Victim::Database => {
@@ -153,7 +153,7 @@ impl Killer<'_> {
 }
 
 impl Killer<'_> {
-    /// Copies the database's files. Returns how many records they contain as applied.
+    /// Copies the database's files. Returns how many records the database had applied by then.
     async fn copy_data_folder(&mut self) -> i64 {
         let applied = applied(self.pool).await;
         self.postgres.stop().await;
@@ -162,7 +162,7 @@ impl Killer<'_> {
         applied
     }
 
-    /// Replaces the database's files with the copy. Returns how many records the replaced files contained as applied.
+    /// Replaces the database's files with the copy. Returns how many records the database had applied before.
     async fn put_copy_back(&mut self) -> i64 {
         let applied = applied(self.pool).await;
         self.postgres.stop().await;

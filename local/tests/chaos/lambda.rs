@@ -1,4 +1,4 @@
-//! Emulates Lambda for `consume`: the Invoke API in front of sandboxes that are killed.
+//! Emulates Lambda for `consume`: the Invoke API, in front of sandboxes that the tests kill.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -25,7 +25,7 @@ const MOST_PAYLOAD_BYTES: usize = 7 * 1024 * 1024;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InvocationTally {
     pub(crate) succeeded: u64,
-    /// The number of records that were new.
+    /// The number of records that were applied for the first time.
     pub(crate) applied: u64,
     /// The number of records that had been applied before.
     pub(crate) replayed: u64,
@@ -45,7 +45,7 @@ struct Service {
     tally: watch::Sender<InvocationTally>,
 }
 
-/// The function, running in several sandboxes behind the Invoke API.
+/// The function `consume`, which runs in several sandboxes behind the Invoke API.
 pub(crate) struct Consume {
     pub(crate) url: Url,
     service: Arc<Service>,
@@ -72,7 +72,7 @@ impl Consume {
     }
 
     /// Waits until an invocation runs, sleeps for `delay`, then kills its sandbox. Returns whether an invocation was
-    /// running. `pick` selects among the busy sandboxes.
+    /// still running there. `pick` selects among the busy sandboxes.
     pub(crate) async fn kill_one(&self, delay: Duration, pick: usize) -> bool {
         let sandboxes = self.lambda.sandboxes();
         let first = pick % sandboxes.len();

@@ -1,8 +1,8 @@
 //! The acceptance run: kills `consume` 50 times, and Apache Kafka and PostgreSQL 5 times each, with `kill -9` while
-//! 100,000 events are sent. In the middle, it restores PostgreSQL's data folder from an earlier copy. Nothing may be
-//! lost or duplicated.
+//! 100,000 events are sent. Meanwhile, the run also restores PostgreSQL's data folder from an earlier copy. No event
+//! may be lost or duplicated.
 //!
-//! `SLUICE_SEED` repeats a run's random choices; `SLUICE_EVENTS` sets the number of events. `replay_run` kills
+//! `SLUICE_SEED` repeats a run's random choices. `SLUICE_EVENTS` sets the number of events. `replay_run` kills
 //! processes during a run of replays.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]

@@ -1,8 +1,8 @@
-//! Kills the processes that take part in a run of replays: each letter lands once.
+//! Kills the processes that take part in a run of replays, and checks that each letter lands once.
 //!
-//! `SLUICE_LETTERS` and `SLUICE_KILLS` set the numbers of letters and kills, and `SLUICE_SEED`
-//! repeats a run's choices. By default, there are few letters and kills. Apache Kafka and PostgreSQL are then not
-//! killed, because they take seconds to restart.
+//! `SLUICE_LETTERS` and `SLUICE_KILLS` set the numbers of letters and kills. `SLUICE_SEED` repeats a run's random
+//! choices. By default, there are few letters and kills. Apache Kafka and PostgreSQL are then not killed, because they
+//! take seconds to restart.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use super::world::World;
 
 const LETTERS: u64 = 1_500;
 const KILLS: u64 = 3;
-/// The number of processes that continue the run.
+/// The number of `console` processes that continue the run.
 const CONSOLES: usize = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ async fn each_letter_of_a_run_lands_once_when_processes_are_killed() {
     victims.shuffle(&mut random);
     let (mut in_invocation, number) = (0, victims.len());
     for (kill, victim) in (0..).zip(victims) {
-        // Spreads the kills over the whole run: some letters are replayed between any two kills.
+        // Spreads the kills over the whole run, so that some letters are replayed between any two kills.
         let settled = letters * kill / (kills + 1);
         until("the run makes progress", async || progress(&world.pool, run).await.is_some_and(|p| p.0 >= settled))
             .await;
@@ -106,8 +106,8 @@ async fn each_letter_of_a_run_lands_once_when_processes_are_killed() {
     assert_eq!(landed, (letters, letters), "rows, and users among them");
     const LEFT: &str = "select count(*) filter (where status = 'replayed'), count(*) from sluice.dead_letters";
     assert_eq!(one(&world.pool, LEFT).await, (letters, letters), "replayed letters, and letters");
-    // If a process is killed after it has sent letters and before it has recorded that, `consume` marks them as replayed
-    // when it reads them, and the run counts them as skipped.
+    // A process may be killed after it has sent letters, and before it has recorded this. `consume` then marks these
+    // letters as replayed when it reads them, and the run counts them as skipped.
     let counted = format!("select replayed, skipped from sluice.replay_runs where id = {run}");
     let (replayed, skipped) = one(&world.pool, &counted).await;
     assert_eq!(replayed + skipped, letters, "{replayed} replayed and {skipped} skipped letters of the run");
@@ -153,7 +153,7 @@ async fn continue_forever(console: Invoker) {
     }
 }
 
-/// Returns how many letters of the run are replayed, and its status, unless the database is down.
+/// Returns the number of the run's replayed letters, and the run's status. `None` if the database is down.
 async fn progress(pool: &PgPool, run: i64) -> Option<(u64, String)> {
     let select = "select replayed, status from sluice.replay_runs where id = $1";
     let found: (i64, String) = sqlx::query_as(select).bind(run).fetch_one(pool).await.ok()?;
@@ -165,7 +165,7 @@ async fn one(pool: &PgPool, select: &str) -> (u64, u64) {
     (u64::try_from(first).unwrap(), u64::try_from(second).unwrap())
 }
 
-/// Waits until a condition holds, for as long as a run of 100,000 letters may take.
+/// Waits until a condition holds. The time limit is enough for a run of 100,000 letters.
 async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     let holds = async {
         while !condition().await {

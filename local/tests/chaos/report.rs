@@ -58,7 +58,7 @@ impl Display for Report<'_> {
     }
 }
 
-/// Prints only the first of many lines.
+/// Returns the first of the lines, and the number of the others.
 pub(crate) fn some_of(lines: &[String]) -> String {
     const SHOWN: usize = 20;
     let more = lines.len().saturating_sub(SHOWN);
@@ -66,7 +66,7 @@ pub(crate) fn some_of(lines: &[String]) -> String {
     if more > 0 { format!("{shown}\nand {more} more") } else { shown }
 }
 
-/// Prints even if the test passes, unlike `println!`.
+/// Prints a text. Unlike `println!`, prints it even if the test passes.
 pub(crate) fn say(text: &str) {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{text}").unwrap();

@@ -1,5 +1,6 @@
-//! Clients of the gateway. Each posts its batches one after another with an `Idempotency-Key`, and repeats them until
-//! they are acknowledged. Some clients disconnect without waiting for the answer, and some of these never retry.
+//! Clients of the gateway. Each client posts its batches one after another with an `Idempotency-Key`, and repeats each
+//! batch until it is acknowledged. A client sometimes disconnects before the answer arrives. Some clients also give up
+//! on batches.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,8 +24,8 @@ pub(crate) enum SentEvent {
 /// Partition and offset.
 pub(crate) type Place = (i32, i64);
 
-/// The gateway's address, and how many events may be sent so far. Events get their numbers just before they are sent,
-/// and wait until these numbers are allowed.
+/// The gateway's address, and how many events may be sent so far. A batch gets its events' numbers just before it is
+/// sent, and waits until the first of them is allowed.
 pub(crate) struct Gateway {
     pub(crate) url: String,
     pub(crate) seed: u64,
@@ -34,18 +35,18 @@ pub(crate) struct Gateway {
     counts: watch::Sender<Counts>,
 }
 
-/// Counts what happened.
+/// The counts of a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub(crate) batches: u64,
     pub(crate) acknowledged: u64,
-    /// Answers with status 503.
+    /// The number of answers with status 503.
     pub(crate) refused: u64,
-    /// Requests whose client disconnected before the answer.
+    /// The number of requests whose client disconnected before the answer.
     pub(crate) left: u64,
-    /// Batches that were given up although some of their events were not acknowledged.
+    /// The number of batches that were given up although some of their events were not acknowledged.
     pub(crate) given_up: u64,
-    /// Batches that were repeated although they had been acknowledged.
+    /// The number of batches that were repeated although they had been acknowledged.
     pub(crate) repeated: u64,
 }
 
@@ -75,10 +76,10 @@ impl Gateway {
     }
 }
 
-/// The answer to an attempt to send a batch.
+/// The result of an attempt to send a batch.
 enum Attempt {
     Accepted(Vec<Receipt>),
-    /// Acknowledged in part.
+    /// The gateway acknowledged none or only some of the events.
     Refused(Vec<Receipt>),
     Left,
 }
@@ -124,7 +125,8 @@ impl Sender<'_> {
     async fn send_next(&mut self) {
         let first = self.sent.len() as u64;
         let (stream, until) = self.client.stream(first);
-        // Most batches are small, some have a single event, and some have the maximum size.
+        // One batch in ten has a single event. Half of the batches have up to a quarter of the maximum size, and the
+        // others have up to the maximum size.
         let most = match self.random.random_range(0..10) {
             0 => 1,
             1..6 => self.gateway.most_in_batch.div_ceil(4),
@@ -145,7 +147,7 @@ impl Sender<'_> {
             if matches!(attempt, Attempt::Accepted(_)) {
                 break;
             }
-            // The order of commands is known only if the client does not give up.
+            // Clients never give up on commands, whose order would otherwise be unknown.
             if !matches!(self.client.kind, Kind::Entities(_)) && self.random.random_bool(0.2) {
                 self.gateway.count(|counts| counts.given_up += 1);
                 return;
@@ -154,7 +156,7 @@ impl Sender<'_> {
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
         if self.random.random_bool(0.05) {
-            // A user event's own id makes it a duplicate under any key.
+            // A repeated user event is a duplicate under any key, because the event has its own id.
             let another = matches!(self.client.kind, Kind::UserEvents) && self.random.random_bool(0.5);
             let key = if another { format!("{key}-again") } else { key };
             self.gateway.count(|counts| counts.repeated += 1);

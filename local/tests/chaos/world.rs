@@ -35,9 +35,10 @@ use super::support::binaries;
 use super::workload::hash;
 
 const SANDBOXES: usize = 4;
-/// As in `template.yaml`.
+/// The timeout of `console` in `template.yaml`.
 const CONSOLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The interval between comparisons of the watermarks with Kafka. It is below one minute, because the run is short.
+/// The interval between comparisons of the watermarks with Kafka. The schedule's interval, one minute, would be too
+/// long for this short run.
 const COMPARE_EVERY: Duration = Duration::from_secs(2);
 
 /// The running system.
@@ -117,17 +118,18 @@ impl World {
         world
     }
 
-    /// PostgreSQL's data folder, and a folder for a copy of it.
+    /// Returns PostgreSQL's data folder, and a folder for a copy of it.
     pub(crate) fn cluster_and_copy(&self) -> (PathBuf, PathBuf) {
         (self.data.path().join("postgresql/cluster"), self.data.path().join("copy"))
     }
 
-    /// Starts delivering every topic, with groups of these names. A new group starts at the beginning.
+    /// Starts delivering every topic, to consumer groups whose names begin with `groups`. A new group starts at the
+    /// beginning of its topic.
     fn consume(&mut self, groups: &str) {
         let function = Arc::new(OverHttp::new(&self.lambda.url, "consume").unwrap());
         let mut random = StdRng::seed_from_u64(hash(&(self.seed, groups)));
         for contract in self.registry.contracts() {
-            // Batches are small and large. No batch waits long for more records, so that there are many batches.
+            // The batch sizes vary. No batch waits long for more records, so that there are many batches.
             let mapping = MappingConfiguration {
                 group: group(groups, &contract.topic),
                 batch_size: [100, 1_000, 10_000][random.random_range(0..3)],
@@ -156,7 +158,7 @@ impl World {
         self.stop_consuming().await;
     }
 
-    /// Returns the offset after the last record of each partition that has one.
+    /// Returns the offset after the last record of each partition that has records.
     pub(crate) async fn log_ends(&self) -> BTreeMap<(String, i32), i64> {
         let consumer: BaseConsumer = self.settings.client_config().create().unwrap();
         let partitions: Vec<(String, i32)> = self
@@ -175,7 +177,7 @@ impl World {
         .unwrap()
     }
 
-    /// Returns the offsets that groups of these names have committed.
+    /// Returns the offsets that the groups whose names begin with `groups` have committed.
     async fn committed(&self, groups: &str) -> BTreeMap<(String, i32), i64> {
         let mut committed = BTreeMap::new();
         for contract in self.registry.contracts() {

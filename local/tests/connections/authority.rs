@@ -7,7 +7,7 @@ use rcgen::{
 
 /// A certificate authority.
 pub(crate) struct Authority {
-    /// Its certificate in PEM.
+    /// The authority's certificate, in PEM.
     pub(crate) certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -38,7 +38,8 @@ impl Authority {
         (certificate, key.serialize_pem())
     }
 
-    /// Issues a server's certificate for these names. Clients must present a certificate of this authority too.
+    /// Issues a server's certificate for these names. If the server requires clients' certificates, this authority must
+    /// have signed them.
     pub(crate) fn for_server(&self, names: &[&str]) -> ServerCertificate {
         let (certificate, key) = self.sign(names);
         ServerCertificate { certificate, key, authority: self.certificate.clone() }

@@ -1,5 +1,5 @@
-//! A stub of the AWS services that Sluice uses: a cluster's brokers, a secret, and e-mail. Tests can change the brokers
-//! and the secret.
+//! A stub of the AWS services that Sluice uses: MSK (a cluster's brokers), Secrets Manager (secrets) and SES (e-mail).
+//! Tests can change the brokers and the secret.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ pub(crate) const TOKEN_SECRET: &str = "arn:aws:secretsmanager:eu-central-1:12345
 /// The login of the database's owner.
 pub(crate) const OWNER_SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:owner-AbCdEf";
 
-/// The current answers, and how often each was requested.
+/// The current answers, and how often they were requested.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answers {
     /// The answer of `GetBootstrapBrokers`.
@@ -33,9 +33,9 @@ pub(crate) struct Answers {
     pub(crate) secret: String,
     /// The owner's secret.
     pub(crate) owner_secret: String,
-    /// Answers everything with 500.
+    /// Whether requests are answered with 500, except requests for the token key and the owner's secret.
     pub(crate) is_down: bool,
-    /// Answers questions for brokers with 429.
+    /// Whether requests for brokers are answered with 429.
     pub(crate) is_throttled: bool,
     pub(crate) brokers_asked: usize,
     pub(crate) secret_asked: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Answers {
 
 /// A stub of three AWS services.
 pub(crate) struct StubAws {
-    /// Its address.
+    /// The stub's address.
     pub(crate) url: String,
     answers: Arc<Mutex<Answers>>,
     _serving: AbortOnDropHandle<std::io::Result<()>>,

@@ -58,7 +58,7 @@ async fn an_event_reaches_its_row_over_verified_tls_with_a_client_certificate_fr
     let key = world.file("client.key", &key);
     let env_file = world.file(
         "variables",
-        // The client's certificate is given as text, the other certificates as paths.
+        // The client's certificate is given as text. The authority's certificate and the key are given as paths.
         &format!(
             "KAFKA_AUTH=tls\nKAFKA_SSL_CA={ca}\nKAFKA_SSL_CERT=\"{}\"\nKAFKA_SSL_KEY={key}\n",
             certificate.trim().replace('\n', "\\n")

@@ -13,11 +13,12 @@ pub(crate) struct Said {
     pub(crate) stderr: String,
 }
 
-/// The time limit for a command. It is above the time for which a command retries refused connections, and below the
-/// time for which it waits for a broker that does not answer.
+/// The time limit for a command. The limit is longer than a command retries refused connections, and shorter than it
+/// waits for a broker that does not answer.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Runs a subcommand with its arguments. Of the variables that name servers, the command gets only these.
+/// Runs a subcommand with its arguments. The command gets `variables`, but does not inherit the variables that name
+/// servers.
 pub(crate) async fn run(subcommand: &str, variables: &[(&str, &str)]) -> Said {
     let output = Command::new(env!("CARGO_BIN_EXE_local"))
         .args(subcommand.split(' '))

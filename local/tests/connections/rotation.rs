@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::aws::{SECRET, StubAws};
 
-/// A test's own role, whose password is the secret, with its own database.
+/// A test's own database, and a role whose credentials are in the secret.
 struct Rotating {
     database: TestDatabase,
     aws: StubAws,
@@ -136,8 +136,8 @@ async fn a_function_that_starts_while_aws_is_down_gets_its_secret_as_soon_as_aws
     rotating.stop(pool).await;
 }
 
-/// If a refusal did not count as an answer and the login was replaced while the database was out of reach, the breaker
-/// would stay open for ever.
+/// A refused password must count as an answer. Otherwise, the breaker would stay open forever if the login was replaced
+/// while the database was unreachable.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_password_counts_as_an_answer_of_the_database_and_the_login_is_then_renewed() {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);

@@ -37,7 +37,7 @@ async fn an_event_reaches_its_row_through_a_cluster_that_requires_name_and_passw
         answers.secret = secret();
     });
 
-    // The whole path, with variables.
+    // An event takes the whole path. The name and the password are given as variables.
     let database = TestDatabase::create().await;
     let plan = plan();
     let files = tempfile::tempdir().unwrap();
@@ -60,7 +60,7 @@ async fn an_event_reaches_its_row_through_a_cluster_that_requires_name_and_passw
         assert!(!std::fs::read_to_string(up.log(name)).unwrap().contains(PASSWORD), "{name}");
     }
 
-    // Brokers and password looked up on AWS.
+    // The brokers and the password are looked up on AWS.
     let topics = async |variables: &[(&str, &str)]| {
         let common = [("KAFKA_AUTH", "scram"), ("KAFKA_SSL_CA", authority.certificate.as_str())];
         run("topics", &[common.as_slice(), &aws.variables(), variables].concat()).await
@@ -69,7 +69,7 @@ async fn an_event_reaches_its_row_through_a_cluster_that_requires_name_and_passw
     assert!(said.is_well && said.stdout.contains("topic routes created, 4 partitions"), "{said:?}");
     assert_eq!((aws.answers().brokers_asked, aws.answers().secret_asked), (1, 1));
 
-    // The errors if the password is wrong, and if brokers or password cannot be looked up.
+    // Errors say that the password is wrong, or that the brokers or the password cannot be looked up.
     let servers = ("KAFKA_BOOTSTRAP_SERVERS", brokers.as_str());
     let said = topics(&[servers, ("KAFKA_SASL_USERNAME", USER), ("KAFKA_SASL_PASSWORD", WRONG)]).await;
     assert!(said.error().contains("Kafka: the connection is refused: "), "{said:?}");

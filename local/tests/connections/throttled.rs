@@ -1,5 +1,5 @@
-//! Tests what happens when Amazon MSK refuses too many new connections. A proxy in front of Apache Kafka refuses the
-//! first connections with MSK's error message.
+//! Tests what happens when Amazon MSK refuses connections because too many new ones arrive. A proxy in front of Apache
+//! Kafka refuses the first connections with MSK's error message.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,12 +20,12 @@ use crate::authority::Authority;
 use crate::support::kafka::{create_topic, topic_name};
 use crate::tokens::{Mood, StubSigner, World};
 
-/// A proxy that refuses the next connections' credentials.
+/// A proxy that refuses the credentials of the next connections.
 struct Proxy {
     address: String,
-    /// The authorities of the proxy's certificate and of the broker's.
+    /// The certificates of the authorities that signed the proxy's and the broker's certificates.
     ca: Pem,
-    /// The number of connections that it will still refuse.
+    /// The number of connections that the proxy will still refuse.
     refusals: Arc<AtomicUsize>,
     accepted: Arc<AtomicUsize>,
     _serving: AbortOnDropHandle<()>,
@@ -106,7 +106,7 @@ async fn serve(
     }
 }
 
-/// Reads a message of Kafka's protocol without its length.
+/// Reads a message of Kafka's protocol. Returns the message without its length.
 async fn frame(from: &mut (impl tokio::io::AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
     let length = from.read_u32().await?;
     let mut message = vec![0; usize::try_from(length).unwrap()];

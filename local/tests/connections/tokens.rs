@@ -22,7 +22,7 @@ use crate::support::recorder::Recorder;
 /// The signer's behaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
-    /// It signs tokens that are valid for this long.
+    /// The signer signs tokens that are valid for this long.
     Well(Duration),
     Failing,
     Hanging,
@@ -110,8 +110,8 @@ async fn topics_producer_and_mapping_authenticate_with_tokens_that_are_renewed_b
     let created = topics::ensure(&world.settings(&signer), &registry).await.unwrap();
     assert!(created.iter().all(|topic| topic.created && topic.partitions == topic.wanted_partitions), "{created:?}");
 
-    // The next token is requested after four fifths of five seconds. The connection presents that token when the broker
-    // asks for it.
+    // A token is valid for five seconds, and the next token is requested after four fifths of that time. The connection
+    // presents the next token when the broker asks for it.
     let short = StubSigner::new(Mood::Well(Duration::from_secs(5)));
     let settings = world.settings(&short);
     let producer = Producer::new(&settings).unwrap();

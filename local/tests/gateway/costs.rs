@@ -13,8 +13,8 @@ use crate::support::gateway::{ADMIN, TestGateway, plan};
 /// Enough requests to average out what the gateway does in the background.
 const REQUESTS: u64 = 200;
 /// The maximum number of memory allocations of one request, from its first byte to the last byte of its response, and
-/// their maximum size in bytes. When this was written, a request took 111 allocations and 17,754 bytes. If they rise,
-/// find out why. Raise the limits only for something that a caller can notice.
+/// their maximum total size in bytes. When this was written, a request took 111 allocations and 17,754 bytes. If these
+/// numbers rise, find out why. Raise the limits only for an improvement that a caller can notice.
 const MOST_ALLOCATIONS: u64 = 116;
 const MOST_BYTES: u64 = 20_000;
 

@@ -90,7 +90,7 @@ async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     tokio::time::timeout(Duration::from_secs(30), holds).await.expect(what);
 }
 
-/// The contract of routes with one more column than its table has.
+/// Returns the contract of `route` with one more column than its table has.
 fn route_with_altitude() -> Value {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/contracts/route.json");
     let mut contract: Value = serde_json::from_slice(&std::fs::read(shipped).unwrap()).unwrap();
@@ -229,7 +229,7 @@ async fn web_pages_cannot_invoke_functions() {
     let invoke = async |headers: &[(&str, &str)]| {
         let request = reqwest::Client::new().post(format!("{}/2015-03-31/functions/consume/invocations", gateway.url));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        // Requests that a page may send to another origin without a preflight.
+        // A page may send such requests to another origin without a preflight.
         let answer = request.header("content-type", "text/plain").body("{}").send().await.unwrap();
         (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
     };
@@ -293,7 +293,7 @@ async fn the_template_the_openapi_document_and_the_router_have_the_same_routes()
             (method, path)
         })
         .collect();
-    // Pages are for people: OpenAPI describes the routes that they show.
+    // The console's pages are for people, so the OpenAPI document leaves them out.
     let (pages, routes): (BTreeSet<_>, BTreeSet<_>) =
         in_template.into_iter().partition(|(_, path)| path == "/console" || path.starts_with("/console/"));
     assert_eq!(in_document, routes);

@@ -1,6 +1,6 @@
 """Translates a SAM template with AWS's own translator, as CloudFormation does, and prints the result as JSON.
 
-Parameters without a default keep their references. The code is somewhere in S3, as after `sam package`.
+Parameters without a default keep their references. As after `sam package`, the code has an address in S3.
 """
 
 import json
@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 
-# The translator asks for a region and uses it for nothing that is printed.
+# The translator requires a region, which does not affect the printed result.
 os.environ.setdefault("AWS_DEFAULT_REGION", "eu-central-1")
 
 try:
@@ -19,7 +19,7 @@ except ImportError:
 
 
 class ManagedPolicies:
-    """The ARNs of the managed policies that the template names, which the translator otherwise gets from IAM."""
+    """The ARNs of the template's managed policies. The translator would otherwise request them from IAM."""
 
     def load(self):
         name = "AWSLambdaVPCAccessExecutionRole"

@@ -14,11 +14,11 @@ use serde_json::Value;
 /// The exit code of the script if the translator is not installed.
 const NOT_INSTALLED: i32 = 3;
 
-/// The template as CloudFormation creates its resources.
+/// The translated template, from which CloudFormation creates the resources.
 struct Translated(Value);
 
 impl Translated {
-    /// Translates the template; none if AWS's translator is not installed.
+    /// Translates the template. Returns `None` if AWS's translator is not installed.
     fn read() -> Option<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/translate.py");
         let output = Command::new(python()).arg(script).arg(template::own_path()).output().ok()?;
@@ -37,7 +37,7 @@ impl Translated {
             .map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Returns method, path and the function's name of each route of API Gateway.
+    /// Returns the method, the path and the function's name of each API Gateway route.
     fn routes(&self) -> BTreeSet<(String, String, String)> {
         let [(_, api)] = self.of_type("AWS::ApiGatewayV2::Api").collect::<Vec<_>>()[..] else { panic!("one API") };
         let mut routes = BTreeSet::new();
@@ -63,7 +63,8 @@ impl Translated {
     }
 }
 
-/// Returns the interpreter of the tools folder, into which `local/test` installs the translator.
+/// Returns the Python interpreter of the tools folder, into which `local/test` installs the translator. Without that
+/// folder, returns `python3`.
 fn python() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
@@ -71,7 +72,7 @@ fn python() -> PathBuf {
     if installed.exists() { installed } else { PathBuf::from("python3") }
 }
 
-/// Returns the routes that the template writes, with the names of their functions.
+/// Returns the routes that the template declares, with the names of their functions.
 fn written_routes(template: &Template) -> BTreeSet<(String, String, String)> {
     let mut routes = BTreeSet::new();
     for (function, resource) in template.resources() {
@@ -106,7 +107,7 @@ fn the_apis_only_stage_is_the_default_one_which_is_not_part_of_addresses() {
 #[test]
 fn aws_creates_the_routes_functions_schedules_and_mappings_that_run_on_this_machine() {
     let Some(translated) = Translated::read() else {
-        // Not with `eprintln!`, whose output the test program hides if the test passes.
+        // `eprintln!` is not used, because the test program hides its output if the test passes.
         let _shown = writeln!(std::io::stderr(), "translated: skipped, because aws-sam-translator is not installed");
         return;
     };
@@ -124,7 +125,7 @@ fn aws_creates_the_routes_functions_schedules_and_mappings_that_run_on_this_mach
         resource["Metadata"]["BuildProperties"]["Binary"].as_str().unwrap().to_owned()
     };
 
-    // API Gateway may invoke the function of each route, and EventBridge that of each schedule.
+    // Each route needs a permission for API Gateway, and each schedule needs a permission for EventBridge.
     let schedules: BTreeSet<(String, String)> = translated
         .of_type("AWS::Events::Rule")
         .map(|(name, rule)| {

@@ -32,7 +32,7 @@ impl CrateModules {
         modules
     }
 
-    /// Returns each import: the importing file, and the file that it leads to.
+    /// Returns each import: the importing file and the imported file. Also returns each file paired with itself.
     pub(crate) fn imports(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.0.iter().enumerate().flat_map(move |(id, module)| {
             let of_others = module.re_exports.iter().map(|(_, path)| path).filter(|path| {
@@ -115,7 +115,7 @@ impl CrateModules {
         self.0[id].children.insert(name.to_owned(), child);
     }
 
-    /// Returns the file that defines the target of a path. `None` if another crate defines it.
+    /// Returns the file that defines a path's target. `None` if another crate defines the target.
     fn resolve(&self, from: usize, path: &[String], depth: usize) -> Option<&Path> {
         let (first, rest) = path.split_first()?;
         let module = &self.0[from];
@@ -125,7 +125,7 @@ impl CrateModules {
             "self" => self.resolve_within(from, rest, depth),
             "super" if rest.first().is_some_and(|next| next == "super") => self.resolve(module.parent, rest, depth),
             "super" => self.resolve_within(module.parent, rest, depth),
-            // A path that is only this name refers to a variable, which merely has the same name as a child module.
+            // A path that is only this name refers to a variable with the same name as a child module.
             name if module.children.contains_key(name) && !rest.is_empty() => self.resolve_within(from, path, depth),
             name if is_re_exported(name) => self.resolve_within(from, path, depth),
             _ => None,

@@ -16,7 +16,7 @@ pub(crate) fn cycles(graph: &Graph) -> Vec<Vec<String>> {
     groups.into_iter().collect()
 }
 
-/// Returns the edges that lead to a node that does not come earlier in `order`.
+/// Returns the edges whose target does not come before their source in `order`.
 pub(crate) fn against_order(graph: &Graph, order: &[String]) -> Vec<(String, String)> {
     let position = |node: &String| order.iter().position(|other| other == node);
     let edges = graph.iter().flat_map(|(from, to)| to.iter().map(move |to| (from, to)));

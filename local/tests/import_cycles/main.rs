@@ -1,6 +1,6 @@
-//! Shows that the code keeps to its structure: the files of a crate do not import each other in a cycle, the roles of
-//! `shared` use each other in one direction, each table is changed by one file, and a function's build contains only
-//! the dependencies it needs.
+//! Checks the structure of the code: the files of a crate do not import each other in a cycle, the roles of `shared`
+//! use each other in one direction, only one file changes each table, and the build of `consume` contains only the
+//! dependencies that it needs.
 //!
 //! A file imports another file if a `use` or any other path in it leads to that file. Paths are followed through
 //! re-exports to the file that defines the item. `mod` items, and a folder's `pub use` of its own files, only list the
@@ -55,7 +55,7 @@ fn an_import_against_the_order_is_found() {
     assert_eq!(found, [("clock".to_owned(), "kafka".to_owned())]);
 }
 
-/// Returns the roles that a crate's documentation lists, one in each line, in their order.
+/// Returns the roles that a crate's documentation lists, one per line, in order.
 fn listed_roles(text: &str) -> Vec<String> {
     let role = |line: &str| Some(line.strip_prefix("//! - [`")?.split_once('`')?.0.to_owned());
     text.lines().filter_map(role).collect()

@@ -1,4 +1,5 @@
-//! Each table of schema `sluice` is changed by one file. The file of a table of the ledger has the table's name.
+//! Checks that only one file changes each table of schema `sluice`. If this file belongs to the ledger, it has the
+//! table's name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -67,7 +68,7 @@ fn changed_tables(text: &str) -> Vec<String> {
     changed.collect()
 }
 
-/// Returns a text's last word, without the signs before it: `delete` of `query("delete`.
+/// Returns a text's last word, without the signs before it, such as `delete` for `query("delete`.
 fn last_word(text: &str) -> &str {
     text.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default()
 }

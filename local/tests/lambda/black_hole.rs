@@ -1,4 +1,4 @@
-//! Tests a database that accepts connections and never answers, as after a failed availability zone.
+//! Tests a database that accepts connections and never answers, as when an availability zone fails.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ impl Load {
         join_all(asked).await
     }
 
-    /// Returns how long each sandbox has been held by each of its requests.
+    /// Returns how long each request has held its sandbox, by sandbox.
     fn held(&self) -> Vec<VecDeque<Duration>> {
         self.lambda.sandboxes().iter().map(|sandbox| sandbox.durations().into()).collect()
     }
@@ -137,7 +137,8 @@ fn question(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> S
     question.to_string()
 }
 
-/// Returns the longest times for which a request held a sandbox: the first one in each sandbox, and all later ones.
+/// Returns the longest times for which a request has held a sandbox since `before`: the longest of the sandboxes' first
+/// requests, and the longest of all later requests.
 fn longest(load: &Load, before: &[VecDeque<Duration>]) -> (Duration, Duration) {
     let held = load.held().into_iter().zip(before).map(|(mut held, before)| {
         let mut held = held.split_off(before.len());
@@ -162,8 +163,8 @@ async fn no_sandbox_waits_for_a_silent_database_and_consume_lands_as_soon_as_the
     let consume = LambdaFunction::start("consume", environment.clone(), CONSUME_TIMEOUT).await;
     assert_eq!(consume.invoke(&batch(&topic, 0, &[position(1)])).await.unwrap()["written"], 1);
 
-    // In turn: credentials that the sandboxes remember, a check of the database, and credentials that only the database
-    // knows.
+    // The requests need, in turn, credentials that the sandboxes remember, a check of the database, and credentials
+    // that only the database can verify.
     let stranger = base64_simd::STANDARD.encode_to_string("a stranger:and a password");
     let stranger = [("authorization", &*format!("Basic {stranger}"))];
     let questions = vec![
@@ -191,7 +192,7 @@ async fn no_sandbox_waits_for_a_silent_database_and_consume_lands_as_soon_as_the
     let asked = tokio::time::timeout(Duration::from_secs(120), asked);
     let (of_ingest, of_users) = asked.await.expect("the sandboxes keep up");
     assert!(of_ingest.iter().chain(&of_users).all(|status| *status == 503), "{of_ingest:?} {of_users:?}");
-    // Each sandbox tries to connect once a second, and fails, with each kind of request.
+    // With each kind of request, each sandbox tries to connect once more, and fails.
     for kind in 0..3 {
         tokio::time::sleep(PAUSE).await;
         let trials =
@@ -206,7 +207,7 @@ async fn no_sandbox_waits_for_a_silent_database_and_consume_lands_as_soon_as_the
         assert!(later < HELD + late, "{name}: {later:?}");
     }
 
-    // `consume` has no breaker: it tries every batch, and lands the first one that it can.
+    // `consume` has no breaker: it tries every batch, and lands the first batch for which the database answers.
     let next = batch(&topic, 1, &[position(2)]);
     assert_eq!(consume.error_type(&next).await, "Sluice.Retry");
     hole.becomes(false);

@@ -1,6 +1,6 @@
 //! AWS's own emulation of Lambda, the Runtime Interface Emulator, which contains Lambda's code for the Runtime API and
-//! the Extensions API. `local/test` installs it where Go is installed; without it, the tests that need it say so and
-//! pass. <https://github.com/aws/aws-lambda-runtime-interface-emulator>
+//! the Extensions API. `local/test` installs the emulator if Go is installed. Without the emulator, the tests that need
+//! it say so and pass. <https://github.com/aws/aws-lambda-runtime-interface-emulator>
 
 use std::fs::File;
 use std::io::Write as _;
@@ -19,7 +19,7 @@ use super::support::binaries;
 const PROGRAM: &str = "aws-lambda-rie";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A function under the emulator. Dropping it kills the emulator; [`Emulated::stop`] also ends the function.
+/// A function under the emulator. Dropping this value kills the emulator. [`Emulated::stop`] also ends the function.
 pub(crate) struct Emulated {
     emulator: Child,
     url: String,
@@ -27,7 +27,7 @@ pub(crate) struct Emulated {
     folder: TempDir,
 }
 
-/// Returns the emulator's program. If it is not installed, says so and returns none.
+/// Returns the emulator's program. If it is not installed, says so and returns `None`.
 pub(crate) fn installed() -> Option<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
@@ -35,14 +35,14 @@ pub(crate) fn installed() -> Option<PathBuf> {
     let folders = std::iter::once(target.join("tools/bin")).chain(std::env::split_paths(&path));
     let found = folders.map(|folder| folder.join(PROGRAM)).find(|program| program.is_file());
     if found.is_none() {
-        // Not with `eprintln!`, whose output the test program hides if the test passes.
+        // `eprintln!` is not used, because the test program hides its output if the test passes.
         let _shown = writeln!(std::io::stderr(), "under the emulator: skipped, because {PROGRAM} is not installed");
     }
     found
 }
 
 impl Emulated {
-    /// Starts the emulator. It starts the function at the first invocation, with this environment and timeout.
+    /// Starts the emulator, which starts the function at the first invocation, with this environment and timeout.
     pub(crate) async fn start(
         program: &Path,
         name: &'static str,
@@ -85,7 +85,7 @@ impl Emulated {
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}: {}", self.log()))
     }
 
-    /// Ends the sandbox as Lambda does: with SIGTERM to the function. Returns what emulator and function have logged.
+    /// Ends the sandbox as Lambda does: with SIGTERM to the function. Returns the log of the emulator and the function.
     pub(crate) async fn stop(mut self) -> String {
         let emulator = Pid::from_raw(self.emulator.id().unwrap().cast_signed()).unwrap();
         kill_process(emulator, Signal::TERM).unwrap();

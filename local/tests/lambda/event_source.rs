@@ -8,7 +8,7 @@ use super::support::gateway::plan;
 use super::support::kafka;
 use local::event_source_mapping::function::CONSUME_TIMEOUT;
 
-/// Returns a stream for the topic of AWS's examples.
+/// Plans a gateway with a stream for the topic in AWS's examples.
 fn with_mytopic() -> super::support::gateway::GatewayPlan {
     let plan = plan();
     let route = include_str!("../../../shared/contracts/route.json");
@@ -55,7 +55,8 @@ async fn the_example_events_of_aws_are_accepted_and_counted() {
     assert_eq!(function.said("landed").len(), 3);
     assert_eq!(function.said("became a dead letter").len(), 1);
     let lines = function.lines();
-    // Leaves out warnings. Catching up to the first record logs some, because Kafka has no earlier records.
+    // Leaves out warnings. The function logs warnings when it catches up to the first record, because Kafka has no
+    // earlier records.
     let routine: Vec<&Value> = lines.iter().filter(|line| line["level"] != "WARN").collect();
     assert_eq!(routine.len(), 7, "one line per invocation and dead letter, and the metrics: {lines:#?}");
 }

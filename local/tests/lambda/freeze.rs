@@ -1,4 +1,4 @@
-//! Tests a function that was frozen while the servers that it was connected to went away and came back.
+//! Tests a function that is frozen while its broker and its database are killed and restarted.
 
 use std::time::{Duration, Instant};
 
@@ -7,8 +7,8 @@ use shared::kafka::{KafkaSettings, SEND_TIMEOUT};
 
 use super::function::{IngestLambda, TIMEOUT, position};
 
-/// Returns how long the function is frozen: longer than a send may take, so that a send in flight would time out
-/// meanwhile.
+/// Returns how long the function is frozen. This time is longer than a send may take, so that a send in flight would
+/// time out meanwhile.
 fn freeze() -> Duration {
     let seconds = std::env::var("SLUICE_FREEZE_SECONDS").map_or(0, |seconds| seconds.parse().unwrap());
     Duration::from_secs(seconds).max(SEND_TIMEOUT + Duration::from_secs(2))

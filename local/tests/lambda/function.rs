@@ -27,7 +27,7 @@ pub(crate) struct LambdaFunction {
     _folder: TempDir,
 }
 
-/// Returns the environment of every function: its database, its cluster and its contracts.
+/// Returns the variables that every function gets: its database, its cluster, its contracts and its token key.
 pub(crate) fn environment(database_url: &str, kafka: &KafkaSettings, contracts: &Path) -> Vec<(&'static str, String)> {
     vec![
         ("DATABASE_URL", database_url.to_owned()),
@@ -38,7 +38,7 @@ pub(crate) fn environment(database_url: &str, kafka: &KafkaSettings, contracts: 
 }
 
 impl LambdaFunction {
-    /// Starts the function; its invocations may take `timeout`.
+    /// Starts the function. Each invocation may take `timeout`.
     pub(crate) async fn start(name: &'static str, environment: Vec<(&'static str, String)>, timeout: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plan = Plan {
@@ -140,7 +140,7 @@ pub(crate) fn request(stage: &str, path: &str, headers: &[(&str, &str)], body: &
     event
 }
 
-/// Returns a position of a user.
+/// Returns an event with a position of a user.
 pub(crate) fn position(user: i64) -> String {
     json!({"userID": user, "timestamp": 1557258853.563, "coordinates": [52.3676, 4.9041]}).to_string()
 }

@@ -17,7 +17,7 @@ async fn an_event_over_api_gateway_is_answered_logged_in_one_line_and_counted() 
         let answer = function.invoke(&request(stage, "/events/route", &[], &position(number))).await.unwrap();
         assert_eq!(answer["statusCode"], 202, "{answer}");
         assert_eq!(answer["headers"]["content-type"], "application/json", "{answer}");
-        // The request id of the example.
+        // This is the request id in AWS's example.
         assert_eq!(answer["headers"]["x-request-id"], "JKJaXmPLvHcESHA=", "{answer}");
     }
     let (status, body) = function.post("/events/route", &[], r#"[{"userID":"a secret"},{"userID":2}]"#).await;
@@ -56,7 +56,7 @@ async fn the_consoles_address_with_a_slash_leads_to_the_console_from_either_func
     let mut event = request("$default", "/console/", &[], "");
     event["requestContext"]["http"]["method"] = json!("GET");
     event["rawQueryString"] = json!("minutes=5");
-    // The function of `/console/{proxy+}`, and the function of all other paths.
+    // `console` has the route `/console/{proxy+}`, and `ingest` has the route for all other paths.
     for name in ["console", "ingest"] {
         let function = LambdaFunction::start(name, environment.clone(), TIMEOUT).await;
         let answer: Value = function.invoke(&event).await.unwrap();

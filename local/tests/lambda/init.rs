@@ -104,7 +104,7 @@ async fn a_function_with_silent_servers_still_requests_its_first_invocation_with
     let settings = shared::kafka::KafkaSettings::plaintext(address);
     let (lambda, _folder) = start("ingest", environment(&database, &settings, contracts.contracts())).await;
     let sandbox = &lambda.sandboxes()[0];
-    // Lambda allows 10 s; the lookups on AWS may take four.
+    // Lambda allows 10 s for a start. Lookups on AWS, which this function does not make, may take 4 s of them.
     let ready = tokio::time::timeout(Duration::from_secs(10), sandbox.ready_after()).await.unwrap().unwrap();
     assert!(ready < Duration::from_secs(6), "{ready:?}");
     let log = sandbox.log();

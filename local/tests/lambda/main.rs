@@ -1,7 +1,8 @@
 //! Tests the functions' real binaries under Lambda's Runtime API, frozen between their invocations.
 //!
-//! `SLUICE_BINARIES` names a folder of other binaries than those built for the test, such as `target/release`.
-//! `SLUICE_FREEZE_SECONDS` sets how long a function is frozen while its broker and database go away.
+//! `SLUICE_BINARIES` names a folder with the binaries to test, such as `target/release`. By default, the tests build
+//! the binaries. `SLUICE_FREEZE_SECONDS` sets for how many seconds a function is frozen while its broker and database
+//! are killed and restarted.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 #![allow(clippy::print_stderr, reason = "the run prints measurements")]

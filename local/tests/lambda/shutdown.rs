@@ -15,7 +15,7 @@ async fn a_sandbox_that_ends_closes_its_connections_first() {
     let (database, kafka) = (TestDatabase::create().await, kafka::settings());
     let mut ingest = IngestLambda::start((&database.pool, &database.url), &kafka, TIMEOUT).await;
     assert_eq!(ingest.function.post("/events/route", &[], &position(1)).await.0, 202);
-    // Only the function's own connections remain, and the one that counts them.
+    // Only the function's own connections remain, and the connection that counts them.
     database.pool.close().await;
     let mut watcher = PgConnection::connect(&database.url).await.unwrap();
     let mut connections = async || -> i64 {
@@ -34,7 +34,7 @@ async fn a_sandbox_that_ends_closes_its_connections_first() {
         tokio::time::timeout(Duration::from_secs(30), ingest.function.lambda.ended()).await.expect("the sandbox ends");
     let LambdaError::Ended { status, log, .. } = ended else { panic!("{ended}") };
     assert!(status.success() && log.contains("Graceful shutdown completed"), "{status}: {log}");
-    // PostgreSQL's processes end a moment later.
+    // PostgreSQL's processes for these connections end a moment later.
     let closed = async {
         while connections().await > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;

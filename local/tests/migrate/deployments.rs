@@ -1,4 +1,4 @@
-//! Deployments that succeed: the first one, later ones, a rollback, and what operators invoke.
+//! Tests deployments that succeed: the first one, later ones, a rollback, and invocations by operators.
 
 use serde_json::{Value, json};
 use shared::contract::Registry;
@@ -42,7 +42,7 @@ async fn the_first_deployment_creates_everything_that_the_functions_need_and_the
     assert_eq!(response["done"]["differences"], json!([]));
     assert_eq!(kafka::partitions(&kafka::settings(), &route).await.len(), 4);
 
-    // With the privileges that they were granted, the functions can do their work, and nothing else.
+    // The granted privileges let the functions do their work, and nothing else.
     let environment = stack.environment().into_iter().filter(|(name, _)| *name != "OWNER_SECRET_ARN").collect();
     let consume = LambdaFunction::start("consume", environment, local::event_source_mapping::function::CONSUME_TIMEOUT);
     let consume = consume.await;

@@ -1,4 +1,4 @@
-//! The answer to CloudFormation goes to an https address, like those of S3.
+//! Tests that the answer to CloudFormation goes to an https address, such as CloudFormation's addresses in S3.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Deployments that fail: CloudFormation gets one line that says what to fix.
+//! Tests deployments that fail: CloudFormation gets one line that says what to fix.
 
 use serde_json::json;
 use sqlx::Executor as _;

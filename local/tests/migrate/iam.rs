@@ -1,4 +1,4 @@
-//! Functions that log in to PostgreSQL with tokens of IAM. The owner keeps its password.
+//! Tests functions that log in to PostgreSQL with IAM tokens. The owner keeps its password.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn a_role_that_uses_iam_tokens_has_no_password_and_gets_one_when_the_funct
     let certificate = Some(authority.for_server(&["127.0.0.1"]));
     let mut postgres = Postgres::start(&data, PostgresOptions { certificate, ..Default::default() }).await.unwrap();
     let mut server = PgConnection::connect(&postgres.database_url()).await.unwrap();
-    // As on RDS: the owner is no superuser, and may grant the role whose members log in with tokens.
+    // As on RDS, the owner is not a superuser, but may grant `rds_iam`, whose members log in with tokens.
     let roles =
         "create role rds_iam; create role rds_superuser; create role owner login createdb createrole password 'p';
         grant rds_iam to rds_superuser with admin option; grant rds_superuser to owner";

@@ -1,5 +1,5 @@
-//! Tests the real binary of `migrate` in an emulation of Lambda, with recorded requests of CloudFormation, on a real
-//! PostgreSQL and Apache Kafka.
+//! Tests the real binary of `migrate` in an emulation of Lambda, with recorded requests of CloudFormation, and with a
+//! real PostgreSQL and Apache Kafka.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic if its setup fails")]
 

@@ -1,4 +1,4 @@
-//! The gateway's OpenAPI document, and whether answers conform to it.
+//! Checks answers against the gateway's OpenAPI document.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ pub(crate) struct Document {
     pub(crate) checked: usize,
 }
 
-/// An operation: its method, and its path as it is in the document.
+/// An operation: its method, and its path in the document, with placeholders.
 pub(crate) type Operation = (String, String);
 
 /// An answer.

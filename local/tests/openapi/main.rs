@@ -1,4 +1,4 @@
-//! Shows that the routes' answers conform to `/openapi.json`.
+//! Checks that the routes' answers conform to `/openapi.json`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 

@@ -1,5 +1,5 @@
-//! A test's own gateway: `ingest` on a free port and `consume` behind event source mappings, in this process, with its
-//! own database and topics.
+//! A test's own gateway, with its own database and topics. It runs in the test's process: the routes are on a free
+//! port, and `consume` is behind event source mappings.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -82,7 +82,8 @@ pub fn plan() -> GatewayPlan {
 }
 
 impl GatewayPlan {
-    /// Adds a stream, or replaces a built-in contract. The topic gets a unique name: [`TestGateway::topic`].
+    /// Adds a stream, or replaces a built-in contract. The topic gets a unique name, which [`TestGateway::topic`]
+    /// returns.
     pub fn contract(self, stream: &str, mut contract: Value) -> Self {
         let topic = &mut contract["x-sluice"]["topic"];
         *topic = json!(format!("{}{}", topic.as_str().unwrap(), self.suffix));
@@ -90,7 +91,7 @@ impl GatewayPlan {
         self
     }
 
-    /// Uses the contracts and migrations of a folder instead of the built-in contracts, except for `login`.
+    /// Uses the contracts and migrations of a folder. Of the built-in contracts, keeps only `login`.
     pub fn only(mut self, folder: &Path) -> Self {
         for entry in std::fs::read_dir(self.contracts.path()).unwrap() {
             let path = entry.unwrap().path();
@@ -129,7 +130,7 @@ impl GatewayPlan {
         Self { wait_for_parent, ..self }
     }
 
-    /// Sets how batches are made. The default is 10,000 records or 20 ms.
+    /// Sets the maximum number of records in a batch, and the batch window. The defaults are 10,000 records and 20 ms.
     pub fn batches(self, batch_size: usize, window: Duration) -> Self {
         Self { batch_size, window, ..self }
     }
@@ -160,7 +161,7 @@ impl GatewayPlan {
         Self { cluster, ..self }
     }
 
-    /// Returns the folder of its contracts.
+    /// Returns the folder with the gateway's contracts.
     pub fn contracts(&self) -> &Path {
         self.contracts.path()
     }
@@ -209,19 +210,19 @@ impl GatewayPlan {
     }
 }
 
-/// A running gateway. Dropping it stops it and drops its database.
+/// A running gateway. Dropping this value stops the gateway and drops its database.
 pub struct TestGateway {
-    /// Its address, without a trailing slash.
+    /// The gateway's address, without a trailing slash.
     pub url: String,
-    /// An admin's client for it.
+    /// An HTTP client with the admin's credentials.
     pub http: reqwest::Client,
-    /// Its contracts.
+    /// The gateway's contracts.
     pub registry: Arc<Registry>,
     mappings: Vec<EventSourceMapping>,
     gateway: Gateway,
     _serving: AbortOnDropHandle<std::io::Result<()>>,
     // The database is dropped last, after everything that uses it.
-    /// Its database.
+    /// The gateway's database.
     pub database: TestDatabase,
     plan: GatewayPlan,
 }
@@ -237,7 +238,7 @@ impl TestGateway {
         self.mapping(self.topic(stream)).group
     }
 
-    /// Starts reading every topic. This may be called again after [`TestGateway::stop_consuming`].
+    /// Starts reading every topic. May be called again after [`TestGateway::stop_consuming`].
     pub fn consume(&mut self) {
         let start =
             |topic: &str| self.gateway.start_mapping(self.mapping(topic)).expect("librdkafka accepts the settings");

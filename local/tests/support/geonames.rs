@@ -26,7 +26,7 @@ impl GeoNames {
         Self(files.map(|(stream, file)| (stream, file, example(file))))
     }
 
-    /// Returns their streams.
+    /// Returns the files' streams.
     pub fn streams(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|(stream, _, _)| *stream)
     }

@@ -88,7 +88,7 @@ pub async fn produce(kafka: &KafkaSettings, topic: &str, records: &[Record]) -> 
     join_all(reports).await.into_iter().map(|report| report.unwrap().unwrap().offset).collect()
 }
 
-/// Returns a group's committed offsets for a topic's partitions; `None` for a partition without a committed offset.
+/// Returns a group's committed offsets for a topic's partitions. A partition without a committed offset has `None`.
 pub async fn committed(kafka: &KafkaSettings, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
     let consumer: BaseConsumer = kafka.client_config().set("group.id", group).create().unwrap();
     let topic = topic.to_owned();

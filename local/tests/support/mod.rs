@@ -1,4 +1,5 @@
-//! The basis of integration tests: the servers of `cargo local with-servers`, and each test's own database and topics.
+//! Supports integration tests: they use the servers of `cargo local with-servers`, and each test has its own database
+//! and topics.
 
 // Every test file is a separate program, and uses only a part of this module.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]

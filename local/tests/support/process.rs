@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use super::gateway::ADMIN;
 
-/// A running `cargo local up`. Dropping this kills the process.
+/// A running `cargo local up`. Dropping this value kills the process.
 pub struct UpProcess {
     /// The gateway's address, without a trailing slash.
     pub url: String,
@@ -22,18 +22,19 @@ pub struct UpProcess {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl UpProcess {
-    /// Starts it on this database and the cluster that all tests share, with these contracts and additional variables.
+    /// Starts `up` on this database and the cluster that all tests share, with these contracts and additional
+    /// variables.
     pub async fn start(database_url: &str, contracts: &Path, variables: &[(&str, &str)]) -> Self {
         let servers = super::from_with_servers("KAFKA_BOOTSTRAP_SERVERS");
         Self::spawn(&servers, database_url, contracts, &[], variables).await
     }
 
-    /// Starts it on this database and another cluster, with these contracts and additional arguments.
+    /// Starts `up` on this database and another cluster, with these contracts and additional arguments.
     pub async fn start_on(servers: &str, database_url: &str, contracts: &Path, arguments: &[&str]) -> Self {
         Self::spawn(servers, database_url, contracts, arguments, &[]).await
     }
 
-    /// Starts it with its own servers, whose files are in this folder, and with the built-in contracts.
+    /// Starts `up` with its own servers, whose files are in this folder, and with the built-in contracts.
     pub async fn start_in(data: &Path) -> Self {
         Self::run(&["--data", data.to_str().unwrap()], &[("CONTRACTS_DIR", "")]).await
     }
@@ -90,7 +91,7 @@ impl UpProcess {
         rest.unwrap_or_else(|| panic!("no line begins with {words}: {said}")).to_owned()
     }
 
-    /// Returns the file with its output: `stdout` or `stderr`.
+    /// Returns the file with the process's output: `stdout` or `stderr`.
     pub fn log(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -102,12 +103,12 @@ impl UpProcess {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// Resets the kernel's record of its peak memory.
+    /// Resets the kernel's record of the process's peak memory.
     pub fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id().unwrap()), "5").unwrap();
     }
 
-    /// Returns its child processes and their descendants.
+    /// Returns the process's children and all their descendants.
     pub fn descendants(&self) -> Vec<Descendant> {
         let all: Vec<Descendant> = std::fs::read_dir("/proc").unwrap().filter_map(Descendant::read).collect();
         let mut parents = vec![self.child.id().unwrap()];
@@ -122,7 +123,7 @@ impl UpProcess {
         found
     }
 
-    /// Stops it with SIGTERM, which it handles like Ctrl-C.
+    /// Stops the process with SIGTERM, which `up` handles like Ctrl-C.
     pub async fn stop(&mut self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
@@ -133,7 +134,7 @@ impl UpProcess {
 /// A process that `cargo local up` started, directly or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Descendant {
-    /// The name of its program.
+    /// The name of the process's program.
     pub name: String,
     id: u32,
     parent: u32,
@@ -154,7 +155,7 @@ impl Descendant {
         (!is_ended).then(|| Self { name: name.to_owned(), id, parent })
     }
 
-    /// Returns whether it still runs.
+    /// Returns whether the process is still running.
     pub fn is_alive(&self) -> bool {
         Self::with_id(self.id).is_some_and(|now| now.name == self.name)
     }

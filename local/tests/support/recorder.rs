@@ -14,11 +14,11 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 type Answers = Box<dyn Fn(usize) -> Result<Bytes, FunctionError> + Send + Sync>;
 
-/// Records every invocation, and answers as the test requests.
+/// Records every invocation, and answers as the test specifies.
 pub struct Recorder {
     /// Every invocation's event.
     pub log: watch::Sender<Vec<Value>>,
-    /// Returns the response to an invocation, given its number from 0.
+    /// Returns the response to an invocation, given the invocation's number, counted from 0.
     answers: Answers,
     /// The number of invocations that may end.
     may_end: watch::Receiver<usize>,
@@ -43,7 +43,7 @@ impl Recorder {
         Arc::new(Self { log: watch::channel(Vec::new()).0, answers: Box::new(answers), may_end })
     }
 
-    /// Creates a recorder whose invocations end only as `may_end` grows.
+    /// Creates a recorder that holds its invocations. The returned sender sets how many of them may end.
     pub fn held() -> (Arc<Self>, watch::Sender<usize>) {
         let (release, may_end) = watch::channel(0);
         let answers = Box::new(|_: usize| Ok(Bytes::new()));
@@ -84,7 +84,7 @@ impl Function for Recorder {
         });
         Box::pin(async move {
             let mut may_end = self.may_end.clone();
-            // Without a sender, invocations are not held.
+            // If the sender was dropped, invocations are not held.
             let _ended = may_end.wait_for(|count| *count > number).await;
             (self.answers)(number)
         })

@@ -8,8 +8,8 @@ use super::database::TestDatabase;
 use super::kafka::{settings, values};
 use super::process::UpProcess;
 
-/// Returns the logs of a process at debug level, the records of its topics, and the rows of its tables. Each has the
-/// place where it was found: `stdout`, `stderr`, a topic, or a table such as `sluice.users`.
+/// Returns the logs of a process at debug level, the records of its topics, and the rows of its tables. Each text comes
+/// with the place where it was found: `stdout`, `stderr`, a topic, or a table such as `sluice.users`.
 pub async fn texts(process: &UpProcess, contracts: &Path, database: &TestDatabase) -> Vec<(String, Vec<u8>)> {
     let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
     for name in ["stdout", "stderr"] {
@@ -37,8 +37,8 @@ pub async fn texts(process: &UpProcess, contracts: &Path, database: &TestDatabas
     texts
 }
 
-/// Returns a secret as it is, and in base64 at every alignment. Shorter pieces of base64 are left out, because any hash
-/// might contain them.
+/// Returns a secret's spellings: as it is, and in base64 at every alignment. Leaves out base64 texts of fewer than
+/// eight characters, because any hash might contain them.
 pub fn spellings(secret: &str) -> Vec<String> {
     const FEWEST_CHARACTERS: usize = 8;
     let mut spellings = vec![secret.to_owned()];

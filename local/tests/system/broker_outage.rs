@@ -1,4 +1,4 @@
-//! Tests the event source mapping while its broker goes away and comes back.
+//! Tests the event source mapping while its broker is killed and restarted, and when its topic is recreated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +64,8 @@ async fn a_recreated_topic_is_delivered_from_its_first_record() {
     assert_eq!(committed(&settings(), &format!("sluice-{topic}"), &topic, 1).await, [Some(1)]);
 }
 
-/// Creates a topic that was just deleted. Waits first, because the broker acknowledges a deletion before it has
-/// finished it.
+/// Creates a topic that was just deleted. Waits first, because the broker acknowledges a deletion before the topic is
+/// gone.
 async fn create_again(topic: &str) {
     let deleted = async {
         while !crate::support::kafka::partitions(&settings(), topic).await.is_empty() {

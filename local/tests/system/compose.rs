@@ -1,4 +1,4 @@
-//! Tests the environment of Kafka's container in `local/compose.yaml` without a container engine: Kafka's jars contain
+//! Tests the environment of Kafka's container in `local/compose.yaml` without a container engine. Kafka's jars contain
 //! the class with which the image `apache/kafka` turns the environment into a configuration and formats the storage.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 /// The cluster id that the image adds, unless the environment has one (`configureDefaults`).
 const CLUSTER_ID: &str = "5L6g3nShT-eMCtK--X86sw";
-/// The ports inside the container. On this machine, they may be taken.
+/// The ports inside the container. The test uses other ports, because these may be taken on this machine.
 const PORTS: [&str; 3] = ["9092", "9093", "19092"];
 /// The broker's folder inside the container.
 const DATA: &str = "/var/lib/kafka/data";
@@ -73,7 +73,7 @@ async fn the_environment_in_the_compose_file_starts_a_working_broker_through_the
         assert_eq!(produce(kafka, "routes", &[Record::with_value("1"), Record::with_value("2")]).await, [0, 1]);
         let values = values(kafka, "routes").await;
         assert_eq!(values.iter().filter(|value| !value.is_empty()).count(), 2, "{values:?}");
-        // Consumer groups need the topic of offsets, whose replication factor has to suit a single broker.
+        // Consumer groups need Kafka's own topic for offsets, whose replication factor has to suit a single broker.
         move_group(kafka, "sluice-routes", "routes", &[(0, 2)]).await;
         assert_eq!(committed(kafka, "sluice-routes", "routes", 2).await, [Some(2), None]);
     })

@@ -9,7 +9,8 @@ use crate::support::geonames::GeoNames;
 use crate::support::kafka::{set_back, settings};
 use serde_json::{Value, json};
 
-/// Returns the rows of every table, the ledger's included, as one text per table.
+/// Returns the rows of the tables into which the examples land, and of five of the ledger's tables, as one text per
+/// table.
 async fn everything(database: &TestDatabase) -> BTreeMap<&'static str, String> {
     const TABLES: [&str; 8] = [
         "public.continents",
@@ -47,7 +48,7 @@ async fn the_geonames_data_lands_completely_children_first_and_a_replay_from_the
     assert!(everything(&gateway.database).await == before, "a replay from the start changes nothing, anywhere");
 }
 
-/// Returns a set that inserts three rows, with this type for column `b`, and deletes two of them.
+/// Returns a change set that inserts three rows, with this type for column `b`, and deletes two of these rows.
 fn three_inserts_and_two_deletes(type_of_b: &str) -> Value {
     let insert = |a: i64, b: &str| {
         json!({"kind": "insert", "schema": "public", "table": "mytable", "columnnames": ["a", "b", "c"],
@@ -73,7 +74,7 @@ async fn a_change_set_reproduces_its_source_and_a_change_set_with_a_wrong_type_c
     let rows = gateway.database.json("select * from landing.mytable").await;
     assert_eq!(rows, json!([{"a": 2, "b": "Tuning", "c": "2018-03-27 11:58:28.988412"}]));
 
-    // One of the set's changes has another type for column `a`. In the second round, the table does not exist yet.
+    // One change of the set has another type for column `a`. In the second round, the table does not exist yet.
     for prepare in ["truncate landing.mytable", "drop table landing.mytable"] {
         sqlx::query(prepare).execute(&gateway.database.pool).await.unwrap();
         let mut set = three_inserts_and_two_deletes("TEXT");

@@ -64,7 +64,7 @@ impl Orders {
         body["receipts"][0].clone()
     }
 
-    /// Sends an order that is rejected. Returns its receipt and its dead letter's number.
+    /// Sends an order that is rejected. Returns its receipt and its dead letter's id.
     async fn rejected(&self, event: &Value) -> (Value, i64) {
         let number = event["number"].as_str().unwrap();
         self.block(number).await;
@@ -299,7 +299,7 @@ async fn a_caller_cannot_claim_to_replay() {
     let pos: i64 =
         sqlx::query_scalar("select pos from public.orders").fetch_one(&orders.0.database.pool).await.unwrap();
     assert_eq!(Some(pos), body["receipts"][0]["offset"].as_i64());
-    // An attribute of a CloudEvent becomes a header with the prefix `ce_`, if its name is valid at all.
+    // An attribute of a CloudEvent becomes a header only if its name is valid. The header has the prefix `ce_`.
     let (status, _) = orders.0.post("/events/order", &[("ce-sluice-replay", &forged[3].1)], "{}").await;
     assert_eq!(status, 422);
 }

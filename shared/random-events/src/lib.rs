@@ -2,9 +2,9 @@
 //! contract shows what a value means, the value is plausible.
 //!
 //! [`RandomEvents`] expands the contract's JSON Schema into alternatives (`expand`), each described by a `Shape`
-//! (`shape`), and generates a value of one of them (`generate`, `text`, `number`, `format`). It then replaces values
-//! whose column says more than the schema does, such as names and times (`plausible`). Streams in mode `changes` have a
-//! separate generator (`changes`). Every event passes [`Contract::check`] before it is returned.
+//! (`shape`), and generates a value of one alternative (`generate`, `text`, `number`, `format`). It then replaces
+//! values whose column shows more about them than the schema does, such as names and times (`plausible`). Streams in
+//! mode `changes` have a separate generator (`changes`). Every event passes [`Contract::check`] before it is returned.
 //!
 //! `ingest` uses this crate for `/submit`, and `local` for `send` and the benchmarks.
 
@@ -30,7 +30,7 @@ use plausible::Hints;
 
 /// The maximum number of attempts to generate a valid event.
 const TRIES: usize = 200;
-/// A text that makes [`Contract::check`] look for U+0000: it does so only if the event's text contains this escape.
+/// The JSON escape of U+0000. [`Contract::check`] looks for U+0000 only if the event's text contains this escape.
 const ESCAPED_NUL: &[u8] = b"\\u0000";
 
 /// No valid event was found.
@@ -99,7 +99,8 @@ impl RandomEvents {
                     return Ok(event);
                 }
             }
-            // Only the first half of the attempts is limited to creates, because a contract may allow no creates.
+            // Only the first half of the attempts is limited to `create` commands, because a contract may not allow
+            // any.
             let schema = self.create.filter(|_| attempt < TRIES / 2).unwrap_or(self.any);
             let Ok(event) = self.generator.value(schema, now_ms, rng) else { continue };
             match self.dressed(event, now_ms, rng) {

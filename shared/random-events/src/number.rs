@@ -6,11 +6,11 @@ use serde_json::{Number, Value};
 
 use super::shape::{Bound, Shape};
 
-/// The width of a range that is bounded on one side or not at all.
+/// The distance of a missing bound from the other bound, or from zero if both bounds are missing.
 const WIDE: i128 = 1_000_000;
 const WIDE_FLOAT: f64 = 1e6;
 
-/// Returns an integer of the shape, or `None` if there is none.
+/// Returns an integer of the shape, or `None` if the shape allows none.
 pub(super) fn integer(shape: &Shape, rng: &mut dyn Rng) -> Option<Value> {
     let low = shape.lower.iter().filter_map(lowest).max();
     let high = shape.upper.iter().filter_map(highest).min();

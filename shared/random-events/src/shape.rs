@@ -164,7 +164,7 @@ impl Shape {
         let text = |name: &str| keywords.get(name).and_then(Value::as_str).map(str::to_owned).into_iter().collect();
         let size = |name: &str| {
             let number = keywords.get(name).and_then(Value::as_f64);
-            // The cast saturates, so a size beyond `usize` becomes the largest one.
+            // The cast saturates, so a size beyond `usize` becomes the largest `usize`.
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -307,7 +307,7 @@ fn elements(keywords: &Map<String, Value>) -> Option<Elements> {
 }
 
 /// Returns the types that the keywords apply to. A keyword constrains only values of one type, so it shows which type
-/// is meant if the schema names none.
+/// is meant if the schema has no `type`.
 fn constrained(keywords: &Map<String, Value>) -> Types {
     keywords.keys().fold(Types(0), |types, name| {
         types.either(match name.as_str() {

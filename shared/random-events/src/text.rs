@@ -189,7 +189,7 @@ fn readable(pattern: &str) -> String {
             },
             ('^' | '$', false) => {}
             ('.', false) => readable.push_str("[ -~À-ÖØ-öø-ÿ]"),
-            // Within a class, these are operators in Rust's engine, but plain characters in ECMA-262.
+            // Within a class, `[` is an operator in Rust's engine, but a plain character in ECMA-262.
             ('[', true) => readable.push_str("\\["),
             ('[', false) => {
                 in_class = true;

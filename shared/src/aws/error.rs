@@ -44,7 +44,7 @@ pub enum LookUpError {
         /// The service's message.
         cause: String,
     },
-    /// The variable's value is unsuitable. The message does not repeat it, because it may be secret.
+    /// The variable's value is unsuitable. The message does not repeat the value, because it may be secret.
     #[error("{variable} names an unsuitable resource; it must be {expected}")]
     Unfit {
         /// The variable.

@@ -1,7 +1,7 @@
 //! Looks up settings at AWS: at the start, and again when they stop working.
 //!
-//! - [`Aws`]: access to AWS. `sdk` implements it with the AWS SDK. In builds without the feature
-//!   `aws`, `absent` refuses every lookup; leaving out the SDK saves a fifth of the build time
+//! - [`Aws`]: access to AWS, which `sdk` implements with the AWS SDK. In builds without the feature `aws`, `absent`
+//!   refuses every lookup. Leaving out the SDK saves a fifth of the build time
 //! - [`LookUpError`]: why a lookup failed, and whether retrying helps
 //! - `token`: tokens for Kafka, as `kafka` uses them
 
@@ -29,7 +29,7 @@ pub use self::token::{BearerToken, Sign, TokenError};
 /// The time limit for a lookup, including one retry. It must fit into Lambda's Init phase, which is limited to 10 s.
 pub const PATIENCE: Duration = Duration::from_secs(4);
 
-/// A database user at an address, for which a token is signed.
+/// A database user at an address. Tokens are signed for such a user.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "without the AWS SDK, no token is signed"))]
 pub(crate) struct DatabaseUser<'a> {

@@ -1,7 +1,7 @@
-//! Canonical JSON: equal values have equal texts, even if different programs wrote them.
+//! Canonical JSON: equal values have the same text, even if different programs wrote them.
 //!
-//! Members are sorted, and equal numbers are written in the same way: `5`, `5.0` and `50e-1` are the same number.
-//! Numbers that differ only beyond a double's precision are still different. (RFC 8785 would use doubles.)
+//! Members are sorted, and equal numbers are written in the same way: `5.0` and `50e-1` become `5`. Numbers that differ
+//! only beyond a double's precision stay different. RFC 8785 would make them equal, because it uses doubles.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ pub fn text(value: &Value) -> String {
     text
 }
 
-/// Writes a number in canonical form. A number with an absurdly large exponent stays as it was written.
+/// Writes a number in canonical form. A number whose exponent does not fit into 64 bits is returned unchanged.
 pub fn number(number: &Number) -> Cow<'_, str> {
     let written = number.as_str();
     let is_plain_integer = written.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && written != "-0";
@@ -38,7 +38,7 @@ fn write(value: &Value, out: &mut String) {
             }
             out.push(']');
         }
-        // `serde_json`'s map is sorted.
+        // The members of `serde_json`'s map are sorted.
         Value::Object(members) => {
             out.push('{');
             for (index, (name, member)) in members.iter().enumerate() {

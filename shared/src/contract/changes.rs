@@ -7,39 +7,39 @@ use serde_json::Value;
 /// The settings of mode `changes`.
 #[derive(Debug)]
 pub struct Changes {
-    /// The only schema that may be written to. Changes that name no schema, or the schema `public`, are written to this
-    /// schema, too.
+    /// The only schema that the stream may write to. Changes that name no schema, or the schema `public`, are also
+    /// written to this schema.
     pub schema: String,
-    /// The tables of the schema that may be written to. `None` means all of them.
+    /// The tables of this schema that the stream may write to. `None` means all tables.
     pub tables: Option<BTreeSet<String>>,
     /// Whether missing tables and columns are created.
     pub evolve: bool,
 }
 
-/// Why a change is rejected, whatever tables exist.
+/// Why a change is rejected, regardless of the tables that exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAllowed {
     /// No table can have this name.
     #[error(transparent)]
     Name(#[from] WrongTableName),
-    /// The contract names another schema.
+    /// The contract does not allow the change's schema.
     #[error("the contract does not allow this schema")]
     Schema,
-    /// The contract names other tables.
+    /// The contract does not allow the change's table.
     #[error("the contract does not allow table {0:?}")]
     Table(String),
 }
 
-/// Why a text cannot be the name of a table or column. PostgreSQL would silently shorten a name that is too long.
+/// Why a string cannot be the name of a table or column. PostgreSQL would silently shorten a name that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongTableName {
-    /// The name has no characters.
+    /// The name is empty.
     #[error("the name of a table or column is empty")]
     Empty,
-    /// The name is longer than PostgreSQL's NAMEDATALEN, minus the terminating byte.
+    /// The name is longer than 63 bytes, which is PostgreSQL's NAMEDATALEN minus the terminating byte.
     #[error("the name of a table or column is longer than 63 bytes")]
     TooLong,
-    /// The name contains the one character that PostgreSQL cannot store.
+    /// The name contains U+0000, the only character that PostgreSQL cannot store.
     #[error("the name of a table or column contains U+0000")]
     Nul,
 }
@@ -64,10 +64,10 @@ impl WrongTableName {
 }
 
 impl Changes {
-    /// Checks that a change may write to a table. `schema` is the one that the change names, if it names one.
+    /// Checks that a change may write to a table. `schema` is the schema that the change names, if any.
     ///
     /// # Errors
-    /// The table's name is not valid, or the contract does not allow the table.
+    /// The table's name is not valid, or the contract does not allow the schema or the table.
     pub fn allow(&self, schema: Option<&str>, table: &str) -> Result<(), NotAllowed> {
         WrongTableName::check(table)?;
         if schema.is_some_and(|schema| schema != "public" && schema != self.schema) {
@@ -79,8 +79,9 @@ impl Changes {
         }
     }
 
-    /// Returns why a change set, as wal2json writes it, contains a change that the contract does not allow; `None` if it
-    /// allows all of them. Messages, and the beginning and end of a transaction, name no table.
+    /// Returns why the contract does not allow a change set or a single change, as wal2json writes it. Returns `None`
+    /// if the contract allows all changes. Messages and the beginning and end of a transaction are always allowed,
+    /// because they name no table.
     pub fn refusal(&self, set: &Value) -> Option<NotAllowed> {
         let changes = set.get("change").and_then(Value::as_array).map_or(std::slice::from_ref(set), Vec::as_slice);
         changes.iter().find_map(|change| {

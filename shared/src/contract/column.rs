@@ -1,7 +1,6 @@
-//! Column types, and how each encodes a value.
+//! Column types, and how values of each type are encoded.
 //!
-//! A value is encoded once, in PostgreSQL's binary format. The bytes are the same whether they are sent by COPY or as
-//! an element of an array.
+//! A value is encoded once, in PostgreSQL's binary format. COPY and elements of arrays use the same bytes.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{SignedDuration, Timestamp};
@@ -17,19 +16,19 @@ pub enum ColumnType {
     /// `true` or `false`.
     #[serde(rename = "boolean")]
     Boolean,
-    /// An integer of 2 bytes.
+    /// A 2-byte integer.
     #[serde(rename = "smallint")]
     Smallint,
-    /// An integer of 4 bytes.
+    /// A 4-byte integer.
     #[serde(rename = "integer")]
     Integer,
-    /// An integer of 8 bytes.
+    /// An 8-byte integer.
     #[serde(rename = "bigint")]
     Bigint,
-    /// A floating-point number of 4 bytes.
+    /// A 4-byte floating-point number.
     #[serde(rename = "real")]
     Real,
-    /// A floating-point number of 8 bytes.
+    /// An 8-byte floating-point number.
     #[serde(rename = "double precision")]
     Double,
     /// Any decimal number, stored exactly.
@@ -38,24 +37,24 @@ pub enum ColumnType {
     /// A string without U+0000.
     #[serde(rename = "text")]
     Text,
-    /// A UUID, from a string.
+    /// A UUID, read from a string.
     #[serde(rename = "uuid")]
     Uuid,
-    /// A date, from a string such as `2019-05-07`.
+    /// A date, read from a string such as `2019-05-07`.
     #[serde(rename = "date")]
     Date,
-    /// A date and time, from a string such as `2019-05-07 19:54:13.563`, also with a `T` instead of the space.
+    /// A date and time, read from a string such as `2019-05-07 19:54:13.563` or `2019-05-07T19:54:13.563`.
     #[serde(rename = "timestamp")]
     Timestamp,
-    /// A point in time, from a number of seconds since the Unix epoch, or from an RFC 3339 string.
+    /// A point in time, read from an RFC 3339 string or from a number of seconds since the Unix epoch.
     #[serde(rename = "timestamptz")]
     Timestamptz,
-    /// Any JSON.
+    /// Any JSON value.
     #[serde(rename = "jsonb")]
     Jsonb,
 }
 
-/// A value does not fit its column. The message says what would fit.
+/// The error for a value that does not fit its column. The message says which values fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be {0}")]
 pub struct Unfit(pub &'static str);
@@ -66,7 +65,7 @@ const NUMERIC_WITHIN: Unfit = Unfit("JSON whose numbers are within the range of 
 /// The time from which PostgreSQL counts dates and times.
 const POSTGRES_EPOCH: DateTime = DateTime::constant(2000, 1, 1, 0, 0, 0, 0);
 const POSTGRES_EPOCH_UNIX_MICROS: i64 = 946_684_800_000_000;
-/// PostgreSQL's timestamps: 4713 BC to 294276 AD, in microseconds from 2000
+/// The range of PostgreSQL's timestamps in microseconds since 2000: from 4713 BC to 294276 AD
 /// (<https://www.postgresql.org/docs/current/datatype-datetime.html>).
 const TIMESTAMP_MICROS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
 
@@ -128,8 +127,8 @@ impl ColumnType {
         }
     }
 
-    /// Returns whether PostgreSQL and Sluice agree on the order of the type's values, so that a version can have this
-    /// type. They do not agree for text, which PostgreSQL orders by the database's collation.
+    /// Returns whether PostgreSQL and Sluice order the type's values in the same way. Only such a type can hold a
+    /// version. Text is not such a type, because PostgreSQL orders it by the database's collation.
     pub fn is_ordered(self) -> bool {
         match self {
             Self::Smallint
@@ -159,10 +158,10 @@ impl ColumnType {
         }
     }
 
-    /// Appends the value, preceded by its length, in the form of binary COPY and binary arrays. NULL has the length -1.
+    /// Appends the value, preceded by its length, as binary COPY and binary arrays expect it. NULL has the length -1.
     ///
     /// # Errors
-    /// The value does not fit. The caller must then drop what was appended.
+    /// The value does not fit the column. The caller must then discard the bytes that were appended.
     pub fn encode(self, value: Option<&Value>, out: &mut Vec<u8>) -> Result<(), Unfit> {
         let value = match value {
             None | Some(Value::Null) => {
@@ -174,10 +173,10 @@ impl ColumnType {
         with_length(out, |out| self.encode_value(value, out))
     }
 
-    /// Like [`Self::encode`], but appends a number that is written as a string.
+    /// Like [`Self::encode`], but for a number in a string.
     ///
     /// # Errors
-    /// The string is not such a number, or the column cannot hold it.
+    /// The string is not a number of this form, or the column cannot hold the number.
     pub(super) fn encode_number(self, text: &str, form: Form, out: &mut Vec<u8>) -> Result<(), Unfit> {
         let number = form.read(text);
         with_length(out, |out| match (self, form) {
@@ -254,7 +253,7 @@ impl ColumnType {
     }
 }
 
-/// Appends what `encode` appends, preceded by its length.
+/// Appends the bytes that `encode` writes, preceded by their length.
 fn with_length(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Unfit>) -> Result<(), Unfit> {
     let start = out.len();
     out.extend([0; 4]);
@@ -309,10 +308,10 @@ fn timestamptz(value: &Value) -> Option<i64> {
     TIMESTAMP_MICROS.contains(&micros).then_some(micros)
 }
 
-/// Returns whether PostgreSQL can store the numbers within a JSON value: as `numeric`.
+/// Returns whether PostgreSQL can store the numbers in a JSON value. `jsonb` stores them as `numeric`.
 fn has_storable_numbers(value: &Value) -> bool {
     match value {
-        // The common case: such a number has neither too many digits nor an exponent.
+        // The common case: a number that is this short and has no exponent always fits.
         Value::Number(number) if number.as_str().len() < 100 && !number.as_str().contains(['e', 'E']) => true,
         Value::Number(number) => {
             Decimal::parse(number.as_str()).is_some_and(|decimal| decimal.to_numeric(&mut Vec::new()).is_some())
@@ -356,11 +355,11 @@ mod tests {
             (ColumnType::Text, json!(5)),
             (ColumnType::Uuid, json!("5")),
             (ColumnType::Date, json!("2019-02-30")),
-            // PostgreSQL has no year 0, and would store the year 1 BC.
+            // PostgreSQL has no year 0. It would store the year 1 BC.
             (ColumnType::Date, json!("0000-01-01")),
             (ColumnType::Timestamp, json!("0000-12-31 23:59:59")),
             (ColumnType::Timestamp, json!("2019-05-07")),
-            // The column would lose the offset, or the time.
+            // The column would lose the offset or the time.
             (ColumnType::Timestamp, json!("2019-05-07T19:54:13+02:00")),
             (ColumnType::Timestamp, json!("2019-05-07T19:54:13-08:00")),
             (ColumnType::Timestamp, json!("2019-05-07T19:54:13Z")),

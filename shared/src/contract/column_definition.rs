@@ -10,7 +10,7 @@ use super::pointer::Pointer;
 use super::reach::{self, Strings};
 use super::wrong::Wrong;
 
-/// A column as it is written in the file.
+/// A column as it is written in the contract file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ColumnDefinition {
@@ -21,7 +21,7 @@ pub(super) struct ColumnDefinition {
 }
 
 impl ColumnDefinition {
-    /// Validates the column. `columns` is the member of the block that contains it.
+    /// Validates the column. `columns` is the path, in the `x-sluice` block, of the member that lists the columns.
     pub(super) fn read(&self, columns: &str, name: &str, schema: &Value) -> Result<Column, Wrong> {
         let (from, strings) = match (&self.from, self.meta) {
             (Some(pointer), None) => {
@@ -44,8 +44,8 @@ impl ColumnDefinition {
     }
 }
 
-/// Rejects a pointer into a member that the schema does not name, if the schema allows no other members: the pointer
-/// can only be a typing error.
+/// Rejects a pointer into a member that the schema does not name, if the schema allows no additional members. Such a
+/// pointer can only be a typo.
 pub(super) fn check_member(schema: &Value, pointer: &Pointer, member: &str) -> Result<(), Wrong> {
     let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
     match (pointer.first(), schema.get("properties").and_then(Value::as_object)) {

@@ -1,11 +1,11 @@
-//! Composes texts (Unicode NFC). Names and keys of entities are composed before they are compared: `é` is the same
-//! text, whether it was typed as one character or as `e` and an accent.
+//! Composes texts (Unicode NFC). The keys of entities and of their parents are composed before they are compared,
+//! because `é` must be the same text, whether it was typed as one character or as `e` and an accent.
 
 use std::borrow::Cow;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
 
-/// Composes a text.
+/// Converts a text to Unicode NFC.
 pub fn composed(text: &str) -> Cow<'_, str> {
     if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
         Cow::Borrowed(text)

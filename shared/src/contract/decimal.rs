@@ -6,25 +6,26 @@ use std::cmp::Ordering;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decimal {
     negative: bool,
-    /// The digits without leading zeros; empty for zero.
+    /// The digits without leading zeros. Zero has no digits.
     digits: Vec<u8>,
     exponent: i64,
-    /// The number of digits written after the point, which `numeric` keeps: `1.50` has two.
+    /// The number of digits that were written after the point: two for `1.50`. `numeric` keeps this number.
     scale: i64,
 }
 
-/// PostgreSQL's limits of `numeric`: digits before and after the point
+/// PostgreSQL's limits for `numeric`: the maximum number of digits before and after the point
 /// (<https://www.postgresql.org/docs/current/datatype-numeric.html>).
 const INTEGRAL_DIGITS: i64 = 131_072;
 const FRACTIONAL_DIGITS: i64 = 16_383;
 /// The sign of a negative binary `numeric`.
 const NEGATIVE: i16 = 0x4000;
 
-/// The maximum number of zeros in a number that is written without an exponent. It is enough for every finite double.
+/// The maximum number of zeros that are added to write a number without an exponent. This is enough for every finite
+/// double.
 const ZEROS: i64 = 400;
 
 impl Decimal {
-    /// Parses a JSON number. Returns `None` if the exponent is absurdly large and the number is not zero.
+    /// Parses a JSON number. Returns `None` if the exponent does not fit into 64 bits and the number is not zero.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
@@ -51,10 +52,10 @@ impl Decimal {
         })
     }
 
-    /// Compares two numbers by value, however they are written.
+    /// Compares two numbers by value, regardless of how they are written.
     pub fn compare(&self, other: &Self) -> Ordering {
         let sign = |number: &Self| if number.negative { -1 } else { i8::from(!number.digits.is_empty()) };
-        // The exponent of the lowest power of ten above the number.
+        // The exponent of the lowest power of ten that exceeds the number's absolute value.
         let magnitude = |number: &Self| i128::from(number.exponent) + number.digits.len() as i128;
         sign(self).cmp(&sign(other)).then_with(|| {
             let larger =
@@ -71,14 +72,14 @@ impl Decimal {
             .iter()
             .try_fold(0_u64, |value, &digit| value.checked_mul(10)?.checked_add(digit.into()))
             .filter(|modulus| *modulus != 0)?;
-        // Both numbers are taken as digits × 10^exponent, without trailing zeros in the digits.
+        // Both numbers are treated as digits × 10^exponent, where the digits have no trailing zeros.
         let exponent =
             |number: &Self| i128::from(number.exponent) + (number.digits.len() - number.significant().len()) as i128;
         if self.digits.is_empty() {
             return Some(true);
         }
         let Ok(mut power) = u128::try_from(exponent(self) - exponent(divisor)) else {
-            // A power of ten would have to divide the digits, but the last digit is not zero.
+            // The number's digits would have to be divisible by ten, but the last digit is not zero.
             return Some(false);
         };
         let times = |a: u128, b: u128| a * b % u128::from(modulus);
@@ -95,8 +96,8 @@ impl Decimal {
         Some(rest == 0)
     }
 
-    /// Writes the number so that equal numbers have equal texts: without needless zeros, and with an exponent only if
-    /// the number would otherwise have more than [`ZEROS`] zeros.
+    /// Formats the number so that equal numbers have the same text: without redundant zeros, and with an exponent only
+    /// if more than [`ZEROS`] zeros would otherwise be added.
     pub(super) fn canonical(&self) -> String {
         const ZEROS: i128 = self::ZEROS as i128;
         let digits: String = self.significant().iter().map(|&digit| char::from(b'0' + digit)).collect();
@@ -119,15 +120,15 @@ impl Decimal {
         if self.negative { format!("-{magnitude}") } else { magnitude }
     }
 
-    /// Writes the number as `numeric` keeps it: with all of its digits after the point. If it would have more than
-    /// [`ZEROS`] zeros, it is written as by [`Self::canonical`].
+    /// Formats the number as `numeric` stores it, including trailing zeros after the point. If more than [`ZEROS`]
+    /// zeros would be added, the text is that of [`Self::canonical`].
     pub(super) fn as_stored(&self) -> String {
         if self.exponent > ZEROS || self.scale > self.digits.len() as i64 + ZEROS {
             return self.canonical();
         }
         let zeros = |count: i64| std::iter::repeat_n('0', usize::try_from(count).unwrap_or_default());
         let digits = self.digits.iter().map(|&digit| char::from(b'0' + digit)).chain(zeros(self.exponent));
-        // At least one digit comes before the point.
+        // Zeros are added so that at least one digit comes before the point.
         let leading = self.scale + 1 - self.digits.len() as i64;
         let mut text: String = zeros(leading).chain(digits).collect();
         if self.scale > 0 {
@@ -136,8 +137,8 @@ impl Decimal {
         if self.negative { format!("-{text}") } else { text }
     }
 
-    /// Reads PostgreSQL's binary `numeric`, as [`Self::to_numeric`] writes it. Returns `None` for NaN, for infinity,
-    /// and if the bytes are not a `numeric`.
+    /// Reads PostgreSQL's binary `numeric`, as [`Self::to_numeric`] writes it. Returns `None` if the bytes are NaN,
+    /// infinity or no `numeric` at all.
     pub(super) fn from_numeric(bytes: &[u8]) -> Option<Self> {
         let (words, []) = bytes.as_chunks::<2>() else { return None };
         let mut words = words.iter().map(|word| i16::from_be_bytes(*word));
@@ -152,8 +153,8 @@ impl Decimal {
             digits.extend([group / 1_000, group / 100 % 10, group / 10 % 10, group % 10].map(|digit| digit as u8));
         }
         let mut exponent = if digits.is_empty() { 0 } else { 4 * (weight - count + 1) };
-        // The digits fill whole groups of four, and PostgreSQL leaves out groups of zeros at the end. The scale is the
-        // number of digits after the point that belong to the number.
+        // The digits come in groups of four, and PostgreSQL omits groups of zeros at the end. The scale is the number
+        // of digits that the number has after the point, so digits are cut off or zeros are added to match it.
         if scale > 0 || exponent < 0 {
             let length = i64::try_from(digits.len()).ok()? + exponent + scale;
             digits.resize(usize::try_from(length.max(0)).ok()?, 0);
@@ -170,8 +171,8 @@ impl Decimal {
         &self.digits[..self.digits.len() - zeros]
     }
 
-    /// Returns the number times `10^shift` as an integer. With `round`, a remaining fraction is rounded half away from
-    /// zero; without, it gives `None`. A value beyond `i64` always gives `None`.
+    /// Returns the number times `10^shift` as an integer. A remaining fraction is rounded half away from zero if
+    /// `round` is true. Otherwise, it makes the result `None`. A result outside the range of `i64` is always `None`.
     pub(super) fn to_i64(&self, shift: i64, round: bool) -> Option<i64> {
         let exponent = self.exponent.checked_add(shift)?;
         let cut = usize::try_from(exponent.min(0).unsigned_abs()).ok()?;
@@ -186,15 +187,15 @@ impl Decimal {
         if magnitude != 0 && exponent > 0 {
             magnitude = magnitude.checked_mul(10_i128.checked_pow(u32::try_from(exponent).ok()?)?)?;
         }
-        // If more places are cut than there are digits, the first cut place is a zero.
+        // If more places are cut off than there are digits, the first of these places is a zero.
         if round && cut <= self.digits.len() && dropped.first().is_some_and(|&digit| digit >= 5) {
             magnitude = magnitude.checked_add(1)?;
         }
         i64::try_from(if self.negative { -magnitude } else { magnitude }).ok()
     }
 
-    /// Appends PostgreSQL's binary `numeric`: base-10,000 digits with a weight and a display scale
-    /// (`numeric_send` in PostgreSQL's source). Returns `None` beyond the range of `numeric`.
+    /// Appends PostgreSQL's binary `numeric`: base-10,000 digits with a weight and a display scale (`numeric_send` in
+    /// PostgreSQL's source). Returns `None` if the number is outside the range of `numeric`.
     pub(super) fn to_numeric(&self, out: &mut Vec<u8>) -> Option<()> {
         let length = i64::try_from(self.digits.len()).ok()?;
         if length.checked_add(self.exponent)? > INTEGRAL_DIGITS || self.scale > FRACTIONAL_DIGITS {

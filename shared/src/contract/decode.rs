@@ -1,6 +1,6 @@
-//! Shows encoded rows as JSON, just as PostgreSQL's `row_to_json` would show them once they are written.
+//! Shows encoded rows as JSON, exactly as PostgreSQL's `row_to_json` would show the written rows.
 //!
-//! Rows are decoded from the bytes that would be sent, so what is shown cannot differ from what would be stored.
+//! Rows are decoded from the bytes that would be sent to PostgreSQL, so the JSON shows the values that would be stored.
 
 use serde_json::{Map, Number, Value};
 
@@ -27,7 +27,7 @@ impl Column {
     }
 }
 
-/// Takes the next cell from an encoded row; `None` for NULL.
+/// Takes the next cell from an encoded row. Returns `None` if the cell is NULL.
 pub(super) fn take_cell<'r>(row: &mut &'r [u8]) -> Option<&'r [u8]> {
     let (length, rest) = row.split_first_chunk()?;
     *row = rest;
@@ -37,7 +37,7 @@ pub(super) fn take_cell<'r>(row: &mut &'r [u8]) -> Option<&'r [u8]> {
 }
 
 impl ColumnType {
-    /// Decodes a value that [`Self::encode`] wrote.
+    /// Decodes a value that [`Self::encode`] wrote. `cell` does not include the length.
     pub(super) fn show(self, cell: &[u8]) -> Option<Value> {
         Some(match self {
             Self::Boolean => Value::Bool(cell != [0]),
@@ -52,7 +52,7 @@ impl ColumnType {
             Self::Date => date(i32::from_be_bytes(cell.try_into().ok()?).into(), "").into(),
             Self::Timestamp => time(i64::from_be_bytes(cell.try_into().ok()?), "").into(),
             Self::Timestamptz => time(i64::from_be_bytes(cell.try_into().ok()?), "+00:00").into(),
-            // The first byte is the version.
+            // The first byte is the version of `jsonb`.
             Self::Jsonb => stored_json(json::parse(cell.get(1..)?).ok()?),
         })
     }
@@ -62,13 +62,13 @@ fn number(text: &str) -> Option<Value> {
     text.parse::<Number>().ok().map(Value::Number)
 }
 
-/// Writes a floating-point number without the `.0` that `serde_json` adds to whole numbers.
+/// Removes the `.0` that `serde_json` adds to floating-point numbers without a fraction.
 fn rounded(value: &Value) -> Option<Value> {
     let text = value.as_number()?.as_str();
     number(text.strip_suffix(".0").unwrap_or(text))
 }
 
-/// Rewrites the numbers in a JSON value as `jsonb` keeps them: it turns `1e3` into `1000`.
+/// Rewrites the numbers in a JSON value as `jsonb` stores them: `1e3` becomes `1000`.
 fn stored_json(value: Value) -> Value {
     match value {
         Value::Number(written) => {
@@ -83,8 +83,8 @@ fn stored_json(value: Value) -> Value {
     }
 }
 
-/// Writes a time, given in microseconds since 2000, as PostgreSQL writes it in JSON: ISO 8601, and with an offset also
-/// RFC 3339.
+/// Formats a time, given in microseconds since 2000, as PostgreSQL does in JSON. The format is ISO 8601 and, with an
+/// offset, also RFC 3339.
 pub(super) fn time(micros: i64, offset: &str) -> String {
     const DAY_MICROS: i64 = 86_400_000_000;
     let (days, of_day) = (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));
@@ -95,10 +95,12 @@ pub(super) fn time(micros: i64, offset: &str) -> String {
     date(days, &format!("T{hour:02}:{minute:02}:{second:02}{fraction}{offset}"))
 }
 
-/// Writes a date, given in days since 2000, followed by a time of day. A year before 1 is marked `BC`, and a year after
-/// 9999 has more digits. Neither fits into `jiff`'s dates.
+/// Formats a date, given in days since 2000, followed by a time of day. A year before 1 is marked `BC`, and a year
+/// after 9999 has more than four digits. `jiff` is not used, because it writes years before 1 differently and ends with
+/// the year 9999.
 ///
-/// <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>: the era is 400 years from 1 March of year 0.
+/// The algorithm is that of <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>. An era has 400
+/// years. Era 0 begins on 1 March of year 0.
 fn date(days: i64, time_of_day: &str) -> String {
     const DAYS_FROM_MARCH_OF_YEAR_0: i64 = 730_425;
     const ERA_DAYS: i64 = 146_097;
@@ -106,7 +108,7 @@ fn date(days: i64, time_of_day: &str) -> String {
     let (era, of_era) = (days.div_euclid(ERA_DAYS), days.rem_euclid(ERA_DAYS));
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // The month, counted from March: March is 0.
+    // The number of months since March.
     let month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };

@@ -1,4 +1,4 @@
-//! The `x-sluice` block of a contract file, and its rules.
+//! The `x-sluice` block of a contract file, and the rules that it must follow.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::reach::Strings;
 use super::wrong::Wrong;
 use super::{Changes, Column, Entity, Landing, Mode, Parent, Role, Table};
 
-/// The `x-sluice` block as it is written in the file.
+/// The `x-sluice` block as it is written in the contract file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Definition {
@@ -59,7 +59,7 @@ struct ParentDefinition {
 }
 
 impl Definition {
-    /// Reads the block of a contract file.
+    /// Reads the `x-sluice` block of a contract file.
     pub(super) fn read(file: &Value) -> Result<Self, Wrong> {
         let block = file
             .get("x-sluice")
@@ -80,7 +80,7 @@ impl Definition {
         })
     }
 
-    /// Validates the block and returns what it says about landing.
+    /// Validates the block and returns the write mode with its settings.
     pub(super) fn mode(&self, schema: &Value) -> Result<Mode, Wrong> {
         self.check_topic()?;
         self.check_key(schema)?;
@@ -150,13 +150,13 @@ impl Definition {
         }
     }
 
-    /// Validates what the block says about BigQuery.
+    /// Validates the block's settings for BigQuery, if it has any.
     pub(super) fn bigquery(&self, schema: &Value, mode: &Mode) -> Result<Option<BigQuery>, Wrong> {
         let read = |definition: &BigQueryDefinition| definition.read(schema, mode, &self.key);
         self.bigquery.as_ref().map(read).transpose()
     }
 
-    /// Checks the topic's name by Kafka's rule (`Topic.validate` in Kafka's source).
+    /// Checks the topic's name against Kafka's rules (`Topic.validate` in Kafka's source) and the number of partitions.
     fn check_topic(&self) -> Result<(), Wrong> {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if self.topic.is_empty()
@@ -214,7 +214,7 @@ impl Definition {
         Ok(Landing { table, columns })
     }
 
-    /// Returns the column that `version` refers to. `version` has the pointer or the metadata that fills the column.
+    /// Returns the column that holds the version. `version` names the pointer or the metadata that fills the column.
     fn version_column(&self, landing: &Landing, key: &[usize]) -> Result<Option<usize>, Wrong> {
         let Some(version) = &self.version else { return Ok(None) };
         let wrong = |reason: &str| Wrong::at("version", reason);
@@ -256,8 +256,8 @@ impl Definition {
     }
 }
 
-/// Rejects a key that is a number in a string. Events belong together if their keys have the same text, but two texts
-/// of one number, such as "7" and "007", would be two keys of one row.
+/// Rejects a key that is a number in a string. Two texts of one number, such as "7" and "007", would be two record
+/// keys, but events about the same row must have the same record key.
 fn refuse_numbers_as_text(place: &str, column: &Column) -> Result<(), Wrong> {
     match column.strings {
         Strings::AsTyped => Ok(()),

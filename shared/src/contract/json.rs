@@ -1,5 +1,5 @@
-//! Strict JSON: RFC 8259, with the rule that the names in an object are unique (RFC 7493, section 2.3). Without the
-//! rule, two readers of one text could see different events. Numbers keep their digits.
+//! Strict JSON: RFC 8259, plus the rule that the names in an object are unique (RFC 7493, section 2.3). Without this
+//! rule, two parsers could read different events from the same text. Numbers keep their digits.
 
 use std::fmt;
 
@@ -7,22 +7,22 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Why a text is not JSON, and where.
+/// Why a text is not JSON, and where the error is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail} (line {line}, column {column})")]
 pub struct NotJson {
-    /// The line, from 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// The column in bytes, from 1.
+    /// The column in bytes, counted from 1.
     pub column: usize,
-    /// What is wrong, without the text itself.
+    /// What is wrong. The text itself is not quoted.
     pub detail: String,
 }
 
-/// Reads one JSON value that fills all of `text`. Nesting is limited to 128 levels.
+/// Parses `text` as a single JSON value. Nesting is limited to 127 levels.
 ///
 /// # Errors
-/// The text is not UTF-8, not JSON, nested too deeply, or names a member twice.
+/// The text is not UTF-8, is not JSON, is nested too deeply, or names a member twice.
 pub fn parse(text: &[u8]) -> Result<Value, NotJson> {
     if let Some(encoding) = byte_order_mark(text) {
         let detail = format!("starts with a byte order mark ({encoding}); JSON is UTF-8 without one");
@@ -31,10 +31,10 @@ pub fn parse(text: &[u8]) -> Result<Value, NotJson> {
     serde_json::from_slice::<Strict>(text).map(|strict| strict.0).map_err(|error| not_json(&error))
 }
 
-/// Returns the encoding whose byte order mark the text starts with. RFC 8259, section 8.1, forbids the mark. There is a
-/// special message for the mark, because the editors that write it do not show it.
+/// Returns the encoding of the byte order mark that the text starts with, if any. RFC 8259, section 8.1, forbids such a
+/// mark. The mark has an error message of its own, because the editors that write it do not show it.
 fn byte_order_mark(text: &[u8]) -> Option<&'static str> {
-    // UTF-32 comes first, because its little-endian mark starts with the mark of UTF-16.
+    // UTF-32 comes first, because its little-endian mark starts with that of UTF-16.
     const MARKS: [(&[u8], &str); 5] = [
         (b"\xff\xfe\0\0", "UTF-32"),
         (b"\0\0\xfe\xff", "UTF-32"),
@@ -53,8 +53,8 @@ pub fn not_json(error: &serde_json::Error) -> NotJson {
     NotJson { line: error.line().max(1), column: error.column().max(1), detail: in_plain_words(detail).to_owned() }
 }
 
-/// Rewords a message of `serde_json` for callers, who do not know its terms. Messages that anyone understands, such as
-/// "trailing comma", stay.
+/// Rewords a message of `serde_json` for callers, who do not know that library's terms. Messages that anyone
+/// understands, such as "trailing comma", are returned unchanged.
 fn in_plain_words(detail: &str) -> &str {
     match detail {
         "EOF while parsing a list" => "the text ends within an array",
@@ -151,16 +151,17 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
-/// The first key that a map visitor receives.
+/// A key that a map visitor receives.
 enum Key {
     /// A member's name: the map is an object.
     Name(String),
-    /// An internal name of `serde_json`: it passes a number that keeps its digits as a map with this key.
+    /// The internal name of `serde_json` for numbers. To keep a number's digits, `serde_json` passes the number as a
+    /// map with this key.
     Number,
 }
 
-/// Reads a [`Key`]. No member's name can be mistaken for the internal one: for a member's name, `deserialize_option`
-/// calls `visit_some`; for the internal name, it calls `visit_str`.
+/// Reads a [`Key`]. A member with the internal name is not mistaken for a number: `deserialize_option` calls
+/// `visit_some` for every member's name, and `visit_str` only if `serde_json` itself passes the internal name.
 struct KeySeed;
 
 impl<'de> DeserializeSeed<'de> for KeySeed {

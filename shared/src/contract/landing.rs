@@ -11,36 +11,37 @@ use super::pointer::Pointer;
 use super::reach::Strings;
 use super::violation::Violation;
 
-/// A table and the columns that are written.
+/// A landing table and the columns that Sluice writes.
 #[derive(Debug, Clone)]
 pub struct Landing {
     /// The table.
     pub table: Table,
-    /// The columns, by name.
+    /// The columns, sorted by name.
     pub columns: Vec<Column>,
 }
 
 /// A column of a landing table.
 #[derive(Debug, Clone)]
 pub struct Column {
-    /// Its name.
+    /// The column's name.
     pub name: String,
-    /// Where its value comes from.
+    /// Where the column's value comes from.
     pub from: Source,
-    /// Its type.
+    /// The column's type.
     pub ty: ColumnType,
-    /// Whether its texts are stored [`composed`]. Those of entities' keys and parents are.
+    /// Whether texts are [`composed`] before they are stored. This applies to text columns that hold an entity's key or
+    /// parent.
     pub is_composed: bool,
-    /// How the column takes strings: as its type says, or as numbers.
+    /// How the column reads strings: as its type defines, or as numbers.
     pub(super) strings: Strings,
 }
 
 /// A table's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Table {
-    /// Its schema.
+    /// The schema.
     pub schema: String,
-    /// Its name within the schema.
+    /// The table's name within the schema.
     pub name: String,
 }
 
@@ -53,8 +54,8 @@ impl Landing {
         self.columns.iter().try_for_each(|column| column.encode(event, metadata, row))
     }
 
-    /// Returns the encoded values of some columns, without a record's metadata. For the columns of a key, the bytes are
-    /// equal only if the keys are.
+    /// Returns the encoded values of some columns. Columns that are filled from metadata are NULL. If the encoded key
+    /// columns of two events are equal, their keys are equal.
     ///
     /// # Errors
     /// The first value that does not fit its column.
@@ -64,7 +65,7 @@ impl Landing {
         Ok(cells)
     }
 
-    /// Returns a value as a column holds it, encoded.
+    /// Encodes a value for a column.
     ///
     /// # Errors
     /// The value does not fit the column.
@@ -99,7 +100,7 @@ impl Column {
         encoded.map_err(|unfit| Violation { pointer: pointer.to_owned(), detail: unfit.to_string() })
     }
 
-    /// Returns whether the column takes strings as numbers, because the schema allows only numbers in them.
+    /// Returns whether the column reads strings as numbers, because the schema allows only strings that are numbers.
     pub fn reads_strings_as_numbers(&self) -> bool {
         match self.strings {
             Strings::Numbers(_) => true,
@@ -120,7 +121,7 @@ impl Column {
 }
 
 impl Table {
-    /// Returns the table's name for SQL: quoted, and with its schema.
+    /// Returns the table's name for SQL, quoted and with the schema.
     pub fn quoted(&self) -> String {
         format!("{}.{}", quoted(&self.schema), quoted(&self.name))
     }

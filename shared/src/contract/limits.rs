@@ -1,5 +1,5 @@
-//! JSON Schema's keywords that compare numbers, replaced by versions that compare exact values. `jsonschema` itself
-//! converts some numbers with a fraction or an exponent to a double: there, 9223372036854775806.0 exceeds
+//! Replaces the JSON Schema keywords that compare numbers with versions that compare exactly. The crate `jsonschema`
+//! converts some numbers with a fraction or an exponent to doubles, and then finds 9223372036854775806.0 greater than
 //! 9223372036854775807.
 
 use std::cmp::Ordering;
@@ -25,12 +25,12 @@ struct Limit {
     kind: Kind,
     written: Number,
     exact: Decimal,
-    /// The limit as an integer and as a double, for comparisons that are quick and still certain.
+    /// The limit as an integer and as a double, for the quick comparisons in [`Limit::rough_order`].
     integer: Option<i64>,
     double: Option<f64>,
 }
 
-/// Replaces the keywords that compare numbers.
+/// Replaces the keywords that compare numbers with exact ones.
 pub(super) fn exact(options: ValidationOptions<'_>) -> ValidationOptions<'_> {
     use Kind::{ExclusiveMaximum, ExclusiveMinimum, Maximum, Minimum, MultipleOf};
     [Minimum, Maximum, ExclusiveMinimum, ExclusiveMaximum, MultipleOf].into_iter().fold(options, |options, kind| {
@@ -61,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// Says what a number must be. The limit follows.
+    /// Returns the beginning of the error message. The limit follows it.
     fn rule(self) -> &'static str {
         match self {
             Self::Minimum => "must be at least",
@@ -87,7 +87,7 @@ impl Limit {
     fn new(kind: Kind, value: &Value) -> Option<Self> {
         let written = value.as_number()?.clone();
         let exact = Decimal::parse(written.as_str())?;
-        // A divisor with too many digits is refused now, when the contract is compiled.
+        // A divisor with too many digits is rejected now, when the contract is compiled.
         if kind == Kind::MultipleOf {
             exact.is_multiple_of(&exact)?;
         }
@@ -101,7 +101,7 @@ impl Limit {
         {
             return self.kind.permits(order);
         }
-        // `None` means an exponent beyond 64 bits: no column can hold such a number.
+        // `None` means that the exponent does not fit into 64 bits. No column can hold such a number.
         let Some(number) = Decimal::parse(number.as_str()) else { return false };
         if self.kind == Kind::MultipleOf {
             number.is_multiple_of(&self.exact).unwrap_or(false)
@@ -110,8 +110,8 @@ impl Limit {
         }
     }
 
-    /// Compares a number with the limit if that is possible quickly and with certainty. Rounding to doubles may make
-    /// different numbers equal, but never reverses their order.
+    /// Compares a number with the limit as integers or as doubles. Returns `None` if the doubles are equal, because
+    /// rounding to doubles can make different numbers equal. It never reverses their order.
     fn rough_order(&self, number: &Number) -> Option<Ordering> {
         if let (Some(limit), Some(number)) = (self.integer, number.as_i64()) {
             return Some(number.cmp(&limit));

@@ -9,7 +9,7 @@ use super::pointer::Pointer;
 /// Where a column's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A value in the event. If it is absent, the column is NULL.
+    /// A value in the event. If the value is absent, the column is NULL.
     Event(Pointer),
     /// A part of the record's metadata.
     Meta(Meta),
@@ -29,7 +29,7 @@ pub enum Meta {
     Timestamp,
     /// The user who sent the event over HTTP.
     User,
-    /// The trace id of the event's `traceparent` header.
+    /// The trace id in the record's `traceparent` header.
     TraceId,
 }
 
@@ -42,7 +42,7 @@ pub struct Metadata<'r> {
     pub partition: i32,
     /// The offset.
     pub offset: i64,
-    /// The record's time, milliseconds since the Unix epoch. Kafka writes -1 for a record without one.
+    /// The record's time, in milliseconds since the Unix epoch. Kafka writes -1 for a record without a time.
     pub timestamp_ms: i64,
     /// The value of the header `sluice-user`.
     pub user: Option<&'r [u8]>,
@@ -50,19 +50,19 @@ pub struct Metadata<'r> {
     pub traceparent: Option<&'r [u8]>,
 }
 
-/// What is known about a record before Kafka has it.
+/// The metadata that is known before a record is sent to Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unsent<'r> {
     /// The topic.
     pub topic: &'r str,
-    /// The sender.
+    /// The user who sends the event.
     pub user: &'r str,
-    /// The request's valid `traceparent`.
+    /// The request's `traceparent` header, if it is valid.
     pub traceparent: Option<&'r str>,
 }
 
 impl Source {
-    /// Returns the pointer into the event, if the value comes from there.
+    /// Returns the pointer into the event, if the value comes from the event.
     pub fn pointer(&self) -> Option<&Pointer> {
         match self {
             Self::Event(pointer) => Some(pointer),
@@ -72,7 +72,7 @@ impl Source {
 }
 
 impl Meta {
-    /// Returns the types of the columns that can hold this metadata.
+    /// Returns the column types that can hold this metadata.
     pub(super) fn types(self) -> &'static [ColumnType] {
         match self {
             Self::Topic | Self::User | Self::TraceId => &[ColumnType::Text],
@@ -82,7 +82,7 @@ impl Meta {
         }
     }
 
-    /// Returns whether later records of a partition have higher values, so that the metadata can be a version.
+    /// Returns whether the metadata can be a version. It can if later records of a partition have higher values.
     pub(super) fn is_version(self) -> bool {
         match self {
             Self::Offset | Self::Timestamp => true,
@@ -90,7 +90,7 @@ impl Meta {
         }
     }
 
-    /// Appends the value, preceded by its length, as [`ColumnType::encode`] does. Without a record, the value is NULL.
+    /// Appends the value, preceded by its length, as [`ColumnType::encode`] does. Without metadata, the value is NULL.
     pub(super) fn encode(
         self,
         metadata: Option<&Metadata<'_>>,
@@ -117,7 +117,7 @@ impl Meta {
         Ok(())
     }
 
-    /// Returns the value as far as it is known before Kafka has the record: null if only Kafka can provide it.
+    /// Returns the value before the record is sent. A value that only Kafka can provide is null.
     pub(super) fn show(self, unsent: &Unsent<'_>) -> Value {
         match self {
             Self::Topic => unsent.topic.into(),
@@ -128,7 +128,7 @@ impl Meta {
     }
 }
 
-/// Appends a cell. Metadata is short, so its length always fits into 32 bits.
+/// Appends a value, preceded by its length. Metadata is short, so the length always fits into 32 bits.
 fn put(value: Option<&[u8]>, out: &mut Vec<u8>) {
     let length = value.map_or(-1, |value| i32::try_from(value.len()).unwrap_or(i32::MAX));
     out.extend(length.to_be_bytes());
@@ -142,8 +142,9 @@ fn is_text(bytes: &[u8]) -> bool {
 
 /// Returns the trace id in the value of a `traceparent` header.
 ///
-/// <https://www.w3.org/TR/trace-context/#traceparent-header>: `version-traceid-parentid-flags` in lower-case hex.
-/// Version `ff` and ids of zeros are invalid; a later version may append fields.
+/// The format is `version-traceid-parentid-flags` in lower-case hex
+/// (<https://www.w3.org/TR/trace-context/#traceparent-header>). Version `ff` is invalid, and so are ids that consist
+/// only of zeros. Versions after `00` may append fields.
 pub fn trace_id(traceparent: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(traceparent).ok()?;
     let mut fields = text.split('-');

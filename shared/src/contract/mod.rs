@@ -1,6 +1,7 @@
-//! Contracts: one JSON Schema (2020-12) file per stream. Its `x-sluice` block says on which topic the stream's events
-//! travel and how they land. Everything else is derived from the file: the events that `ingest` accepts, the rows that
-//! `consume` writes, the OpenAPI document, and the events of the crate `random-events`.
+//! Contracts: one JSON Schema (2020-12) file per stream. The file's `x-sluice` block names the Kafka topic of the
+//! stream's events and says how they land, that is, to which tables and columns they are written. Everything else is
+//! derived from the file: the events that `ingest` accepts, the rows that `consume` writes, the OpenAPI document, and
+//! the events that the crate `random-events` generates.
 
 mod bigquery;
 pub mod canonical;
@@ -50,21 +51,21 @@ use serde_json::Value;
 /// A stream's contract, compiled.
 #[derive(Debug)]
 pub struct Contract {
-    /// The stream's name: the name of the file without `.json`.
+    /// The stream's name, which is the file's name without `.json`.
     pub stream: String,
     /// The Kafka topic of its events.
     pub topic: String,
     /// The number of partitions that the topic is created with.
     pub partitions: i32,
-    /// The pointers to the values that decide an event's partition. If there are none, any partition is used.
+    /// Pointers to the values that decide an event's partition. Without pointers, an event may go to any partition.
     pub key: Vec<Pointer>,
-    /// The roles that may post the stream's events. If empty, only service keys may post them.
+    /// The roles that may post the stream's events. If the list is empty, only service keys may post them.
     pub roles: Vec<Role>,
-    /// How its events land.
+    /// How the stream's events land.
     pub mode: Mode,
-    /// Where its events also land in BigQuery, if they do.
+    /// Where the events also land in BigQuery. `None` if they land only in PostgreSQL.
     pub bigquery: Option<BigQuery>,
-    /// The whole file.
+    /// The whole contract file.
     pub document: Value,
     validator: Validator,
 }
@@ -76,21 +77,22 @@ pub enum Mode {
     Append {
         /// The landing table.
         landing: Landing,
-        /// The column with the event's own id. An event whose id already exists in the table is not written.
+        /// The column that holds the event's own id. An event whose id already exists in the table is not written.
         dedupe: Option<usize>,
     },
-    /// A row per key, which later events replace.
+    /// A row per key. A later event with the same key replaces the row.
     Upsert {
         /// The landing table.
         landing: Landing,
-        /// The columns that are the key.
+        /// The columns that make up the key.
         key: Vec<usize>,
-        /// The column that decides which event wins. Without it, the later event wins.
+        /// The column that holds the version. An event does not replace a row with a higher version. Without a version
+        /// column, the later event wins.
         version: Option<usize>,
     },
     /// Commands that create, update and delete rows.
     Entity(Entity),
-    /// Changes of other databases' tables.
+    /// Changes to tables of other databases.
     Changes(Changes),
 }
 
@@ -103,7 +105,8 @@ pub struct Entity {
     pub key: Vec<usize>,
     /// The parent that the entity belongs to.
     pub parent: Option<Parent>,
-    /// The column that decides whether a command still applies. Without it, the later command wins.
+    /// The column that holds the version. A command does not apply to an entity with a higher version. Without a
+    /// version column, the later command wins.
     pub version: Option<usize>,
 }
 
@@ -120,16 +123,16 @@ pub struct Parent {
 pub const VIOLATIONS_LISTED: usize = 100;
 
 impl Contract {
-    /// The stream of login attempts, which only Sluice itself writes.
+    /// The stream of login attempts. Only Sluice itself writes to it.
     pub const LOGIN: &str = "login";
 
     /// Checks that an event conforms to the schema, and that PostgreSQL can store it.
     ///
-    /// `raw` is the text that `event` was read from. `metadata` is the metadata of the event's record, if the event has
-    /// a record yet. In modes with columns, the event's row is appended to `row`, as by [`Landing::encode`].
+    /// `raw` is the text that `event` was parsed from. `metadata` comes from the event's Kafka record. It is `None` if
+    /// the event has no record yet. Except in mode `changes`, [`Landing::encode`] appends the event's row to `row`.
     ///
     /// # Errors
-    /// The violations, up to [`VIOLATIONS_LISTED`]. The caller must then drop what was appended to `row`.
+    /// Up to [`VIOLATIONS_LISTED`] violations. The caller must then discard the bytes that were appended to `row`.
     pub fn check(
         &self,
         raw: &[u8],
@@ -144,11 +147,13 @@ impl Contract {
         }
     }
 
-    /// Checks an event against the schema, and that BigQuery can store it. `raw` is the text that `event` was read from.
-    /// The event's row is appended to `row` as a protocol buffer, if the mode has columns.
+    /// Checks that an event conforms to the schema, and that BigQuery can store it.
+    ///
+    /// `raw` is the text that `event` was parsed from. If the events land in a single BigQuery table, the event's row
+    /// is appended to `row` as a protocol buffer.
     ///
     /// # Errors
-    /// The violations. The caller must then drop what was appended to `row`.
+    /// Up to [`VIOLATIONS_LISTED`] violations. The caller must then discard the bytes that were appended to `row`.
     pub fn check_for_bigquery(
         &self,
         raw: &[u8],
@@ -200,12 +205,13 @@ impl Contract {
         Ok(())
     }
 
-    /// Returns JSON pointers to the keywords of the contract that an event violates. The pointers follow references.
+    /// Returns JSON pointers to the keywords of the contract that an event violates. A pointer gives the keyword's own
+    /// place in the contract, even if a `$ref` leads to it.
     pub fn violated_keywords(&self, event: &Value) -> BTreeSet<String> {
         self.validator.iter_errors(event).map(|error| error.schema_path().to_string()).collect()
     }
 
-    /// Returns the landing table and its columns; `None` in mode `changes`.
+    /// Returns the landing table and its columns, or `None` in mode `changes`.
     pub fn landing(&self) -> Option<&Landing> {
         match &self.mode {
             Mode::Append { landing, .. } | Mode::Upsert { landing, .. } => Some(landing),
@@ -214,7 +220,7 @@ impl Contract {
         }
     }
 
-    /// Returns the columns that identify a row. Only modes in which a later event replaces or changes a row have them.
+    /// Returns the columns that identify a row, or `None` in modes `append` and `changes`.
     pub fn row_key(&self) -> Option<&[usize]> {
         match &self.mode {
             Mode::Upsert { key, .. } => Some(key),
@@ -223,7 +229,7 @@ impl Contract {
         }
     }
 
-    /// Returns the column that holds a row's version.
+    /// Returns the column that holds a row's version, if the contract names one.
     pub fn version(&self) -> Option<usize> {
         match &self.mode {
             Mode::Upsert { version, .. } => *version,
@@ -232,7 +238,7 @@ impl Contract {
         }
     }
 
-    /// Returns the write mode's name, as in the contract file.
+    /// Returns the name that the write mode has in contract files.
     pub fn mode_name(&self) -> &'static str {
         match &self.mode {
             Mode::Append { .. } => "append",
@@ -243,7 +249,7 @@ impl Contract {
     }
 }
 
-/// Returns the pointer to a text that contains U+0000.
+/// Returns a pointer to a string that contains U+0000, or to an object with such a string as a member's name.
 fn nul(value: &Value) -> Option<String> {
     fn within(token: &str, value: &Value) -> Option<String> {
         nul(value).map(|pointer| pointer::join([token]) + &pointer)

@@ -1,20 +1,20 @@
-//! Numbers in strings: which strings a numeric column accepts, and whether a pattern allows nothing else.
+//! Numbers in strings: which strings a column of numbers accepts, and whether a pattern allows only such strings.
 
 use std::collections::HashSet;
 
 use super::decimal::Decimal;
 use super::pattern::{Automaton, State};
 
-/// The form of a number in a string. Both forms are ASCII without white space.
+/// The form of a number in a string. Numbers of both forms are ASCII without white space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// `-12`, `+007`.
+    /// An integer such as `-12` or `+007`.
     Integer,
-    /// An integer, or a number such as `1.50`, `.5`, `5.`, `1.5e-3`.
+    /// An integer, or a number such as `1.50`, `.5`, `5.` or `1.5e-3`.
     Decimal,
 }
 
-/// The part of a number that has been read.
+/// How much of a number has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Read {
     Nothing,
@@ -27,7 +27,7 @@ enum Read {
     E,
     ExponentSign,
     Exponent,
-    /// A text that no number starts with.
+    /// Text that is not the start of any number.
     NoNumber,
 }
 
@@ -42,7 +42,7 @@ enum Symbol {
 }
 
 impl Form {
-    /// Returns the name of such numbers, for messages.
+    /// Returns the name of numbers of this form, for messages.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Integer => "integers",
@@ -71,12 +71,12 @@ impl Form {
     }
 
     /// Returns whether every string that matches a contract's pattern has this form. `may_be_empty` says whether the
-    /// contract allows the empty string, too.
+    /// contract also allows the empty string.
     ///
-    /// Two automata read the same strings: one for the pattern, one for the form. If no string matches the pattern
-    /// without having the form, every match has the form. Assertions such as word boundaries are assumed to match
-    /// everywhere, which can only add strings. A pattern that cannot be read, or is very large, is assumed to allow
-    /// anything.
+    /// Two automata read the same strings, one for the pattern and one for the form. The answer is no if a string can
+    /// match the pattern without having the form. Assertions such as word boundaries are assumed to match everywhere,
+    /// so the pattern may seem to match more strings than it does. The answer is also no if the pattern cannot be
+    /// parsed or needs too many states.
     pub(super) fn covers(self, pattern: &str, may_be_empty: bool) -> bool {
         let Some(automaton) = Automaton::search(pattern) else { return false };
         let mut seen = HashSet::new();
@@ -127,23 +127,23 @@ impl Symbol {
         }
     }
 
-    /// Returns whether a character of this kind is in the ranges.
+    /// Returns whether the ranges contain a character of this kind.
     fn is_in(self, ranges: &[(char, char)]) -> bool {
-        // Beyond ASCII, all characters are `Other`.
+        // All characters outside ASCII are `Other`.
         let is_in_ascii =
             |&(first, last): &(char, char)| ('\0'..='\x7f').any(|c| (first..=last).contains(&c) && Self::of(c) == self);
         ranges.iter().any(|range| is_in_ascii(range) || (self == Self::Other && range.1 > '\x7f'))
     }
 }
 
-/// How far the two automata have got.
+/// The state that the two automata have reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Place {
     state: usize,
     read: Read,
-    /// Whether a character was read.
+    /// Whether a character has been read.
     is_begun: bool,
-    /// Whether the string has to end here.
+    /// Whether the string must end here.
     is_ended: bool,
 }
 

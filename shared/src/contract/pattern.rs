@@ -1,9 +1,9 @@
-//! A contract's pattern as an automaton.
+//! Converts a contract's pattern to an automaton.
 
 use jsonschema_regex::to_rust_regex;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
-/// A nondeterministic automaton (Thompson's construction) that accepts the strings that contain a match.
+/// A nondeterministic automaton (Thompson's construction). It accepts the strings that contain a match of the pattern.
 #[derive(Debug, Default)]
 pub(super) struct Automaton {
     pub(super) states: Vec<State>,
@@ -26,11 +26,11 @@ pub(super) enum State {
 }
 
 impl Automaton {
-    /// The maximum size of an automaton. A larger one is not built.
+    /// The maximum number of states. A larger automaton is not built.
     const MOST_STATES: usize = 20_000;
 
     /// Builds the automaton of a contract's pattern, which may match anywhere in the string. Returns `None` if the
-    /// pattern cannot be read, or is very large.
+    /// pattern cannot be parsed or needs too many states.
     pub(super) fn search(pattern: &str) -> Option<Self> {
         let hir = regex_syntax::parse(&to_rust_regex(pattern).ok()?).ok()?;
         let mut automaton = Self::default();
@@ -46,7 +46,7 @@ impl Automaton {
         (self.states.len() <= Self::MOST_STATES).then(|| self.states.len() - 1)
     }
 
-    /// Adds states that read any number of characters and then go on to `next`. Returns the first of them.
+    /// Adds states that read any number of characters and then go on to `next`. Returns the first of these states.
     fn repeat_any(&mut self, next: usize) -> Option<usize> {
         let repeat = self.add(State::Either(vec![next]))?;
         let any = self.add(State::Character(vec![('\0', char::MAX)], repeat))?;
@@ -54,7 +54,7 @@ impl Automaton {
         Some(repeat)
     }
 
-    /// Adds states that read a match of `hir` and then go on to `next`. Returns the first of them.
+    /// Adds states that read a match of `hir` and then go on to `next`. Returns the first of these states.
     fn build(&mut self, hir: &Hir, next: usize) -> Option<usize> {
         match hir.kind() {
             HirKind::Empty => Some(next),

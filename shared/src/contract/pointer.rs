@@ -18,7 +18,7 @@ struct Token {
 }
 
 impl Pointer {
-    /// Returns the value that this points to, if there is one.
+    /// Returns the value at this pointer, if there is one.
     pub fn get<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         self.tokens.iter().try_fold(value, |value, token| match value {
             Value::Object(members) => members.get(&token.name),
@@ -37,7 +37,7 @@ impl Pointer {
         self.tokens.iter().map(|token| token.name.as_str())
     }
 
-    /// Returns the top-level member that this points into, or `None` if it points to the event itself.
+    /// Returns the top-level member that the pointer starts with, or `None` if the pointer refers to the whole event.
     pub fn first(&self) -> Option<&str> {
         self.tokens.first().map(|token| token.name.as_str())
     }
@@ -65,7 +65,7 @@ impl TryFrom<String> for Pointer {
     }
 }
 
-/// Builds a pointer from tokens.
+/// Builds a pointer from unescaped tokens.
 pub fn join<'t>(tokens: impl IntoIterator<Item = &'t str>) -> String {
     tokens
         .into_iter()

@@ -1,5 +1,6 @@
-//! Finds out which values the schema allows at a column's pointer, and whether the column can hold them. If it never
-//! can, the process refuses to start, because it would otherwise reject every event.
+//! Checks whether a column can hold the values that the schema allows at the column's pointer. If the schema allows a
+//! type of value that the column can never hold, the process does not start. Otherwise, it would reject every event
+//! with such a value.
 
 use serde_json::Value;
 
@@ -8,19 +9,20 @@ use super::number_text::Form;
 use super::pointer::Pointer;
 use super::schema::{Schemas, at, types, values};
 
-/// How a column takes the strings that its schema allows.
+/// How a column reads the strings that the schema allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strings {
-    /// As its type says.
+    /// In the way that the column's type defines.
     AsTyped,
     /// As numbers, because the schema allows only strings that are numbers of this form.
     Numbers(Form),
 }
 
-/// Checks that a column can hold what the schema allows at `pointer`.
+/// Checks that a column can hold the values that the schema allows at `pointer`. Returns how the column reads strings.
 ///
 /// # Errors
-/// The column cannot hold it. The text says what the column needs, and what the schema allows.
+/// The schema allows values that the column cannot hold. The text says what the column needs and what the schema
+/// allows.
 pub(super) fn check(document: &Value, pointer: &Pointer, ty: ColumnType) -> Result<Strings, String> {
     let Some(alternatives) = at(document, pointer) else { return Ok(Strings::AsTyped) };
     let mut strings = Strings::AsTyped;
@@ -34,8 +36,8 @@ pub(super) fn check(document: &Value, pointer: &Pointer, ty: ColumnType) -> Resu
     Ok(strings)
 }
 
-/// Checks one alternative of the schema, and returns the form of the numbers in its strings, if they are numbers. The
-/// error says what the column cannot hold.
+/// Checks one alternative of the schema. If its strings are numbers, returns the form of these numbers. The error says
+/// which of the allowed values the column cannot hold.
 fn check_alternative(schemas: &Schemas<'_>, ty: ColumnType) -> Result<Option<Form>, String> {
     if let Some(values) = values(schemas) {
         return check_values(&values, ty);
@@ -70,7 +72,7 @@ fn check_values(values: &[&Value], ty: ColumnType) -> Result<Option<Form>, Strin
     Ok(form)
 }
 
-/// Checks that a string of the schema's format can be a value of the column.
+/// Checks that the column can hold strings in the schema's format.
 fn check_format(schemas: &Schemas<'_>, ty: ColumnType) -> Result<(), String> {
     let fits = |example: &&str| ty.encode(Some(&Value::from(*example)), &mut Vec::new()).is_ok();
     let misfit = schemas.iter().filter_map(|schema| schema.get("format")?.as_str()).find(|format| {
@@ -84,7 +86,7 @@ fn check_format(schemas: &Schemas<'_>, ty: ColumnType) -> Result<(), String> {
     }
 }
 
-/// Returns examples of strings in a format, to try which columns can hold them. Formats of free text have none.
+/// Returns example strings in a format, to try whether a column can hold them. Unlisted formats have no examples.
 fn examples(format: &str) -> &'static [&'static str] {
     match format {
         "date" => &["2019-05-07"],
@@ -115,7 +117,7 @@ fn not_only_numbers(schemas: &Schemas<'_>, form: Form) -> String {
     }
 }
 
-/// Returns the form of the numbers that a column takes from strings, if it takes any.
+/// Returns the form of the numbers that a column of this type reads from strings, if it reads any.
 fn number_form(ty: ColumnType) -> Option<Form> {
     match ty {
         ColumnType::Smallint | ColumnType::Integer | ColumnType::Bigint => Some(Form::Integer),
@@ -132,7 +134,7 @@ fn number_form(ty: ColumnType) -> Option<Form> {
     }
 }
 
-/// Returns whether a column can hold some values of a JSON type.
+/// Returns whether a column of type `ty` can hold at least some values of the JSON type `name`.
 fn holds(ty: ColumnType, name: &str) -> bool {
     match ty {
         ColumnType::Boolean => name == "boolean",

@@ -1,6 +1,6 @@
 //! The key of an event's record. The key decides the partition, and Kafka keeps records in order only within a
-//! partition. So all events about one row must have the same key, however they spell its value: `AB…` and `ab…` are one
-//! UUID, and `10:00Z` and `11:00+01:00` are one time.
+//! partition. Therefore, all events about one row must have the same key, even if the events spell the key's value
+//! differently: `AB…` and `ab…` are the same UUID, and `10:00Z` and `11:00+01:00` are the same time.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::{Column, ColumnType, Contract, Mode, canonical, composed, json};
 
 impl Contract {
-    /// Returns the key of an event's record: a single value as text, several values as a JSON array. In modes that
-    /// replace rows, equal values of the key's columns have the same text.
+    /// Returns the key of an event's record: a single value as text, or several values as a JSON array. In modes
+    /// `upsert` and `entity`, equal values have the same text. Returns `None` if the contract has no key, or if its
+    /// single value is missing or null.
     pub fn record_key<'e>(&self, event: &'e Value) -> Option<Cow<'e, str>> {
         match self.key.as_slice() {
             [] => None,
@@ -25,8 +26,8 @@ impl Contract {
         }
     }
 
-    /// Returns a key that a person has typed in the form that the stream's records use: `key` is a single value as
-    /// text, or several values as a JSON array.
+    /// Returns the record key for a key that a person has typed. `key` is a single value as text, or several values as
+    /// a JSON array.
     pub fn record_key_from_text(&self, key: &str) -> String {
         let given = match (self.key.as_slice(), json::parse(key.as_bytes())) {
             ([_, _, ..], Ok(Value::Array(values))) => {
@@ -45,7 +46,7 @@ impl Contract {
         self.key_column(index).map_or(Cow::Borrowed(value), |column| column.one_spelling(value))
     }
 
-    /// Returns the column of a part of the key, in modes that replace rows.
+    /// Returns the column that holds a part of the key, in modes `upsert` and `entity`.
     fn key_column(&self, index: usize) -> Option<&Column> {
         let (landing, key) = match &self.mode {
             Mode::Upsert { landing, key, .. } => (landing, key),
@@ -57,13 +58,13 @@ impl Contract {
 }
 
 impl Column {
-    /// Returns a value as text, as [`Contract::record_key`] does for a key of one value. `None` if it is null.
+    /// Returns a value as text, as [`Contract::record_key`] does for a single value, or `None` if the value is null.
     pub fn key_text<'v>(&self, value: &'v Value) -> Option<Cow<'v, str>> {
         text(self.one_spelling(value))
     }
 
-    /// Returns a value in the spelling that all equal values of the column share. A value that does not fit the column
-    /// stays as it is.
+    /// Rewrites a value so that equal values of the column have the same spelling. A value that does not fit the column
+    /// is returned unchanged.
     fn one_spelling<'v>(&self, value: &'v Value) -> Cow<'v, Value> {
         let spelled = match (self.ty, value) {
             (_, Value::Null) => None,
@@ -80,7 +81,7 @@ impl Column {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(text) => Some(Value::from(text)),
             },
-            // Numbers have one spelling in canonical JSON. Other values are equal only if they are spelled alike.
+            // Canonical JSON gives equal numbers one spelling. Other equal values already have the same spelling.
             (
                 ColumnType::Boolean
                 | ColumnType::Smallint
@@ -95,7 +96,7 @@ impl Column {
         spelled.map_or(Cow::Borrowed(value), Cow::Owned)
     }
 
-    /// Returns a value as PostgreSQL shows it once it is stored. Points in time end in `Z`.
+    /// Returns a value as PostgreSQL shows a stored value, except that points in time end in `Z`.
     fn as_stored(&self, value: &Value) -> Option<Value> {
         let mut cell = Vec::new();
         self.encode_value(Some(value), &mut cell).ok()?;
@@ -128,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// A contract in mode `upsert` whose key fills a column of this type.
+    /// Returns a contract in mode `upsert` whose key fills a column of this type.
     fn contract(ty: &str) -> Contract {
         let document = json!({
             "x-sluice": {

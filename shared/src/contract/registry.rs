@@ -13,7 +13,7 @@ use super::{Contract, Entity, Mode, json, validator};
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/contracts");
 
-/// Why the contracts cannot be used. The start fails with this message.
+/// Why the contracts cannot be used. The process fails to start with this message.
 #[derive(Debug, thiserror::Error)]
 pub enum ContractError {
     /// The folder, or a file in it, cannot be read.
@@ -32,9 +32,9 @@ pub enum ContractError {
     Wrong {
         /// The contract's file.
         file: String,
-        /// The JSON pointer into it.
+        /// The JSON pointer to the error in the file.
         pointer: String,
-        /// What is wrong there.
+        /// What is wrong at the pointer.
         reason: String,
     },
 }
@@ -47,11 +47,11 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Reads the `*.json` files of a folder, or the built-in contracts. A folder without a contract for the stream
-    /// [`Contract::LOGIN`] uses the built-in one.
+    /// Reads the `*.json` files of a folder. Without a folder, reads the built-in contracts. If the folder has no
+    /// contract for the stream [`Contract::LOGIN`], the built-in contract of that stream is added.
     ///
     /// # Errors
-    /// The folder cannot be read, or a contract is wrong. The error names the file, the pointer and the reason.
+    /// The folder cannot be read or holds no contract, or a contract is wrong. The error says where and why.
     pub fn load(contracts_dir: Option<&Path>) -> Result<Self, ContractError> {
         let files = match contracts_dir {
             None => BUILT_IN.files().map(|file| (file.path().to_owned(), file.contents().to_owned())).collect(),
@@ -60,7 +60,7 @@ impl Registry {
         Self::compile(files)
     }
 
-    /// Iterates over all contracts by stream.
+    /// Iterates over all contracts, sorted by stream.
     pub fn contracts(&self) -> impl ExactSizeIterator<Item = &Arc<Contract>> {
         self.by_stream.values()
     }
@@ -70,7 +70,7 @@ impl Registry {
         self.by_stream.get(stream)
     }
 
-    /// Returns the contract of a topic's stream.
+    /// Returns the contract of the stream that uses a topic.
     pub fn topic(&self, topic: &str) -> Option<&Arc<Contract>> {
         self.by_topic.get(topic)
     }
@@ -141,7 +141,7 @@ impl Registry {
 }
 
 impl Contract {
-    /// Compiles one contract by itself, without looking up its parent or checking that no other stream has its topic.
+    /// Compiles a single contract. Does not check that its parent exists, or that no other stream has the same topic.
     ///
     /// # Errors
     /// The contract is wrong. The error names `file`, the pointer and the reason.
@@ -151,7 +151,7 @@ impl Contract {
     }
 }
 
-/// Adds the built-in contract of the stream `login`, to which Sluice itself writes, unless the files contain one.
+/// Adds the built-in contract of the stream `login` if the files contain none. Sluice itself writes to this stream.
 fn with_login(mut files: Vec<(PathBuf, Vec<u8>)>) -> Vec<(PathBuf, Vec<u8>)> {
     let is_login = |path: &Path| path.file_stem().is_some_and(|stem| stem == Contract::LOGIN);
     if !files.iter().any(|(path, _)| is_login(path)) {

@@ -1,14 +1,15 @@
-//! What a user may do. The type is not in `identity`, because contracts say which roles may post their events.
+//! Users' roles. The type is not in `identity`, because contracts use it to list the roles that may post events, and
+//! `contract` must not use `identity`.
 
 use serde::{Deserialize, Serialize};
 
-/// What a user may do.
+/// A user's role, which says what the user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Send events and look up their receipts.
+    /// May send events and look up their receipts.
     User,
-    /// Everything.
+    /// May do everything.
     Admin,
 }
 
@@ -21,7 +22,7 @@ impl Role {
         }
     }
 
-    /// Parses a role's name in the database.
+    /// Returns the role with this name in the database. Any unknown name means [`Self::User`].
     pub fn named(name: &str) -> Self {
         if name == Self::Admin.name() { Self::Admin } else { Self::User }
     }

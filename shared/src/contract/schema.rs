@@ -1,18 +1,18 @@
-//! Finds the schemas that apply to one value, with references and combinators resolved.
+//! Finds the schemas that apply to a value. Resolves `$ref`, `allOf`, `anyOf` and `oneOf`.
 
 use serde_json::Value;
 
 use super::pointer::Pointer;
 
-/// The maximum number of alternatives, more than a schema written by hand has. Beyond it, everything counts as allowed.
+/// The maximum number of alternatives. A schema written by hand has fewer. A schema with more is not resolved.
 const MOST_ALTERNATIVES: usize = 64;
-/// The maximum number of references that are followed one after the other.
+/// The maximum nesting depth of `$ref`, `allOf`, `anyOf` and `oneOf`. It also ends a reference that leads to itself.
 const MOST_REFERENCES: usize = 32;
 
-/// Schemas that all apply to one value.
+/// Schemas that all apply to the same value.
 pub type Schemas<'s> = Vec<&'s Value>;
 
-/// Returns the names of the types that all schemas allow; `None` if they name none.
+/// Returns the names of the types that all of the schemas allow, or `None` if no schema has the keyword `type`.
 pub fn types<'s>(schemas: &Schemas<'s>) -> Option<Vec<&'s str>> {
     let listed = |schema: &&'s Value| {
         let listed = schema.get("type")?;
@@ -30,7 +30,7 @@ pub fn types<'s>(schemas: &Schemas<'s>) -> Option<Vec<&'s str>> {
     })
 }
 
-/// Returns the values that `enum` or `const` allow, from the first of the schemas that has one of these keywords.
+/// Returns the values that `const` or `enum` allows in the first schema that has one of these keywords.
 pub fn values<'s>(schemas: &Schemas<'s>) -> Option<Vec<&'s Value>> {
     schemas.iter().find_map(|schema| match (schema.get("const"), schema.get("enum")) {
         (Some(value), _) => Some(vec![value]),
@@ -39,7 +39,7 @@ pub fn values<'s>(schemas: &Schemas<'s>) -> Option<Vec<&'s Value>> {
     })
 }
 
-/// Returns the alternatives for the value at a pointer; `None` if there are too many, or if they are unknown.
+/// Returns the alternatives for the value at a pointer. Returns `None` if there are too many, or if [`expand`] does.
 pub fn at<'s>(document: &'s Value, pointer: &Pointer) -> Option<Vec<Schemas<'s>>> {
     pointer.tokens().try_fold(expand(document, vec![document])?, |alternatives, token| {
         let mut found = Vec::new();
@@ -51,12 +51,12 @@ pub fn at<'s>(document: &'s Value, pointer: &Pointer) -> Option<Vec<Schemas<'s>>
     })
 }
 
-/// Returns whether the value may be an object or an array. Any other value has no members, so the column is NULL.
+/// Returns whether the value may be an object or an array. Other values have no members, so the column would be NULL.
 fn has_members(schemas: &Schemas<'_>) -> bool {
     types(schemas).is_none_or(|types| types.contains(&"object") || types.contains(&"array"))
 }
 
-/// Returns the schemas that one schema has for a member or an element.
+/// Returns the schema that `schema` has for a member or an element, if there is one.
 fn member<'s>(schema: &'s Value, token: &str) -> Vec<&'s Value> {
     let named = schema.get("properties").and_then(|properties| properties.get(token));
     let other = || match schema.get("patternProperties") {
@@ -71,8 +71,11 @@ fn member<'s>(schema: &'s Value, token: &str) -> Vec<&'s Value> {
     named.or_else(element).or_else(other).into_iter().collect()
 }
 
-/// Resolves references and combinators. Returns the alternatives: each is a list of schemas that apply together.
-/// Returns `None` if there are too many, or if a reference leads out of the document. `oneOf` is treated like `anyOf`.
+/// Resolves `$ref`, `allOf`, `anyOf` and `oneOf` (which is treated like `anyOf`). Returns the alternatives. Each
+/// alternative is a list of schemas that apply together.
+///
+/// Returns `None` if there are too many alternatives, if the nesting is too deep, or if a reference leads nowhere or
+/// out of the document.
 pub fn expand<'s>(document: &'s Value, schemas: Schemas<'s>) -> Option<Vec<Schemas<'s>>> {
     expand_within(document, schemas, MOST_REFERENCES)
 }

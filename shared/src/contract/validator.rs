@@ -21,12 +21,12 @@ pub(super) fn compile(schema: &Value) -> Result<Validator, ValidationError<'stat
 pub struct Part(Validator);
 
 impl Part {
-    /// Compiles the part of a document at a JSON pointer. The part's references lead into the document. Returns `None`
-    /// if the part cannot be compiled.
+    /// Compiles the part of a document at a JSON pointer. The part's references are resolved in the whole document.
+    /// Returns `None` if the part cannot be compiled.
     pub fn compile(document: &Value, pointer: &str) -> Option<Self> {
         const DOCUMENT: &str = "urn:sluice:contract";
         let mut embedded = document.clone();
-        // The embedded document has an id, so that references in it are resolved against it.
+        // References in the embedded document are resolved in that document, because it has an id.
         embedded.as_object_mut()?.insert("$id".to_owned(), DOCUMENT.into());
         let schema = json!({
             "$id": "urn:sluice:part", "$ref": format!("{DOCUMENT}#{pointer}"), "$defs": {"document": embedded}

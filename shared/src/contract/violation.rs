@@ -1,4 +1,4 @@
-//! Contract violations. Describes them in plain English, without the value that violates the schema.
+//! Describes contract violations in plain English, without the value that violates the schema.
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{JsonType, ValidationError};
@@ -8,13 +8,13 @@ use serde_json::Value;
 /// A contract violation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// The JSON pointer of the wrong value.
+    /// The JSON pointer to the wrong value.
     pub pointer: String,
-    /// What is wrong, without the value itself.
+    /// What is wrong. The value itself is not quoted.
     pub detail: String,
 }
 
-/// The maximum number of permitted values or unexpected fields that a sentence lists.
+/// The maximum number of permitted values or unexpected fields that a message lists.
 const LISTED: usize = 20;
 
 /// Says what the value at the error's pointer must be.
@@ -41,7 +41,7 @@ pub(super) fn detail(error: &ValidationError<'_>) -> String {
         ValidationErrorKind::Contains => "contains no item of the kind that the contract requires".to_owned(),
         ValidationErrorKind::MinProperties { limit } => format!("must have at least {}", count(*limit, "field")),
         ValidationErrorKind::MaxProperties { limit } => format!("must have at most {}", count(*limit, "field")),
-        // The library's own text is not used, because it quotes the name.
+        // The message of `jsonschema` is not used, because it quotes the name.
         ValidationErrorKind::PropertyNames { error } => format!("has a field with a bad name: it {}", detail(error)),
         ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. } => {
             "must match one of the alternatives in the contract".to_owned()
@@ -57,7 +57,7 @@ pub(super) fn detail(error: &ValidationError<'_>) -> String {
         ValidationErrorKind::BacktrackLimitExceeded { .. } | ValidationErrorKind::RegexEngineFailure { .. } => {
             "is too complex to check against the contract's pattern".to_owned()
         }
-        // The keywords in `limits` describe their violations themselves.
+        // The keywords in `limits` provide their own messages.
         ValidationErrorKind::Custom { message, .. } => message.clone(),
         ValidationErrorKind::Minimum { .. }
         | ValidationErrorKind::Maximum { .. }

@@ -10,7 +10,7 @@ pub(super) struct Wrong {
 }
 
 impl Wrong {
-    /// Reports a member of the block `x-sluice`. The tokens of its pointer are separated by slashes.
+    /// Creates an error about a member of the `x-sluice` block. `member` is its slash-separated path in the block.
     pub(super) fn at(member: &str, reason: impl Into<String>) -> Self {
         let tokens = ["x-sluice"].into_iter().chain(member.split('/').filter(|token| !token.is_empty()));
         Self { pointer: pointer::join(tokens), reason: reason.into() }

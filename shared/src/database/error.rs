@@ -16,7 +16,7 @@ pub enum DatabaseError {
     /// The address cannot be read.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The login was not found at AWS.
+    /// The login could not be looked up at AWS.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
     /// The server does not answer, or its name does not resolve.
@@ -30,7 +30,7 @@ pub enum DatabaseError {
     /// The server refuses the login, or we refuse the server's certificate.
     #[error("DATABASE_URL: the connection is refused: {0}")]
     Refused(#[source] sqlx::Error),
-    /// A migration failed, or one that was applied has changed since.
+    /// A migration failed, or a migration that was applied has changed since.
     #[error("migrations{}: {source}{}", in_folder(.folder.as_deref()), remedy(.folder.as_deref(), .source))]
     Migration {
         /// The migrations' folder; `None` for the built-in ones.
@@ -52,7 +52,7 @@ fn in_folder(folder: Option<&Path>) -> String {
     folder.map(|folder| format!(" in {}", folder.display())).unwrap_or_default()
 }
 
-/// Says what to do about a failed migration of the contracts, where it is not obvious.
+/// Returns what to do about a failed migration of the contracts, if that is not obvious.
 fn remedy(folder: Option<&Path>, source: &MigrateError) -> &'static str {
     match (folder, source) {
         (Some(_), MigrateError::VersionMismatch(_)) => {

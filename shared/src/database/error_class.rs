@@ -1,4 +1,4 @@
-//! Decides whose fault a database error is. What an SQLSTATE means is decided only here.
+//! Decides whose fault a database error is. Only this file classifies SQLSTATEs by fault.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use sqlx::postgres::PgDatabaseError;
 /// Whose fault a database error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// A value is not valid for its type or column. The row is at fault or, in a query, the parameter.
+    /// A value is not valid for its type or column. The row is at fault. In a query, the parameter is at fault.
     Value,
     /// A constraint, a trigger, a view, a policy or a limit refuses the row.
     Row,
@@ -34,7 +34,7 @@ pub fn classify(error: &sqlx::Error) -> ErrorClass {
         // another connection will work.
         | sqlx::Error::BeginFailed => ErrorClass::Environment,
         // Our code or its configuration is wrong. The enum is non-exhaustive, so a wildcard is needed. An error that a
-        // newer sqlx adds must not lose data either, so it stops the batch.
+        // newer sqlx adds must not lose data, so it stops the batch, too.
         sqlx::Error::Configuration(_)
         | sqlx::Error::InvalidArgument(_)
         | sqlx::Error::RowNotFound
@@ -62,8 +62,8 @@ pub fn ended_connection(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed)
 }
 
-/// PostgreSQL uses some SQLSTATEs for faults of different people. The name of the server routine that reports the error
-/// distinguishes them. Unlike messages, these names do not depend on the server's language.
+/// PostgreSQL uses the same SQLSTATE for faults of different people in some cases. The name of the server routine that
+/// reports the error distinguishes these cases. Unlike messages, these names do not depend on the server's language.
 fn classify_postgres(error: &PgDatabaseError) -> ErrorClass {
     match (classify_sqlstate(error.code()), is_raised(error)) {
         // A trigger that raises an error rejects the row, whatever code the trigger's author chose. Only a code that
@@ -82,15 +82,16 @@ pub fn is_raised(error: &PgDatabaseError) -> bool {
     error.routine() == Some("exec_stmt_raise")
 }
 
-/// Classifies an SQLSTATE by its class, or by the whole code if the codes of a class differ in whose fault they are.
-/// The list names every class that PostgreSQL defines
+/// Classifies an SQLSTATE by its class, which is its first two characters. If the codes of a class are not all the same
+/// party's fault, the whole code decides. The list names every class that PostgreSQL defines
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 pub fn classify_sqlstate(code: &str) -> ErrorClass {
     let Some(class) = code.get(..2) else {
         return ErrorClass::Operator;
     };
     match class {
-        // Success, warning, no data, statement not complete: PostgreSQL raises no error with them, so a trigger did.
+        // Success, warning, no data, statement not complete: PostgreSQL itself raises no error with these codes, so a
+        // trigger did.
         "00" | "01" | "02" | "03" => ErrorClass::Row,
         // Connection exception.
         "08" => ErrorClass::Environment,

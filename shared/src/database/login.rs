@@ -1,4 +1,4 @@
-//! A pool whose login changes while the pool is in use: a secret that rotates, or a token that expires.
+//! A pool whose login changes while the pool is in use, because a secret rotates or a token expires.
 //!
 //! sqlx opens connections by itself and cannot ask for a password. So the pool is given a new password before a token
 //! is too old, when an idle connection turns out to be dead (because sqlx then opens a new one), and when a request
@@ -21,12 +21,12 @@ use crate::process::clock::Clock;
 const RENEW_AFTER_MS: i64 = 9 * 60 * 1_000;
 /// The time limit for a trial login.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// No login is known yet.
+/// The time of the last renewal while no login is known yet.
 const NEVER: i64 = i64::MIN;
 
 /// The time limit for testing whether a connection is alive, when it is taken from the pool and when it is returned. If
-/// the connection was cut silently, nothing answers, and there must be time left for another connection. sqlx's own
-/// test of returned connections would wait for TCP's timeout.
+/// the connection was cut silently, nothing answers, and enough time must be left to open another one. sqlx's own test
+/// of returned connections would wait for TCP's timeout.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A pool's login. Clones share it.
@@ -47,8 +47,8 @@ impl Login {
     /// Creates a pool that connects on first use, with a login that is looked up now.
     ///
     /// # Errors
-    /// The resource at AWS is unsuitable. If AWS does not answer, that is not an error: the lookup is repeated when
-    /// the pool is used.
+    /// The resource at AWS is unsuitable. It is not an error if AWS does not answer, because the lookup is repeated
+    /// when the pool is used.
     pub async fn open(
         source: &DatabaseSource,
         aws: &Aws,
@@ -104,13 +104,13 @@ impl Login {
             .after_release(|connection, _| Box::pin(async move { in_time(connection.ping()).await.map(|()| true) }))
     }
 
-    /// Renews the login if it is about to expire or not known yet. Call this before every invocation; usually, it only
+    /// Renews the login if it is about to expire or not known yet. Call this before every invocation. Usually, it only
     /// reads the clock.
     pub async fn renew_if_due(&self) {
         let renewed_ms = self.0.renewed_ms.load(Ordering::Relaxed);
         let is_old = || self.0.clock.now_ms().saturating_sub(renewed_ms) >= RENEW_AFTER_MS;
         let is_due = self.0.source.changes() && (renewed_ms == NEVER || (self.0.source.expires() && is_old()));
-        // Boxed, because the future of every invocation would otherwise reserve memory for it.
+        // The renewal is boxed: otherwise, the future of every invocation would reserve memory for it.
         if is_due && let Err(error) = Box::pin(self.renew()).await {
             tracing::error!("{error}");
         }
@@ -125,7 +125,7 @@ impl Login {
         let before = self.0.renewed_ms.load(Ordering::Relaxed);
         let _renewing = self.0.renewing.lock().await;
         if self.0.renewed_ms.load(Ordering::Relaxed) != before {
-            // Another caller has renewed it.
+            // Another caller has renewed the login.
             return true;
         }
         if !self.is_refused().await {
@@ -143,14 +143,14 @@ impl Login {
         }
     }
 
-    /// Runs the work. If it fails because the login was refused, renews the login and runs the work once more, so the
-    /// work must be repeatable.
+    /// Runs the work. If the work fails because the login was refused, renews the login and runs the work once more. So
+    /// the work must be repeatable.
     ///
     /// # Errors
     /// The work's error.
     pub async fn run<T, E>(&self, work: impl AsyncFn() -> Result<T, E>) -> Result<T, E> {
         self.renew_if_due().await;
-        // Boxed, because the compiler limits how deeply futures may nest.
+        // The work is boxed, because the compiler limits how deeply futures may nest.
         match Box::pin(work()).await {
             Err(_) if self.renew_if_refused().await => Box::pin(work()).await,
             done => done,
@@ -165,7 +165,7 @@ impl Login {
         }
     }
 
-    /// Opens a connection, to check at the start that this works.
+    /// Opens a connection, to check at startup that the login works.
     ///
     /// # Errors
     /// The server does not answer in time, or refuses even a renewed login.
@@ -185,14 +185,14 @@ impl Login {
         acquired.map_err(|error| DatabaseError::from_connect(error, &options()))
     }
 
-    /// Closes the pool's idle connections without a word to the server, which may not answer.
+    /// Closes the pool's idle connections without notifying the server, which may not answer.
     pub fn drop_idle_connections(&self) {
         let idle = std::iter::from_fn(|| self.pool()?.try_acquire());
         idle.for_each(|connection| drop(connection.detach()));
     }
 
-    /// Returns whether the server answers within this time: the pool has or opens a connection, or the login is refused.
-    /// After a refusal, the next query fails too, and the login is then renewed.
+    /// Returns whether the server answers within this time: the pool has or opens a connection, or the server refuses
+    /// the login. After a refusal, the next query fails, too, and the login is then renewed.
     pub async fn connects_within(&self, limit: Duration) -> bool {
         let Some(pool) = self.pool() else { return false };
         match tokio::time::timeout(limit, pool.acquire()).await {
@@ -247,7 +247,7 @@ pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code.starts_with("28"))
 }
 
-/// Names Sluice in PostgreSQL's list of connections.
+/// Makes PostgreSQL list the connections under the name `sluice`.
 fn with_name(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("sluice")
 }

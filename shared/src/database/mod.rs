@@ -1,7 +1,7 @@
 //! PostgreSQL: the pool and the migrations.
 //!
-//! [`DatabaseSource`] reads from variables how to reach the database. [`Login`] keeps a pool's login valid. [`Owner`]
-//! is the access with which the database is prepared for the functions.
+//! [`DatabaseSource`] reads environment variables that say how to reach the database. [`Login`] keeps a pool's login
+//! valid. [`Owner`] is the access that prepares the database for the functions.
 
 mod error;
 pub mod error_class;
@@ -67,7 +67,7 @@ pub async fn wait_until_idle(pool: &PgPool) {
     }
 }
 
-/// Returns whether a connection is alive. One that was cut silently does not answer in time.
+/// Returns whether a connection is alive. A connection that was cut silently does not answer in time.
 pub async fn is_alive(connection: &mut PgConnection) -> bool {
     login::in_time(connection.ping()).await.is_ok()
 }
@@ -95,8 +95,8 @@ pub async fn migrate(pool: &PgPool, contracts_dir: Option<&Path>) -> Result<Vec<
     Ok(applied)
 }
 
-/// Refuses migrations with the numbers of built-in ones. sqlx would take them for changed versions of the built-in
-/// ones.
+/// Refuses migrations that have the numbers of built-in migrations. sqlx would mistake them for changed versions of the
+/// built-in ones.
 async fn refuse_taken_numbers(folder: &Path) -> Result<(), DatabaseError> {
     let failed = |source| DatabaseError::Migration { folder: Some(folder.to_owned()), source };
     let built_in = Migrator::new(Embedded).await.map_err(failed)?;
@@ -129,7 +129,7 @@ async fn run<'s>(
     let failed = |source| DatabaseError::Migration { folder: folder.map(Path::to_owned), source };
     let mut migrator = Migrator::new(source).await.map_err(failed)?;
     // The built-in migrations and those of the contracts share one list of applied migrations, so each migrator finds
-    // entries that it does not know.
+    // entries of the other.
     migrator.set_ignore_missing(true);
 
     let mut connection =

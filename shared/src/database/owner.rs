@@ -1,4 +1,4 @@
-//! The owner's access to the database, with which `migrate` prepares it for the functions.
+//! The owner's access to the database. `migrate` uses it to prepare the database for the functions.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! The settings of every session.
 //!
 //! `migrate` stores the settings with the functions' role, so that a function's sessions have them from the start, even
-//! behind RDS Proxy. Sessions of other roles, such as those on one machine, set them after connecting.
+//! behind RDS Proxy. Sessions of other roles, such as those of an installation on one machine, apply the settings after
+//! connecting.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Executor as _, Row as _};
@@ -12,7 +13,7 @@ pub const SESSION_SETTINGS: [(&str, &str); 5] = [
     ("lock_timeout", "10s"),
     ("idle_in_transaction_session_timeout", "30s"),
     ("statement_timeout", "2min"),
-    // A sandbox that ended without closing its connections leaves them open on the server.
+    // A Lambda sandbox that ended without closing its connections leaves them open on the server.
     ("idle_session_timeout", "5min"),
     // By default, a schema with the same name as the role would be searched first.
     ("search_path", "public"),

@@ -28,7 +28,7 @@ const UNFIT_SECRET: LookUpError = LookUpError::Unfit {
 pub struct DatabaseSource {
     options: PgConnectOptions,
     has_address: bool,
-    /// The password in the address: it cannot be read from the options.
+    /// The password in the address. It is kept here, because it cannot be read from the options.
     password: Option<Secret>,
     login: LoginSource,
 }
@@ -39,7 +39,7 @@ enum LoginSource {
     Address,
     /// A name and a password in a secret at AWS, which may change.
     Secret { arn: String },
-    /// The name in the address, and as the password a token that our IAM role signs.
+    /// The name in the address. The password is a token that our IAM role signs.
     Iam,
 }
 
@@ -122,8 +122,8 @@ impl DatabaseSource {
         }
     }
 
-    /// Returns the options that are known without a lookup. As long as they have no login, their port is one that
-    /// nothing listens on, so that no connection can be opened.
+    /// Returns the options that are known without a lookup. If they have no login yet, they name a port on which
+    /// nothing listens, so that no connection can be opened.
     pub(super) fn known(&self) -> PgConnectOptions {
         match self.login {
             LoginSource::Address => verified(self.options.clone()),
@@ -131,7 +131,7 @@ impl DatabaseSource {
         }
     }
 
-    /// Returns the options to connect with now: looks up the secret or signs a token.
+    /// Looks up the secret or signs a token, and returns the options to connect with.
     ///
     /// # Errors
     /// AWS does not answer, or the resource is unsuitable.
@@ -149,7 +149,8 @@ impl DatabaseSource {
         Ok(verified(options))
     }
 
-    /// Returns the address, and the login that the functions use there. The owner needs them to create that login.
+    /// Returns the address, and the login with which the functions connect to it. The owner needs both to create the
+    /// login.
     ///
     /// # Errors
     /// AWS does not answer, or the secret is unsuitable.
@@ -168,7 +169,8 @@ impl DatabaseSource {
         Ok((verified(options), FunctionsLogin { name, authentication }))
     }
 
-    /// Combines the address with the secret: the server is that of the address, the login is that of the secret.
+    /// Combines the address with the secret. The login comes from the secret. The server comes from the address, or
+    /// from the secret if there is no address.
     fn with_secret(&self, secret: &Secret) -> Option<PgConnectOptions> {
         let members = secret.members()?;
         let member = |name: &str| members.get(name).map(Secret::reveal);
@@ -208,7 +210,7 @@ fn parse(url: &str) -> Result<(PgConnectOptions, Option<Secret>), SettingsError>
         malformed(if is_mode { "sslmode=disable, verify-ca or verify-full, or no sslmode" } else { ADDRESS })
     })?;
     let options = match root.as_deref() {
-        // As in libpq, this means the public authorities.
+        // As in libpq, `system` means the public certificate authorities. They are also the default.
         None | Some("system") => options,
         Some(value) => {
             let pem = Pem::read(URL, value, Kind::Certificates).map_err(|_unreadable| {
@@ -221,8 +223,9 @@ fn parse(url: &str) -> Result<(PgConnectOptions, Option<Secret>), SettingsError>
     Ok((options, parsed.password().map(decoded).map(Secret::new)))
 }
 
-/// Requires that the server's certificate is verified, unless the server is on this machine. Otherwise `prefer` (the
-/// default) and `allow` would accept any certificate or none, and `require` would accept any certificate.
+/// Makes encrypted connections verify the server's certificate. By themselves, the modes `prefer` (the default) and
+/// `allow` would accept any certificate or none, and `require` would accept any certificate. If the server is on this
+/// machine, `prefer` and `allow` turn off encryption instead.
 fn verified(options: PgConnectOptions) -> PgConnectOptions {
     let mode = match options.get_ssl_mode() {
         PgSslMode::Allow | PgSslMode::Prefer if is_here(&options) => PgSslMode::Disable,

@@ -1,4 +1,5 @@
--- Returns one row per wanted table, in order, with the catalogue's data about that table. A missing object is no error.
+-- Returns one row per wanted table, in order, with the catalogue's data about that table. A missing table or schema is
+-- not an error.
 select n.oid is not null as has_schema,
        coalesce(pg_catalog.has_schema_privilege(n.oid, 'usage'), false) as may_use_schema,
        c.relkind::text as kind,

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Difference {
     /// The stream.
     pub stream: String,
-    /// The stream's table, as `schema.name`. In mode `changes`, only the schema if that is what differs.
+    /// The stream's table, as `schema.name`. In mode `changes`, only the schema's name if the schema differs.
     pub table: String,
     /// The column, if one column differs.
     pub column: Option<String>,

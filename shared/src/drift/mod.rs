@@ -4,7 +4,7 @@
 //! that keeps events from landing, or causes them to be rejected, becomes one line that names stream, table and column.
 //!
 //! - [`compare`] reads the catalogue once for all contracts; [`compare_all`] does the same on a separate connection
-//! - `rules` compares one contract with what was read, without SQL
+//! - `rules` compares one contract with the tables that were read, without SQL
 //! - `nullable` decides whether a schema allows a value to be missing
 
 mod catalogue;
@@ -23,7 +23,7 @@ pub use self::rules::type_difference;
 
 /// Compares contracts with the database. The differences are in the order of the contracts.
 ///
-/// Only the privileges of the role that is logged in count.
+/// The privileges that are checked are those of the role that is logged in.
 ///
 /// # Errors
 /// PostgreSQL cannot be queried.

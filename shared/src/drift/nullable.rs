@@ -1,14 +1,13 @@
 //! Decides whether a schema allows a value to be missing or null.
 //!
-//! The answer is yes only if this is certain. `anyOf`, `if` and similar keywords are not followed. A wrong yes would
-//! stop a deployment, whereas a wrong no only turns events with null into dead letters.
+//! The answer is yes only if the schema certainly allows it. `anyOf`, `if` and similar keywords are not followed. A
+//! wrong yes would stop a deployment, whereas a wrong no only turns events with null into dead letters.
 
 use serde_json::Value;
 
 use crate::contract::Pointer;
 
-/// The maximum number of references that are followed one after the other. The limit also ends a reference that leads
-/// back to itself.
+/// The maximum length of a chain of references. The limit also ends a chain that leads back to itself.
 const DEPTH: usize = 16;
 
 /// Keywords that can require or forbid a value in ways that this module does not follow.

@@ -13,7 +13,7 @@ enum Reliance {
     /// A statement names the key in `on conflict`: there must be a unique index on exactly these columns, and the index
     /// must not be deferrable.
     OnConflict(&'static str),
-    /// Rows are found by the key: a unique index on all or some of the key's columns is enough.
+    /// Rows are found by the key, so a unique index on all or some of the key's columns is enough.
     Identity,
 }
 
@@ -71,7 +71,8 @@ pub(super) fn judge(contract: &Contract, table: &Table, found: &FoundTable) -> V
 
 fn judge_column(contract: &Contract, landing: &Landing, column: &Column, found: &FoundTable) -> Option<Difference> {
     let actual = found.columns.iter().find(|found| found.name == column.name);
-    // In these modes, every statement writes all columns. In mode `entity`, a delete still lands without a column.
+    // In these modes, every statement writes all columns. In mode `entity`, a delete still lands if a column is
+    // missing.
     let is_always_written = matches!(contract.mode, Mode::Append { .. } | Mode::Upsert { .. });
     let wrong_type = type_difference(&contract.stream, landing, column, actual.map(|a| (a.type_oid, a.ty.as_str())));
     if let Some(difference) = wrong_type {
@@ -87,7 +88,7 @@ fn judge_column(contract: &Contract, landing: &Landing, column: &Column, found: 
         let difference = differs("a column that can be written", "generated always")?;
         return Some(difference.keeping_all_out(is_always_written));
     }
-    // Only values from the event are checked. Metadata is normally present; if it is missing, the row is at fault.
+    // Only values from the event are checked. Metadata is normally present. If it is missing, the row is at fault.
     let may_be_null = column.from.pointer().is_some_and(|pointer| may_be_null(&contract.document, pointer));
     if actual.not_null && may_be_null {
         return differs("a nullable column, because the contract lets the value be missing or null", "not null");

@@ -18,7 +18,7 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
     }
 }
 
-/// Creates a response whose body is JSON already.
+/// Creates a response from a body that is already JSON.
 pub fn written(status: StatusCode, text: Bytes) -> Response {
     let mut response = (status, text).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -13,7 +13,7 @@ pub fn essence(media_type: &str) -> String {
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Returns whether a media type's charset is UTF-8 or its subset ASCII. Without a charset it is.
+/// Returns whether a media type's charset is UTF-8, its subset ASCII, or missing.
 pub fn is_utf8(media_type: &str) -> bool {
     media_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
         !name.trim().eq_ignore_ascii_case("charset")
@@ -87,8 +87,8 @@ pub async fn receive(body: Body, limit: usize) -> Result<Bytes, Unreceived> {
     Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
-/// Continues to read while the caller is still sending, within limits: closing the connection early would lose the
-/// response.
+/// Continues to read while the caller is still sending, within limits. If the connection were closed early, the
+/// response would be lost.
 async fn drain(mut chunks: BodyDataStream) {
     const MOST_BYTES: usize = 64 * 1_024 * 1_024;
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -101,7 +101,6 @@ async fn drain(mut chunks: BodyDataStream) {
             }
         }
     };
-    // If the rest is too slow or too large, it is not read: the connection is then closed, even if that loses the
-    // response.
+    // If the rest is too slow or too large, reading stops. The connection is then closed, even if the response is lost.
     let _in_time = tokio::time::timeout(PATIENCE, drained).await;
 }

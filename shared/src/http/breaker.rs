@@ -1,8 +1,8 @@
 //! A circuit breaker: requests do not wait for a database that cannot be reached.
 //!
-//! Without it, every request would occupy its sandbox for seconds, and Lambda would start a new sandbox for each
-//! further request. For a second after a failed connection, requests that need the database fail at once. The first
-//! request after that second tries to connect, but only for a short time.
+//! Without a breaker, every request would occupy its Lambda sandbox for seconds, and Lambda would start a new sandbox
+//! for each further request. For a second after a failed connection, requests that need the database fail at once. The
+//! first request after that second tries to connect, but only for a short time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use crate::database::Login;
 
 /// The time after a failed connection in which no other connection is tried.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The time limit for a trial, which tries to connect. A request takes a little longer than its trial, and must not
-/// hold a sandbox for more than 1.5 s. Opening a connection takes a few round trips and 0.2 s of a small sandbox's CPU.
+/// The time limit for a trial connection. A request takes a little longer than its trial, and must not occupy a sandbox
+/// for more than 1.5 s. Opening a connection takes a few round trips and 0.2 s of a small sandbox's CPU.
 const TRIAL: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
@@ -30,7 +30,7 @@ pub(super) struct Breaker {
 enum State {
     /// The database answers.
     Closed,
-    /// The database did not answer. No connection is tried until this time.
+    /// The database did not answer. No connection is tried before `until`.
     Open { until: Instant },
 }
 
@@ -55,8 +55,8 @@ impl Breaker {
         self.state() != State::Closed
     }
 
-    /// Returns whether the database may be queried. If it did not answer last time, this returns false during the
-    /// pause, and tries a connection after it.
+    /// Returns whether the database may be queried. If the database did not answer last time, this returns false during
+    /// the pause, and tries to connect after the pause.
     pub(super) async fn lets_through(&self) -> bool {
         match self.state() {
             State::Closed => true,
@@ -73,8 +73,8 @@ impl Breaker {
         }
     }
 
-    /// Notes that a connection failed. The pool's idle connections are closed: they are probably dead too, and testing one
-    /// would use up the time of the next trial.
+    /// Notes that a connection failed. The pool's idle connections are closed. They are probably dead, too, and testing
+    /// one would use up the time of the next trial.
     pub(super) fn note_failure(&self) {
         self.login.drop_idle_connections();
         self.set(State::Open { until: Instant::now() + PAUSE });

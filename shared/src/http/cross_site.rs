@@ -41,8 +41,8 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
-/// `Sec-Fetch-Site` is checked first, because it also covers requests without `Origin`. Ports and subdomains belong to
-/// the same site, so for `same-site`, `Origin` decides.
+/// `Sec-Fetch-Site` is checked first, because it also covers requests without `Origin`. A site includes all of its
+/// ports and subdomains, so `same-site` is not enough, and `Origin` decides.
 fn comes_from_another_site(headers: &HeaderMap, uri: &Uri) -> bool {
     match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
         Some(b"cross-site") => return true,

@@ -12,12 +12,12 @@ use crate::database::error_class::{ErrorClass, classify, describe};
 /// The maximum time that a request waits for the database. PostgreSQL's own timeouts do not help if the server is
 /// frozen, or has vanished without closing the connection.
 const PATIENCE: Duration = Duration::from_secs(9);
-/// A working database answers within this time. If it misses a shorter limit, it may still be working.
+/// A working database answers within this time. A database that misses a shorter limit may still be working.
 const SOON: Duration = Duration::from_secs(1);
 
 /// An error that a database query may end with.
 pub trait FromDatabase: From<sqlx::Error> {
-    /// Returns the database's error, if it is one.
+    /// Returns the database's error, if this is such an error.
     fn database_error(&self) -> Option<&sqlx::Error>;
 }
 
@@ -27,8 +27,8 @@ impl FromDatabase for sqlx::Error {
     }
 }
 
-/// Waits for the database's answer, up to the time limit. No query is sent if the function could not reach its database
-/// a moment ago.
+/// Waits for the database's answer for at most 9 s. No query is sent if the function could not reach its database a
+/// moment ago.
 ///
 /// # Errors
 /// The query's own error, or [`sqlx::Error::PoolTimedOut`] if the answer is late or the query was not sent.
@@ -36,8 +36,8 @@ pub async fn in_time<T, E: FromDatabase>(question: impl Future<Output = Result<T
     within(PATIENCE, question).await
 }
 
-/// Like [`in_time`], with a shorter limit. Do not put a timeout around [`in_time`] instead: later requests would not
-/// know that the database did not answer.
+/// Like [`in_time`], but with a shorter limit. Do not put a timeout around [`in_time`] instead, because later requests
+/// would then not know that the database did not answer.
 ///
 /// # Errors
 /// Those of [`in_time`].
@@ -59,7 +59,8 @@ pub async fn within<T, E: FromDatabase>(limit: Duration, question: impl Future<O
     answer.unwrap_or_else(|_late| Err(sqlx::Error::PoolTimedOut.into()))
 }
 
-/// Runs a part of a request in a task of its own, which goes on if the caller hangs up. Its queries use the request's breaker.
+/// Runs a part of a request in its own task, which continues if the caller hangs up. The task's queries use the
+/// request's breaker.
 pub fn spawn<T: Send + 'static>(part: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     match Breaker::current() {
         Some(breaker) => tokio::spawn(breaker.watch(part)),
@@ -76,10 +77,10 @@ fn is_unreachable(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut)
 }
 
-/// Returns the problem that answers a request after this error.
+/// Returns the problem with which a request is answered after this error.
 pub fn problem(error: &sqlx::Error) -> Problem {
     match classify(error) {
-        // In a query, such a value can only come from a parameter.
+        // In a query, an invalid value can only come from a parameter.
         ErrorClass::Value => Problem::malformed("A parameter does not fit its column's type."),
         ErrorClass::Environment => Problem::unavailable("database"),
         ErrorClass::Row | ErrorClass::Operator => Problem::internal(),

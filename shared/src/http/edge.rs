@@ -43,8 +43,8 @@ pub struct Peer(pub IpAddr);
 
 /// Wraps routes into a service, with a fallback for unknown paths and [`answer`] around everything.
 ///
-/// All of this is one layer: axum copies everything below a layer for every request, so each further layer would cost
-/// more than the one before.
+/// All of this is one layer. axum copies everything below a layer for every request, so each further layer would cost
+/// more than the previous one.
 pub fn serve(routes: Router) -> Router {
     with_fallback(routes).layer(from_fn(edge))
 }
@@ -140,8 +140,8 @@ pub fn note_stream(stream: &str) {
     tracing::Span::current().record("stream", stream);
 }
 
-/// Takes the problem that a handler left, or creates one that replaces the router's own error response. Returns `None`
-/// if the response stays as it is: a success, or an error that is a page.
+/// Removes the problem that a handler attached to the response, or creates a problem for the router's own error
+/// response. Returns `None` if the response stays as it is: a success, or an error that is a page.
 fn problem(response: &mut Response) -> Option<Problem> {
     let status = response.status();
     let is_page = response.extensions().get::<Rendered>().is_some();

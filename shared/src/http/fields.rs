@@ -21,7 +21,7 @@ pub const PAGE: [&str; 2] = ["after", "limit"];
 pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// Parses `application/x-www-form-urlencoded` text (WHATWG URL, section 5.1). Unlike that standard, it rejects
+    /// Parses `application/x-www-form-urlencoded` text (WHATWG URL, section 5.1). Unlike the standard, this rejects
     /// invalid UTF-8 instead of replacing it.
     pub fn parse(text: &[u8]) -> Result<Self, Malformed> {
         let decode = |text: &[u8]| {
@@ -100,8 +100,8 @@ impl Fields {
         self
     }
 
-    /// Returns the id before which a list that begins with the newest item continues: the cursor `after`, or the
-    /// highest id on the first page.
+    /// Returns the id before which a list continues, if the list begins with the newest item: the cursor `after`, or
+    /// the highest id on the first page.
     pub fn before_id(&self) -> Result<i64, Malformed> {
         match self.get("after")? {
             None => Ok(i64::MAX),
@@ -109,7 +109,7 @@ impl Fields {
         }
     }
 
-    /// Iterates over the fields in their original order.
+    /// Returns the fields as pairs of name and value, in their original order.
     pub fn into_inner(self) -> Vec<(String, String)> {
         self.0
     }

@@ -25,11 +25,11 @@ use crate::process::clock::unix_ms;
 /// The part of an invocation's time that is reserved for writing the response.
 const RESERVE: Duration = Duration::from_millis(500);
 /// The time limit of a request in milliseconds, counted from its arrival at API Gateway. API Gateway waits for 30 s,
-/// which include starting a sandbox. This leaves a second for sending the response.
+/// including the time that a new Lambda sandbox takes to start. This limit leaves a second for sending the response.
 const API_GATEWAY_MS: i64 = 29_000;
-/// The scheme of the caller's request, which `lambda_http` puts into a URL.
+/// The header with the scheme of the caller's request. `lambda_http` puts the scheme into a URL.
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
-/// The longest time that Lambda lets an invocation run. An event that is older must be a recorded one, as in tests.
+/// The longest time that Lambda lets an invocation run. An older event must be a recorded one, as in tests.
 const LONGEST_INVOCATION_MS: i64 = 900_000;
 
 /// Serves API Gateway's requests with these routes, one at a time, until Lambda ends the process. After each request,
@@ -67,7 +67,8 @@ pub fn deadline(extensions: &Extensions) -> Option<Instant> {
     Some(Instant::now() + left)
 }
 
-/// Copies the data that a request's deadline is computed from, for a request that is made on its behalf.
+/// Copies the data from which a request's deadline is computed to another request that is made on the first one's
+/// behalf.
 pub fn copy_deadline(from: &Extensions, to: &mut Extensions) {
     if let Some(context) = from.get::<Context>() {
         to.insert(context.clone());
@@ -78,7 +79,7 @@ pub fn copy_deadline(from: &Extensions, to: &mut Extensions) {
 }
 
 /// Returns how long API Gateway still waits for the response to a request that it received at `received_ms`. Returns
-/// `None` if no running invocation can have such an old request.
+/// `None` if the request is too old for any running invocation.
 fn left_at_api_gateway(received_ms: i64, now_ms: i64) -> Option<Duration> {
     let age_ms = now_ms.checked_sub(received_ms)?;
     let left_ms = API_GATEWAY_MS.saturating_sub(age_ms).max(0);
@@ -119,8 +120,8 @@ fn with_encoded_path(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<Lambd
     event
 }
 
-/// Removes the host if it cannot be that of a URL: `lambda_http` would panic, so any caller could make the function
-/// fail. The scheme could do the same, and is always removed, because nothing reads it.
+/// Removes the host if a URL cannot have such a host: `lambda_http` would panic, so any caller could make the function
+/// fail. An invalid scheme could cause the same panic. The scheme is always removed, because nothing reads it.
 fn remove_unusable_origin(request: &mut ApiGatewayV2httpRequest) {
     let is_usable = |host: &str| {
         let url = Url::parse(&format!("https://{host}/"));
@@ -134,8 +135,8 @@ fn remove_unusable_origin(request: &mut ApiGatewayV2httpRequest) {
     request.request_context.domain_name = request.request_context.domain_name.take().filter(|name| is_usable(name));
 }
 
-/// Gives a request the path that [`with_encoded_path`] encoded. Dot segments stay in it. The stage's name is removed:
-/// it precedes the path in every stage except `$default`.
+/// Gives a request the path that [`with_encoded_path`] encoded. Dot segments stay in the path. The stage's name, which
+/// precedes the path in every stage except `$default`, is removed.
 fn with_decoded_path(mut request: Request) -> Request {
     let stage = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.stage.as_deref(),

@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::breaker::Breaker;
 use crate::database::Login;
 
-/// Wraps routes so that each request runs [`LoggedIn`].
+/// Wraps routes so that [`LoggedIn`] runs each request.
 pub fn logged_in(routes: Router, login: Login) -> Router {
     routes.layer(from_fn_with_state(LoggedIn::new(login), run_logged_in))
 }
@@ -38,7 +38,7 @@ impl LoggedIn {
         let response = self.breaker.clone().watch(request).await;
         // If the server does not answer, it has not refused the login, and a trial login would take seconds.
         if response.status().is_server_error() && !self.breaker.is_open() {
-            // Boxed, because the future of every request would otherwise reserve memory for it.
+            // The renewal is boxed: otherwise, the future of every request would reserve memory for it.
             Box::pin(self.login.renew_if_refused()).await;
         }
         response

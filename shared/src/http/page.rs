@@ -1,5 +1,5 @@
-//! Pages: the look and the headers that all pages share, and the document around the content of a page that stands
-//! alone. Such a page loads nothing.
+//! Pages: the look and the headers that all pages share, and the document around the content of a standalone page,
+//! which loads nothing.
 
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 /// The look of all pages: colours, type, tables and fields, as CSS.
 pub const LOOK: &str = include_str!("look.css");
 
-/// The layout of a page that stands alone.
+/// The layout of a standalone page.
 const STYLE: &str = include_str!("page.css");
 
 /// Marks an error response whose body is a page. [`edge`](super::edge) would otherwise replace the page with problem
@@ -22,7 +22,7 @@ pub struct Rendered {
     pub code: Option<&'static str>,
 }
 
-/// A page that stands alone: it loads nothing, and its style is in it.
+/// A standalone page: it contains its style, and loads nothing.
 #[derive(Debug)]
 pub struct Page<'p> {
     /// The page's title.

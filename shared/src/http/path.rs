@@ -1,9 +1,9 @@
 //! The paths of requests behind API Gateway.
 //!
-//! API Gateway's HTTP APIs decode a path once before they pass it on as `rawPath`, so it can contain any character. But
-//! `lambda_http` reads it as part of a URL: it would decode what is still encoded, resolve dot segments, and end the
-//! path at `?` or `#`. Then `/users/eve%231` would mean the user `eve`. So the path is encoded again before
-//! `lambda_http` reads the event, and the encoded path replaces the one that `lambda_http` has made.
+//! API Gateway's HTTP APIs decode a path once before they pass it on as `rawPath`, so `rawPath` can contain any
+//! character. But `lambda_http` parses it as part of a URL: it would decode whatever is still encoded, resolve dot
+//! segments, and end the path at `?` or `#`. Then `/users/eve%231` would mean the user `eve`. So the path is encoded
+//! again before `lambda_http` reads the event, and the encoded path replaces the one that `lambda_http` has made.
 
 use std::borrow::Cow;
 
@@ -31,7 +31,8 @@ const NOT_IN_PATHS: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// The ASCII characters that must be encoded in a query. A query is still encoded as it was sent, so `%` stays.
+/// The ASCII characters that must be encoded in a query. API Gateway passes on a query as the caller encoded it, so `%`
+/// stays.
 const NOT_IN_QUERIES: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
 /// Encodes a decoded path.
@@ -59,7 +60,7 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte)
 }
 
-/// Returns a URI's query with another path.
+/// Returns a URI with another path and the same query.
 pub(super) fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
     let path_and_query = match uri.query() {
         Some(query) => Cow::Owned(format!("{path}?{query}")),
@@ -68,8 +69,8 @@ pub(super) fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
     Some(Uri::from(PathAndQuery::try_from(path_and_query.as_ref()).ok()?))
 }
 
-/// Returns the problem of a path with the segments `.` or `..`. Some clients and proxies resolve them, so a check of
-/// the path could see another path than the one that is used.
+/// Returns the problem of a path with the segments `.` or `..`. Some clients and proxies resolve such segments, so a
+/// check could see a different path than the one that is used.
 pub(super) fn dot_segments(uri: &Uri) -> Option<Problem> {
     has_dot_segments(uri.path()).then(|| Problem::malformed("The path must not have the segments `.` and `..`."))
 }

@@ -6,7 +6,7 @@ use crate::contract::trace_id;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Returns the request's `traceparent`. One that is invalid or appears twice is ignored, as the standard requires.
+/// Returns the request's `traceparent`. A header that is invalid or appears twice is ignored, as the standard requires.
 ///
 /// <https://www.w3.org/TR/trace-context/#a-traceparent-is-received>
 pub fn traceparent(headers: &HeaderMap) -> Option<&str> {

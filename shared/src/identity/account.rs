@@ -9,7 +9,7 @@ use super::caller::Caller;
 use super::name::UserName;
 use crate::contract::Role;
 
-/// A user, with everything that a request needs to know.
+/// A user, with all data that is needed to handle the user's requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The account's number, which is never reused.
@@ -156,11 +156,11 @@ pub enum Deletion {
     Deleted,
     /// There is no such account.
     NotFound,
-    /// The account is the only admin's, and stays.
+    /// The account belongs to the only admin and is not deleted.
     LastAdmin,
 }
 
-/// Deletes the account of this name; with `id`, only if the account has that number. If the result is
+/// Deletes the account of this name. If `id` is given, deletes the account only if it has that number. If the result is
 /// [`Deletion::LastAdmin`], the caller must roll back.
 pub(super) async fn delete(connection: &mut PgConnection, key: &str, id: Option<i64>) -> Result<Deletion, sqlx::Error> {
     // Locks all admins, always in the same order. If two admins delete each other at the same time, the second deletion
@@ -176,9 +176,9 @@ pub(super) async fn delete(connection: &mut PgConnection, key: &str, id: Option<
     })
 }
 
-/// Changes the password of the account of this name, which also invalidates the account's tokens. With `checked`, does
-/// so only if it is still that account, and its password is still the one that was checked. Returns whether it was
-/// changed.
+/// Changes the password of the account of this name, which also invalidates the account's tokens. If `checked` is
+/// given, changes it only if the name still belongs to that account and its password has not changed since. Returns
+/// whether the password was changed.
 pub(super) async fn set_password(
     pool: &PgPool,
     key: &str,

@@ -1,5 +1,5 @@
-//! Login attempts on their way to the topic `login`. They are committed to an outbox together with their effect, and
-//! sent from there: a broker that does not answer delays them, but never a login.
+//! Login attempts on their way to the topic `login`. An attempt is committed to an outbox together with its effect, and
+//! sent from there. So a broker that does not answer delays attempts, but never a login.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,7 +62,7 @@ struct Inner {
     pool: PgPool,
     producer: Producer,
     topic: String,
-    /// The earliest time of the next try after a failure. The task that sends holds the lock.
+    /// The earliest time of the next try after a failure. The task that is sending holds the lock.
     not_before: Mutex<Instant>,
 }
 
@@ -79,8 +79,8 @@ impl Relay {
     }
 
     /// Sends the attempts in the outbox, and waits a moment for them, because on Lambda nothing runs between requests.
-    /// Attempts that are not acknowledged in time stay in the outbox, and are sent along with the next one. An attempt
-    /// that is sent twice lands once.
+    /// Attempts that are not acknowledged in time stay in the outbox, and are sent together with the next attempt. An
+    /// attempt that is sent twice lands once.
     pub async fn send(&self) {
         let inner = Arc::clone(&self.0);
         let _sent_or_late = tokio::time::timeout(PATIENCE, spawn(async move { inner.drain().await })).await;

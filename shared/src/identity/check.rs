@@ -1,4 +1,4 @@
-//! Checking a password: the attempt is counted, the password is compared, the result is recorded.
+//! Checks a password: counts the attempt, compares the password, and records the result.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,14 +23,14 @@ struct Claimant {
     origin: Origin,
 }
 
-/// A password that may be compared, and when its attempt was counted.
+/// An attempt whose password may be compared, and the time at which the attempt was counted.
 struct Admitted {
     account: Option<Arc<Account>>,
     at_ms: i64,
 }
 
 impl Identity {
-    /// Returns the account if its password is correct. The attempt is published with `via`, if given.
+    /// Returns the account if its password is correct. The attempt is published with `via`, unless `via` is `None`.
     ///
     /// # Errors
     /// The password is wrong, the name is blocked, or the database or hashing does not finish in time.
@@ -43,7 +43,7 @@ impl Identity {
     ) -> Result<Arc<Account>, Denied> {
         let claimant = Claimant { name: name.clone(), via, origin: origin.clone() };
         let inner = Arc::clone(&self.0);
-        // In its own task: a caller who hangs up must not keep the attempt from being counted.
+        // The check runs in its own task, so that the attempt is counted even if the caller hangs up.
         let check = spawn(async move { inner.check(claimant, password).await });
         check.await.unwrap_or(Err(Denied::Fault))
     }
@@ -134,7 +134,7 @@ impl Inner {
         };
         lockout::store(&mut transaction, claimant.name.key(), &count).await?;
         transaction.commit().await?;
-        // The account may be blocked by now, or have another hash.
+        // The remembered account is outdated: by now, it may be blocked or have another hash.
         self.remembered.forget(claimant.name.key());
         result
     }
@@ -162,7 +162,8 @@ impl Inner {
     }
 
     async fn relay(&self) {
-        // If the database is out of reach, so is the outbox: nothing can be sent, and waiting would occupy the sandbox.
+        // If the database is out of reach, so is the outbox. Nothing can be sent, and waiting would only occupy the
+        // Lambda sandbox.
         if let Some(relay) = &self.relay
             && !is_out_of_reach()
         {

@@ -21,7 +21,8 @@ pub(super) enum Credentials<'h> {
 }
 
 impl<'h> Credentials<'h> {
-    /// Reads the credentials from the only `Authorization` header. The case of the scheme's name does not matter.
+    /// Reads the credentials from the `Authorization` header, of which there must be exactly one. The case of the
+    /// scheme's name does not matter.
     pub(super) fn from_headers(headers: &'h HeaderMap) -> Result<Self, Denied> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else {

@@ -33,7 +33,7 @@ pub enum Denied {
         /// The time until the next attempt is allowed.
         retry_after_seconds: u32,
     },
-    /// `403`: the user's role does not allow it.
+    /// `403`: the user's role does not allow the request.
     #[error("forbidden")]
     Forbidden,
     /// `403`: the service key is not for this stream.
@@ -42,7 +42,7 @@ pub enum Denied {
     /// `403`: service keys do not work on this route.
     #[error("only users")]
     UsersOnly,
-    /// `403`: the contract's stream has no roles, so only service keys may post to it.
+    /// `403`: the stream's contract has no roles, so only service keys may post to the stream.
     #[error("only service keys may post")]
     KeysOnly,
     /// `403`: the stream is written by Sluice itself.
@@ -57,7 +57,7 @@ pub enum Denied {
     /// `500`: the token cannot be signed.
     #[error("cannot sign a token: {0}")]
     Token(#[source] jsonwebtoken::errors::Error),
-    /// `500`: a bug, whose cause is in the log.
+    /// `500`: a bug. The log has its cause.
     #[error("checking a password was aborted")]
     Fault,
     /// `503` or `500`: the database failed.
@@ -168,7 +168,7 @@ impl Denied {
         }
     }
 
-    /// Returns the single challenge of a `401` (RFC 9110, section 11.6.1). API Gateway passes only one value.
+    /// Returns the single challenge of a `401` (RFC 9110, section 11.6.1). API Gateway passes on only one value.
     fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::InvalidToken | Self::InvalidKey => Some("Bearer error=\"invalid_token\""),

@@ -9,7 +9,7 @@ pub(super) struct EndedSession {
     pub(super) user_id: i64,
     /// The session's number.
     pub(super) session_id: i64,
-    /// When the session's last token has expired.
+    /// The time by which the session's last token has expired.
     pub(super) kept_until_ms: i64,
 }
 

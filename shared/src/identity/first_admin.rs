@@ -1,4 +1,4 @@
-//! Creates the first admin, because no other admin can.
+//! Creates the first admin, because there is no admin yet who could.
 
 use serde_json::json;
 use sqlx::PgPool;

@@ -2,7 +2,8 @@
 
 use crate::contract::Contract;
 
-/// The streams that a service key may post to, within what its user may do.
+/// The streams that a service key may post to. If a stream's contract has roles, the role of the key's user must allow
+/// posting to the stream, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     streams: Vec<String>,
@@ -10,7 +11,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// The entry that stands for all streams whose contracts have roles.
+    /// The entry that includes all streams whose contracts have roles.
     pub const ALL: &'static str = "*";
 
     /// Creates a grant for these streams, or for [`Grant::ALL`]. Only a grant by an admin includes streams without

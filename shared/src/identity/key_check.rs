@@ -17,7 +17,7 @@ fn object(id: i64) -> String {
 }
 
 impl Identity {
-    /// Creates a service key on behalf of `by`. Returns `None` if its user does not exist.
+    /// Creates a service key on behalf of `by`. Returns `None` if the key's user does not exist.
     ///
     /// # Errors
     /// The database failed.
@@ -36,7 +36,8 @@ impl Identity {
         Ok(added.map(|listed| (key, listed)))
     }
 
-    /// Deletes a service key on behalf of `by`; with `user_id`, only if it is that user's. Returns whether it existed.
+    /// Deletes a service key on behalf of `by`. If `user_id` is given, deletes only a key of that user. Returns whether
+    /// a key was deleted.
     ///
     /// # Errors
     /// The database failed.
@@ -81,7 +82,7 @@ impl Inner {
         } else {
             Some(remembered.permits.acquire().await.map_err(|_closed| Denied::Fault)?)
         };
-        // Another request may have read it in the meantime.
+        // Another request may have read the key in the meantime.
         if let Some(known) = remembered.get(&hash) {
             return Ok(known);
         }

@@ -11,7 +11,7 @@ use super::grant::Grant;
 use super::service_key::{KeyHash, ServiceKey};
 use crate::contract::Role;
 
-/// A key, with everything that a request needs to know.
+/// A key, with all data that is needed to handle requests with it.
 #[derive(Debug)]
 pub(super) struct KnownKey {
     /// The key's number, which is never reused.
@@ -25,7 +25,7 @@ pub(super) struct KnownKey {
 }
 
 impl KnownKey {
-    /// Notes a use in the minute that begins at `minute_ms`. Returns whether it is the first in that minute.
+    /// Notes a use in the minute that begins at `minute_ms`. Returns whether it is the first use in that minute.
     pub(super) fn is_first_use(&self, minute_ms: i64) -> bool {
         self.last_used_at_ms.fetch_max(minute_ms, Ordering::Relaxed) < minute_ms
     }
@@ -94,7 +94,7 @@ pub(super) async fn find(executor: impl PgExecutor<'_>, hash: &KeyHash) -> Resul
     sqlx::query(SELECT).bind(hash.as_slice()).try_map(read).fetch_optional(executor).await
 }
 
-/// Adds a key. Returns `None` if its user does not exist.
+/// Adds a key. Returns `None` if the key's user does not exist.
 pub(super) async fn insert(
     executor: impl PgExecutor<'_>,
     key: &ServiceKey,
@@ -131,7 +131,7 @@ pub async fn list(
     after: i64,
     limit: i64,
 ) -> Result<Vec<ListedKey>, sqlx::Error> {
-    // Two statements, so that PostgreSQL plans for each: a user's few keys are found by the user.
+    // There are two statements, each with its own plan, so that a user's few keys are found through the index by user.
     let of_user = if user_id.is_some() { "k.user_id = $3" } else { "$3::bigint is null" };
     let select = format!(
         r#"select k.*, u.name as "user" from sluice.keys k join sluice.users u on u.id = k.user_id
@@ -153,7 +153,7 @@ fn listed(row: PgRow) -> Result<ListedKey, sqlx::Error> {
     })
 }
 
-/// Deletes a key; with `user_id`, only if it is that user's. Returns whether there was one.
+/// Deletes a key. If `user_id` is given, deletes only a key of that user. Returns whether a key was deleted.
 pub(super) async fn delete(executor: impl PgExecutor<'_>, id: i64, user_id: Option<i64>) -> Result<bool, sqlx::Error> {
     const DELETE: &str = "delete from sluice.keys where id = $1 and user_id = coalesce($2, user_id)";
     Ok(sqlx::query(DELETE).bind(id).bind(user_id).execute(executor).await?.rows_affected() > 0)

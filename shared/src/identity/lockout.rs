@@ -17,8 +17,8 @@ pub struct Rule {
     pub for_ms: i64,
 }
 
-/// The maximum time that an attempt can be in flight; comparing a password takes less. An attempt that is older belongs
-/// to a process that has died, and counts as failed.
+/// The maximum time that an attempt can be in flight. Comparing a password takes less, so an older attempt belongs to a
+/// process that has died. It counts as failed.
 const CHECK_MOST_MS: i64 = 30_000;
 
 /// The counts of a name.
@@ -162,7 +162,7 @@ pub(super) async fn blocked_until(pool: &PgPool, name_key: &str, now_ms: i64) ->
     sqlx::query_scalar(SELECT).bind(name_key).bind(now_ms).fetch_optional(pool).await
 }
 
-/// Lifts a name's block and restarts counting. Returns whether there was one.
+/// Lifts a name's block and restarts counting. Returns whether there was a block.
 pub(super) async fn lift(executor: impl PgExecutor<'_>, name_key: &str, now_ms: i64) -> Result<bool, sqlx::Error> {
     const DELETE: &str = "delete from sluice.blocks where name_key = $1 and blocked_until_ms > $2";
     let lifted = sqlx::query(DELETE).bind(name_key).bind(now_ms).execute(executor).await?;

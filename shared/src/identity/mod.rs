@@ -1,9 +1,10 @@
 //! Users: who sent a request, and who is blocked after repeated wrong passwords.
 //!
 //! The path of a request: [`authenticated`] reads the request's `credentials` and compares them with what the process
-//! remembers (`remembered`). If it remembers nothing about them, the database decides: `account` for a token, `keys`
-//! for a service key, and a `check` of the password for Basic credentials. A check is counted (`lockout`) before the
-//! password is compared (`password`), and published (`attempt`) to the topic `login`.
+//! remembers (`remembered`). If the process remembers nothing about them, it queries the database: `account` looks up
+//! the user of a token, `keys` looks up a service key, and `check` checks the password of Basic credentials. A check is
+//! counted (`lockout`) before the password is compared (`password`). Its result is published (`attempt`) to the topic
+//! `login`.
 //!
 //! `users` adds, changes and deletes users, `key_check` creates and deletes service keys, and `session` begins and ends
 //! the sessions of browsers.
@@ -72,12 +73,12 @@ struct Inner {
     hasher: Hasher,
     remembered: Remembered,
     remembered_keys: RememberedKeys,
-    /// Publishes login attempts. `None` if no contract describes them, so that they are not published.
+    /// Publishes login attempts. `None` if no contract describes them. They are then not published.
     relay: Option<Relay>,
 }
 
-/// The maximum number of passwords hashed in parallel. Each needs 19 MiB and keeps a processor busy, so more would not
-/// be faster.
+/// The maximum number of passwords hashed in parallel. Each hash needs 19 MiB and keeps a processor busy, so more of
+/// them would not be faster.
 const MOST_HASHES_AT_ONCE: usize = 4;
 
 impl Identity {
@@ -127,7 +128,7 @@ impl Identity {
         Ok(self.read(name.key()).await?.account.map(|account| account.caller()))
     }
 
-    /// Issues a token for a correct password. Returns it with the seconds that it is valid for.
+    /// Issues a token for a correct password. Returns the token, and the number of seconds for which it is valid.
     ///
     /// # Errors
     /// The password is wrong, or the name is blocked.
@@ -143,7 +144,7 @@ impl Identity {
         if let Some(account) = self.0.remembered.account(&claims.sub).filter(|account| claims.are_current(account)) {
             return Ok((account, claims));
         }
-        // The account is not remembered, or the token is newer than what is remembered.
+        // The account is not remembered, or the token is newer than the remembered account.
         let Found { account, .. } = self.read(&claims.sub).await?;
         let account = account.filter(|account| claims.are_current(account)).ok_or(Denied::InvalidToken)?;
         Ok((account, claims))
@@ -157,12 +158,13 @@ impl Identity {
         {
             return Ok(account);
         }
-        // From here on, unknown names take the same path as users, so that response times do not reveal them.
+        // From here on, unknown names take the same path as those of users, so that response times do not reveal which
+        // names exist.
         let Found { account, blocked_until_ms } = self.read(name.key()).await?;
         if self.is_blocked(blocked_until_ms) {
             return self.check(name, password, Some(Via::Basic), origin).await;
         }
-        // Of concurrent requests with the same credentials, one compares the password, and the others wait.
+        // If concurrent requests have the same credentials, one of them compares the password, and the others wait.
         match (remembered.verify(name.key(), account.as_deref(), &password).await, account) {
             (Ok(()), Some(account)) => Ok(account),
             (Ok(()), None) => Err(Denied::WrongPassword),
@@ -183,7 +185,7 @@ impl Identity {
         until_ms.is_some_and(|until_ms| until_ms > self.0.clock.now_ms())
     }
 
-    /// Reads account and block of a name, and remembers the account.
+    /// Reads the account and the block of a name, and remembers the account.
     async fn read(&self, name_key: &str) -> Result<Found, Denied> {
         let (before, read_at) = (self.0.remembered.before(), Instant::now());
         let found = in_time(account::find(&self.0.pool, name_key)).await?;

@@ -1,4 +1,5 @@
-//! User names: shown as given; compared without regard to case, Unicode composition and invisible characters.
+//! User names. A name is shown as given, but compared without regard to case, Unicode composition and invisible
+//! characters.
 
 use icu_casemap::CaseMapper;
 use icu_properties::CodePointSetData;
@@ -35,7 +36,8 @@ pub enum WrongName {
 }
 
 impl UserName {
-    /// Parses a new user's name and composes it (NFC), so that its length does not depend on the keyboard.
+    /// Parses a new user's name and composes it (NFC), so that its length does not depend on how a keyboard encodes
+    /// accents.
     ///
     /// # Errors
     /// The text is not a valid name.

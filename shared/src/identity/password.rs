@@ -25,7 +25,7 @@ pub enum WrongPassword {
     /// It is the user's name.
     #[error("must not be the user name")]
     IsName,
-    /// It is in a list of common and breached passwords, or close to one of them.
+    /// It is in a list of common and breached passwords, or similar to one of them.
     #[error("is too common and would be guessed quickly; choose another one")]
     Common,
 }
@@ -55,7 +55,8 @@ impl Blocklist {
 }
 
 impl Password {
-    /// Reads a password to compare. It is composed (NFC, RFC 8265), so that it does not depend on the keyboard.
+    /// Reads a password to compare. It is composed (NFC, RFC 8265), so that it does not depend on how a keyboard
+    /// encodes accents.
     pub fn given(text: &str) -> Self {
         Self(text.nfc().collect())
     }
@@ -94,8 +95,8 @@ impl fmt::Debug for Password {
 }
 
 /// Hashes passwords with argon2id (RFC 9106) with the parameters that OWASP's Password Storage Cheat Sheet recommends:
-/// 19 MiB of memory, two passes, no parallelism. Only a few are hashed at a time, so that a flood of logins exhausts
-/// neither memory nor processors.
+/// 19 MiB of memory, two passes, no parallelism. Only a few passwords are hashed at a time, so that a flood of logins
+/// exhausts neither memory nor processors.
 ///
 /// The memory of a hash is kept for later hashes: freeing and allocating 19 MiB for every hash would fragment the heap,
 /// and the process would grow without end (<https://github.com/RustCrypto/password-hashes/issues/526>).
@@ -110,7 +111,7 @@ type Memory = Vec<Block>;
 /// The maximum time to wait for a permit. API Gateway abandons a request after 30 s.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The error of a permit that did not come in time.
+/// No permit was free in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are being compared")]
 pub struct Busy;
@@ -134,7 +135,7 @@ pub(super) enum Compared {
 }
 
 impl Hasher {
-    /// Creates a hasher for `at_once` passwords in parallel.
+    /// Creates a hasher that hashes at most `at_once` passwords in parallel.
     pub(super) fn new(at_once: usize) -> Self {
         Self { permits: Arc::new(Semaphore::new(at_once)), memory: Arc::default() }
     }
@@ -142,7 +143,7 @@ impl Hasher {
     /// Hashes a password into a PHC string.
     ///
     /// # Errors
-    /// The permit did not come in time, or the system has no random bytes or no memory.
+    /// No permit was free in time, or the system has no random bytes or no memory.
     pub(super) async fn hash(&self, password: Password) -> Result<String, HashError> {
         let permit = self.permit().await?;
         Ok(permit.run(move |memory| hash(password.bytes(), memory)).await?)
@@ -151,7 +152,7 @@ impl Hasher {
     /// Waits for a permit.
     ///
     /// # Errors
-    /// The permit did not come in time.
+    /// No permit was free in time.
     pub(super) async fn permit(&self) -> Result<Permit, Busy> {
         match tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Permit { permit, memory: Arc::clone(&self.memory) }),
@@ -174,7 +175,7 @@ impl Permit {
         self,
         work: impl FnOnce(&mut Memory) -> Result<T, Unhashable> + Send + 'static,
     ) -> Result<T, Unhashable> {
-        // The permit moves with the work: if the caller goes away, the work goes on, and its memory is still in use.
+        // The permit moves into the task: if the caller goes away, the task continues and still uses its memory.
         let Self { permit, memory } = self;
         let run = tokio::task::spawn_blocking(move || {
             let lock = || memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,7 +192,7 @@ impl Permit {
 /// Why a password was not hashed.
 #[derive(Debug)]
 pub enum HashError {
-    /// The permit did not come in time.
+    /// No permit was free in time.
     Busy,
     /// Hashing failed.
     Unhashable(Unhashable),
@@ -329,7 +330,7 @@ mod tests {
         };
         assert_eq!(compare(&given, Some(&rehashed), &mut memory)?, Compared::Same { rehashed: None });
         assert_eq!(compare(&given, Some(&stored.replace("t=1", "t=2")), &mut memory)?, Compared::Differs);
-        // The library's own function agrees, although the memory was used before.
+        // The library's own function accepts the hash, although the memory was used before.
         use argon2::PasswordVerifier as _;
         Argon2::default().verify_password(b"test1234", rehashed.as_str())?;
         Ok(())

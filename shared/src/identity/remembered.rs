@@ -20,7 +20,8 @@ pub(super) const CAPACITY: usize = 10_000;
 /// Recently read accounts, and credentials that were correct.
 pub(super) struct Remembered {
     accounts: Cache<String, Seen>,
-    /// Counts the changes that this process made. An account that was read before a change is not remembered after it.
+    /// Counts the changes that this process made. An account that was read before a change is not remembered after the
+    /// change.
     changes: AtomicU64,
     /// Digests of correct credentials. They are computed with `key`, which exists only in this process.
     verified: Cache<Digest, ()>,
@@ -33,8 +34,8 @@ struct Seen {
     read_at: Instant,
 }
 
-/// A digest of correct credentials. Without the process's key, it is useless for guessing. It includes the account's
-/// password hash, so it no longer matches once the password has changed.
+/// A digest of correct credentials. Without the process's key, a digest is useless for guessing the password. It
+/// includes the account's password hash, so it no longer matches once the password has changed.
 type Digest = [u8; 32];
 
 /// The number of changes before a read.
@@ -59,7 +60,7 @@ impl Remembered {
         Before(self.changes.load(Ordering::SeqCst))
     }
 
-    /// Remembers an account that was read after `before` at `read_at`.
+    /// Remembers an account that was read at `read_at`, unless this process has changed an account since `before`.
     pub(super) fn remember(&self, before: Before, read_at: Instant, account: &Arc<Account>) {
         let seen = Seen { account: Arc::clone(account), read_at };
         self.accounts.insert(account.key.clone(), seen);
@@ -81,7 +82,7 @@ impl Remembered {
 
     /// Like [`Self::is_verified`], but waits if another request is checking the same credentials. If the password is
     /// not known to be correct, the error is a guard: the caller checks the password, and records the result with the
-    /// guard. Names without an account have guards, too, so that waiting times do not reveal them.
+    /// guard. Names without an account have guards, too, so that waiting times do not reveal which names have accounts.
     pub(super) async fn verify(
         &self,
         name_key: &str,

@@ -51,7 +51,7 @@ impl RememberedKeys {
         self.seen.contains_key(hash)
     }
 
-    /// Begins a read. Call this before asking the database.
+    /// Begins a read. Call this before querying the database.
     pub(super) fn begin_read(&self) -> Read {
         Read { at: Instant::now(), deletions: self.deletions.load(Ordering::SeqCst) }
     }

@@ -4,8 +4,8 @@
 //!
 //! With the checksum, a process can reject typos and random guesses without asking the database, and scanners can
 //! recognise a leaked key. The checksum is not secret: a key is protected by its randomness. For the same reason,
-//! Sluice can store a fast hash of a key, and look keys up by that hash. The duration of a lookup may reveal something
-//! about the hash, but the hash says nothing about the key.
+//! Sluice can store a fast hash of a key and look up keys by their hashes. The duration of a lookup may reveal
+//! something about a hash, but a hash reveals nothing about its key.
 
 use std::fmt;
 
@@ -23,13 +23,13 @@ const RANDOM: usize = 43;
 /// The number of characters of the checksum: 62^6 is more than 2^32.
 const CHECKSUM: usize = 6;
 
-/// The number of characters that lists show. The 35 random characters that they do not show have 208 bits.
+/// The number of characters that lists show. The 35 random characters that lists do not show have 208 bits.
 const SHOWN: usize = PREFIX.len() + 8;
 
 /// The SHA-256 hash of a key.
 pub(super) type KeyHash = [u8; 32];
 
-/// A well-formed service key. It may belong to nobody.
+/// A well-formed service key. It may not belong to any user.
 #[derive(PartialEq, Eq)]
 pub struct ServiceKey(String);
 

@@ -15,7 +15,7 @@ use crate::http::database::in_time;
 use crate::http::edge::Origin;
 
 /// The time for which an ended session is kept after its last token has expired. For a few seconds, another process may
-/// not know yet that the session has ended, and may renew its token.
+/// not know yet that the session has ended, and may renew the session's token.
 const MARGIN_MS: i64 = 60_000;
 
 /// A session that has not ended.

@@ -13,18 +13,20 @@ use super::account::Account;
 use super::remembered::CAPACITY;
 use crate::process::clock::Clock;
 
-/// Signs and verifies tokens: JSON Web Tokens (RFC 7519) under HMAC with SHA-256, and nothing else.
+/// Signs and verifies tokens: JSON Web Tokens (RFC 7519) with HMAC and SHA-256. Tokens with other algorithms are
+/// invalid.
 #[derive(Clone)]
 pub struct Tokens {
     signs: EncodingKey,
     verify: Vec<DecodingKey>,
     validation: Validation,
     valid_for_seconds: i64,
-    /// The claims of tokens whose signatures were verified before, because a client sends its token with every request.
+    /// The claims of tokens whose signatures were verified before. A client sends its token with every request, so most
+    /// verifications can be skipped.
     verified: Arc<Cache<String, Arc<Claims>>>,
 }
 
-/// `TOKEN_KEY`: one or more keys. The first one signs new tokens; a token is valid if any of them signed it.
+/// `TOKEN_KEY`: one or more keys. The first key signs new tokens. A token is valid if any of the keys signed it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenKeys(Vec<Vec<u8>>);
 
@@ -84,12 +86,12 @@ impl Claims {
 const AUDIENCE: &str = "sluice";
 
 impl Tokens {
-    /// Creates a signer with these keys, whose tokens are valid for `valid_for`.
+    /// Creates a signer with these keys. Its tokens are valid for `valid_for`.
     pub fn new(keys: &TokenKeys, valid_for: Duration) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "aud", "sub"]);
-        // The expiry is checked below, against the gateway's own clock.
+        // `Tokens::read` checks the expiry against the gateway's own clock.
         validation.validate_exp = false;
         let signing = keys.0.first().map(Vec::as_slice).unwrap_or_default();
         Self {

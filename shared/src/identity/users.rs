@@ -55,7 +55,7 @@ impl Identity {
     /// Changes the caller's own password. Earlier tokens and credentials stop working.
     ///
     /// # Errors
-    /// `old` is wrong, which counts as a failed attempt; the password was changed by another request in the meantime;
+    /// `old` is wrong, which counts as a failed attempt. Or another request has changed the password in the meantime,
     /// or the name is blocked.
     pub async fn change_password(
         &self,
@@ -85,8 +85,8 @@ impl Identity {
         Ok(is_set)
     }
 
-    /// Deletes a user on behalf of `by`, unless the user is the last admin. With `id`, only an account of that number
-    /// is deleted, because another user may have registered the name in the meantime.
+    /// Deletes a user on behalf of `by`, unless the user is the last admin. If `id` is given, only an account with that
+    /// number is deleted, because another user may have registered the name in the meantime.
     ///
     /// # Errors
     /// The database failed.
@@ -109,7 +109,7 @@ impl Identity {
         Ok(deletion)
     }
 
-    /// Lifts a block on behalf of `by`. Returns whether there was one.
+    /// Lifts a block on behalf of `by`. Returns whether the name was blocked.
     ///
     /// # Errors
     /// The database failed.

@@ -10,9 +10,9 @@ use rdkafka::error::KafkaError;
 
 use super::{Context, KafkaSettings};
 
-/// Creates a client for the admin API. If tokens are used, the client gets only this one token, because rdkafka's admin
-/// client never requests any (<https://github.com/fede1024/rust-rdkafka/issues/757>). So the client must not be used
-/// for long.
+/// Creates a client for the admin API. If tokens are used, the client gets a single token, because rdkafka's admin
+/// client never requests any (<https://github.com/fede1024/rust-rdkafka/issues/757>). So the client can be used only
+/// until that token expires.
 ///
 /// # Errors
 /// librdkafka rejects a setting, or no token is available.

@@ -27,7 +27,7 @@ pub enum ProducerError {
     /// librdkafka rejects a setting.
     #[error("Kafka: {0}")]
     Settings(#[from] KafkaError),
-    /// The broker refuses us, or we refuse the broker: certificates, names, passwords or tokens.
+    /// The broker refuses us, or we refuse the broker, because of certificates, names, passwords or tokens.
     #[error("Kafka: the connection is refused: {0}")]
     Refused(String),
     /// No broker answers.
@@ -142,7 +142,7 @@ impl Connection {
     pub(super) async fn client(&self) -> Result<Numbered, ProducerError> {
         match self.current() {
             Some(used) => Ok(used),
-            // Boxed, because the future of every send would otherwise reserve memory for a lookup.
+            // The lookup is boxed: otherwise, the future of every send would reserve memory for it.
             None => Box::pin(self.look_up()).await,
         }
     }
@@ -178,7 +178,7 @@ impl Connection {
         Ok(Numbered { client, number: current.number })
     }
 
-    /// Makes the next send use a new client, unless a concurrent send has already done so.
+    /// Makes the next send use a new client, unless a concurrent send has already replaced the failed one.
     pub(super) fn replace(&self, failed: Numbered) {
         match &self.origin {
             // The new client connects in the background, before the next send uses it.
@@ -200,8 +200,8 @@ impl Connection {
     }
 }
 
-/// Returns whether a client that was last used at that time may have lost its connections. A clock that was set back
-/// proves nothing.
+/// Returns whether a client that was last used at that time may have lost its connections. If the clock was set back,
+/// the client does not count as stale.
 fn is_stale(last_used_ms: i64, now_ms: i64) -> bool {
     now_ms.saturating_sub(last_used_ms) > IDLE_MS
 }

@@ -1,4 +1,4 @@
-//! The context of our Kafka clients: supplies tokens and records refused connections.
+//! The context of our Kafka clients. It supplies tokens and records refused connections.
 
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
@@ -27,8 +27,8 @@ impl Context {
         self.last_error.borrow().clone()
     }
 
-    /// Waits until the broker refuses us or we refuse the broker, because of certificates, names, passwords or tokens,
-    /// and retrying does not help. Returns the reason.
+    /// Waits until the broker refuses us, or we refuse the broker, because of certificates, names, passwords or tokens.
+    /// Retrying does not help then. Returns the reason.
     pub async fn refused(&self) -> String {
         match self.refusal.subscribe().wait_for(Option::is_some).await.map(|refusal| refusal.clone()) {
             Ok(Some(refusal)) => refusal,
@@ -37,7 +37,7 @@ impl Context {
         }
     }
 
-    /// Like [`Self::refused`], but does not wait: returns `None` if there was no refusal so far.
+    /// Like [`Self::refused`], but returns `None` if there was no refusal so far, instead of waiting.
     pub(super) fn refusal(&self) -> Option<String> {
         self.refusal.borrow().clone()
     }
@@ -45,7 +45,7 @@ impl Context {
     /// Records a client's error and logs the first refusal.
     pub fn note(&self, error: &KafkaError, reason: &str) {
         let said = first_line(reason);
-        // A summary such as "1/1 brokers are down" follows the error that gives the reason.
+        // A summary such as "1/1 brokers are down" follows the error that gives the reason, and must not replace it.
         let is_summary = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
         self.last_error.send_if_modified(|last| {
             let is_news = !is_summary || last.is_none();
@@ -55,7 +55,7 @@ impl Context {
             is_news
         });
         // In TLS 1.3, a broker rejects our certificate only after the connection is established. The error code is then
-        // that of a closed connection; only the text shows the difference.
+        // that of a closed connection, and only the text shows the difference.
         let is_alert = said.contains("SSL routines") && said.contains("alert");
         if is_throttled(&said) {
             tracing::warn!("Kafka: the broker accepts no new connection at the moment: {said}");
@@ -118,8 +118,8 @@ fn is_refusal(code: RDKafkaErrorCode) -> bool {
 }
 
 /// Returns whether Amazon MSK refused a connection only because too many were opened at once. With IAM, the limit is
-/// 100 a second for each broker, or 4 for a small broker. The error code is the same as for wrong credentials; only the
-/// text differs. librdkafka tries again.
+/// 100 a second for each broker, or 4 for a small broker. The error code is the same as for wrong credentials, and only
+/// the text differs. librdkafka tries again.
 /// <https://docs.aws.amazon.com/msk/latest/developerguide/limits.html>
 fn is_throttled(said: &str) -> bool {
     said.to_lowercase().contains("too many connects")

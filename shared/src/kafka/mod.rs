@@ -1,7 +1,8 @@
 //! Kafka: settings, the producer, the reader, the topics.
 //!
-//! [`KafkaSource`] reads variables; lookups at AWS turn it into [`KafkaSettings`], from which clients are created.
-//! [`Context`] supplies every client's tokens and records refused connections.
+//! [`KafkaSource`] reads environment variables. [`KafkaSource::look_up`] looks up the resources at AWS that they name,
+//! and returns [`KafkaSettings`], from which clients are created. [`Context`] supplies every client's tokens and
+//! records refused connections.
 
 mod admin;
 mod connection;
@@ -46,7 +47,7 @@ pub enum Access {
     },
     /// A client certificate.
     Certificate {
-        /// The authorities that may have signed the broker's certificate. Defaults to the machine's.
+        /// The authorities that may have signed the broker's certificate. Defaults to those that the machine trusts.
         ca: Option<Pem>,
         /// The client's certificate, followed by intermediate ones.
         certificate: Pem,
@@ -55,7 +56,7 @@ pub enum Access {
     },
     /// User name and password over TLS (SASL, SCRAM-SHA-512).
     Scram {
-        /// The authorities that may have signed the broker's certificate. Defaults to the machine's.
+        /// The authorities that may have signed the broker's certificate. Defaults to those that the machine trusts.
         ca: Option<Pem>,
         /// The user name.
         username: String,
@@ -64,7 +65,7 @@ pub enum Access {
     },
     /// Tokens over TLS (SASL, OAUTHBEARER), as Amazon MSK uses them for IAM.
     Iam {
-        /// The authorities that may have signed the broker's certificate. Defaults to the machine's.
+        /// The authorities that may have signed the broker's certificate. Defaults to those that the machine trusts.
         ca: Option<Pem>,
         /// The tokens.
         tokens: IamTokens,
@@ -77,7 +78,7 @@ impl KafkaSettings {
         Self { bootstrap_servers: bootstrap_servers.into(), access: Access::Plaintext }
     }
 
-    /// Returns the bootstrap servers if none of their host names resolves: a client would then retry forever.
+    /// Returns the bootstrap servers if none of their host names resolves, because a client would then retry forever.
     pub async fn unresolved_servers(&self) -> Option<&str> {
         for server in self.bootstrap_servers.split(',') {
             let (host, port) = server.trim().rsplit_once(':').unwrap_or((server, ""));
@@ -88,9 +89,9 @@ impl KafkaSettings {
         Some(&self.bootstrap_servers)
     }
 
-    /// Returns the configuration that all clients share. With it, a client notices a dead connection within seconds: a
-    /// function that was frozen for an hour finds all of its connections cut. The client also closes idle connections
-    /// before load balancers do.
+    /// Returns the configuration that all clients share. With it, a client notices a dead connection within seconds.
+    /// This matters because all connections of a function that was frozen for an hour are cut. The client also closes
+    /// idle connections before load balancers do.
     pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -105,12 +106,14 @@ impl KafkaSettings {
             .set("allow.auto.create.topics", "false");
         match self.access {
             // With IAM, each Amazon MSK broker accepts 100 new connections a second, and a small broker only 4. So a
-            // client connects only to the brokers that it needs (the default), and reconnects only after a second.
+            // client connects only to the brokers that it needs, which is the default, and reconnects only after a
+            // second.
             // <https://docs.aws.amazon.com/msk/latest/developerguide/limits.html>
             Access::Iam { .. } => {
                 config.set("reconnect.backoff.ms", "1000").set("reconnect.backoff.max.ms", "1000");
             }
-            // The client connects to all brokers at the start: the first metadata answer then takes 8 ms instead of 55.
+            // The client connects to all brokers at the start, so that the first metadata response takes 8 ms instead
+            // of 55 ms.
             Access::Plaintext | Access::Tls { .. } | Access::Certificate { .. } | Access::Scram { .. } => {
                 config.set("enable.sparse.connections", "false");
             }

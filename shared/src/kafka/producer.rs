@@ -68,8 +68,8 @@ async fn unresolved(settings: Option<&KafkaSettings>) -> Option<String> {
 /// connections sometimes does not recover. The settings are then looked up at AWS again, because brokers and passwords
 /// change.
 ///
-/// A client that was idle for three minutes is replaced, too. Its function was probably frozen, and a load balancer may
-/// have dropped its connections silently. The first send would notice that only after the socket timeout of
+/// A client that was idle for three minutes is replaced, too. The function was probably frozen, and a load balancer may
+/// have dropped the client's connections silently. The first send would notice that only after the socket timeout of
 /// [`KafkaSettings::client_config`].
 #[derive(Clone)]
 pub struct Producer(Arc<Connection>);
@@ -88,10 +88,11 @@ impl Producer {
         Self(Arc::new(Connection::looked_up(source, aws)))
     }
 
-    /// Looks up the settings, connects, and waits for at most `patience` until a broker answers.
+    /// Looks up the settings, connects, and waits for a broker's answer for at most `patience`.
     ///
     /// # Errors
-    /// There is no connection by then, or no broker's name resolves. The next send tries again if the error may pass.
+    /// No broker answered in time, none of the brokers' names resolves, or the connection was refused. The next send
+    /// tries again if the error may go away by itself.
     pub async fn connect(&self, patience: Duration) -> Result<(), ProducerError> {
         let used = self.0.client().await?;
         let context = used.client.context.clone();
@@ -99,8 +100,8 @@ impl Producer {
         let answers = async {
             let deadline = tokio::time::Instant::now() + patience;
             while tokio::time::Instant::now() < deadline {
-                // This asks in short steps, because a running request cannot be cancelled, and the process could not
-                // end before the request does.
+                // The time limit of each request is short, because a running request cannot be cancelled, and the
+                // process cannot end before the request has ended.
                 let client = used.client.clone();
                 let step = CONNECT_STEP.min(patience);
                 let ask = move || client.native().fetch_metadata(None, step).is_ok();
@@ -128,7 +129,7 @@ impl Producer {
         }
     }
 
-    /// Sends records and waits for every delivery report: when this returns, no record is in flight.
+    /// Sends records and waits for every delivery report, so that no record is in flight when this returns.
     ///
     /// Returns each record's position or error, in the order of the records.
     pub async fn send(&self, records: &[Outgoing<'_>]) -> Vec<Result<Acknowledged, SendError>> {

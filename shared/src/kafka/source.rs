@@ -1,4 +1,4 @@
-//! How to reach Kafka: settings from environment variables. Resources at AWS that they name are looked up.
+//! How to reach Kafka: settings from environment variables. If they name resources at AWS, these are looked up.
 
 use crate::aws::{Aws, Listener, LookUpError, Secret, is_arn};
 use crate::network::pem::{Kind, Pem};
@@ -18,7 +18,8 @@ pub struct KafkaSource {
 #[derive(Debug, Clone)]
 enum Brokers {
     /// `KAFKA_BOOTSTRAP_SERVERS`. If `MSK_CLUSTER_ARN` is set, too, the ARN only names the region that tokens are
-    /// signed for. MSK's API is then not called: it needs a route, and throttles bursts of starts.
+    /// signed for. MSK's API is then not called. A call needs a network route, and MSK throttles calls if many
+    /// functions start at once.
     Servers { servers: String, cluster: Option<String> },
     /// `MSK_CLUSTER_ARN`.
     MskCluster(String),

@@ -2,8 +2,8 @@
 //!
 //! librdkafka requests a token on its own thread: when a client is created, and after four fifths of the last token's
 //! life. It expects the token as the return value. But signing may first have to fetch credentials, which is
-//! asynchronous. So signing runs as a task on the runtime, and librdkafka's thread waits for it for at most
-//! [`SIGNING_PATIENCE`].
+//! asynchronous. So signing runs as a task on the runtime, and librdkafka's thread waits at most [`SIGNING_PATIENCE`]
+//! for the token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,8 +42,8 @@ impl IamTokens {
         Self { signer, clock, runtime: Handle::current() }
     }
 
-    /// Returns a token, which also says when to stop using it. Blocks for at most [`SIGNING_PATIENCE`], so it must not
-    /// be called on a thread of the runtime.
+    /// Returns a token, with the time at which to stop using it. Blocks for at most [`SIGNING_PATIENCE`], so it must
+    /// not be called on a thread of the runtime.
     ///
     /// # Errors
     /// No token was signed in time.

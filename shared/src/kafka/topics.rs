@@ -66,9 +66,9 @@ impl fmt::Display for TopicState {
     }
 }
 
-/// Creates the missing topics of all contracts with the broker's default replication, waits up to 5 s until the broker
-/// knows them, and counts the partitions of existing topics. Existing topics are never changed: with more partitions, keys
-/// would move to other partitions.
+/// Creates the missing topics of all contracts with the broker's default replication, waits at most 5 s for the broker
+/// to know them, and counts the partitions of existing topics. Existing topics are never changed: with more partitions,
+/// keys would move to other partitions.
 ///
 /// # Errors
 /// The cluster does not answer, or refuses.
@@ -102,7 +102,8 @@ pub async fn ensure(settings: &KafkaSettings, registry: &Registry) -> Result<Vec
             created,
         });
     }
-    // A topic that was just created is missing from a broker's metadata until the controller's log has reached the broker.
+    // A topic that was just created is missing from a broker's metadata until the controller's log has reached the
+    // broker.
     let until = Instant::now() + VISIBLE_WITHIN;
     let admin = Arc::new(admin);
     loop {

@@ -1,7 +1,8 @@
 //! Table `activity`: for each partition and minute, the number of records that landed, by outcome, and the log's end.
 //!
 //! The landing transaction updates the counts, so their sums agree with the other tables. The counts of a partition's
-//! latest minute are in its watermark; the view `minutes` has all minutes. Minutes and lags use the database's clock.
+//! latest minute are in its watermark; the view `minutes` adds them to the rows of this table. Minutes and lags use the
+//! database's clock.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -25,7 +26,7 @@ pub struct Counts {
     pub superseded: i64,
     /// Records that began to wait for their parent.
     pub waiting: i64,
-    /// Records that no longer wait. They are also counted under their outcome.
+    /// Records that stopped waiting. They are also counted under their outcome.
     pub released: i64,
     /// Records that became dead letters.
     pub rejected: i64,
@@ -49,19 +50,20 @@ impl Counts {
     }
 }
 
-/// What a transaction landed from one incarnation of a partition's log.
+/// What a transaction landed from one incarnation of a partition's log. A log that is recreated or truncated begins a
+/// new incarnation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Landed {
     topic: String,
     partition: i32,
     incarnation: i32,
-    /// What became of the records.
+    /// The number of records with each outcome.
     pub counts: Counts,
     /// The time of the oldest new record, milliseconds since the Unix epoch.
     pub oldest_ms: Option<i64>,
     /// The highest offset of the new records.
     pub last_offset: Option<i64>,
-    /// An offset up to which the log is known to reach. It may be longer.
+    /// The highest known end of the log. The log may be longer by now.
     pub end_offset: Option<i64>,
 }
 
@@ -70,7 +72,7 @@ pub struct Landed {
 pub struct Activity(Vec<Landed>);
 
 impl Activity {
-    /// Returns what landed in the log that this record belongs to, for the caller to update.
+    /// Returns the entry for the log that this record belongs to, for the caller to update.
     pub fn of_log(&mut self, position: LogPosition<'_>) -> &mut Landed {
         let LogPosition { topic, partition, incarnation, offset: _ } = position;
         let is_it = |landed: &Landed| {
@@ -89,7 +91,7 @@ impl Activity {
         &mut self.of_log(position).counts
     }
 
-    /// Adds the counts of others.
+    /// Adds the counts of another activity.
     pub fn add(&mut self, other: &Self) {
         for landed in &other.0 {
             let Landed { topic, partition, incarnation, counts, .. } = landed;
@@ -98,7 +100,7 @@ impl Activity {
         }
     }
 
-    /// Splits this in two: what landed in the logs for which `is_one` holds, and the rest.
+    /// Splits the activity in two: the logs for which `is_one` holds, and all other logs.
     pub(super) fn split_off(self, is_one: impl Fn(LogPosition<'_>) -> bool) -> (Self, Self) {
         let (these, others) = self.0.into_iter().partition(|landed| {
             let Landed { topic, partition, incarnation, .. } = landed;
@@ -118,10 +120,10 @@ impl Activity {
 /// The columns that [`bind`] binds.
 pub(super) const COLUMNS: &str = r#"topic, "partition", incarnation, written, duplicates, superseded, waiting, released,
     rejected, tombstones, replays, oldest_ms, last_offset, end_offset"#;
-/// The minute that a transaction's counts belong to: the one in which it began.
+/// The minute that a transaction's counts belong to: the minute in which the transaction began.
 pub(super) const MINUTE: &str = "date_trunc('minute', now(), 'UTC')";
-/// The lag of a record whose time is `oldest_ms`; null if that is null. It is never negative, although a producer's
-/// clock may be ahead of the database's.
+/// The lag of a record whose time is `oldest_ms`, or null if `oldest_ms` is null. The lag is never negative, although a
+/// producer's clock may be ahead of the database's.
 pub(super) const LAG_MS: &str = "case when oldest_ms is not null
     then greatest((extract(epoch from clock_timestamp()) * 1000)::bigint - oldest_ms, 0) end";
 
@@ -157,7 +159,7 @@ pub(super) fn bind<'q>(
 }
 
 /// Returns the statement that adds the rows of a relation to the table. The relation has the table's columns except for
-/// `destination`, which is given as a literal of SQL.
+/// `destination`, which is given as an SQL literal.
 ///
 /// Two transactions may release waiting events of the same partition without having locked its watermark. The rows are
 /// locked in sorted order, so that the transactions cannot deadlock.
@@ -223,7 +225,8 @@ pub struct End {
 /// # Errors
 /// PostgreSQL's error.
 pub async fn note_ends(connection: &mut PgConnection, ends: &[End]) -> Result<(), sqlx::Error> {
-    // If the log was recreated after Kafka was asked, that end belongs to the previous incarnation, and is not stored.
+    // If a log was recreated after Kafka reported its end, the end belongs to the previous incarnation and is not
+    // stored.
     static NOTE: LazyLock<String> = LazyLock::new(|| {
         note_from(
             "'postgresql'",
@@ -261,8 +264,8 @@ pub async fn note_ends(connection: &mut PgConnection, ends: &[End]) -> Result<()
     Ok(())
 }
 
-/// Deletes minutes that are older than 35 days, except for each log's last minute with a known end. Records that Kafka
-/// accepts later are counted from that end.
+/// Deletes minutes that are older than 35 days. A log's last minute with a known end stays until the watermark reaches
+/// that end, because records that Kafka accepts later are counted from it.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -292,7 +295,7 @@ pub struct Minute {
     pub accepted: i64,
     /// What became of the records that landed.
     pub counts: Counts,
-    /// The longest time from a record's timestamp to its landing, milliseconds. None if no new record landed.
+    /// The longest time from a record's timestamp to its landing, in milliseconds. `None` if no new record landed.
     pub max_lag_ms: Option<i64>,
 }
 
@@ -309,8 +312,8 @@ pub async fn read(
     // Without a snapshot, events that land between the queries would be counted twice, or not at all.
     let mut snapshot = connection.begin_with("begin isolation level repeatable read read only").await?;
     let mut by_topic: BTreeMap<String, Vec<Minute>> = BTreeMap::new();
-    // Not kept prepared: PostgreSQL might then use one plan for every number of minutes, which would suit only some of
-    // them.
+    // The statement is not kept prepared: PostgreSQL might then use one plan for every number of minutes, although the
+    // plan would suit only some of these numbers.
     let rows = sqlx::query(include_str!("activity_minutes.sql")).persistent(false).bind(minutes).bind(POSTGRESQL);
     for row in rows.fetch_all(&mut *snapshot).await? {
         by_topic.entry(row.try_get("topic")?).or_default().push(minute(&row)?);

@@ -10,7 +10,7 @@ with shown as (
     from shown
     group by topic, "partition", incarnation
 ), before as materialized (
-    -- Where each log ended before the first minute shown. Looked up once per log, not once per minute.
+    -- Where each log ended before the first minute shown. This is looked up once per log, not once per minute.
     select l.topic, l."partition", l.incarnation,
            greatest(
                coalesce(known.end_offset, w.incarnation_starts[l.incarnation], 0),
@@ -28,8 +28,8 @@ with shown as (
     ) known on true
 ), grown as (
     select s.*,
-           -- An unknown end counts as one that has not moved. So does an end below an earlier one, which is due to a
-           -- truncated log.
+           -- An unknown end counts as an end that has not moved. So does an end that is lower than an earlier one,
+           -- because the log was truncated.
            greatest(s.end_offset - greatest(b.end_offset, max(s.end_offset) over earlier), 0) as accepted
     from shown s
     join before b using (topic, "partition", incarnation)

@@ -78,8 +78,8 @@ pub async fn insert(executor: impl PgExecutor<'_>, entry: &NewEntry<'_>) -> Resu
     insert.fetch_one(executor).await
 }
 
-/// Updates the number of letters that an entry is about. They are discarded in several transactions, so the number is
-/// not known at first.
+/// Updates the number of dead letters that an entry is about. The letters are discarded in several transactions, so
+/// their number is not known when the entry is stored.
 ///
 /// # Errors
 /// PostgreSQL's error.

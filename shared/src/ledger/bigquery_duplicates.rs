@@ -1,4 +1,4 @@
-//! Table `bigquery_duplicates`: events that repeat one whose row is in BigQuery.
+//! Table `bigquery_duplicates`: events that repeat another event whose row is in BigQuery.
 
 use sqlx::PgConnection;
 

@@ -1,7 +1,7 @@
 //! Table `bigquery_event_ids`: ids under which an event lands in BigQuery at most once.
 //!
-//! An id is claimed before its row is appended. A claim names the record that holds it, so that the record finds its own
-//! claim after a crash.
+//! An id is claimed before its row is appended. A claim names its record, so a record that is processed again after a
+//! crash is recognised as the holder of its own id.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ pub struct IdClaim<'a> {
     pub position: LogPosition<'a>,
 }
 
-/// Who holds an id.
+/// The record that holds an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdHolder {
     /// The hash of the holder's payload.
@@ -31,8 +31,8 @@ pub struct IdHolder {
     pub place: (i32, i64, i32),
 }
 
-/// Claims ids of a stream's events. No id may be claimed twice in one call. Returns who holds each, which is the claimant
-/// itself if nobody was earlier.
+/// Claims ids of a stream's events. No id may be claimed twice in one call. Returns the holder of each id: the claiming
+/// record itself, unless an earlier record holds the id.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -1,6 +1,7 @@
-//! Table `bigquery_streams`: per partition, BigQuery's write stream and how far it is applied.
+//! Table `bigquery_streams`: each partition's write stream in BigQuery, and how many of its rows are applied.
 //!
-//! Every change happens in a transaction that has locked the partition's watermark, so the rows need no lock of their own.
+//! Every change happens in a transaction that has locked the partition's watermark, so the rows need no lock of their
+//! own.
 
 use std::ops::RangeInclusive;
 
@@ -15,33 +16,33 @@ pub struct StreamState {
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// The write stream's full name. Without one, the next append needs a new stream.
+    /// The write stream's full name. If it is `None`, the next append needs a new stream.
     pub stream: Option<String>,
-    /// How many rows of the stream are applied: the offset of the next append.
+    /// The number of the stream's rows that are applied, which is the offset of the next append.
     pub next_row: i64,
-    /// When the database's server had started while BigQuery last agreed with this row, microseconds since the Unix
-    /// epoch.
+    /// The start time of the PostgreSQL server under which this row last agreed with BigQuery, microseconds since the
+    /// Unix epoch.
     pub server_started_us: i64,
-    /// An append that was announced, and whose outcome is not stored.
+    /// An announced append whose outcome is not stored yet.
     pub intent: Option<Intent>,
-    /// Records that are not settled, although their rows are known to be in the table.
+    /// Records that the watermark has not passed yet, although their rows are known to be in the table.
     pub written: Written,
 }
 
-/// An append that was announced.
+/// An append that is stored here before it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
     /// Its id.
     pub id: Uuid,
-    /// How many rows it has.
+    /// The number of its rows.
     pub rows: i64,
     /// The Kafka records of the rows.
     pub records: Written,
-    /// When the database's server had started under which it was announced.
+    /// The start time of the PostgreSQL server under which the append was announced, microseconds since the Unix epoch.
     pub server_started_us: i64,
 }
 
-/// Some records of one incarnation of a partition's log, as runs of offsets without a hole.
+/// Some records of one incarnation of a partition's log, as runs of consecutive offsets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Written {
     /// The incarnation.
@@ -51,7 +52,7 @@ pub struct Written {
 }
 
 impl Written {
-    /// Creates it from offsets in ascending order.
+    /// Creates the runs from offsets in ascending order.
     pub fn from_offsets(incarnation: i32, offsets: impl IntoIterator<Item = i64>) -> Self {
         let mut runs: Vec<RangeInclusive<i64>> = Vec::new();
         for offset in offsets {
@@ -64,13 +65,13 @@ impl Written {
         Self { incarnation, runs }
     }
 
-    /// Returns whether it has this record.
+    /// Returns whether a record is in one of the runs.
     pub fn contains(&self, incarnation: i32, offset: i64) -> bool {
         let after = self.runs.partition_point(|run| *run.start() <= offset);
         self.incarnation == incarnation && after > 0 && self.runs[after - 1].contains(&offset)
     }
 
-    /// Adds the records of another one. Those of an earlier incarnation are dropped.
+    /// Adds the records of `other`. If the incarnations differ, only the records of the later one are kept.
     pub fn add(&mut self, other: Self) {
         if self.incarnation != other.incarnation {
             if self.incarnation < other.incarnation {
@@ -110,7 +111,7 @@ impl Written {
 }
 
 impl StreamState {
-    /// The state of a partition of which nothing was appended.
+    /// Creates the state of a partition from which nothing was appended.
     pub fn new(topic: &str, partition: i32) -> Self {
         Self {
             topic: topic.to_owned(),
@@ -124,7 +125,7 @@ impl StreamState {
     }
 }
 
-/// Reads the states of these partitions, whose watermarks are locked. Returned in the order of `partitions`.
+/// Reads the states of these partitions, in the order of `partitions`. The caller has locked their watermarks.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -171,7 +172,7 @@ fn state(row: &PgRow) -> Result<StreamState, sqlx::Error> {
     })
 }
 
-/// Stores states of partitions whose watermarks are locked.
+/// Stores states of partitions. The caller has locked their watermarks.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -188,7 +189,7 @@ pub async fn store(connection: &mut PgConnection, states: &[StreamState]) -> Res
             intent_server_started_us = excluded.intent_server_started_us,
             written_incarnation = excluded.written_incarnation, written_offsets = excluded.written_offsets,
             updated_at = now()"#;
-    // An array of arrays of different lengths cannot be a parameter, so each state takes a statement.
+    // A parameter cannot be an array of arrays of different lengths, so each state needs its own statement.
     for state in states {
         let StreamState { topic, partition, stream, next_row, server_started_us, intent, written } = state;
         sqlx::query(UPSERT)

@@ -19,7 +19,7 @@ pub struct NewDeadLetter<'a> {
     pub rejection: &'a Rejection,
 }
 
-/// A dead letter as it is kept.
+/// A stored dead letter.
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
     /// The dead letter's id.
@@ -87,8 +87,8 @@ pub async fn insert(
 
 const REJECTION_COLUMNS: &str = r#"reason, error_code, "constraint", "table", "column", pointer"#;
 
-/// Returns the statement that stores the dead letters of a relation with a record's and a rejection's columns. The
-/// destination is a literal of SQL.
+/// Returns the statement that stores each row of a relation as a dead letter. The relation has a record's and a
+/// rejection's columns. `destination` is an SQL literal.
 pub(super) fn insert_from(destination: &str, relation: &str) -> String {
     format!(
         "insert into sluice.dead_letters (destination, {RECORD_COLUMNS}, {REJECTION_COLUMNS})
@@ -229,16 +229,17 @@ pub async fn discard(
 /// A replay that was read from its topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadReplay {
-    /// The record of the letter that it replays.
+    /// The place of the dead letter's record.
     pub letter: Place,
     /// The replay's own place.
     pub place: Place,
 }
 
-/// Marks letters as replayed, because these replays were read from Kafka. Each letter must be named only once. Returns
-/// the letters that the table has.
+/// Marks the letters of these replays, which were read from Kafka, as replayed. No letter may occur twice. Returns the
+/// places of the letters that the table has.
 ///
-/// If a letter already has the place of a replay, it keeps that place: it was replayed twice, and its event lands once.
+/// If a letter already has the place of a replay, the letter keeps that place: it was replayed twice, but its event
+/// lands once.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -302,7 +303,7 @@ pub async fn mark_read_by_number(
 }
 
 /// Erases the key, headers and payload of at most `limit` dead letters that are older than `days` days, the oldest
-/// first. Returns how many were erased. Their places and reasons stay, so their receipts stay the same.
+/// first. Returns how many were erased. The letters' places and reasons stay, so their receipts do not change.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -318,7 +319,7 @@ pub async fn expire(connection: &mut PgConnection, days: i32, limit: i64) -> Res
     Ok(sqlx::query(UPDATE).bind(days).bind(limit).execute(connection).await?.rows_affected())
 }
 
-/// Returns the dead letters of one topic's records, given as partition and offset.
+/// Returns the dead letters of one topic's records. Each record is given as its partition and offset.
 ///
 /// # Errors
 /// PostgreSQL's error.

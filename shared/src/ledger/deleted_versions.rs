@@ -1,7 +1,7 @@
 //! Table `deleted_versions`: the versions of deleted rows, so that an older event that is replayed after the deletion
 //! does not bring its row back.
 //!
-//! Versions are found and remembered by parts of statements that landing executes anyway, so this costs no round trip.
+//! Landing finds and remembers versions as part of statements that it executes anyway, so this costs no round trip.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -14,8 +14,8 @@ pub fn hashes<'k>(keys: impl Iterator<Item = &'k str>) -> Vec<Uuid> {
 }
 
 /// Returns a query for the versions of some keys. Its columns are `position`, the key's number from 1, and `version`,
-/// in the bytes that PostgreSQL sends for a value of that type. Its parameters, from number `first` on, are the stream,
-/// the versions' type and the keys' hashes.
+/// in PostgreSQL's binary format for the versions' type. Its parameters, from number `first` on, are the stream, the
+/// versions' type and the keys' hashes.
 pub fn find(first: usize) -> String {
     format!(
         "select k.position, d.version

@@ -24,8 +24,8 @@ impl Destination {
     }
 }
 
-/// A statement for each destination. PostgreSQL's planner, and the driver's cache of prepared statements, know each by its
-/// text.
+/// A statement for each destination. The destination is part of the text, so each statement is prepared and planned
+/// separately.
 #[derive(Debug)]
 pub(super) struct PerDestination {
     postgresql: String,
@@ -33,7 +33,7 @@ pub(super) struct PerDestination {
 }
 
 impl PerDestination {
-    /// Creates the statements. `text` takes the destination as a literal of SQL.
+    /// Creates the statements. `text` takes the destination as an SQL literal.
     pub(super) fn new(text: impl Fn(&str) -> String) -> Self {
         let for_one = |destination: Destination| text(&format!("'{}'", destination.name()));
         Self { postgresql: for_one(Destination::Postgresql), bigquery: for_one(Destination::Bigquery) }

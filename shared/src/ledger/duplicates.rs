@@ -22,7 +22,7 @@ pub enum Repeated<'a> {
     At(&'a Place),
     /// By its id.
     ById(Uuid),
-    /// Not at all: only its row is known.
+    /// Not at all, because only its row is known.
     Unknown,
 }
 

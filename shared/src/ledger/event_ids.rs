@@ -1,5 +1,5 @@
 //! Table `event_ids`: ids under which an event lands at most once. The id of a rejected event stays in the table with
-//! the reason, so that events that repeat it share its outcome.
+//! the reason, so that repeats of the event share its outcome.
 
 use std::collections::{HashMap, HashSet};
 
@@ -58,7 +58,8 @@ pub async fn insert(
     Ok(found.into_iter().map(|(id, payload_hash, error_code)| (id, HeldId { payload_hash, error_code })).collect())
 }
 
-/// Clears the rejections of ids whose events are retried. Returns the ids that no other transaction has claimed first.
+/// Clears the rejections of ids whose events are retried. Returns the ids whose rejections it cleared. Another
+/// transaction may have cleared the others first.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -106,8 +107,8 @@ pub async fn note_rejections(
     Ok(())
 }
 
-/// Returns the statement that stores the rejections of a relation with the columns `stream`, `event_id`, `error_code`
-/// and `reason`.
+/// Returns the statement that stores the rejections of `relation`, which has the columns `stream`, `event_id`,
+/// `error_code` and `reason`.
 pub(super) fn note_rejections_from(relation: &str) -> String {
     format!(
         "update sluice.event_ids i set error_code = r.error_code, reason = r.reason
@@ -116,7 +117,7 @@ pub(super) fn note_rejections_from(relation: &str) -> String {
 }
 
 /// Deletes ids that were seen before `before_ms`, except those of rejected events: without them, a repeat of a rejected
-/// event would look like a repeat of a written one. They stay as long as their dead letters.
+/// event would look like a repeat of a written one. The ids of rejected events stay as long as the dead letters.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -70,8 +70,7 @@ impl Filter {
         contains.is_none() && ids.is_none()
     }
 
-    /// Returns the earliest time and the time before which events became dead letters, in microseconds since the Unix
-    /// epoch.
+    /// Returns `since` and `until` in microseconds since the Unix epoch.
     pub(super) fn times_us(&self) -> (Option<i64>, Option<i64>) {
         (self.since.map(Timestamp::as_microsecond), self.until.map(Timestamp::as_microsecond))
     }
@@ -108,8 +107,8 @@ impl Filter {
         if let Some(reason) = &self.reason {
             if reason.contains(PLACEHOLDER) {
                 query.push(" and pattern_hash = hashtextextended(sluice.reason_pattern(").push_bind(reason);
-                // If the reason is the name of a group, it equals its own pattern, and selects the group. Any other
-                // reason selects only letters with that reason.
+                // If the reason is the name of a group, it equals its own pattern and selects all letters of the group.
+                // Any other reason selects only letters with that reason.
                 query.push("), 0) and (reason = ").push_bind(reason).push(" or ").push_bind(reason);
                 query.push(" = sluice.reason_pattern(").push_bind(reason).push("))");
             } else {

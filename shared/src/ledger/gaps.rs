@@ -1,7 +1,7 @@
 //! Table `gaps`: ranges of offsets that Kafka no longer had when `consume` needed them.
 //!
-//! None of a gap's offsets were applied. Adjacent gaps are one row. A partition keeps up to [`MAX_EXACT`] rows. If
-//! there are more, the oldest are merged into one row that is not exact: it also spans records that were applied.
+//! None of a gap's offsets were applied. Adjacent gaps share one row. A partition keeps at most [`MAX_EXACT`] exact
+//! rows. Older gaps are merged into one row that is not exact, because it also spans records that were applied.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -20,7 +20,7 @@ pub enum Cause {
     Transaction,
     /// A later record with the same key replaced it.
     Compaction,
-    /// The topic's retention was over for the record.
+    /// The topic's retention deleted the record.
     Retention,
     /// The cause is not known.
     Unknown,
@@ -44,7 +44,7 @@ impl Cause {
         Self::ALL.into_iter().find(|cause| cause.name() == name)
     }
 
-    /// Says why an event is lost, in a receipt's words.
+    /// Returns the sentence by which a receipt explains why an event is lost.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Transaction => {
@@ -70,7 +70,7 @@ pub struct NewGap<'a> {
     pub first_offset: i64,
     /// The last offset.
     pub last_offset: i64,
-    /// Why.
+    /// Why Kafka no longer has the records.
     pub cause: Cause,
 }
 
@@ -106,9 +106,9 @@ pub struct ListedGap {
     pub first_offset: i64,
     /// The last offset.
     pub last_offset: i64,
-    /// Why.
+    /// Why Kafka no longer has the records.
     pub cause: String,
-    /// Whether no record in the range was applied. The merged oldest gaps of a partition also span applied records.
+    /// Whether no record in the range was applied. A merged gap also spans applied records.
     pub is_exact: bool,
     /// When the gap was found.
     pub noted_at: Timestamp,
@@ -147,7 +147,7 @@ pub async fn list(executor: impl PgExecutor<'_>, after: i64, limit: i64) -> Resu
     sqlx::query(SELECT).bind(after).bind(limit).try_map(gap).fetch_all(executor).await
 }
 
-/// Stores gaps. They must lie after all offsets of their incarnation that were applied or belong to stored gaps. The
+/// Stores gaps. They must lie after every offset of their incarnation that was applied or is in a stored gap. The
 /// caller has locked the watermarks.
 ///
 /// # Errors
@@ -157,7 +157,7 @@ pub async fn note(
     destination: Destination,
     gaps: &[NewGap<'_>],
 ) -> Result<(), sqlx::Error> {
-    // A new gap that begins where a stored one ends extends that one.
+    // A new gap that begins right after a stored gap is added to that gap's row.
     const INSERT: &str = r#"
         with noted as (
             select * from unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[], $5::bigint[], $6::text[])
@@ -263,7 +263,8 @@ fn coalesced<'a>(gaps: &[NewGap<'a>]) -> Vec<NewGap<'a>> {
     merged
 }
 
-/// Returns for each of a topic's records, given as partition and offset, whether it lies in an exact gap.
+/// Returns whether each of a topic's records lies in an exact gap of the partition's current incarnation. Each record
+/// is given as its partition and offset.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -336,7 +337,7 @@ pub async fn fill(connection: &mut PgConnection, gap: &Gap, applied: &[i64]) -> 
     Ok(())
 }
 
-/// Returns the ranges that remain of a range when some of its offsets are removed.
+/// Removes offsets from a range, and returns the remaining ranges. `without` is sorted.
 fn rest(first_offset: i64, last_offset: i64, without: &[i64]) -> Vec<(i64, i64)> {
     let mut ranges = Vec::new();
     let mut next = first_offset;

@@ -21,7 +21,7 @@ pub fn to_json(headers: &[RecordHeader]) -> Value {
     headers.iter().map(header).collect()
 }
 
-/// Converts what [`to_json`] wrote back to headers.
+/// Converts the output of [`to_json`] to headers.
 pub fn from_json(headers: &Value) -> Vec<RecordHeader> {
     let header = |header: &Value| {
         let bytes = |member: &str| -> Option<Vec<u8>> {

@@ -12,7 +12,7 @@ pub struct Lag {
     pub events: i64,
     /// The age of the oldest record that has not landed.
     pub oldest: Duration,
-    /// The time for which nothing has landed although there were records to land, in the worst partition.
+    /// The time for which the worst partition has landed nothing, although it had records to land.
     pub since_success: Duration,
 }
 
@@ -38,7 +38,7 @@ fn waiting(applied: Option<&PartitionProgress>, position: &Position, now_ms: i64
     let age = |timestamp_ms: i64| Duration::from_millis(u64::try_from(now_ms - timestamp_ms).unwrap_or_default());
     let oldest = position.oldest_ms.map(age);
     let success_age = applied.map(|applied| applied.success_age);
-    // If a partition was idle for a day and a record arrives, it has not been failing for a day.
+    // A partition that was idle for a day has not been failing for a day when the next record arrives.
     let since_success = match (oldest, success_age) {
         (Some(oldest), Some(success_age)) => oldest.min(success_age),
         (Some(one), None) | (None, Some(one)) => one,

@@ -18,8 +18,8 @@ pub async fn find(
     topic: &str,
     records: &[(i32, i64, i64)],
 ) -> Result<Vec<Option<i64>>, sqlx::Error> {
-    // If a topic was recreated, several incarnations may have the offset. Of the incarnations in which it or a higher
-    // offset has landed, the latest one is meant.
+    // If a topic was recreated, several incarnations may have the offset. The query uses the latest incarnation in
+    // which this offset or a higher one has landed.
     const SELECT: &str = r#"
         select (extract(epoch from m.minute) * 1000)::bigint
         from unnest($2::integer[], $3::bigint[], $4::bigint[])

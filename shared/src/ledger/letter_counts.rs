@@ -5,13 +5,13 @@ use sqlx::{PgExecutor, Postgres, QueryBuilder};
 
 use super::filter::{Filter, LetterStatus, push_between};
 
-/// The start of a range of time and its end, which is excluded, in microseconds since the Unix epoch.
+/// A range of time in microseconds since the Unix epoch: its start, and its end, which is excluded.
 type Range = (Option<i64>, Option<i64>);
 
 const TEN_MINUTES_US: i64 = 600_000_000;
 const DAY_US: i64 = 144 * TEN_MINUTES_US;
 
-/// Where the number of letters in a range of time is read.
+/// The rows that are read to count the letters in a range of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     /// The total counts.
@@ -20,7 +20,7 @@ enum Source {
     Days,
     /// The counts per ten minutes.
     TenMinutes,
-    /// The letters themselves, for a part of ten minutes.
+    /// The letters themselves, for less than ten minutes.
     Letters,
 }
 
@@ -53,8 +53,8 @@ fn split((since, until): Range) -> Vec<(Source, Range)> {
     parts
 }
 
-/// Appends a query for the numbers of matching letters: `topic`, `error_code`, `pattern_hash`, `letters`. A group may
-/// have several rows, whose numbers add up.
+/// Appends a query that counts matching letters, with the columns `topic`, `error_code`, `pattern_hash` and `letters`.
+/// A group may have several rows. Its size is the sum of their `letters`.
 ///
 /// If the filter's reason is the name of a group, all letters of the group match. Any other reason is compared by its
 /// hash.
@@ -101,8 +101,8 @@ pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, 
         push_of_reason(filter, reason, query);
         query.push(" where true");
     } else {
-        // Usually, all letters with a reason have the same topic and code. The index by reason is then enough to count
-        // them.
+        // Usually, all letters with the same reason also have the same topic and code. Then the index by reason is
+        // enough to count them.
         query.push("found.letters from (select topic, error_code, count(*) over () as places from ");
         push_of_reason(filter, reason, query);
         query.push(" group by topic, error_code having sum(letters) > 0) as p cross join lateral (");
@@ -129,7 +129,8 @@ fn push_of_reason<'f>(filter: &'f Filter, reason: &'f str, query: &mut QueryBuil
     query.push_bind(reason).push(", 0)) as of_reason");
 }
 
-/// Appends a query for the topics and error codes that matching letters may have: `topic`, `error_code`.
+/// Appends a query for the topics and error codes that matching letters may have, with the columns `topic` and
+/// `error_code`.
 pub(super) fn push_places<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, Postgres>) {
     query.push("select topic, error_code from sluice.dead_letter_group_counts");
     filter.push_where_shared(query);

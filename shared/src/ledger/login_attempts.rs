@@ -1,9 +1,9 @@
-//! Table `login_attempts`: attempts to log in. The stream `login` lands in it; this file deletes rows that are past
-//! their retention.
+//! Table `login_attempts`: attempts to log in. The stream `login` lands in this table. This file deletes rows whose
+//! retention is over.
 
 use sqlx::PgConnection;
 
-/// Deletes at most `limit` attempts that are older than `days` days, the oldest first. Returns how many.
+/// Deletes at most `limit` attempts that are older than `days` days, the oldest first. Returns how many were deleted.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -70,8 +70,8 @@ fn push_page<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f Filter, aft
         }
     };
     // An error code or a reason may match only a few of a topic's letters, or none. The counts show which topics and
-    // codes have any. One index has the letters of each topic and code in order, and another the letters of each
-    // reason.
+    // codes have matching letters. One index has the letters of each topic and code in order. Another index has the
+    // letters of each reason.
     if filter.ids.is_none() && (filter.error_code.is_some() || filter.reason.is_some()) {
         query.push(" where id = any(array(select id from (");
         letter_counts::push_places(filter, query);
@@ -123,7 +123,7 @@ pub struct Group {
     pub sample_id: i64,
 }
 
-/// Groups matching dead letters, most frequent first: at most `limit`, after skipping `skip`.
+/// Groups matching dead letters, the largest group first. Skips `skip` groups, and returns at most `limit`.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -163,8 +163,9 @@ fn push_counted_groups<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f F
     if let Some(reason) = &filter.reason {
         query.push(" when last.reason = ").push_bind(reason).push(" then last.reason");
     }
-    // If a group's letters all have the same reason, it is shown as the group's reason. The counts show whether this is
-    // so for all letters of the group, whatever their time. If it is not, the matching letters are searched.
+    // If all matching letters of a group have the same reason, the group shows that reason. The counts show whether the
+    // whole group has one reason, regardless of the filter's times. If it has several, the matching letters are
+    // searched for a different reason.
     query.push(" when first.reason <> last.reason then sluice.reason_pattern(last.reason) when ");
     letter_counts::push_has_one_reason(filter, query, "g", "last.reason_hash");
     query.push(" then last.reason when exists (select from sluice.dead_letters");

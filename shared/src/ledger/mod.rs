@@ -1,13 +1,14 @@
-//! The ledger: what happened to every event, without a row per event. Each table of schema `sluice` has a file of the
-//! same name. Only that file contains statements that change the table, even if another file executes them.
+//! The ledger: what happened to every event, without a row per event. Each of its tables is in schema `sluice` and has
+//! a file of the same name, except that `letter_counts` reads two tables. Only a table's own file contains statements
+//! that change the table, although other files may execute them.
 //!
 //! - [`watermarks`]: each partition's next offset to apply
 //! - [`activity`]: what landed from each partition, minute by minute
 //! - [`gaps`]: offsets that Kafka no longer had
 //! - [`dead_letters`]: events that could not be written
-//! - [`event_ids`], [`duplicates`]: ids under which events land once, and the events that repeat one
-//! - [`bigquery_streams`], [`bigquery_event_ids`], [`bigquery_duplicates`]: the same for what lands in BigQuery, and its
-//!   write streams
+//! - [`event_ids`], [`duplicates`]: ids under which events land at most once, and events that repeat another event
+//! - [`bigquery_streams`], [`bigquery_event_ids`], [`bigquery_duplicates`]: write streams, ids and duplicates of what
+//!   lands in BigQuery
 //! - [`superseded`]: events that changed nothing because their rows had higher versions
 //! - [`deleted_versions`]: versions of deleted rows
 //! - [`waiting`]: commands whose parent has not arrived
@@ -17,14 +18,14 @@
 //! - [`audit`]: who did what
 //! - [`receipts`], [`landing_minutes`], [`progress`]: lookups across those tables
 //! - [`lag`]: how far landing is behind Kafka
-//! - [`filter`], [`matching`]: selects dead letters; lists, counts and groups those that match
+//! - [`filter`], [`matching`]: the filter that selects dead letters, and the queries that list, count and group them
 //! - `letter_counts`: how many dead letters there are
 //! - [`Destination`]: where events land
 //! - [`records`], [`headers`], [`Rejection`]: how tables keep a record, its headers, and why it was rejected
 //!
-//! The ledger uses `record`, `kafka` and `metrics`, and the caller's connection. `consume` writes it in the landing
-//! transaction; `ingest` reads it for receipts; `console` reads dead letters, marks them as replayed and discards them;
-//! `local` reads it for metrics. The functions decide what is written.
+//! The ledger uses `record`, `kafka` and `metrics`, and the caller's connection. The functions decide what is written.
+//! `consume` writes the ledger in the landing transaction. `ingest` reads it for receipts. `console` reads dead
+//! letters, marks them as replayed, and discards them. `local` reads the ledger for metrics.
 
 pub mod activity;
 pub mod audit;

@@ -11,7 +11,7 @@ use super::{POSTGRESQL, letter_counts};
 /// How far landing has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The progress of each partition, by topic and partition. Partitions of which nothing has landed are missing.
+    /// The progress of each partition, by topic and partition. Partitions from which nothing has landed are missing.
     pub applied: BTreeMap<(String, i32), PartitionProgress>,
     /// How many partitions are stalled, by topic.
     pub stalled: BTreeMap<String, u64>,

@@ -1,4 +1,5 @@
-//! Receipts. A receipt's status is derived from its partition's watermark and the exception tables.
+//! Receipts. A receipt's status is derived from its partition's watermark and the exception tables: `dead_letters`,
+//! `waiting`, `duplicates`, `superseded` and `gaps`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub enum Outcome {
     Pending,
     /// Its parent is not there yet.
     Waiting {
-        /// Since when, milliseconds since the Unix epoch.
+        /// When it began to wait, milliseconds since the Unix epoch.
         since_ms: i64,
     },
     /// It is in its table.
@@ -79,10 +80,11 @@ impl Outcome {
     }
 }
 
-/// Looks up the outcomes of one topic's records, given as partition and offset, in their order.
+/// Looks up the outcomes of one topic's records, in the order of `records`. Each record is given as its partition and
+/// offset.
 ///
-/// If a topic was recreated, an offset means a record of the current topic. A few records cannot be distinguished from
-/// lost ones by the ledger alone. They are looked up in Kafka; without a reader, their outcome is reported as lost.
+/// If a topic was recreated, an offset means a record of the current topic. The ledger alone cannot distinguish a few
+/// records from lost ones. These are looked up in Kafka. Without a reader, they are reported as lost.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -130,7 +132,7 @@ enum Found {
 /// The maximum number of steps that are followed in a chain of repeats or replays. No real chain is that long.
 const LONGEST_CHAIN: usize = 100;
 
-/// Follows each replay to the last one: a replay may be rejected, and be replayed in turn. Returns the place and the
+/// Follows each replay to the last one, because a rejected replay may be replayed in turn. Returns the place and the
 /// outcome of each last replay, in the order of `places`.
 ///
 /// # Errors
@@ -260,7 +262,7 @@ fn repeated(row: &PgRow) -> Result<Option<Place>, sqlx::Error> {
     Ok(Some(Place { topic, partition, offset, timestamp_ms }))
 }
 
-/// Decides about records within merged gaps. If Kafka still has a record, `consume` got the record, too.
+/// Decides the outcomes of records within merged gaps. If Kafka still has a record, `consume` received it, too.
 async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)], found: Vec<Found>) -> Vec<Outcome> {
     let uncertain = records.iter().zip(&found).filter(|(_, found)| matches!(found, Found::Unless(..)));
     let mut chunks = BTreeMap::new();
@@ -281,7 +283,7 @@ async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)]
     };
     let outcomes = records.iter().zip(found).map(|((partition, offset), found)| match found {
         Found::Certain(outcome) => outcome,
-        // The chain is longer than any chain can be.
+        // The chain is longer than `LONGEST_CHAIN`.
         Found::Repeats(_) => Outcome::Pending,
         Found::Unless(outcome, cause) => decide_one(chunk(*partition, *offset), *offset, outcome, cause),
     });
@@ -289,7 +291,7 @@ async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)]
 }
 
 /// Returns ranges that contain these records, by partition and first offset, with the last offset. Records that are far
-/// from each other are in different ranges, so that those between them are not read.
+/// from each other are in different ranges, so that the records between them are not read.
 fn ranges(mut records: Vec<(i32, i64)>) -> BTreeMap<(i32, i64), i64> {
     const FAR: i64 = 1_000;
     records.sort_unstable();

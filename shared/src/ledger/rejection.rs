@@ -1,6 +1,6 @@
 //! Why an event could not be written.
 
-/// Why an event could not be written. It contains no value of the event.
+/// Why an event could not be written. A rejection contains no value of the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     /// A stable code, such as `already_exists`, or an SQLSTATE.
@@ -18,7 +18,7 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// Creates a rejection that names neither constraint, table, column nor pointer.
+    /// Creates a rejection without a constraint, table, column or pointer.
     pub fn new(code: impl Into<String>, reason: impl Into<String>) -> Self {
         let (code, reason) = (code.into(), without_nul(reason.into()));
         Self { code, reason, constraint: None, table: None, column: None, pointer: None }
@@ -31,7 +31,7 @@ impl Rejection {
     }
 }
 
-/// Writes U+0000 as its JSON escape, because PostgreSQL's text cannot contain it, although a member's name can.
+/// Writes U+0000 as its JSON escape. A member's name can contain U+0000, but PostgreSQL's type `text` cannot.
 fn without_nul(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\\u0000") } else { text }
 }

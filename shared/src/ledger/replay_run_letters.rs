@@ -1,10 +1,10 @@
-//! Table `replay_run_letters`: the letters that runs still have to replay.
+//! Table `replay_run_letters`: the dead letters that runs of replays still have to replay.
 
 use sqlx::{PgConnection, PgExecutor, QueryBuilder};
 
 use super::filter::Filter;
 
-/// Adds the letters that match the filter. Returns how many were added.
+/// Adds the letters that match the filter to a run. Returns how many were added.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -12,7 +12,7 @@ pub struct Run {
     pub id: i64,
     /// Who began it.
     pub created_by: String,
-    /// When.
+    /// When it began.
     pub created_at: Timestamp,
     /// Its filter, as it was given.
     pub filter: Value,

@@ -1,6 +1,6 @@
 //! Table `stalls`: partitions whose batches fail, why, and since when.
 //!
-//! A stall ends by itself: it is current only while its latest failure is later than its watermark's last advance.
+//! A stall ends when the partition's watermark advances after the latest failure. Its row may stay for a while.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ pub struct Failure {
     pub reason: String,
     /// The failed invocation's error type.
     pub error_type: &'static str,
-    /// PostgreSQL's error code, if it was PostgreSQL that refused.
+    /// PostgreSQL's error code, if PostgreSQL rejected the batch.
     pub sqlstate: Option<String>,
     /// Who has to act.
     pub fault: Fault,
@@ -59,7 +59,7 @@ pub struct Stall {
     pub partition: i32,
     /// Where it cannot land.
     pub destination: String,
-    /// Why.
+    /// Why it cannot land.
     pub reason: String,
     /// When the partition's batches began to fail. None has landed since.
     pub since: Timestamp,
@@ -83,10 +83,10 @@ impl FoundBy {
     }
 }
 
-/// Records that these partitions cannot land. A comparison leaves the stall of a batch as it is.
+/// Stores a stall for each of these partitions. A comparison does not replace the current stall of a failed batch.
 ///
-/// The failed transaction must have ended. This begins a transaction that is explicitly writable, because the cause of
-/// the failure may be that transactions are read-only by default.
+/// The failed transaction must have ended. This begins a transaction that is explicitly writable, because a read-only
+/// default may have caused the failure.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -168,7 +168,7 @@ pub async fn clear_compared(
     Ok(())
 }
 
-/// Deletes stalls that ended, and those whose batch has not been delivered for a week, of all destinations.
+/// Deletes stalls of all destinations that have ended, or whose batch has not been delivered for a week.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -73,7 +73,7 @@ impl Released {
     }
 }
 
-/// Returns which of these entities have waiting commands, each with the parent that they wait for.
+/// Returns the entities that have waiting commands, each with the key of the parent that its commands wait for.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -95,7 +95,7 @@ pub async fn queued(
 /// # Errors
 /// PostgreSQL's error.
 pub async fn oldest(executor: impl PgExecutor<'_>) -> Result<HashMap<String, i64>, sqlx::Error> {
-    // Steps from stream to stream, which reads two index entries per stream instead of all events.
+    // The query steps from stream to stream, so it reads two index entries per stream instead of all rows.
     const SELECT: &str = "
         with recursive streams as (
             (select stream, since_ms from sluice.waiting order by stream, since_ms limit 1)
@@ -177,14 +177,14 @@ pub async fn release(
         .await
 }
 
-/// The maximum number of events that one statement rejects, which takes about half a second. Rejecting a million at
-/// once would exceed an invocation's time, so it would fail and be retried forever.
+/// The maximum number of events that one statement rejects. This many take about half a second. Rejecting a million at
+/// once would exceed an invocation's time, so the statement would fail and be retried forever.
 pub const EXPIRED_AT_ONCE: u64 = 10_000;
 
-/// Rejects events that began to wait for their parent before `before_ms`: the oldest, at most [`EXPIRED_AT_ONCE`]. Counts
-/// them in the metrics, and returns how many there were.
+/// Rejects the oldest events that began to wait for their parent before `before_ms`, at most [`EXPIRED_AT_ONCE`].
+/// Counts them in the metrics, and returns their number.
 ///
-/// If such an event is sent again under the same id, it is retried, because its parent may have arrived.
+/// If a rejected event is sent again under the same id, the event is retried, because its parent may have arrived.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -1,6 +1,6 @@
-//! Table `watermarks`: per topic and partition, the next offset to apply. A landing transaction locks its watermarks at
-//! the start and advances them at the end, so that a batch lands once even if it is delivered twice, or to two
-//! processes at once.
+//! Table `watermarks`: for each topic and partition, the next offset to apply. A landing transaction locks its
+//! watermarks at the start and advances them at the end, so that a batch lands once even if it is delivered twice, or
+//! to two processes at once.
 
 use std::sync::LazyLock;
 
@@ -21,7 +21,8 @@ pub struct Watermark {
     pub partition: i32,
     /// The next offset to apply. Everything below it is decided: applied, or in a gap.
     pub next_offset: i64,
-    /// The offset at which each incarnation of the partition's log begins, the first at 0.
+    /// The offset at which each incarnation of the partition's log begins. The first begins at 0. A log that is
+    /// recreated or truncated begins a new one.
     pub starts: Vec<i64>,
     /// Facts about the applied records. When an incarnation begins, only facts about records that the log still has are
     /// kept.
@@ -46,13 +47,13 @@ pub struct Applied {
 /// Where the offsets of a log restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restart {
-    /// The first offset that is new.
+    /// The first offset of the new incarnation.
     pub start: i64,
-    /// Whether the log still has the first record that was applied: it was truncated, not recreated.
+    /// Whether the log still has the first record that was applied, because it was truncated instead of recreated.
     pub keeps_first: bool,
 }
 
-/// Records that follow a partition's watermark without a hole, all of them written.
+/// Consecutive records from a partition's watermark on, all of which are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step<'a> {
     /// The topic.
@@ -76,10 +77,10 @@ pub struct Step<'a> {
 /// Watermarks that a transaction has locked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Locked {
-    /// In the order that the caller gave.
+    /// The watermarks, in the order of the caller's partitions.
     pub watermarks: Vec<Watermark>,
     /// When the database's server started, microseconds since the Unix epoch. This time changes if the server is
-    /// restored, or if another one takes over.
+    /// restored, or if another server takes over.
     pub server_started_us: i64,
     /// The partitions whose latest minute of activity is over.
     pub over: Vec<(String, i32)>,
@@ -89,28 +90,28 @@ pub struct Locked {
 const SERVER_STARTED_US: &str = "(extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint";
 
 impl Watermark {
-    /// The watermark of a partition of which nothing was applied.
+    /// Creates the watermark of a partition from which nothing was applied.
     pub fn new(topic: &str, partition: i32) -> Self {
         Self { topic: topic.to_owned(), partition, next_offset: 0, starts: vec![0], applied: None }
     }
 
-    /// The number of the present incarnation: how often the offsets have restarted, plus one.
+    /// Returns the number of the current incarnation: how often the offsets have restarted, plus one.
     pub fn incarnation(&self) -> i32 {
         i32::try_from(self.starts.len()).unwrap_or(i32::MAX)
     }
 
-    /// The incarnation that an offset belongs to: the latest that begins at or before it.
+    /// Returns the incarnation that an offset belongs to: the latest one that begins at or before the offset.
     pub fn incarnation_at(&self, offset: i64) -> i32 {
         let latest = self.starts.iter().rposition(|start| *start <= offset);
         latest.map_or(1, |index| i32::try_from(index + 1).unwrap_or(i32::MAX))
     }
 
-    /// Begins a new incarnation, of which nothing was applied.
+    /// Begins a new incarnation, from which nothing was applied yet.
     pub fn restart(&mut self, restart: Restart) {
         self.starts.push(restart.start);
         self.next_offset = restart.start;
-        // Of the applied records, only the first is known to be still in the log. It counts as the last one until
-        // the next is applied.
+        // Of the applied records, only the first is known to be still in the log. It counts as the last applied record
+        // until the next one is applied.
         self.applied = self.applied.filter(|_| restart.keeps_first).map(|applied| Applied {
             last_offset: applied.first_offset,
             last_hash: applied.first_hash,
@@ -169,8 +170,8 @@ async fn select_for_update(
     Ok(locked)
 }
 
-/// Moves these partitions' counts of their latest minute from the watermarks, which must be locked, to that minute's
-/// row in `activity`.
+/// Moves the counts of these partitions' latest minute from the watermarks to that minute's row in `activity`. The
+/// watermarks must be locked.
 async fn close_minutes(
     connection: &mut PgConnection,
     destination: Destination,
@@ -244,7 +245,7 @@ fn read(rows: &[PgRow]) -> Result<Locked, sqlx::Error> {
     Ok(Locked { watermarks, server_started_us, over: Vec::new() })
 }
 
-/// Creates the missing watermarks. Other transactions see them only once something was applied.
+/// Creates the missing watermarks. Other transactions see them only once this transaction has committed.
 async fn create_missing(
     connection: &mut PgConnection,
     destination: Destination,
@@ -262,10 +263,10 @@ async fn create_missing(
     Ok(())
 }
 
-/// Stores watermarks that this transaction has locked, and counts what landed in it. While locked, each watermark may
-/// have begun at most one incarnation. `over` lists the partitions whose latest minute or incarnation is over: the
-/// counts of that minute are moved first. Call this last in the transaction, because other transactions may wait for
-/// these rows.
+/// Stores watermarks that this transaction has locked, and counts what the transaction landed. Each watermark may have
+/// begun at most one incarnation since it was locked. `over` lists the partitions whose latest minute or incarnation is
+/// over. Their counts of that minute are moved to `activity` first. Call this last in the transaction, because other
+/// transactions may wait for these rows.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -305,7 +306,7 @@ pub async fn advance<'w>(
 
 static ADVANCE: LazyLock<PerDestination> = LazyLock::new(|| PerDestination::new(advance_statement));
 
-/// Returns the statement of [`advance`] for a destination, which is a literal of SQL.
+/// Returns the statement of [`advance`] for a destination, which is given as an SQL literal.
 fn advance_statement(destination: &str) -> String {
     let (minute, lag_ms, arrays, counted) = (MINUTE, activity::LAG_MS, activity::arrays(11), activity::COLUMNS);
     let count = |name: &str| format!("{name} = w.{name} + coalesce(n.{name}, 0)");
@@ -332,11 +333,11 @@ fn advance_statement(destination: &str) -> String {
 }
 
 /// Returns the beginning of a statement: a WITH query `advanced` that advances watermarks, counts what landed, and has
-/// a row for each advanced watermark. [`bind_steps`] binds the steps; the first parameter is number `first`.
+/// a row for each advanced watermark. [`bind_steps`] binds the steps. The first parameter is number `first`.
 ///
-/// Either all watermarks of the steps are advanced, or none. None is advanced if any of them is not where its step
-/// begins, if nothing was applied since its log began, if its latest minute is over, or if the server has been
-/// restarted.
+/// Either all watermarks of the steps are advanced, or none. None is advanced if the server has been restarted, or if
+/// any watermark is not where its step begins, has a latest minute that is over, or belongs to an incarnation from
+/// which nothing was applied.
 ///
 /// Two such statements, or one and a landing transaction, cannot deadlock, because both lock the watermarks in sorted
 /// order. If the statement waits for a lock, the holder of the lock may move the watermark: PostgreSQL then checks the
@@ -372,8 +373,8 @@ pub fn advance_steps(first: usize) -> String {
     )
 }
 
-/// Binds the parameters of [`advance_steps`]. `server_started_us` is the start time of the server that the steps rely
-/// on.
+/// Binds the parameters of [`advance_steps`]. `server_started_us` is the start time of the server under which the
+/// process last saw the watermarks.
 pub fn bind_steps<'q>(
     query: Query<'q, Postgres, PgArguments>,
     steps: &[Step<'q>],

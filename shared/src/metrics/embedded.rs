@@ -21,7 +21,7 @@ const FAILED_BATCHES: &str = "failed_batches";
 pub fn embed(metrics: &Metrics) {
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let lines = lines(&metrics.take(), &function, Clock::system().now_ms());
-    // If standard output is closed, nobody reads the metrics. That should not make the invocation fail.
+    // If standard output is closed, nobody reads the metrics. The invocation should not fail because of that.
     let _unread = std::io::stdout().lock().write_all(lines.as_bytes());
 }
 

@@ -1,7 +1,8 @@
 //! Counts each stream's events and their outcomes.
 //!
-//! On Lambda the counts of each invocation go to CloudWatch in its embedded metric format ([`embed`]); `local` serves
-//! the sums ([`Metrics::prometheus`]). A new counter needs a line in `counters!` and a call of [`Metrics::count`].
+//! On Lambda, [`embed`] writes the counts of each invocation for CloudWatch, in its embedded metric format. `local`
+//! serves the sums ([`Metrics::prometheus`]). A new counter needs a line in `counters!` and a call of
+//! [`Metrics::count`].
 
 mod embedded;
 pub mod exposition;
@@ -123,7 +124,7 @@ impl Metrics {
         self.update(Some(stream), |count| count.lag.note(lag_ms));
     }
 
-    /// Counts a batch that did not land. A batch that is delivered again and fails again counts again.
+    /// Counts a batch that did not land. A batch that fails again when it is redelivered counts again.
     pub fn count_failed_batch(&self, error_type: &'static str) {
         *self.lock().failed_batches.entry(error_type).or_default() += 1;
     }

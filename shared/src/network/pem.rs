@@ -21,8 +21,8 @@ pub enum Kind {
 pub struct Pem(String);
 
 impl Pem {
-    /// Reads a variable that contains a PEM or the path of a file. In a PEM, `\n` may stand for a line break, so that
-    /// the PEM fits on one line.
+    /// Reads a variable that contains a PEM or the path of a file. In a PEM, the two characters `\n` may stand for a
+    /// line break, so that the PEM fits on one line.
     ///
     /// # Errors
     /// The variable contains neither, or the PEM is not of this `kind`.

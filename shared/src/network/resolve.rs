@@ -1,4 +1,4 @@
-//! Whether names of hosts resolve to addresses.
+//! Checks whether host names resolve to addresses.
 
 use tokio::net::lookup_host;
 

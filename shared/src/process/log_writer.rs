@@ -1,4 +1,4 @@
-//! Writes the log in chunks: in a busy gateway, a write for every line would cost more than anything else it does.
+//! Writes the log in chunks, because a write for every line would be the most expensive operation of a busy gateway.
 //!
 //! A line waits for at most [`PAUSE`]. Warnings and errors are written at once, together with all lines before them.
 //! Nothing is lost when the process ends or panics. A killed process loses the lines of the last few milliseconds.
@@ -13,8 +13,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// The time for which lines are collected before they are written.
 const PAUSE: Duration = Duration::from_millis(10);
-/// The maximum number of bytes that may wait. A thread that exceeds it writes everything itself, so a slow reader of
-/// the log slows the process down instead of filling its memory.
+/// The maximum number of bytes that may wait. A thread that exceeds this number writes all waiting lines itself, so a
+/// slow reader of the log slows down the process instead of filling its memory.
 const MOST_WAITING_BYTES: usize = 1 << 20;
 
 /// Collects lines and writes them to `output`. Clones share the lines.

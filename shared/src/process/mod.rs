@@ -1,5 +1,5 @@
-//! What every process has: a clock, settings from its environment, schedules, and a log. This role is the lowest of the
-//! crate: all others may use it, and it uses none of them.
+//! What every process has: a clock, settings from its environment, schedules, and a log. This module is the lowest of
+//! the crate: all others may use it, and it uses none of them.
 
 pub mod clock;
 mod log_writer;

@@ -11,8 +11,8 @@ struct Event {
     detail_type: String,
 }
 
-/// The maximum size of a schedule's event, which has a few hundred bytes. A larger payload is taken for a batch without
-/// parsing it.
+/// The maximum size of a schedule's event, which has a few hundred bytes. A larger payload counts as a batch and is not
+/// parsed.
 const LONGEST_BYTES: usize = 16 * 1024;
 
 /// Returns whether an event comes from a schedule.
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn a_schedules_event_is_distinguished_from_a_batch() {
-        // As EventBridge sends it.
+        // An event as EventBridge sends it.
         let event = r#"{"version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event",
             "source": "aws.events", "account": "123456789012", "time": "2015-10-08T16:53:06Z", "region": "us-east-1",
             "resources": ["arn:aws:events:us-east-1:123456789012:rule/my-scheduled-rule"], "detail": {}}"#;

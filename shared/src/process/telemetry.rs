@@ -1,4 +1,4 @@
-//! Logs: on Lambda, each entry is one line of JSON; elsewhere, it is a plain line, unless `LOG_FORMAT` says otherwise.
+//! Logs. Each entry is one line: JSON on Lambda, and plain text elsewhere, unless `LOG_FORMAT` says otherwise.
 
 use std::io::{IsTerminal as _, Stderr, stderr};
 use std::panic::{set_hook, take_hook};
@@ -45,12 +45,13 @@ pub fn start() -> Result<(), SettingsError> {
     format.and(levels).map(drop)
 }
 
-/// Returns the log's writer. On Lambda, it writes each line at once, because an answer freezes the function.
+/// Returns the log's writer. On Lambda, it writes each line at once, because the function may be frozen once it has
+/// answered.
 fn log(is_on_lambda: bool) -> LogWriter<Stderr> {
     if is_on_lambda {
         return LogWriter::direct(stderr());
     }
-    // A panic may end the process, so it writes the waiting lines.
+    // A panic may end the process, so the panic hook writes the waiting lines first.
     let report = take_hook();
     set_hook(Box::new(move |panic| {
         flush();

@@ -14,10 +14,10 @@ use crate::contract::canonical;
 /// - Otherwise, the id consists of the sender and the `Idempotency-Key`.
 /// - Without such a key, it consists of the sender and the CloudEvents `source` and `id`, which are unique together
 ///   (CloudEvents 1.0, section 3.1.1).
-/// - Without those, if the record is a replay, it is derived from the replay's original record.
+/// - Without those, the id of a replay is derived from the replay's original record.
 ///
-/// An empty header or a blank key does not count, because some producers set one on every record. `header` returns the
-/// first value of a header.
+/// An empty header or a blank key does not count, because some producers send one with every record. `header` returns
+/// the first value of a header.
 pub fn from_headers<'h>(header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Uuid> {
     let user = header(USER).unwrap_or_default();
     let header = |name: &str| header(name).filter(|value| !value.is_empty());
@@ -34,7 +34,7 @@ pub fn from_headers<'h>(header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Uui
     }
 }
 
-/// Hashes of an event that distinguish payloads under one id.
+/// Two hashes of an event, which distinguish different payloads under the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PayloadHash {
     canonical: i64,
@@ -54,14 +54,15 @@ impl PayloadHash {
         self.canonical
     }
 
-    /// Returns whether a stored hash is of the same payload. Versions that did not compare numbers by value stored a
-    /// different hash, which is accepted, too.
+    /// Returns whether a stored hash is of the same payload. Older versions, which did not compare numbers by value,
+    /// stored a different hash. It is accepted, too.
     pub fn is(self, stored: i64) -> bool {
         [self.canonical, self.as_written].contains(&stored)
     }
 }
 
-/// Hashes with SHA-256, cut to 128 bits. Users choose keys, and must not find one that collides with another user's.
+/// Hashes with SHA-256, cut to 128 bits. Users choose their keys, and must not be able to find a key that collides with
+/// another user's.
 pub(crate) fn hash(parts: &[&[u8]]) -> Uuid {
     let mut hasher = Sha256::new();
     for part in parts {

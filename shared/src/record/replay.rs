@@ -19,7 +19,7 @@ pub const OF: &str = "sluice-replay-of";
 /// the edited event keep this header.
 pub const EDITED: &str = "sluice-replay-edited";
 /// The header that gives the offsets up to which `console` searched for later events with the same key, in the form of
-/// [`Searched`]. Forced replays, and replays in streams that need no search, do not have it.
+/// [`Searched`]. Forced replays, and replays in streams that need no search, do not have this header.
 pub const SEARCHED: &str = "sluice-replay-checked";
 
 /// How a replay names the letter that it replays.
@@ -31,7 +31,7 @@ pub enum Letter {
     Numbered(i64),
 }
 
-/// What a replay says about itself.
+/// What a replay's headers say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
     /// The letter that it replays.

@@ -1,4 +1,4 @@
-//! Starts a function that answers HTTP. Besides what every function needs, it needs the users and a producer.
+//! Starts a function that answers HTTP. Besides the connections of every function, it needs the users and a producer.
 
 use sqlx::PgPool;
 
@@ -55,7 +55,7 @@ impl HttpWorld {
                 Ok(identity) => return Ok(identity),
                 Err(arn) => arn,
             };
-            // The function can do nothing without the key, so if AWS does not answer, it does not start.
+            // The function can do nothing without the key, so it does not start if AWS does not answer.
             let key = aws.secret(TOKEN_SECRET, &arn).await?;
             let key = || Some(key.reveal().trim().to_owned());
             let settings = IdentitySettings::read(|name| if name == TOKEN_KEY { key() } else { from_env(name) });

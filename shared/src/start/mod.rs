@@ -2,8 +2,9 @@
 //! where possible.
 //!
 //! A function does not start if there is a problem that an operator has to fix: a wrong variable, a missing secret, a
-//! rejected certificate or password. The error is one line. But it does start if a server does not answer: otherwise,
-//! Lambda would restart it over and over during an outage. The first request tries again, and reports the failure.
+//! rejected certificate or password. The error is one line. But the function does start if a server does not answer.
+//! Otherwise, Lambda would restart it over and over during an outage. The first request tries to connect again, and
+//! reports the failure.
 
 #[cfg(feature = "identity")]
 mod http;
@@ -31,8 +32,8 @@ use crate::process::telemetry;
 pub use self::http::{HttpWorld, login_relay};
 pub use self::settings::{Retention, Settings, WAIT_FOR_PARENT};
 
-/// The time limit for the answers of broker and database, which follow the lookups at AWS. Lambda allows 10 s for the
-/// whole of Init.
+/// The time limit for connecting to the brokers and the database, after the lookups at AWS. Lambda allows 10 s for its
+/// whole Init phase.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a function does not start. Each message is one line.

@@ -88,7 +88,7 @@ pub struct TestFunction {
     database: Option<TestDatabase>,
 }
 
-/// What is missing for the function.
+/// What the function has to do without.
 #[derive(Default)]
 pub struct Lacking {
     /// No broker answers.
@@ -108,12 +108,12 @@ pub struct Answer {
     pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its body; null if it is empty.
+    /// Its body, which is null if it is empty.
     pub body: Value,
 }
 
 impl Answer {
-    /// Returns a header's text; empty if there is none.
+    /// Returns a header's text, which is empty if there is no such header.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
@@ -131,7 +131,7 @@ pub struct TextAnswer {
 }
 
 impl TextAnswer {
-    /// Returns a header's text; empty if there is none.
+    /// Returns a header's text, which is empty if there is no such header.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
@@ -148,13 +148,14 @@ pub struct Record {
     pub key: Option<String>,
     /// Its value.
     pub value: String,
-    /// Its headers; the value `(null)` if a header has none.
+    /// Its headers. A header without a value has the value `(null)`.
     pub headers: BTreeMap<String, String>,
 }
 
 impl TestFunction {
     /// Starts a function whose routes are built by `routes`. The function connects to the broker at `broker`, if that
-    /// is given. Its topics are always created in the test cluster.
+    /// is given. Its topics are created in the test cluster, not at `broker`. None are created if `lacking` includes
+    /// the broker or the topics.
     pub async fn start(lacking: Lacking, broker: Option<&str>, routes: impl FnOnce(Connections) -> Router) -> Self {
         let broker = match broker {
             _ if lacking.broker => UNREACHABLE.to_owned(),
@@ -241,7 +242,7 @@ impl TestFunction {
         tokio::task::spawn_blocking(move || read_topic(&kafka, &topic)).await.unwrap()
     }
 
-    /// Sets a partition's watermark; `max_timestamp_ms` is the time of the latest applied record.
+    /// Sets a partition's watermark. `max_timestamp_ms` is the time of the latest applied record.
     pub async fn apply(&self, topic: &str, partition: i32, next_offset: i64, max_timestamp_ms: i64) {
         sqlx::query(
             r#"insert into sluice.watermarks

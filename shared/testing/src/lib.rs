@@ -1,5 +1,5 @@
 //! A separate database for each test, on the real PostgreSQL that `DATABASE_URL` points at. `cargo local with-servers`
-//! starts one. For functions with routes, the module `function` adds topics and a client (feature `http`).
+//! starts such a server. For functions with routes, the module `function` adds topics and a client (feature `http`).
 
 #[cfg(feature = "http")]
 pub mod function;
@@ -94,7 +94,7 @@ impl TestDatabase {
     /// Returns the rows of a query as a JSON array of objects.
     ///
     /// # Panics
-    /// The query fails: the test has failed.
+    /// The query fails, so the test has failed.
     #[expect(clippy::panic, reason = "a test whose query fails has failed")]
     pub async fn json(&self, query: &str) -> serde_json::Value {
         let query = format!("select coalesce(json_agg(row_to_json(q)), '[]') from ({query}) q");
@@ -107,7 +107,7 @@ impl TestDatabase {
     /// Returns the number that a query selects.
     ///
     /// # Panics
-    /// The query fails: the test has failed.
+    /// The query fails, so the test has failed.
     #[expect(clippy::panic, reason = "a test whose query fails has failed")]
     pub async fn count(&self, query: &str) -> i64 {
         match sqlx::query_scalar(query).fetch_one(&self.pool).await {
@@ -117,8 +117,8 @@ impl TestDatabase {
     }
 }
 
-/// Returns the name of a migrated database on the server. The first caller creates it; copying it takes a third of the
-/// time that migrating takes. The database stays until its server is removed.
+/// Returns the name of a migrated database on the server. The first caller creates it. Copying it takes a third of the
+/// time of a migration. The database stays until its server is removed.
 async fn template(
     server: &mut PgConnection,
     server_url: &str,

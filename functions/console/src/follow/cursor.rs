@@ -25,7 +25,7 @@ impl Cursor {
         BASE64.encode_to_string(serde_json::to_vec(&self).unwrap_or_default())
     }
 
-    /// Reads what [`Self::to_text`] wrote; `None` for anything else.
+    /// Parses the text of a cursor. Returns `None` if [`Self::to_text`] did not write the text.
     pub(super) fn from_text(text: &str) -> Option<Self> {
         let cursor: Self = serde_json::from_slice(&BASE64.decode_to_vec(text).ok()?).ok()?;
         let is_valid = cursor.first >= 0 && cursor.partition >= 0 && cursor.offset.is_none_or(|offset| offset >= 0);

@@ -12,10 +12,10 @@ use shared::ledger::dead_letters::DeadLetter;
 use shared::ledger::receipts::{Outcome, Status};
 use shared::record::headers;
 
-/// The length at which a payload is cut, in bytes.
+/// The length to which a payload is truncated, in bytes.
 const PAYLOAD_BYTES: usize = 65_536;
 
-/// An event, and what became of it.
+/// An event and its outcome.
 #[derive(Debug, Serialize)]
 pub(crate) struct FollowedEvent {
     topic: String,
@@ -27,12 +27,12 @@ pub(crate) struct FollowedEvent {
     trace_id: Option<String>,
     headers: Value,
     key: Option<String>,
-    /// The event. Text that is not JSON, or that is cut, is a string.
+    /// The event. Text that is not JSON, or that was truncated, is a string.
     payload: Option<Box<RawValue>>,
-    /// A payload that is not UTF-8.
+    /// The payload in Base64, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_base64: Option<String>,
-    /// Whether the payload is cut.
+    /// Whether the payload was truncated.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     payload_truncated: bool,
     status: Status,
@@ -54,7 +54,7 @@ pub(super) struct LetterSummary {
     table: Option<Box<str>>,
     column: Option<Box<str>>,
     pointer: Option<Box<str>>,
-    /// The receipt of its last replay.
+    /// The receipt of the letter's last replay.
     replayed_as: Option<Receipt>,
 }
 

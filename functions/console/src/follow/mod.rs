@@ -6,7 +6,7 @@
 //! - `request`: what the query asks for
 //! - `wanted`: decides whether a record matches the query
 //! - `scan`: reads the topic's partitions, within a time limit
-//! - `partitioner`: the partition of a key, which is read first
+//! - `partitioner`: computes the partition of a key, which `scan` reads first
 //! - `cursor`: the position at which the next request continues
 //! - `stages`: looks up the outcomes of the records that were found
 //! - `row`: the row of an event
@@ -34,12 +34,12 @@ use self::scan::{Found, Scan};
 use crate::Console;
 use crate::error::Error;
 
-/// The time limit for reading Kafka in a request. Looking up what became of the records takes additional time.
+/// The time limit for reading Kafka in a request. Looking up the outcomes of the records takes additional time.
 const READ_FOR: Duration = Duration::from_secs(15);
-/// The time that is kept free for that lookup before the deadline of a request.
+/// The time that is reserved for that lookup before a request's deadline.
 const LOOK_UP_FOR: Duration = Duration::from_secs(5);
 
-/// Finds the events that a query asks for, and what became of each.
+/// Finds the events that a query asks for, and the outcome of each.
 ///
 /// `deadline` is the request's deadline, if it has one.
 ///

@@ -1,8 +1,8 @@
-//! The partition that a key's records go to, by Java's default partitioner, which the producer uses too (librdkafka's
-//! `murmur2_random`).
+//! Computes a key's partition as Java's default partitioner does. The gateway's producer uses the same function
+//! (librdkafka's `murmur2_random`).
 //!
-//! It is only a hint. Other producers may use other partitioners, and the number of partitions may have changed, so the
-//! search reads the other partitions, too.
+//! The result is only a hint. Other producers may use other partitioners, and the number of partitions may have
+//! changed, so the search also reads the other partitions.
 
 /// Returns the partition of a key among `partitions`.
 pub(super) fn partition(key: &[u8], partitions: i32) -> i32 {

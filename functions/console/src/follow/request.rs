@@ -30,7 +30,7 @@ pub(super) struct FollowRequest<'r> {
 /// The requested events.
 #[derive(Debug)]
 pub(super) enum Sought {
-    /// The event at this place.
+    /// The event at this partition and offset.
     Receipt { partition: i32, offset: i64 },
     /// The events with a key or an id, from a position onwards.
     Events { wanted: Wanted, cursor: Cursor },
@@ -100,7 +100,8 @@ fn wanted(query: &Fields, contract: &Contract) -> Result<Wanted, Error> {
     }
 }
 
-/// Returns the time range: by default the last hour, or the 24 hours from `since` on.
+/// Returns the time range. Without `since`, it is the hour before `until`, or before now. Without `until`, it is the 24
+/// hours after `since`, but does not extend beyond now.
 fn times(query: &Fields, now_ms: i64) -> Result<(i64, i64), Error> {
     let time = |name: &'static str| {
         let parsed = query.get(name)?.map(|text| text.parse::<Timestamp>().map(Timestamp::as_millisecond));

@@ -1,4 +1,4 @@
-//! The row of an event, read from its landing table.
+//! Reads the row of an event from its landing table.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use shared::kafka::reader::LogRecord;
 use shared::record::replay::Replay;
 use sqlx::PgPool;
 
-/// Reads rows of one stream. Each row is read only once, even if several events are about it.
+/// Reads rows of one stream. Each row is read only once, even if several events refer to it.
 pub(super) struct Rows<'a> {
     pool: &'a PgPool,
     contract: &'a Contract,
@@ -23,11 +23,11 @@ impl<'a> Rows<'a> {
         Self { pool, contract, known: HashMap::new() }
     }
 
-    /// Returns the current row that a record's event is about; `None` if the row does not exist, or if the contract
-    /// does not say how to identify it.
+    /// Returns the current row that a record's event refers to. Returns `None` if the row does not exist, or if the
+    /// contract does not say how to identify it.
     ///
     /// # Errors
-    /// The database does not answer. If only the table cannot be read, this is logged, and no row is returned.
+    /// The database does not answer. Any other failure to read the table is only logged, and returns no row.
     pub(super) async fn find(
         &mut self,
         partition: i32,
@@ -85,8 +85,9 @@ fn of_event<'c>(
     Some((landing, columns.iter().map(text).collect::<Option<_>>()?))
 }
 
-/// Returns the columns that hold a record's partition and offset, with their values; `None` if the contract lacks one
-/// of them. The row of a replayed event has the place of the event's first record.
+/// Returns the columns that hold a record's partition and offset, with their values. Returns `None` if the contract
+/// lacks one of the two columns. The row of a replayed event holds the partition and offset of the event's first
+/// record.
 fn of_record(
     contract: &Contract,
     landing: &Landing,

@@ -15,11 +15,11 @@ const MOST_RECORDS: usize = 50_000;
 const MOST_BYTES: usize = 32 * 1_024 * 1_024;
 /// The maximum size of the records in a response. Lambda limits the whole response to 6 MiB.
 const FOUND_BYTES: usize = 2 * 1_024 * 1_024;
-/// The time beyond the end of the time range up to which a partition is read, because producers' clocks differ.
+/// The time for which a partition is read beyond the end of the time range, because producers' clocks differ.
 const CLOCKS_DIFFER_MS: i64 = 60_000;
 
-/// A record that was found by a search, or looked up by its place. After a lookup, `record` is `None` if Kafka does
-/// not have the record, or no longer has it.
+/// A record that a search found, or that was looked up by its partition and offset. After a lookup, `record` is `None`
+/// if Kafka does not have the record.
 #[derive(Debug)]
 pub(super) struct FoundRecord {
     pub(super) partition: i32,
@@ -34,7 +34,7 @@ pub(super) struct Found {
     pub(super) next: Option<Cursor>,
 }
 
-/// Reads the record at a place.
+/// Reads the record at a partition and offset.
 ///
 /// # Errors
 /// There is no such partition, or Kafka does not answer.
@@ -88,7 +88,8 @@ impl Scan<'_> {
         Ok(found)
     }
 
-    /// Searches a partition from a cursor on. Returns where to continue, if the partition was not read to its end.
+    /// Searches a partition from a cursor on. Returns the position to continue from if the search stopped before the
+    /// end of the partition.
     async fn partition(&self, cursor: Cursor, found: &mut Found) -> Result<Option<Cursor>, Error> {
         let (topic, partition) = (&self.contract.topic, cursor.partition);
         if left(self.deadline).is_zero() {

@@ -16,7 +16,7 @@ use super::scan::FoundRecord;
 use crate::Console;
 use crate::error::Error;
 
-/// Looks up what became of each record.
+/// Looks up the outcome, row and dead letter of each record.
 ///
 /// # Errors
 /// The database does not answer.
@@ -55,7 +55,7 @@ pub(super) async fn look_up(
     Ok(items)
 }
 
-/// Returns whether the event is about a row that exists.
+/// Returns whether the event with this outcome has a row.
 fn has_row(outcome: &Outcome) -> bool {
     match outcome.status() {
         Status::Written | Status::Duplicate | Status::Superseded => true,
@@ -72,8 +72,8 @@ fn is_decided(outcome: &Outcome) -> bool {
     }
 }
 
-/// Returns the minutes in which records were applied. If Kafka no longer has a record, its timestamp is unknown, and so
-/// is its minute.
+/// Returns the minutes in which records were applied. If neither Kafka nor a dead letter has a record, its timestamp
+/// and its minute are unknown.
 async fn landing_minutes(
     console: &Console,
     contract: &Contract,
@@ -96,7 +96,7 @@ async fn outcomes(console: &Console, contract: &Contract, found: &[FoundRecord])
     }
 }
 
-/// Returns the dead letters of records by partition and offset. If Kafka no longer has a record, copies the record from
+/// Returns the dead letters of the records, by partition and offset. If Kafka no longer has a record, fills it in from
 /// its letter.
 async fn letters(
     console: &Console,

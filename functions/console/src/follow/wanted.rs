@@ -14,7 +14,7 @@ pub(super) enum Wanted {
     Id {
         /// The id as the caller gave it.
         text: String,
-        /// The contract's column for the id, and the encoded value; `None` if the contract names no column, or if the
+        /// The contract's column for the id, and the encoded id. `None` if the contract names no column, or if the
         /// column cannot hold the id.
         column: Option<(usize, Vec<u8>)>,
     },
@@ -23,7 +23,7 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    /// Looks for a key, which is converted to the form that the stream's records use.
+    /// Looks for a key, after converting it to the form that the stream's records use.
     pub(super) fn with_key(contract: &Contract, key: &str) -> Self {
         Self::Key(contract.record_key_from_text(key).into_bytes())
     }
@@ -47,7 +47,7 @@ impl Wanted {
         Self::IdempotencyKey(key.to_owned())
     }
 
-    /// Returns the record key that all matching records have, if there is one.
+    /// Returns the record key that all matching records share, if there is one.
     pub(super) fn record_key(&self) -> Option<&[u8]> {
         match self {
             Self::Key(key) => Some(key),

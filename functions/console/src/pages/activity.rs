@@ -9,7 +9,7 @@ use super::chart::{Bin, Hour};
 use super::letter_filter::LetterFilter;
 use super::wording::{duration, number, time};
 
-/// The counts of a bin: the CSS class of the rectangles that show each count, and its word in the legend.
+/// The counts of a bin. Each has the CSS class of its rectangles, and its word in the legend.
 const LEGEND: [(&str, &str); 3] = [("written", "written"), ("waiting", "began to wait"), ("rejected", "rejected")];
 
 /// A stream's activity.
@@ -59,7 +59,7 @@ impl StreamActivity {
         self.lag_seconds.map(|seconds| (seconds * 1_000.0) as i64)
     }
 
-    /// Shows how far the stream is behind.
+    /// Shows the stream's lag.
     pub(super) fn lag(&self) -> Markup {
         html! {
             @match (self.lag_events, self.lag_ms()) {

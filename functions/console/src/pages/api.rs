@@ -1,5 +1,5 @@
-//! Calls the JSON routes for a page, within the process. A page uses the same handlers as any other request, so roles,
-//! checks and the audit log are the same.
+//! Calls the JSON routes for a page, within the process. A page's request passes through the same handlers as any other
+//! request, so the same role checks apply, and the same audit entries are written.
 
 use axum::Router;
 use axum::body::Body;
@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 /// The maximum size of a response in bytes. Lambda's own limit is 6 MiB.
 const MOST_BYTES: usize = 8 * 1_024 * 1_024;
 
-/// The maximum length of a path with its query. [`axum::http::Uri`] holds at most 65,534.
+/// The maximum length of a path with its query, in bytes. [`axum::http::Uri`] holds at most 65,534.
 const MOST_PATH_BYTES: usize = 65_000;
 
 /// The JSON routes, for one signed-in user and one request.
@@ -42,7 +42,7 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     /// The problem type's code, for the log.
     pub(super) code: &'static str,
-    /// The problem, in the JSON that callers of the route get.
+    /// The problem as JSON, as the route returns it to any caller.
     pub(super) body: Value,
 }
 
@@ -57,7 +57,7 @@ impl Refusal {
         self.body["detail"].as_str().unwrap_or_default()
     }
 
-    /// Returns the errors that the problem lists, each with its place in the event.
+    /// Returns the errors that the problem lists, as pairs of a JSON pointer and a detail.
     pub(super) fn errors(&self) -> Vec<(&str, &str)> {
         let errors = self.body["errors"].as_array().into_iter().flatten();
         errors.filter_map(|error| Some((error["pointer"].as_str()?, error["detail"].as_str()?))).collect()
@@ -71,7 +71,7 @@ impl From<Problem> for Refusal {
 }
 
 impl Api {
-    /// Calls `routes` for a caller whose request has these extensions.
+    /// Calls `routes` for a caller. `of_request` are the extensions of the caller's request.
     pub(super) fn new(routes: Router, caller: Caller, of_request: &Extensions) -> Self {
         let mut extensions = Extensions::new();
         extensions.insert(of_request.get::<Origin>().cloned().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The audit log: who did what.
+//! The page of the audit log, which lists what admins did.
 
 use axum::Extension;
 use axum::extract::State;

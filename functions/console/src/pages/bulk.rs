@@ -98,8 +98,7 @@ fn discard_page(filter: &LetterFilter, counted_filter: &LetterFilter, count: i64
             }
         }
     };
-    let what =
-        "Discarded letters are kept with your note, but cannot be replayed any more. Their receipts keep the status `rejected`.";
+    let what = "Discarded letters are kept with your note, but cannot be replayed any more. Their receipts keep the status `rejected`.";
     question("Discard dead letters", count, filter, what, &form)
 }
 

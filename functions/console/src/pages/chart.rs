@@ -1,4 +1,5 @@
-//! Charts of the last hour: SVGs that fill their box, with the figures as text for people who cannot see them.
+//! Draws charts of the last hour as SVGs that fill their box. Each chart also contains its figures as text, for people
+//! who cannot see it.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -44,7 +45,7 @@ pub(super) struct Hour {
 }
 
 impl Hour {
-    /// Creates an hour that ends with the minute of this time.
+    /// Creates an hour whose last minute contains this time.
     pub(super) fn until(now_ms: i64) -> Self {
         Self { bins: vec![Bin::default(); MINUTES], first: now_ms.div_euclid(60_000) - 59 }
     }
@@ -70,7 +71,7 @@ impl Hour {
         })
     }
 
-    /// The time at which a bin begins, as a clock shows it.
+    /// Returns the time at which a bin begins, as `HH:MM` in UTC.
     fn clock(&self, index: usize) -> String {
         let minute = self.first + i64::try_from(index).unwrap_or_default();
         let time = Timestamp::from_second(minute * 60).unwrap_or_default().to_zoned(TimeZone::UTC);
@@ -132,7 +133,7 @@ impl Hour {
         }
     }
 
-    /// The labels below a chart.
+    /// Shows the times below a chart.
     pub(super) fn axis(&self) -> Markup {
         html! {
             div.axis aria-hidden="true" {
@@ -143,7 +144,7 @@ impl Hour {
         }
     }
 
-    /// The highest number of events in a minute, and the longest lag.
+    /// Returns the highest number of events in a minute, and the longest lag.
     pub(super) fn peaks(&self) -> (i64, Option<i64>) {
         let most = self.bins.iter().map(|bin| bin.total()).max().unwrap_or_default();
         (most, self.bins.iter().filter_map(|bin| bin.lag_ms).max())
@@ -181,8 +182,8 @@ fn runs(bins: &[Bin]) -> Vec<Vec<(usize, i64)>> {
 }
 
 fn points(run: &[(usize, i64)], scale: i64) -> Vec<(usize, i64)> {
-    // Leaves room at the top, so that the line is not cut off. A line needs two points, so a single minute gets one
-    // point at each of its edges.
+    // Leaves room at the top, so that the line is not cut off. A line needs at least two points, so the first and the
+    // last minute also get a point at their outer edge.
     let y = |lag: i64| HEIGHT - 3 - lag.saturating_mul(HEIGHT - 8) / scale;
     let (first, last) = (run.first().copied().unwrap_or_default(), run.last().copied().unwrap_or_default());
     let mut points = vec![(first.0 * MINUTE, y(first.1))];

@@ -1,4 +1,4 @@
-//! Follows one event: a form that finds it, and every stage that it went through.
+//! The page that follows an event: a form that finds it, and the stages that it went through.
 
 use axum::Extension;
 use axum::extract::State;
@@ -20,7 +20,7 @@ use super::state::Pages;
 use super::wording::{exact_time, status};
 
 const PATH: &str = "/console/follow";
-/// The ways to find an event: for each, the parameter of the JSON route, and its label.
+/// The ways to find an event, each as the parameter of the JSON route and its label.
 const WAYS: [(&str, &str); 3] = [("key", "Record key"), ("id", "Event id"), ("idempotency_key", "Idempotency key")];
 
 #[derive(Debug, Deserialize)]
@@ -83,7 +83,7 @@ impl Question {
     /// Returns the path of the JSON route that finds these events, with its query. `None` if the form is empty.
     fn api_path(&self) -> Option<String> {
         if !self.receipt.is_empty() {
-            // People may paste the whole `href`.
+            // People may paste a receipt's whole `href`.
             let receipt = self.receipt.trim_start_matches("/receipts/");
             return Some(with_query("/follow", [("receipt", receipt)]));
         }
@@ -258,7 +258,7 @@ fn landing(event: &Event) -> Markup {
     html! {
         li class=(class) {
             b { (title) }
-            // The time is exact to the minute.
+            // The time is only accurate to the minute.
             @if let Some(at) = event.landed_at {
                 div { "in the minute of " time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M UTC")) } }
             }

@@ -8,8 +8,7 @@ use shared::http::problem::Problem;
 
 use super::api::Refusal;
 
-/// The maximum size of a form in bytes: an event of the maximum size, in which percent-encoding can
-/// triple every byte.
+/// The maximum size of a form, in bytes. An event may have 1,000,000 bytes, and percent-encoding can triple every byte.
 const MOST_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// A posted form.

@@ -1,4 +1,4 @@
-//! The document around a page: its head, the bar with the sections, the notice of what was just done.
+//! Renders the document around a page: the head, the bar with the sections, and the notice about the last action.
 
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
@@ -17,7 +17,7 @@ pub(super) enum Section {
     Overview,
     /// Dead letters, and runs of replays.
     DeadLetters,
-    /// One event through every stage.
+    /// One event and the stages that it went through.
     Follow,
     /// Users and blocks.
     Users,
@@ -59,13 +59,13 @@ pub(super) struct Page {
 /// Whether an action succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// It succeeded.
+    /// The action succeeded.
     Done,
-    /// It failed.
+    /// The action failed.
     Failed,
 }
 
-/// One sentence on what was just done, shown once on the next page.
+/// One sentence about the last action. The next page shows it once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Notice {
     /// Whether the action succeeded.
@@ -101,7 +101,7 @@ impl Page {
         Self { status, code: None, title, section, reload_seconds: None, content }
     }
 
-    /// Makes the page the answer to a request that was refused.
+    /// Turns the page into the answer to a refused request.
     pub(super) fn refused(self, refusal: &Refusal) -> Self {
         Self { status: refusal.status, code: Some(refusal.code), ..self }
     }
@@ -167,7 +167,7 @@ impl Page {
     }
 }
 
-/// Pages load their own files and nothing else.
+/// Lets pages load only the console's own files.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
@@ -189,7 +189,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// A redirect after an action, with a notice of what was done.
+/// A redirect after an action, with a notice about the action.
 #[derive(Debug, Clone)]
 pub(super) struct SeeOther {
     /// The path.

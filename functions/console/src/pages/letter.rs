@@ -1,4 +1,4 @@
-//! The page of one dead letter: why it was rejected, the event, and what can be done.
+//! The page of one dead letter: the reason, the event, and the possible actions.
 
 use axum::Extension;
 use axum::extract::{Path, State};
@@ -50,7 +50,7 @@ pub(super) struct Letter {
 }
 
 impl Letter {
-    /// Looks a letter up.
+    /// Looks up a letter.
     pub(super) async fn find(api: &Api, id: &str) -> Result<Self, Refusal> {
         let id: i64 = id.parse().map_err(|_| Problem::not_found("There is no such dead letter."))?;
         api.get(&format!("/dead-letters/{id}")).await
@@ -62,17 +62,17 @@ impl Letter {
         filter.with("reason", &self.reason).path("/console/dead-letters")
     }
 
-    /// Returns the event for a form. `None` if it is too long or is not text.
+    /// Returns the event for a form. Returns `None` if the event is too long or is not text.
     fn editable(&self) -> Option<String> {
         let raw = self.payload.as_ref().map(|payload| payload.get()).filter(|raw| raw.len() <= SHOWN_BYTES)?;
         Some(serde_json::from_str::<String>(raw).unwrap_or_else(|_| indented_text(raw)))
     }
 }
 
-/// An attempt at an action that was refused. The page shows the refusal and the edited event.
+/// The last action on a letter, if it was refused. The page shows the refusal and the edited event.
 #[derive(Debug, Default)]
 pub(super) struct Attempt<'a> {
-    /// Why it was refused.
+    /// Why the action was refused.
     pub(super) refusal: Option<&'a Refusal>,
     /// The edited event.
     pub(super) event: Option<&'a str>,
@@ -156,7 +156,7 @@ fn facts(letter: &Letter, filter: &LetterFilter, now_ms: i64) -> Markup {
     }
 }
 
-/// A header's text. Bytes that are not text are shown as a list.
+/// Returns a header's text. Bytes that are not text are shown as a list.
 fn header_value(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -210,7 +210,7 @@ fn actions(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>) -> Mar
     }
 }
 
-/// Says what became of a replay that was sent.
+/// Describes the outcome of a replay that was sent.
 pub(super) fn sent(receipt: Option<&Receipt>) -> Notice {
     let Some(receipt) = receipt else { return Notice::done("Replayed.") };
     let place = receipt.place();

@@ -1,4 +1,4 @@
-//! Replays one dead letter, edited or not, or discards it.
+//! Replays one dead letter, as it is or edited, or discards it.
 
 use axum::Extension;
 use axum::body::Body;
@@ -62,7 +62,7 @@ async fn replay(api: &Api, id: i64, form: &Form, event: Option<&str>) -> Result<
     let force = if form.get("force") == "true" { "?force=true" } else { "" };
     let path = format!("/dead-letters/{id}/replay{force}");
     let body = match event {
-        // The event goes to the route as it was typed. The route checks it like any other event.
+        // Passes the event to the route exactly as it was typed. The route checks it like any other event.
         Some(event) => Body::from(format!("{{\"event\": {}}}", event_of(event)?.get())),
         None => Body::empty(),
     };

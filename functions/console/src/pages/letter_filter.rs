@@ -1,4 +1,4 @@
-//! Reads the filter of dead letters from a page's address. Its parameters are those of the JSON routes.
+//! Reads the filter of dead letters from a page's address. The JSON routes use the same parameters.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -71,7 +71,8 @@ impl LetterFilter {
         super::query::with_query(path, own.chain(further.iter().copied()))
     }
 
-    /// Returns the path of one dead letter's page, which leads back to the letters that match.
+    /// Returns the path of a dead letter's page, with the filter as its query, so that the page can link back to the
+    /// list.
     pub(super) fn letter_path(&self, id: i64) -> String {
         self.path(&letter_path(id))
     }
@@ -91,8 +92,8 @@ impl LetterFilter {
         Value::Object(self.0.iter().map(member).collect::<Map<_, _>>())
     }
 
-    /// Lists the conditions of the filter, except the status, each with a link that removes it. Shows nothing if there
-    /// are none.
+    /// Lists the conditions of the filter, except the status. Each has a link that removes it. Shows nothing if there
+    /// are no conditions.
     pub(super) fn chips(&self, path: &str) -> Markup {
         html! {
             @if !self.is_everything() {
@@ -143,7 +144,7 @@ impl LetterFilter {
     }
 }
 
-/// Returns a parameter's value as people read it.
+/// Formats a parameter's value for people.
 pub(super) fn parameter(name: &str, value: &str) -> String {
     let time: Option<Timestamp> = matches!(name, "since" | "until").then(|| value.parse().ok()).flatten();
     time.map_or_else(|| value.to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())

@@ -14,7 +14,7 @@ use super::letter_filter::LetterFilter;
 use super::state::Pages;
 use super::wording::{counted, number, status, time, time_ms};
 
-/// The page's path, and that of the JSON route.
+/// The paths of the page and of the JSON route.
 const PATH: &str = "/console/dead-letters";
 const API: &str = "/dead-letters";
 /// The maximum numbers of letters and of groups on a page.
@@ -48,7 +48,7 @@ struct Letter {
     replays: i32,
 }
 
-/// Shows the letters that match the address.
+/// Shows the letters that match the filter in the address.
 pub(super) async fn show(
     State(pages): State<Pages>,
     Extension(api): Extension<Api>,
@@ -96,7 +96,7 @@ fn nothing(filter: &LetterFilter) -> Markup {
     }
 }
 
-/// Returns how many letters the listed groups have together; `None` if the list is not complete.
+/// Returns the total number of letters in the listed groups. Returns `None` if the list is not complete.
 fn total(groups: &List<Group>) -> Option<i64> {
     groups.next.is_none().then(|| groups.items.iter().map(|group| group.count).sum())
 }

@@ -2,15 +2,16 @@
 //! and actions are forms that lead to a page which shows the result.
 //!
 //! A handler calls the JSON routes (`api`) and returns a [`layout::Page`], a [`layout::SeeOther`] or an
-//! [`api::Refusal`]; the middleware in `session`, which lets only admins through, renders it.
+//! [`api::Refusal`]. The middleware in `session` lets only admins through, and renders what a handler returns.
 //!
-//! - `overview`, `stream`: all streams, and one stream; both use `activity`
-//! - `letters`, `letter`: dead letters, and one of them
-//! - `letter_action`, `bulk`, `runs`: what to do with one letter or with all that match a filter, and runs of replays
+//! - `overview`, `stream`: all streams, and one stream (both use `activity`)
+//! - `letters`, `letter`: all dead letters, and one dead letter
+//! - `letter_action`, `bulk`, `runs`: actions on one letter, actions on all letters that match a filter, and runs of
+//!   replays
 //! - `follow`, `users`, `audit`: the other sections
 //! - `sign_in`: the form to sign in
 //!
-//! At the bottom are `state` (what the handlers share), `layout` (the document around a page), `assets` (style, script,
+//! These modules share `state` (the handlers' state), `layout` (the document around a page), `assets` (style, script,
 //! icon), `chart`, `payload`, `event_place`, `letter_filter`, `problem_notice`, `form`, `query` and `wording`.
 
 mod activity;
@@ -49,7 +50,8 @@ use shared::identity::Identity;
 use self::api::Refusal;
 use self::state::Pages;
 
-/// Builds the pages. `api` has the JSON routes that they call; the pages add the caller to each request.
+/// Builds the routes of the pages. `api` contains the JSON routes that the pages call. The pages add the caller to each
+/// of these requests.
 pub(crate) fn routes(api: Router, ingest: &Ingest, identity: Identity) -> Router {
     let streams = ingest.registry.contracts().map(|contract| contract.stream.clone()).collect();
     let pages = Pages { api, identity, pool: ingest.pool.clone(), clock: ingest.clock.clone(), streams };

@@ -1,4 +1,4 @@
-//! The overview: what happened to all streams in the last hour, what is stalled, and how far each stream is behind.
+//! The overview: the activity of all streams in the last hour, the stalled partitions, and each stream's lag.
 
 use axum::Extension;
 use axum::extract::State;

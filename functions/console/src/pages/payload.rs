@@ -1,11 +1,11 @@
-//! Shows events: indented, cut if they are too long, with the wrong value marked. Numbers and strings appear as they
-//! were sent.
+//! Shows events as indented JSON, with the wrong value marked. Events that are too long are truncated. Numbers and
+//! strings appear as they were sent.
 
 use maud::{Markup, html};
 use serde_json::value::RawValue;
 use shared::contract::pointer;
 
-/// The length at which a payload is cut, in bytes.
+/// The length to which a payload is truncated, in bytes.
 pub(super) const SHOWN_BYTES: usize = 65_536;
 /// The depth up to which JSON is indented.
 const DEEPEST: usize = 64;
@@ -21,9 +21,9 @@ struct Line {
     pointer: Option<String>,
 }
 
-/// Shows an event, given as the JSON routes return it. If the event is not JSON, the routes return it as a string, and
-/// the string's text is shown. The value at the JSON pointer `wrong` is marked. If there is no such value, the value
-/// that should contain it is marked.
+/// Shows an event that a JSON route returned. If the event is not JSON, the routes return it as a string, and this
+/// shows the string's text. Marks the value at the JSON pointer `wrong`. If there is no such value, marks the value
+/// that should contain it.
 pub(super) fn payload(json: &RawValue, wrong: Option<&str>) -> Markup {
     let raw = json.get();
     if let Ok(text) = serde_json::from_str::<String>(raw) {
@@ -35,7 +35,7 @@ pub(super) fn payload(json: &RawValue, wrong: Option<&str>) -> Markup {
     }
 }
 
-/// Indents JSON as text, for a form. Text that is not JSON, or too deep, stays as it is.
+/// Returns JSON as indented text, for a form. Text that is not JSON, or is nested too deeply, is returned unchanged.
 pub(super) fn indented_text(json: &str) -> String {
     let Some(lines) = lines(json) else { return json.to_owned() };
     let text = |line: &Line| {
@@ -45,7 +45,7 @@ pub(super) fn indented_text(json: &str) -> String {
     lines.iter().map(text).collect::<Vec<_>>().join("\n")
 }
 
-/// Shows text. Text that is too long is cut, at the end of a character.
+/// Shows text. Text that is too long is truncated between two characters.
 pub(super) fn plain(text: &str) -> Markup {
     let shown = &text[..text.floor_char_boundary(SHOWN_BYTES)];
     html! {
@@ -75,8 +75,8 @@ fn indented(lines: &[Line], wrong: Option<&str>) -> Markup {
     }
 }
 
-/// Returns the line on which the value at a pointer begins; if there is no such value, the line of the nearest value
-/// around it.
+/// Returns the line on which the value at a pointer begins. If there is no such value, returns the line of the
+/// innermost value that should contain it.
 fn nearest(lines: &[Line], wrong: &str) -> Option<usize> {
     let mut sought = wrong;
     loop {
@@ -95,7 +95,7 @@ enum Around {
     Array { index: usize },
 }
 
-/// Splits JSON into indented lines; `None` if it is not valid JSON, or too deep.
+/// Splits JSON into indented lines. Returns `None` if the text is not valid JSON, or is nested too deeply.
 fn lines(json: &str) -> Option<Vec<Line>> {
     serde_json::from_str::<serde::de::IgnoredAny>(json).ok()?;
     let (mut lines, mut around, mut name): (Vec<Line>, Vec<Around>, Option<String>) = (Vec::new(), Vec::new(), None);

@@ -1,4 +1,4 @@
-//! Says on a page why events were refused, with each error's place.
+//! Shows on a page why events were refused, and where each error is.
 
 use maud::{Markup, html};
 

@@ -7,7 +7,8 @@ use jiff::tz::Offset;
 use jiff::{Timestamp, Zoned};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Unreserved characters (RFC 3986, section 2.3) and slashes have no meaning in a query, so they stay readable.
+/// Unreserved characters (RFC 3986, section 2.3) and slashes have no special meaning in a query, so they are not
+/// encoded.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Encodes a value for a query, or a segment of a path.
@@ -26,8 +27,8 @@ pub(super) fn with_query<'a>(path: &str, parameters: impl IntoIterator<Item = (&
     text
 }
 
-/// Returns a time as the API takes it (RFC 3339). A form's time field has no time zone; it means UTC. Any other text is
-/// returned as it is, for the API to reject.
+/// Converts the time of a form's field to the format of the API (RFC 3339). The field has no time zone; its time is in
+/// UTC. Any other text is returned unchanged, and the API checks it.
 pub(super) fn time_for_api(text: &str) -> String {
     match text.parse::<DateTime>() {
         Ok(time) if text.parse::<Timestamp>().is_err() => {
@@ -37,7 +38,7 @@ pub(super) fn time_for_api(text: &str) -> String {
     }
 }
 
-/// Returns a time as a form's time field takes it; an empty text if the given text is not a time.
+/// Converts an RFC 3339 time to the format of a form's time field. Returns an empty string if the text is not a time.
 pub(super) fn time_for_field(text: &str) -> String {
     let zoned: Option<Zoned> = text.parse::<Timestamp>().ok().map(|time| time.to_zoned(jiff::tz::TimeZone::UTC));
     zoned.map(|time| time.strftime("%Y-%m-%dT%H:%M:%S").to_string()).unwrap_or_default()

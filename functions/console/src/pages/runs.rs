@@ -1,4 +1,4 @@
-//! Runs of replays: all of them, and one with its progress.
+//! The pages of replay runs: the list, and one run with its progress.
 
 use axum::Extension;
 use axum::extract::{Path, State};

@@ -1,6 +1,6 @@
 //! Signing in: a form, and a cookie with a token like those of `POST /login`. The session ends with its token: when the
-//! token expires, the password changes, or the user is deleted. Signing out also ends it. The token is renewed while
-//! someone uses the pages.
+//! token expires, the password changes, or the user is deleted. Signing out also ends the session. The token is renewed
+//! while someone uses the pages.
 
 use std::net::IpAddr;
 
@@ -27,7 +27,7 @@ use super::sign_in;
 use super::state::Pages;
 
 /// The session's cookie. Browsers accept the prefix `__Host-` only from this host, over TLS, so no other host of the
-/// domain can plant a session.
+/// domain can set this cookie.
 const SECURE_SESSION: &str = "__Host-sluice-console";
 /// The session's cookie on loopback, where there is no TLS.
 const LOOPBACK_SESSION: &str = "sluice-console";
@@ -106,7 +106,7 @@ pub(super) async fn show_form(headers: HeaderMap, uri: Uri) -> Response {
     sign_in::page(next, "", None, is_from_elsewhere).respond(None, None)
 }
 
-/// Checks name and password as `POST /login` does, and begins a new session.
+/// Checks the name and the password as `POST /login` does, and begins a new session.
 pub(super) async fn sign_in(
     State(pages): State<Pages>,
     Extension(origin): Extension<Origin>,
@@ -170,8 +170,8 @@ fn to_sign_in(uri: &Uri) -> Response {
     }
 }
 
-/// Returns the path if it is a path of the console, and otherwise the path of the overview. So signing in never leads
-/// to another site.
+/// Returns `path` if it is a path of the console, and otherwise the path of the overview. This way, signing in never
+/// redirects to another site.
 fn local(path: &str) -> &str {
     let (before_query, _) = path.split_once(['?', '#']).unwrap_or((path, ""));
     let decoded: Vec<u8> = percent_decode_str(before_query).collect();
@@ -190,7 +190,8 @@ fn session_name(headers: &HeaderMap) -> &'static str {
     if is_on_loopback(headers) { LOOPBACK_SESSION } else { SECURE_SESSION }
 }
 
-/// Returns whether the browser talks to this machine. No web page can make a browser send a different `Host`.
+/// Returns whether the request was sent to a loopback address, according to its `Host`. No web page can make a browser
+/// send a false `Host`.
 pub(super) fn is_on_loopback(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = match host.rsplit_once(':') {
@@ -211,13 +212,13 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 fn set_cookie(response: &mut Response, headers: &HeaderMap, name: &str, value: &str, seconds: i64) {
     let secure = if is_on_loopback(headers) { "" } else { "; Secure" };
     let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
-    // Tokens and encoded texts consist of ASCII characters that a cookie may have.
+    // Tokens and encoded texts consist of ASCII characters that are valid in a cookie, so this cannot fail.
     if let Ok(text) = HeaderValue::try_from(text) {
         response.headers_mut().append(SET_COOKIE, text);
     }
 }
 
-/// Writes a notice for a cookie. The text is cut, because browsers drop cookies of more than 4 KB.
+/// Encodes a notice for a cookie. The text is truncated, because browsers drop cookies of more than 4 KB.
 fn written(notice: &Notice) -> String {
     const MOST_CHARACTERS: usize = 300;
     let tone = match notice.tone {
@@ -228,7 +229,7 @@ fn written(notice: &Notice) -> String {
     format!("{tone}.{}", encoded(&text))
 }
 
-/// Reads what [`written`] wrote.
+/// Decodes a notice that [`written`] encoded.
 fn read(cookie: &str) -> Option<Notice> {
     let (tone, text) = cookie.split_once('.')?;
     let text = percent_decode_str(text).decode_utf8().ok()?.into_owned();

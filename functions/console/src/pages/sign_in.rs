@@ -6,7 +6,7 @@ use shared::identity::Denied;
 use super::layout::{Page, Section};
 use super::wording::duration;
 
-/// Shows the form. `next` is where to go afterwards.
+/// Shows the form. `next` is the path to go to after signing in.
 pub(super) fn page(next: &str, user: &str, denied: Option<&Denied>, is_from_elsewhere: bool) -> Page {
     let content = html! {
         div.sign-in {
@@ -35,7 +35,7 @@ pub(super) fn page(next: &str, user: &str, denied: Option<&Denied>, is_from_else
     Page { section: None, ..Page::new(Section::Overview, "Sign in", content) }
 }
 
-/// Says why signing in failed. An unknown user and a wrong password get the same sentence.
+/// Says why the sign-in failed. An unknown user and a wrong password get the same sentence.
 fn sentence(denied: &Denied) -> String {
     match denied {
         Denied::Blocked { retry_after_seconds } => {

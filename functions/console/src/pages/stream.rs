@@ -1,4 +1,4 @@
-//! The page of a stream: what happened in the last hour, its contract, and a form that checks or sends events.
+//! The page of a stream: its activity in the last hour, its contract, and a form that checks or sends events.
 
 use axum::Extension;
 use axum::body::Body;
@@ -122,7 +122,8 @@ fn rejected(refusal: &Refusal) -> Option<Vec<Receipt>> {
     (refusal.status.is_client_error() && !receipts.is_empty()).then_some(receipts)
 }
 
-/// Leads to the event. If several events were sent, says how many of them were written and rejected.
+/// Redirects to the page of the event. If several events were sent, redirects to the stream, with a notice that says
+/// how many events were written and rejected.
 fn sent(stream: &str, receipts: &[Receipt]) -> SeeOther {
     if let [receipt] = receipts {
         let notice = match receipt.status.as_deref() {

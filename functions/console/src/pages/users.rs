@@ -1,4 +1,4 @@
-//! Users: who is blocked and for how long, and all users.
+//! The page of users: the blocked names, and all users.
 
 use axum::Extension;
 use axum::body::Body;
@@ -47,7 +47,8 @@ pub(super) async fn show(
     let parameters = after.as_deref().map(|after| ("after", after)).into_iter().chain([("limit", "100")]);
     let users: List<User> = api.get(&with_query("/users", parameters)).await?;
     let now_ms = pages.clock.now_ms();
-    // Reads the blocks from the database, because `GET /blocked` lists the same names without their times.
+    // Reads the blocks from the database, because `GET /blocked` lists the same names without the times at which their
+    // blocks end.
     let blocked = in_time(lockout::blocked(&pages.pool, now_ms)).await.map_err(|error| {
         database::log(&error);
         database::problem(&error)

@@ -1,4 +1,4 @@
-//! Numbers, times and statuses as people read them.
+//! Formats numbers, times and statuses for people.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -35,7 +35,7 @@ pub(super) fn counted(count: i64, thing: &str) -> String {
     format!("{} {thing}{plural}", number(count))
 }
 
-/// Formats a duration in its two largest units; below ten seconds, in seconds with tenths.
+/// Formats a duration in its two largest units. A duration below ten seconds is shown in seconds with one decimal.
 pub(super) fn duration(ms: i64) -> String {
     let ms = ms.max(0);
     let (seconds, minutes, hours, days) = (ms / 1_000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
@@ -49,7 +49,7 @@ pub(super) fn duration(ms: i64) -> String {
     }
 }
 
-/// Shows how long ago a time was, or when it will be, with the exact time as a tooltip.
+/// Shows the distance between a time and now, with the exact time as a tooltip.
 pub(super) fn time(at: Timestamp, now_ms: i64) -> Markup {
     let exact = at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     html! { time datetime=(at) title=(exact) { (distance(at.as_millisecond(), now_ms)) } }
@@ -60,7 +60,7 @@ pub(super) fn time_ms(at_ms: i64, now_ms: i64) -> Markup {
     time(Timestamp::from_millisecond(at_ms).unwrap_or_default(), now_ms)
 }
 
-/// Shows the exact time, and beside it how long ago it was, or when it will be.
+/// Shows the exact time, and next to it the distance between that time and now.
 pub(super) fn exact_time(at: Timestamp, now_ms: i64) -> Markup {
     let exact = at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     html! { time datetime=(at) { (exact) } " " span.soft { "(" (distance(at.as_millisecond(), now_ms)) ")" } }
@@ -78,7 +78,7 @@ fn distance(at_ms: i64, now_ms: i64) -> String {
     if ms < 0 { format!("in {rough}") } else { format!("{rough} ago") }
 }
 
-/// Shows a status: of an event, a dead letter or a run.
+/// Shows the status of an event, a dead letter or a run.
 pub(super) fn status(name: &str) -> Markup {
     let class = match name {
         "written" | "replayed" | "done" => "good",

@@ -1,4 +1,4 @@
-//! The headers that make a record a replay of a dead letter.
+//! Builds the headers that mark a record as a replay of a dead letter.
 
 use shared::kafka::RecordHeader;
 use shared::ledger::dead_letters::DeadLetter;

@@ -19,7 +19,7 @@ use shared::record::replay::{Replay, Searched};
 use super::headers::first_place;
 use crate::error::Error;
 
-/// The limits of one read.
+/// The limits on the records and bytes of one read.
 const MOST_RECORDS: usize = 10_000;
 const MOST_BYTES: usize = 16 * 1_024 * 1_024;
 
@@ -47,7 +47,8 @@ pub(crate) struct Sought<'a> {
     pub(crate) payload: &'a [u8],
 }
 
-/// Searches until the end of the log, or until the deadline. Returns a result for each letter, in their order.
+/// Searches until the end of the log, or until the deadline. Returns one result for each letter, in the same order as
+/// `sought`.
 pub(crate) async fn search(
     ingest: &Ingest,
     contract: &Contract,
@@ -88,7 +89,7 @@ struct Search<'a> {
     key: &'a [usize],
     /// The first records of the letters' events, before any replay.
     firsts: Vec<Place>,
-    /// The letters by the key of their events' row.
+    /// The indexes of the letters, by the keys of their events' rows.
     by_key: HashMap<Vec<u8>, Vec<usize>>,
     /// The results so far, by letter.
     found: Vec<Option<Later>>,
@@ -141,8 +142,8 @@ impl<'a> Search<'a> {
         Ok(searched)
     }
 
-    /// Returns the offset at which to start reading a partition: the first one that may have a later event. `None` if
-    /// no letter is undecided.
+    /// Returns the first offset of a partition that may have a later event, from which to read. Returns `None` if no
+    /// letter is undecided.
     async fn start(&self, ingest: &Ingest, partition: i32) -> Result<Option<i64>, ReadError> {
         let topic = &self.contract.topic;
         let of_partition = self.undecided().filter(|(_, first)| first.partition == partition);
@@ -196,12 +197,12 @@ impl<'a> Search<'a> {
         self.decide(gone, &Later::Gone);
     }
 
-    /// Returns the records that have a letter's key: the record's index, the letter's index, and whether the record is
-    /// the letter's own event again (`true`) or a later event (`false`).
+    /// Returns the records that have a letter's key. Each item consists of the record's index, the letter's index, and
+    /// `true` if the record repeats the letter's own event, or `false` if it is a later event.
     ///
-    /// In the letter's partition, a record is later if its offset is higher. In the other partitions, it is later if
-    /// it, or any record before it, has a timestamp at or after that of the letter's first record. `latest_ms` carries
-    /// the partition's latest timestamp from one call to the next.
+    /// In the letter's partition, a record is later if its offset is higher. In the other partitions, a record is later
+    /// if it, or any record before it in its partition, has a timestamp at or after that of the letter's first record.
+    /// `latest_ms` carries the partition's latest timestamp from one call to the next.
     fn repeated(&self, partition: i32, records: &[LogRecord], latest_ms: &mut i64) -> Vec<(usize, usize, bool)> {
         let mut repeated = Vec::new();
         for (at, record) in records.iter().enumerate() {
@@ -222,8 +223,8 @@ impl<'a> Search<'a> {
         repeated
     }
 
-    /// Looks up what became of the repeated records. A record that was written, or may still be written, decides its
-    /// letter.
+    /// Looks up the outcomes of the repeated records. A record that was written, or may still be written, decides the
+    /// result for its letter.
     async fn note_applied(
         &mut self,
         ingest: &Ingest,
@@ -251,12 +252,12 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Returns whether an event with this outcome has changed its row, or still may.
+/// Returns whether an event with this outcome has changed its row, or may still change it.
 fn may_change_row(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Pending | Outcome::Waiting { .. } | Outcome::Written => true,
-        // A replayed event and a duplicate change no row themselves. The replay of the former, and the event that the
-        // latter repeats, are separate records, which the search finds, too.
+        // A replayed event and a duplicate do not change a row themselves. The replay, and the event that the duplicate
+        // repeats, are separate records, which the search also finds.
         Outcome::Duplicate
         | Outcome::Superseded
         | Outcome::Rejected(_)
@@ -265,7 +266,7 @@ fn may_change_row(outcome: &Outcome) -> bool {
     }
 }
 
-/// Returns whether a record with the key of a letter is the letter's event again (`true`) or a later event (`false`).
+/// Returns whether a record with a letter's key repeats the letter's own event (`true`) or is a later event (`false`).
 /// Returns `None` if the record is neither.
 fn same_event(letter: &Place, record: &LogRecord) -> Option<bool> {
     let header = |name: &str| record.headers.iter().find(|(header, _)| header == name)?.1.as_deref();
@@ -276,7 +277,8 @@ fn same_event(letter: &Place, record: &LogRecord) -> Option<bool> {
     }
 }
 
-/// Returns the encoded key of an event's row; `None` if the event has no valid key, and so was rejected.
+/// Returns the encoded key of an event's row. Returns `None` if the event has no valid key; `consume` rejects such an
+/// event.
 fn key_cells(contract: &Contract, key: &[usize], payload: &[u8]) -> Option<Vec<u8>> {
     contract.landing()?.encode_some(key, &json::parse(payload).ok()?).ok()
 }

@@ -1,5 +1,5 @@
-//! Replays dead letters: sends a letter to its topic again, and only once even if several callers request it. The
-//! record is sent through `ingest`. `routes` replays single letters, and `runs` replays many.
+//! Replays a dead letter: sends its event to its topic again, through `ingest`. If several callers request this at
+//! once, the event is sent only once. `routes` replays single letters, and `runs` replays many.
 //!
 //! - `later`: searches Kafka for later events with the letters' keys
 //! - `headers`: the headers of the replay
@@ -75,8 +75,8 @@ impl ReplayOptions {
 
 /// Replays a dead letter. If the body contains an edited event, sends that event instead.
 ///
-/// If the function is killed between the send and the commit, the letter stays open. A repeated request then sends it
-/// again under the same id, so it lands once. `consume` closes the letter when it reads the replay.
+/// If the function is killed between the send and the commit, the letter stays open. A repeated request then sends the
+/// letter again under the same id, so the event lands once. `consume` closes the letter when it reads the replay.
 pub(crate) async fn replay(
     console: &Console,
     id: &str,
@@ -103,7 +103,7 @@ pub(crate) async fn replay(
     Ok(respond(ingest, &letter.topic, vec![receipt], None, options.prefer, times).await?)
 }
 
-/// The event in a request's body, as it is written there.
+/// The event in a request's body, exactly as the caller wrote it.
 #[derive(Deserialize)]
 struct Edited {
     event: Box<RawValue>,
@@ -141,15 +141,15 @@ pub(crate) fn replayable<'i>(ingest: &'i Ingest, letter: &DeadLetter) -> Result<
 /// Whether a letter may be replayed, given the events that were sent after it.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// The order does not matter, or versions decide it.
+    /// The order of the events does not matter, or their versions decide it.
     Irrelevant,
     /// The result of the search for later events with the letter's key.
     Searched(Later),
 }
 
 impl Order {
-    /// Returns the offsets up to which the search found no event that was sent after the letter; `None` if such events
-    /// do not matter.
+    /// Returns the offsets up to which the search found no event that was sent after the letter. Returns `None` if such
+    /// events do not matter.
     ///
     /// # Errors
     /// A later event with the letter's key was written or may still be written, or such an event cannot be ruled out.
@@ -177,7 +177,8 @@ impl Order {
     }
 }
 
-/// Looks for later events with the keys of a stream's letters. Returns a result for each letter, in their order.
+/// Looks for later events with the keys of a stream's letters. Returns one result for each letter, in the same order as
+/// `sought`.
 pub(crate) async fn order(
     ingest: &Ingest,
     contract: &Contract,

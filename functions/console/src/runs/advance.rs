@@ -1,5 +1,6 @@
-//! Continues runs, in steps of one transaction each. Any process may take the next step. If a process is killed during
-//! a step, another process repeats that step, and sends the letters again under the same ids, so they land once.
+//! Advances runs in steps. Each step is one transaction, and any process may take the next one. If a process is killed
+//! during a step, another process repeats that step and sends the letters again under the same ids, so each event lands
+//! once.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -21,19 +22,19 @@ use crate::replay::{Order, Sought, first_place, order, replay_headers, replayabl
 const LETTERS_AT_ONCE: i64 = 500;
 const BYTES_AT_ONCE: i64 = 8 * 1_024 * 1_024;
 
-/// The time limit for the search for later events in one step. Together with a send it must end well within the 30 s
-/// after which PostgreSQL ends an idle transaction.
+/// The time limit for the search for later events in one step. The search and the send must together end well before
+/// PostgreSQL ends an idle transaction, after 30 s.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 
-/// A run skips a letter if its event was replayed this often, including replays of its earlier dead letters. Without
-/// this limit, runs could replay the event in a loop.
+/// A run skips a letter if its event was already replayed this many times, including replays of its earlier dead
+/// letters. Without this limit, runs could replay the event in a loop.
 const MOST_REPLAYS: i32 = 3;
 
 /// When a request looks up a run, it first advances the run for this long. The last step may take longer.
 const FOR_REQUEST: Duration = Duration::from_secs(3);
 
-/// The time for which the background task sleeps, unless it is woken, before it looks for runs that other processes
-/// created. After a failure, it sleeps for the same time.
+/// How long the background task sleeps before it looks for runs that other processes created, unless it is woken. It
+/// sleeps equally long after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// The result of a step.
@@ -50,15 +51,14 @@ enum Step {
 struct Settled {
     replayed: Vec<(i64, Place)>,
     skipped: Vec<i64>,
-    /// Whether there are letters that the broker did not acknowledge. These letters stay in the run.
+    /// Whether the broker did not acknowledge some letters. These letters stay in the run.
     is_incomplete: bool,
 }
 
-/// Continues all runs until there is nothing to do, or until a time.
+/// Advances all runs until there is nothing to do, or until the time `until`.
 ///
 /// # Errors
-/// The database failed, or the broker did not acknowledge in time. The next process that continues the runs tries
-/// again.
+/// The database failed, or the broker did not acknowledge in time. The next process that advances the runs tries again.
 pub(crate) async fn advance_all(console: &Console, until: Instant) -> Result<(), Error> {
     for id in in_time(replay_runs::running(&console.ingest.pool)).await? {
         advance(console, id, until).await?;
@@ -66,10 +66,10 @@ pub(crate) async fn advance_all(console: &Console, until: Instant) -> Result<(),
     Ok(())
 }
 
-/// Continues a run until it ends, or until a time.
+/// Advances a run until it ends, or until the time `until`.
 ///
 /// # Errors
-/// As for [`advance_all`].
+/// The errors of [`advance_all`].
 async fn advance(console: &Console, id: i64, until: Instant) -> Result<(), Error> {
     while Instant::now() < until && Box::pin(step(&console.ingest, id)).await? == Step::Made {}
     Ok(())
@@ -83,7 +83,7 @@ pub(super) async fn advance_for_request(console: &Console, id: i64) {
     }
 }
 
-/// Continues all runs, including runs that are created later, for as long as the process lives.
+/// Advances all runs, including runs that are created later, for as long as the process lives.
 pub async fn advance_forever(console: &Console) {
     loop {
         let far = Instant::now() + Duration::from_secs(3_600);

@@ -1,5 +1,5 @@
-//! Runs: replays of all dead letters that match a filter. The letters are fixed when a run is created; `advance` sends
-//! them again.
+//! Runs, each of which replays all dead letters that match a filter. The letters are selected when the run is created.
+//! `advance` sends them again.
 
 mod advance;
 
@@ -92,7 +92,7 @@ impl IntoResponse for Requested {
     }
 }
 
-/// Creates a run of the open letters that match, or only counts them.
+/// Creates a run that replays the open letters that match. A dry run only counts them.
 pub(crate) async fn create(console: &Console, caller: &Caller, body: RunBody) -> Result<Requested, Error> {
     let RunBody { filter: parts, dry_run, force } = body;
     let pool = &console.ingest.pool;

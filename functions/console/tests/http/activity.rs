@@ -4,7 +4,7 @@ use shared::kafka::Outgoing;
 
 use crate::support::{Lacking, NOW_MS, TestConsole};
 
-/// Returns what the route says about a stream.
+/// Returns the item of a stream in the route's answer.
 async fn stream(function: &TestConsole, path: &str, name: &str) -> Value {
     let answer = function.get(path).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);

@@ -197,7 +197,7 @@ async fn a_replay_names_its_events_first_record_and_its_own_letter() {
     let topic = function.topic("routes");
     for (earlier, expected) in [
         (json!([{"name": "sluice-replay", "value": format!("{topic}/1/7/5")}]), format!("{topic}/1/7/5")),
-        // Older versions wrote the number of the first letter.
+        // Older versions wrote the id of the first letter into the header.
         (json!([{"name": "sluice-replay", "value": "17"}]), "17".to_owned()),
     ] {
         let id = function.reject("routes", 2, 41, b"{}", &earlier).await;

@@ -70,7 +70,7 @@ async fn a_rejected_replay_is_linked_to_its_letter_and_counts_the_replays_before
         let answer = function.post(&format!("/dead-letters/{id}/replay"), &[], "").await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
         assert_eq!(function.get(&format!("/dead-letters/{id}")).await.body["replays"], json!(replays));
-        // The replay is rejected, too.
+        // The replay is also rejected.
         let record = function.records("routes").await.pop().unwrap();
         let headers: Vec<Value> =
             record.headers.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();

@@ -52,7 +52,7 @@ async fn each_filter_selects_the_same_letters_in_lists_groups_and_bodies() {
         ("error_code=not_json".to_owned(), json!({"error_code": "not_json"}), vec![first, eof]),
         ("reason=it+exists+already".to_owned(), json!({"reason": "it exists already"}), vec![alvand]),
         ("reason=it+exists".to_owned(), json!({"reason": "it exists"}), vec![]),
-        // The name of a group.
+        // This reason is the name of a group.
         (format!("reason={pattern}"), json!({"reason": "not JSON: expected value at line … column …"}), vec![first]),
         ("contains=Alvand".to_owned(), json!({"contains": "Alvand"}), vec![alvand]),
         ("contains=EOF".to_owned(), json!({"contains": "EOF"}), vec![eof]),

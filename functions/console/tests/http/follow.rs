@@ -1,4 +1,4 @@
-//! `GET /follow`: events are found in Kafka and followed to their rows.
+//! Tests `GET /follow`, which finds events in Kafka and follows them to their rows.
 
 use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
@@ -20,7 +20,7 @@ fn items(answer: &Answer) -> &Vec<Value> {
     answer.body["items"].as_array().unwrap_or_else(|| panic!("{answer:?}"))
 }
 
-/// Posts an event. Returns its receipt in the form that `/follow` takes, and its partition, offset and record time.
+/// Posts an event. Returns its receipt in the form that `/follow` accepts, and its partition, offset and record time.
 async fn post(function: &TestConsole, path: &str, headers: &[(&str, &str)], event: &Value) -> (String, i32, i64, i64) {
     let answer = function.post(path, headers, event.to_string()).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
@@ -34,7 +34,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// The query's time range, around the real time: the function's clock is in the past.
+/// Returns a time range for queries. It contains the real time, because the function's clock is in the past.
 fn now() -> String {
     let time = |seconds: i64| Timestamp::now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
     format!("since={}&until={}", time(-600), time(600))
@@ -95,7 +95,7 @@ async fn events_are_found_by_their_key_in_all_partitions_and_in_any_spelling() {
     for name in ["Bouak\u{e9}", "Alvand", "Bouake\u{301}"] {
         post(&function, "/events/city", &[], &city(name)).await;
     }
-    // Another producer's event.
+    // An event of another producer.
     let topic = function.topic("city");
     let key = r#"["Iran","Bouaké"]"#;
     let outgoing = Outgoing { topic: &topic, key: Some(key.as_bytes()), value: Some(b"no JSON"), headers: &[] };
@@ -182,7 +182,7 @@ async fn a_rejected_event_is_shown_with_its_dead_letter_even_if_kafka_no_longer_
     let answer = function.get(&format!("/follow?receipt={}/1/7", function.topic("city"))).await;
     let letter = &items(&answer)[0]["dead_letter"];
     assert_eq!((&letter["status"], &letter["replayed_as"]["status"]), (&json!("replayed"), &json!("pending")));
-    // Neither Kafka nor the ledger knows these events.
+    // Neither Kafka nor the ledger contains these events.
     for receipt in ["0/0", "1/900"] {
         let answer = function.get(&format!("/follow?receipt={}/{receipt}", function.topic("city"))).await;
         assert_eq!((answer.status, &answer.body), (StatusCode::OK, &json!({"items": [], "next": null})), "{receipt}");

@@ -3,7 +3,7 @@ use shared::ledger::Rejection;
 
 use crate::support::TestConsole;
 
-/// The groups without their times.
+/// Returns the groups without their times.
 async fn groups(function: &TestConsole, query: &str) -> Vec<Value> {
     let answer = function.get(&format!("/dead-letters/groups{query}")).await;
     let mut groups = answer.body["items"].as_array().unwrap_or_else(|| panic!("{answer:?}")).clone();
@@ -92,7 +92,7 @@ async fn the_counts_equal_a_full_count_whatever_changes_the_letters() {
                          now() - n % 40 * interval '1 hour'
                   from generate_series(1, 100) n";
     for round in 0..5 {
-        // Concurrent transactions, each of which counts in a shard of its own.
+        // These transactions are concurrent, so each counts in a shard of its own.
         let (mut one, mut other) = (function.pool.begin().await.unwrap(), function.pool.begin().await.unwrap());
         sqlx::query(insert).bind(2 * round).execute(&mut *one).await.unwrap();
         sqlx::query(insert).bind(2 * round + 1).execute(&mut *other).await.unwrap();

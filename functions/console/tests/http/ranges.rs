@@ -1,5 +1,5 @@
-//! Counts, groups and lists over time ranges. The stored counts and the letters must agree, wherever a range begins and
-//! ends.
+//! Tests counts, groups and lists over time ranges. The stored counts must agree with the letters, wherever a range
+//! begins and ends.
 
 use axum::http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -36,8 +36,8 @@ const FILTERS: [(&[(&str, &str)], &str); 9] = [
     (&[("error_code", "code 1")], "error_code = 'code 1'"),
     (&[("error_code", "code 2")], "false"),
     (&[("stream", "route"), ("error_code", "code 0")], "topic = $2 and error_code = 'code 0'"),
-    // The reasons are, in this order: a reason that is its own group; one reason of a group; that group's name, which
-    // is also a reason; and the name of another group.
+    // The four reasons are a reason that forms its own group, one reason of a group, that group's name (which is also a
+    // reason), and the name of another group.
     (&[("reason", "does not exist")], "reason = 'does not exist'"),
     (&[("reason", "no field \"a\""), ("stream", "city")], "reason = 'no field \"a\"' and topic = $1"),
     (&[("reason", "no field \"…\"")], "reason like 'no field%'"),
@@ -112,7 +112,7 @@ async fn a_group_shows_the_exact_reason_if_all_its_letters_in_the_range_have_tha
         ("until=2026-05-01T00:10:00Z", 10, "no table \"a\""),
         ("since=2026-05-01T00:16:00Z", 5, "no table \"b\""),
         ("since=2026-05-01T00:15:00Z&until=2026-05-01T00:16:00Z", 1, "no table \"a\""),
-        // The first and the last letter have the same reason, and one in between has another.
+        // The first and the last letter have the same reason, but a letter between them has another reason.
         ("since=2026-05-01T00:10:00Z", 11, "no table \"…\""),
     ] {
         let groups = function.get(&format!("/dead-letters/groups?{range}")).await.body;

@@ -23,7 +23,7 @@ async fn create(function: &TestConsole, body: Value) -> Answer {
     function.post("/dead-letters/replays", &[], body.to_string()).await
 }
 
-/// Looks up a run until it has ended. Each lookup advances the run.
+/// Looks up a run again and again until it has ended. Each lookup advances the run.
 async fn finish(function: &TestConsole, href: &str) -> Value {
     let ending = async {
         loop {
@@ -168,7 +168,7 @@ async fn a_run_whose_processes_are_killed_ends_with_every_letter_replayed_under_
         let console = Arc::new(Console::in_background(Arc::clone(&function.ingest)));
         let continuing = tokio::spawn(async move { console::advance_forever(&console).await });
         let after_ms = 5 + seed.rotate_left(3 * u32::try_from(kill).unwrap()) % 120;
-        // A kill at a random moment, not a wait for something.
+        // Kills the task at a random moment.
         tokio::time::sleep(Duration::from_millis(after_ms)).await;
         continuing.abort();
         let _killed = continuing.await;

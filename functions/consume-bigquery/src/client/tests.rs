@@ -1,4 +1,4 @@
-//! The client against a server of gRPC that keeps rows in memory.
+//! Tests the client against a gRPC server that keeps rows in memory.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -23,7 +23,7 @@ use crate::messages::{Answer, Any, AppendResult, RowError, RpcStatus, StorageErr
 use crate::settings::{CredentialsSource, Emulator};
 use prost::Message as _;
 
-/// The rows of each stream, and whether it is finalised.
+/// For each write stream, its rows and whether it is finalised.
 type Streams = BTreeMap<String, (Vec<Bytes>, bool)>;
 
 #[derive(Debug, Clone, Default)]

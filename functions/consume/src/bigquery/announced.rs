@@ -1,4 +1,4 @@
-//! What is going to be appended.
+//! Appends that are announced: their intents are committed, and their rows can be sent.
 
 use shared::contract::BigQueryColumn;
 use shared::ledger::bigquery_streams::StreamState;
@@ -8,21 +8,21 @@ use super::sort::Sorted;
 use super::step::target;
 use crate::land::plan::Planned;
 
-/// What is going to be appended.
+/// A batch's announced appends.
 #[derive(Debug)]
 pub(super) struct Announced<'c, 'b> {
     pub(super) planned: Vec<Planned<'c, 'b>>,
     pub(super) sorted: Vec<Sorted<'c>>,
-    /// The states with the intents. Partitions without rows have none.
+    /// The partitions' states. A partition with rows to append has an intent in its state.
     pub(super) states: Vec<StreamState>,
-    /// The watermarks from which the plans begin.
+    /// The watermarks that the plans start from.
     pub(super) before: Vec<Watermark>,
     /// Whether the plans cover the whole batch.
     pub(super) is_whole: bool,
 }
 
 impl<'c> Announced<'c, '_> {
-    /// Returns the partitions that have rows to append: their indices, intents and columns.
+    /// Returns the partitions that have rows to append, each with its index, sorted records, state and columns.
     pub(super) fn appends(&self) -> impl Iterator<Item = (usize, &Sorted<'c>, &StreamState, &'c [BigQueryColumn])> {
         self.states.iter().enumerate().filter_map(|(index, state)| {
             state.intent.as_ref()?;

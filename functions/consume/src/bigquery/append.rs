@@ -11,21 +11,22 @@ use super::tables::{Append, RefusedRow, Tables, TablesError};
 /// How an append ended.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// Its rows are in the table.
+    /// The rows are in the table.
     Applied,
-    /// Nothing was written, because of these rows.
+    /// Nothing was written, because BigQuery refuses these rows.
     RowsRefused(Vec<RefusedRow>),
     /// Nothing was written, because the stream does not exist.
     StreamGone,
-    /// Nothing was written, and nothing will be until an operator acts.
+    /// Nothing was written. An operator must act before the rows can be written.
     Refused(TablesError),
-    /// The stream is not where it should be, or it is unknown what was written: BigQuery has to be asked.
+    /// The stream is finalised or does not end at the expected offset, or it is unknown what was written. `recover`
+    /// must ask BigQuery.
     Unclear,
-    /// BigQuery cannot be reached, so it cannot be asked either.
+    /// BigQuery cannot be reached, so it is unknown what was written.
     Unreachable(TablesError),
 }
 
-/// Appends the rows of all partitions at once. Returns the outcomes by the partitions' indices.
+/// Appends the rows of all partitions concurrently. Returns the outcomes by partition index.
 pub(super) async fn append(step: Step<'_, '_>, announced: &Announced<'_, '_>) -> HashMap<usize, Outcome> {
     let appends = announced.appends().filter_map(|(index, sorted, state, columns)| {
         let stream = state.stream.as_deref()?;
@@ -43,7 +44,8 @@ async fn append_one(tables: &dyn Tables, append: Append<'_>) -> Outcome {
         Err(TablesError::Rows(rows)) => return Outcome::RowsRefused(rows),
         Err(TablesError::UnknownStream) => return Outcome::StreamGone,
         Err(error @ TablesError::Refused(_)) => return Outcome::Refused(error),
-        // Nobody else appends to the stream, so the ledger is behind, or somebody has asked about this very intent.
+        // Only this partition's rows are appended to the stream. So either another process has found this intent open
+        // and finalised the stream, or the database was restored and the ledger does not match the stream.
         Err(TablesError::Finalized | TablesError::OffsetExists | TablesError::OffsetOutOfRange) => {
             return Outcome::Unclear;
         }
@@ -53,7 +55,7 @@ async fn append_one(tables: &dyn Tables, append: Append<'_>) -> Outcome {
         // Only the first attempt can have written rows at this offset.
         Ok(()) | Err(TablesError::OffsetExists) => Outcome::Applied,
         Err(error @ TablesError::Failed(_)) => Outcome::Unreachable(error),
-        // The first attempt may still be on its way, so these answers say nothing about it.
+        // The first attempt may still be in flight, and the second attempt's error says nothing about the first.
         Err(
             TablesError::Rows(_)
             | TablesError::UnknownStream

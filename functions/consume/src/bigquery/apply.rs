@@ -1,4 +1,4 @@
-//! Stores what became of records whose rows are in the table, in a transaction that has locked the watermarks.
+//! Settles partitions whose rows are in the table: advances their watermarks, and stores dead letters and duplicates.
 
 use shared::ledger::Destination;
 use shared::ledger::activity::{Activity, Counts};
@@ -14,7 +14,7 @@ use super::step::{Memory, Step};
 use crate::land::Tally;
 use crate::land::plan::{self, Planned};
 
-/// Partitions whose rows are in the table.
+/// Partitions to settle. All rows that they had to append are in the table.
 #[derive(Debug)]
 pub(super) struct Settling<'s, 'c, 'b> {
     pub(super) step: Step<'c, 'b>,
@@ -23,7 +23,7 @@ pub(super) struct Settling<'s, 'c, 'b> {
     pub(super) states: Vec<&'s StreamState>,
 }
 
-/// What a transaction settles. It counts once the transaction is committed.
+/// The counts of what a transaction settles. They are added to the result after the commit.
 #[derive(Debug)]
 pub(super) struct SettledTally(Tally);
 
@@ -58,7 +58,7 @@ pub(super) async fn settle_in(
     Ok(SettledTally(landed))
 }
 
-/// Returns a partition's state once its announced rows are applied.
+/// Returns a partition's state after its announced rows were appended.
 fn applied(state: &StreamState, planned: &Planned<'_, '_>, server_started_us: i64) -> StreamState {
     let mut after = state.clone();
     if let Some(intent) = after.intent.take() {

@@ -15,7 +15,7 @@ use crate::ConsumeError;
 use crate::land::{CheckedBatch, Ending};
 use crate::trust::Trust;
 
-/// More rounds than a batch can need, unless other processes keep moving its watermarks.
+/// The maximum number of rounds. A batch needs fewer, unless other processes keep moving its watermarks.
 const ROUNDS: usize = 20;
 
 /// Lands a batch.
@@ -29,8 +29,8 @@ pub(crate) fn land<'a>(
     now_ms: i64,
     checked: &'a CheckedBatch<'_>,
 ) -> BoxFuture<'a, Result<Ending, ConsumeError>> {
-    // Boxed, so that the future of a batch for PostgreSQL has no room for this one, and the compiler proves separately that
-    // it can move to another thread.
+    // Boxed for two reasons: the future of a batch for PostgreSQL does not reserve space for this one, and the compiler
+    // checks separately that this one can move to another thread.
     land_in_rounds(connection, tables, trust, now_ms, checked).boxed()
 }
 

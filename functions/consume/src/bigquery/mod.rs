@@ -1,20 +1,20 @@
 //! Lands batches in BigQuery exactly once, in mode `append`.
 //!
-//! Rows cannot be committed together with the watermark, because BigQuery is not in PostgreSQL's transaction. So an append
-//! takes two transactions:
+//! BigQuery takes no part in PostgreSQL's transactions, so rows and watermark cannot be committed together. An append
+//! is therefore a step between two transactions:
 //!
-//! 1. `prepare`: locks the watermark, drops applied records, and commits an *intent*: write stream, row offset, number of
-//!    rows, and the Kafka offsets of the rows
-//! 2. `append`: appends the rows at that offset of the stream. BigQuery takes an append only at the stream's end, whole or
-//!    not at all
-//! 3. `settle`: advances the watermark, stores dead letters, and commits that the intent is applied
+//! 1. `prepare`: locks the watermark, drops applied records, and commits an *intent*: the write stream, the row offset
+//!    in it, the number of rows, and the Kafka offsets of the rows
+//! 2. `append`: appends the rows at that row offset. BigQuery accepts an append only at the end of the stream, and only
+//!    as a whole
+//! 3. `settle`: advances the watermark, stores dead letters, and removes the intent
 //!
-//! A process that finds an open intent asks BigQuery about it (`recover`): a finalised stream says how many rows it has,
-//! and refuses appends that come late, such as that of a function that was frozen after `prepare`. The next append gets a
-//! new stream.
+//! A process that finds an open intent does not know whether the rows were appended, and finalises the stream
+//! (`recover`). A finalised stream says how many rows it has, and refuses late appends, such as that of a function that
+//! was frozen after `prepare`. The next append gets a new stream.
 //!
-//! `tables` is the trait through which this module reaches BigQuery. The function `consume-bigquery` implements it; tests
-//! pass tables in memory.
+//! The module reaches BigQuery through the trait in `tables`. `consume-bigquery` implements the trait; tests implement
+//! it in memory.
 
 mod announced;
 mod append;

@@ -1,4 +1,4 @@
-//! Step 1: decides what to append, and commits the intent.
+//! Step 1: decides what to append, and commits the intents.
 
 use shared::ledger::Destination;
 use shared::ledger::bigquery_streams::{self, Intent, StreamState, Written};
@@ -19,11 +19,12 @@ use crate::land::plan::{self, Planned, Plans};
 pub(super) enum Prepared<'c, 'b> {
     /// Kafka has to be asked about these partitions first.
     Held(Vec<Hold>),
-    /// These appends have an unknown outcome.
+    /// Earlier appends for these partitions have an unknown outcome.
     Open(Vec<OpenIntent>),
-    /// These partitions, by index, need a write stream.
+    /// The partitions with these indices need a write stream.
     NeedsStreams(Vec<usize>),
-    /// There was nothing to append, and the rest is settled: the whole batch, or a part of it.
+    /// Nothing had to be appended, and the planned records are settled. `is_whole` says whether they are the whole
+    /// batch.
     Settled { is_whole: bool },
     /// The intents are committed.
     Announced(Announced<'c, 'b>),
@@ -35,8 +36,8 @@ pub(super) struct OpenIntent {
     /// The partition's index in the batch.
     pub(super) index: usize,
     pub(super) state: StreamState,
-    /// Whether the database's server is the one under which BigQuery last agreed. If not, the database may have been
-    /// restored to an earlier time.
+    /// Whether the database's server is the one that was running when BigQuery last agreed with the ledger. If it is
+    /// not, the database may have been restored to an earlier time.
     pub(super) is_same_server: bool,
 }
 
@@ -107,13 +108,14 @@ fn open_intents(states: &[StreamState], server_started_us: i64) -> Vec<OpenInten
     states.iter().enumerate().filter(|(_, state)| state.intent.is_some()).map(open).collect()
 }
 
-/// Returns whether a partition has a stream of its table.
+/// Returns whether a partition has a write stream to its table.
 pub(super) fn has_stream(step: Step<'_, '_>, index: usize, state: &StreamState) -> bool {
     let Ok((table, _)) = target(&step.checked.partitions[index].contract) else { return false };
     state.stream.as_ref().is_some_and(|stream| step.tables.is_stream_of(stream, table))
 }
 
-/// Cuts plans that have more rows than one append takes, or records of several incarnations. Returns whether nothing was cut.
+/// Cuts plans so that the rows of each fit into one append, and its records belong to one incarnation. Also returns
+/// whether nothing was cut.
 fn within_limit<'c, 'b>(
     step: Step<'c, 'b>,
     planned: Vec<Planned<'c, 'b>>,
@@ -136,14 +138,14 @@ fn end_within_limit(step: Step<'_, '_>, planned: &Planned<'_, '_>) -> Option<usi
     let mut bytes = 0;
     let mut first = None;
     for (partition, range, incarnation) in planned.fresh() {
-        // An intent has the records of one incarnation.
+        // An intent contains records of only one incarnation.
         if *first.get_or_insert(incarnation) != incarnation {
             return Some(range.start);
         }
         for index in range {
             let Some(Ok(event)) = &partition.events[index] else { continue };
             let row = step.checked.rows.get(&event.row).len();
-            // A row that is too large alone is not appended.
+            // A row that is too large for an append of its own becomes a dead letter, so it does not count.
             bytes += if row > APPEND_BYTES { 0 } else { row + ROW_OVERHEAD };
             if bytes > APPEND_BYTES + ROW_OVERHEAD {
                 return Some(index);
@@ -153,7 +155,7 @@ fn end_within_limit(step: Step<'_, '_>, planned: &Planned<'_, '_>) -> Option<usi
     None
 }
 
-/// The tag and the length that precede each row of a request.
+/// The maximum size of the tag and the length that precede each row of a request, in bytes.
 const ROW_OVERHEAD: usize = 6;
 
 fn intent(sorted: &Sorted<'_>, server_started_us: i64) -> Option<Intent> {

@@ -1,4 +1,4 @@
-//! Asks BigQuery about an append whose outcome is unknown.
+//! Finds out, by asking BigQuery, what an append with an unknown outcome has written.
 
 use shared::contract::Meta;
 use shared::ledger::Destination;
@@ -12,11 +12,11 @@ use super::tables::{Append, BigqueryError, TablesError, WrittenQuery};
 use crate::ConsumeError;
 use crate::error::failed;
 
-/// Finds out what became of an open intent, and stores it. The stream is finalised, so an append that comes late is refused,
-/// and the next append needs a new stream.
+/// Finds out which rows of an open intent were written, and stores the result. The stream is finalised, so late appends
+/// are refused, and the next append needs a new stream.
 ///
 /// # Errors
-/// BigQuery cannot be reached, or nothing can decide what was written.
+/// BigQuery cannot be reached or refuses a request, or there is no way to decide what was written.
 pub(super) async fn recover(
     connection: &mut PgConnection,
     step: Step<'_, '_>,
@@ -24,14 +24,16 @@ pub(super) async fn recover(
 ) -> Result<(), ConsumeError> {
     let state = &open.state;
     let (Some(stream), Some(intent)) = (&state.stream, &state.intent) else { return Ok(()) };
-    // If the database may have been restored, the stream proves something only if nobody has replaced it since then.
+    // After a restore, the ledger may name an old stream, which another process finalised and replaced after the time
+    // to which the database was restored. The row count of an old stream proves nothing.
     let is_current = open.is_same_server || is_open(step, open.index, stream).await?;
     let count = match step.tables.finalize(stream).await {
         Ok(count) => Some(count),
         Err(TablesError::UnknownStream) => None,
         Err(error) => return Err(BigqueryError::from(error).into()),
     };
-    // If the intent is younger than the restart, a restored database may have announced it for an offset that was taken.
+    // After a restore, the intent's row offset may already be taken by rows that the ledger does not know. So if the
+    // intent was announced after the restore, the rows at that offset are not necessarily the intent's.
     let is_own = open.is_same_server || intent.server_started_us == state.server_started_us;
     let by_count = match count.filter(|_| is_current).map(|count| count - state.next_row) {
         Some(0) => Some(Written::default()),
@@ -60,7 +62,7 @@ pub(super) async fn recover(
     store(connection, step, open, written).await
 }
 
-/// Says why the stream does not tell what was written.
+/// Says why the stream does not show what was written.
 fn detail(state: &StreamState, stream: &str, rows: i64, count: Option<i64>, is_same_server: bool) -> String {
     match count {
         None => format!("an append to write stream {stream} had an unknown outcome, and the stream is gone"),
@@ -72,7 +74,8 @@ fn detail(state: &StreamState, stream: &str, rows: i64, count: Option<i64>, is_s
     }
 }
 
-/// Returns whether a stream is not finalised. An append far beyond its end changes nothing, and its error tells.
+/// Returns whether a stream is certainly not finalised. To find out, this tries an append far beyond the end of the
+/// stream. The append always fails, and only the error `OffsetOutOfRange` proves that the stream is open.
 async fn is_open(step: Step<'_, '_>, index: usize, stream: &str) -> Result<bool, ConsumeError> {
     const BEYOND: i64 = i64::MAX / 2;
     let (_, columns) = target(&step.checked.partitions[index].contract)?;
@@ -93,7 +96,8 @@ async fn is_open(step: Step<'_, '_>, index: usize, stream: &str) -> Result<bool,
 /// Returns which records from the offset `from` on are in the table.
 ///
 /// # Errors
-/// The table has no columns for partition and offset, or they are not unique, because the topic's offsets have restarted.
+/// The query failed, the table has no columns for partition and offset, or the offsets of the topic have restarted, so
+/// that they are not unique.
 pub(super) async fn compare_table(
     step: Step<'_, '_>,
     index: usize,
@@ -123,7 +127,7 @@ pub(super) async fn compare_table(
     Ok(Written::from_offsets(incarnation, offsets))
 }
 
-/// Stores what was found out, unless another process was faster.
+/// Stores what was written, unless another process has already settled the intent.
 async fn store(
     connection: &mut PgConnection,
     step: Step<'_, '_>,

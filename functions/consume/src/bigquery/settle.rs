@@ -1,4 +1,4 @@
-//! Step 3: stores what became of a batch's records, and advances the watermarks.
+//! Step 3: stores the outcomes of a batch's records, and advances the watermarks.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,11 @@ use super::tables::{BigqueryError, RefusedRow};
 use crate::ConsumeError;
 use crate::error::failed;
 
-/// Settles what was appended. Returns whether the whole batch is settled.
+/// Settles the partitions whose rows were appended. Returns whether the whole batch is settled.
 ///
 /// # Errors
-/// The batch must be delivered again. The partitions that were appended are settled.
+/// The batch must be delivered again. If BigQuery caused the error, the partitions whose rows were appended are
+/// settled.
 pub(super) async fn settle(
     connection: &mut PgConnection,
     step: Step<'_, '_>,
@@ -32,7 +33,8 @@ pub(super) async fn settle(
         let keys = step.checked.keys();
         let mut locked = watermarks::lock(&mut transaction, Destination::Bigquery, &keys).await?;
         let found = bigquery_streams::read(&mut transaction, &keys).await?;
-        // Another process found the intent open, has replaced it, and settles what follows from it.
+        // If the intent or the watermark has changed, another process has found the intent open and taken over the
+        // partition.
         let is_own =
             |index: usize| found[index].intent == states[index].intent && locked.watermarks[index] == before[index];
         let own: Vec<bool> = (0..states.len()).map(is_own).collect();
@@ -59,8 +61,9 @@ pub(super) async fn settle(
     for (index, outcome) in outcomes {
         match outcome {
             Outcome::Applied | Outcome::Unclear | Outcome::StreamGone => {}
-            // The stream is finalised although nothing was written, so that its row count never stands for two intents, of
-            // which a restored database knows only the first.
+            // The intent stays open, so `recover` finalises the stream although nothing was written. If the stream were
+            // used for another intent at the same row offset, and the database were then restored to the first intent,
+            // the row count would not show which of the two was written.
             Outcome::RowsRefused(rows) => refuse(memory, index, &sorted[index], &rows),
             Outcome::Refused(error) | Outcome::Unreachable(error) => failure = Some(error),
         }
@@ -71,7 +74,7 @@ pub(super) async fn settle(
     }
 }
 
-/// Returns the states of partitions whose append was certainly not written and is not repeated as it is.
+/// Returns the states of partitions whose intents are dropped, because their appends certainly wrote nothing.
 fn released(
     announced: &Announced<'_, '_>,
     outcomes: &HashMap<usize, Outcome>,
@@ -83,8 +86,9 @@ fn released(
         let state = StreamState { intent: None, ..announced.states[index].clone() };
         match outcome {
             Outcome::Refused(_) => released.push(state),
-            // It was not used for three days, or an emulator has forgotten it. After a restore of the database, the stream
-            // may also be an old one, and later ones may have later rows: then `recover` compares the table.
+            // The stream was idle for three days, or an emulator has lost it. After a restore of the database, the
+            // ledger may also name an old stream, and later streams may have later rows. The intent then stays open,
+            // and `recover` compares the table.
             Outcome::StreamGone if state.server_started_us == server_started_us => {
                 released.push(StreamState { stream: None, next_row: 0, ..state });
             }
@@ -98,7 +102,7 @@ fn released(
     released
 }
 
-/// Remembers the rows that BigQuery refuses, so that the next attempt leaves them out.
+/// Remembers the rows that BigQuery refuses. In the next round, they become dead letters and are not appended.
 fn refuse(memory: &mut Memory, index: usize, sorted: &Sorted<'_>, rows: &[RefusedRow]) {
     for RefusedRow { index: row, reason } in rows {
         if let Some(row) = sorted.rows.get(*row) {

@@ -1,4 +1,4 @@
-//! Sorts a partition's new records by how they end, before anything is appended.
+//! Sorts a partition's new records by outcome, before anything is appended.
 
 use std::collections::HashSet;
 
@@ -13,20 +13,20 @@ use crate::check::EventId;
 use crate::envelope::Envelope;
 use crate::land::plan::Planned;
 
-/// The most bytes of one append. BigQuery's limit is 20 MB
+/// The maximum number of bytes in one append. BigQuery's limit is 20 MB
 /// (<https://cloud.google.com/bigquery/quotas#write-api-limits>).
 pub(super) const APPEND_BYTES: usize = 18_000_000;
 
-/// The new records of a partition.
+/// The new records of a partition, by outcome.
 #[derive(Debug, Default)]
 pub(super) struct Sorted<'c> {
-    /// To be appended, in order.
+    /// Records whose rows are to be appended, in order.
     pub(super) rows: Vec<Row<'c>>,
-    /// Dead letters.
+    /// Records that become dead letters.
     pub(super) rejected: Vec<(KeptRecord<'c>, Rejection)>,
-    /// Their rows are already in the table.
+    /// Records whose rows are already in the table.
     pub(super) written: Vec<Row<'c>>,
-    /// Events that repeat another one.
+    /// Records whose events repeat an earlier event.
     pub(super) duplicates: Vec<LogPosition<'c>>,
     /// Records without a value.
     pub(super) tombstones: Vec<LogPosition<'c>>,
@@ -40,7 +40,7 @@ pub(super) struct Row<'c> {
     id: Option<EventId>,
 }
 
-/// Sorts the new records of all partitions. Claims the ids of those that would be appended.
+/// Sorts the new records of all partitions, and claims the ids of those whose rows are to be appended or already were.
 pub(super) async fn sort<'c>(
     connection: &mut PgConnection,
     step: Step<'c, '_>,
@@ -77,7 +77,8 @@ fn sort_one<'c>(
                 continue;
             };
             match event {
-                // The rejected event of a replay is one that PostgreSQL rejected. It landed here by itself.
+                // Only events that PostgreSQL rejected are replayed. The original record lands in BigQuery regardless
+                // of that, so its replay is a duplicate.
                 _ if Envelope::for_record(&record).replay().is_some() => sorted.duplicates.push(position),
                 Ok(event) => {
                     let bytes = step.checked.rows.get(&event.row);
@@ -100,7 +101,7 @@ fn sort_one<'c>(
     sorted
 }
 
-/// Keeps the rows whose ids no earlier event holds.
+/// Claims the rows' ids. A row whose id belongs to an earlier event is not appended.
 async fn claim(
     connection: &mut PgConnection,
     stream: &str,
@@ -108,7 +109,7 @@ async fn claim(
     sorted: &mut Sorted<'_>,
 ) -> Result<(), sqlx::Error> {
     let mut claimed = HashSet::new();
-    // A restored database has lost the claims of rows that are in the table.
+    // Rows that are already in the table claim their ids again, because a restored database has lost their claims.
     let claims: Vec<IdClaim<'_>> = sorted
         .written
         .iter()
@@ -131,12 +132,14 @@ async fn claim(
 }
 
 impl<'c> Sorted<'c> {
-    /// Sorts a record whose id an earlier event has.
+    /// Sorts a record whose id belongs to an earlier event: it is a duplicate, or it is rejected if the payloads
+    /// differ.
     fn repeat(&mut self, row: &Row<'c>, has_same_payload: bool) {
         if has_same_payload {
             self.duplicates.push(row.record.position);
         } else {
-            let conflict = Rejection::new("idempotency_conflict", "an earlier event has the same id but a different payload");
+            let conflict =
+                Rejection::new("idempotency_conflict", "an earlier event has the same id but a different payload");
             self.rejected.push((row.record, conflict));
         }
     }

@@ -1,4 +1,4 @@
-//! What every step needs, and what an invocation remembers from one step to the next.
+//! The input of every step, and what one landing remembers between its rounds.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,16 @@ use crate::ConsumeError;
 use crate::land::{CheckedBatch, Tally};
 use crate::trust::Trust;
 
-/// What one invocation knows beyond what is stored.
+/// What one landing remembers between its rounds. The ledger does not store this.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// Rows that BigQuery refused, by index of the partition and by offset.
+    /// The rejections of rows that BigQuery refused, by partition index and Kafka offset.
     pub(super) refused: HashMap<(usize, i64), Rejection>,
-    /// What was settled.
+    /// The result of what has been settled so far.
     pub(super) landed: Tally,
 }
 
-/// What every step needs.
+/// The input of every step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step<'s, 'b> {
     pub(super) tables: &'s dyn Tables,
@@ -31,7 +31,7 @@ pub(super) struct Step<'s, 'b> {
 /// Returns the table and the columns that a stream's events land in.
 ///
 /// # Errors
-/// The contract does not mention BigQuery.
+/// The contract names no table in BigQuery.
 pub(super) fn target(contract: &Contract) -> Result<(&BigQueryTable, &[BigQueryColumn]), ConsumeError> {
     match contract.bigquery.as_ref().map(|bigquery| &bigquery.target) {
         Some(Target::Table { table, columns }) => Ok((table, columns)),

@@ -12,10 +12,10 @@ use super::tables::BigqueryError;
 use crate::ConsumeError;
 use crate::error::failed;
 
-/// Creates write streams for these partitions, given by index.
+/// Creates write streams for the partitions with these indices.
 ///
 /// # Errors
-/// BigQuery cannot create one, or the ledger may lack rows that the table has.
+/// BigQuery cannot create a stream, or the table may have rows that the ledger lacks.
 pub(super) async fn create_streams(
     connection: &mut PgConnection,
     step: Step<'_, '_>,
@@ -43,8 +43,8 @@ pub(super) async fn create_streams(
     Ok(())
 }
 
-/// Finds rows that the table has although the ledger lacks them, because the database was restored to a time before them.
-/// The partition has no stream that could show this, or one of another table.
+/// Finds rows that are in the table but not in the ledger, because the database was restored to an earlier time. A
+/// write stream cannot reveal them here: the partition has no stream, or one that writes to another table.
 async fn unsettled(step: Step<'_, '_>, index: usize, seen: &Seen) -> Result<Written, ConsumeError> {
     let Seen { state, server_started_us, incarnation, next_offset } = seen;
     if state.server_started_us == *server_started_us {
@@ -62,15 +62,16 @@ async fn unsettled(step: Step<'_, '_>, index: usize, seen: &Seen) -> Result<Writ
     let detail = "the database may have been restored to an earlier time".to_owned();
     match compare_table(step, index, state, *incarnation, *next_offset, detail).await {
         Ok(found) if is_first && !found.runs.is_empty() => {
-            Err(undecided("the ledger knows of no earlier append, but the table already has rows with these offsets").into())
+            Err(undecided("the ledger knows of no earlier append, but the table already has rows with these offsets")
+                .into())
         }
-        // The first append of a partition has nothing that it could disagree with.
+        // The table cannot be compared. Before the first append of a partition, it is assumed to have none of its rows.
         Err(ConsumeError::Bigquery(BigqueryError::Undecided { .. })) if is_first => Ok(Written::default()),
         found => found,
     }
 }
 
-/// A partition's state, and its watermark.
+/// A partition's state, and the position of its watermark.
 #[derive(Debug)]
 struct Seen {
     state: StreamState,
@@ -79,7 +80,7 @@ struct Seen {
     next_offset: i64,
 }
 
-/// Reads a partition's state, and replaces it if it still is the first of the pair.
+/// Reads a partition's state. If `replace` is given and its first state is the current one, stores its second state.
 async fn look(
     connection: &mut PgConnection,
     step: Step<'_, '_>,

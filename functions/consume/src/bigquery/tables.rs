@@ -1,11 +1,11 @@
-//! What the landing asks of BigQuery.
+//! The interface through which the landing reaches BigQuery.
 
 use std::fmt;
 
 use futures::future::BoxFuture;
 use shared::contract::{BigQueryColumn, BigQueryTable};
 
-/// BigQuery's tables, as the Storage Write API shows them. All write streams are of the type COMMITTED.
+/// Access to BigQuery's tables through the Storage Write API. All write streams have the type COMMITTED.
 pub trait Tables: fmt::Debug + Send + Sync {
     /// Creates a write stream and returns its full name.
     fn create_stream<'a>(&'a self, table: &'a BigQueryTable) -> BoxFuture<'a, Result<String, TablesError>>;
@@ -16,10 +16,10 @@ pub trait Tables: fmt::Debug + Send + Sync {
     /// Appends rows, all of them or none.
     fn append<'a>(&'a self, append: Append<'a>) -> BoxFuture<'a, Result<(), TablesError>>;
 
-    /// Finalises a stream, so that it refuses further appends. Returns the number of its rows.
+    /// Finalises a stream, so that it refuses further appends. Returns how many rows the stream has.
     fn finalize<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<i64, TablesError>>;
 
-    /// Returns the Kafka offsets of rows that a table has, in any order.
+    /// Returns the Kafka offsets of a partition's rows in a table, in any order.
     fn written_offsets<'a>(&'a self, query: WrittenQuery<'a>) -> BoxFuture<'a, Result<Vec<i64>, TablesError>>;
 }
 
@@ -28,7 +28,7 @@ pub trait Tables: fmt::Debug + Send + Sync {
 pub struct Append<'a> {
     /// The stream's full name.
     pub stream: &'a str,
-    /// The offset in the stream at which the first row must come.
+    /// The offset in the stream that the first row must get.
     pub offset: i64,
     /// The columns, in the order of the rows' fields.
     pub columns: &'a [BigQueryColumn],
@@ -36,7 +36,7 @@ pub struct Append<'a> {
     pub rows: Vec<&'a [u8]>,
 }
 
-/// Asks for the Kafka offsets of a partition's rows.
+/// A query for the Kafka offsets of a partition's rows.
 #[derive(Debug, Clone, Copy)]
 pub struct WrittenQuery<'a> {
     /// The table.
@@ -56,14 +56,14 @@ pub struct WrittenQuery<'a> {
 pub struct RefusedRow {
     /// Its index among the rows of the append.
     pub index: usize,
-    /// Why, without a value of the row.
+    /// Why BigQuery refuses the row, without any value of the row.
     pub reason: String,
 }
 
-/// Why BigQuery did not do what it was asked.
+/// Why a request to BigQuery failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TablesError {
-    /// The stream does not exist, or no longer.
+    /// The stream does not exist or no longer exists.
     #[error("BigQuery does not know the write stream")]
     UnknownStream,
     /// The stream is finalised. Nothing was appended.
@@ -82,7 +82,7 @@ pub enum TablesError {
     /// appended.
     #[error("BigQuery refuses the request: {0}")]
     Refused(String),
-    /// BigQuery did not answer, or has a passing problem. An append may have happened or may still happen.
+    /// BigQuery did not answer, or has a temporary problem. An append may have happened, or may still happen.
     #[error("BigQuery could not be reached: {0}")]
     Failed(String),
 }
@@ -90,10 +90,11 @@ pub enum TablesError {
 /// Why a batch did not land in BigQuery.
 #[derive(Debug, thiserror::Error)]
 pub enum BigqueryError {
-    /// BigQuery did not do what it was asked.
+    /// A request to BigQuery failed.
     #[error(transparent)]
     Tables(#[from] TablesError),
-    /// BigQuery and the ledger disagree about what was written, and nothing can decide it. An operator must look.
+    /// BigQuery and the ledger may disagree about what was written, and Sluice cannot decide which of them is right. An
+    /// operator must compare the table with the topic.
     #[error(
         "{topic}-{partition} may or may not have landed in BigQuery from offset {from} on: {detail}. Compare table {table} \
          with the topic, delete rows from that offset on, then delete the partition's row in sluice.bigquery_streams; a \
@@ -108,13 +109,13 @@ pub enum BigqueryError {
         from: i64,
         /// The table.
         table: String,
-        /// What disagrees.
+        /// Why Sluice cannot decide.
         detail: String,
     },
 }
 
 impl BigqueryError {
-    /// Returns whether the error may go away by itself.
+    /// Returns whether a retry may succeed without an operator.
     pub fn passes(&self) -> bool {
         match self {
             Self::Tables(TablesError::Failed(_)) => true,

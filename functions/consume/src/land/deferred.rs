@@ -79,7 +79,7 @@ struct Search<'s, 'c> {
 
 /// A consistent set: all records but those set aside.
 struct Found {
-    /// The set's counts, if the transaction contains this set. The last trial may have written another one.
+    /// The set's counts, if the transaction contains this set. The last trial may have written another set.
     landed: Option<Tally>,
     aside: Aside,
 }
@@ -151,9 +151,9 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// Finds out which of the records set aside can be written after the set: alone, in pairs or in runs. Some records
-    /// fit only together. For example, two rows may swap their unique values, or the entries of an account must add up
-    /// to zero.
+    /// Finds out which of the records set aside can be written after the consistent set: alone, in pairs or in runs.
+    /// Some records fit only together. For example, two rows may swap their unique values, or the entries of an account
+    /// must add up to zero.
     async fn combine(&mut self, written: Written) -> Result<Written, WriteError> {
         let signatures: HashMap<&Origin, Signature> =
             written.aside.iter().map(|(place, refusal)| (place, refusal.signature)).collect();
@@ -185,8 +185,8 @@ impl Search<'_, '_> {
         self.confirm(written, fitting).await
     }
 
-    /// Returns the positions of the records set aside. Commands that had been waiting have none: they are not
-    /// among the streams' records.
+    /// Returns the positions of the records set aside. Commands that had been waiting have no position, because they
+    /// are not among the streams' records.
     fn positions(&self, aside: &Aside) -> Vec<Position> {
         let places: HashSet<&Origin> = aside.iter().map(|(place, _)| place).collect();
         let of_stream = |(stream, records): (usize, &StreamRecords<'_>)| {
@@ -244,9 +244,9 @@ impl Search<'_, '_> {
         self.confirm(written, fitting).await
     }
 
-    /// Writes the set together with the groups that fit at its end, now in the order of their offsets. A record that
-    /// fits at the end may fail at its own offset, because a row that it refers to may come later. So if the groups
-    /// fail together, they are halved and tried again.
+    /// Writes the consistent set together with the groups that fit at its end, now in the order of their offsets. A
+    /// record that fits at the end may fail at its own offset, because a row that it refers to may come later. So if
+    /// the groups fail together, they are halved and tried again.
     async fn confirm(&mut self, written: Written, fitting: Vec<Vec<Position>>) -> Result<Written, WriteError> {
         if fitting.is_empty() {
             return Ok(written);
@@ -265,7 +265,7 @@ impl Search<'_, '_> {
         self.write_found(found).await
     }
 
-    /// Writes the set with these records, in order, and adds them to it if that is consistent.
+    /// Writes the consistent set and these records, in order. Adds the records to the set if the constraints hold.
     async fn add(&mut self, found: &mut Found, places: &HashSet<Origin>) -> Result<bool, WriteError> {
         let rest: Aside = found.aside.iter().filter(|(place, _)| !places.contains(place)).cloned().collect();
         found.landed = self.trial(&rest).await?.ok();
@@ -320,8 +320,9 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// Brings back records that count as guilty although they fit. When the batch was written as a whole, another record
-    /// may have failed with the same signature, or a record with the same key may have replaced the row.
+    /// Brings back records that count as guilty although they fit. They may have been blamed wrongly when the batch was
+    /// written as a whole: another record may have failed with the same signature, or a record with the same key may
+    /// have replaced the row.
     async fn acquit(&mut self, mut found: Found) -> Result<Found, WriteError> {
         let guilty = |(place, _): &&(Origin, Refusal)| self.guilty.contains(place);
         let guilty: Vec<Origin> = found.aside.iter().filter(guilty).map(|(place, _)| place.clone()).collect();

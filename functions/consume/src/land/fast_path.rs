@@ -149,7 +149,7 @@ async fn execute(
 }
 
 impl Plain<'_> {
-    /// Remembers how far the partitions are now.
+    /// Remembers how far the partitions have advanced.
     fn note(&self, trust: &Trust) {
         for step in &self.steps {
             let Step { topic, partition, incarnation, last_offset, .. } = *step;

@@ -190,7 +190,7 @@ impl<'c, 'b> Planned<'c, 'b> {
         }
     }
 
-    /// Returns the plan for the records before this index only. `watermark` is the one from which the plan begins.
+    /// Shortens the plan to the records before the index `end`. `watermark` is the watermark that the plan starts from.
     pub(crate) fn cut(self, watermark: &Watermark, end: usize) -> Self {
         let Self { partition, plan, gaps } = self;
         let next_offset = partition.traces[end].offset;

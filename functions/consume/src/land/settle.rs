@@ -18,7 +18,7 @@ use crate::once::{self, Claim};
 use crate::replay::{self, Standing};
 use crate::write::{Context, Exceptions, Refusal, WriteError, isolate};
 
-/// A rejected record and why.
+/// A rejected record and the reason.
 pub(super) type Violation<'c> = (KeptRecord<'c>, &'c Rejection);
 
 /// A stream's new records that conform to their contract.

@@ -22,7 +22,7 @@ pub struct Summary {
     pub replayed: usize,
     /// Events that were written, including released ones.
     pub written: usize,
-    /// Those of them that were written by the fast path's single statement.
+    /// Events that the fast path wrote with its single statement. They are also counted as written.
     pub fast_path: usize,
     /// Events that repeated a landed event.
     pub duplicates: usize,
@@ -48,13 +48,13 @@ pub struct Summary {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Tally {
     streams: BTreeMap<String, OfStream>,
-    /// The same by partition, which its transaction stores.
+    /// The batch's result by partition, which its transaction stores.
     pub(crate) activity: Activity,
-    /// Its dead letters, which are logged once it is committed.
+    /// The batch's dead letters, which are logged after the commit.
     pub(crate) letters: Letters,
 }
 
-/// The first of a batch's dead letters, as they are logged.
+/// The first dead letters of a batch, as they are logged.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Letters(Vec<Letter>);
 
@@ -158,7 +158,7 @@ impl Tally {
 }
 
 impl OfStream {
-    /// A producer's clock may be ahead of ours.
+    /// Returns the lag, or 0 if a producer's clock is ahead of ours.
     fn lag_ms(&self, now_ms: i64) -> Option<u64> {
         self.oldest_ms.map(|oldest_ms| u64::try_from(now_ms - oldest_ms).unwrap_or_default())
     }

@@ -33,10 +33,10 @@ pub(crate) enum Attempt<'a> {
     Chosen(&'a Constraints),
 }
 
-/// The records of a slice that were not written, by index in the slice, and what else has to be reported.
+/// The records of a slice that were not written, by index in the slice, and other results to report.
 #[derive(Debug, Default)]
 pub(crate) struct Exceptions {
-    /// Records that break a rule of the contract's mode, which PostgreSQL does not enforce.
+    /// Records that break a rule of the contract's mode. PostgreSQL does not enforce these rules.
     pub(crate) rejected: Vec<(usize, Rejection)>,
     /// Records that PostgreSQL refuses.
     pub(crate) refused: Vec<(usize, Refusal)>,

@@ -11,8 +11,8 @@ use crate::candidate::Candidate;
 /// The part of a larger statement that writes a slice's rows if a condition holds.
 pub(crate) struct Conditional<'s> {
     pub(crate) sql: String,
-    /// Whether the part returns a row for each row that it writes. If it then returns fewer rows than there are
-    /// records, some records were not written. Otherwise, it returns no rows.
+    /// Whether the part returns a row for each row that it writes. If it does, and returns fewer rows than there are
+    /// records, some records were not written. If it does not, it returns no rows at all.
     pub(crate) returns_rows: bool,
     landing: &'s Landing,
     rows: Vec<&'s Candidate<'s>>,

@@ -19,7 +19,7 @@ pub enum WriteError {
     /// PostgreSQL rejected a value, with an SQLSTATE that it also uses for other faults.
     #[error("{}", describe(.0))]
     Value(sqlx::Error),
-    /// A record cannot be written to the table as it is.
+    /// A record cannot be written while the table is in its present state.
     #[error("{}", .0.reason)]
     Refused(Rejection),
     /// COMMIT failed: a deferred constraint is violated, or the connection ended.

@@ -121,7 +121,8 @@ async fn write_slice(
 fn refusal(attempt: Attempt<'_>, error: WriteError, records: usize) -> Result<Option<Refusal>, WriteError> {
     let isolates = match attempt {
         Attempt::Whole => false,
-        // Only an attempt that checks constraints after each slice can write the next one.
+        // Halving the slice does not end pending checks. Only an attempt that checks constraints after each slice can
+        // go on.
         Attempt::Isolating => !error.has_pending_checks(),
         Attempt::Checking(_) => true,
         Attempt::Chosen(_) => records > 1,

@@ -33,7 +33,7 @@ async fn accepted(function: &Function, topic: &str, end_offset: Option<i64>) -> 
     minutes(function, topic, end_offset).await.iter().map(|minute| minute.accepted).sum()
 }
 
-/// Makes all recorded activity older.
+/// Moves all recorded activity into the past by `interval`.
 async fn age(function: &Function, interval: &str) {
     for table in ["sluice.activity", "sluice.watermarks"] {
         let update = format!("update {table} set minute = minute - interval '{interval}'");
@@ -127,7 +127,7 @@ async fn accepted_records_are_counted_although_nothing_lands() {
         offsets.for_each(|offset| function.log.append("routes", 0, record("routes", offset, &route(1, 1.0)).in_log()));
     };
     append(0..5);
-    // The database has no end of the log yet, but Kafka says where it is.
+    // The database has not recorded the log's end yet, so the end that Kafka reports is used.
     assert_eq!(accepted(&function, "routes", Some(5)).await, 5);
     function.consume.compare(BUDGET).await.expect("the comparison succeeds");
     assert_eq!(accepted(&function, "routes", None).await, 5);

@@ -1,4 +1,4 @@
-//! Numbers in strings: they land in number columns if the contract's pattern allows nothing else.
+//! Numbers in strings, which land in numeric columns if the contract's pattern allows only numbers.
 
 use serde_json::{Value, json};
 use sqlx::Executor as _;

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::own_stream::replay;
 use crate::support::{Function, Record, record, records};
 
-/// Returns a set that inserts three rows and deletes two of them, which it identifies by two of their three columns.
-/// `last_type` is the type that the last delete gives for the second of these columns.
+/// Returns a set that inserts three rows and deletes two of them. The deletes identify their rows by columns `a` and
+/// `c`. `last_type` is the type that the last delete states for column `c`.
 fn three_inserts_and_two_deletes(last_type: &str) -> Value {
     let insert = |a: i32| {
         json!({"kind": "insert", "schema": "public", "table": "mytable", "columnnames": ["a", "b", "c"],
@@ -116,7 +116,7 @@ async fn a_truncate_of_several_tables_lands_as_one_beside_sets_that_are_rejected
         insert("items", json!({"id": 1, "order_id": 1})),
         insert("orders", json!({"id": 2})),
         begin(),
-        // The table `kept` cannot be emptied. `orders` does not depend on it.
+        // A row of `public.refers` refers to `kept`, so `kept` cannot be emptied. `orders` does not depend on `kept`.
         truncate("kept"),
         truncate("orders"),
         commit(),
@@ -187,7 +187,7 @@ async fn truncates_of_one_transaction_in_two_batches_block_nothing_and_land_when
             let outcomes = function.outcomes("changes", offset - 3..offset).await;
             let allowed = |outcome: &String| outcome == "written" || outcome == "rejected: 23503";
             assert!(outcomes.iter().all(allowed), "{case}: {outcomes:?}");
-            // A table comes before the tables to which it refers.
+            // The rejected truncates are replayed, each table before the tables to which it refers.
             for table in ["parts", "items", "orders"] {
                 let index = order.iter().position(|name| *name == table).expect("each table is truncated");
                 if outcomes[index] != "written" {

@@ -7,7 +7,7 @@ use crate::support::{Function, Record, record, records};
 const COMPOSED: &str = "Bouak\u{e9}";
 const DECOMPOSED: &str = "Bouake\u{301}";
 
-/// Lands commands one by one.
+/// Lands each command in its own batch.
 async fn land_each(function: &Function, topic: &str, commands: &[Value]) {
     for record in records(topic, commands.iter().cloned()) {
         function.land(&[record]).await;

@@ -1,4 +1,4 @@
-//! The metrics that batches count.
+//! The metrics that count what happens to batches.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! Contracts compared with their tables: each kind of difference is one line, and a table that matches its contract has
-//! none.
+//! Compares contracts with their tables. Each difference is reported as one line, and a table that matches its contract
+//! has none.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn contract(mode: &str, more: Value) -> Value {
     contract
 }
 
-/// Returns the lines about a contract whose table this SQL creates.
+/// Creates a table with this SQL, and returns its differences from the contract, one per line.
 async fn lines(contract: &Value, sql: &str) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("order.json"), contract.to_string()).expect("the contract is written");

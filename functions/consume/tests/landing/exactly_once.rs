@@ -173,7 +173,7 @@ async fn a_batch_that_is_sent_again_has_the_same_outcomes() {
     assert_eq!(function.outcomes("continent", 0..6).await, [once, again].concat());
     assert_eq!(function.database.count("select count(*) from public.continents").await, 0);
     assert_eq!(function.database.count("select count(*) from sluice.dead_letters").await, 1);
-    // After other ids have been forgotten, the receipt of an event that repeats a rejected one is still the same.
+    // The id of a rejected event does not expire after seven days, so the receipt of its repeat is still the same.
     function.clock.advance(8 * 24 * 3_600 * 1_000);
     function.land(&batch(6)).await;
     assert_eq!(function.outcomes("continent", 4..5).await, ["rejected: already_exists"]);
@@ -201,8 +201,8 @@ async fn a_replayed_dead_letter_is_decided_again_and_lands_once() {
     // The entity still does not exist, so the replay becomes a dead letter, too.
     function.land(&[send(2, &[keyed, replay])]).await;
     function.land(&[record("continent", 3, &json!({"name": "Atlantis"}))]).await;
-    // The replay is sent twice, as by a function that died before it could mark the letter as replayed, and lands once.
-    // The event itself, sent once more without the replay's header, does not land.
+    // The replay is sent twice, as if `console` had died before it marked the dead letter as replayed. It lands once.
+    // The event itself, sent again without the header `sluice-replay`, does not land.
     function.land(&[send(4, &[keyed]), send(5, &[keyed, replay]), send(6, &[keyed, replay])]).await;
     function.land(&[send(7, &[("sluice-replay", "2")]), send(8, &[("sluice-replay", "2")])]).await;
     assert_eq!(

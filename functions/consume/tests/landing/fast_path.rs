@@ -1,5 +1,5 @@
-//! A batch with nothing unusual lands with one statement. Every other batch has the same result as without the fast
-//! path.
+//! A batch with nothing unusual lands with one statement: the fast path. Every other batch ends as if there were no
+//! fast path.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -34,8 +34,8 @@ fn on_partition(partition: i32, records: Vec<Record>) -> Vec<Record> {
     records.into_iter().map(|record| Record { partition, ..record }).collect()
 }
 
-/// Waits for the next minute if the current one may end during a test: a minute's first batch does not take the fast
-/// path.
+/// Waits for the next minute if the current one may end during the test, because the first batch of a minute does not
+/// take the fast path.
 async fn wait_for_a_minute() {
     const TEST: Duration = Duration::from_secs(10);
     const MINUTE: Duration = Duration::from_secs(60);
@@ -53,7 +53,7 @@ impl Function {
         function
     }
 
-    /// The same function in another process.
+    /// Returns the same function in another process.
     fn other_process(&self) -> Consume {
         let registry = Arc::new(Registry::load(None).expect("the contracts are right"));
         let (pool, clock, log) = (self.database.pool.clone(), self.clock.clone(), self.log.clone());
@@ -64,19 +64,19 @@ impl Function {
         self.database.pool.execute(sql).await.expect("it is executed");
     }
 
-    /// The users whose positions have landed, in order.
+    /// Returns the users whose positions have landed, in order.
     async fn positions(&self) -> Vec<i64> {
         let users = sqlx::query_scalar("select user_id from public.routes_table order by 1");
         users.fetch_all(&self.database.pool).await.expect("it answers")
     }
 
-    /// What is counted as written, over all minutes.
+    /// Returns how many events were counted as written, over all minutes.
     async fn written(&self) -> i64 {
         self.database.count("select sum(written)::bigint from sluice.minutes").await
     }
 }
 
-/// Returns how many events were written, by the fast path and in all.
+/// Returns how many events the fast path wrote, and how many were written in all.
 fn written(summary: Summary) -> (usize, usize) {
     (summary.fast_path, summary.written)
 }

@@ -1,4 +1,4 @@
-//! Each error is somebody's fault. If the row is at fault, the record becomes a dead letter; if an operator or the
+//! Errors and their consequences. If a row is at fault, its record becomes a dead letter. If an operator or the
 //! environment is at fault, the batch fails.
 
 use std::str::FromStr as _;
@@ -142,7 +142,7 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
     function.database.pool.execute(set("on").as_str()).await.expect("the setting is changed");
     function.database.pool.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").await.expect("the other connections are ended");
     let batch = records("routes", [route(1, 1.0)]);
-    // The connection that made the change can still write; a new one cannot.
+    // The connection that made the change can still write, but a new connection cannot.
     let mut failures = 0;
     while function.deliver(&records("routes", [])).await.is_ok() && failures == 0 {
         let fresh = shared::database::connect(&function.database.url, 1).expect("an address");
@@ -245,7 +245,7 @@ async fn a_connection_that_was_cut_silently_leaves_time_for_another() {
     let asked = Instant::now();
     pool.execute("select 1").await.expect("another connection answers");
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
-    // The function's own connection was idle meanwhile, so it is tested as well.
+    // The function's own connection has been idle for over a second, so the function tests it before using it.
     let delivered = Instant::now();
     assert_eq!(function.land(&[record("routes", 1, &route(2, 1.0))]).await.written, 1);
     assert!(delivered.elapsed() < Duration::from_secs(3), "{:?}", delivered.elapsed());

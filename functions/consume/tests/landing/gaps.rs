@@ -1,5 +1,5 @@
-//! The watermark decides what is read: records that a batch skips are read from Kafka. Records that Kafka no longer has
-//! are a gap.
+//! If a batch skips records above the watermark, `consume` reads them from Kafka. Records that Kafka no longer has are
+//! a gap.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ fn routes(offsets: Range<i64>) -> Vec<Record> {
     offsets.map(|offset| record("routes", offset, &route(offset, 1.0))).collect()
 }
 
-/// Returns different records at these offsets, a minute later.
+/// Returns different records at these offsets, with timestamps a minute later.
 fn other_routes(offsets: Range<i64>) -> Vec<Record> {
     let later = |record: Record| Record { timestamp_ms: record.timestamp_ms + 60_000, ..record };
     offsets.map(|offset| later(record("routes", offset, &route(1_000 + offset, 1.0)))).collect()
@@ -94,7 +94,7 @@ async fn events_that_a_restored_database_lacks_are_read_from_a_real_kafka() {
     let reader = Arc::new(KafkaReader::new(kafka));
     let consume = Consume::new(pool.clone(), registry, clock, wait, function.metrics.clone(), reader);
 
-    // Sent one after the other, so that each event's user number is its offset.
+    // The events are sent one by one, so that each event's user number is its offset.
     let mut sent = Vec::new();
     for user in 0..6 {
         let value = route(user, 1.0).to_string().into_bytes();
@@ -127,7 +127,7 @@ async fn a_partition_without_traffic_gets_what_its_group_has_committed_and_no_mo
     let backup = function.restored().await;
     function.land(&routes(2..5)).await;
     backup.restore(&function.database.pool).await;
-    // The mapping may be paused, and has not delivered these two records yet.
+    // The mapping has not delivered these two records yet. It may be paused.
     function.send(&routes(5..7));
     function.log.commit("sluice-routes", "routes", 0, 5);
 
@@ -181,8 +181,8 @@ async fn holes_of_transactions_and_compaction_are_gaps_with_their_cause() {
         assert_eq!(function.gaps().await, json!([gap(1, 2, 2, cause), gap(1, 4, 5, cause)]));
         let (written, lost) = ("written", "lost");
         assert_eq!(function.outcomes("routes", 0..7).await, [written, written, lost, written, lost, lost, written]);
-        // A hole at the log's end is noticed once a group has committed an offset beyond it. The ledger still knows the
-        // last record.
+        // A hole at the log's end is noticed once a group has committed an offset beyond it. The ledger keeps the hash
+        // of the last record before the hole, so no new incarnation begins.
         function.log.extend_to("routes", 0, 8);
         function.log.commit("sluice-routes", "routes", 0, 8);
         assert_eq!(function.consume.compare(BUDGET).await.expect("the comparison succeeds").skipped_offsets, 1);
@@ -197,7 +197,7 @@ async fn holes_of_transactions_and_compaction_are_gaps_with_their_cause() {
 async fn thousands_of_small_transactions_leave_a_bounded_table_and_true_receipts() {
     const RECORDS: i64 = 2_500;
     let function = Function::new().await;
-    // Records at even offsets; the marker of each record's transaction takes the next offset.
+    // The records are at even offsets. The marker of each record's transaction takes the next offset.
     let records: Vec<Record> = (0..RECORDS).map(|number| record("routes", 2 * number, &route(number, 1.0))).collect();
     for batch in records.chunks(700) {
         assert_eq!(function.land(batch).await.written, batch.len());
@@ -226,7 +226,7 @@ async fn thousands_of_small_transactions_leave_a_bounded_table_and_true_receipts
 #[tokio::test]
 async fn a_batch_that_goes_back_into_a_gap_lands_and_the_gap_shrinks() {
     let function = Function::new().await;
-    // A migrated database is in this state: it knows nothing about the offsets before the first applied record.
+    // Puts the database into the state of a migrated one: the offsets before the first applied record are a gap.
     function.land(&routes(0..3)).await;
     let before = "update sluice.watermarks set first_offset = 2;
                   insert into sluice.gaps (topic, \"partition\", incarnation, first_offset, last_offset, cause)
@@ -256,7 +256,7 @@ async fn a_topic_that_was_recreated_before_a_restore_lands_from_its_beginning() 
     function.land(&other_routes(0..5)).await;
     backup.restore(&function.database.pool).await;
 
-    // The batch begins above the watermark, and the records below the watermark are not the ones that were applied.
+    // The batch begins above the watermark, and Kafka's records below the watermark are not the ones that were applied.
     let event = crate::support::event(&other_routes(5..6));
     let summary = function.restarted().invoke(&event, BUDGET).await.expect("the batch lands");
     assert_eq!((summary.incarnations, summary.written), (1, 6));
@@ -337,7 +337,7 @@ async fn kafka_is_not_asked_where_nothing_is_missing() {
     }
     function.land(&routes(15..40)).await;
     assert_eq!(function.log.questions(), 0);
-    // A new process asks Kafka once.
+    // A new process asks Kafka once, with two requests, and only for its first batch.
     let restarted = function.restarted();
     for first in [40, 50] {
         function.send(&routes(first..first + 10));

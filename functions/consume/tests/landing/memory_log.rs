@@ -1,4 +1,4 @@
-//! Logs in memory, which are read like Kafka's.
+//! Logs in memory, which the function reads in place of Kafka's.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,8 @@ use futures::future::{BoxFuture, ready};
 
 use shared::kafka::reader::{Bounds, Chunk, Limits, LogRecord, ReadError, Reader};
 
-/// The logs of partitions, and the offsets that groups have committed. A partition exists once it has a record.
+/// The logs of partitions, and the offsets that groups have committed. A partition exists once it was created or
+/// written.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryLog(Mutex<State>);
 
@@ -40,7 +41,7 @@ impl MemoryLog {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Creates a topic with this many partitions, without records.
+    /// Creates a topic with this many empty partitions.
     pub(crate) fn create(&self, topic: &str, partitions: i32) {
         let mut state = self.state();
         for partition in 0..partitions {
@@ -57,8 +58,8 @@ impl MemoryLog {
         log.records.insert(record.offset, record);
     }
 
-    /// Writes records like [`MemoryLog::append`]. If the log has another record at an offset, it is truncated there
-    /// first.
+    /// Writes records as [`MemoryLog::append`] does. If the log already has a different record at an offset, the log is
+    /// first truncated there.
     pub(crate) fn put(&self, topic: &str, partition: i32, records: impl IntoIterator<Item = LogRecord>) {
         for record in records {
             let mut state = self.state();
@@ -102,7 +103,7 @@ impl MemoryLog {
         }
     }
 
-    /// Deletes a partition and creates it again without records.
+    /// Deletes a partition and creates it again, empty.
     pub(crate) fn recreate(&self, topic: &str, partition: i32) {
         self.state().logs.insert((topic.to_owned(), partition), Log::default());
     }
@@ -112,12 +113,12 @@ impl MemoryLog {
         self.state().compacted = compacted;
     }
 
-    /// Commits an offset of a group.
+    /// Commits a group's offset.
     pub(crate) fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64) {
         self.state().committed.insert((group.to_owned(), topic.to_owned(), partition), offset);
     }
 
-    /// Deletes everything.
+    /// Deletes all logs and committed offsets.
     pub(crate) fn clear(&self) {
         *self.state() = State::default();
     }

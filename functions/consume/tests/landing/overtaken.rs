@@ -1,5 +1,5 @@
-//! Replays that were overtaken by a later event with the same key. `console` searched for later events up to an offset,
-//! and another event may have been sent between that offset and the replay. `consume` finds that event in Kafka.
+//! Replays that were overtaken by a later event with the same key. Before a replay, `console` searches for such events
+//! up to an offset. Another event may be sent between that offset and the replay. `consume` finds that event in Kafka.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::support::Record;
 const TABLE: &str = "
     create table public.orders (number text primary key, state text, constraint good check (state <> 'bad'))";
 
-/// A stream without a version, whose event at offset 0 was rejected and could land now.
+/// Creates a stream without a version. Its event at offset 0 was rejected, but could land now.
 async fn with_rejected(number: &str) -> (Own, Record) {
     let own = orders("upsert", &json!({}), &json!({}), TABLE).await;
     let rejected = order(0, &json!({"number": number, "state": "bad"}));
@@ -19,7 +19,7 @@ async fn with_rejected(number: &str) -> (Own, Record) {
     (own, rejected)
 }
 
-/// The replay of a record after a search that ended at these offsets, such as `0/17,1/4`.
+/// Returns the replay of a record. The search before it ended at these partitions and offsets, such as `0/17,1/4`.
 fn checked_replay(of: &Record, offset: i64, searched_until: &str) -> Record {
     with_search(replay(of, of, offset), searched_until)
 }
@@ -31,7 +31,7 @@ fn with_search(mut record: Record, searched_until: &str) -> Record {
 
 #[tokio::test]
 async fn an_event_that_landed_between_the_search_and_the_replay_overtakes_it() {
-    // The search ended before the later event, or the partition did not exist yet.
+    // The search ended before the later event, or it did not cover partition 0, which did not exist yet.
     for searched_until in ["0/1", "1/9"] {
         let (own, rejected) = with_rejected("a").await;
         own.function.land(&[order(1, &json!({"number": "a", "state": "new"}))]).await;
@@ -81,7 +81,7 @@ async fn a_replay_is_rejected_if_the_events_before_it_cannot_be_read() {
     let unread = checked_replay(&rejected, 2, "0/1");
     own.function.land(std::slice::from_ref(&unread)).await;
     assert_eq!(own.outcomes(2..3).await, ["rejected: overtaken"]);
-    // After a search that ends at the replay, nothing has to be read.
+    // Nothing has to be read if the search ended at the replay.
     own.function.land(&[with_search(replay(&unread, &rejected, 3), "0/3")]).await;
     assert_eq!(own.outcomes(3..4).await, ["written"]);
 }

@@ -11,8 +11,8 @@ pub(crate) struct Own {
     _folder: TempDir,
 }
 
-/// A stream `order` on the topic `orders`. `members` are added to its `x-sluice`, `columns` to its columns, and `table`
-/// is the statement that creates `public.orders`.
+/// Creates a stream `order` on the topic `orders`. `members` are added to its `x-sluice` block, and `columns` to its
+/// columns. `table` is the statement that creates `public.orders`.
 pub(crate) async fn orders(mode: &str, members: &Value, columns: &Value, table: &str) -> Own {
     let mut contract = json!({
         "type": "object",
@@ -31,7 +31,7 @@ pub(crate) async fn orders(mode: &str, members: &Value, columns: &Value, table: 
     streams(&[("order", contract)], table).await
 }
 
-/// Streams with these contracts. `table` creates their tables, among them `public.orders`.
+/// Creates streams with these contracts. `table` is SQL that creates their tables, one of them `public.orders`.
 pub(crate) async fn streams(contracts: &[(&str, Value)], table: &str) -> Own {
     let folder = tempfile::tempdir().expect("a folder");
     for (stream, contract) in contracts {
@@ -48,7 +48,7 @@ pub(crate) fn order(offset: i64, event: &Value) -> Record {
     record("orders", offset, event)
 }
 
-/// The replay of a record, at another offset: `first` is its event's first record.
+/// Returns the replay of the record `of` at another offset. `first` is the first record of its event.
 pub(crate) fn replay(of: &Record, first: &Record, offset: i64) -> Record {
     let place =
         |record: &Record| format!("{}/{}/{}/{}", record.topic, record.partition, record.offset, record.timestamp_ms);
@@ -62,7 +62,7 @@ pub(crate) fn replay(of: &Record, first: &Record, offset: i64) -> Record {
 }
 
 impl Own {
-    /// The rows of `public.orders`, in the order of their keys.
+    /// Returns the rows of `public.orders`, in the order of their keys.
     pub(crate) async fn rows(&self) -> Value {
         self.function.database.json("select * from public.orders order by number").await
     }

@@ -6,7 +6,7 @@ use sqlx::Executor as _;
 
 use crate::support::{Function, record, records, route, user_event};
 
-/// Appears in every rejected event, and must not appear in any reason.
+/// A value that every rejected event has, and that must not appear in any reason.
 const VALUE: i64 = 424_242;
 
 /// Returns the columns of a dead letter that describe the rejection.
@@ -128,7 +128,7 @@ async fn a_check_of_a_domain_is_named_with_its_domain() {
     assert_eq!(refused_route(rule).await, expected);
 }
 
-/// A trigger that raises an error for the bad row, with the row's value in its message.
+/// Returns SQL for a trigger that executes `raise` if the row is bad.
 fn trigger(raise: &str) -> String {
     format!(
         "create function public.guard() returns trigger language plpgsql as $$

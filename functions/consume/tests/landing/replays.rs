@@ -1,5 +1,5 @@
-//! How `consume` handles replays, above all if the database was restored to a time before the letters were marked as
-//! replayed. A new database that reads the log from its start is like a database restored to the very first backup.
+//! How `consume` handles replays, especially after the database was restored to a time before the dead letters were
+//! marked as replayed. A new database that reads the log from its start stands for a restored one.
 
 use serde_json::{Value, json};
 
@@ -60,7 +60,7 @@ async fn an_edited_event_lands_once_in_the_place_of_its_letter_although_its_payl
         let expected = ["rejected: 23514", "written", "duplicate", "rejected: idempotency_conflict"];
         assert_eq!(own.outcomes(0..4).await, expected);
         assert_eq!(letters(&own).await[0], json!({"offset": 0, "status": "replayed", "replay": 1}));
-        // An event that repeats the original event under its key shares the original's outcome.
+        // A repeat of the original event with the same idempotency key has the original's outcome.
         if !first.headers.is_empty() {
             own.function.land(&[Record { offset: 4, ..first.clone() }]).await;
             assert_eq!(own.outcomes(4..5).await, ["rejected: 23514"]);
@@ -88,7 +88,7 @@ async fn in_a_restored_database_a_letter_and_its_replay_have_the_same_outcome_in
         ]);
         assert_eq!(letters(&own).await, expected, "{in_one_batch}");
         assert_eq!(own.outcomes(0..3).await, ["rejected: 23514"; 3], "{in_one_batch}");
-        // The operator replays the event once more, and the event lands. Another replay does not land it again.
+        // The operator replays the event once more, and it lands. After another replay, it does not land again.
         allow_all(&own).await;
         let again = replay(&log[2], &log[0], 3);
         own.function.land(&[again.clone(), replay(&log[2], &log[0], 4)]).await;
@@ -151,7 +151,7 @@ async fn a_replay_that_breaks_its_contract_again_closes_its_letter_too() {
         {"offset": 0, "status": "replayed", "replay": 1}, {"offset": 1, "status": "open", "replay": null}
     ]);
     assert_eq!(letters(&own).await, expected);
-    // If the database has no such letter, the replay repeats an event that has not been decided yet.
+    // If the database has no dead letter of the event, the event itself has not been read yet.
     own.function.land(&[replay(&order(90, &json!({"number": 7})), &order(90, &json!({"number": 7})), 2)]).await;
     assert_eq!(letters(&own).await, expected);
     assert_eq!(own.outcomes(2..3).await, ["pending"]);

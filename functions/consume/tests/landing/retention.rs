@@ -1,4 +1,4 @@
-//! Dead letters and login attempts that are older than their retention.
+//! What happens to dead letters and login attempts that are older than their retention.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn an_expired_dead_letter_loses_its_content_and_keeps_its_place_and_reason
     function.land(&[invalid(0), invalid(1), invalid(2)]).await;
     execute(&function, r#"update sluice.dead_letters set created_at = now() - interval '31 days' where "offset" < 2"#)
         .await;
-    // The second letter was replayed, so the event's receipt is that of the replay.
+    // The second dead letter was replayed, so its event's receipt includes the replay.
     execute(
         &function,
         r#"update sluice.dead_letters set status = 'replayed', replayed_partition = 0, replayed_offset = 9,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{Function, Record, record};
 
-/// Returns records with one id and these payloads, exactly as written.
+/// Returns records with the same id and with these payloads, exactly as written.
 fn under_one_id(headers: &[(&str, &str)], payloads: &[&str]) -> Vec<Record> {
     let headers: Vec<(String, String)> =
         headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

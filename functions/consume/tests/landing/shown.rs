@@ -53,7 +53,7 @@ fn events() -> Vec<Value> {
     serde_json::from_str(text).expect("valid")
 }
 
-/// Compares numbers by their value, because PostgreSQL also writes `1e+15`.
+/// Returns a value's canonical text, because PostgreSQL writes some numbers differently, such as `1e+15`.
 fn normal(value: &Value) -> String {
     shared::contract::canonical::text(value)
 }
@@ -78,7 +78,7 @@ async fn the_rows_that_a_dry_run_shows_are_the_rows_that_land() {
     }
     let summary = function.land(&records("all", events())).await;
     assert_eq!(summary.written, shown.len());
-    // In the order in which they were inserted.
+    // `ctid` gives the order in which the rows were inserted.
     let text: Vec<String> = sqlx::query_scalar("select row_to_json(t)::text from public.every_type t order by ctid")
         .fetch_all(&function.database.pool)
         .await

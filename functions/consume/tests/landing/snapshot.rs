@@ -1,4 +1,4 @@
-//! A copy of the database, to restore it from.
+//! Copies the tables of a database, and restores them.
 
 use sqlx::postgres::PgPool;
 use sqlx::{Executor as _, PgExecutor};
@@ -23,12 +23,12 @@ pub(crate) const TABLES: [&str; 13] = [
 /// Copies of all tables.
 pub(crate) struct Snapshot {
     schema: String,
-    /// The tables, each with the columns that can be written.
+    /// The tables, each with its writable columns as a list for SQL.
     tables: Vec<(String, String)>,
 }
 
 impl Snapshot {
-    /// Copies the tables. Tables that the database does not have are skipped.
+    /// Copies [`TABLES`] and `more`, except for tables that the database does not have.
     pub(crate) async fn take(pool: &PgPool, more: &[&str]) -> Self {
         let schema = format!("snapshot_{}", rand::random::<u32>());
         let mut tables = Vec::new();
@@ -44,7 +44,7 @@ impl Snapshot {
         Self { schema, tables }
     }
 
-    /// Brings the tables back, and removes the copies.
+    /// Restores the tables, and drops the copies.
     pub(crate) async fn restore(self, pool: &PgPool) {
         let Self { schema, tables } = self;
         let deletes = tables.iter().rev().map(|(table, _)| format!("delete from {table};"));
@@ -60,7 +60,7 @@ impl Snapshot {
     }
 }
 
-/// Lists a table's columns that can be written; `None` if there is no such table.
+/// Returns a table's writable columns as a list for SQL, or `None` if there is no such table.
 pub(crate) async fn writable_columns(executor: impl PgExecutor<'_>, table: &str) -> Option<String> {
     const SELECT: &str = "
         select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute

@@ -1,4 +1,4 @@
-//! A partition that cannot land is listed with the cause for as long as it cannot land.
+//! While a partition's events cannot land, the partition is listed with the cause.
 
 use serde_json::json;
 use shared::ledger::stalls::{self, Stall};
@@ -215,7 +215,7 @@ async fn failed_batches_are_counted_by_error_type() {
     }
 }
 
-/// Runs a comparison as its schedule does. Returns the error's text.
+/// Compares the watermarks with Kafka, as the schedule does. Returns the error's text.
 async fn compare(function: &Function) -> Result<(), String> {
     let event = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}).to_string();
     let compared = function.consume.invoke(event.as_bytes(), BUDGET).await;
@@ -226,7 +226,7 @@ async fn reasons(function: &Function) -> Vec<String> {
     stalls(function).await.into_iter().map(|stall| stall.reason).collect()
 }
 
-/// Puts records into Kafka that the group has committed although they were not applied.
+/// Puts records into Kafka, and commits the group's offset past them, although they are not applied.
 fn commit_only(function: &Function, records: &[Record]) {
     for record in records {
         function.log.put(&record.topic, record.partition, [record.in_log()]);
@@ -271,7 +271,7 @@ async fn a_stall_that_a_comparison_found_ends_when_nothing_is_missing_any_more()
     .await;
     compare(&function).await.expect_err("the comparison fails");
     assert_eq!(reasons(&function).await, ["Stream route: a function or operator does not exist (SQLSTATE 42883)."]);
-    // The group was moved back, so the mapping will deliver the record.
+    // The group is moved back, so the mapping will deliver the record.
     function.log.commit("sluice-routes", "routes", 0, 1);
     compare(&function).await.expect("the comparison succeeds");
     assert_eq!(stalls(&function).await, []);

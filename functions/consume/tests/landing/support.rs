@@ -104,7 +104,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// The record as Kafka has it.
+    /// Returns the record as Kafka stores it.
     pub(crate) fn in_log(&self) -> LogRecord {
         LogRecord {
             offset: self.offset,
@@ -138,7 +138,7 @@ pub(crate) fn records(topic: &str, values: impl IntoIterator<Item = Value>) -> V
     values.into_iter().zip(0..).map(|(value, offset)| record(topic, offset, &value)).collect()
 }
 
-/// The payload in which the mapping delivers these records.
+/// Returns the payload with which the mapping delivers these records.
 pub(crate) fn event(records: &[Record]) -> Vec<u8> {
     let mut partitions = serde_json::Map::new();
     for record in records {

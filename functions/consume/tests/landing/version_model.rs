@@ -1,6 +1,6 @@
-//! Random histories of a stream with versions: new events, duplicates, any number of replays of any letter, batches
-//! delivered again, and restored databases that read the log from its start. Whatever the order, each event lands at
-//! most once, each event that could land has landed, and the rows and receipts are as the versions say.
+//! Random histories of a stream with versions. They contain new events, duplicates, any number of replays of any dead
+//! letter, redelivered batches, and restored databases that read the log from its start. Whatever the order, each event
+//! lands at most once, each event that could land has landed, and the rows and receipts match the versions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,7 @@ struct Sent {
     record: Record,
     number: &'static str,
     version: Option<i64>,
-    /// The index of the first record of the same event: its root.
+    /// The root of the record: the index of its event's first record.
     root: usize,
     is_duplicate: bool,
 }
@@ -46,7 +46,8 @@ struct History {
     log: Vec<Sent>,
     blocked: BTreeSet<&'static str>,
     next_offset: usize,
-    /// The roots of the events that could land: one of their records was decided while their number was not blocked.
+    /// The roots of the events that could land, because one of their records was applied while its number was not
+    /// blocked.
     could_land: BTreeSet<usize>,
 }
 
@@ -144,7 +145,7 @@ impl History {
         self.log.push(Sent { record, number: of.number, version: of.version, root, is_duplicate: true });
     }
 
-    /// Replays a letter of any status, because the caller's commit that marks it as replayed may have been lost.
+    /// Replays a dead letter of any status, because the commit that marked it as replayed may have been lost.
     async fn replay(&mut self) {
         let letters: Vec<i64> = sqlx::query_scalar(r#"select "offset" from sluice.dead_letters order by "offset""#)
             .fetch_all(&self.own.function.database.pool)
@@ -172,7 +173,7 @@ impl History {
         }
     }
 
-    /// Delivers the records up to `until`, from a random offset below the watermark on.
+    /// Delivers the records from a random offset, which is not above the watermark, up to `until`.
     async fn deliver(&mut self, until: usize) {
         if until == 0 {
             return;
@@ -188,7 +189,7 @@ impl History {
         self.next_offset = self.next_offset.max(until);
     }
 
-    /// Empties the database. Later deliveries read the log from its start.
+    /// Empties the database, so that later deliveries read the log from its start.
     async fn restore(&mut self) {
         self.empty().await;
         for number in &self.blocked {

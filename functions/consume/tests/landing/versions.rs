@@ -1,4 +1,4 @@
-//! Versions: only an event with an equal or higher version replaces a row, on every path.
+//! Versions: on every path, only an event with an equal or higher version replaces a row.
 
 use serde_json::{Value, json};
 use shared::ledger::event_ids::REMEMBERED_MS;

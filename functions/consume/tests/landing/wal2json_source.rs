@@ -1,6 +1,6 @@
-//! A live source: a PostgreSQL whose changes wal2json sends, in both formats. The load consists of pgbench's
-//! transactions, and of random statements on tables with awkward types. The test needs a server with `wal_level =
-//! logical` and wal2json; `cargo local with-servers` starts one.
+//! A live source: a PostgreSQL database whose changes wal2json sends, in both formats. The load consists of pgbench's
+//! transactions and of random statements on tables with awkward types. The test needs a server with `wal_level =
+//! logical` and wal2json, which `cargo local with-servers` starts.
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
@@ -34,7 +34,7 @@ const TABLES: &str = r#"
     create table parts_high partition of parts default;
 "#;
 
-/// Tables that the landing database's operator created: with generated columns, partitions, and a publication.
+/// What an operator created in the landing database: tables with generated columns, partitions, and a publication.
 const LANDING: &str = "
     create table landing.serials (serial integer generated always as identity, code text primary key, name text);
     create table landing.shouted (id integer, name text, upper_name text generated always as (upper(name)) stored);
@@ -46,7 +46,7 @@ const LANDING: &str = "
     create publication everything for all tables;
 ";
 
-/// Tables that refer to each other, for format 2 only: format 1 does not send the truncates that they need.
+/// Tables that refer to each other, for format 2 only. The load truncates them, and format 1 does not send truncates.
 const LANDING_OF_FORMAT_2: &str = "
     create table landing.orders (id integer primary key);
     create table landing.items (id integer primary key, order_id integer references landing.orders);
@@ -147,7 +147,7 @@ fn statement(random: &mut StdRng) -> String {
     }
 }
 
-/// Random transactions.
+/// Runs random transactions on the source.
 async fn load(url: &str, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut connection = PgConnection::connect(url).await.expect("the source answers");
@@ -170,8 +170,8 @@ async fn load(url: &str, seed: u64) {
     }
 }
 
-/// The SQLSTATEs with which statements of concurrent loads may fail because of each other: a deadlock, a row that has
-/// moved to another partition, a key that exists already, a parent that does not exist any more.
+/// The SQLSTATEs of conflicts between concurrent loads: a deadlock, a row that was moved to another partition, a key
+/// that already exists, and a parent that no longer exists.
 const MEETINGS: [&str; 4] = ["40P01", "40001", "23505", "23503"];
 
 async fn pgbench(url: &str, arguments: &[&str]) {
@@ -182,7 +182,8 @@ async fn pgbench(url: &str, arguments: &[&str]) {
 
 const ACCOUNTS: u32 = 100_000;
 
-/// Creates pgbench's tables, in transactions whose sets are small enough for an event, and then runs its usual load.
+/// Fills pgbench's tables in transactions whose change sets are small enough for an event, and then runs its usual
+/// load.
 async fn pgbench_load(url: &str) {
     let mut connection = PgConnection::connect(url).await.expect("the source answers");
     let mut statements = vec![
@@ -202,7 +203,7 @@ async fn pgbench_load(url: &str) {
 struct Follower {
     format: &'static str,
     slot: String,
-    /// The slot is temporary: it exists as long as this connection.
+    /// The connection that created the slot. The slot is temporary, so it exists only as long as the connection.
     connection: PgConnection,
     function: Function,
     offset: i64,
@@ -251,7 +252,7 @@ impl Follower {
     }
 }
 
-/// A table's rows as text, sorted.
+/// Returns a table's rows as sorted texts.
 async fn rows(database: &TestDatabase, schema: &str, table: &str, columns: &str) -> Vec<String> {
     let query = format!("select row({columns})::text from {schema}.{table}");
     let mut rows: Vec<String> = sqlx::query_scalar(&query).fetch_all(&database.pool).await.expect(&query);
@@ -276,7 +277,8 @@ async fn a_live_source_and_its_landing_are_equal_by_content_in_both_formats() {
     tokio::pin!(loads);
     let mut loaded = false;
     loop {
-        // A poll that began before the last commit may miss it, so one more poll follows after the loads have ended.
+        // A poll that began before the last commit may miss that commit, so the last poll begins after the loads have
+        // ended.
         let last_look = loaded;
         let follow = async {
             let [first, second] = &mut followers;

@@ -5,7 +5,7 @@ use shared::kafka::RecordHeader;
 
 /// The attributes that every event has.
 pub(super) const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
-/// The attributes of the specification, which are strings. Others may have any type.
+/// The attributes that the specification defines, all of which are strings. Other attributes may have any type.
 const STRINGS: [&str; 8] = ["specversion", "id", "source", "type", "datacontenttype", "dataschema", "subject", "time"];
 
 /// Attributes in the form of record headers (Kafka protocol binding, section 3.2).
@@ -21,7 +21,7 @@ impl Attributes {
         Ok(())
     }
 
-    /// Adds the type of the data.
+    /// Adds the media type of the data.
     pub(super) fn content_type(&mut self, media_type: &str) {
         self.0.push(("content-type".to_owned(), Some(media_type.as_bytes().to_vec())));
     }
@@ -59,7 +59,7 @@ fn check_value(name: &str, value: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Returns whether Unicode reserves a code point as a noncharacter (section 23.7).
+/// Returns whether a code point is a noncharacter (The Unicode Standard, section 23.7).
 fn is_noncharacter(c: char) -> bool {
     let code = u32::from(c);
     (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe

@@ -1,5 +1,5 @@
-//! CloudEvents 1.0: from HTTP (HTTP protocol binding, JSON event format) to a record's headers (Kafka protocol
-//! binding, section 3.2: attributes as `ce_*`, `datacontenttype` as `content-type`).
+//! Reads CloudEvents 1.0 from HTTP requests (HTTP protocol binding, JSON event format) and converts their attributes to
+//! record headers: `ce_*`, and `content-type` for `datacontenttype` (Kafka protocol binding, section 3.2).
 
 use std::borrow::Cow;
 
@@ -36,7 +36,7 @@ pub(super) fn is_json(media_type: &str) -> bool {
             .is_some_and(|(_, subtype)| subtype == "json" || (subtype.ends_with("+json") && subtype.len() > 5))
 }
 
-/// Converts attributes in HTTP headers into record headers, with the errors found.
+/// Converts the attributes in HTTP headers into record headers. Also returns the errors in them.
 pub(super) fn from_headers(headers: &HeaderMap) -> (Vec<RecordHeader>, Vec<EventError>) {
     let mut attributes = Attributes::default();
     let mut errors = Vec::new();
@@ -75,7 +75,7 @@ fn decoded(value: &[u8]) -> Option<String> {
     percent_decode_str(&unquoted(text)).decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// Reads an event in structured mode, given its envelope as text and as a value.
+/// Reads an event in structured mode, given its envelope both as text and parsed.
 pub(super) fn from_envelope(index: usize, text: &Bytes, envelope: Value) -> Result<PostedEvent, Vec<EventError>> {
     let error = |pointer: &str, detail: &str| EventError::new(index, pointer, detail);
     let Value::Object(mut members) = envelope else {
@@ -141,7 +141,7 @@ fn from_members(index: usize, members: &Map<String, Value>) -> (Vec<RecordHeader
     (attributes.into_headers(), errors)
 }
 
-/// Returns the data's JSON text.
+/// Returns the JSON text of the envelope's `data`.
 fn raw_data(envelope: &Bytes) -> Option<Bytes> {
     #[derive(Deserialize)]
     struct Envelope<'e> {

@@ -1,4 +1,4 @@
-//! Receives and decompresses a body. Its size is limited as sent and as decoded.
+//! Receives and decompresses a body. Both its sent and its decoded size are limited.
 
 use std::io::Read;
 
@@ -17,7 +17,7 @@ const TOO_LARGE: Error = Error::TooLarge("The decoded body must not exceed 6 MiB
 /// Returns the whole body, decompressed.
 pub(super) async fn decoded(headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
     let coding = Coding::from_headers(headers).ok_or(Error::Coding)?;
-    // Incompressible data grows by a few bytes per 32 KiB.
+    // A compressed body may be slightly larger than the data: incompressible data grows by a few bytes per 32 KiB.
     let limit = if coding == Coding::Identity { MAX_BODY_BYTES } else { MAX_BODY_BYTES + MAX_BODY_BYTES / 100 };
     let sent = receive(body, limit).await.map_err(|unreceived| match unreceived {
         Unreceived::TooLarge => TOO_LARGE,
@@ -31,7 +31,7 @@ pub(super) async fn decoded(headers: &HeaderMap, body: Body) -> Result<Bytes, Er
 }
 
 fn zstd_decoder(sent: &[u8]) -> Result<impl Read, Error> {
-    // RFC 9659: as a content coding, zstd needs windows of 8 MB at most.
+    // RFC 9659 limits the windows of zstd as a content coding to 8 MB.
     const WINDOW_LOG: u32 = 23;
     let mut decoder = zstd::stream::read::Decoder::with_buffer(sent).map_err(undecodable)?;
     decoder.window_log_max(WINDOW_LOG).map_err(undecodable)?;

@@ -14,7 +14,7 @@ pub(crate) struct PostedEvent {
     pub(crate) text: Bytes,
     /// The same text, parsed.
     pub(crate) value: Value,
-    /// Its record's headers.
+    /// The headers of its record.
     pub(crate) headers: Vec<RecordHeader>,
     /// A JSON pointer to the event in the posted document.
     pub(crate) within: &'static str,

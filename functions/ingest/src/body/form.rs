@@ -1,4 +1,4 @@
-//! Turns a form's fields into an event: each text takes the type of the contract's property.
+//! Turns a form's fields into an event. Each text is converted to the type that the contract gives the property.
 
 use bytes::Bytes;
 use serde_json::{Map, Number, Value};
@@ -20,7 +20,8 @@ pub(super) fn event(fields: Fields, contract: &Contract) -> Result<Bytes, Error>
     Ok(Value::Object(event).to_string().into())
 }
 
-/// Converts a field to one of its property's types. Text that fits none stays text, and the contract reports it.
+/// Converts a field to one of its property's types. Text that fits none of them stays text, and then violates the
+/// contract.
 fn value(text: String, property: Option<&Value>) -> Value {
     let types: Vec<&str> = match property.and_then(|property| property.get("type")) {
         Some(Value::String(name)) => vec![name],

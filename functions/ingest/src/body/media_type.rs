@@ -25,8 +25,8 @@ pub(super) enum MediaType {
 }
 
 impl MediaType {
-    /// Returns the kind of body according to the headers, JSON by default. Other types are an error that lists
-    /// `accepted`.
+    /// Returns the kind of body according to the headers. The default is JSON. If the media type is not supported, the
+    /// error lists `accepted`.
     pub(super) fn from_headers(headers: &HeaderMap, accepted: &'static str) -> Result<Self, Error> {
         let unsupported = || Error::MediaType { accepted };
         let content_type = match headers.get(CONTENT_TYPE) {
@@ -39,7 +39,7 @@ impl MediaType {
         match essence(content_type).as_str() {
             "application/cloudevents+json" => Ok(Self::CloudEvent),
             "application/cloudevents-batch+json" => Ok(Self::CloudEventBatch),
-            // Any media type outside CloudEvents means binary mode (HTTP binding, section 3).
+            // With CloudEvents headers, any other media type means binary mode (HTTP binding, section 3).
             _ if cloud_event::is_in(headers) && is_json(content_type) => Ok(Self::CloudEventData),
             _ if cloud_event::is_in(headers) => Err(unsupported()),
             "application/json" => Ok(Self::Json),

@@ -1,5 +1,5 @@
-//! Request bodies: decoded within the limits and split into events. It uses only `error`, `event_error` and
-//! `header_value`. `routes` reads bodies with it, and `check` reads the events one by one.
+//! Decodes request bodies within the limits and splits them into events. This module uses only `error`, `event_error`
+//! and `header_value`. `routes` reads bodies with it, and `check` reads the events one by one.
 //!
 //! - `media_type`: the kind of body, by its `Content-Type`
 //! - `decode`: receives and decompresses the body
@@ -40,8 +40,8 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<PostedEvents
     PostedEvents::new(kind, headers, body)
 }
 
-/// Reads the events posted to an entity's route, which accepts the fields of a form in addition to what its stream
-/// accepts. Without a body, the fields of the query are used, if there are any.
+/// Reads the events posted to an entity's route, which accepts a form in addition to what its stream accepts. If the
+/// body is empty, the fields of the query are used, if there are any.
 pub(crate) async fn read_entity(
     headers: &HeaderMap,
     query: Fields,

@@ -16,8 +16,8 @@ use crate::event_error::EventError;
 /// The maximum size of an event in bytes.
 const MAX_EVENT_BYTES: usize = 1_000_000;
 
-/// The events of one request, by their position in the body. They are parsed one by one, so that they are never all in
-/// memory as values.
+/// The events of one request, by their position in the body. They are parsed one by one, so that the parsed values are
+/// never all in memory at once.
 #[derive(Debug)]
 pub(crate) struct PostedEvents {
     body: Bytes,

@@ -86,7 +86,7 @@ impl<'b> Visitor<'b> for Elements<'_, 'b> {
     }
 }
 
-/// Converts a place in an event that starts at byte `start` into a place in the body.
+/// Converts an error's place in an event that starts at byte `start` into its place in the body.
 pub(super) fn in_body(body: &[u8], start: usize, error: NotJson) -> NotJson {
     let before = body.get(..start).unwrap_or_default();
     let lines_before = before.iter().filter(|byte| **byte == b'\n').count();

@@ -1,5 +1,5 @@
-//! Routes of entities, derived from the contracts. `/{stream}` shows one entity and accepts commands, whose operation
-//! is the HTTP method. `/{table}` lists the entities. `routes` serves these routes, and `openapi` describes them.
+//! Routes of entities, derived from the contracts. `/{stream}` shows one entity and accepts commands. The HTTP method
+//! is a command's operation. `/{table}` lists the entities. `routes` serves these routes, and `openapi` describes them.
 //!
 //! - `operation`: the operation of a command, which follows from the method
 //! - `rows`: reads entities from their tables
@@ -91,8 +91,8 @@ pub(crate) async fn list(ingest: &Ingest, entity: &Entity, query: &Fields) -> Re
     Ok(List { items: rows.into_iter().map(|row| row.json).collect(), next })
 }
 
-/// Returns the query parameters of a route: the fields of the key, or the parent's name and the parameters of every
-/// list.
+/// Returns the query parameters of a route. A stream's route takes the fields of the key. A table's route takes the
+/// parent, if there is one, and the parameters of every list.
 pub(crate) fn parameters(route: EntityRoute<'_>) -> Vec<&str> {
     match route {
         EntityRoute::Stream(_, entity) => key_columns(entity).into_iter().map(parameter).collect(),

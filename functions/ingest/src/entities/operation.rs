@@ -26,7 +26,7 @@ impl Operation {
         }
     }
 
-    /// Returns the operation of a command that has passed its contract. `create` is the default.
+    /// Returns the operation of a command that was checked against its contract. `create` is the default.
     pub(crate) fn from_command(command: &Value) -> Self {
         match command.get("op").and_then(Value::as_str) {
             Some("update") => Self::Update,
@@ -43,8 +43,8 @@ impl Operation {
         }
     }
 
-    /// Adds the operation to a command that has none. Returns the command's new text if it changed: `op` comes first,
-    /// and the rest stays as it was sent.
+    /// Adds the operation to a command that has none, unless it is the default, `create`. Returns the command's new
+    /// text if it changed: `op` comes first, and the rest stays as it was sent.
     ///
     /// # Errors
     /// The command has a different operation. The error says what is wrong with `op`.

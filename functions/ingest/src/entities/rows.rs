@@ -85,7 +85,7 @@ fn column(_index: usize, column: &Column) -> String {
     format!("t.{}", quoted(&column.name))
 }
 
-/// Binds a value as text, whatever its column's type.
+/// Returns a placeholder for a value that is bound as text, whatever its column's type.
 fn placeholder(index: usize, column: &Column) -> String {
     format!("${}::text::{}", index + 1, column.ty.sql())
 }

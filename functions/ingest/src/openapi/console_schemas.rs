@@ -1,4 +1,4 @@
-//! The schemas of what the function `console` is sent and returns.
+//! The schemas of the requests and responses of the function `console`.
 
 use serde_json::{Map, Value, json};
 

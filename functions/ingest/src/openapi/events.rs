@@ -84,7 +84,7 @@ fn stream(registry: &Registry) -> Value {
         .build()
 }
 
-/// Returns `/submit/{n}`. GET sends events too, for older clients.
+/// Returns an operation of `/submit/{n}`. `GET` also sends events, for older clients.
 fn submit(contract: &Contract, id: &str) -> Value {
     let number = json!({"type": "integer", "minimum": 1, "maximum": 10000});
     Operation::new("events", id, "Sends random user events")
@@ -143,7 +143,7 @@ fn cloud_event(event: &Value) -> Value {
     })
 }
 
-/// Returns whether anyone but the gateway may post to a stream: users, or at least service keys.
+/// Returns whether users or service keys may post to a stream. If not, only the gateway itself writes to it.
 pub(super) fn has_senders(contract: &Contract) -> bool {
     !contract.roles.is_empty() || contract.stream != Contract::LOGIN
 }

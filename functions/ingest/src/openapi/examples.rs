@@ -1,4 +1,4 @@
-//! Examples of what is sent and returned.
+//! Examples of requests and responses.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) fn event(contract: &Arc<Contract>) -> Value {
     events.event(&mut StdRng::seed_from_u64(0)).unwrap_or_default()
 }
 
-/// Returns the row of an entity's event.
+/// Returns the row that an entity's event would become.
 pub(super) fn row(entity: &Entity, event: &Value) -> Value {
     let value = |source: &Source| match source {
         Source::Event(pointer) => pointer.get(event).cloned().unwrap_or_default(),
@@ -128,8 +128,8 @@ pub(super) fn followed_event() -> Value {
     })
 }
 
-/// Returns a stream with a part of its contract. The whole contract may contain references, which readers of the
-/// document would follow.
+/// Returns a stream with only a part of its contract. The whole contract may contain references, which tools would try
+/// to resolve in this document.
 pub(super) fn stream(contract: &Contract) -> Value {
     let mut stream = serde_json::to_value(Stream::from(contract)).unwrap_or_default();
     stream["contract"] = json!({"title": contract.document["title"], "x-sluice": contract.document["x-sluice"]});

@@ -1,11 +1,12 @@
 //! The OpenAPI 3.1 document of all routes, generated from the contracts. Its schemas are JSON Schema 2020-12, as
-//! contracts are. It uses only `entities` and `submit`; `routes` serves it.
+//! contracts are. This module uses only `entities`, `streams` and `submit`. `routes` serves the document.
 //!
-//! - `events`, `entities`, `console`, `users`, `service`: what can be done, by path and method
-//! - `schemas`, `console_schemas`, `parameters`: what is sent and returned; `explicit`: writes out
-//!   the defaults of contracts' schemas, for tools
+//! - `events`, `entities`, `console`, `users`, `service`: the operations, by path and method
+//! - `schemas`, `console_schemas`: the schemas of requests and responses
+//! - `parameters`: the parameters that several operations share
+//! - `explicit`: writes out the defaults of contracts' schemas, for tools
 //! - `problems`: the answers of an operation: receipts, or a problem
-//! - `examples`: examples of what is sent and returned
+//! - `examples`: examples of requests and responses
 //! - `operation`: builds an operation; `parts`: what several operations have in common
 
 mod console;
@@ -90,7 +91,7 @@ fn drop_unused(document: &mut Value) {
     let mut found = Vec::new();
     collect_references(&document["paths"], &mut found);
     while let Some(pointer) = found.pop() {
-        // A reference may lead into a component, such as to a contract's `$defs`.
+        // A reference may point into a component, such as to a contract's `$defs`.
         let mut tokens = pointer.split('/').skip(2);
         let Some((section, name)) = tokens.next().zip(tokens.next()) else { continue };
         if used.insert((section.to_owned(), name.to_owned())) {

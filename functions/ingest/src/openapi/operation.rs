@@ -1,4 +1,4 @@
-//! An operation, built step by step.
+//! Builds an operation step by step.
 
 use serde_json::{Map, Value, json};
 use shared::http::problem_type::ProblemType;
@@ -6,7 +6,7 @@ use shared::http::problem_type::ProblemType;
 use super::parts::media;
 use super::problems;
 
-/// An operation: who may call it, what it takes, and everything that it may answer.
+/// An operation: who may call it, its input, and all its possible answers.
 pub(super) struct Operation {
     object: Map<String, Value>,
     responses: Map<String, Value>,
@@ -30,7 +30,7 @@ impl Operation {
         Self { object, responses: Map::new(), problems: problems.to_vec() }
     }
 
-    /// Opens it to callers without credentials.
+    /// Opens the operation to callers without credentials.
     pub(super) fn open(self) -> Self {
         let mut open = self.with("security", json!([]));
         let of_callers = [ProblemType::UNAUTHORIZED, ProblemType::BLOCKED, ProblemType::FORBIDDEN];
@@ -38,12 +38,12 @@ impl Operation {
         open
     }
 
-    /// Opens it to service keys, too.
+    /// Opens the operation to service keys, too.
     pub(super) fn with_key(self) -> Self {
         self.with("security", json!([{"basic": []}, {"bearer": []}, {"serviceKey": []}]))
     }
 
-    /// Restricts it to service keys.
+    /// Restricts the operation to service keys.
     pub(super) fn key_only(self) -> Self {
         self.with("security", json!([{"serviceKey": []}]))
     }
@@ -54,7 +54,7 @@ impl Operation {
         self
     }
 
-    /// Sets its parameters.
+    /// Sets the parameters.
     pub(super) fn parameters(self, parameters: Vec<Value>) -> Self {
         self.with("parameters", parameters.into())
     }
@@ -64,7 +64,7 @@ impl Operation {
         self.fails(&[ProblemType::CROSS_SITE])
     }
 
-    /// Sets its body: media types with their content.
+    /// Sets the body: media types with their content.
     pub(super) fn body(self, content: Value) -> Self {
         self.with("requestBody", json!({"required": true, "content": content})).fails(&[
             ProblemType::NOT_JSON,
@@ -86,7 +86,7 @@ impl Operation {
         self.answers("200", json!({"description": "Success.", "content": {"application/json": media(schema, example)}}))
     }
 
-    /// Adds a page to the answer `200`, for callers that prefer one.
+    /// Adds an HTML page to the answer `200`, for callers that prefer one.
     pub(super) fn or_page(mut self) -> Self {
         self.responses["200"]["content"]["text/html"] =
             json!({"schema": {"type": "string"}, "example": "<!DOCTYPE html><html lang=\"en\">…</html>"});

@@ -21,12 +21,12 @@ pub(super) fn list_of(item: Value) -> Value {
     })
 }
 
-/// Returns a list with one item, which is its last page.
+/// Returns the last page of a list, which has one item.
 pub(super) fn page_of(item: Value) -> Value {
     json!({"items": [item], "next": null})
 }
 
-/// Returns the parameters of a list, after its own.
+/// Adds the parameters that every list has.
 pub(super) fn paged(mut parameters: Vec<Value>) -> Vec<Value> {
     parameters.extend(["After", "Limit"].map(shared_parameter));
     parameters

@@ -1,5 +1,5 @@
-//! What an operation answers: receipts, or a problem. Each type of problem has its own schema, so that an operation can
-//! list exactly the problems that it may answer with.
+//! The answers of an operation: receipts, or a problem. Each type of problem has its own schema, so that an operation
+//! can list exactly the problems that it may have.
 
 use std::collections::BTreeMap;
 
@@ -148,10 +148,11 @@ pub(super) fn written(topic: &str) -> Value {
     receipts("With Prefer: wait, all events are written, or repeat written ones.", example)
 }
 
-/// Adds the answer to a request with `validate_only` to that answer `200`.
+/// Adds the answer to a request with `validate_only` to the answer `200` of an operation that sends events.
 pub(super) fn or_validated(written: &mut Value) {
-    written["description"] =
-        json!("With Prefer: wait, all events are written, or repeat written ones. With validate_only, the events are valid and nothing was sent.");
+    written["description"] = json!(
+        "With Prefer: wait, all events are written, or repeat written ones. With validate_only, the events are valid and nothing was sent."
+    );
     let content = &mut written["content"]["application/json"];
     let example = content["example"].take();
     *content = json!({
@@ -180,7 +181,7 @@ fn receipts(description: &str, example: Value) -> Value {
     })
 }
 
-/// Returns the response that API Gateway gives in the functions' place.
+/// Returns the response that API Gateway sends itself when it throttles a request.
 pub(super) fn throttled() -> Value {
     let message = json!({"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}});
     json!({

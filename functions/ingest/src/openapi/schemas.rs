@@ -1,4 +1,4 @@
-//! The schemas of what is sent and returned.
+//! The schemas of requests and responses.
 
 use serde_json::{Map, Value, json};
 use shared::contract::{ColumnType, Contract, Entity};

@@ -41,7 +41,7 @@ fn posted(operation: Operation, schema: &Value, example: &Value) -> Operation {
         .fails(&[ProblemType::REFUSED])
 }
 
-/// Registration is open to everyone or, with `REGISTRATION=closed`, to admins.
+/// Returns an operation that registers a user. It is open to everyone or, with `REGISTRATION=closed`, only to admins.
 fn register(id: &str, summary: &str) -> Value {
     let registered = json!({
         "type": "object",

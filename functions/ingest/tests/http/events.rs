@@ -131,7 +131,7 @@ async fn every_invalid_event_of_a_lenient_batch_is_listed() {
     let errors = answer.body["errors"].as_array().unwrap();
     let indexes: std::collections::BTreeSet<_> = errors.iter().filter_map(|error| error["index"].as_u64()).collect();
     assert_eq!((answer.status, indexes.len()), (StatusCode::ACCEPTED, 2_000));
-    // Nothing of this batch is sent, so its errors are limited as those of any other rejected request.
+    // No event of this batch is sent, so the number of errors is limited, as for any rejected request.
     let answer = function.post("/events/route", &[NDJSON, ("prefer", "handling=lenient")], "{}\n".repeat(2_000)).await;
     let errors = answer.body["errors"].as_array().map(Vec::len);
     assert_eq!((answer.status, errors), (StatusCode::UNPROCESSABLE_ENTITY, Some(100)));

@@ -96,7 +96,7 @@ async fn a_pending_event_of_a_stalled_partition_has_the_reason() {
                        "since": "2026-05-07T19:54:13.5Z"});
     assert_eq!((health.status, health.body["stalled"].clone()), (StatusCode::OK, json!([stall])));
 
-    // The partition lands events: its watermark advances after its latest failure.
+    // The partition's events land again: its watermark advances after its latest failure.
     sqlx::query("update sluice.watermarks set updated_at = clock_timestamp()").execute(&function.pool).await.unwrap();
     assert_eq!(function.get("/health").await.body["stalled"], json!([]));
     assert_eq!(function.get(&format!("/receipts/{topic}/3/4")).await.body, json!({"status": "pending"}));
@@ -116,7 +116,7 @@ async fn the_answer_after_a_wait_has_the_reason_although_looking_it_up_takes_a_m
     let (answer, ()) = tokio::join!(function.post("/events/city", &[("prefer", "wait=0")], CITY), async {
         let blocked = "select count(*) from pg_locks where not granted and relation = 'sluice.stalls'::regclass";
         while sqlx::query_scalar::<_, i64>(blocked).fetch_one(&function.pool).await.unwrap() == 0 {}
-        // Longer than a lookup takes.
+        // The lock is held for longer than a lookup usually takes.
         tokio::time::sleep(Duration::from_millis(30)).await;
         transaction.commit().await.unwrap();
     });

@@ -25,8 +25,9 @@ async fn a_requests_line_names_its_user_and_stream_and_the_code_of_its_problem()
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    // With only one dispatcher, `tracing` asks the thread that first reaches a log statement, which may be that of
-    // another test and listens to nothing: https://github.com/tokio-rs/tracing/issues/3611. A second one avoids this.
+    // With only one dispatcher, the thread that first reaches a log statement decides whether `tracing` enables the
+    // statement. This may be the thread of another test, which logs nothing:
+    // https://github.com/tokio-rs/tracing/issues/3611. A second dispatcher avoids this.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _logging = tracing::subscriber::set_default(subscriber);
     let lacking = Lacking { broker: true, database: true, topics: true, roles: false };

@@ -168,7 +168,7 @@ async fn the_answer_about_an_unknown_stream_suggests_the_stream_that_was_probabl
     }
     let unlike = r#"There is no stream "nothing". `GET /streams` lists the streams."#;
     assert_eq!(detail("GET", "/streams/nothing").await, unlike);
-    // Nobody may post to the stream `login`.
+    // No caller may post to the stream `login`, so only `GET` suggests it.
     assert_eq!(detail("GET", "/streams/logins").await, r#"There is no stream "logins". Did you mean "login"?"#);
     assert_eq!(
         detail("POST", "/events/logins").await,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::{CITY, NDJSON, NOW_MS, TestIngest, WAIT_FOR_PARENT};
 
-/// A time later than any record's.
+/// A time later than that of any record.
 const LATER_MS: i64 = i64::MAX;
 
 fn statuses(body: &Value) -> Vec<&str> {
@@ -96,7 +96,7 @@ async fn an_event_that_waits_too_long_for_its_parent_is_rejected() {
 async fn an_event_on_a_recreated_topic_is_not_mistaken_for_written() {
     let function = TestIngest::start().await;
     for partition in 0..4 {
-        // The watermark of the deleted topic.
+        // Sets a watermark as the deleted topic left it.
         function.apply("city", partition, 1_000, NOW_MS).await;
     }
     let answer = function.post("/events/city", &[("prefer", "wait=1")], CITY).await;

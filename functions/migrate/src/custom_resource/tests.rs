@@ -21,7 +21,7 @@ const CREATE: &str = include_str!("../../events/create.json");
 const DELETE: &str = include_str!("../../events/delete.json");
 const AN_HOUR: Duration = Duration::from_secs(3_600);
 
-/// The requests that a receiver got: method, path with query, type, and body.
+/// The requests that a receiver got: method, path with query, content type, and body.
 type Received = Arc<Mutex<Vec<(Method, String, Option<String>, Value)>>>;
 
 struct Receiver {

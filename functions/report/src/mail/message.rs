@@ -1,5 +1,5 @@
-//! The mail's content, as text and as HTML. The chart is a table whose cells are the bars, because every mail program
-//! can show that.
+//! The mail's content, as text and as HTML. In the HTML, the chart is a table whose cells are the bars, because every
+//! mail program can show tables.
 
 use lettre::Message;
 use lettre::message::{Mailbox, Mailboxes, MultiPart};
@@ -49,8 +49,7 @@ fn text(tally: &Tally) -> String {
     text
 }
 
-/// Writes the HTML in colours that are readable on light and dark backgrounds, because mail programs switch between
-/// them.
+/// Writes the HTML in colours that are readable on light and on dark backgrounds, because mail programs use both.
 fn markup(tally: &Tally) -> Markup {
     let (rows, rest) = rows(tally);
     let most = rows.iter().map(|(_, events)| *events).max().unwrap_or(0).max(1);

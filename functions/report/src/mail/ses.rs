@@ -19,7 +19,7 @@ impl Ses {
         Ok(Self(aws))
     }
 
-    /// Sends a message. SES reads sender and recipients from its headers.
+    /// Sends a message. SES reads the sender and the recipients from the message's headers.
     pub(super) async fn send(&self, message: &Message) -> Result<(), MailError> {
         let failed = |error: &dyn std::error::Error| MailError::Ses(DisplayErrorContext(error).to_string());
         let raw = RawMessage::builder().data(Blob::new(message.formatted())).build().map_err(|error| failed(&error))?;

@@ -1,4 +1,4 @@
-//! The chart: an SVG whose lengths are percentages, so its text has the same size on a phone and on a desktop.
+//! The chart: an SVG whose widths are percentages, so that its text has the same size on a phone and on a desktop.
 
 use jiff::ToSpan as _;
 use jiff::civil::DateTime;
@@ -114,7 +114,7 @@ fn percent(part: i64, whole: i64) -> String {
     format!("{}.{:02}%", share / 100, share % 100)
 }
 
-/// Cuts a name to the width of a phone. The table has it in full.
+/// Cuts a name to the width of a phone. The table shows the whole name.
 fn shortened(name: &str) -> String {
     const MOST: usize = 32;
     match name.char_indices().nth(MOST) {

@@ -17,7 +17,7 @@ fn question(query: &str) -> Question {
     Question::from_query(&Fields::from_query(Some(query), &Question::PARAMETERS).unwrap()).unwrap()
 }
 
-/// Returns the report's counts, and those from reading every event.
+/// Returns the report's counts, and the counts from reading every event.
 async fn both(pool: &PgPool, query: &str) -> [BTreeMap<String, i64>; 2] {
     let question = question(query);
     let kept = count(pool, &question).await.unwrap();
@@ -39,7 +39,7 @@ async fn both(pool: &PgPool, query: &str) -> [BTreeMap<String, i64>; 2] {
     [summed(kept), full.into_iter().collect()]
 }
 
-/// Adds up the counts of each name, which may occur several times. Its counts may cancel each other out.
+/// Adds up the counts of each name, and drops names whose counts cancel each other out.
 fn summed(counted: Vec<Counted>) -> BTreeMap<String, i64> {
     let mut events = BTreeMap::new();
     for counted in counted {

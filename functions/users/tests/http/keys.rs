@@ -10,11 +10,11 @@ use shared::http::edge::Origin;
 
 use crate::support::{ADMIN, Answer, NOW_MS, TestUsers, basic, identity, send, settings};
 
-/// The limit for a condition that a test awaits.
+/// The time limit for a condition that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl TestUsers {
-    /// Creates a key and returns its answer and its `Authorization` header.
+    /// Creates a key. Returns the answer and the key's `Authorization` header.
     async fn create_key(&self, authorization: &str, body: &Value) -> (Value, String) {
         let answer = self.send("POST", "/keys", authorization, body).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
@@ -306,7 +306,7 @@ async fn a_key_ends_when_its_user_is_deleted_but_not_when_the_password_changes_o
     let took = ends_elsewhere(&another, &bearer).await;
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(function.listed(ADMIN).await, json!([]));
-    // A user who registers the name next does not get the keys.
+    // The next user with this name does not get the keys.
     function.register("ann").await;
     assert_eq!(function.may_post(&bearer, "route").await.status, StatusCode::UNAUTHORIZED);
 }

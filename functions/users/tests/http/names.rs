@@ -11,7 +11,7 @@ use crate::support::{ADMIN, TestUsers, basic};
 #[tokio::test]
 async fn a_name_is_the_same_composed_and_decomposed_at_any_length() {
     let function = TestUsers::start().await;
-    // Decomposed, it has 80 characters.
+    // The decomposed name has 80 characters.
     let (composed, decomposed) = ("\u{e9}".repeat(40), "e\u{301}".repeat(40));
     function.register(&decomposed).await;
     assert_eq!(function.post("/register", json!({"user": composed, "pass": "test1234"})).await.status, 409);
@@ -108,7 +108,7 @@ async fn a_name_with_slashes_is_the_rest_of_the_path() {
     }
     assert_eq!(function.database.count("select count(*) from sluice.users where name = 'eve'").await, 1);
 
-    // A name that nobody has is blocked, too.
+    // A name is blocked even if no user has it.
     for name in ["eve/1", "a//b/"] {
         for _ in 0..5 {
             function.log_in(name, "wrong password").await;

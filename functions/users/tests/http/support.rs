@@ -80,7 +80,7 @@ impl TestUsers {
         send(&self.routes, method, path, authorization, body).await
     }
 
-    /// Deletes the resource at a path that API Gateway has decoded, as the admin. Returns the status.
+    /// As the admin, deletes the resource at a path that API Gateway has decoded. Returns the status.
     pub(crate) async fn deleted_over_api_gateway(&self, raw_path: &str) -> u64 {
         let http = json!({"method": "DELETE", "path": raw_path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "x"});
         let event = json!({
@@ -134,7 +134,7 @@ impl TestUsers {
         format!("Bearer {}", answer.body["token"].as_str().unwrap())
     }
 
-    /// Returns the caller as the function sees it.
+    /// Returns the answer of `/who`, which names the caller.
     pub(crate) async fn who(&self, authorization: &str) -> Answer {
         self.get("/who", authorization).await
     }

@@ -58,7 +58,7 @@ impl Client {
     /// Sends a request. Returns the time until the last byte of its answer, in milliseconds.
     ///
     /// # Errors
-    /// It failed, or was refused.
+    /// The request failed, or was refused.
     pub(super) async fn send(&self, request: &Request) -> Result<f64, CommandError> {
         let Request { method, path, query, body } = request;
         let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.url), query);

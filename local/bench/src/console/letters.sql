@@ -1,5 +1,5 @@
--- Dead letters number $1 to $2 of a million, in chronological order: 800,000 in 38 days, 50,000 in
--- the next day, and then an incident with 150,000 in one hour. Their kinds and statuses alternate.
+-- Inserts dead letters $1 to $2 of a million, in chronological order. 800,000 letters arrive in 38 days, 50,000 in the
+-- next day, and 150,000 in one hour during an incident. Their kinds and statuses alternate.
 insert into sluice.dead_letters
     (topic, "partition", "offset", incarnation, key, payload, headers, record_timestamp_ms, reason, error_code,
      "constraint", "table", pointer, created_at, status, replays, replayed_at, replayed_partition, replayed_offset,

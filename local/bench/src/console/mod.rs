@@ -45,7 +45,7 @@ const INSERT_ROUTES: &str = r#"
     insert into public.routes_table (user_id, "timestamp", latitude, longitude)
     select n % 50000, now(), random() * 180 - 90, random() * 360 - 180 from generate_series(1, $1) as n"#;
 
-/// Fills the database, sends the requests, and prints how long they take. Returns the tables as JSON.
+/// Fills the database, sends the requests, and prints their durations. Returns the tables as JSON.
 pub(crate) async fn measure(servers: &RunningServers, rounds: u32) -> Result<Vec<Value>, CommandError> {
     let pool = database::connect(&servers.database_url, 2)?;
     database::migrate(&pool, None).await?;
@@ -93,14 +93,14 @@ async fn fill(pool: &PgPool) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Sends each request of each variant in turn. Returns a table of variants, and one of routes.
+/// Sends each request of each variant in turn. Returns a table of variants and a table of routes.
 async fn send(client: &Client, sample: &Sample, rounds: u32) -> Result<Vec<Value>, CommandError> {
     let title = "Milliseconds per request, by route and parameters; one client";
     let mut table = Table::new(title.to_owned(), &["route", "with", "requests", "p50", "p95", "longest"]);
     let mut by_route: Vec<(&str, Vec<f64>)> = Vec::new();
     for variant in routes::variants(sample) {
         let (mut times, begun) = (Vec::new(), Instant::now());
-        // The first request of a variant is not counted: it prepares statements that later ones use.
+        // The first request of a variant is not counted, because it prepares statements that later requests use.
         for (number, request) in variant.requests.iter().cycle().take(variant.times(rounds) + 1).enumerate() {
             let took_ms = client.send(request).await?;
             if number > 0 {

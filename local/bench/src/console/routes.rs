@@ -1,11 +1,12 @@
-//! The requests: each route with realistic and with worst-case parameters.
+//! The requests, which use each route with realistic and with worst-case parameters.
 
 use serde_json::{Value, json};
 
 use super::client::Request;
 use super::sample::{Letter, Sample};
 
-/// The number of requests of a variant that reads, in each round, and of a variant that changes letters, in total.
+/// The number of requests per round for a variant that only reads, and the total number of requests for a variant that
+/// changes letters.
 const READS: usize = 60;
 const CHANGES: usize = 40;
 /// The number of runs in the filled database. The next run gets the next id.
@@ -23,14 +24,14 @@ pub(super) struct Variant {
 }
 
 impl Variant {
-    /// Returns the number of its requests, without the first one, which is not counted.
+    /// Returns the number of requests that are counted. One uncounted request comes before them.
     pub(super) fn times(&self, rounds: u32) -> usize {
         let rounds = usize::try_from(rounds).unwrap_or(1);
         if self.is_once { self.requests.len() - 1 } else { READS * rounds }
     }
 }
 
-/// Returns all variants. Those that change letters come last.
+/// Returns all variants. The variants that change letters come last.
 pub(super) fn variants(sample: &Sample) -> Vec<Variant> {
     let mut variants = lists(sample);
     variants.extend(groups(sample));
@@ -45,7 +46,7 @@ fn reads(route: &'static str, with: &'static str, requests: impl IntoIterator<It
     Variant { route, with, requests: requests.into_iter().collect(), is_once: false }
 }
 
-/// Requests for one path, with parameters that depend on a letter.
+/// Returns requests for one path, each with parameters from one of the letters.
 fn of_letters<'l, const N: usize>(
     path: &str,
     letters: &'l [Letter],
@@ -54,7 +55,7 @@ fn of_letters<'l, const N: usize>(
     letters.iter().map(|letter| Request::get(path, &query(letter))).collect()
 }
 
-/// Texts that occur in few letters, in many, in most, and in none.
+/// Texts that occur in few letters, in many, in half of all letters, and in none.
 const CONTAINED: [(&str, &str); 4] = [
     ("contains= of 20 letters", "\"userID\": 4711,"),
     ("contains= of 150,000 letters", "Maryland"),
@@ -188,7 +189,7 @@ fn pairs(letters: &[Letter]) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Exact counts. A discard counts its letters in the same way.
+/// Returns requests for exact counts. A discard counts letters in the same way as a run of replays.
 fn counts(sample: &Sample) -> Vec<Variant> {
     const ROUTE: &str = "POST /dead-letters/replays, dry_run";
     let Sample { open, .. } = sample;
@@ -290,7 +291,7 @@ fn others() -> Vec<Variant> {
     variants
 }
 
-/// Changes that are possible only once for each letter.
+/// Returns requests for changes that are possible only once for each letter.
 fn changes(sample: &Sample) -> Vec<Variant> {
     let once = |route, with, requests: Vec<Request>| Variant { route, with, requests, is_once: true };
     let mut ids = sample.routes.iter();

@@ -1,4 +1,4 @@
-//! Values for the requests: letters, cursors, receipts and names from all over the tables.
+//! Reads values for the requests: letters, cursors and receipts from all parts of the tables.
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row as _};
@@ -15,11 +15,11 @@ pub(super) struct Letter {
     pub(super) offset: i64,
     pub(super) error_code: String,
     pub(super) reason: String,
-    /// The name of its group.
+    /// The name of the letter's group.
     pub(super) pattern: String,
-    /// The cursor of a list that continues after it, in the form of `next`.
+    /// The cursor of a list that continues after this letter, in the form of `next`.
     pub(super) cursor: String,
-    /// The time at which it became a dead letter.
+    /// The time at which the event became a dead letter.
     pub(super) at: String,
 }
 

@@ -21,7 +21,7 @@ const COLUMNS: [&str; 9] = [
     "lag s",
 ];
 
-/// One server in one round.
+/// The measurements of one server in one round.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     pub(super) load: Load,
@@ -68,7 +68,7 @@ impl Figures {
         Cell::Ratio(Spread::from_values(pairs.map(|(sample, bare)| figure(sample) / figure(bare)).collect()))
     }
 
-    /// Prints the table. Returns it as JSON.
+    /// Prints the table and returns it as JSON.
     pub(super) fn print(&self) -> Value {
         let rounds = self.of_kind(Kind::Bare).count();
         let title =

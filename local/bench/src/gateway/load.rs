@@ -1,4 +1,4 @@
-//! The load: `wrk`, a separate process, so that the client's work is not counted as the server's.
+//! Runs the load generator, `wrk`, in a separate process, so that its CPU time is not counted as the server's.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -18,10 +18,10 @@ pub(super) struct Load {
     pub(super) p99_us: u64,
 }
 
-/// Installs the load generator unless it is there.
+/// Installs the load generator if it is missing.
 ///
 /// # Errors
-/// It cannot be installed.
+/// The load generator cannot be installed.
 pub(super) async fn install() -> Result<(), CommandError> {
     let install = "set -euo pipefail; . local/prerequisites.sh; install_for_benchmarks >&2";
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -33,8 +33,8 @@ pub(super) async fn install() -> Result<(), CommandError> {
 }
 
 impl Load {
-    /// Sends requests over `connections` for a while, each as soon as the previous one on its connection has been
-    /// answered.
+    /// Sends requests over this many connections for this duration. Each connection sends its next request as soon as
+    /// the previous one has been answered.
     ///
     /// # Errors
     /// wrk cannot run, or a request failed.

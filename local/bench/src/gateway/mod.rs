@@ -1,9 +1,10 @@
-//! Measures posting events from outside: Sluice, with and without landing, next to a bare gateway to Kafka.
+//! Measures how fast events can be posted over HTTP: to Sluice with landing, to Sluice without landing, and to a bare
+//! gateway to Kafka.
 //!
 //! - `serve`: the servers, each in a separate process
 //! - `server`: starts a server, and reads the CPU time and memory that its process used
 //! - `load`, `load.lua`: the load generator
-//! - `figures`: the samples and their table
+//! - `figures`: the measurements and their table
 //!
 //! The servers alternate, so that variations in the machine's speed affect all of them alike.
 
@@ -84,7 +85,7 @@ struct Bench {
     partitions: i32,
 }
 
-/// A server and the header to send to it.
+/// A server and the `Authorization` header for its requests.
 struct LoggedIn {
     server: Server,
     authorization: String,
@@ -151,7 +152,7 @@ impl Bench {
         Load::run(&self.script, &url, &server.authorization, connections, duration).await
     }
 
-    /// Waits until every event of [`LANDING_TOPIC`] has landed. Returns how long that took.
+    /// Waits until every event of [`LANDING_TOPIC`] has landed. Returns the time that this took.
     async fn landed_after(&self) -> Result<Duration, CommandError> {
         const POLL: Duration = Duration::from_millis(20);
         let failed = |error: &dyn std::fmt::Display| CommandError::Bench(error.to_string());

@@ -1,4 +1,4 @@
-//! The servers under load. Each is a process of its own: this program, started again with the argument `serve`.
+//! The servers under load. Each runs in its own process, which is this program started again with the argument `serve`.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -113,7 +113,7 @@ pub(crate) async fn sluice(brokers: &str, database: &str, registry: Arc<Registry
     let kafka = function_settings::kafka_at(&environment, brokers, true)?.look_up(&Aws::default()).await?;
     let identity = function_settings::identity(&environment)?;
     let users = function_settings::users(&environment)?;
-    // A server needs the settings, but the benchmarks send no report.
+    // The gateway needs mail settings, but the benchmarks send no report.
     let reports = function_settings::reports(&environment, Some("smtp://127.0.0.1:1"), true)?;
     Gateway::new(settings, kafka, &identity, users, &reports, registry, Clock::system()).await
 }

@@ -1,4 +1,4 @@
-//! A server under load, and the CPU time and memory that its process used.
+//! Runs a server under load, and measures the CPU time and memory that its process uses.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use super::serve::{Kind, SERVE};
 use crate::process::{peak_bytes, processor_time};
 
-/// A running server. It is killed when this is dropped.
+/// A running server. Dropping it kills the process.
 pub(super) struct Server {
     pub(super) kind: Kind,
     pub(super) url: String,

@@ -8,10 +8,10 @@ use shared::contract::canonical;
 use super::change::{Affects, Change, Severity, TABLES};
 use super::difference::changed;
 
-/// Members that are compared elsewhere.
+/// The members of the block that another module compares.
 const ELSEWHERE: [&str; 1] = ["columns"];
 
-/// Returns the changes of a contract's block.
+/// Returns the changes in a contract's `x-sluice` block.
 pub(super) fn changes(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
     let (old, new) = (&old["x-sluice"], &new["x-sluice"]);
     let names: BTreeSet<&String> =
@@ -49,7 +49,9 @@ fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Severity, &'
     };
     match (name, old, new) {
         ("topic", ..) => (Breaking, "events in the old topic that have not landed are no longer read", Affects::All),
-        ("key", ..) => (Breaking, "events that had the same key may land out of order, or in a different row", Affects::Rekeyed),
+        ("key", ..) => {
+            (Breaking, "events that had the same key may land out of order, or in a different row", Affects::Rekeyed)
+        }
         ("mode", ..) => (Breaking, "events are turned into rows differently", Affects::All),
         ("table", ..) => (Breaking, "readers of the old table miss new rows", Affects::All),
         ("schema", ..) => (Breaking, "readers of the old schema miss new rows", Affects::All),
@@ -86,7 +88,7 @@ fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Severity, &'
     }
 }
 
-/// Returns whether two members `bigquery` name the same table or dataset.
+/// Returns whether two `bigquery` members name the same table and the same dataset.
 fn same_place(old: &Value, new: &Value) -> bool {
     ["table", "dataset"].into_iter().all(|member| old.get(member) == new.get(member))
 }

@@ -7,16 +7,16 @@ use shared::contract::Pointer;
 /// What a change means for people who send events and people who read the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Every event that was accepted is still accepted, and its row is the same.
+    /// Every event that the old contract accepts is still accepted, and its row is the same.
     Safe,
-    /// An event that was accepted may be rejected.
+    /// An event that the old contract accepts may be rejected.
     Stricter,
-    /// Events or readers miss something, or real events would be rejected.
+    /// Events land differently or not at all, readers miss values, or the new contract rejects real events.
     Breaking,
 }
 
 impl Severity {
-    /// Returns its name.
+    /// Returns the severity's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Safe => "safe",
@@ -26,7 +26,7 @@ impl Severity {
     }
 }
 
-/// The pointer to the tables that a contract in mode `changes` allows.
+/// The JSON pointer to the list of tables that a contract in mode `changes` allows.
 pub(super) const TABLES: &str = "/x-sluice/tables";
 
 /// The real events that a change affects.
@@ -36,15 +36,16 @@ pub(super) enum Affects {
     Nothing,
     /// All events.
     All,
-    /// The events that violate this keyword of the new contract. If there is a `field`, only those with a value there.
+    /// The events that violate this keyword of the new contract. If `field` is given, only the events with a value
+    /// there.
     Violating { keyword: String, field: Option<Pointer> },
     /// The events that have a value at one of the pointers.
     Filling(Vec<Pointer>),
-    /// The events that get another key.
+    /// The events whose record key differs under the new contract.
     Rekeyed,
 }
 
-/// A change of a contract.
+/// A change to a contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The stream.
@@ -56,7 +57,8 @@ pub struct Change {
     /// What has changed.
     pub text: String,
     pub(super) affects: Affects,
-    /// The number of events that the change affects, and the number of events that were checked.
+    /// The number of events that the change affects, and the number of events that were checked. `None` if no events
+    /// were checked for this change.
     pub(super) events: Option<(usize, usize)>,
 }
 
@@ -80,7 +82,7 @@ impl Change {
     }
 }
 
-/// One line: `stricter order /properties/total/maximum: … (0 of 1000 events)`.
+/// Formats the change as one line: `stricter order /properties/total/maximum: … (0 of 1000 events)`.
 impl fmt::Display for Change {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pointer = if self.pointer.is_empty() { "/" } else { &self.pointer };
@@ -92,8 +94,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// Returns whether one of two JSON pointers leads to the same place as the other, or to a part of it. `then` and `else`
-/// count as parts of `if`, and `minContains` and `maxContains` as parts of `contains`.
+/// Returns whether two JSON pointers lead to the same place, or whether one of these places is a part of the other.
+/// `then` and `else` count as parts of `if`, and `minContains` and `maxContains` as parts of `contains`.
 pub(super) fn overlap(a: &str, b: &str) -> bool {
     let tokens = |pointer: &str| -> Vec<String> {
         let family = |token: &str| match token {

@@ -1,4 +1,4 @@
-//! Checks real events against old and new contracts, and counts which changes affect them.
+//! Checks real events against the old and the new contract, and counts how many events each change affects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use super::columns::keyword;
 /// Checks the events of a stream against its old and its new contract.
 #[derive(Debug)]
 pub(super) struct Checker {
-    /// The contract under which the events were accepted, if it is known.
+    /// The old contract, under which the events were accepted. `None` if it is not known.
     pub(super) old: Option<Arc<Contract>>,
-    /// The contract against which the events are checked. `None` if the stream is gone.
+    /// The new contract. `None` if the stream is gone.
     pub(super) new: Option<Arc<Contract>>,
-    /// The events that each change affects.
+    /// For each change, the kind of events that it affects.
     pub(super) affects: Vec<Affects>,
 }
 
 /// The counts of a check.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// The events that the old contract accepts.
+    /// The number of events that the old contract accepts.
     pub(super) checked: usize,
     /// For each change, the number of these events that it affects.
     pub(super) affected: Vec<usize>,
-    /// The number of these events that are rejected although no change explains it, grouped by the keyword's pointer
-    /// and by what is wrong.
+    /// The number of these events that the new contract rejects although no listed change explains the rejection. They
+    /// are grouped by the violated keyword's pointer and by the error.
     pub(super) unexplained: BTreeMap<(String, String), usize>,
 }
 
@@ -54,7 +54,7 @@ struct Rejection {
 }
 
 impl Checker {
-    /// Checks records of a partition. Tombstones do not count, and neither do records that the old contract already
+    /// Checks records of a partition. Skips tombstones, records that are not JSON, and records that the old contract
     /// rejects.
     pub(super) fn check(&self, topic: &str, partition: i32, records: &[LogRecord]) -> Tally {
         let mut tally = Tally { affected: vec![0; self.affects.len()], ..Tally::default() };
@@ -117,7 +117,7 @@ impl Checker {
     }
 }
 
-/// Returns why a contract in mode `changes` does not allow a change set's tables.
+/// Returns why a contract in mode `changes` does not allow a change set's schema or one of its tables.
 fn refusal(contract: &Contract, event: &Value) -> Option<Rejection> {
     let Mode::Changes(changes) = &contract.mode else { return None };
     let error = changes.refusal(event)?;
@@ -128,7 +128,8 @@ fn refusal(contract: &Contract, event: &Value) -> Option<Rejection> {
     Some(Rejection { keywords: [keyword.to_owned()].into(), detail: error.to_string() })
 }
 
-/// Returns the pointers of the keywords, or of the columns, that an event violates.
+/// Returns the pointers of the keywords that an event violates. If it violates none, returns the pointers of the
+/// columns that cannot hold its values.
 fn violated(contract: &Contract, event: &Value) -> BTreeSet<String> {
     let keywords = contract.violated_keywords(event);
     if !keywords.is_empty() {

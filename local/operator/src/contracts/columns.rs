@@ -44,7 +44,8 @@ pub(super) fn changes(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
     names.into_iter().filter_map(change).collect()
 }
 
-/// Returns the changes in how columns read strings, which depends on the schema.
+/// Returns a change for each column that no longer reads strings as numbers. Whether a column does so depends on the
+/// schema.
 pub(super) fn strings(old: &Contract, new: &Contract) -> Vec<Change> {
     let of = |contract: &Contract, name: &str| {
         let column = |landing: &Landing| landing.columns.iter().find(|column| column.name == name).cloned();
@@ -71,7 +72,7 @@ fn may_be_string(document: &Value, pointer: Option<&Pointer>) -> bool {
     })
 }
 
-/// Returns which events a column cannot hold.
+/// Selects the events with a value that a column cannot hold.
 fn violating(name: &str) -> Affects {
     Affects::Violating { keyword: keyword(name), field: None }
 }
@@ -81,8 +82,8 @@ pub(super) fn keyword(name: &str) -> String {
     "/x-sluice/columns".to_owned() + &pointer::join([name])
 }
 
-/// Returns which events fill columns: the events with a value at one of the columns' pointers, or all events if a
-/// column has metadata.
+/// Selects the events that fill columns: the events with a value at one of the columns' pointers, or all events if a
+/// column holds metadata.
 fn filled(columns: &[&Value]) -> Affects {
     let pointers = columns.iter().map(|column| Pointer::try_from(column.get("from")?.as_str()?.to_owned()).ok());
     match pointers.collect::<Option<Vec<_>>>() {
@@ -91,14 +92,14 @@ fn filled(columns: &[&Value]) -> Affects {
     }
 }
 
-/// Returns whether every value that the old contract accepted fits a new column.
+/// Returns whether every value that the old contract accepts fits a new column.
 fn always_fits(old: &Value, column: &Value) -> bool {
     let Ok(ty) = ColumnType::deserialize(&column["type"]) else { return false };
     let Some(from) = column.get("from").and_then(Value::as_str) else {
-        // Of all metadata, only a record's time may be too large for its column.
+        // Of all metadata, only a record's timestamp may be too large for its column.
         return column["meta"] != "timestamp" || ty == ColumnType::Bigint;
     };
-    // If a token of the pointer is a number, it may name an item of an array or a member of an object.
+    // A numeric token in the pointer may name an array's item or an object's member.
     let is_clear = !from.split('/').any(|token| token.parse::<usize>().is_ok());
     let alternatives = Pointer::try_from(from.to_owned()).ok().and_then(|pointer| schema::at(old, &pointer));
     match alternatives {
@@ -124,7 +125,7 @@ fn fits(schemas: &schema::Schemas<'_>, ty: ColumnType) -> bool {
     })
 }
 
-/// Returns whether the schemas limit numbers to a range.
+/// Returns whether the schemas limit numbers to the range from `least` to `most`.
 fn is_within(schemas: &schema::Schemas<'_>, least: i64, most: i64) -> bool {
     let reaches = |keywords: [&str; 2], limit: i64, is_inside: fn(Ordering) -> bool| {
         let limit = Decimal::parse(&limit.to_string());

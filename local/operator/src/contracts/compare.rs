@@ -12,10 +12,10 @@ use super::columns;
 use super::difference::differences;
 use super::schema::{Narrowing, narrowings};
 
-/// Contracts by stream, as they are written.
+/// The JSON documents of contracts, by stream.
 pub type Documents = BTreeMap<String, Value>;
 
-/// Returns what has changed, by stream. Text for people, such as a schema's title, is not compared.
+/// Returns the changes, in the order of the streams' names. Ignores text for people, such as a schema's title.
 pub fn compare(old: &Documents, new: &Documents) -> Vec<Change> {
     let streams: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let changes = streams.into_iter().flat_map(|stream| match (old.get(stream), new.get(stream)) {
@@ -29,7 +29,7 @@ pub fn compare(old: &Documents, new: &Documents) -> Vec<Change> {
     changes.collect()
 }
 
-/// Compiles a contract without regard to the other contracts.
+/// Compiles a contract without checking it against the other contracts.
 pub(super) fn compiled(stream: &str, document: &Value) -> Result<Contract, String> {
     let file = format!("{stream}.json");
     Contract::compile(Path::new(&file), document.to_string().as_bytes()).map_err(|error| error.to_string())
@@ -68,8 +68,8 @@ fn schema(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
     narrower.chain(wider).collect()
 }
 
-/// Takes the pointer of a property in a schema, and returns the pointer of that property in an event. `None` if the
-/// pointer goes through a keyword other than `properties`.
+/// Converts the pointer of a property in a schema into the pointer of that property in an event. Returns `None` if the
+/// schema's pointer contains a keyword other than `properties`.
 fn field(pointer: &str) -> Option<Pointer> {
     let mut tokens = pointer.split('/').skip(1);
     let mut field = String::new();

@@ -1,14 +1,14 @@
-//! Lists where two schemas differ, apart from keywords that have no effect on validation.
+//! Lists the differences between two schemas. Ignores keywords that have no effect on validation.
 
 use serde_json::{Map, Value};
 use shared::contract::{canonical, pointer};
 
 use super::schema::{Form, form, has_effect};
 
-/// The length at which a value is cut.
+/// The number of characters after which a value is cut off.
 const SHOWN_CHARACTERS: usize = 80;
 
-/// A difference.
+/// A difference between two schemas.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Difference {
     /// The JSON pointer of the changed or added value in the new document, or of the removed value in the old document.
@@ -21,7 +21,7 @@ pub(super) struct Difference {
 pub(super) fn differences(old: &Value, new: &Value, pointer: &str) -> Vec<Difference> {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {
-            // The target of a reference is listed at its own place.
+            // A reference's target is compared in `$defs` or `definitions`, not where the reference is.
             let is_listed = |name: &str| has_effect(name) || matches!(name, "$defs" | "definitions");
             members(old, new, pointer, is_listed, |name, old, new, at| match (form(name), old, new) {
                 (Form::Schema, _, _) => differences(old, new, at),

@@ -1,10 +1,10 @@
-//! `cargo local contracts check`: what a change of contracts means for senders and readers.
+//! `cargo local contracts check`: shows what changes to contracts mean for the events' senders and the tables' readers.
 //!
 //! - `source`: reads the older contracts
-//! - `compare`: lists the changes; `block` and `columns` compare the blocks `x-sluice`, and `schema` and `difference`
+//! - `compare`: lists the changes; `block` and `columns` compare the `x-sluice` blocks, and `schema` and `difference`
 //!   compare the schemas
 //! - `replay`: reads real events; `check` checks these events against the new contracts and counts them
-//! - `change`: a change and its severity
+//! - `change`: defines a change and its severity
 
 mod block;
 mod change;
@@ -32,7 +32,7 @@ pub use self::change::{Change, Severity};
 pub use self::compare::{Documents, compare};
 pub use self::source::SourceError;
 
-/// Looks at the contracts in CONTRACTS_DIR, or at the built-in ones.
+/// Checks the contracts in CONTRACTS_DIR, or the built-in contracts.
 #[derive(Debug, Args)]
 pub struct Contracts {
     #[command(subcommand)]
@@ -44,7 +44,7 @@ enum ContractsCommand {
     Check(Check),
 }
 
-/// Compares the contracts with older ones, and real events with the contracts.
+/// Compares the contracts with older versions, and checks real events against the contracts.
 ///
 /// Prints one line per change: safe, stricter (an event that was accepted may be rejected) or breaking. Exits with
 /// status 1 if a change is breaking. A stricter change that rejects real events is breaking.
@@ -63,7 +63,7 @@ impl Contracts {
     /// Runs the command.
     ///
     /// # Errors
-    /// The old or the new contracts, or Kafka, cannot be read.
+    /// The old contracts, the new contracts or Kafka cannot be read.
     pub async fn run(self) -> Result<ExitCode, OperatorError> {
         match self.command {
             ContractsCommand::Check(check) => check.run().await,
@@ -80,7 +80,7 @@ impl Check {
             registry.contracts().map(|contract| (contract.stream.clone(), contract.document.clone())).collect();
         let folder = contracts_dir.unwrap_or_else(built_in);
         let old = self.against.as_deref().map(|against| source::read(against, &folder)).transpose()?;
-        // If a folder lacks this contract, the built-in one is used.
+        // A folder without a login contract uses the built-in one. Comparing that contract would report a new stream.
         if old.as_ref().is_some_and(|old| !old.contains_key(Contract::LOGIN)) {
             new.remove(Contract::LOGIN);
         }

@@ -18,8 +18,8 @@ const LIMITS: Limits = Limits { max_records: 5_000, max_bytes: 8 * 1_024 * 1_024
 /// The number of chunks that are checked at the same time, each on its own thread.
 const CHECKED_AT_ONCE: usize = 4;
 
-/// Counts how many of the last `most` records of each topic the changes affect. Without older contracts (`old` is
-/// `None`), counts how many of them the current contracts reject.
+/// Counts how many of the last `most` records of each topic each change affects. Without older contracts (`old` is
+/// `None`), counts how many of these records the current contracts reject.
 ///
 /// # Errors
 /// Kafka cannot be read.
@@ -48,7 +48,7 @@ pub(super) async fn replay(
     Ok(())
 }
 
-/// Adds what was counted to the changes of a stream.
+/// Adds the counts to the changes of a stream.
 fn settle(stream: &str, own: &[usize], tally: Tally, changes: &mut Vec<Change>) {
     for (index, affected) in own.iter().zip(tally.affected) {
         match changes[*index].affects {
@@ -105,13 +105,13 @@ async fn finished(checking: JoinHandle<Tally>) -> Tally {
     checking.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
 }
 
-/// Keeps only the end of each partition's range, so that all ranges together have at most `most` offsets, spread
-/// evenly.
+/// Keeps only the end of each partition's range. All ranges together then have at most `most` offsets, spread evenly
+/// over the partitions.
 fn last(mut ranges: Vec<(i32, Range<i64>)>, most: usize) -> Vec<(i32, Range<i64>)> {
     let mut left = i64::try_from(most).unwrap_or(i64::MAX);
     let length = |range: &Range<i64>| range.end.saturating_sub(range.start).max(0);
-    // The shortest ranges come first, so that longer ranges get the parts of their shares that shorter ranges do not
-    // need.
+    // The shortest ranges come first. If a range is shorter than its share, the rest of the share goes to longer
+    // ranges.
     ranges.sort_by_key(|(_, range)| length(range));
     let count = ranges.len();
     for (index, (_, range)) in ranges.iter_mut().enumerate() {

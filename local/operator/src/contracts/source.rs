@@ -97,7 +97,7 @@ fn in_commit(reference: &str, folder: &Path) -> Result<Files, SourceError> {
     Ok(files)
 }
 
-/// Runs git in a folder, and returns what it prints if it succeeds.
+/// Runs git in a folder. Returns git's output, or `None` if git fails.
 fn git(folder: &Path, arguments: &[&str]) -> Result<Option<Vec<u8>>, SourceError> {
     let output = Command::new("git").arg("-C").arg(folder).args(arguments).output().map_err(SourceError::Git)?;
     Ok(output.status.success().then_some(output.stdout))

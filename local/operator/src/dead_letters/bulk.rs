@@ -1,4 +1,4 @@
-//! Replays or discards all matching letters, after their exact count was confirmed.
+//! Replays or discards all matching letters, after the operator has confirmed their exact count.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -49,11 +49,11 @@ pub(super) async fn replay(
     Ok(left == 0 && status == "done")
 }
 
-/// Waits until every replay of the matching letters has landed or was rejected again. Fails if a minute passes in which
-/// none lands or is rejected.
+/// Waits until every replay of the matching letters has landed or was rejected again. Fails if no replay lands or is
+/// rejected for a minute.
 async fn settled(client: &Client, filter: &FilterArgs) -> Result<(), DeadLettersError> {
     const PATIENCE: Duration = Duration::from_secs(60);
-    // The letters matched while they were open. Now their status is `replayed`.
+    // The status is left out of the filter: letters that matched it have the status `replayed` now.
     let query = filter.to_query().into_iter().filter(|(name, _)| *name != "status");
     let query: Vec<(&str, String)> = query.collect();
     let mut after: Option<String> = None;
@@ -108,7 +108,7 @@ pub(super) async fn discard(
         discarded += now;
         left = number(&answer["left"]);
         progress.show(discarded);
-        // The remaining letters are being replayed.
+        // None was discarded, because the remaining letters are being replayed.
         if now == 0 {
             break;
         }
@@ -121,15 +121,15 @@ pub(super) async fn discard(
     Ok(left == 0)
 }
 
-/// Letters that someone agreed to replay or discard.
+/// Letters that the operator agreed to replay or discard.
 struct Confirmed {
     count: u64,
     filter: Value,
 }
 
 /// Prints how many letters match, and asks for confirmation unless `yes`. A confirmation covers only the letters that
-/// were counted: the returned filter excludes letters that arrive before the confirmation. Returns `None` if there are
-/// no letters.
+/// were counted: the returned filter excludes letters that arrive after the count. Returns `None` if there are no
+/// letters.
 async fn confirmed(
     client: &Client,
     path: &[&str],
@@ -184,7 +184,7 @@ impl Progress {
     fn new(count: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{bar:20} {pos} of {len}");
-            // The template is a constant; if it were unusable, the default style would remain.
+            // The template is a constant. If it were invalid, the bar would have the default style.
             ProgressBar::new(count).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         Self { bar, count, next_line: std::cell::Cell::new(Instant::now() + Self::LINE_EVERY) }

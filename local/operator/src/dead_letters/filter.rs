@@ -1,9 +1,9 @@
-//! The flags that select dead letters: the filters of the routes, under the same names.
+//! The flags that select dead letters. They are the filters of the gateway's routes, with the same names.
 
 use clap::Args;
 use serde_json::{Map, Value};
 
-/// Selects dead letters. A letter must meet every condition that is given.
+/// Selects the dead letters that meet every given condition.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct FilterArgs {
     /// The stream of the event.
@@ -18,7 +18,7 @@ pub(super) struct FilterArgs {
     /// The exact reason, or a reason as `groups` prints it.
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
-    /// A text in the payload or the reason.
+    /// Text that the payload or the reason contains.
     #[arg(long, value_name = "TEXT")]
     contains: Option<String>,
     /// The event became a dead letter at or after this time, such as 2026-11-21T16:00:00Z.
@@ -51,14 +51,14 @@ impl FilterArgs {
         texts.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?)))
     }
 
-    /// Returns the filter as a query has it.
+    /// Returns the filter as the parameters of a query.
     pub(super) fn to_query(&self) -> Vec<(&'static str, String)> {
         let ids: Vec<String> = self.ids.iter().map(i64::to_string).collect();
         let ids = (!ids.is_empty()).then(|| ("ids", ids.join(",")));
         self.texts().map(|(name, text)| (name, text.to_owned())).chain(ids).collect()
     }
 
-    /// Returns the filter as a body has it.
+    /// Returns the filter as JSON for a request's body.
     pub(super) fn to_json(&self) -> Value {
         let mut filter: Map<String, Value> = self.texts().map(|(name, text)| (name.to_owned(), text.into())).collect();
         if !self.ids.is_empty() {

@@ -1,4 +1,4 @@
-//! `list` and `groups`: dead letters and their groups, one on each line.
+//! `list` and `groups`: print dead letters and groups of dead letters, one per line.
 
 use serde_json::Value;
 
@@ -69,7 +69,7 @@ fn letter(item: &Value) -> String {
 fn group(item: &Value) -> String {
     let text = |name: &str| item[name].as_str().unwrap_or_default();
     let stream = item["stream"].as_str().unwrap_or_else(|| text("topic"));
-    // Without fractions of a second.
+    // Removes fractions of a second.
     let last = text("last_at").split_once('.').map_or_else(|| text("last_at").to_owned(), |(at, _)| format!("{at}Z"));
     let (count, sample) = (item["count"].to_string(), item["sample_id"].to_string());
     format!("{count:>8}  {stream:16}  {:20}  {last:20}  {sample:>8}  {}", text("error_code"), text("reason"))

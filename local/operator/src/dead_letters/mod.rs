@@ -1,6 +1,6 @@
 //! `cargo local dead-letters`: the gateway's routes for dead letters, from a terminal.
 //!
-//! - `filter`: which letters are meant
+//! - `filter`: selects letters
 //! - `listing`: `list` and `groups`
 //! - `bulk`: `replay` and `discard`
 //! - `error`: why a subcommand failed
@@ -19,7 +19,7 @@ use self::filter::FilterArgs;
 use crate::client::{Client, GatewayArgs};
 use crate::terminal::complain;
 
-/// Lists, groups, replays and discards dead letters. Needs an admin.
+/// Lists, groups, replays and discards dead letters. Needs an admin's credentials.
 #[derive(Debug, Args)]
 pub struct DeadLetters {
     #[command(subcommand)]
@@ -32,29 +32,29 @@ enum Action {
     List {
         #[command(flatten)]
         filter: FilterArgs,
-        /// The most letters to list.
+        /// The maximum number of letters to list.
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
         #[command(flatten)]
         gateway: GatewayArgs,
     },
-    /// Counts the letters that match by stream, error code and reason, most frequent first.
+    /// Counts the letters that match, grouped by stream, error code and reason, most frequent group first.
     Groups {
         #[command(flatten)]
         filter: FilterArgs,
-        /// The most groups to list.
+        /// The maximum number of groups to list.
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
         #[command(flatten)]
         gateway: GatewayArgs,
     },
-    /// Sends the events of the open letters that match to their topics again, and waits until they have landed.
+    /// Sends the events of all matching open letters to their topics again, and waits until these events have landed.
     ///
     /// Exits with status 1 if any matching letter is left, including letters that were rejected again.
     Replay {
         #[command(flatten)]
         filter: FilterArgs,
-        /// Also replays letters that were replayed three times, and letters whose key may have newer data.
+        /// Also replays letters that were already replayed three times, and letters whose key may have newer data.
         #[arg(long)]
         force: bool,
         /// Does not ask for confirmation.
@@ -92,7 +92,7 @@ pub async fn run(args: DeadLetters) -> ExitCode {
     }
 }
 
-/// Returns whether nothing is left to do.
+/// Runs the subcommand. Returns whether nothing is left to do.
 async fn run_action(action: Action) -> Result<bool, DeadLettersError> {
     match action {
         Action::List { filter, limit, gateway } => {

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// The width of the names of the steps.
+/// The width, in characters, of the column with the steps' names.
 const WIDTH: usize = 12;
 
-/// Writes an item of `GET /follow`: a line with its place, and a line for each step.
+/// Formats an item of `GET /follow`: a line with the event's topic, partition and offset, and a line for each step.
 pub(super) fn steps(item: &Value) -> String {
     let mut out = format!("{}\n", place(item));
     step(&mut out, "accepted", accepted(item).as_deref());
@@ -52,7 +52,7 @@ fn event(item: &Value) -> Option<String> {
     Some(if item["payload_truncated"] == true { format!("{text} (cut at 64 KB)") } else { text })
 }
 
-/// Says what became of the event, and when.
+/// Describes the event's outcome, and when the event landed.
 fn outcome(item: &Value) -> String {
     let text = match item["status"].as_str() {
         Some("pending") => "it has not been applied yet",
@@ -81,7 +81,7 @@ fn dead_letter(letter: &Value) -> Option<String> {
     })
 }
 
-/// Writes a value on one line; nothing for null.
+/// Formats a value on one line. Returns `None` for null.
 fn shown(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,

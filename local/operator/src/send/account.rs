@@ -1,4 +1,4 @@
-//! Keeps account of the events that were sent: the gateway's answers, and the outcome of each event.
+//! Keeps track of the events that were sent: the gateway's answers, and the outcome of each event.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ const REFUSED_REPORTED: u64 = 5;
 /// The minimum interval between messages about retried requests.
 const REPORT_RETRIES_EVERY: Duration = Duration::from_secs(5);
 
-/// The events that were sent, as far as their outcomes are known.
+/// The events that were sent, and the outcomes that are known so far.
 pub(super) struct Account {
     pub(super) follower: Follower,
     pub(super) tally: SendTally,
@@ -144,7 +144,7 @@ impl Account {
         }
     }
 
-    /// Counts `out` events that were sent before a stop, but not answered.
+    /// Counts `out` events that were sent, but not answered before a stop.
     pub(super) fn given_up(&mut self, out: u64) {
         self.tally.produced += out;
         self.tally.unanswered.add("stopped before an answer arrived", out, || None);

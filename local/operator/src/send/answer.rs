@@ -17,7 +17,7 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    /// Returns the event's outcome, if the answer contains the outcome.
+    /// Returns the event's outcome, if the answer contains one.
     pub(super) fn event_status(&self) -> Option<EventStatus> {
         self.status.map(|status| EventStatus { status, reason: self.reason.clone() })
     }
@@ -69,13 +69,13 @@ pub(super) enum Meaning {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Decision {
     pub(super) receipts: Vec<Receipt>,
-    /// Events that the answer counts as accepted but gives no receipt for.
+    /// The number of events that the answer counts as accepted, but gives no receipt for.
     pub(super) without_receipt: u64,
     /// The reason for each refused event, by its index in the batch.
     pub(super) refused: BTreeMap<usize, String>,
-    /// The common reason of the refused events without an individual reason, and the number of these events.
+    /// The shared reason of the refused events that have no reason of their own, and the number of these events.
     pub(super) refused_alike: Option<(String, u64)>,
-    /// Events that the answer does not mention.
+    /// The number of events that the answer does not mention.
     pub(super) unmentioned: u64,
 }
 

@@ -15,7 +15,7 @@ pub(super) struct RequestBatch {
     pub(super) idempotency_key: String,
     /// The events as NDJSON.
     pub(super) body: Bytes,
-    /// The line of each event in its file; for random events, its number.
+    /// The line number of each event in the file. Random events are numbered from 1.
     pub(super) origins: Vec<u64>,
 }
 
@@ -34,7 +34,7 @@ struct Lane {
 }
 
 impl Lanes {
-    /// Creates `lanes` lanes with batches of at most `most_events`.
+    /// Creates `lanes` lanes, whose batches have at most `most_events` events.
     pub(super) fn new(lanes: usize, most_events: usize) -> Self {
         let lanes = (0..lanes.max(1)).map(|_| Lane::default()).collect();
         Self { lanes, most_events: most_events.clamp(1, MOST_EVENTS) }

@@ -1,8 +1,8 @@
 //! Follows receipts until each event's outcome is known.
 //!
-//! The records of a partition are applied in order. So `send` looks up only the partition's first pending event until
-//! this event is decided, and then the events behind it, many at once. However long the backlog is, `send` looks up
-//! each event about once.
+//! The records of a partition are applied in order. Therefore, `send` looks up only the partition's first pending event
+//! until this event is decided. Then it looks up the events behind it, many at once. Each event is looked up about
+//! once, however long the backlog is.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::gateway::Patience;
 
 /// The maximum number of events that are looked up at the same time: as many as fit into eight requests.
 const LOOKS: usize = 800;
-/// The size of the sample of waiting events that is looked up. Once an event of the sample is decided, all waiting
+/// The number of waiting events that are looked up as a sample. Once an event of the sample is decided, all waiting
 /// events are looked up.
 const SAMPLE: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -35,7 +35,7 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// The next step.
+/// What to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Look up this event.
@@ -44,7 +44,7 @@ pub(super) enum Step {
     Rest(Instant),
     /// Do nothing until an answer arrives.
     Answers,
-    /// Stop: every event is decided, or the remaining events have not been decided for too long.
+    /// Stop: every event is decided, or none of the remaining events has been decided for too long.
     Done,
 }
 
@@ -166,8 +166,8 @@ impl Follower {
         pending.into_iter().chain(round).chain(give_up).filter(|time| *time > now).min().unwrap_or(now + LONGEST_PAUSE)
     }
 
-    /// Records an answer about a place that [`Step::Look`] named. Returns whether the event is decided, and so no
-    /// longer followed. An error leaves the state unchanged.
+    /// Records an answer about a place that [`Step::Look`] named. Returns whether the event is decided, and is
+    /// therefore no longer followed. After an error, the event is looked up again later.
     pub(super) fn answered(&mut self, place: &Place, event_status: Result<&EventStatus, &str>, now: Instant) -> bool {
         self.looks.remove(place);
         let status = event_status.map(|event_status| event_status.status);
@@ -178,7 +178,8 @@ impl Follower {
                 self.moved = now;
                 self.round.is_last = false;
                 if !self.round.is_sweep {
-                    // Other events are probably decided, too: they may have waited for the same parent, or for as long.
+                    // Other waiting events are probably decided, too: they may have waited for the same parent, or just
+                    // as long.
                     self.begin_round(true);
                 }
             } else if self.round.left.is_empty() {
@@ -210,7 +211,7 @@ impl Follower {
         self.waiting.len()
     }
 
-    /// Returns how many events are pending, without the events that are being looked up.
+    /// Returns how many events are pending, not counting the events that are being looked up.
     pub(super) fn backlog(&self) -> usize {
         self.partitions.values().map(|partition| partition.pending.len()).sum()
     }

@@ -1,4 +1,4 @@
-//! Talks to the gateway over HTTP, and retries.
+//! Sends requests to the gateway over HTTP, and retries batches.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ pub(super) struct Patience {
     /// The delay before a request is first retried. Each further delay is twice as long, up to `longest_pause`.
     pub(super) first_pause: Duration,
     pub(super) longest_pause: Duration,
-    /// A request is no longer retried after this time.
+    /// The time after which a request is no longer retried.
     pub(super) repeat_for: Duration,
     /// The interval between lookups of events that wait for their parents.
     pub(super) look_every: Duration,
@@ -44,10 +44,11 @@ impl Default for Patience {
     }
 }
 
-/// The time that an answer may take beyond the requested wait.
+/// The time limit for an answer, in addition to the requested wait.
 const ANSWER: Duration = Duration::from_secs(30);
-/// The initial and the longest `Prefer: wait`. The longest is used while batches are decided in time. If events wait
-/// for their parents, the wait is shortened, because the gateway answers such a batch only when the wait is over.
+/// The initial and the longest `Prefer: wait`. The longest wait is used while batches are decided in time. If events
+/// wait for their parents, `send` shortens the wait, because the gateway answers such a batch only when the wait is
+/// over.
 const FIRST_WAIT_SECONDS: u64 = 2;
 const LONGEST_WAIT_SECONDS: u64 = 8;
 
@@ -79,7 +80,7 @@ pub(super) struct PostedBatch {
 #[derive(Debug)]
 pub(super) enum PostResult {
     Decided(Decision),
-    /// Every answer was a request to retry, so it is unknown whether the events were accepted.
+    /// No attempt got a final answer, so it is unknown whether the events were accepted.
     Unanswered(String),
     /// No batch can succeed.
     Hopeless(String),
@@ -154,7 +155,7 @@ impl GatewayClient {
         }
     }
 
-    /// Returns the names of existing entities, up to one page: `column` of the items listed at `/{table}`.
+    /// Returns the names of existing entities: the values of `column` in the first page of `/{table}`.
     pub(super) async fn names(&self, table: &str, column: &str) -> Vec<String> {
         #[derive(Deserialize)]
         struct Page {
@@ -170,7 +171,8 @@ impl GatewayClient {
         items.iter().filter_map(|item| item.get(column)?.as_str()).map(str::to_owned).collect()
     }
 
-    /// Posts a batch until it is decided or its time is up. Calls `again` with the reason before each retry.
+    /// Posts a batch, and retries until the batch is decided or [`Patience::repeat_for`] has passed. Calls `again` with
+    /// the reason before each retry.
     pub(super) async fn post(&self, stream: &str, batch: &RequestBatch, again: impl Fn(&str)) -> PostedBatch {
         let first_sent = Instant::now();
         let mut attempts = 0;
@@ -222,7 +224,7 @@ impl GatewayClient {
                 Err(error) if status.is_success() => {
                     (Meaning::Retry(format!("{status} with an unexpected body: {error}")), retry_after)
                 }
-                // For example, a proxy's error page.
+                // The body may be a proxy's error page.
                 Err(_) => (Answer::default().meaning(status, batch.origins.len()), retry_after),
             },
         }
@@ -231,18 +233,19 @@ impl GatewayClient {
     fn pause(&self, attempts: u64, retry_after: Option<Duration>) -> Duration {
         let doubled = 1_u32.checked_shl(u32::try_from(attempts - 1).unwrap_or(u32::MAX)).unwrap_or(u32::MAX);
         let pause = self.patience.first_pause.saturating_mul(doubled).min(self.patience.longest_pause);
-        // Spreads out retries of requests that failed together.
+        // Spreads out the retries of requests that failed at the same time.
         let pause = pause.mul_f64(rand::rng().random_range(0.5..=1.0));
         pause.max(retry_after.unwrap_or_default())
     }
 
-    /// Shortens the wait while events are not decided in time, and restores the longest wait when they are.
+    /// Shortens the wait if events are not decided in time, and otherwise restores the longest wait.
     fn learn(&self, decision: &Decision) {
         let is = |status| decision.receipts.iter().any(|receipt| receipt.status() == Some(status));
         let wait = self.wait_seconds.load(Ordering::Relaxed);
         let next = match (is(Status::Pending), is(Status::Waiting)) {
             (_, true) => 1,
-            // A rejection also ends the wait early. Pending events then do not show that the wait was too long.
+            // The gateway also stops waiting at a rejection. Pending events then do not show that the wait was too
+            // long.
             (true, false) if !is(Status::Rejected) => (wait / 2).max(1),
             (true, false) => wait,
             (false, false) => LONGEST_WAIT_SECONDS,
@@ -252,8 +255,8 @@ impl GatewayClient {
         }
     }
 
-    /// Returns the outcomes of accepted events, given as `TOPIC/PARTITION/OFFSET`, in their order. An error says why
-    /// the outcomes are unknown.
+    /// Returns the outcomes of accepted events, in the order of `ids`. Each id is `TOPIC/PARTITION/OFFSET`. An error
+    /// says why the outcomes are unknown.
     pub(super) async fn event_statuses(&self, ids: &[String]) -> Result<Vec<EventStatus>, String> {
         #[derive(Deserialize)]
         struct Statuses {

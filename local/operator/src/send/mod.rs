@@ -2,7 +2,7 @@
 //!
 //! `source` supplies events, `batch` groups them into requests, `gateway` posts the requests, `follow` looks up the
 //! receipts of accepted events, and `tally` counts the outcomes. `run` connects these modules. A lane is a sequence of
-//! requests, each of which is sent after the answer to the previous one; lanes are sent concurrently.
+//! requests: each request is sent after the previous request was answered. Lanes are sent concurrently.
 
 mod account;
 mod answer;
@@ -43,7 +43,7 @@ use run::SendPlan;
 use source::{EventSource, Lines, Random};
 use stop::Stop;
 
-/// The number of lanes, and thus of concurrent requests, and the number of events in each request. These numbers are
+/// The number of lanes (and so of concurrent requests), and the number of events in each request. These numbers are
 /// high enough to keep PostgreSQL busy while answers are on their way.
 const LANES: usize = 8;
 const BATCH_EVENTS: usize = 2_500;
@@ -53,7 +53,7 @@ const ONE_LANE_EVENTS: usize = 10_000;
 const SMALL_FILE_BYTES: u64 = 512 * 1_024;
 /// At this rate and above, requests wait for their events to be decided, because separate lookups would cost more.
 const BULK_PER_SECOND: f64 = 500.0;
-/// Below that rate, the batches of all lanes are sent this often, full or not.
+/// Below that rate, the batches of all lanes are sent this many times per second, full or not.
 const FLUSHES_PER_SECOND: f64 = 5.0;
 /// Signals within this time count as one.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
@@ -75,7 +75,7 @@ pub struct SendArgs {
     /// Sends the events of a file, one per line (NDJSON).
     #[arg(long, value_name = "F.ndjson")]
     file: Option<PathBuf>,
-    /// Sends R events per second; by default, as fast as they are accepted.
+    /// Sends R events per second. By default, sends events as fast as they are accepted.
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
     /// Address of the gateway.
@@ -106,8 +106,8 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "should be a number above 0".to_owned())
 }
 
-/// Sends, follows, and prints the summary. Fails if an event was refused, rejected or lost, or if its outcome is
-/// unknown.
+/// Sends the events, follows them, and prints the summary. Fails if an event was refused, rejected or lost, or if its
+/// outcome is unknown.
 pub async fn run(args: SendArgs) -> ExitCode {
     match try_run(args).await {
         Ok(true) => ExitCode::SUCCESS,
@@ -162,7 +162,7 @@ async fn try_run(args: SendArgs) -> Result<bool, SendError> {
     Ok(result.is_success())
 }
 
-/// Stops sending at the first signal, and following at the second.
+/// Stops sending at the first signal, and stops following at the second signal.
 async fn interrupted(mut interrupts: Interrupts, stop: Stop) {
     interrupts.next().await;
     stop.sending.cancel();
@@ -197,7 +197,7 @@ async fn random(contract: &Arc<Contract>, registry: &Registry, gateway: &Gateway
     Random { contract: Arc::clone(contract), events, rng: rand::make_rng(), left: count, made: 0 }
 }
 
-/// Returns the parent stream of a stream, the parent's table, and the column with the names of its entities.
+/// Returns a stream's parent stream, the parent's table, and the column with the names of the parent's entities.
 fn parent<'r>(contract: &Contract, registry: &'r Registry) -> Option<(&'r str, &'r str, &'r str)> {
     let Mode::Entity(entity) = &contract.mode else { return None };
     let parent = registry.stream(&entity.parent.as_ref()?.stream)?;
@@ -214,7 +214,7 @@ fn lanes(contract: &Contract, args: &SendArgs) -> Lanes {
     if is_small || contract.key.is_empty() { Lanes::new(1, ONE_LANE_EVENTS) } else { Lanes::new(LANES, BATCH_EVENTS) }
 }
 
-/// Returns how many events to send at once under a rate.
+/// Returns the number of events after which to send the batches of all lanes, at this rate.
 fn flush_after(per_second: f64) -> u64 {
     let flushes = if per_second < BULK_PER_SECOND { FLUSHES_PER_SECOND } else { 1.0 };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturates")]

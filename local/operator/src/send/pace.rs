@@ -14,7 +14,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Creates a pace of `per_second` events per second; without a rate, events are sent as fast as they are accepted.
+    /// Creates a pace of `per_second` events per second. Without a rate, events are sent as fast as they are accepted.
     pub(super) fn new(per_second: Option<f64>) -> Self {
         Self { per_second, next: None }
     }

@@ -22,7 +22,7 @@ pub(super) enum Produced {
     NoEvent(u64, String),
 }
 
-/// The report of a lane about its events.
+/// A report about events, from a lane or from `dispatch`.
 pub(super) enum LaneReport {
     Posted(Vec<u64>, PostedBatch),
     /// A batch is being retried, for this reason.
@@ -30,7 +30,7 @@ pub(super) enum LaneReport {
     NoEvent(u64, String),
 }
 
-/// Makes batches until the source ends or the receiver is dropped.
+/// Makes batches until the source ends, sending is cancelled, or the receiver is dropped.
 pub(super) fn make(
     mut source: EventSource,
     mut lanes: Lanes,

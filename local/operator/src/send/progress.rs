@@ -24,7 +24,7 @@ pub(super) struct ProgressDisplay {
 }
 
 impl ProgressDisplay {
-    /// Creates the display; `total` is the number of events, if it is known.
+    /// Creates the display. `total` is the number of events, if it is known.
     pub(super) fn new(total: Option<u64>, now: Instant) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let template = match total {
@@ -32,7 +32,7 @@ impl ProgressDisplay {
                 None => "{spinner} {msg}",
             };
             let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-            // Both templates are constants; if one were unusable, the default style would remain.
+            // Both templates are constants. If one were invalid, the bar would have the default style.
             bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         Self { bar, since: now, settled_then: 0, rate: 0.0, next_line: now + LINE_EVERY }

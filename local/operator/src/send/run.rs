@@ -47,7 +47,7 @@ pub(super) struct RunResult {
     pub(super) tally: SendTally,
     pub(super) waiting: u64,
     pub(super) pending: Vec<Place>,
-    /// Why the last failed lookup of a receipt failed.
+    /// The error of the last failed lookup of receipts.
     pub(super) last_failure: Option<String>,
     /// Why sending failed or ended early.
     pub(super) error: Option<String>,
@@ -135,7 +135,7 @@ pub(super) async fn run(plan: SendPlan, progress: &mut ProgressDisplay, stop: &S
     RunResult { tally, waiting, pending, last_failure, error: error.or(produced.err()) }
 }
 
-/// Groups places into requests, each with its places and their ids.
+/// Groups places into requests. Each request has its places and their ids.
 fn requests(places: Vec<Place>) -> Vec<(Vec<Place>, Vec<String>)> {
     let mut requests: Vec<(Vec<Place>, Vec<String>)> = Vec::new();
     let mut room_bytes = 0;

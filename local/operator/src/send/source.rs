@@ -14,7 +14,7 @@ use super::batch::EVENT_BYTES;
 /// The next item of a source.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// An event as JSON text, its record's key, and its origin: its line, or its number.
+    /// An event as JSON text, its record's key, and its origin (the number of its line, or of the random event).
     Event { text: Vec<u8>, key: Option<String>, origin: u64 },
     /// A line without a valid event, and the reason.
     NoEvent { origin: u64, reason: String },
@@ -53,7 +53,7 @@ pub(super) struct Random {
     pub(super) contract: Arc<Contract>,
     pub(super) events: RandomEvents,
     pub(super) rng: SmallRng,
-    /// The number of events still to come; `None` if there is no limit.
+    /// The number of events still to come. `None` if there is no limit.
     pub(super) left: Option<u64>,
     pub(super) made: u64,
 }
@@ -72,7 +72,7 @@ impl Random {
     }
 }
 
-/// A file's lines. Only one line at a time is kept in memory, and only the beginning of a line that is too long.
+/// A file's lines. Memory holds only one line at a time, and only the beginning of a line that is too long.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
     contract: Arc<Contract>,
@@ -108,8 +108,7 @@ impl<R: BufRead> Lines<R> {
         Ok(Next::End)
     }
 
-    /// Reads up to the end of the line, and keeps at most one byte more than an event may have. Returns false at the
-    /// end of the file.
+    /// Reads the next line. Keeps at most one byte more than an event may have. Returns false at the end of the file.
     fn read_line(&mut self) -> io::Result<bool> {
         self.line.clear();
         let mut has_begun = false;

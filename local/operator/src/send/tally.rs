@@ -8,7 +8,7 @@ use shared::ledger::receipts::Status;
 use super::answer::EventStatus;
 use super::follow::Place;
 
-/// The number of reasons that are counted separately; further reasons are combined.
+/// The number of reasons that are counted separately. Further reasons are counted together.
 const REASONS: usize = 1_000;
 const OTHER_REASONS: &str = "(other reasons)";
 
@@ -60,7 +60,7 @@ pub(super) struct SendTally {
     pub(super) repeated: u64,
     /// Events that were never accepted, by reason.
     pub(super) refused: Reasons,
-    /// Events without an answer that shows whether they were accepted, by error.
+    /// Events for which no answer shows whether they were accepted, by error.
     pub(super) unanswered: Reasons,
     pub(super) accepted: u64,
     /// Accepted events without a receipt, which cannot be followed.
@@ -111,7 +111,7 @@ impl SendTally {
         self.refused.count() + self.rejected.count() + self.lost.count()
     }
 
-    /// Returns the balance, with `waiting` and `pending` accepted events left.
+    /// Returns the balance, given the numbers of accepted events that are still waiting and pending.
     pub(super) fn balance(&self, waiting: u64, pending: u64) -> Balance {
         let produced = self.accepted + self.refused.count() + self.unanswered.count();
         let accepted = self.settled() + waiting + pending + self.without_receipt;
@@ -134,7 +134,7 @@ impl SendTally {
 /// Whether the counts add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Balance {
-    /// Every event is written, or was rejected or refused with a reason.
+    /// Every event has a final outcome, or was refused with a reason.
     Closed,
     /// The outcome of some events is unknown or undecided.
     Open,

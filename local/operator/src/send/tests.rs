@@ -20,9 +20,9 @@ use super::*;
 struct Gate {
     /// The number of times that the gateway turns a batch away before it accepts the batch.
     turn_away: usize,
-    /// The number of batches that the gateway accepts although the answer does not reach the sender.
+    /// The number of times that the gateway accepts a batch without completing its answer.
     lose_answers: usize,
-    /// The number of receipt lookups that find nothing decided yet.
+    /// The number of events that the gateway reports as pending before it reports outcomes.
     pending_looks: usize,
     /// A stop signal, given when the first batch arrives.
     stop: Option<Stop>,
@@ -114,7 +114,7 @@ async fn get_receipts(State(gate): State<Shared>, RawQuery(query): RawQuery) -> 
     })
 }
 
-/// Short delays, so that a test ends soon.
+/// Short delays, so that the tests are quick.
 const PATIENCE: Patience = Patience {
     first_pause: Duration::ZERO,
     longest_pause: Duration::ZERO,

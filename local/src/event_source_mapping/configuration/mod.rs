@@ -1,4 +1,4 @@
-//! Selects the topics to read and the batch sizes. `template.yaml` configures both for Lambda and for this machine.
+//! Reads the mappings' topics and batch sizes from `template.yaml`, which configures Lambda and this machine alike.
 
 mod for_registry;
 mod order;
@@ -20,9 +20,9 @@ const WINDOW: Duration = Duration::from_millis(500);
 /// One event source mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappingConfiguration {
-    /// The topics that it reads.
+    /// The topics that the mapping reads.
     pub topics: Vec<String>,
-    /// Its consumer group.
+    /// The mapping's consumer group.
     pub group: String,
     /// The maximum number of records in a batch.
     pub batch_size: usize,
@@ -63,7 +63,7 @@ pub enum ConfigurationError {
         /// Its expected value.
         expected: &'static str,
     },
-    /// A mapping reads its topic out of order.
+    /// A mapping would read its topics out of order.
     #[error(
         "{}: {property} should be Stream, or absent: in Queue mode a partition's records arrive out of order, and consume \
          would drop those that come late", .path.display()
@@ -74,7 +74,7 @@ pub enum ConfigurationError {
         /// The property's path in the file.
         property: String,
     },
-    /// A mapping sets a property that the mapping on this machine does not emulate.
+    /// A mapping sets a property that this machine does not emulate.
     #[error(
         "{}: Resources/{resource}/Properties/{property} is not supported on this machine: remove it. Without it, {without}.",
         .path.display()
@@ -86,7 +86,7 @@ pub enum ConfigurationError {
         resource: String,
         /// Its property.
         property: &'static str,
-        /// How the mapping behaves without it.
+        /// How the mapping behaves without the property.
         without: &'static str,
     },
 }

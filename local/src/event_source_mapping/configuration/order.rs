@@ -3,14 +3,14 @@
 use super::ConfigurationError;
 use crate::template::Template;
 
-/// The property of a mapping that selects how Lambda reads Kafka, and the one value of it that keeps the order.
+/// The property of a mapping that selects how Lambda reads Kafka, and its only value that keeps records in order.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/polling-kafka-queue.html>
 const CONSUMPTION_MODE: &str = "ConsumptionMode";
 const ORDERED: &str = "Stream";
 
-/// Rejects a template in which a mapping reads its topic in `Queue` mode, where several pollers share a partition and
-/// its records arrive in any order. A watermark says that everything below it has been applied, so a record that
-/// arrives after a later one would be dropped.
+/// Rejects a template in which a mapping reads its topics in `Queue` mode. In this mode, several pollers share a
+/// partition, and its records arrive in any order. A watermark says that all records below it have been applied, so
+/// `consume` would drop a record that arrives after a later one.
 ///
 /// # Errors
 /// `ConsumptionMode` is set anywhere, under any condition, to something other than the text `Stream`.
@@ -28,7 +28,7 @@ mod tests {
     use super::super::read;
     use crate::template::{Template, own_path};
 
-    /// Returns the project's own template with one text replaced.
+    /// Reads the project's own template with one text replaced. Returns the number of mappings.
     fn read_with(text: &str, other: &str) -> Result<usize, String> {
         let template = std::fs::read_to_string(own_path()).map_err(|error| error.to_string())?;
         assert!(template.contains(text), "{text}");
@@ -47,7 +47,7 @@ mod tests {
         let mappings: Vec<&Value> = template.resources().map(|(_, r)| r).filter(|r| is_mapping(r)).collect();
         assert!(mappings.len() >= 7, "{}", mappings.len());
         assert!(template.written("ConsumptionMode").iter().all(|(_, mode)| mode.as_str() == Some("Stream")));
-        // Queue mode does not accept this property.
+        // Queue mode does not accept `StartingPosition`.
         assert!(
             mappings.iter().all(|mapping| mapping["Properties"]["StartingPosition"].as_str() == Some("TRIM_HORIZON"))
         );

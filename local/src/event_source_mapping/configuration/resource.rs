@@ -15,10 +15,10 @@ const MOST_RECORDS: usize = 10_000;
 /// Lambda's maximum.
 const LONGEST_WINDOW_SECONDS: u64 = 300;
 
-/// Properties that change which records reach the function, and how the mapping behaves without each.
+/// Properties that change which records reach the function, each with the behaviour of a mapping without it.
 ///
-/// `template.yaml` sets none of them: `consume` dead-letters a bad record in the database itself, so a failed batch is
-/// always worth another try. A retry limit would drop good records while the database is down.
+/// `template.yaml` sets none of them. `consume` itself writes bad records to the database as dead letters, so it is
+/// always worth retrying a failed batch. A retry limit would drop good records while the database is down.
 const UNSUPPORTED: [(&str, &str); 6] = [
     ("BisectBatchOnFunctionError", "a failed batch is retried as a whole"),
     ("DestinationConfig", "no record is given up"),
@@ -28,7 +28,7 @@ const UNSUPPORTED: [(&str, &str); 6] = [
     ("MaximumRetryAttempts", "a failed batch is retried until it succeeds"),
 ];
 
-/// Returns the mappings that the template names.
+/// Returns the template's mappings that read Kafka.
 ///
 /// # Errors
 /// The template cannot be read, or a mapping in it is invalid.
@@ -126,12 +126,12 @@ impl Resource<'_> {
     }
 }
 
-/// Returns a text. `None` if only AWS knows it.
+/// Returns a value's text. `None` if only AWS can evaluate the value.
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// CloudFormation also accepts numbers as text.
+/// Returns a value's number. CloudFormation also accepts numbers as text.
 fn number(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }

@@ -41,14 +41,14 @@ pub(crate) type Key = (Stream, String, Option<String>);
 pub(crate) struct Command {
     operation: Operation,
     key: Key,
-    /// A country's continent. `None` in an update that keeps it.
+    /// A country's continent. `None` for other entities, and in an update that keeps the continent.
     continent: Option<String>,
     population: i64,
-    /// The coordinates. `None` leaves them out.
+    /// The coordinates, in millionths of a degree. `None` leaves them out.
     place_millionths: Option<(i64, i64)>,
 }
 
-/// An entity as in its row: parent, population, area, latitude and longitude.
+/// An entity, with the values of its row: parent, population, area, latitude and longitude.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entity {
     pub(crate) parent: Option<String>,
@@ -68,7 +68,7 @@ pub(crate) struct Script {
 #[derive(Debug, Default)]
 pub(crate) struct ExpectedState {
     pub(crate) entities: BTreeMap<Key, Entity>,
-    /// Rejected commands: their error codes by sequence number.
+    /// The error codes of the rejected commands, by sequence number.
     pub(crate) rejected: BTreeMap<u64, &'static str>,
 }
 
@@ -76,7 +76,7 @@ const CONTINENTS: usize = 4;
 const COUNTRIES: usize = 20;
 
 impl Script {
-    /// Generates random commands. Entities that may have children are created once and stay; they are created late, so
+    /// Generates random commands. Entities that may have children are created once and stay. They are created late, so
     /// that many children have to wait for them.
     pub(crate) fn write(seed: u64, client: u32, events: u64) -> Self {
         let random = StdRng::seed_from_u64(hash(&(seed, client, "script")));
@@ -152,7 +152,7 @@ impl Command {
         event
     }
 
-    /// Returns the command's hash, which is sent as its area.
+    /// Returns the command's hash, which is sent as the entity's area.
     fn area(&self) -> u64 {
         hash(self) % (1 << 40)
     }
@@ -183,12 +183,12 @@ struct Writer {
     client: u32,
     random: StdRng,
     commands: Vec<Command>,
-    /// The entities after the commands are applied.
+    /// The entities that exist after the commands.
     existing: BTreeSet<Key>,
 }
 
 impl Writer {
-    /// Commands of one stream that are sent as one batch.
+    /// Adds several commands of one stream in a row. A batch contains commands of only one stream.
     fn run(&mut self, until: usize) {
         let stream = match self.random.random_range(0..100) {
             0..4 => Stream::Continent,
@@ -218,7 +218,7 @@ impl Writer {
         let operation = match (lifetime, self.existing.contains(&key), self.random.random_range(0..100)) {
             // A parent that is created late makes its children wait.
             (Lifetime::Lasting, false, 10..) if stream != Stream::City => return,
-            // These commands break the rules and are rejected.
+            // The commands of the next three lines break the rules and are rejected.
             (Lifetime::Passing, false, 0..5) => Operation::Delete,
             (Lifetime::Passing, false, 5..10) => Operation::Update,
             (_, true, 0..10) => Operation::Create,
@@ -257,9 +257,9 @@ impl Writer {
 /// The lifetime of an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lifetime {
-    /// It is created and stays, so it may have children.
+    /// The entity is created and stays, so it may have children.
     Lasting,
-    /// It is created and deleted.
+    /// The entity is created and deleted.
     Passing,
 }
 

@@ -25,7 +25,8 @@ pub(crate) enum Kind {
     Entities(Script),
 }
 
-/// Half of the events are routes, three in ten are user events, and two in ten are commands about entities.
+/// Returns the clients. Half of the events are routes, three in ten are user events, and two in ten are commands about
+/// entities.
 pub(crate) fn clients(seed: u64, events: u64) -> Vec<Client> {
     const SENDERS: [(u32, u64); 3] = [(4, 50), (3, 30), (2, 20)];
     let mut clients: Vec<Client> = Vec::new();
@@ -41,7 +42,7 @@ pub(crate) fn clients(seed: u64, events: u64) -> Vec<Client> {
             clients.push(Client { number, seed, kind, events });
         }
     }
-    // The remainder of the divisions.
+    // The first client also sends the remainder of the divisions.
     let left = events - clients.iter().map(|client| client.events).sum::<u64>();
     clients[0].events += left;
     clients
@@ -66,7 +67,7 @@ impl Client {
         }
     }
 
-    /// Returns a number that is random but always the same for the same event.
+    /// Returns a number that is random, but always the same for the same event and the same `of_what`.
     fn random(&self, sequence: u64, of_what: &str) -> u64 {
         hash(&(self.seed, self.number, sequence, of_what))
     }

@@ -41,7 +41,7 @@ impl Route {
         (self.user, self.time_us, double(self.latitude_millionths), longitude)
     }
 
-    /// Returns the hash.
+    /// Returns the longitude, which is a hash of the other values.
     fn longitude_millionths(&self) -> i64 {
         let hash = hash(&(self.user, self.time_us, self.latitude_millionths));
         i64::try_from(hash % 360_000_001).unwrap() - 180_000_000

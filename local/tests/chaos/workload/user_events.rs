@@ -53,7 +53,7 @@ impl UserEvent {
         (id, (*city).to_owned(), state.clone(), country, Some(self.post_code()), datetime.clone())
     }
 
-    /// Returns the hash.
+    /// Returns the post code, which is a hash of the other values.
     fn post_code(&self) -> String {
         format!("{:016x}", hash(self))
     }

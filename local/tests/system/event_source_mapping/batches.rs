@@ -1,4 +1,5 @@
-//! Tests the contents of events and when they are delivered: one test per rule, with AWS's page about it.
+//! Tests the contents of events, and when events are delivered. There is one test per rule, with a link to AWS's page
+//! about the rule.
 
 use std::time::{Duration, Instant};
 
@@ -87,7 +88,7 @@ async fn a_batch_closes_at_the_window_after_its_first_record() {
     let topic = topic_with(1, &[]).await;
     let recorder = Recorder::new();
     let mapping = start(&mapping(&topic, 100, window), &recorder);
-    // Waits until the mapping has joined the group, so that only the window takes time from here on.
+    // Waits until the mapping has joined the group, so that afterwards, only the window takes time.
     produce(&settings(), &topic, &[Record::with_value("first")]).await;
     recorder.invocations(1).await;
 
@@ -117,7 +118,7 @@ async fn a_window_of_zero_delivers_the_available_records() {
     assert_eq!(events.iter().map(offsets).collect::<Vec<_>>(), [[0], [1]]);
 }
 
-/// The payload contains the records in base64.
+/// The payload contains the records in base64, so five million bytes do not fit.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html#invocation-eventsourcemapping-batching>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_closes_at_six_megabytes_and_no_record_is_lost_between_two() {

@@ -1,4 +1,4 @@
-//! Tests what happens to a batch that fails: one test per rule, with AWS's page about it.
+//! Tests what happens to a batch that fails. There is one test per rule, with a link to AWS's page about the rule.
 
 use axum::body::Bytes;
 use local::event_source_mapping::function::FunctionError;

@@ -1,4 +1,4 @@
-//! A function behind Lambda's Invoke API.
+//! Tests a mapping whose function is behind Lambda's Invoke API.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! Tests that batches and comparisons find missing records after a restore, after a consumer group was moved, or after
-//! retention removed records.
+//! Tests that batches, and comparisons of the watermarks with Kafka, find missing records: after a restore, after a
+//! consumer group was moved, or after retention removed records.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The events that these tests send: positions of one user, one per second. They are all in one partition.
+//! Sends the events of these tests: positions of one user, one per second. All of these events are in one partition.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) fn event(number: i64) -> String {
     json!({"userID": USER, "timestamp": FIRST_SECOND + number, "coordinates": [52.3676, 4.9041]}).to_string()
 }
 
-/// Selects how often each event is in its table, by number.
+/// Selects how often each event is in its table, by the event's number.
 pub(crate) const ROWS: &str = "
     select extract(epoch from \"timestamp\")::bigint - 1557258800 as number, count(*) as times
     from public.routes_table group by 1 order by 1";
@@ -27,7 +27,7 @@ pub(crate) fn once_each(numbers: impl IntoIterator<Item = i64>) -> Value {
     numbers.into_iter().map(|number| json!({"number": number, "times": 1})).collect()
 }
 
-/// A gateway's events and receipts.
+/// Sends events to a gateway, and looks up their receipts.
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
     pub(crate) url: String,
@@ -86,7 +86,7 @@ impl Sender {
         statuses
     }
 
-    /// Waits until all receipts say `written`. Until then, each receipt must say `pending`.
+    /// Waits until all receipts say `written`. Until then, each receipt must say `pending` or `written`.
     pub(crate) async fn all_are_written(&self, receipts: &[Receipt]) {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -1,8 +1,8 @@
 //! Tokens that replace a password, for PostgreSQL on RDS with IAM authentication
 //! (<https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html>).
 //!
-//! A token is a signed address. AWS's own function for it comes only with the whole RDS client, so this module signs
-//! the address itself. The signature has the same form as that of any other request to AWS.
+//! A token is a signed address. AWS's own function for signing it comes only with the whole RDS client, so this module
+//! signs the address itself. The signature has the same form as that of any other request to AWS.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -23,7 +23,7 @@ const VALID_FOR: Duration = Duration::from_secs(15 * 60);
 const AUTH: &str = "DATABASE_AUTH";
 
 impl Aws {
-    /// Signs a token for a user, valid from this time on.
+    /// Signs a token for a user. The token is valid from `now_ms` on.
     ///
     /// # Errors
     /// There is no region, or there are no credentials.

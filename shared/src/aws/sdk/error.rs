@@ -24,9 +24,9 @@ impl LookUpError {
                     Self::Refused { variable, service, cause }
                 }
             }
-            // No region or no credentials: no request was sent.
+            // There is no region or there are no credentials, so no request was sent.
             SdkError::ConstructionFailure(_) => Self::Refused { variable, service, cause: chain(error) },
-            // Also covers variants that a newer SDK may add.
+            // The wildcard covers variants that a newer SDK may add.
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) | _ => {
                 Self::Unavailable { variable, service, cause: chain(error) }
             }

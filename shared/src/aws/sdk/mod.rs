@@ -29,7 +29,7 @@ const ATTEMPT: Duration = Duration::from_millis(1_900);
 const ATTEMPTS: u32 = 2;
 
 /// Access to AWS, configured by the environment: region, credentials, `AWS_ENDPOINT_URL_KAFKA` and the like. The
-/// configuration is read once, on first use; clones share it.
+/// configuration is read once, on first use. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Aws(Arc<OnceCell<SdkConfig>>);
 

@@ -1,4 +1,4 @@
-//! The member `bigquery` of the block `x-sluice`, and its rules.
+//! The member `bigquery` of the `x-sluice` block, and the rules that it must follow.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,7 +16,7 @@ use super::super::wrong::Wrong;
 use super::names::{check_column, check_dataset, check_project, check_table};
 use super::{BigQuery, BigQueryColumn, BigQueryTable, BigQueryType, Target};
 
-/// The member as it is written in the file.
+/// The member as it is written in the contract file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct BigQueryDefinition {
@@ -36,7 +36,7 @@ struct BigQueryColumnDefinition {
     ty: WrittenType,
 }
 
-/// A type as a contract names it: one of PostgreSQL's, or `bignumeric`.
+/// A type as a contract names it: a PostgreSQL type or `bignumeric`.
 #[derive(Debug, Clone, Copy)]
 struct WrittenType {
     read_as: ColumnType,
@@ -55,7 +55,7 @@ impl<'de> Deserialize<'de> for WrittenType {
 }
 
 impl BigQueryDefinition {
-    /// Validates the member. `mode` is the stream's write mode, and `key` has the pointers of the contract's key.
+    /// Validates the member. `mode` is the stream's write mode, and `key` is the contract's key.
     pub(in super::super) fn read(&self, schema: &Value, mode: &Mode, key: &[Pointer]) -> Result<BigQuery, Wrong> {
         let target = match mode {
             Mode::Append { landing, .. } => self.table(schema, &landing.columns)?,
@@ -78,7 +78,10 @@ impl BigQueryDefinition {
 
     fn table(&self, schema: &Value, defaults: &[Column]) -> Result<Target, Wrong> {
         if self.dataset.is_some() {
-            return Err(Wrong::at("bigquery/dataset", "only mode changes uses this member; name the dataset in `table`"));
+            return Err(Wrong::at(
+                "bigquery/dataset",
+                "only mode changes uses this member; name the dataset in `table`",
+            ));
         }
         let table = read_table(self.table.as_deref())?;
         let columns = match &self.columns {
@@ -99,7 +102,7 @@ impl BigQueryDefinition {
         };
         let mut names = HashSet::new();
         for BigQueryColumn { column, .. } in &columns {
-            // The names of the defaults were chosen for PostgreSQL.
+            // Without columns of its own, the member uses those for PostgreSQL, so the error refers to them.
             let place = if self.columns.is_some() { "bigquery/columns" } else { "columns" };
             let place = format!("{place}/{}", column.name);
             check_column(&column.name).map_err(|reason| Wrong::at(&place, reason))?;
@@ -144,7 +147,7 @@ fn read_table(table: Option<&str>) -> Result<BigQueryTable, Wrong> {
     Ok(BigQueryTable { project: project.map(str::to_owned), dataset: dataset.to_owned(), name: name.to_owned() })
 }
 
-/// Checks that the table has the columns of the key, by which BigQuery replaces rows.
+/// Checks that the table has a column for each part of the key. BigQuery replaces rows by key.
 fn has_key(target: &Target, key: &[Pointer]) -> Result<(), Wrong> {
     let Target::Table { columns, .. } = target else { return Ok(()) };
     let is_written = |pointer: &&Pointer| columns.iter().any(|column| column.column.from.pointer() == Some(*pointer));

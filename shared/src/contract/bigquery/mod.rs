@@ -1,8 +1,8 @@
-//! What a contract says about BigQuery, a second place for a stream's events to land in.
+//! A contract's settings for BigQuery, where a stream's events can land in addition to PostgreSQL.
 //!
-//! - `definition` reads and validates the member `bigquery` of the block `x-sluice`
-//! - `names` checks names by BigQuery's rules
-//! - `row` encodes rows as protocol buffers, the form in which the Storage Write API takes them
+//! - `definition` reads and validates the member `bigquery` of the `x-sluice` block
+//! - `names` checks names against BigQuery's rules
+//! - `row` encodes rows as protocol buffers, the format that BigQuery's Storage Write API expects
 
 mod definition;
 mod names;
@@ -33,22 +33,22 @@ pub enum Target {
     Table {
         /// The table.
         table: BigQueryTable,
-        /// The columns that are written, by name.
+        /// The columns that are written, sorted by name.
         columns: Vec<BigQueryColumn>,
     },
     /// Mode `changes`: the tables that the changes name, in this dataset.
     Dataset {
-        /// The project, unless it is the one that `BIGQUERY_PROJECT` names.
+        /// The project. `None` means the project that `BIGQUERY_PROJECT` names.
         project: Option<String>,
         /// The dataset.
         dataset: String,
     },
 }
 
-/// A table of BigQuery.
+/// A BigQuery table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BigQueryTable {
-    /// The project, unless it is the one that `BIGQUERY_PROJECT` names.
+    /// The project. `None` means the project that `BIGQUERY_PROJECT` names.
     pub project: Option<String>,
     /// The dataset.
     pub dataset: String,
@@ -56,37 +56,38 @@ pub struct BigQueryTable {
     pub name: String,
 }
 
-/// A column of a table of BigQuery.
+/// A column of a BigQuery table.
 #[derive(Debug, Clone)]
 pub struct BigQueryColumn {
-    /// Where the value comes from, and how it is read.
+    /// Where the value comes from, and the PostgreSQL type that it is read as.
     pub column: Column,
     /// The column's type in BigQuery.
     pub ty: BigQueryType,
 }
 
-/// The types of BigQuery that columns may have.
+/// The BigQuery types that columns may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BigQueryType {
     /// `true` or `false`.
     Bool,
-    /// An integer of 8 bytes.
+    /// An 8-byte integer.
     Int64,
-    /// A floating-point number of 8 bytes.
+    /// An 8-byte floating-point number.
     Float64,
     /// A decimal number with up to 29 digits before the point and 9 after it.
     Numeric,
-    /// A decimal number with up to 38 digits before the point, some numbers of 39, and 38 digits after it.
+    /// A decimal number with up to 38 digits before the point and 38 after it. Some numbers with 39 digits before the
+    /// point fit, too.
     Bignumeric,
     /// A text.
     String,
-    /// A date of the years 1 to 9999.
+    /// A date in the years 1 to 9999.
     Date,
-    /// A date and time of the years 1 to 9999, to the microsecond.
+    /// A date and time in the years 1 to 9999, with microsecond precision.
     Datetime,
-    /// A point in time of the years 1 to 9999, to the microsecond.
+    /// A point in time in the years 1 to 9999, with microsecond precision.
     Timestamp,
-    /// Any JSON.
+    /// Any JSON value.
     Json,
 }
 
@@ -100,7 +101,7 @@ impl Target {
 }
 
 impl BigQueryType {
-    /// Returns the type that holds the values of a column of PostgreSQL.
+    /// Returns the BigQuery type for the values of a PostgreSQL type.
     pub fn for_column(ty: ColumnType) -> Self {
         match ty {
             ColumnType::Boolean => Self::Bool,
@@ -115,7 +116,7 @@ impl BigQueryType {
         }
     }
 
-    /// Returns the type's name in SQL.
+    /// Returns the type's SQL name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bool => "BOOL",

@@ -1,14 +1,14 @@
-//! The names of projects, datasets, tables and columns.
+//! Checks the names of projects, datasets, tables and columns.
 //!
-//! BigQuery also allows other letters than those of ASCII in the names of tables and columns. They are left out here,
-//! because the fields of a protocol buffer, in which rows are sent, cannot have such names.
+//! BigQuery also allows non-ASCII letters in the names of tables and columns. Sluice rejects them: rows are sent as
+//! protocol buffers, whose fields cannot have such names.
 
-/// The most bytes that the name of a dataset or table may have.
+/// The maximum length of the name of a dataset or table, in bytes.
 const LONGEST: usize = 1_024;
-/// The most bytes that the name of a column may have.
+/// The maximum length of the name of a column, in bytes.
 const LONGEST_COLUMN: usize = 300;
 
-/// The beginnings of names that BigQuery reserves for itself, in lower case.
+/// The prefixes, in lower case, of the names that BigQuery reserves.
 const RESERVED: [&str; 7] =
     ["_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier", "_change_"];
 

@@ -1,8 +1,9 @@
 //! Encodes rows as protocol buffers.
 //!
-//! A value is first encoded for PostgreSQL, so both destinations read it in the same way and refuse the same values. What
-//! only BigQuery cannot hold is refused here. The types of the fields follow
-//! <https://cloud.google.com/bigquery/docs/supported-data-types>; their numbers are those of the columns, from 1.
+//! A value is first encoded for PostgreSQL, so both destinations read it in the same way and reject the same values.
+//! This module also rejects values that PostgreSQL can hold and BigQuery cannot. The types of the fields follow
+//! <https://cloud.google.com/bigquery/docs/supported-data-types>. The fields are numbered from 1, in the order of the
+//! columns.
 
 use serde_json::Value;
 
@@ -13,14 +14,14 @@ use super::super::metadata::{Metadata, Source};
 use super::super::violation::Violation;
 use super::{BigQueryColumn, BigQueryType};
 
-/// The field types of protocol buffers that rows use, with their numbers in `FieldDescriptorProto.Type`.
+/// The protocol buffer field types that rows use, with their numbers in `FieldDescriptorProto.Type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProtoType {
-    /// A floating-point number of 8 bytes.
+    /// An 8-byte floating-point number.
     Double = 1,
-    /// An integer of 8 bytes.
+    /// An 8-byte integer.
     Int64 = 3,
-    /// An integer of 4 bytes.
+    /// A 4-byte integer.
     Int32 = 5,
     /// `true` or `false`.
     Bool = 8,
@@ -31,13 +32,13 @@ pub enum ProtoType {
 const NUMERIC: Unfit = Unfit("a number with at most 29 digits before and 9 after the point, for NUMERIC");
 const BIGNUMERIC: Unfit = Unfit("a number within the range of BIGNUMERIC, with at most 38 digits after the point");
 const YEAR: Unfit = Unfit("a time of the years 1 to 9999, for BigQuery");
-/// An encoded cell is not one of its column's type, which would be a mistake in this program.
+/// The error for an encoded cell that does not match its column's type. Only a bug in Sluice can cause it.
 const ENCODING: Unfit = Unfit("a value that its column can hold");
 
-/// Days and microseconds from 2000, PostgreSQL's epoch: the first of year 1, and the first that is after year 9999.
+/// The days of the years 1 to 9999, counted from 2000, PostgreSQL's epoch.
 const DAYS: std::ops::Range<i64> = -730_119..2_921_940;
 const DAY_MICROS: i64 = 86_400_000_000;
-/// Days from 1970, BigQuery's epoch, to 2000.
+/// The number of days from 1970, BigQuery's epoch, to 2000.
 const DAYS_FROM_1970: i64 = 10_957;
 
 impl BigQueryType {
@@ -57,7 +58,7 @@ impl BigQueryColumn {
     /// Appends an event's row.
     ///
     /// # Errors
-    /// The first value that does not fit its column. The caller must then drop what was appended.
+    /// The first value that does not fit its column. The caller must then discard the bytes that were appended.
     pub fn encode_row(
         columns: &[Self],
         event: &Value,
@@ -134,7 +135,8 @@ fn integer(cell: &[u8]) -> Option<i64> {
     }
 }
 
-/// Reads a floating-point number. One of 4 bytes is the number that PostgreSQL would show, not the double with its bits.
+/// Reads a floating-point number of 4 or 8 bytes. A 4-byte number is converted through its shortest decimal text, as
+/// PostgreSQL shows it, so 0.1 stays 0.1.
 fn double(cell: &[u8]) -> Option<f64> {
     match cell.len() {
         4 => f32::from_be_bytes(cell.try_into().ok()?).to_string().parse().ok(),
@@ -142,15 +144,16 @@ fn double(cell: &[u8]) -> Option<f64> {
     }
 }
 
-/// Reads microseconds from 2000, of the years that BigQuery has.
+/// Reads a time in microseconds since 2000. Rejects years that BigQuery does not have.
 fn micros(cell: &[u8]) -> Result<i64, Unfit> {
     let micros = integer(cell).ok_or(ENCODING)?;
     DAYS.contains(&micros.div_euclid(DAY_MICROS)).then_some(micros).ok_or(YEAR)
 }
 
-/// Reads a decimal number without superfluous zeros, if it has at most as many digits before and after the point.
+/// Reads a decimal number and drops trailing zeros after the point. Returns `None` if more than `integral` digits
+/// remain before the point, or more than `fractional` digits after it.
 fn decimal(cell: &[u8], integral: usize, fractional: usize) -> Option<String> {
-    // A number with hundreds of zeros is written with an exponent.
+    // The text has an exponent only if it would otherwise have hundreds of zeros, too many for BigQuery.
     let text = Some(Decimal::from_numeric(cell)?.as_stored()).filter(|text| !text.contains('e'))?;
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let fraction = fraction.trim_end_matches('0');
@@ -161,7 +164,7 @@ fn decimal(cell: &[u8], integral: usize, fractional: usize) -> Option<String> {
     Some(if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") })
 }
 
-/// Reads a number of BIGNUMERIC: an integer of 256 bits, divided by 10^38.
+/// Reads a number in the range of BIGNUMERIC, which is a 256-bit integer divided by 10^38.
 fn bignumeric(cell: &[u8]) -> Option<String> {
     /// 2^255.
     const LIMIT: &str = "57896044618658097711785492504343953926634992332820282019728792003956564819968";
@@ -183,7 +186,7 @@ fn put_bytes(number: u64, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// <https://protobuf.dev/programming-guides/encoding/#varints>
+/// Appends a varint (<https://protobuf.dev/programming-guides/encoding/#varints>).
 fn put_varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
@@ -202,7 +205,7 @@ mod tests {
     use super::super::Target;
     use super::*;
 
-    /// Encodes one value, given as JSON text. Returns the field, or what is wrong.
+    /// Encodes one value, given as JSON text. Returns the field as text, or the violation.
     fn encoded(ty: &str, value: &str) -> Result<String, String> {
         let contract = json!({
             "x-sluice": {
@@ -224,7 +227,7 @@ mod tests {
         }
     }
 
-    /// Reads a row of at most one field back.
+    /// Decodes a row with at most one field.
     fn shown(row: &[u8]) -> String {
         let varint = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
         match row {
@@ -273,7 +276,7 @@ mod tests {
             ("text", "\"\"", ""),
             ("text", &long, long.trim_matches('"')),
             ("uuid", "\"1B671A64-40D5-491E-99B0-DA01FF1F3341\"", "1b671a64-40d5-491e-99b0-da01ff1f3341"),
-            // Days and microseconds from 1970.
+            // The expected numbers are days or microseconds since 1970.
             ("date", "\"0001-01-01\"", "-719162"),
             ("date", "\"9999-12-31\"", "2932896"),
             ("timestamp", "\"0001-01-01 00:00:00\"", "0001-01-01T00:00:00"),

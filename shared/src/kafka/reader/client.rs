@@ -26,7 +26,7 @@ use crate::process::clock::Clock;
 /// may have been frozen, and is replaced.
 const IDLE_MS: i64 = 180_000;
 
-/// The pause before a request is repeated because a group's coordinator is moving.
+/// The pause before repeating a request that failed because the group's coordinator was moving.
 const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Reads Kafka. Clones share the connection.
@@ -66,7 +66,7 @@ impl KafkaReader {
         Self { origin: Arc::new(origin), slot: Arc::default(), fetches: Fetches::Ranges }
     }
 
-    /// Returns another reader of the same cluster, with its own client, for [`KafkaReader::ends`] alone.
+    /// Returns another reader of the same cluster, with its own client. It is only for [`KafkaReader::ends`].
     #[must_use]
     pub fn for_ends(&self) -> Self {
         Self { origin: Arc::clone(&self.origin), slot: Arc::default(), fetches: Fetches::Heads }
@@ -99,7 +99,7 @@ impl KafkaReader {
         asking.await.unwrap_or(Err(ReadError::Failed(KafkaError::Canceled)))
     }
 
-    /// Returns the settings, looked up if they have to be.
+    /// Returns the settings. Looks them up if they are not known yet.
     async fn settings(&self) -> Result<KafkaSettings, ReadError> {
         let mut slot = self.slot.lock().await;
         if let Some(settings) = &slot.settings {

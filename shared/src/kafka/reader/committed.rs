@@ -22,8 +22,8 @@ use super::connection::{ReaderClient, read_error};
 
 /// Returns the offsets that `group` has committed, in the order of `partitions`.
 ///
-/// It uses the admin API (`ListConsumerGroupOffsets`), because a consumer would have to belong to the group, and each
-/// topic has a different group.
+/// This uses the admin API (`ListConsumerGroupOffsets`). A consumer would have to belong to the group, and each topic
+/// has a different group.
 #[expect(unsafe_code, reason = "rdkafka has no safe function for it")]
 pub(super) fn look_up(
     client: &ReaderClient,

@@ -1,4 +1,4 @@
-//! A librdkafka consumer that is assigned partitions, and its requests to the cluster, which block the thread.
+//! A librdkafka consumer that is assigned partitions, and its requests to the cluster. The requests block the thread.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,13 +15,15 @@ use crate::kafka::{Context, KafkaSettings, ProducerError, admin};
 /// The time limit of a request to the cluster, other than a read.
 pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pause before a request is repeated because a partition's leader is moving.
+/// The pause before repeating a request that failed because the partition's leader was moving.
 const LEADER_MOVES_FOR: Duration = Duration::from_millis(100);
 
-/// The name of a group, without which librdkafka assigns no partition. The group has no members and commits nothing.
+/// The name of a consumer group. librdkafka assigns no partition to a client without one. The group has no members and
+/// commits nothing.
 const GROUP: &str = "sluice-reader";
 
-/// For each partition, an offset and the time of the first record at or after it; `None` if there is no such record.
+/// For each partition, an offset and the time of the first record at or after that offset. The time is `None` if there
+/// is no such record.
 pub(super) type Heads = BTreeMap<(String, i32), (i64, Option<i64>)>;
 
 /// A client with its context, which rdkafka's client hides.
@@ -69,7 +71,7 @@ impl ReaderClient {
         let consumer: BaseConsumer<Context> =
             config.create_with_context(context.clone()).map_err(ProducerError::Settings)?;
         if context.has_tokens() {
-            // librdkafka requests a token only when it is polled, but the first request comes earlier.
+            // librdkafka requests a token only when it is polled, but the client sends its first request earlier.
             let token = context.token().map_err(|error| ProducerError::Refused(error.to_string()))?;
             admin::set_token(consumer.client(), token).map_err(ProducerError::Settings)?;
         }
@@ -81,7 +83,7 @@ impl ReaderClient {
         while self.consumer.poll(Duration::ZERO).is_some() {}
     }
 
-    /// Replaces the error of a request by its cause, if the client has recorded one.
+    /// Replaces the error of a request with its cause, if the client has recorded the cause.
     pub(super) fn explain(&self, error: ReadError) -> ReadError {
         match error {
             ReadError::Failed(_) => match self.context.refusal() {
@@ -132,9 +134,9 @@ impl ReaderClient {
     }
 }
 
-/// Asks a partition's leader, and asks again while the leader moves, within [`QUESTION_TIMEOUT`]. librdkafka looks for
-/// the new leader by itself, but still reports the error (`rd_kafka_handle_ListOffsets`). A leader moves when a broker
-/// restarts, and a topic that was just created has no leader for a moment.
+/// Sends a request to a partition's leader, and repeats it while the leader moves, for at most [`QUESTION_TIMEOUT`].
+/// librdkafka looks for the new leader by itself, but still reports the error (`rd_kafka_handle_ListOffsets`). A leader
+/// moves when a broker restarts, and a topic that was just created has no leader for a moment.
 fn ask_leader<T>(mut question: impl FnMut(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
     let deadline = Instant::now() + QUESTION_TIMEOUT;
     loop {

@@ -93,7 +93,8 @@ impl ReaderClient {
         let lags = |key: &(String, i32), position: &Position| position.unlanded(applied.get(key).copied()) > 0;
         let mut heads = self.heads.take();
         heads.retain(|key, (offset, oldest_ms)| {
-            // Only a found record is remembered: if there was none at or after the offset, one may have arrived since.
+            // Only found records are remembered. If there was no record at or after an offset, one may have arrived
+            // since.
             ends.get(key).is_some_and(|position| oldest_ms.is_some() && next_offset(key, position) == *offset)
         });
         let unread: Vec<((String, i32), i64)> = ends
@@ -134,7 +135,8 @@ impl ReaderClient {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    // The error does not name the topic, so it is used only if just one partition has this number.
+                    // The error does not name the topic, so it is ignored unless exactly one of the missing partitions
+                    // has this number.
                     let ended: Vec<_> = missing.keys().filter(|(_, number)| *number == partition).cloned().collect();
                     if let [key] = ended.as_slice()
                         && let Some(offset) = missing.remove(key)

@@ -88,7 +88,7 @@ fn passes(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::NotLeaderForPartition
                 | RDKafkaErrorCode::LeaderNotAvailable
                 | RDKafkaErrorCode::OperationTimedOut
-                // The reader does not need its group, so a lack of permission for it does not matter.
+                // The reader does not need its group, so it does not matter if it lacks permission for the group.
                 | RDKafkaErrorCode::GroupAuthorizationFailed
         )
     )

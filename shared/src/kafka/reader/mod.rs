@@ -2,7 +2,7 @@
 //!
 //! The event source mapping delivers only records that its group has not committed. This module reads any range, such
 //! as the records that a restored database lacks, or later events with the same key. [`KafkaReader`] implements the
-//! trait [`Reader`] for Kafka; tests pass a log in memory.
+//! trait [`Reader`] for Kafka. Tests use a log in memory instead.
 
 mod client;
 mod committed;
@@ -58,7 +58,7 @@ impl ReadError {
 pub struct Bounds {
     /// The first offset that retention has not deleted.
     pub start: i64,
-    /// The offset after the last readable one: records from the start of an open transaction cannot be read yet.
+    /// The offset after the last readable record. Records from the start of an open transaction on cannot be read yet.
     pub end: i64,
 }
 
@@ -87,14 +87,14 @@ impl LogRecord {
     }
 }
 
-/// The limits of a read. It stops at the first limit that it reaches, but reads at least one record.
+/// The limits of a read. The read stops at the first limit that it reaches, but returns at least one record.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Records.
+    /// The maximum number of records.
     pub max_records: usize,
-    /// Bytes of keys, values and headers.
+    /// The maximum number of bytes of keys, values and headers.
     pub max_bytes: usize,
-    /// Time.
+    /// The maximum time.
     pub max_time: Duration,
 }
 
@@ -105,8 +105,9 @@ pub struct Chunk {
     pub records: Vec<LogRecord>,
     /// The offset at which reading began: the requested one, or the log's start if that is later.
     pub from: i64,
-    /// The next offset to read. Offsets between `from` and `until` without a record are not in the log: their records
-    /// were compacted away or aborted, or they belong to transaction markers.
+    /// The next offset to read. If `records` lacks an offset between `from` and `until`, the log has no record at that
+    /// offset: the record was compacted away, its transaction was aborted, or the offset belongs to a transaction
+    /// marker.
     pub until: i64,
     /// The log's bounds when reading began.
     pub bounds: Bounds,

@@ -1,5 +1,5 @@
-//! The files that pages load. They are part of the program, and their names contain a hash of their content, so that
-//! browsers may keep them for ever.
+//! The files that pages load. They are embedded in the program. Their names contain a hash of their content, so
+//! browsers may cache them indefinitely.
 
 use std::fmt;
 
@@ -20,9 +20,9 @@ pub(super) struct Asset {
     hash: u64,
 }
 
-/// The look that all pages share.
+/// The style sheet that all of Sluice's pages share.
 pub(super) const COMMON_STYLE: Asset = Asset::new("look", "css", "text/css; charset=utf-8", LOOK);
-/// The console's own look.
+/// The console's own style sheet.
 pub(super) const STYLE: Asset = Asset::new("console", "css", "text/css; charset=utf-8", include_str!("console.css"));
 /// The script that keeps parts of pages up to date.
 pub(super) const SCRIPT: Asset =

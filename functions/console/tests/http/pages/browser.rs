@@ -1,4 +1,4 @@
-//! A browser without scripts, and the function with its pages.
+//! Simulates a browser without scripts, and starts the function with its pages.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -19,7 +19,7 @@ use users::{Registration, Users, UsersSettings};
 pub(super) const ADMIN: (&str, &str) = ("Admin", "the admin's password");
 pub(super) const USER: (&str, &str) = ("ann", "ann's password");
 
-/// The function with its pages, beside `ingest` and `users`.
+/// The function with its pages, together with `ingest` and `users`.
 pub(super) struct TestPages {
     function: TestFunction,
     pub(super) identity: Identity,
@@ -73,7 +73,7 @@ impl TestPages {
         Browser { function: &self.function, host: "127.0.0.1:9000", cookies: BTreeMap::new() }
     }
 
-    /// A browser in which the admin has signed in.
+    /// Returns a browser in which the admin has signed in.
     pub(super) async fn signed_in(&self) -> Browser<'_> {
         let mut browser = self.browser();
         let page = browser.open("/console").await;
@@ -115,7 +115,7 @@ impl Opened {
         assert!(!self.text.contains(text), "{} has {text:?}: {}", self.path, self.text);
     }
 
-    /// Returns where the link with this text leads.
+    /// Returns the target of the link with this text.
     #[track_caller]
     pub(super) fn link(&self, text: &str) -> String {
         let end = self.text.find(&format!(">{text}</a>")).unwrap_or_else(|| panic!("no link {text:?}: {}", self.text));
@@ -161,7 +161,7 @@ impl Browser<'_> {
         self.visit("GET", path, "").await
     }
 
-    /// Submits the form with this button after filling in fields.
+    /// Fills in fields of the form with this button, and submits the form.
     pub(super) async fn submit(&mut self, page: &Opened, button: &str, fields: &[(&str, &str)]) -> Opened {
         let form = Form::with_button(&page.text, button);
         let form = form.unwrap_or_else(|| panic!("{} has no button {button:?}: {}", page.path, page.text));
@@ -178,7 +178,7 @@ impl Browser<'_> {
     }
 }
 
-/// A form of a page, with the fields that it is submitted with.
+/// A form of a page, with the fields to submit.
 struct Form {
     method: String,
     action: String,

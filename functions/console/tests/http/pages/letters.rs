@@ -143,7 +143,7 @@ async fn a_letter_is_replayed_once_and_the_page_says_what_became_of_it() {
     done.lacks("What to do");
     browser.open(&page.path).await.lacks("role=\"status\"");
     assert_eq!(function.records("routes").await.len(), 1);
-    // The form of the page that was loaded before the replay.
+    // Submits the form of the page that was loaded before the replay.
     let again = browser.submit(&page, "Replay", &[]).await;
     assert_eq!(again.status, StatusCode::CONFLICT);
     again.shows("The letter was already replayed.");
@@ -159,7 +159,7 @@ async fn an_edited_event_is_checked_kept_on_the_page_and_sent() {
     let id = function.reject("routes", 0, 1, br#"{"userID": "five", "coordinates": []}"#, &json!([])).await;
     let mut browser = function.signed_in().await;
     let page = browser.open(&format!("/console/dead-letters/{id}")).await;
-    // Unchanged, the event still breaks its contract.
+    // The event is unchanged, so it still violates its contract.
     let page = browser.submit(&page, "Check and replay", &[]).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
     page.shows("<code>/userID</code>");

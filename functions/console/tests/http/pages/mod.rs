@@ -1,4 +1,4 @@
-//! The pages, as a browser without scripts uses them: it follows links and redirects, and submits forms.
+//! Tests the pages through a browser without scripts, which follows links and redirects, and submits forms.
 
 mod addresses;
 mod browser;

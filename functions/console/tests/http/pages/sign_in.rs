@@ -98,7 +98,7 @@ async fn signing_out_ends_the_session_for_everyone_who_has_copied_its_cookie_and
         let expected = ("/console/sign-in?next=/console/audit".to_owned(), StatusCode::UNAUTHORIZED);
         assert_eq!(copied(session).await, expected);
     }
-    // Signing out again is no error, and neither is signing out without a session.
+    // Signing out again, or without a session, is not an error.
     browser.cookies.insert("sluice-console".to_owned(), renewed);
     assert_eq!(browser.send("POST", "/console/sign-out", &[], "").await.status, StatusCode::SEE_OTHER);
     assert_eq!(browser.send("POST", "/console/sign-out", &[], "").await.status, StatusCode::SEE_OTHER);
@@ -180,7 +180,7 @@ async fn only_admins_get_in() {
     browser.cookies.insert("sluice-console".to_owned(), key.body["key"].as_str().unwrap().to_owned());
     assert!(browser.open("/console").await.path.starts_with("/console/sign-in"));
 
-    // An admin who loses the role while signed in.
+    // The admin loses the role while signed in.
     let answer = browser.send("POST", "/console/sign-in", &[], "user=Admin&password=the+admin%27s+password").await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
     sqlx::query("update sluice.users set role = 'user'").execute(&function.pool).await.unwrap();

@@ -10,7 +10,7 @@ async fn an_event_is_checked_without_being_sent_and_then_sent_and_followed() {
     let page = browser.open("/console/streams/route").await;
     page.shows("curl -u 'Admin' http://127.0.0.1:9000/events/route");
     page.shows("<code>public.routes_table</code>");
-    // The example of the contract is in the form.
+    // The form contains the contract's example.
     let checked = browser.submit(&page, "Check", &[]).await;
     assert_eq!(checked.status, StatusCode::OK);
     checked.shows("1 valid event. Nothing was sent.");

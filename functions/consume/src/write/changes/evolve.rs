@@ -59,7 +59,7 @@ pub(super) async fn execute(connection: &mut PgConnection, statements: &[String]
     Ok(())
 }
 
-/// Whether the plan adds columns to existing tables. Partitions, or tables that inherit, may then get them, too.
+/// Whether the plan adds columns to existing tables. Partitions, or tables that inherit, may then get the columns, too.
 pub(super) fn shares_columns(plan: &Plan<'_>) -> bool {
     let adds = |relation: &Relation| relation.columns.iter().any(|column| column.state == ColumnState::Planned);
     plan.relations.iter().any(|relation| relation.state == State::There && adds(relation))

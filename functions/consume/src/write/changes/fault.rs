@@ -17,7 +17,7 @@ pub(crate) enum Failure {
     /// is at fault.
     #[error("a value does not fit its column: {0}")]
     Value(#[source] sqlx::Error),
-    /// A table cannot take a set in its present state: the set is rejected.
+    /// The set cannot be applied while a table is in its present state, so the set is rejected.
     #[error("{}", .0.reason)]
     Refused(Rejection),
 }

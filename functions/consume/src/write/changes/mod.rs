@@ -1,7 +1,7 @@
 //! Mode `changes`: applies change sets of another database's tables, as wal2json writes them, to tables of the same
 //! names. `wal2json` reads a set, `catalogue` looks up the tables, `plan` checks each set against them, `evolve`
-//! creates what is missing, `runs` gathers operations that one statement can do, `apply` executes it. `docs/CHANGES.md`
-//! walks through an example.
+//! creates what is missing, `runs` gathers operations that one statement can do, and `apply` executes the statements.
+//! `docs/CHANGES.md` walks through an example.
 //!
 //! A fault of the set itself is found before any of its SQL runs, and only that set is rejected. If PostgreSQL refuses
 //! something later, the call fails; the caller rolls back and calls again with fewer sets.
@@ -66,7 +66,7 @@ async fn plan<'d>(connection: &mut PgConnection, rules: &Changes, sets: &[Set<'d
     let operations = || sets.iter().flat_map(|set| &set.operations).flatten();
     let names: BTreeSet<&str> = operations().filter_map(|operation| plan::allowed(rules, operation).ok()).collect();
     let needs_identity = |action: &Action<'_>| match action {
-        // A truncate may have to delete.
+        // A truncate may have to delete the rows.
         Action::Update { .. } | Action::Delete(_) | Action::Truncate => true,
         Action::Insert(_) => false,
     };

@@ -93,7 +93,7 @@ fn continues_truncate(before: &Step<'_>, step: &Step<'_>) -> bool {
     truncates(before) && truncates(step) && before.transaction == step.transaction
 }
 
-/// Adds the step to the run, if it does not concern the run's rows.
+/// Adds the step to the run if the step may join it. Returns whether it has joined.
 fn join<'p, 'd>(run: &mut Run<'p, 'd>, keys: &mut HashMap<Vec<Text<'d>>, Use>, step: &'p Step<'d>) -> bool {
     match step.shape.kind {
         Kind::Insert => {}

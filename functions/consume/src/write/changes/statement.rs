@@ -134,7 +134,8 @@ fn identity_changes(target: &Target, relation: &Relation, shape: &Shape) -> Opti
 struct Conditions {
     /// Must hold: the row has the old values.
     needed: Vec<String>,
-    /// Should hold: the row has the old values of generated columns. The expression here may differ from the source's.
+    /// Should hold: the row has the old values of generated columns. The landing table's expressions may differ from
+    /// the source's.
     likely: Vec<String>,
     /// The row's values are written the same way, too: 1.0 and 1 are the same number, but different texts.
     same_texts: Vec<String>,

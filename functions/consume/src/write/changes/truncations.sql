@@ -10,7 +10,7 @@ with named as (
     select relid from named, pg_partition_tree(named.oid) where named.relkind = 'p'
 )
 select
-    -- `truncate` refuses a table that another table refers to, even if the other is empty.
+    -- `truncate` refuses a table that another table refers to, even if that other table is empty.
     not exists (
         select
         from pg_constraint f

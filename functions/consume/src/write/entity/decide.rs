@@ -76,7 +76,7 @@ impl Row<'_> {
 
 /// Decides the commands in their order.
 pub(super) fn decide<'c>(entity: &Entity, commands: &'c [Command<'_>], known: Before) -> Decided<'c> {
-    // The last column of the key is the entity's own name; the others are its parent's.
+    // The last column of the key is the entity's own name; the other columns identify its parent.
     let name = entity.key.last().and_then(|&column| entity.landing.columns[column].from.pointer());
     let name = name.map_or("", |pointer| pointer.as_str());
     let rejection = |code: &str, reason: &str| Rejection::new(code, reason).at(name);

@@ -182,7 +182,7 @@ pub(super) async fn delete<'r>(
         bind_key_cells(sqlx::query(&delete), entity, &deleted).execute(connection).await?;
         return Ok(());
     };
-    // Both happen in one statement, which saves a round trip.
+    // One statement deletes the rows and remembers the versions, which saves a round trip.
     let delete = format!("with remembered as ({}) {delete}", deleted_versions::remember(entity.key.len() + 1));
     bind_key_cells(sqlx::query(&delete), entity, &deleted)
         .bind(stream)

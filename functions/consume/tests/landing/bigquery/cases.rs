@@ -1,4 +1,4 @@
-//! Cases that the random histories also meet, each by itself.
+//! Single cases, which the random histories also cover.
 
 use consume::ConsumeError;
 use consume::bigquery::BigqueryError;
@@ -47,7 +47,7 @@ async fn a_row_that_breaks_its_contract_or_is_refused_is_a_dead_letter_and_the_r
             {"partition": 0, "offset": 2, "what": "bigquery_refused"}
         ])
     );
-    // The rows that were refused cost a new stream.
+    // After an append with a refused row, the stream is finalised and replaced.
     assert_eq!(world.tables.counts().finalized, 1);
 }
 

@@ -1,5 +1,5 @@
-//! BigQuery's tables in memory. They enforce offsets and finalisation, and inject faults: answers that are lost, appends
-//! that arrive late, frozen appends, streams that are forgotten, rows that are refused, and a schema that lags behind.
+//! A fake of BigQuery's tables, in memory. It checks offsets, rejects appends to finalised streams, and injects faults:
+//! lost answers, late appends, frozen appends, forgotten streams, refused rows, and an outdated schema.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 /// Rows whose number is a multiple of this are refused.
 pub(crate) const REFUSED: i64 = 13;
 
-/// A row of the stream that the tests use.
+/// A row of the table that the tests write to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Row {
     pub(crate) number: i64,
@@ -23,7 +23,7 @@ pub(crate) struct Row {
     pub(crate) offset: Option<i64>,
 }
 
-/// The tables.
+/// BigQuery's tables.
 #[derive(Debug)]
 pub(crate) struct MemoryTables {
     state: Mutex<State>,
@@ -36,12 +36,12 @@ struct State {
     rows: Vec<Row>,
     streams: BTreeMap<String, Stream>,
     created: u64,
-    /// Appends that have not arrived.
+    /// Appends that were sent but have not arrived.
     late: Vec<Late>,
-    /// The probability of a fault.
+    /// The probability that an append fails. Creating or finalising a stream fails half as often.
     faults: f64,
     freeze_next: bool,
-    /// How many appends are still refused because the schema lags behind.
+    /// How many more appends are refused because the schema is outdated.
     lagging: u32,
     counts: Counts,
 }
@@ -60,7 +60,7 @@ struct Late {
     answer: Option<oneshot::Sender<Result<(), TablesError>>>,
 }
 
-/// What was asked, for tests that count.
+/// How many calls and faults there were.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub(crate) appends: u64,
@@ -91,7 +91,7 @@ impl MemoryTables {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the probability of a fault.
+    /// Sets the probability that an append fails.
     pub(crate) fn set_faults(&self, probability: f64) {
         self.state().faults = probability;
     }
@@ -118,14 +118,14 @@ impl MemoryTables {
         }
     }
 
-    /// Forgets all streams, as after three idle days.
+    /// Forgets all streams, as BigQuery does after three idle days.
     pub(crate) fn forget_streams(&self) {
         let mut state = self.state();
         state.counts.lost_streams += state.streams.len() as u64;
         state.streams.clear();
     }
 
-    /// Refuses the next appends, as if the service still knew an old schema.
+    /// Refuses this many of the next appends, as if BigQuery still used an old schema.
     pub(crate) fn lag(&self, appends: u32) {
         self.state().lagging = appends;
     }
@@ -273,7 +273,7 @@ impl Tables for MemoryTables {
     }
 }
 
-/// Reads the row back that was encoded for these columns, all of which are integers.
+/// Decodes a row of these columns, all of which are integers.
 fn decode(columns: &[shared::contract::BigQueryColumn], mut row: &[u8]) -> Row {
     let mut decoded = Row { number: 0, partition: None, offset: None };
     while let Some(field) = varint(&mut row) {

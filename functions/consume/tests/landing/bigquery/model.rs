@@ -1,8 +1,9 @@
-//! Random histories of what happens to batches on their way into BigQuery. At the end, each valid event is in the table
-//! once, each other one has its dead letter or its duplicate, and the watermarks are at the logs' ends. If nothing can
-//! decide what was written, the function stops; even then, nothing is in the table twice.
+//! Random histories of batches that land in BigQuery, with crashes, restores and faults. At the end of a history, the
+//! table has each valid event once, every other event is recorded as a dead letter or a duplicate, and the watermarks
+//! are at the ends of the logs. If the function cannot find out what was written, it stops. Even then, no row is in the
+//! table twice.
 //!
-//! `SLUICE_SEED` repeats a run, `SLUICE_HISTORIES` sets the number of histories.
+//! `SLUICE_SEED` repeats a run, and `SLUICE_HISTORIES` sets the number of histories.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -21,7 +22,7 @@ use super::world::{LEDGER, World, deliver, reading};
 use crate::model::number_from;
 use crate::support::Record;
 
-/// A thousand take minutes, so they are for a change of the code that they test.
+/// The default number of histories. A thousand take minutes, so run as many only after changing the code under test.
 const HISTORIES: u64 = 200;
 const WORKERS: u64 = 4;
 const PARTITIONS: usize = 2;
@@ -56,7 +57,7 @@ fn random_histories_land_each_event_once() {
     assert!(histories < 100 || played.stopped * 2 < histories, "{played:?}");
 }
 
-/// What histories were about.
+/// How often each thing happened in the played histories.
 #[derive(Debug, Default)]
 struct Played {
     deliveries: u64,
@@ -69,7 +70,7 @@ struct Played {
     compared: u64,
     refused: u64,
     rows: u64,
-    /// How many histories ended because nothing could decide what was written.
+    /// How many histories ended because the function could not find out what was written.
     stopped: u64,
 }
 
@@ -111,9 +112,9 @@ struct History<'w> {
     logs: Vec<Log>,
     next_number: i64,
     has_places: bool,
-    /// Whether something happened after which only the table knows what was written.
+    /// Whether the function may stop: something happened after which it may be unable to find out what was written.
     may_stop: bool,
-    /// Whether the database may have been restored to a time before a partition's first append.
+    /// Whether there is a backup to restore.
     has_backup: bool,
     played: Played,
 }
@@ -125,7 +126,7 @@ struct Log {
     committed: usize,
 }
 
-/// The function has stopped, as it must if nothing can decide what was written.
+/// The function stopped, as it must if it cannot find out what was written.
 struct Stopped;
 
 async fn play(worlds: &mut [World; 2], seed: u64) -> Played {
@@ -176,12 +177,14 @@ impl History<'_> {
             }
             self.deliver_some().await?;
             match self.rng.random_range(0..12) {
-                // Nothing shows that rows are missing from a ledger that was restored to before their first append.
+                // Without columns for partition and offset, every partition must have appended before a backup.
+                // Otherwise, after the restore, nothing would show that rows are missing from the ledger.
                 0 if self.has_places || self.known_partitions().await == PARTITIONS => self.back_up().await,
                 1 if self.has_backup => self.restore().await,
                 2 => {
                     self.world.tables.forget_streams();
-                    // Only an open append cannot be decided without the table.
+                    // The outcome of an open append can now be found only through the table's columns for partition and
+                    // offset.
                     self.may_stop |= !self.has_places;
                 }
                 3 => self.consume = self.world.start(),
@@ -192,7 +195,8 @@ impl History<'_> {
         self.world.tables.set_faults(0.0);
         self.world.tables.lag(0);
         self.world.tables.thaw();
-        // Partitions whose records were all delivered are read again, in case the database was restored.
+        // Each partition delivers at least its last record again. If the database was restored, that record makes the
+        // function catch up.
         for log in &mut self.logs {
             log.committed = log.committed.min(log.records.len().saturating_sub(1));
         }
@@ -223,7 +227,7 @@ impl History<'_> {
         }
     }
 
-    /// Gives a record an id, which may belong to an earlier event, whose payload it may repeat.
+    /// Gives a record an id. If an earlier event has the same id, the record may also repeat that event's payload.
     fn with_id(&mut self, partition: usize, record: Record) -> Record {
         let id = self.rng.random_range(0..3);
         let headers = vec![
@@ -238,7 +242,7 @@ impl History<'_> {
         Record { headers, value, ..record }
     }
 
-    /// Takes the next records of each partition, perhaps after some that were delivered before.
+    /// Takes the next records of each partition, sometimes preceded by records that were already delivered.
     fn take(&mut self, all: bool) -> Vec<Record> {
         let mut batch = Vec::new();
         for partition in 0..PARTITIONS {
@@ -254,7 +258,7 @@ impl History<'_> {
     async fn deliver_some(&mut self) -> Result<(), Stopped> {
         let batch = self.take(false);
         match self.rng.random_range(0..6) {
-            // A crash at any await.
+            // The function crashes at a random await.
             0 | 1 => {
                 let polls = self.below(120);
                 self.played.crashes += 1;
@@ -262,7 +266,7 @@ impl History<'_> {
                 if let Some(result) = (Crash { polls_left: polls, future: pin!(delivery) }).await {
                     self.check(result.err())?;
                 } else {
-                    // A killed process leaves nothing behind.
+                    // A new process replaces the killed one.
                     self.consume = self.world.start();
                 }
             }
@@ -273,7 +277,7 @@ impl History<'_> {
                 self.check(a.err())?;
                 self.check(b.err())?;
             }
-            // A function that freezes between its intent and its append, while others go on.
+            // The function freezes between its intent and its append, while others continue.
             3 => {
                 let frozen = std::mem::replace(&mut self.consume, self.world.start());
                 self.world.tables.freeze_next();
@@ -304,7 +308,7 @@ impl History<'_> {
         self.deliver_until_it_lands(&batch).await
     }
 
-    /// Delivers a batch again and again, as the mapping does.
+    /// Delivers a batch until it lands, as the mapping does.
     async fn deliver_until_it_lands(&mut self, batch: &[Record]) -> Result<(), Stopped> {
         for _ in 0..100 {
             self.played.deliveries += 1;
@@ -316,7 +320,7 @@ impl History<'_> {
         panic!("seed {}: a batch does not land", self.seed)
     }
 
-    /// Checks that a failure is one that may happen.
+    /// Panics if this failure must not happen. Returns [`Stopped`] if the function had a reason to stop.
     fn check(&self, failure: Option<ConsumeError>) -> Result<(), Stopped> {
         match failure {
             Some(ConsumeError::Bigquery(BigqueryError::Undecided { .. })) if self.may_stop => Err(Stopped),
@@ -341,11 +345,12 @@ impl History<'_> {
         self.has_backup = true;
     }
 
-    /// Restores the ledger, on a server that has just started.
+    /// Restores the ledger, and makes the server look as if it had just started.
     async fn restore(&mut self) {
         self.played.restores += 1;
         let restore = |table: &str| {
-            // Dead letters only come, and have generated columns.
+            // In these histories, dead letters are only added, so it is enough to delete the new ones. A copy could not
+            // be inserted, because the table has generated columns.
             if table == DEAD_LETTERS {
                 return format!("delete from sluice.{table} where id not in (select id from backup_{table})");
             }
@@ -360,7 +365,8 @@ impl History<'_> {
         )
         .await;
         self.consume = self.world.start();
-        // Without columns for partition and offset, nothing can decide it; and a first append is never decided.
+        // The function may stop if the table has no columns for partition and offset, or if the ledger now lacks a
+        // partition's first append.
         let known = self.known_partitions().await;
         self.may_stop |= !self.has_places || known < PARTITIONS;
     }
@@ -449,10 +455,10 @@ struct Expected {
     exceptions: Vec<serde_json::Value>,
 }
 
-/// The table that is not copied as it is.
+/// The table of which a backup copies only the ids.
 const DEAD_LETTERS: &str = "dead_letters";
 
-/// A future that is dropped after some polls, like a process that is killed.
+/// A future that ends after some polls, as if its process were killed.
 struct Crash<'f, F> {
     polls_left: usize,
     future: Pin<&'f mut F>,

@@ -1,4 +1,4 @@
-//! A function that writes to tables in memory, and records for it.
+//! A function that writes to tables in memory, and the records that it receives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) const LEDGER: [&str; 8] = [
     "bigquery_duplicates",
 ];
 
-/// Everything around the function.
+/// The environment of the function: database, Kafka and BigQuery.
 pub(crate) struct World {
     pub(crate) database: TestDatabase,
     pub(crate) log: Arc<MemoryLog>,
@@ -40,7 +40,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Creates it. The table has columns for partition and offset if `has_places`.
+    /// Creates a world. The BigQuery table has columns for partition and offset if `has_places`.
     pub(crate) async fn new(seed: u64, has_places: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut columns = json!({"number": {"from": "/n", "type": "bigint"}});
@@ -64,14 +64,14 @@ impl World {
         Self { database, log: Arc::default(), tables: MemoryTables::new(seed), registry, _folder: folder }
     }
 
-    /// Forgets everything, for another history.
+    /// Deletes everything, for another history.
     pub(crate) async fn reset(&mut self, seed: u64) {
         let deletes = LEDGER.map(|table| format!("delete from sluice.{table}")).join(";");
         self.database.pool.execute(deletes.as_str()).await.expect("the ledger is cleared");
         (self.log, self.tables) = (Arc::default(), MemoryTables::new(seed));
     }
 
-    /// Starts a function, as a new sandbox.
+    /// Starts the function in a new sandbox.
     pub(crate) fn start(&self) -> Consume {
         let (pool, clock) = (self.database.pool.clone(), Clock::fixed(NOW_MS));
         let (registry, log) = (Arc::clone(&self.registry), Arc::clone(&self.log));
@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    /// Returns the places of dead letters with their codes, and of duplicates.
+    /// Returns the partition and offset of each dead letter, with its code, and of each duplicate.
     pub(crate) async fn exceptions(&self) -> Value {
         self.database
             .json(

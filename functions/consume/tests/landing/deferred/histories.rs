@@ -1,7 +1,8 @@
 //! Random histories with random batch boundaries, under constraints that are checked at once and constraints that are
-//! checked at COMMIT. Each batch lands, the written rows are consistent, and no further record could have been written.
+//! checked at COMMIT. Each batch lands, the written rows are consistent, and none of the batch's dead letters could
+//! have landed as well.
 //!
-//! `SLUICE_SEED` repeats a run, `SLUICE_HISTORIES` sets the number of histories.
+//! `SLUICE_SEED` repeats a run, and `SLUICE_HISTORIES` sets the number of histories.
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -45,7 +46,7 @@ async fn play(seed: u64, histories: impl Iterator<Item = u64>) -> usize {
     letters
 }
 
-/// The partitions: topic and number.
+/// The topic and number of each partition.
 const PARTITIONS: [(&str, i32); 4] = [("changes", 0), ("gauges", 0), ("routes", 0), ("routes", 1)];
 
 struct History<'f> {
@@ -69,14 +70,14 @@ impl<'f> History<'f> {
             let events = self.events();
             letters.extend(self.deliver(&events).await);
         }
-        // All dead letters are replayed once, because a record may have come too early.
+        // All dead letters are replayed once, because a record may have come before the record that it depends on.
         if !letters.is_empty() {
             self.deliver(&letters).await;
         }
         letters.len()
     }
 
-    /// Events by partition, in the order in which they are written.
+    /// Returns random events, grouped by partition, in the order of their offsets.
     fn events(&mut self) -> Vec<(usize, Event)> {
         let mut events = Vec::new();
         for partition in 0..PARTITIONS.len() {
@@ -116,8 +117,8 @@ impl<'f> History<'f> {
         }
     }
 
-    /// Delivers events in one batch, and compares the tables with those in memory. Returns the events that became dead
-    /// letters.
+    /// Delivers events in one batch, and compares the database's tables with the model's. Returns the events that
+    /// became dead letters.
     async fn deliver(&mut self, events: &[(usize, Event)]) -> Vec<(usize, Event)> {
         let records: Vec<Record> = events
             .iter()

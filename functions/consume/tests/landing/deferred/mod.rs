@@ -56,13 +56,13 @@ pub(crate) fn entry(id: i64, account: i64, amount: i64) -> Value {
     insert("entry", &[("id", id), ("account", account), ("amount", amount)])
 }
 
-/// The ids in a landing table.
+/// Returns the ids in a landing table.
 pub(crate) async fn ids(function: &Function, table: &str) -> Value {
     let select = format!("select coalesce(json_agg(id order by id), '[]') from landing.{table}");
     sqlx::query_scalar(&select).fetch_one(&function.database.pool).await.expect("the ids")
 }
 
-/// A topic's dead letters: offset and SQLSTATE.
+/// Returns the offset and SQLSTATE of each of a topic's dead letters.
 pub(crate) async fn dead_letters(function: &Function, topic: &str) -> Value {
     let select = r#"select coalesce(json_agg(json_build_array("offset", error_code) order by "offset"), '[]')
                     from sluice.dead_letters where topic = $1"#;

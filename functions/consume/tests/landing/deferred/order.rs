@@ -1,4 +1,4 @@
-//! Records that are consistent together land together, next to any bad ones.
+//! Records that satisfy the constraints together land together, even in a batch with bad records.
 
 use std::time::Instant;
 
@@ -111,7 +111,7 @@ async fn positions_with_repeats(every: i64) {
     let summary = function.land(&batch).await;
     let guilty = usize::try_from(RECORDS / every).expect("a count");
     assert_eq!((summary.written, summary.rejected), (10_000 - guilty, guilty));
-    // The limit allows for two slow cores. An invocation has 300 seconds.
+    // An invocation has 300 seconds. The limit of 60 seconds allows for two slow cores.
     assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
 }
 

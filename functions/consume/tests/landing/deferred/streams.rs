@@ -1,4 +1,4 @@
-//! Deferred constraints in each mode, with ids and with waiting commands.
+//! Deferred constraints in each mode, for records with ids and for waiting commands.
 
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-/// Constraints checked at once and constraints checked at COMMIT, within and across streams.
+/// Creates tables whose constraints are checked at once or at COMMIT, within one stream or across streams.
 pub(crate) const TABLES: &str = "
     create table landing.parent (id int primary key, rank int unique deferrable initially deferred);
     create table landing.child (
@@ -79,7 +79,7 @@ impl Operation {
     }
 }
 
-/// The rows.
+/// The rows of the tables in memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct World {
     parents: BTreeMap<i64, i64>,
@@ -90,7 +90,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Applies an event, unless a constraint that is checked at once refuses it.
+    /// Applies an event. Returns whether the constraints that are checked at once allow it.
     fn apply(&mut self, event: &Event) -> bool {
         match event {
             Event::Set(operations) => {
@@ -151,7 +151,7 @@ impl World {
                 .all(|(parent, gauge)| self.parents.contains_key(parent) && self.gauges.contains_key(gauge))
     }
 
-    /// Returns the tables after these events land together; `None` if they cannot land together.
+    /// Returns the rows after these events have landed together, or `None` if they cannot.
     pub(crate) fn after<'e>(&self, events: impl IntoIterator<Item = &'e Event>) -> Option<Self> {
         let mut after = self.clone();
         (events.into_iter().all(|event| after.apply(event)) && after.is_consistent()).then(|| {

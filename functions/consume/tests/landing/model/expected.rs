@@ -1,4 +1,4 @@
-//! What PostgreSQL should contain. Each record is applied once, one after the other, to plain maps.
+//! What PostgreSQL should contain: plain maps, to which each record is applied once, one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ pub(crate) struct Expected {
     pub(crate) countries: BTreeMap<String, (String, i64)>,
     pub(crate) cities: BTreeMap<(String, String), i64>,
     ids: BTreeMap<Id, Held>,
-    /// The ids that a replayed dead letter may claim, because its event was rejected before its id was looked up.
+    /// The ids that a replay may take over: their events were already rejected when the batch's ids were looked up.
     openable: BTreeSet<Id>,
     pub(crate) dead: BTreeSet<(Place, &'static str)>,
     duplicates: BTreeMap<Place, Option<Id>>,
@@ -30,7 +30,7 @@ pub(crate) struct Expected {
     pub(crate) activity: BTreeMap<(&'static str, i32, i32), Counts>,
 }
 
-/// What became of the records of a log.
+/// How many of a log's records had each outcome.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) written: i64,
@@ -61,7 +61,7 @@ pub(crate) struct Waiter {
     id: Option<Id>,
 }
 
-/// What became of one record.
+/// The outcome of one record.
 enum Writing {
     Written,
     Duplicate,
@@ -70,8 +70,8 @@ enum Writing {
 }
 
 impl Expected {
-    /// Applies a batch. Records that were applied before are skipped. Parents come before children, and children that
-    /// wait for a parent are applied after all records of the parent's stream.
+    /// Applies a batch. Records that were applied before are skipped. Parents are applied before children. Children
+    /// that wait for a parent are applied after all records of the parent's stream.
     pub(crate) fn apply(&mut self, batch: &[Entry]) {
         let mut fresh: Vec<&Entry> = batch.iter().filter(|entry| self.applied.insert(entry.number)).collect();
         fresh.sort_by_key(|entry| (generation(&entry.event), entry.place));
@@ -172,7 +172,7 @@ impl Expected {
         }
     }
 
-    /// Returns the records that repeat other records. Each has the error code if the repeated record was rejected.
+    /// Returns the records that repeat other records, each with the error code of the other record if it was rejected.
     pub(crate) fn duplicates(&self) -> impl Iterator<Item = (Place, Option<&'static str>)> {
         let rejected = |id: &Option<Id>| self.ids.get(id.as_ref()?)?.rejected;
         self.duplicates.iter().map(move |(place, id)| (*place, rejected(id)))
@@ -254,7 +254,7 @@ impl Expected {
         }
     }
 
-    /// The parent that other commands about the same entity wait for.
+    /// Returns the parent that an earlier command about the same entity waits for.
     fn queue(&self, event: &Event) -> Option<String> {
         let same = |other: &Event| match (event, other) {
             (Event::Country(_, a, ..), Event::Country(_, b, ..)) => a == b,

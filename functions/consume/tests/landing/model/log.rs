@@ -24,12 +24,12 @@ pub(crate) enum Event {
 /// A record in a log.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    /// The record's number. No other record has it, not even one of a deleted log.
+    /// The record's number, which no other record has, not even one of a deleted log.
     pub(crate) number: u64,
     pub(crate) place: Place,
     pub(crate) timestamp_ms: i64,
     pub(crate) id: Option<String>,
-    /// Whether it is a replayed dead letter.
+    /// Whether the record replays a dead letter.
     pub(crate) is_replay: bool,
     pub(crate) event: Event,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Log {
     pub(crate) entries: Vec<Entry>,
     /// The number of records that the mapping has delivered.
     pub(crate) committed: usize,
-    /// The error of the clock of the log's producer.
+    /// How far the clock of the log's producer is ahead. It is negative if the clock is behind.
     pub(crate) skew_ms: i64,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Source {
     pub(crate) random: StdRng,
     number: u64,
     now_ms: i64,
-    /// Whether few events are unusual: most batches then take the fast path.
+    /// Whether unusual events are rare, so that most batches take the fast path.
     is_calm: bool,
 }
 
@@ -96,7 +96,7 @@ impl Source {
         });
     }
 
-    /// Sometimes returns an event with an id that was sent before.
+    /// Sometimes returns an earlier event with its id, so that it is sent again.
     fn earlier(&mut self, log: &Log) -> Option<(Event, Option<String>)> {
         let keyed: Vec<&Entry> = log.entries.iter().filter(|entry| entry.id.is_some()).collect();
         if keyed.is_empty() || !self.random.random_bool(0.2) {
@@ -141,7 +141,7 @@ impl Source {
                 format!("Continent {}", random.random_range(0..2)),
                 population,
             ),
-            // A city is always on the partition of its key.
+            // The name contains the partition, so that all commands about a city are on one partition.
             _ => Event::City(
                 op,
                 format!("City {} of {partition}", random.random_range(0..2)),
@@ -151,7 +151,7 @@ impl Source {
         }
     }
 
-    /// Whether something of this probability happens.
+    /// Returns true with this probability.
     pub(crate) fn chance(&mut self, probability: f64) -> bool {
         self.random.random_bool(probability)
     }

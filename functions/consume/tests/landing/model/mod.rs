@@ -1,6 +1,7 @@
-//! Random histories of what happens to batches: at the end, PostgreSQL contains what a model in memory says.
+//! Random histories of deliveries, with crashes, redeliveries and rewritten logs. At the end of a history, PostgreSQL
+//! contains what a model in memory expects.
 //!
-//! `SLUICE_SEED` repeats a run, `SLUICE_HISTORIES` sets the number of histories.
+//! `SLUICE_SEED` repeats a run, and `SLUICE_HISTORIES` sets the number of histories.
 
 mod expected;
 mod log;
@@ -48,7 +49,7 @@ fn random_histories_end_as_the_model_says() {
     assert!(histories < 100 || played.fast_path > 100, "{played:?}");
 }
 
-/// What happened in histories.
+/// How often each thing happened in the played histories.
 #[derive(Debug, Default)]
 struct Played {
     deliveries: usize,
@@ -63,7 +64,7 @@ impl Played {
     }
 }
 
-/// Plays histories on their own database.
+/// Plays histories on a separate database.
 async fn play(seed: u64, histories: impl Iterator<Item = u64>) -> Played {
     let contracts = contracts();
     let function = Function::with_contracts(Some(contracts.path())).await;
@@ -78,7 +79,7 @@ async fn play(seed: u64, histories: impl Iterator<Item = u64>) -> Played {
     played
 }
 
-/// The built-in contracts and one of mode `upsert`.
+/// Writes the built-in contracts, and one of mode `upsert`, to a folder.
 pub(crate) fn contracts() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let built_in = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/contracts");
@@ -125,17 +126,17 @@ async fn run(function: &Function, seed: u64) -> Played {
                 source.append(log);
             }
         }
-        // Some partitions advance and others stay behind: nothing is ordered across them.
+        // Only some partitions advance, because records of different partitions have no order.
         let mut chosen: Vec<bool> = logs.iter().map(|_| source.chance(0.5)).collect();
         if source.chance(0.4) {
-            // A real mapping's batch has records of one topic only.
+            // A batch of a real mapping has records of only one topic.
             let topic = logs[source.below(logs.len())].topic;
             chosen = logs.iter().map(|log| log.topic == topic).collect();
         }
         played.add(deliver(function, &mut source, &mut expected, &mut logs, &chosen, seed).await);
         let index = source.below(logs.len());
         let log = &mut logs[index];
-        // If none of an incarnation's records were delivered, `consume` cannot know of it.
+        // `consume` cannot notice an incarnation if none of its records were delivered.
         let is_known = log.entries[..log.committed].iter().any(|entry| entry.place.3 == log.incarnation);
         if is_known && source.chance(0.15) {
             rewrite(&mut source, log);
@@ -146,14 +147,14 @@ async fn run(function: &Function, seed: u64) -> Played {
     played
 }
 
-/// Recreates the topic, or truncates its log. The log then grows again.
+/// Recreates a topic or truncates its log, and appends a record.
 fn rewrite(source: &mut Source, log: &mut Log) {
     let applied = log.committed;
-    // If the producer's clock ran behind, only the log's first record reveals the restart. After a truncation, that
-    // record may no longer be known.
+    // If the producer's clock is behind, only the log's first record reveals that the log was rewritten. After a
+    // truncation, the ledger may no longer have that record's hash.
     let first_is_known = log.entries.first().is_some_and(|entry| entry.place.3 == log.incarnation);
     let kept = if source.chance(0.5) { 0 } else { source.below(applied) };
-    // Records that were not delivered are lost with the log, and no consumer can know of them.
+    // Records that were not delivered are lost with the log. No consumer can notice this.
     log.entries.truncate(kept);
     log.incarnation += 1;
     log.committed = kept;
@@ -163,7 +164,7 @@ fn rewrite(source: &mut Source, log: &mut Log) {
     source.append(log);
 }
 
-/// Delivers the new records of the chosen logs, perhaps after some old ones, with random faults.
+/// Delivers new records of the chosen logs, with random faults. Sometimes old records precede the new ones.
 async fn deliver(
     function: &Function,
     source: &mut Source,
@@ -174,7 +175,7 @@ async fn deliver(
 ) -> Played {
     let mut batch: Vec<Entry> = Vec::new();
     for (log, _) in logs.iter_mut().zip(chosen).filter(|(_, chosen)| **chosen) {
-        // Redeliveries and overlaps begin below the committed offset, but not before the incarnation begins.
+        // A redelivery begins below the committed offset, but not before the current incarnation.
         let begin = log.entries.iter().position(|entry| entry.place.3 == log.incarnation).unwrap_or(log.committed);
         let from = match source.chance(0.3) && log.committed > begin {
             true => begin + source.below(log.committed - begin),
@@ -201,7 +202,8 @@ async fn deliver(
         }
         _ => {}
     }
-    // Like the mapping, this delivers again until the batch lands: a crashed delivery may still hold locks.
+    // Like the mapping, this loop delivers the batch until it lands. A crashed delivery may still hold locks, which
+    // make the next delivery fail.
     loop {
         played.deliveries += 1;
         match function.deliver(&records).await {
@@ -224,7 +226,7 @@ async fn deliver(
     played
 }
 
-/// A future that is dropped after some polls, like a process that is killed.
+/// A future that ends after some polls, as if its process were killed.
 struct Crash<'f, F> {
     polls_left: usize,
     future: Pin<&'f mut F>,

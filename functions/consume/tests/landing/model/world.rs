@@ -1,10 +1,10 @@
-//! Random histories in which anything may go back in time. The database is restored to an earlier commit, groups are
-//! moved, logs are truncated, topics are recreated, and records are deleted by retention and compaction, in any order.
+//! Random histories with restores and rewritten logs. In any order, the database is restored to an earlier commit,
+//! groups are moved, logs are truncated, topics are recreated, and retention and compaction delete records.
 //!
-//! No two records are equal, so the landing table shows which ones were written, and how often. No record that the log
-//! still has is lost, none is written twice, and every receipt is true.
+//! No two records are equal, so the landing table shows which records were written, and how often. At the end of a
+//! history, no record that the log still has is lost, no record was written twice, and every receipt is true.
 //!
-//! `SLUICE_SEED` repeats a run, `SLUICE_WORLDS` sets the number of histories.
+//! `SLUICE_SEED` repeats a run, and `SLUICE_WORLDS` sets the number of histories.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ fn whatever_happens_to_database_groups_and_logs_no_record_is_lost_or_written_twi
         seen.add(worker.join().expect("every history ends well"));
     }
     println!("{histories} histories: {:?}", seen.0);
-    // A run of this size must have met every case that the test is about.
+    // Every situation occurs in a run of this size.
     if histories >= 500 {
         for what in [
             "restored",
@@ -111,7 +111,7 @@ struct Log {
     end: i64,
     records: BTreeMap<i64, i64>,
     committed: i64,
-    /// The number of times that it was truncated or recreated.
+    /// How many times the log was truncated or recreated.
     rewrites: usize,
 }
 
@@ -130,7 +130,7 @@ struct World<'f> {
     consume: Consume,
     logs: Vec<Log>,
     number: i64,
-    /// Whether compaction has removed records. From then on, the test adds no transactions' markers.
+    /// Whether compaction has removed records. After that, the test adds no more transaction markers.
     compacted: bool,
 }
 
@@ -211,7 +211,7 @@ impl<'f> World<'f> {
     fn append(&mut self, partition: usize) {
         self.number += 1;
         let log = &mut self.logs[partition];
-        // A transaction's marker.
+        // Leaves an offset for a transaction marker.
         if !self.compacted && self.random.random_bool(0.1) && log.end > 0 {
             log.end += 1;
         }
@@ -220,9 +220,9 @@ impl<'f> World<'f> {
         log.end += 1;
     }
 
-    /// Compares the watermarks with Kafka, unless the ledger has already noticed that a log was rewritten. After a
-    /// restore, only applied records that Kafka still has reveal a rewrite, so this is called before Kafka removes
-    /// records. In production, the schedule compares every minute.
+    /// Compares the watermarks with Kafka, unless the ledger already shows that a log was rewritten. After a restore,
+    /// only applied records that Kafka still has reveal this, so the comparison must happen before Kafka removes
+    /// records. In production, it happens every minute.
     async fn compare_if_unnoticed(&mut self, partition: usize, seen: &mut Seen) {
         const REWRITES: &str =
             r#"select cardinality(incarnation_starts) - 1 from sluice.watermarks where "partition" = $1"#;
@@ -237,7 +237,7 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Removes records, but not the last one: compaction never removes the newest.
+    /// Removes random records. As with real compaction, the newest record stays.
     fn compact(&mut self, partition: usize) {
         self.compacted = true;
         self.memory.set_compacted(true);
@@ -252,9 +252,10 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Truncates a log or recreates its topic, and writes more records, but only if the ledger can notice it: before the
-    /// change, the log must still have the last applied record. A process that keeps running notices it in one of two
-    /// ways: the mapping goes back to where the log was cut, or the process compares the watermarks with Kafka.
+    /// Truncates a log or recreates its topic, and writes more records. Does nothing if the change could not be
+    /// noticed: the log must still have the last applied record, and the group must be past it. A running process
+    /// notices the change when the mapping goes back to where the log was cut, or when it compares the watermarks with
+    /// Kafka.
     async fn rewrite(&mut self, partition: usize, seen: &mut Seen) {
         let Some((_, last)) = self.evidence().await.get(&number(partition)).copied() else { return };
         if !self.logs[partition].records.contains_key(&last) || self.logs[partition].committed <= last {
@@ -367,7 +368,7 @@ impl<'f> World<'f> {
         Backup { tables, rewrites, last_offsets: self.evidence().await }
     }
 
-    /// Returns by partition the offsets of the first and the last applied record, as the ledger has them.
+    /// Returns the offsets of each partition's first and last applied record, according to the ledger.
     async fn evidence(&self) -> BTreeMap<i32, (i64, i64)> {
         const SELECT: &str =
             r#"select "partition", first_offset, last_offset from sluice.watermarks where last_offset >= 0"#;
@@ -376,8 +377,9 @@ impl<'f> World<'f> {
         rows.into_iter().map(|(partition, first, last)| (partition, (first, last))).collect()
     }
 
-    /// Returns whether the ledger of a backup could notice that a log was rewritten after the backup. It can if neither
-    /// retention nor compaction has removed the records at the offsets of its first and its last applied record.
+    /// Returns whether a backup's ledger would reveal that a log was rewritten after the backup. It would if neither
+    /// retention nor compaction has removed the records at the offsets of the first and the last record that it shows
+    /// as applied.
     fn is_recognisable(&self, backup: &Backup) -> bool {
         (0..PARTITIONS).all(|partition| {
             let log = &self.logs[partition];
@@ -425,7 +427,8 @@ impl<'f> World<'f> {
         .expect("the database answers");
         assert_eq!(ends.len(), PARTITIONS, "{at}");
         for (log, known) in self.logs.iter().zip(ends) {
-            // If a log lost only records that were never applied, the ledger cannot notice it, and its end is too high.
+            // If a log lost only records that were never applied, the ledger does not show this, and the end that it
+            // records is too high.
             let was_longer = log.rewrites > 0 && known > log.end;
             assert!(known == log.end || was_longer, "{at}: {known}, not {}", log.end);
         }
@@ -459,7 +462,7 @@ impl<'f> World<'f> {
                     Some((Kind::Valid, false)) => {
                         panic!("{at}: lost: {partition}@{offset} {present:?} is {status:?}; {log:?}")
                     }
-                    // The log no longer has the record: it was removed either after or before it could be applied.
+                    // The log no longer has the record. It was removed either after it was applied or before.
                     None if status == Status::Rejected => [Status::Rejected, Status::Rejected],
                     None => [Status::Written, Status::Lost],
                 };
@@ -469,7 +472,7 @@ impl<'f> World<'f> {
     }
 }
 
-/// The function in a new process, which remembers nothing.
+/// Starts the function in a new process, which has no cache.
 fn process(function: &Function, memory: &Arc<MemoryLog>) -> Consume {
     let registry = Arc::new(Registry::load(None).expect("the contracts are right"));
     let (pool, clock, metrics) = (function.database.pool.clone(), function.clock.clone(), function.metrics.clone());

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::numbers::{count, whole};
 use super::obligation::{Keyword, Obligation, is_trivial};
 
-/// Returns the conditions under which this keyword of the new schema rejects nothing that the old schemas accept.
+/// Returns the conditions under which this keyword of the new schema accepts everything that the old schemas accept.
 pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     let written = keyword.value;
     match keyword.name {
@@ -38,8 +38,8 @@ pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Ve
     }
 }
 
-/// Returns the conditions under which `items` of the new schema rejects nothing that the old schemas accept. `items`
-/// applies after `prefixItems`.
+/// Returns the conditions under which `items` of the new schema accepts everything that the old schemas accept. `items`
+/// applies to the items that follow those of `prefixItems`.
 fn items<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     if is_trivial(keyword.value) {
         return Vec::new();
@@ -54,7 +54,7 @@ fn items<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>>
         .collect()
 }
 
-/// Returns the old schemas of an item.
+/// Returns the old schemas that apply to an item.
 fn item<'s>(old: &[&'s Value], index: usize) -> Vec<&'s Value> {
     let of = |schema: &&'s Value| {
         let listed = schema.get("prefixItems").and_then(|items| items.get(index));

@@ -1,12 +1,14 @@
-//! Decides whether a new schema accepts everything that an old schema accepts. The answer may be wrongly no, but never
-//! wrongly yes: a keyword counts as narrower unless the opposite can be shown.
+//! Decides whether a new schema accepts everything that an old schema accepts. A "yes" is always right. A "no" may be
+//! wrong, because a keyword counts as narrower unless the comparison can show that it is not.
 //!
-//! The old schema is split into alternatives, each a list of schemas that apply together. Each keyword of the new
-//! schema is then an obligation that every alternative has to meet.
+//! The old schema is split into alternatives. Each alternative is a list of schemas that all apply. For each
+//! alternative, a keyword of the new schema then has obligations: the conditions under which the keyword accepts
+//! everything that the alternative accepts.
 //!
-//! - `obligation`: the conditions that a keyword has to meet; `numbers`, `strings`, `arrays`, `objects` return them
-//! - `same`: whether two schemas are the same
-//! - `types`: the JSON types of values
+//! - `obligation`: defines obligations; `numbers`, `strings`, `arrays`, `objects` and `types` return those of their
+//!   keywords
+//! - `same`: decides whether two schemas are the same
+//! - `types`: finds the JSON types of the values that schemas accept
 
 mod arrays;
 mod numbers;
@@ -33,8 +35,8 @@ use self::types::{by_type, finite, may_be};
 /// The maximum number of steps in one comparison. A contract written by hand takes a few hundred.
 const MOST_STEPS: usize = 100_000;
 
-/// Returns the places where the new contract's schema may reject a value that the old contract's schema accepted; none
-/// if the new schema accepts all of these values.
+/// Returns the places where the new contract's schema may reject a value that the old contract's schema accepts. The
+/// result is empty if the new schema accepts all of these values.
 pub(super) fn narrowings(old: &Value, new: &Value) -> Vec<Narrowing> {
     if Sameness::new(old, new).schemas(old, new) {
         return Vec::new();
@@ -74,8 +76,8 @@ impl<'s> Comparison<'s> {
         if !self.under_way.insert(pair.clone()) {
             return Vec::new();
         }
-        // A schema that cannot be expanded is used as it is. The comparison may then take it for wider than it is, but
-        // never for narrower.
+        // An old schema that cannot be expanded is used as it is. The comparison may then assume that this schema
+        // accepts more values than it does, but never fewer.
         let alternatives = schema::expand(self.old, old.clone()).unwrap_or_else(|| vec![old]);
         let found = alternatives
             .into_iter()
@@ -126,7 +128,7 @@ impl<'s> Comparison<'s> {
                     && keyword.schema.get("maxContains").is_none(),
                 "arrays without an item of this kind may no longer be accepted",
             ),
-            // These are checked together with `if` and `contains`.
+            // These keywords are checked together with `if` and `contains`.
             "then" | "else" | "minContains" | "maxContains" => Vec::new(),
             "type" => types::obligations(old, keyword),
             "enum" | "const" => keyword.fails("only the listed values are still accepted"),
@@ -161,7 +163,7 @@ impl<'s> Comparison<'s> {
         }
     }
 
-    /// Returns which of these values the part of the new schema at `pointer` rejects.
+    /// Reports the values that the new schema's part at `pointer` rejects.
     fn values(&self, values: Vec<Value>, pointer: &str) -> Vec<Narrowing> {
         if values.is_empty() {
             return Vec::new();
@@ -186,7 +188,7 @@ impl<'s> Comparison<'s> {
     }
 
     /// Compares `anyOf` or `oneOf`. For each type, one branch has to accept all values of that type. With `oneOf`, no
-    /// other branch may accept any of them.
+    /// other branch may accept any of these values.
     fn choice(&mut self, old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Narrowing> {
         let is_exclusive = keyword.name == "oneOf";
         let accepting = |comparison: &mut Self, old: &[&'s Value]| {
@@ -231,7 +233,8 @@ impl<'s> Comparison<'s> {
         Sameness::new(self.old, self.new).schemas(old, new)
     }
 
-    /// Returns whether an old schema has the same keyword, together with the same siblings that the keyword depends on.
+    /// Returns whether an old schema has the same keyword with the same value, and the same siblings that the keyword
+    /// depends on.
     fn is_known(&self, old: &[&'s Value], keyword: Keyword<'s, '_>) -> bool {
         let siblings: &[&str] = match keyword.name {
             "additionalProperties" => &["patternProperties", "properties"],
@@ -256,15 +259,15 @@ impl<'s> Comparison<'s> {
 }
 
 /// Removes repeated schemas, which occur because several references may lead to the same schema. Otherwise, the lists
-/// of a recursive schema would keep growing. Its comparison would then never reach the same pair again, and so would
-/// not end.
+/// of a recursive schema would keep growing. Its comparison would then never reach the same pair again, and would not
+/// end.
 fn distinct(mut schemas: Vec<&Value>) -> Vec<&Value> {
     schemas.sort_unstable_by_key(|schema| std::ptr::from_ref(*schema));
     schemas.dedup_by_key(|schema| std::ptr::from_ref(*schema));
     schemas
 }
 
-/// `if`: a value that both branches accept is accepted.
+/// Returns the obligations of `if`. For simplicity, both branches have to accept all values.
 fn conditional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     let branch = |name: &str| {
         let new = keyword.schema.get(name)?;

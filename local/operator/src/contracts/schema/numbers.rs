@@ -7,7 +7,7 @@ use shared::contract::Decimal;
 
 use super::obligation::{Keyword, Obligation};
 
-/// Returns the conditions under which this keyword of the new schema rejects nothing that the old schemas accept.
+/// Returns the conditions under which this keyword of the new schema accepts everything that the old schemas accept.
 pub(super) fn obligations<'o>(old: &[&Value], keyword: Keyword<'_, '_>) -> Vec<Obligation<'o>> {
     let Some(limit) = decimal(keyword.value) else { return keyword.fails("is not a number") };
     let written = keyword.value;
@@ -47,7 +47,8 @@ fn decimal(value: &Value) -> Option<Decimal> {
     Decimal::parse(value.as_number()?.as_str())
 }
 
-/// Returns the smallest or largest count that the old schemas give, such as `maxLength`.
+/// Returns the strictest value of a keyword that limits a count, such as `maxLength`, in the old schemas. `strictest`
+/// is `Less` if smaller counts are stricter.
 pub(super) fn count(old: &[&Value], keyword: &str, strictest: Ordering) -> Option<u64> {
     let counts = old.iter().filter_map(|schema| whole(schema.get(keyword)?));
     if strictest == Ordering::Less { counts.min() } else { counts.max() }

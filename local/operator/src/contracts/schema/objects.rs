@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::numbers::{count, whole};
 use super::obligation::{Keyword, Narrowing, Obligation, is_trivial};
 
-/// Returns the conditions under which this keyword of the new schema rejects nothing that the old schemas accept.
+/// Returns the conditions under which this keyword of the new schema accepts everything that the old schemas accept.
 pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     let written = keyword.value;
     match keyword.name {
@@ -53,8 +53,8 @@ pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Ve
             };
             keyword.holds(keyword.members().all(is_met), "fields that need others are no longer accepted without them")
         }
-        // `dependentSchemas`: each schema applies only to objects that have a certain field. For
-        // simplicity, it has to accept all objects here.
+        // `dependentSchemas`: each schema applies only to objects that have a certain field. For simplicity, the
+        // comparison requires each schema to accept all objects.
         _ => keyword
             .members()
             .filter(|(name, _)| !is_impossible(old, name))
@@ -91,7 +91,7 @@ fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation
     let patterns = keyword.schema.get("patternProperties");
     let formerly: BTreeSet<&'s String> =
         old.iter().filter_map(|schema| schema.get("properties")?.as_object()).flat_map(|named| named.keys()).collect();
-    // First, the properties that the old schema names, even if they match a pattern of the new schema.
+    // First come the properties that the old schemas name, even those that match a pattern of the new schema.
     let mut obligations: Vec<Obligation<'s>> = formerly
         .into_iter()
         .filter(|name| !named(name))
@@ -104,8 +104,8 @@ fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation
             others(property(old, name), keyword, narrowing)
         })
         .collect();
-    // Then, all other properties. The old `additionalProperties` applies to them, unless they match a pattern of the
-    // same old schema.
+    // Then come all other properties. An old schema's `additionalProperties` applies to them, unless they match one of
+    // that schema's patterns.
     let applies = |schema: &&'s Value| {
         let known = |pattern: &String| patterns.is_some_and(|patterns| patterns.get(pattern).is_some());
         let excluded = schema.get("patternProperties").and_then(Value::as_object);
@@ -136,7 +136,7 @@ fn names<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>>
     vec![Obligation::Subset { old, new: keyword.value, at }]
 }
 
-/// Returns the old schemas of a property.
+/// Returns the old schemas that apply to a property.
 fn property<'s>(old: &[&'s Value], name: &str) -> Vec<&'s Value> {
     let of = |schema: &&'s Value| {
         let named = schema.get("properties").and_then(|properties| properties.get(name));
@@ -155,7 +155,7 @@ fn required<'s>(old: &[&'s Value]) -> BTreeSet<&'s str> {
     old.iter().filter_map(|schema| schema.get("required")?.as_array()).flatten().filter_map(Value::as_str).collect()
 }
 
-/// Returns the only names that properties may have, if the old schemas list them.
+/// Returns the names that properties may have, if an old schema allows no other names.
 fn only_names<'s>(old: &[&'s Value]) -> Option<Vec<&'s str>> {
     let closed = old.iter().find(|schema| {
         schema.get("additionalProperties") == Some(&Value::Bool(false)) && schema.get("patternProperties").is_none()

@@ -1,12 +1,13 @@
-//! The conditions under which a keyword of the new schema rejects no value that the old schema accepts.
+//! Defines the conditions under which a keyword of the new schema accepts every value that the old schema accepts.
 
 use serde_json::{Map, Value};
 use shared::contract::pointer;
 
-/// A place at which the new schema may reject a value that the old schema accepted.
+/// A place at which the new schema may reject a value that the old schema accepts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Narrowing {
-    /// A JSON pointer into the new contract. If the new contract no longer has this place, it points into the old one.
+    /// A JSON pointer into the new contract. If the new contract no longer has this place, the pointer leads into the
+    /// old contract.
     pub(crate) pointer: String,
     /// The pointer of the keyword that rejects the value.
     pub(crate) keyword: String,
@@ -21,27 +22,27 @@ impl Narrowing {
     }
 }
 
-/// A condition under which a keyword rejects no value that the old schema accepts.
+/// A condition under which a keyword accepts every value that the old schema accepts.
 #[derive(Debug)]
 pub(super) enum Obligation<'s> {
-    /// The condition is not met, or this cannot be shown.
+    /// The condition is not met, or the comparison cannot show that it is met.
     Fails(Narrowing),
     /// `new` accepts every value that all of `old` accept.
     Subset { old: Vec<&'s Value>, new: &'s Value, at: String },
     /// The new schema at a pointer accepts each of these values.
     Values { values: Vec<Value>, at: String },
-    /// No value is accepted by all of `old`; otherwise, `narrowing` is reported.
+    /// No value meets all of `old`. If a value may meet them, `narrowing` is reported.
     Gone { old: Vec<&'s Value>, narrowing: Narrowing },
 }
 
 /// A keyword of the new schema, with its siblings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keyword<'s, 'p> {
-    /// Its name.
+    /// The keyword's name.
     pub(super) name: &'s str,
-    /// Its value.
+    /// The keyword's value.
     pub(super) value: &'s Value,
-    /// The schema object that it is in.
+    /// The schema object that contains the keyword.
     pub(super) schema: &'s Map<String, Value>,
     /// The pointer of that object.
     pub(super) pointer: &'p str,
@@ -63,12 +64,12 @@ impl<'s> Keyword<'s, '_> {
         self.pointer.to_owned() + &pointer::join(tokens.iter().copied())
     }
 
-    /// Fails at the keyword.
+    /// Returns a failure at the keyword.
     pub(super) fn fails<'o>(&self, text: impl Into<String>) -> Vec<Obligation<'o>> {
         vec![Obligation::Fails(Narrowing::at(&self.at(), text))]
     }
 
-    /// Fails at the keyword unless `holds`.
+    /// Returns a failure at the keyword unless `holds`.
     pub(super) fn holds<'o>(&self, holds: bool, text: impl Into<String>) -> Vec<Obligation<'o>> {
         if holds { Vec::new() } else { self.fails(text) }
     }

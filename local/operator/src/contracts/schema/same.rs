@@ -1,11 +1,11 @@
-//! Whether two schemas are the same, apart from keywords that have no effect on validation.
+//! Decides whether two schemas are the same. Ignores keywords that have no effect on validation.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 use shared::contract::canonical;
 
-/// Keywords that validate nothing themselves. A part of `$defs` counts only where a reference leads to it.
+/// Keywords that validate nothing themselves. A schema in `$defs` counts only where a reference leads to it.
 const WITHOUT_EFFECT: [&str; 10] = [
     "$comment",
     "$defs",
@@ -87,7 +87,7 @@ impl<'s> Sameness<'s> {
         }
     }
 
-    /// Returns whether a keyword has the same value in both.
+    /// Returns whether two values of a keyword are the same.
     pub(super) fn keywords(&mut self, name: &str, old: &'s Value, new: &'s Value) -> bool {
         match (form(name), old, new) {
             (Form::Schema, _, _) => self.schemas(old, new),
@@ -107,7 +107,8 @@ impl<'s> Sameness<'s> {
     /// Returns whether a reference leads to the same schema in both documents.
     fn targets(&mut self, reference: &'s str) -> bool {
         let Some(pointer) = reference.strip_prefix('#') else { return false };
-        // A reference that was followed before has been compared, or is being compared: any difference is found there.
+        // A reference that was followed before has been compared, or is being compared. That comparison finds any
+        // difference.
         if !self.followed.insert(reference) {
             return true;
         }
@@ -118,7 +119,7 @@ impl<'s> Sameness<'s> {
     }
 }
 
-/// Returns whether a document resolves references in a way that is not followed here.
+/// Returns whether a document resolves references in a way that the comparison does not support.
 pub(super) fn is_opaque(document: &Value) -> bool {
     const RESOLVING: [&str; 6] =
         ["$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor", "$recursiveRef", "$vocabulary"];

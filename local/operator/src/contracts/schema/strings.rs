@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::numbers::{count, whole};
 use super::obligation::{Keyword, Obligation};
 
-/// Returns the conditions under which this keyword of the new schema rejects nothing that the old schemas accept. If an
-/// old schema has the same `pattern` or `format`, the caller has recognised that before.
+/// Returns the conditions under which this keyword of the new schema accepts everything that the old schemas accept.
+/// The caller has already ruled out that an old schema has the same `pattern` or `format`.
 pub(super) fn obligations<'o>(old: &[&Value], keyword: Keyword<'_, '_>) -> Vec<Obligation<'o>> {
     let written = keyword.value;
     match keyword.name {

@@ -68,7 +68,7 @@ fn a_keyword_that_may_reject_an_accepted_value_is_named_at_its_place() {
     }
 }
 
-/// A value of JSON that is as likely as possible to meet the keywords of [`schema`].
+/// Returns a random JSON value that is likely to meet the keywords that [`schema`] draws.
 fn value(rng: &mut StdRng, depth: usize) -> Value {
     match rng.random_range(0..if depth == 0 { 5 } else { 8 }) {
         0 => json!(null),
@@ -149,7 +149,7 @@ fn keyword(rng: &mut StdRng, depth: usize) -> (&'static str, Value) {
     }
 }
 
-/// Completes keywords that are drawn without a value.
+/// Gives values to the keywords that were drawn without one.
 fn completed(mut schema: Value) -> Value {
     match &mut schema {
         Value::Object(members) => {

@@ -39,18 +39,18 @@ pub(super) fn may_be(old: &[&Value], types: &[&str]) -> bool {
     schema::types(&old.to_vec()).is_none_or(|old| old.iter().any(|name| types.contains(name)))
 }
 
-/// Adds `integer` to types that include it.
+/// Adds `integer` to types with `number`, and `number` to types with `integer`.
 pub(super) fn with_integers(mut types: Vec<&str>) -> Vec<&str> {
     if types.contains(&"number") {
         types.push("integer");
     } else if types.contains(&"integer") {
-        // 5.0 is an integer, too.
+        // JSON Schema counts 5.0 as an integer.
         types.push("number");
     }
     types
 }
 
-/// Returns the conditions under which `type` of the new schema rejects nothing that the old schemas accept.
+/// Returns the conditions under which `type` of the new schema accepts everything that the old schemas accept.
 pub(super) fn obligations<'o>(old: &[&Value], keyword: Keyword<'_, '_>) -> Vec<Obligation<'o>> {
     let Some(new) = schema::types(&vec![&Value::Object(keyword.schema.clone())]).map(owned) else {
         return keyword.fails("is not a list of types");
@@ -70,8 +70,8 @@ fn owned(names: Vec<&str>) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// Splits the values that all of the schemas accept by type. Returns, for each possible type, the schemas plus one that
-/// allows only that type.
+/// Splits schemas by the types of the values that all of them accept. Returns one list for each possible type: the
+/// schemas, and a further schema that allows only that type.
 pub(super) fn by_type<'s>(old: &[&'s Value]) -> Vec<Vec<&'s Value>> {
     let types = schema::types(&old.to_vec()).map(with_integers);
     let is_possible = |one: &&'static Value| {
@@ -80,8 +80,8 @@ pub(super) fn by_type<'s>(old: &[&'s Value]) -> Vec<Vec<&'s Value>> {
     EACH.iter().filter(is_possible).map(|one| old.iter().copied().chain([one]).collect()).collect()
 }
 
-/// If the schemas allow only listed values, returns the values that all of the schemas accept. The result may contain
-/// some others, too.
+/// Returns the values that all of the schemas accept, if the schemas allow only listed values. The result may include
+/// values that a schema rejects.
 pub(super) fn finite(old: &[&Value]) -> Option<Vec<Value>> {
     let lists: Vec<Vec<&Value>> = old.iter().filter_map(|schema| schema::values(&vec![*schema])).collect();
     let is_listed = |value: &&Value| {

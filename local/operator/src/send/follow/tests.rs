@@ -1,4 +1,4 @@
-//! Tests supply the gateway's answers and the time, so nothing here waits.
+//! The tests supply the gateway's answers and the time, so no test waits.
 
 use super::*;
 

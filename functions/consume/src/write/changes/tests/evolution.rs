@@ -123,7 +123,7 @@ async fn a_key_by_which_rows_are_looked_up_gets_one_index() {
         }
         assert_eq!(indexes(&database).await, expected, "{table}");
     }
-    // No index is added if the key has one already, or if another role owns the table.
+    // No index is added if the key already has one.
     sql(&database, "create table landing.t (a int primary key, b int)").await;
     let key = [("a", "integer", json!(1))];
     apply(&database, &[format_2("t", None, Some(&key))]).await;

@@ -67,7 +67,7 @@ async fn integer_columns_that_an_operator_created_and_domains_take_any_notation(
         };
         json!({"action": action, "table": "t", "columns": columns, "identity": identity})
     };
-    // Different notations of one number are the same key, also within one statement.
+    // Different notations of one number are the same key, even within one statement.
     let sets = [
         change(Some(row("5.0", "1")), None),
         change(Some(row("50e-1", "2.0")), Some("5")),
