@@ -107,29 +107,32 @@ fn listed(of: &Value, at: &str, [names, types, values]: [&str; 3]) -> Result<Val
         return Err(Violation { pointer: format!("{at}/{names}"), detail });
     }
     let at = |place: usize| format!("{at}/{names}/{place}");
-    by_name(names_list.iter().zip(values_list).map(|(name, value)| (name.as_str(), value.clone())), at)
+    by_name(
+        names_list.iter().zip(values_list).map(|(name, value)| (name.as_str().map(str::to_owned), value.clone())),
+        at,
+    )
 }
 
 /// Combines format 2's column objects into one object.
 fn objects(change: &Value, list: &str) -> Result<Value, Violation> {
     let columns = change.get(list).and_then(Value::as_array).into_iter().flatten();
-    let column =
-        |column: &Value| (column.get("name").and_then(Value::as_str), column.get("value").cloned().unwrap_or_default());
-    by_name(columns.map(column), |place| format!("/{list}/{place}/name"))
+    let name = |column: &Value| column.get("name").and_then(Value::as_str).map(str::to_owned);
+    let value = |column: &Value| column.get("value").cloned().unwrap_or_default();
+    by_name(columns.map(|column| (name(column), value(column))), |place| format!("/{list}/{place}/name"))
 }
 
 /// Combines columns into an object. No table can have a column of an unusable name, or two of the same name. `at`
 /// returns the pointer to the name of a column.
-fn by_name<'c>(
-    columns: impl Iterator<Item = (Option<&'c str>, Value)>,
+fn by_name(
+    columns: impl Iterator<Item = (Option<String>, Value)>,
     at: impl Fn(usize) -> String,
 ) -> Result<Value, Violation> {
     let mut object = Map::new();
     for (place, (name, value)) in columns.enumerate() {
         let Some(name) = name else { continue };
         let wrong = |detail: String| Violation { pointer: at(place), detail };
-        WrongTableName::check(name).map_err(|error| wrong(error.to_string()))?;
-        if object.insert(name.to_owned(), value).is_some() {
+        WrongTableName::check(&name).map_err(|error| wrong(error.to_string()))?;
+        if object.insert(name, value).is_some() {
             return Err(wrong("this column is named twice".to_owned()));
         }
     }

@@ -13,7 +13,7 @@ use axum::routing::{any, get, post};
 use shared::contract::Contract;
 use shared::http::answer::{List, json, written};
 use shared::http::cross_site;
-use shared::http::edge::note_user;
+use shared::http::edge::{note_stream, note_user};
 use shared::http::fields::{Fields, NoQuery, PAGE};
 use shared::identity::{Admin, Caller, Identity, anyone, authenticated, authenticated_or_key};
 use shared::ledger::gaps::ListedGap;
@@ -178,6 +178,7 @@ async fn get_streams(State(ingest): App, uri: Uri) -> Result<Response, Error> {
 
 async fn get_stream(State(ingest): App, Path(stream): Path<String>, _: NoQuery) -> Result<Response, Error> {
     let contract = streams::contract(&ingest, &stream, |_| true)?;
+    note_stream(&contract.stream);
     Ok(Stream::from(contract.as_ref()).into_response())
 }
 

@@ -9,7 +9,6 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::contract::{BigQuery, Contract, Role, Target};
 use shared::http::answer::{List, json};
-use shared::http::edge::note_stream;
 use shared::http::fields::Fields;
 
 use crate::Ingest;
@@ -87,7 +86,7 @@ pub(crate) fn contract<'i>(
     stream: &str,
     visible: impl Fn(&Contract) -> bool,
 ) -> Result<&'i Arc<Contract>, Error> {
-    ingest.registry.stream(stream).inspect(|contract| note_stream(&contract.stream)).ok_or_else(|| {
+    ingest.registry.stream(stream).ok_or_else(|| {
         let visible = ingest.registry.contracts().map(AsRef::as_ref).filter(|contract| visible(contract));
         Error::not_found(match similar_stream(stream, visible) {
             Some(similar) => format!("There is no stream {stream:?}. Did you mean {similar:?}?"),

@@ -45,7 +45,7 @@ pub async fn set_admin(
     {
         return Err(wrong.into());
     }
-    let hash = Hasher::new(1).hash(password).await?;
+    let hash = Hasher::new(1).hash(password).await.map_err(Denied::from)?;
     let mut transaction = pool.begin().await.map_err(Denied::from)?;
     account::upsert_admin(&mut *transaction, &name, &hash).await.map_err(Denied::from)?;
     let entry = NewEntry {

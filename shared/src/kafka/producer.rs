@@ -152,8 +152,9 @@ impl Producer {
             },
         }))
         .await;
-        let has_failed = !answers.is_empty() && answers.iter().all(has_timed_out);
-        if has_failed || used.client.native().fatal_error().is_some() {
+        let have_all_failed = !answers.is_empty() && answers.iter().all(has_timed_out);
+        let has_one_failed = answers.iter().any(Result::is_err);
+        if have_all_failed || (has_one_failed && used.client.native().fatal_error().is_some()) {
             self.0.replace(used);
         }
         answers

@@ -2,9 +2,14 @@
 
 use std::io::{IsTerminal as _, Stderr, stderr};
 use std::panic::{set_hook, take_hook};
+use std::str::FromStr as _;
 use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::log_writer::LogWriter;
 use super::settings::{SettingsError, from_env};
@@ -31,16 +36,14 @@ pub fn start() -> Result<(), SettingsError> {
     let default = if is_on_lambda { Format::Json } else { Format::Text };
     let (format, levels) = (format(from_env), levels(from_env));
     let log = LOG.get_or_init(|| log(is_on_lambda)).clone();
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(levels.clone().unwrap_or_else(|_| DEFAULT_LEVELS.to_owned()))
-        .with_target(false)
-        .with_ansi(stderr().is_terminal())
-        .with_writer(log);
+    let levels_or_default = levels.clone().unwrap_or_else(|_| Targets::from_str(DEFAULT_LEVELS).unwrap_or_default());
+    let lines = layer().with_target(false).with_ansi(stderr().is_terminal()).with_writer(log);
+    let logs = registry().with(levels_or_default);
     // Each of these fails only if logging has already been started, as in tests that share a process.
     let _already_started = match format.clone().ok().flatten().unwrap_or(default) {
-        Format::Json if is_on_lambda => logs.json().flatten_event(true).without_time().try_init(),
-        Format::Json => logs.json().flatten_event(true).try_init(),
-        Format::Text => logs.try_init(),
+        Format::Json if is_on_lambda => logs.with(lines.json().flatten_event(true).without_time()).try_init(),
+        Format::Json => logs.with(lines.json().flatten_event(true)).try_init(),
+        Format::Text => logs.with(lines).try_init(),
     };
     format.and(levels).map(drop)
 }
@@ -77,13 +80,12 @@ fn format(variable: impl Fn(&'static str) -> Option<String>) -> Result<Option<Fo
     }
 }
 
-fn levels(variable: impl Fn(&'static str) -> Option<String>) -> Result<String, SettingsError> {
+/// Reads the levels by module. A filter that also looked at the fields of spans would cost every request more.
+fn levels(variable: impl Fn(&'static str) -> Option<String>) -> Result<Targets, SettingsError> {
     const NAME: &str = "RUST_LOG";
     let levels = variable(NAME).unwrap_or_else(|| DEFAULT_LEVELS.to_owned());
-    match EnvFilter::try_new(&levels) {
-        Ok(_) => Ok(levels),
-        Err(_) => Err(SettingsError::Malformed { name: NAME, expected: "log levels, such as info or info,sqlx=debug" }),
-    }
+    let expected = "log levels, such as info or info,sqlx=debug";
+    levels.parse().map_err(|_| SettingsError::Malformed { name: NAME, expected })
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ async fn a_requests_line_names_its_user_and_stream_and_the_code_of_its_problem()
     assert_eq!(lines.len(), expected.len(), "{text}");
     for (line, parts) in lines.iter().zip(expected) {
         assert!(parts.iter().all(|part| line.contains(part)), "{parts:?} are not in {line}");
+        assert!(line.matches("stream=").count() <= 1, "{line}");
     }
     assert!(!text.contains("hidden"), "{text}");
 }

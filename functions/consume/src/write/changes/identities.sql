@@ -7,7 +7,7 @@ select c.relname::text as relation,
        format('%I.%I', ns.nspname, leaf.relname) as target,
        pg_has_role(leaf.relowner, 'usage') and not bool_or(published.some_columns) as ours
 from pg_namespace n
-join pg_class c on c.relnamespace = n.oid and c.relname = any ($2::text[]::name[]) and c.relkind in ('r', 'p')
+join pg_class c on c.relnamespace = n.oid and c.relname = any ((select $2)::text[]::name[]) and c.relkind in ('r', 'p')
 cross join lateral (
     select relid::oid as oid from pg_partition_tree(c.oid) where isleaf
     union

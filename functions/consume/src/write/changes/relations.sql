@@ -49,7 +49,7 @@ select c.relname::text as name,
                          in (format('"left"(%I, 128)', a.attname), format('"left"((%I)::text, 128)', a.attname)))
        ) as indexed
 from pg_namespace n
-join pg_class c on c.relnamespace = n.oid and c.relname = any ($2::text[]::name[])
+join pg_class c on c.relnamespace = n.oid and c.relname = any ((select $2)::text[]::name[])
 left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p')
 left join pg_type own on own.oid = a.atttypid
 left join pg_type element on element.oid = own.typelem and element.typarray = own.oid
@@ -60,7 +60,7 @@ union all
 select t.typname::text, false, false, null, false, false, false, null, null, null, null, null, null, null, null, null,
        null, null
 from pg_namespace n
-join pg_type t on t.typnamespace = n.oid and t.typname = any ($2::text[]::name[])
+join pg_type t on t.typnamespace = n.oid and t.typname = any ((select $2)::text[]::name[])
 where n.nspname = $1 and t.typrelid = 0
   -- The name of an array type is free: when a table takes it, PostgreSQL renames the array type.
   and not exists (select from pg_type element where element.typarray = t.oid)

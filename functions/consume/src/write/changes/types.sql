@@ -21,7 +21,7 @@ select w.position,
        -- A column may have neither a pseudo-type nor a row type, because a table cannot be part of itself.
        t.typisdefined
            and coalesce(base.typtype, t.typtype) in ('b', 'e', 'r', 'm') as storable
-from unnest($1::text[], $2::text[]) with ordinality as w (schema, name, position)
+from unnest((select $1)::text[], (select $2)::text[]) with ordinality as w (schema, name, position)
 cross join lateral (
     select candidate.*
     from pg_type candidate
