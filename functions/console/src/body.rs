@@ -45,7 +45,9 @@ impl Members {
             None => Ok(Self { at, members }),
             Some(other) => {
                 let at = format!("{at}{}", pointer::join([other.as_str()]));
-                Err(Error::wrong_member(at, format!("is not a member of this object; it has {}", names.join(", "))))
+                let names = names.join(", ");
+                let detail = format!("is not allowed here; the object may have only these members: {names}");
+                Err(Error::wrong_member(at, detail))
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::contract::canonical;
 
 /// Derives an event's id from its record's headers, or returns `None` if they contain no id.
 ///
-/// - If the record replays an edited event, the id is that of the edit.
+/// - If the record replays an edited event, the id is derived from the place of the dead letter that was edited.
 /// - Otherwise, the id consists of the sender and the `Idempotency-Key`.
 /// - Without such a key, it consists of the sender and the CloudEvents `source` and `id`, which are unique together
 ///   (CloudEvents 1.0, section 3.1.1).
@@ -21,7 +21,8 @@ use crate::contract::canonical;
 pub fn from_headers<'h>(header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Uuid> {
     let user = header(USER).unwrap_or_default();
     let header = |name: &str| header(name).filter(|value| !value.is_empty());
-    // An edited event gets a new id, because repeats of the original event must share that event's outcome.
+    // An edited event gets an id of its own, so that the original's id keeps the original's outcome, which repeats of
+    // the original share.
     if let (Some(edited), Some(_)) = (header(replay::EDITED), header(replay::FIRST)) {
         return Some(hash(&[b"edited", edited]));
     }

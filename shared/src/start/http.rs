@@ -1,4 +1,5 @@
-//! Starts a function that answers HTTP. Besides the connections of every function, it needs the users and a producer.
+//! Starts a function that answers HTTP. Besides the connections that every function has, it needs an [`Identity`],
+//! which authenticates callers, and a producer.
 
 use sqlx::PgPool;
 
@@ -29,7 +30,8 @@ pub fn login_relay(registry: &Registry, pool: &PgPool, producer: &Producer) -> O
 }
 
 impl HttpWorld {
-    /// Starts a function that has users and sends to Kafka, with at most `max_connections` connections to the database.
+    /// Starts a function that authenticates callers and sends to Kafka, with at most `max_connections` connections to
+    /// the database.
     ///
     /// # Errors
     /// There is a problem that an operator has to fix.

@@ -26,7 +26,7 @@ const MOST_BYTES: usize = 16 * 1_024 * 1_024;
 /// The result of a search for one letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Later {
-    /// There is no later event before these offsets.
+    /// The partitions were searched up to these offsets, and no later event was found.
     None(Searched),
     /// The letter's event has no valid key, so its replay cannot change a row.
     NoKey,
@@ -223,8 +223,8 @@ impl<'a> Search<'a> {
         repeated
     }
 
-    /// Looks up the outcomes of the repeated records. A record that was written, or may still be written, decides the
-    /// result for its letter.
+    /// Looks up the outcomes of the records that [`Self::repeated`] returned. A record that was written, or may still
+    /// be written, decides the result for its letter.
     async fn note_applied(
         &mut self,
         ingest: &Ingest,

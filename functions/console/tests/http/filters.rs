@@ -170,7 +170,7 @@ async fn a_problem_with_a_body_has_its_place_and_a_plain_description() {
             replays,
             r#"{"filter": {}, "note/": "x"}"#,
             "/note~1",
-            "is not a member of this object; it has filter, dry_run, force",
+            "is not allowed here; the object may have only these members: filter, dry_run, force",
         ),
         (&replay, r#"[{"userID": 5}]"#, "", "must be an object"),
         (&replay, "{}", "/event", "is missing"),

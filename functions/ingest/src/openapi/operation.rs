@@ -103,7 +103,7 @@ impl Operation {
         self.answers("200", problems::written(topic)).answers("202", problems::accepted(topic))
     }
 
-    /// Adds the answer to a request with `validate_only` to the answer `200`.
+    /// Extends the answer `200` to cover requests with `validate_only`.
     pub(super) fn or_validates(mut self) -> Self {
         problems::or_validated(&mut self.responses["200"]);
         self

@@ -148,7 +148,7 @@ pub(super) fn written(topic: &str) -> Value {
     receipts("With Prefer: wait, all events are written, or repeat written ones.", example)
 }
 
-/// Adds the answer to a request with `validate_only` to the answer `200` of an operation that sends events.
+/// Extends the answer `200` to cover requests with `validate_only`.
 pub(super) fn or_validated(written: &mut Value) {
     written["description"] = json!(
         "With Prefer: wait, all events are written, or repeat written ones. With validate_only, the events are valid and nothing was sent."

@@ -274,7 +274,10 @@ pub(super) fn fixed() -> Map<String, Value> {
                         "required": ["table", "dataset", "evolve", "columns"],
                         "properties": {
                             "table": {"type": ["string", "null"]},
-                            "dataset": {"type": ["string", "null"], "description": "In mode `changes`."},
+                            "dataset": {
+                                "type": ["string", "null"],
+                                "description": "The dataset that the events land in, in mode `changes`. Null in other modes."
+                            },
                             "evolve": {"type": "boolean"},
                             "columns": {
                                 "type": "object",

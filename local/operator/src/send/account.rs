@@ -30,7 +30,8 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// `origin` is the name for an event's origin, such as `line`.
+    /// `origin` is the word that messages put before an event's number: `line` if the events come from a file,
+    /// otherwise `event`.
     pub(super) fn new(follower: Follower, origin: &'static str) -> Self {
         Self {
             follower,

@@ -162,7 +162,7 @@ Resources:
             (
                 "DestinationConfig: { OnFailure: { Destination: kafka://failures } }",
                 "DestinationConfig",
-                "no record is given up",
+                "the mapping never gives up on a batch",
             ),
         ] {
             let template = format!(

@@ -21,7 +21,7 @@ const LONGEST_WINDOW_SECONDS: u64 = 300;
 /// always worth retrying a failed batch. A retry limit would drop good records while the database is down.
 const UNSUPPORTED: [(&str, &str); 6] = [
     ("BisectBatchOnFunctionError", "a failed batch is retried as a whole"),
-    ("DestinationConfig", "no record is given up"),
+    ("DestinationConfig", "the mapping never gives up on a batch"),
     ("FilterCriteria", "every record is delivered"),
     ("FunctionResponseTypes", "a batch succeeds or fails as a whole"),
     ("MaximumRecordAgeInSeconds", "records of any age are delivered"),
