@@ -178,7 +178,7 @@ impl Gateway {
 struct Front {
     ingest: Arc<Ingest>,
     identity: Identity,
-    /// The limits of `ingest`.
+    /// The name, the metrics and the login of `ingest`.
     ingesting: Arc<Function>,
     routes: Router,
     invoke: Router,

@@ -122,7 +122,7 @@ fn address(line: &str) -> &str {
 }
 
 /// Reads a message up to the line with a single dot. Returns `None` if the message is too large. Removes the dot that
-/// the client added to lines that start with a dot (section 4.5.2).
+/// the client added to lines that start with a dot (RFC 5321, section 4.5.2).
 async fn read_message(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<u8>>> {
     let mut message = Vec::new();
     let mut fits = true;

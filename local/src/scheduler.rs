@@ -45,7 +45,7 @@ pub struct Schedule {
     retries: usize,
 }
 
-/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>
+/// When a schedule fires. <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>
 #[derive(Debug, Clone)]
 enum When {
     /// `cron(…)`, in UTC.

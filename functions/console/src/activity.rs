@@ -32,7 +32,7 @@ pub(crate) struct StreamActivity {
     lag_events: Option<i64>,
     /// The age of the oldest record that has not landed.
     lag_seconds: Option<f64>,
-    /// The time at which the event that has waited longest for its parent began to wait.
+    /// When the oldest waiting event began to wait for its parent.
     oldest_waiting_at: Option<Timestamp>,
     open_dead_letters: u64,
     /// The minutes in which something happened, oldest first.

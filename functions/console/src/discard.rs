@@ -57,7 +57,7 @@ impl IntoResponse for Discarded {
     }
 }
 
-/// Discards the open letters that match. A dry run only counts them.
+/// Discards the open letters that match the filter. A dry run only counts them.
 pub(crate) async fn discard(console: &Console, caller: &Caller, body: DiscardBody) -> Result<Discarded, Error> {
     let DiscardBody { filter, note, dry_run } = body;
     let given = serde_json::to_value(&filter).unwrap_or_default();

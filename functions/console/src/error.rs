@@ -56,22 +56,22 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// `400`.
+    /// Creates [`Self::Malformed`], a `400`.
     pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::Malformed(detail.into())
     }
 
-    /// `400`.
+    /// Creates [`Self::WrongMember`], a `400`.
     pub(crate) fn wrong_member(pointer: String, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::WrongMember { pointer, detail: detail.into() }
     }
 
-    /// `503`: nothing was sent.
+    /// Creates the `503` that says that nothing was sent.
     pub(crate) fn unacknowledged() -> Self {
         Self::Sending(ingest::Error::Unacknowledged { receipts: Vec::new() })
     }
 
-    /// `409`.
+    /// Creates [`Self::NotReplayable`], a `409`.
     pub(crate) fn not_replayable(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::NotReplayable(detail.into())
     }

@@ -1,7 +1,7 @@
 //! The function `consume-bigquery`, with its client of BigQuery's Storage Write API.
 //!
-//! `consume` decides which rows to append, exactly once. It reaches BigQuery through its trait `Tables`, which this
-//! crate implements:
+//! `consume` decides which rows to append, so that each event lands exactly once. It reaches BigQuery through its trait
+//! `Tables`, which this crate implements:
 //!
 //! - `client` sends the requests, `messages` defines them, and `error` translates the errors
 //! - `written` asks a table, through the REST API, which Kafka records are in it

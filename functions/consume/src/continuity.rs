@@ -64,7 +64,7 @@ async fn ask_for_last(reader: &dyn Reader, watermark: &Watermark) -> Result<Last
     })
 }
 
-/// Decides whether a log that has no record at the last applied offset has changed. Only compaction removes a record
+/// Decides whether a log has changed if it has no record at the last applied offset. Only compaction removes a record
 /// from the middle of a log. In a compacted log, the first applied record may give the answer.
 async fn ask_without_last(reader: &dyn Reader, watermark: &Watermark, applied: Applied) -> Result<Last, ReadError> {
     let is_compacted = match reader.is_compacted(&watermark.topic).await {

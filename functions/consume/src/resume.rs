@@ -131,8 +131,8 @@ fn differs(applied: &Applied, next_offset: i64, records: &[Trace], is_missed: im
     differs_where_known || records.iter().enumerate().any(is_newer)
 }
 
-/// Returns the missing ranges from `next_offset` on, by first and last offset. If nobody vouches for some of them, the
-/// error is the offset where the last of these ends.
+/// Returns the missing ranges from `next_offset` on, by first and last offset. If some ranges are not vouched for, the
+/// error is the offset where the last of these ranges ends.
 fn missing(next_offset: i64, fresh: &[Trace], vouched: Vouched) -> Result<Vec<(i64, i64, Cause)>, i64> {
     // Each range excludes its end.
     let mut holes: Vec<Range<i64>> = Vec::new();

@@ -54,7 +54,8 @@ impl Stalls<'_> {
         }
     }
 
-    /// Records that a stream's next event cannot land in these partitions, because its table differs from its contract.
+    /// Records that the next events of these partitions cannot land, because the stream's table differs from its
+    /// contract.
     pub(crate) async fn record_drift(&self, partitions: &[(&str, i32)], differences: &[Difference]) {
         let failure = Failure {
             reason: format!("New events cannot land: {}.", list(differences)),

@@ -1,5 +1,5 @@
-//! Decides what happens after a database error: a row's fault becomes a dead letter, a fault of the environment is
-//! retried, and an operator's fault fails the invocation until someone repairs it.
+//! Decides what happens after a database error: a row at fault becomes a dead letter, an environment fault leads to a
+//! retry, and an operator fault makes invocations fail until someone repairs the cause.
 
 use shared::database::error_class::{ErrorClass, classify, is_raised};
 use shared::ledger::Rejection;

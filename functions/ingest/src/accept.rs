@@ -70,7 +70,7 @@ impl<'c> AcceptOptions<'c> {
     }
 }
 
-/// Accepted events.
+/// The answer to a request whose events were accepted.
 #[derive(Debug)]
 pub struct Accepted {
     status: StatusCode,
@@ -123,7 +123,7 @@ pub async fn respond(
     let status = match prefer.wait {
         Some(duration) => {
             let until = deadline.map_or(arrived + duration, |deadline| deadline.min(arrived + duration));
-            // Boxed, because otherwise every request's future would reserve room for it.
+            // Boxed, because otherwise every request's future would be large enough to hold this one.
             Box::pin(wait(ingest, topic, &mut receipts, until)).await
         }
         None => BatchStatus::Undecided,
@@ -159,7 +159,7 @@ pub async fn send_records(
 }
 
 /// Sends all events at once and returns their receipts in event order. The receipts include the events' indexes if
-/// `with_index`, or if some events were not acknowledged and so have no receipt.
+/// `with_index` is set, or if some events were not acknowledged and so have no receipt.
 async fn send(
     ingest: &Ingest,
     contract: &Contract,

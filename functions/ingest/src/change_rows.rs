@@ -1,18 +1,18 @@
 //! Lists the changes in a change set (wal2json format 1 or 2) for people to read.
 //!
-//! The types of the values depend on the tables, and so does the existence of the rows. Both are known only when the
-//! set lands.
+//! Does not check whether the values have the columns' types or whether the rows exist. Both depend on the tables, and
+//! are known only when the set lands.
 
 use serde_json::{Map, Value, json};
 use shared::contract::{Changes, NotAllowed, Violation, WrongTableName};
 
-/// Returns an entry for each change of a set that was checked against the contract: its table, its action, the values
-/// of its columns, and the old values that identify the row. `message`, `B`, `C` and `M` change nothing and get no
-/// entry.
+/// Returns an entry for each change in a set: its table, its action, the values of its columns, and the old values that
+/// identify the row. The set must have passed the contract's checks. `message`, `B`, `C` and `M` change nothing and get
+/// no entry.
 ///
 /// # Errors
-/// The set would be rejected on landing, no matter which tables exist. Each change that would cause the rejection has a
-/// violation.
+/// The set would be rejected on landing, no matter which tables exist. There is a violation for each change that would
+/// cause the rejection.
 pub(crate) fn change_rows(
     changes: &Changes,
     index: usize,
@@ -121,7 +121,7 @@ fn objects(change: &Value, list: &str) -> Result<Value, Violation> {
     by_name(columns.map(|column| (name(column), value(column))), |place| format!("/{list}/{place}/name"))
 }
 
-/// Combines columns into an object. No table can have a column of an unusable name, or two of the same name. `at`
+/// Combines columns into an object. Rejects unusable and repeated names, because no table can have such columns. `at`
 /// returns the pointer to the name of a column.
 fn by_name(
     columns: impl Iterator<Item = (Option<String>, Value)>,

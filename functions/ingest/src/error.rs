@@ -90,12 +90,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// `400`.
+    /// Creates [`Self::Malformed`], a `400`.
     pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::Malformed(detail.into())
     }
 
-    /// `404`.
+    /// Creates [`Self::NotFound`], a `404`.
     pub(crate) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::NotFound(detail.into())
     }

@@ -24,7 +24,7 @@ pub(crate) struct EventStatus {
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// Why the partition of a pending event cannot land.
+    /// Why the event's partition is stalled, if the event is pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     stalled: Option<String>,
     /// The receipt of the replay, if the event was rejected and then replayed.
@@ -95,7 +95,7 @@ const MOST_RECEIPTS: usize = 100;
 /// The time limit for looking up the receipts of one request. API Gateway times out after 30 s.
 const LONGEST_LOOK_UP: Duration = Duration::from_secs(20);
 
-/// The position and status of one of several events.
+/// The position and status of one of the requested events.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReceiptStatus {
     topic: String,
@@ -119,7 +119,7 @@ pub(crate) async fn find_all(ingest: &Ingest, query: &Fields) -> Result<List<Rec
         .unwrap_or(Err(sqlx::Error::PoolTimedOut.into()))
 }
 
-/// Looks up the events, all those of a topic at once.
+/// Looks up the events, with one lookup for all events of a topic.
 async fn find_each(ingest: &Ingest, ids: &[&str]) -> Result<List<ReceiptStatus>, Error> {
     let mut places = Vec::with_capacity(ids.len());
     let mut by_topic: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -169,10 +169,10 @@ async fn outcomes(ingest: &Ingest, topic: &str, records: &[(i32, i64)]) -> Resul
     Ok(outcomes)
 }
 
-/// If this event has waited too long for its parent, rejects such events, the oldest first. Returns whether it did so.
-/// If it did, the caller must look the event up again.
+/// If the event with this outcome has waited too long for its parent, rejects events that have waited too long, oldest
+/// first. Returns whether it rejected events. If so, the caller must look up the event again.
 ///
-/// `consume` and `console` also reject such events, but `consume` only when it gets a batch, and `console` only once a
+/// `consume` and `console` also reject these events, but `consume` only when it gets a batch, and `console` only once a
 /// minute.
 pub(crate) async fn reject_if_expired(ingest: &Ingest, outcome: &Outcome) -> Result<bool, sqlx::Error> {
     let Outcome::Waiting { since_ms } = outcome else {

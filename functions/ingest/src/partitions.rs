@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use shared::contract::Contract;
 use shared::kafka::Producer;
 
-/// How long an answer of the cluster is used.
+/// How long an answer from the cluster is cached.
 const CACHED_FOR: Duration = Duration::from_secs(60);
-/// How long a missing partition counts as missing before the cluster is queried again. This is shorter than
-/// [`CACHED_FOR`], because partitions may be added.
+/// How long the cached count is used for a partition that it does not include. This is shorter than [`CACHED_FOR`],
+/// because partitions may be added.
 const QUERY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// The time limit for the cluster's answer.
 const TIMEOUT: Duration = Duration::from_secs(2);

@@ -22,7 +22,7 @@ pub struct Receipt {
     status: Option<Status>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// Why the partition of a pending event cannot land.
+    /// Why the event's partition is stalled, if the event is pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     stalled: Option<String>,
 }
@@ -71,7 +71,7 @@ impl Receipt {
         self.reason = reason(outcome);
     }
 
-    /// Adds to a pending receipt why its partition cannot land, given the reasons by partition.
+    /// Adds to a pending receipt why its partition is stalled, given the reasons by partition.
     pub(crate) fn add_stall(&mut self, reasons: &BTreeMap<i32, String>) {
         self.stalled = (self.status == Some(Status::Pending)).then(|| reasons.get(&self.partition).cloned()).flatten();
     }

@@ -47,7 +47,7 @@ pub fn routes_for_callers(ingest: Arc<Ingest>) -> Router {
     for_keys().merge(for_users()).merge(open()).with_state(ingest)
 }
 
-/// What a service key is for: posting events and reading receipts.
+/// Builds the routes that accept service keys: those for posting events and for reading receipts.
 fn for_keys() -> Router<Arc<Ingest>> {
     Router::new()
         .route("/events/{stream}", post(post_events))
@@ -91,7 +91,7 @@ async fn post_events(
     post_to(&ingest, &caller, &stream, &head, body).await
 }
 
-/// Returns the stream of a request that [`post_events_without_router`] can answer.
+/// Returns the stream that a request posts to, or `None` if [`post_events_without_router`] cannot answer the request.
 pub fn posted_stream<'u>(method: &Method, uri: &'u Uri) -> Option<&'u str> {
     // Other names may be encoded, or have several segments. The router decides what they mean.
     let is_plain =

@@ -80,7 +80,8 @@ pub(crate) fn list<'i>(ingest: &'i Ingest, query: &Fields) -> Result<List<Stream
     Ok(List { items, next })
 }
 
-/// Returns the contract of a stream. If there is no such stream, the error suggests a similar one that is `visible`.
+/// Returns the contract of a stream. If there is no such stream, the error suggests a similar one for which `visible`
+/// returns true.
 pub(crate) fn contract<'i>(
     ingest: &'i Ingest,
     stream: &str,

@@ -14,7 +14,7 @@ use crate::receipt::Receipt;
 /// The status of a batch of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BatchStatus {
-    /// All events are written, or repeat written ones.
+    /// All events have landed: each is written, a duplicate or superseded.
     Written,
     /// At least one is rejected or lost.
     Rejected,
@@ -22,8 +22,7 @@ pub(crate) enum BatchStatus {
     Undecided,
 }
 
-/// The time limit for one last lookup after the wait. It gives the answer the newest statuses, and the reasons for
-/// stalls.
+/// The time limit for one last lookup after the wait, which finds the newest statuses and the reasons for stalls.
 const LAST_LOOK_UP: Duration = Duration::from_millis(250);
 
 /// Looks up the events of these receipts until the batch is decided or `deadline` has passed, and sets the receipts'
@@ -65,7 +64,7 @@ pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt],
     }
 }
 
-/// Adds to pending receipts why their partitions cannot land.
+/// Adds to pending receipts why their partitions are stalled.
 async fn add_stalls(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], deadline: Instant) {
     match within(left_until(deadline), stalls::reasons(&ingest.pool, topic)).await {
         Ok(reasons) => receipts.iter_mut().for_each(|receipt| receipt.add_stall(&reasons)),

@@ -85,7 +85,7 @@ impl Question {
     }
 }
 
-/// A time range split into parts, each of which ends where the next one begins. All but one may be empty.
+/// A time range split into parts. Each part ends where the next one begins, and may be empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parts {
     /// The start of the range, which begins with a part that is shorter than an hour or a day.

@@ -1,4 +1,4 @@
-//! The environment variables of the hourly mail.
+//! The environment variables that configure the hourly mail.
 
 use lettre::Tokio1Executor;
 use lettre::message::{Mailbox, Mailboxes};
@@ -81,7 +81,8 @@ impl ReportSettings {
     }
 }
 
-/// Reads how mail is sent. An address is checked even if there are no recipients: it would fail once there are.
+/// Reads how mail is sent. An SMTP address is checked even without recipients, so that a malformed one is found before
+/// recipients are added.
 fn transport(
     variable: impl Fn(&'static str) -> Option<String>,
     smtp: Option<&Secret>,
@@ -100,7 +101,7 @@ fn transport(
     }
 }
 
-/// Returns whether this is an SMTP address that does not send a password unencrypted.
+/// Returns whether this is an SMTP address that never causes a password to be sent unencrypted.
 fn is_smtp(url: &str) -> bool {
     let is_safe = url.starts_with("smtps://") || url.ends_with("?tls=required") || !url.contains('@');
     is_safe && AsyncSmtpTransport::<Tokio1Executor>::from_url(url).is_ok()

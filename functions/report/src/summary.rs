@@ -13,7 +13,7 @@ pub(crate) struct Counted {
 }
 
 /// Counts the events that a question asks for. One statement counts all of them, so all counts are from the same
-/// moment. A name may occur several times. Its counts must then be added up, and may cancel each other out.
+/// moment. A name may occur several times. The caller must add up its counts, some of which may be negative.
 ///
 /// # Errors
 /// The database fails.

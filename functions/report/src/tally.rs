@@ -1,4 +1,4 @@
-//! A report's counts. The spellings of one city are one entry.
+//! A report's counts. All spellings of a city count as one entry.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -37,7 +37,7 @@ impl Tally {
         Self { timestamp: Timestamp::from_millisecond(now_ms).unwrap_or_default(), question, stats }
     }
 
-    /// Returns the number of all events.
+    /// Returns the total number of events.
     pub(crate) fn events(&self) -> i64 {
         self.stats.0.iter().map(|(_, events)| events).sum()
     }

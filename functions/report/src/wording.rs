@@ -63,7 +63,7 @@ pub(crate) fn grouped(number: i64) -> String {
     text
 }
 
-/// Converts a number of rows.
+/// Converts a number of rows to `i64`.
 pub(crate) fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Lists and removes users and blocks, for admins.
+//! Lists users and blocks, deletes users, and lifts blocks.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};

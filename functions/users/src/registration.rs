@@ -1,4 +1,4 @@
-//! Registration.
+//! Registers users.
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;

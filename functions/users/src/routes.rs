@@ -13,7 +13,7 @@ use shared::identity::{Admin, Caller, authenticated};
 use crate::error::Error;
 use crate::{Users, fields, keys, lists, passwords, registration, session};
 
-/// `404`: below `/users`, `PUT` only replaces a password.
+/// The `404` for a `PUT` below `/users` whose path does not end in `/password`.
 const NO_SUCH_ROUTE: Error = Error::NotFound("This route does not exist. `/openapi.json` lists the routes.");
 
 /// Builds the function's routes, to be served by [`shared::http::edge::serve`].

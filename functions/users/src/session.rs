@@ -1,4 +1,4 @@
-//! Logging in.
+//! Logs users in.
 
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};

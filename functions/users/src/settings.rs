@@ -1,4 +1,4 @@
-//! The environment variables of registration.
+//! The environment variables that configure registration.
 
 use shared::identity::password::Blocklist;
 use shared::process::settings::SettingsError;

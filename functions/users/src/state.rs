@@ -21,7 +21,7 @@ pub struct Users {
 
 impl Users {
     /// Creates the state. `pool` connects to the database of the users that `identity` checks. `registry` has the
-    /// streams that keys can be for.
+    /// streams that a key can give access to.
     pub fn new(
         identity: Identity,
         pool: PgPool,

@@ -1,5 +1,5 @@
 //! Measures the CPU time and memory of one invocation of each function, and derives the cost of a million events. Uses
-//! warm release binaries. AWS's prices are an input.
+//! warm release binaries and AWS's list prices.
 
 use std::path::Path;
 use std::sync::Arc;

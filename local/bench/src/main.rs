@@ -3,7 +3,7 @@
 //! It measures:
 //!
 //! - events per second from Kafka to committed rows, compared with `psql \copy` of the same rows in the same run
-//! - posting events, compared with a bare gateway that only sends to Kafka
+//! - requests per second for posting events, compared with a bare gateway that only sends to Kafka
 //! - the cost of authenticating a request
 //! - the time of a report over ten million events
 //! - the JSON routes with a million dead letters in the database

@@ -1,5 +1,5 @@
-//! Measures the cost of authentication: `POST /events/route` with one event on routes without authentication, with
-//! Basic credentials, with a token, and with a service key. The variants alternate, so that variations in the machine's
+//! Measures the cost of authentication. Each request posts one event to `/events/route`: without authentication, with
+//! Basic credentials, with a token or with a service key. The variants alternate, so that variations in the machine's
 //! speed affect all of them alike.
 
 use std::net::Ipv4Addr;

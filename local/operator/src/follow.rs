@@ -1,4 +1,4 @@
-//! `cargo local follow`: what happened to one event, or to all events with a key or an id, step by step.
+//! `cargo local follow`: shows step by step what happened to one event, or to all events with a given key or id.
 
 mod steps;
 

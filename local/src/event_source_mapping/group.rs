@@ -90,7 +90,7 @@ impl Member {
                 .set("heartbeat.interval.ms", "1500")
                 // While a partition's batch is in flight, the partition's next records wait in its own queue.
                 // librdkafka stops fetching once the queue has this size, so a partition holds at most this much, plus
-                // two batches and an event.
+                // two batches and one invocation's payload.
                 .set("queued.max.messages.kbytes", "8192")
                 .set("fetch.queue.backoff.ms", "20")
                 .set("fetch.error.backoff.ms", "100")
@@ -110,7 +110,7 @@ impl Member {
                 while !stop.is_cancelled() {
                     serve(&consumer);
                 }
-                // Waits for all invocations to end, however long that takes, unless `hurry` is cancelled.
+                // Waits for all invocations to end, however long that takes, unless the token `hurry` is cancelled.
                 let achieved = consumer.context().finish(None);
                 report.send_replace(MappingState::Drained);
                 commit(&achieved, &consumer);

@@ -72,7 +72,7 @@ impl EventSourceMapping {
     /// delivered again.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        // Waits for all invocations to end, however long that takes, unless `hurry` is cancelled.
+        // Waits for all invocations to end, however long that takes, unless the token `hurry` is cancelled.
         let is_drained = self.state.wait_for(|state| *state >= MappingState::Drained).await.is_ok();
         let patience = if self.hurry.is_cancelled() { HURRIED_PATIENCE } else { LEAVE_PATIENCE };
         let left = tokio::time::timeout(patience, self.state.wait_for(|state| *state == MappingState::Left)).await;

@@ -2,8 +2,8 @@
 //!
 //! A partition's records are delivered in order, with one batch in flight at a time. A batch may contain records of
 //! several partitions. While a batch is in flight, batches of other partitions are delivered concurrently. From the
-//! partitions in the batch, the poller reads only enough records for the next batch. Later records wait in librdkafka's
-//! queues, which are bounded.
+//! partitions in that batch, the poller reads only enough records for the next batch. Later records wait in
+//! librdkafka's queues, which are bounded.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
 
 use std::sync::mpsc as blocking;

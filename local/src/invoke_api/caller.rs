@@ -1,6 +1,6 @@
 //! Restricts who may invoke functions. Programs on this machine may, because they could do the same without Sluice. Web
 //! pages in a browser on this machine may not. This check is needed because a browser sends a page's requests to any
-//! address. It does not send a preflight first if a request looks like a form's.
+//! address. The browser sends no preflight request first if the page's request looks like a form's.
 
 use axum::Json;
 use axum::extract::Request;

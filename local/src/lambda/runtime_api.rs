@@ -169,7 +169,7 @@ async fn next(State((queue, slot)): Api) -> Response {
     (headers, payload).into_response()
 }
 
-/// Registers the functions' own extension, which subscribes to no events.
+/// Registers the function's internal extension, which subscribes to no events.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>
 async fn register(State((_, slot)): Api) -> Response {
     let body = json!({ "functionName": slot.plan.name, "functionVersion": "$LATEST", "handler": "bootstrap" });

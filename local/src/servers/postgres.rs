@@ -226,7 +226,7 @@ impl Postgres {
             .arg(self.folder.path.join(PASSWORD_FILE))
             .args(["--username", ROLE, "--auth", "scram-sha-256"])
             .args(["--encoding", "UTF8", "--locale", "C", "--lc-ctype", letters])
-            // This is safe, because a cluster that a power cut leaves incomplete is recreated, and because the server
+            // This is safe, because a cluster left incomplete by a power cut is recreated, and because the server
             // itself flushes its writes.
             .arg("--no-sync");
         let output = output(command).await.map_err(|source| ServerError::Spawn { name: NAME, source })?;

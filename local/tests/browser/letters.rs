@@ -1,4 +1,5 @@
-//! Dead letters: the list with its filters and groups, and actions on one letter or on all matching letters.
+//! Tests the pages for dead letters: the list with its filters and groups, and actions on one letter or on all matching
+//! letters.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Signing in and out.
+//! Tests signing in and out.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The page of a stream: its contract, and the form that checks and sends events.
+//! Tests the page of a stream: its contract, and the form that checks and sends events.
 
 use super::browser::{Browser, Scripts, is_skipped};
 use super::world::World;

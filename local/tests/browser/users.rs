@@ -1,4 +1,4 @@
-//! Users, blocks and the audit log.
+//! Tests the pages for users, blocks and the audit log.
 
 use serde_json::json;
 

@@ -30,7 +30,7 @@ pub(crate) struct Findings {
     pub(crate) written: u64,
     pub(crate) duplicates: i64,
     pub(crate) rejected: u64,
-    /// Rejected events that were sent again and rejected again.
+    /// The number of rejected events that were sent again and rejected again.
     pub(crate) rejected_again: u64,
 }
 
@@ -277,7 +277,7 @@ impl Check<'_> {
     }
 }
 
-/// Returns a checksum of every table, except `sluice.stalls`, which keeps stalls that have ended until they are swept.
+/// Returns a checksum of every table except `sluice.stalls`, in which an ended stall remains until it is swept.
 pub(crate) async fn checksums(pool: &PgPool) -> BTreeMap<String, String> {
     const TABLES: &str = "
         select format('%I.%I', schemaname, tablename) from pg_catalog.pg_tables

@@ -58,7 +58,7 @@ impl Display for Report<'_> {
     }
 }
 
-/// Returns the first of the lines, and the number of the others.
+/// Returns the first lines, and the number of further lines.
 pub(crate) fn some_of(lines: &[String]) -> String {
     const SHOWN: usize = 20;
     let more = lines.len().saturating_sub(SHOWN);

@@ -165,7 +165,7 @@ impl Sender<'_> {
         }
     }
 
-    /// Adds the receipts in the answer to the events.
+    /// Records for each event the receipts that the answer contains.
     fn note(&mut self, first: u64, attempt: &Attempt) {
         let (Attempt::Accepted(receipts) | Attempt::Refused(receipts)) = attempt else { return };
         let mut newly = 0;

@@ -29,9 +29,9 @@ pub(crate) const OWNER_SECRET: &str = "arn:aws:secretsmanager:eu-central-1:12345
 pub(crate) struct Answers {
     /// The answer of `GetBootstrapBrokers`.
     pub(crate) brokers: Value,
-    /// The secret's text.
+    /// The text of [`SECRET`].
     pub(crate) secret: String,
-    /// The owner's secret.
+    /// The text of [`OWNER_SECRET`].
     pub(crate) owner_secret: String,
     /// Whether requests are answered with 500, except requests for the token key and the owner's secret.
     pub(crate) is_down: bool,

@@ -1,4 +1,4 @@
-//! Apache Kafka that requires a client's certificate, and PostgreSQL over TLS.
+//! Tests an Apache Kafka that requires clients' certificates, and a PostgreSQL with TLS.
 
 use std::path::Path;
 

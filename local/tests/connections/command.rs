@@ -13,8 +13,8 @@ pub(crate) struct Said {
     pub(crate) stderr: String,
 }
 
-/// The time limit for a command. The limit is longer than a command retries refused connections, and shorter than it
-/// waits for a broker that does not answer.
+/// The time limit for a command. A command retries refused connections for a shorter time, and waits longer for a
+/// silent broker.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Runs a subcommand with its arguments. The command gets `variables`, but does not inherit the variables that name

@@ -1,4 +1,4 @@
-//! Measures a function's first request.
+//! Measures the first send of a connected producer.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Clusters and databases that require authentication: TLS, SCRAM, tokens, rotating secrets, and the errors when a
-//! connection is refused.
+//! Tests clusters and databases that require TLS, SCRAM, tokens or rotating secrets, and the errors when a connection
+//! is refused.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic if its setup fails")]
 

@@ -1,4 +1,4 @@
-//! PostgreSQL with a password from AWS Secrets Manager that changes while Sluice runs.
+//! Tests PostgreSQL with a password that is kept in AWS Secrets Manager and rotated while Sluice runs.
 
 use serde_json::json;
 use shared::database::{DatabaseSource, Login};

@@ -1,4 +1,4 @@
-//! Apache Kafka that requires a name and a password, given as variables or looked up on AWS.
+//! Tests an Apache Kafka that requires a name and a password, given as variables or looked up on AWS.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Apache Kafka that requires tokens, with signers that are slow, fail or recover. The broker accepts unsigned tokens;
-//! the tests of the signer cover the contents of Amazon MSK's tokens.
+//! Tests an Apache Kafka that requires tokens, with signers that hang, fail or recover. The broker accepts unsigned
+//! tokens; the tests of the signer cover the contents of Amazon MSK's tokens.
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! Servers that cannot be reached: the error names them, and appears immediately if their name does not resolve.
+//! Tests servers that cannot be reached: the error names them, and appears immediately if their name does not resolve.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::kafka::settings;
 /// A domain that never resolves (RFC 2606).
 const DATABASE: &str = "postgres://user:hunter2@nowhere.invalid/sluice";
 const BROKER: &str = "nowhere.invalid:9092";
-/// Shorter than any command waits for a silent server.
+/// Shorter than the time for which any command waits for a silent server.
 const AT_ONCE: Duration = Duration::from_secs(4);
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
-//! Checks the structure of the code: the files of a crate do not import each other in a cycle, the roles of `shared`
-//! use each other in one direction, only one file changes each table, and the build of `consume` contains only the
-//! dependencies that it needs.
+//! Checks the structure of the code: the files of a crate do not import each other in a cycle, the folders of `shared`
+//! (its roles) use each other in one direction, only one file changes each table, and the build of `consume` contains
+//! only the dependencies that it needs.
 //!
 //! A file imports another file if a `use` or any other path in it leads to that file. Paths are followed through
 //! re-exports to the file that defines the item. `mod` items, and a folder's `pub use` of its own files, only list the

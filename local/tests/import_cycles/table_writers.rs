@@ -51,7 +51,7 @@ fn read_folder(folder: &Path, writers: &mut BTreeMap<String, BTreeSet<String>>) 
     }
 }
 
-/// Returns the tables of schema `sluice` that the statements in a text change, in their order.
+/// Returns the tables of schema `sluice` that a text's statements change, in the order of the statements.
 fn changed_tables(text: &str) -> Vec<String> {
     let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
     let changed = words.iter().enumerate().filter_map(|(at, word)| {

@@ -1,4 +1,4 @@
-//! Tests a database that accepts connections and never answers, as when an availability zone fails.
+//! Tests functions whose database accepts connections but never answers, as when an availability zone fails.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -163,8 +163,8 @@ async fn no_sandbox_waits_for_a_silent_database_and_consume_lands_as_soon_as_the
     let consume = LambdaFunction::start("consume", environment.clone(), CONSUME_TIMEOUT).await;
     assert_eq!(consume.invoke(&batch(&topic, 0, &[position(1)])).await.unwrap()["written"], 1);
 
-    // The requests need, in turn, credentials that the sandboxes remember, a check of the database, and credentials
-    // that only the database can verify.
+    // The first request has credentials that the sandboxes remember. The second request checks the database. The third
+    // request has credentials that only the database can verify.
     let stranger = base64_simd::STANDARD.encode_to_string("a stranger:and a password");
     let stranger = [("authorization", &*format!("Basic {stranger}"))];
     let questions = vec![

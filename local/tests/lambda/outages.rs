@@ -1,4 +1,4 @@
-//! Tests a broker or a database that is down.
+//! Tests functions whose broker or database is down.
 
 use std::time::{Duration, Instant};
 

@@ -3,8 +3,9 @@
 //!
 //! [`RandomEvents`] expands the contract's JSON Schema into alternatives (`expand`), each described by a `Shape`
 //! (`shape`), and generates a value of one alternative (`generate`, `text`, `number`, `format`). It then replaces
-//! values whose column shows more about them than the schema does, such as names and times (`plausible`). Streams in
-//! mode `changes` have a separate generator (`changes`). Every event passes [`Contract::check`] before it is returned.
+//! values with plausible ones if the column's name or type shows what they mean, such as names and times (`plausible`).
+//! Streams in mode `changes` have a separate generator (`changes`). Every event passes [`Contract::check`] before it is
+//! returned.
 //!
 //! `ingest` uses this crate for `/submit`, and `local` for `send` and the benchmarks.
 

@@ -124,7 +124,8 @@ impl Hints {
         Self { hints: columns.iter().enumerate().filter_map(hint).collect(), parents: Vec::new() }
     }
 
-    /// Returns a value for each of these fields that the event has. The value has the same type as the event's own.
+    /// Returns a plausible value for each field that has a hint and that the event contains. The value has the type of
+    /// the field's present value.
     pub(super) fn suggest(&self, event: &Value, now_ms: i64, rng: &mut dyn Rng) -> Vec<Suggestion> {
         let place = PLACES.choose(rng).unwrap_or(&PLACES[0]);
         let suggest = |(pointer, hint): &(String, Hint)| {

@@ -3,7 +3,7 @@
 //! - [`Aws`]: access to AWS, which `sdk` implements with the AWS SDK. In builds without the feature `aws`, `absent`
 //!   refuses every lookup. Leaving out the SDK saves a fifth of the build time
 //! - [`LookUpError`]: why a lookup failed, and whether retrying helps
-//! - `token`: tokens for Kafka, as `kafka` uses them
+//! - `token`: the tokens with which `kafka` authenticates clients, and the trait of their signers
 
 #[cfg(not(feature = "aws"))]
 mod absent;

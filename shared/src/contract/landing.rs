@@ -82,7 +82,7 @@ impl Landing {
 }
 
 impl Column {
-    /// Returns where the column's value is missing from an event, or null.
+    /// Returns the column's pointer if the event's value there is missing or null.
     pub(super) fn null_in(&self, event: &Value) -> Option<&Pointer> {
         self.from.pointer().filter(|pointer| pointer.get(event).is_none_or(Value::is_null))
     }

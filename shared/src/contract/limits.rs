@@ -1,6 +1,5 @@
-//! Replaces the JSON Schema keywords that compare numbers with versions that compare exactly. The crate `jsonschema`
-//! converts some numbers with a fraction or an exponent to doubles, and then finds 9223372036854775806.0 greater than
-//! 9223372036854775807.
+//! Exact implementations of the JSON Schema keywords that limit numbers. The crate `jsonschema` converts some numbers
+//! with a fraction or an exponent to doubles, and then finds 9223372036854775806.0 greater than 9223372036854775807.
 
 use std::cmp::Ordering;
 
@@ -30,7 +29,7 @@ struct Limit {
     double: Option<f64>,
 }
 
-/// Replaces the keywords that compare numbers with exact ones.
+/// Replaces the library's implementations of the keywords that limit numbers.
 pub(super) fn exact(options: ValidationOptions<'_>) -> ValidationOptions<'_> {
     use Kind::{ExclusiveMaximum, ExclusiveMinimum, Maximum, Minimum, MultipleOf};
     [Minimum, Maximum, ExclusiveMinimum, ExclusiveMaximum, MultipleOf].into_iter().fold(options, |options, kind| {
@@ -111,7 +110,7 @@ impl Limit {
     }
 
     /// Compares a number with the limit as integers or as doubles. Returns `None` if the doubles are equal, because
-    /// rounding to doubles can make different numbers equal. It never reverses their order.
+    /// rounding to doubles can make different numbers equal. Rounding never reverses their order.
     fn rough_order(&self, number: &Number) -> Option<Ordering> {
         if let (Some(limit), Some(number)) = (self.integer, number.as_i64()) {
             return Some(number.cmp(&limit));

@@ -38,7 +38,7 @@ pub enum DatabaseError {
         /// What went wrong.
         source: MigrateError,
     },
-    /// A migration of the contracts has the number of a built-in one.
+    /// A migration in the contracts' folder has the number of a built-in one.
     #[error("migrations in {}: number {version} is taken by one of Sluice's own migrations; number yours from 1000", .folder.display())]
     NumberTaken {
         /// The migrations' folder.
@@ -52,7 +52,7 @@ fn in_folder(folder: Option<&Path>) -> String {
     folder.map(|folder| format!(" in {}", folder.display())).unwrap_or_default()
 }
 
-/// Returns what to do about a failed migration of the contracts, if that is not obvious.
+/// Returns what to do about a failed migration from the contracts' folder, if that is not obvious.
 fn remedy(folder: Option<&Path>, source: &MigrateError) -> &'static str {
     match (folder, source) {
         (Some(_), MigrateError::VersionMismatch(_)) => {

@@ -62,8 +62,9 @@ pub fn ended_connection(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed)
 }
 
-/// PostgreSQL uses the same SQLSTATE for faults of different people in some cases. The name of the server routine that
-/// reports the error distinguishes these cases. Unlike messages, these names do not depend on the server's language.
+/// Classifies an error of PostgreSQL. Some SQLSTATEs stand for several errors, which are different parties' faults. The
+/// name of the server routine that reports the error distinguishes them. Unlike messages, these names do not depend on
+/// the server's language.
 fn classify_postgres(error: &PgDatabaseError) -> ErrorClass {
     match (classify_sqlstate(error.code()), is_raised(error)) {
         // A trigger that raises an error rejects the row, whatever code the trigger's author chose. Only a code that

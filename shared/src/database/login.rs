@@ -21,7 +21,7 @@ use crate::process::clock::Clock;
 const RENEW_AFTER_MS: i64 = 9 * 60 * 1_000;
 /// The time limit for a trial login.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The time of the last renewal while no login is known yet.
+/// The value of `renewed_ms` before the first renewal, when no login is known yet.
 const NEVER: i64 = i64::MIN;
 
 /// The time limit for testing whether a connection is alive, when it is taken from the pool and when it is returned. If

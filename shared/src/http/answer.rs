@@ -9,7 +9,8 @@ use serde::Serialize;
 
 /// Creates a response with `body` as JSON.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    /// More than one receipt takes, so that the most frequent answer is not moved while it grows.
+    /// The initial capacity of the buffer. An answer with one receipt, the most frequent answer, fits without
+    /// reallocation.
     const USUAL_BYTES: usize = 512;
     let mut text = Vec::with_capacity(USUAL_BYTES);
     match serde_json::to_writer(&mut text, body) {

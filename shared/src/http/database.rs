@@ -12,12 +12,13 @@ use crate::database::error_class::{ErrorClass, classify, describe};
 /// The maximum time that a request waits for the database. PostgreSQL's own timeouts do not help if the server is
 /// frozen, or has vanished without closing the connection.
 const PATIENCE: Duration = Duration::from_secs(9);
-/// A working database answers within this time. A database that misses a shorter limit may still be working.
+/// The time within which a working database answers. If a query has a shorter limit, a late answer does not show that
+/// the database is out of reach.
 const SOON: Duration = Duration::from_secs(1);
 
 /// An error that a database query may end with.
 pub trait FromDatabase: From<sqlx::Error> {
-    /// Returns the database's error, if this is such an error.
+    /// Returns the sqlx error that this error is or contains, if any.
     fn database_error(&self) -> Option<&sqlx::Error>;
 }
 

@@ -28,7 +28,7 @@ use crate::contract::trace_id;
 #[cfg(not(panic = "unwind"))]
 compile_error!("the outermost layer catches panics, so the profile must not set panic = \"abort\"");
 
-/// The origin of a request. Every request behind [`serve`] carries it.
+/// The caller's address and the request's id. [`answer`] adds them to every request as an extension.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The caller's address according to API Gateway or the socket. Headers are not trusted: callers can set them.

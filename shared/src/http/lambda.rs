@@ -67,8 +67,8 @@ pub fn deadline(extensions: &Extensions) -> Option<Instant> {
     Some(Instant::now() + left)
 }
 
-/// Copies the data from which a request's deadline is computed to another request that is made on the first one's
-/// behalf.
+/// Copies the data that [`deadline`] reads, so that a request gets the deadline of the request on whose behalf it is
+/// made.
 pub fn copy_deadline(from: &Extensions, to: &mut Extensions) {
     if let Some(context) = from.get::<Context>() {
         to.insert(context.clone());

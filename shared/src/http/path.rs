@@ -45,8 +45,9 @@ pub(super) fn encoded_query(query: &str) -> String {
     utf8_percent_encode(query, NOT_IN_QUERIES).to_string()
 }
 
-/// Returns a request's path and query as they would be after API Gateway and [`encoded`]: there, an encoded `/`
-/// separates segments, too. Returns `None` if they would not change, or if the path is not UTF-8 or too long.
+/// Decodes a request's path as API Gateway does, and then encodes it with [`encoded`]. This turns an encoded `/` into a
+/// separator of segments. Returns the new path with the query, or `None` if nothing would change, or if the path is not
+/// UTF-8 or too long.
 pub fn as_behind_api_gateway(uri: &Uri) -> Option<Uri> {
     if uri.path().bytes().all(is_plain) {
         return None;

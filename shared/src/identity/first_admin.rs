@@ -1,4 +1,4 @@
-//! Creates the first admin, because there is no admin yet who could.
+//! Creates an admin without the help of another admin. A new installation gets its first admin in this way.
 
 use serde_json::json;
 use sqlx::PgPool;

@@ -36,7 +36,7 @@ pub(super) struct Count {
 pub(super) enum Admission {
     /// The attempt's password may be compared.
     Admitted,
-    /// The remaining attempts are all in flight: wait for their results.
+    /// All attempts that the name has left are in flight. The caller must wait for their results.
     Wait,
     /// The name is blocked.
     Blocked {

@@ -265,7 +265,7 @@ pub async fn note_ends(connection: &mut PgConnection, ends: &[End]) -> Result<()
 }
 
 /// Deletes minutes that are older than 35 days. A log's last minute with a known end stays until the watermark reaches
-/// that end, because records that Kafka accepts later are counted from it.
+/// that end, because records that Kafka accepts later are counted from that end.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -312,8 +312,8 @@ pub async fn read(
     // Without a snapshot, events that land between the queries would be counted twice, or not at all.
     let mut snapshot = connection.begin_with("begin isolation level repeatable read read only").await?;
     let mut by_topic: BTreeMap<String, Vec<Minute>> = BTreeMap::new();
-    // The statement is not kept prepared: PostgreSQL might then use one plan for every number of minutes, although the
-    // plan would suit only some of these numbers.
+    // The statement is not kept prepared. Otherwise, PostgreSQL might switch to a generic plan, which would suit only
+    // some numbers of minutes.
     let rows = sqlx::query(include_str!("activity_minutes.sql")).persistent(false).bind(minutes).bind(POSTGRESQL);
     for row in rows.fetch_all(&mut *snapshot).await? {
         by_topic.entry(row.try_get("topic")?).or_default().push(minute(&row)?);

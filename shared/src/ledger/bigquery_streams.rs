@@ -16,11 +16,11 @@ pub struct StreamState {
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// The write stream's full name. If it is `None`, the next append needs a new stream.
+    /// The write stream's full name. If it is `None`, the next append needs a new write stream.
     pub stream: Option<String>,
-    /// The number of the stream's rows that are applied, which is the offset of the next append.
+    /// The number of the write stream's rows that are applied, which is the offset of the next append.
     pub next_row: i64,
-    /// The start time of the PostgreSQL server under which this row last agreed with BigQuery, microseconds since the
+    /// The start time that the PostgreSQL server had when this row last agreed with BigQuery, microseconds since the
     /// Unix epoch.
     pub server_started_us: i64,
     /// An announced append whose outcome is not stored yet.
@@ -29,7 +29,7 @@ pub struct StreamState {
     pub written: Written,
 }
 
-/// An append that is stored here before it is sent.
+/// An append that is announced: stored in this table before it is sent to BigQuery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
     /// Its id.
@@ -38,7 +38,7 @@ pub struct Intent {
     pub rows: i64,
     /// The Kafka records of the rows.
     pub records: Written,
-    /// The start time of the PostgreSQL server under which the append was announced, microseconds since the Unix epoch.
+    /// The start time that the PostgreSQL server had when the append was announced, microseconds since the Unix epoch.
     pub server_started_us: i64,
 }
 

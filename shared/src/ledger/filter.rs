@@ -47,13 +47,13 @@ const PLACEHOLDER: char = '…';
 pub struct Filter {
     /// The letter's status.
     pub status: LetterStatus,
-    /// The topic of the letter's record. It has to equal each of these, so nothing matches if two of them differ.
+    /// Topics, all of which must equal the topic of the letter's record. If two of them differ, nothing matches.
     pub topics: Vec<String>,
     /// The error code.
     pub error_code: Option<String>,
     /// The reason, or the name of its group.
     pub reason: Option<String>,
-    /// A text that the reason contains, or the payload, whether or not the payload escapes its characters.
+    /// A text that the reason or the payload contains. The payload may contain it with JSON escapes.
     pub contains: Option<String>,
     /// The earliest time at which the event became a dead letter.
     pub since: Option<Timestamp>,
@@ -130,8 +130,8 @@ impl Filter {
     }
 }
 
-/// Returns how a payload may spell a text: as it is, and as JSON's common encoders escape it inside a string (RFC 8259,
-/// section 7): those that keep characters beyond ASCII, and those that replace them.
+/// Returns how a payload may spell a text: unchanged, escaped for a JSON string (RFC 8259, section 7), or escaped so
+/// that only ASCII remains.
 fn json_spellings(text: &str) -> BTreeSet<String> {
     let mut escaped = Value::from(text).to_string();
     escaped.pop();

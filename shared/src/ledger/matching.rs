@@ -8,8 +8,8 @@ use super::dead_letters::{COLUMNS, DeadLetter, read};
 use super::filter::{Filter, push_time};
 use super::letter_counts;
 
-/// Whether statements stay prepared for later calls. They do not: after five calls, PostgreSQL would use one plan for
-/// all values of a filter, although one reason may match a single letter and another one most letters.
+/// Whether statements stay prepared for later calls. They do not: after five calls, PostgreSQL might switch to a
+/// generic plan, although one reason may match a single letter and another one most letters.
 const PREPARED: bool = false;
 
 /// The position of a letter in a list. Lists are in the order in which events became dead letters.

@@ -83,8 +83,9 @@ impl Outcome {
 /// Looks up the outcomes of one topic's records, in the order of `records`. Each record is given as its partition and
 /// offset.
 ///
-/// If a topic was recreated, an offset means a record of the current topic. The ledger alone cannot distinguish a few
-/// records from lost ones. These are looked up in Kafka. Without a reader, they are reported as lost.
+/// If a topic was recreated, an offset means a record of the current topic. A merged gap also spans applied records, so
+/// the ledger alone does not show whether a record in it is lost. Such a record is looked up in Kafka. Without a
+/// reader, it is reported as lost.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -373,7 +373,7 @@ pub fn advance_steps(first: usize) -> String {
     )
 }
 
-/// Binds the parameters of [`advance_steps`]. `server_started_us` is the start time of the server under which the
+/// Binds the parameters of [`advance_steps`]. `server_started_us` is the start time that the server had when the
 /// process last saw the watermarks.
 pub fn bind_steps<'q>(
     query: Query<'q, Postgres, PgArguments>,

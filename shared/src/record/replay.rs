@@ -1,8 +1,8 @@
 //! Replays: dead letters that were sent to their topic again. The headers of such a record name the dead letter.
 //!
 //! The headers name the dead letter by its record's place in Kafka instead of by its number, because a restored
-//! database can give the number to another letter. A place includes the record's time, so it differs from the same
-//! offset of a topic that was deleted and recreated.
+//! database can give the number to another letter. A place includes the record's time, which distinguishes the record
+//! from a record at the same offset of a recreated topic.
 
 use std::collections::BTreeMap;
 use std::fmt;

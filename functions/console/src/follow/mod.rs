@@ -9,7 +9,7 @@
 //! - `partitioner`: computes the partition of a key, which `scan` reads first
 //! - `cursor`: the position at which the next request continues
 //! - `stages`: looks up the outcomes of the records that were found
-//! - `row`: the row of an event
+//! - `row`: reads the row of an event
 //! - `item`: a followed event in a response
 
 mod cursor;

@@ -9,7 +9,7 @@ use super::chart::{Bin, Hour};
 use super::letter_filter::LetterFilter;
 use super::wording::{duration, number, time};
 
-/// The counts of a bin. Each has the CSS class of its rectangles, and its word in the legend.
+/// The counts in a [`Bin`]: the CSS class of each count's rectangles, and its word in the legend.
 const LEGEND: [(&str, &str); 3] = [("written", "written"), ("waiting", "began to wait"), ("rejected", "rejected")];
 
 /// A stream's activity.

@@ -20,7 +20,7 @@ use super::state::Pages;
 use super::wording::{exact_time, status};
 
 const PATH: &str = "/console/follow";
-/// The ways to find an event, each as the parameter of the JSON route and its label.
+/// The ways to find an event, each with the JSON route's parameter and the label in the form.
 const WAYS: [(&str, &str); 3] = [("key", "Record key"), ("id", "Event id"), ("idempotency_key", "Idempotency key")];
 
 #[derive(Debug, Deserialize)]

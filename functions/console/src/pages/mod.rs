@@ -9,7 +9,7 @@
 //! - `letter_action`, `bulk`, `runs`: actions on one letter, actions on all letters that match a filter, and runs of
 //!   replays
 //! - `follow`, `users`, `audit`: the other sections
-//! - `sign_in`: the form to sign in
+//! - `sign_in`: the sign-in form
 //!
 //! These modules share `state` (the handlers' state), `layout` (the document around a page), `assets` (style, script,
 //! icon), `chart`, `payload`, `event_place`, `letter_filter`, `problem_notice`, `form`, `query` and `wording`.

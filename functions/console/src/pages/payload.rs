@@ -21,8 +21,8 @@ struct Line {
     pointer: Option<String>,
 }
 
-/// Shows an event that a JSON route returned. If the event is not JSON, the routes return it as a string, and this
-/// shows the string's text. Marks the value at the JSON pointer `wrong`. If there is no such value, marks the value
+/// Shows an event that a JSON route returned. If the event is not JSON, the route returns it as a string, and the
+/// string's text is shown. Marks the value at the JSON pointer `wrong`. If there is no such value, marks the value
 /// that should contain it.
 pub(super) fn payload(json: &RawValue, wrong: Option<&str>) -> Markup {
     let raw = json.get();

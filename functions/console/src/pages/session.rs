@@ -95,7 +95,7 @@ fn rendered(mut response: Response, user: &str, headers: &HeaderMap) -> Response
     response
 }
 
-/// Shows the form.
+/// Shows the sign-in form.
 pub(super) async fn show_form(headers: HeaderMap, uri: Uri) -> Response {
     let next = Fields::from_query(uri.query(), &["next"]).ok();
     let next = next.as_ref().and_then(|fields| fields.get("next").ok().flatten());

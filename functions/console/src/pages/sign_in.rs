@@ -1,4 +1,4 @@
-//! The form to sign in.
+//! The sign-in form.
 
 use maud::html;
 use shared::identity::Denied;

@@ -2,7 +2,7 @@
 //!
 //! Only Kafka has all events in order. A letter's partition is read from the event's first record onwards. The topic's
 //! other partitions are read from that record's time onwards, because adding partitions moves keys between them.
-//! Keys are read from the events, as `consume` does, because other producers may set other record keys.
+//! Like `consume`, the search takes keys from the events, because other producers may set other record keys.
 
 use std::collections::HashMap;
 use std::time::Instant;

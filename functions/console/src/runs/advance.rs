@@ -51,7 +51,7 @@ enum Step {
 struct Settled {
     replayed: Vec<(i64, Place)>,
     skipped: Vec<i64>,
-    /// Whether the broker did not acknowledge some letters. These letters stay in the run.
+    /// Whether the broker failed to acknowledge some letters. These letters stay in the run.
     is_incomplete: bool,
 }
 

@@ -92,7 +92,7 @@ impl IntoResponse for Requested {
     }
 }
 
-/// Creates a run that replays the open letters that match. A dry run only counts them.
+/// Creates a run that replays the open letters that match the filter. A dry run only counts them.
 pub(crate) async fn create(console: &Console, caller: &Caller, body: RunBody) -> Result<Requested, Error> {
     let RunBody { filter: parts, dry_run, force } = body;
     let pool = &console.ingest.pool;

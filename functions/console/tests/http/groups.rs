@@ -92,7 +92,7 @@ async fn the_counts_equal_a_full_count_whatever_changes_the_letters() {
                          now() - n % 40 * interval '1 hour'
                   from generate_series(1, 100) n";
     for round in 0..5 {
-        // These transactions are concurrent, so each counts in a shard of its own.
+        // These transactions are concurrent, so each adds its counts to a different shard.
         let (mut one, mut other) = (function.pool.begin().await.unwrap(), function.pool.begin().await.unwrap());
         sqlx::query(insert).bind(2 * round).execute(&mut *one).await.unwrap();
         sqlx::query(insert).bind(2 * round + 1).execute(&mut *other).await.unwrap();

@@ -36,8 +36,8 @@ const FILTERS: [(&[(&str, &str)], &str); 9] = [
     (&[("error_code", "code 1")], "error_code = 'code 1'"),
     (&[("error_code", "code 2")], "false"),
     (&[("stream", "route"), ("error_code", "code 0")], "topic = $2 and error_code = 'code 0'"),
-    // The four reasons are a reason that forms its own group, one reason of a group, that group's name (which is also a
-    // reason), and the name of another group.
+    // The next four filters use: a reason that is the only one in its group; one of several reasons in a group; that
+    // group's name, which is also a reason; and another group's name.
     (&[("reason", "does not exist")], "reason = 'does not exist'"),
     (&[("reason", "no field \"a\""), ("stream", "city")], "reason = 'no field \"a\"' and topic = $1"),
     (&[("reason", "no field \"…\"")], "reason like 'no field%'"),

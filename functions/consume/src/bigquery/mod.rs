@@ -10,8 +10,8 @@
 //! 3. `settle`: advances the watermark, stores dead letters, and removes the intent
 //!
 //! A process that finds an open intent does not know whether the rows were appended, and finalises the stream
-//! (`recover`). A finalised stream says how many rows it has, and refuses late appends, such as that of a function that
-//! was frozen after `prepare`. The next append gets a new stream.
+//! (`recover`). Finalising returns the stream's row count. A finalised stream refuses late appends, such as one by a
+//! function that was frozen after `prepare`. The next append gets a new stream.
 //!
 //! The module reaches BigQuery through the trait in `tables`. `consume-bigquery` implements the trait; tests implement
 //! it in memory.

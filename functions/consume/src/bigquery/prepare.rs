@@ -114,8 +114,8 @@ pub(super) fn has_stream(step: Step<'_, '_>, index: usize, state: &StreamState) 
     state.stream.as_ref().is_some_and(|stream| step.tables.is_stream_of(stream, table))
 }
 
-/// Cuts plans so that the rows of each fit into one append, and its records belong to one incarnation. Also returns
-/// whether nothing was cut.
+/// Cuts each plan so that its rows fit into one append, and its records belong to one incarnation. Also returns whether
+/// all plans were left whole.
 fn within_limit<'c, 'b>(
     step: Step<'c, 'b>,
     planned: Vec<Planned<'c, 'b>>,

@@ -62,8 +62,8 @@ pub(super) async fn settle(
         match outcome {
             Outcome::Applied | Outcome::Unclear | Outcome::StreamGone => {}
             // The intent stays open, so `recover` finalises the stream although nothing was written. If the stream were
-            // used for another intent at the same row offset, and the database were then restored to the first intent,
-            // the row count would not show which of the two was written.
+            // used for another intent at the same row offset, and the database were then restored to a time when the
+            // first intent was open, the row count would not show which of the two intents was written.
             Outcome::RowsRefused(rows) => refuse(memory, index, &sorted[index], &rows),
             Outcome::Refused(error) | Outcome::Unreachable(error) => failure = Some(error),
         }

@@ -65,7 +65,8 @@ async fn unsettled(step: Step<'_, '_>, index: usize, seen: &Seen) -> Result<Writ
             Err(undecided("the ledger knows of no earlier append, but the table already has rows with these offsets")
                 .into())
         }
-        // The table cannot be compared. Before the first append of a partition, it is assumed to have none of its rows.
+        // The table cannot be compared. Before a partition's first append, the table is assumed to have none of the
+        // partition's rows.
         Err(ConsumeError::Bigquery(BigqueryError::Undecided { .. })) if is_first => Ok(Written::default()),
         found => found,
     }
@@ -80,7 +81,8 @@ struct Seen {
     next_offset: i64,
 }
 
-/// Reads a partition's state. If `replace` is given and its first state is the current one, stores its second state.
+/// Reads a partition's state. `replace` is an expected state and a new one: if the state read is the expected one, the
+/// new one is stored.
 async fn look(
     connection: &mut PgConnection,
     step: Step<'_, '_>,

@@ -10,8 +10,8 @@ use crate::write::rows::cells;
 /// SQLSTATE `string_data_right_truncation`, which PostgreSQL reports without naming the column.
 const TOO_LONG: &str = "22001";
 
-/// Completes rejections with the column that PostgreSQL did not name, and the pointer from which the contract fills the
-/// column. Each rejection comes with the index of its candidate.
+/// Completes rejections with the column, if PostgreSQL did not name it, and with the JSON pointer to the value that
+/// fills the column. Each rejection comes with the index of its candidate.
 pub(super) async fn locate(
     connection: &mut PgConnection,
     contract: &Contract,

@@ -30,7 +30,7 @@ pub(crate) struct Hold {
 pub(crate) enum Reason {
     /// Is the log the one that was applied? This process has not asked since the database server started.
     Unverified,
-    /// The same question, because records of the batch differ from those that were applied at their offsets.
+    /// Is the log the one that was applied? Records of the batch differ from those that were applied at their offsets.
     Contradicted(Contradiction),
     /// Which records are there from the watermark up to, but excluding, this offset?
     Behind { until: i64 },

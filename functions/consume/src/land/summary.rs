@@ -200,7 +200,7 @@ impl Summary {
 
     fn count(self, metrics: &Metrics, stream: &str) {
         let Self {
-            // The sum of the others.
+            // The counters below already include these.
             records: _,
             fast_path: _,
             replayed,

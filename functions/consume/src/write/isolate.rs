@@ -62,7 +62,7 @@ pub(crate) async fn isolate(
     };
     let mut exceptions = Exceptions::default();
     // True if two slices that are written one after the other have the same result as if they were written together.
-    // Change sets do not, because adjacent truncates become one statement.
+    // This is false for change sets, because adjacent truncates become one statement.
     let adds_up = match contract.mode {
         Mode::Append { .. } | Mode::Upsert { .. } | Mode::Entity(_) => true,
         Mode::Changes(_) => false,

@@ -48,7 +48,7 @@ pub(crate) fn order(offset: i64, event: &Value) -> Record {
     record("orders", offset, event)
 }
 
-/// Returns the replay of the record `of` at another offset. `first` is the first record of its event.
+/// Returns the replay of the record `of` at another offset. `first` is the first record of the event.
 pub(crate) fn replay(of: &Record, first: &Record, offset: i64) -> Record {
     let place =
         |record: &Record| format!("{}/{}/{}/{}", record.topic, record.partition, record.offset, record.timestamp_ms);

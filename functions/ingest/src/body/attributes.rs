@@ -1,9 +1,9 @@
-//! The attributes of a CloudEvent and their rules (CloudEvents 1.0.2, sections 2 and 3), as record headers.
+//! Checks the attributes of a CloudEvent (CloudEvents 1.0.2, sections 2 and 3) and writes them as record headers.
 
 use fluent_uri::{Uri, UriRef};
 use shared::kafka::RecordHeader;
 
-/// The attributes that every event has.
+/// The attributes that every CloudEvent must have.
 pub(super) const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
 /// The attributes that the specification defines, all of which are strings. Other attributes may have any type.
 const STRINGS: [&str; 8] = ["specversion", "id", "source", "type", "datacontenttype", "dataschema", "subject", "time"];

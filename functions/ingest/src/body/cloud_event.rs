@@ -23,7 +23,7 @@ const JSON: &str = "application/json";
 
 /// Returns whether the headers carry CloudEvents attributes (HTTP binding, section 3.1.3).
 pub(super) fn is_in(headers: &HeaderMap) -> bool {
-    // These are the headers of `REQUIRED`, written out because this check runs for every request.
+    // These are the headers of the `REQUIRED` attributes, written out because this check runs for every request.
     ["ce-specversion", "ce-id", "ce-source", "ce-type"].iter().any(|name| headers.contains_key(*name))
 }
 

@@ -1,4 +1,4 @@
-//! An event of a request's body.
+//! An event in a request's body.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -25,7 +25,7 @@ pub(crate) struct PostedEvent {
 /// Why an event cannot be read.
 #[derive(Debug)]
 pub(crate) enum Unreadable {
-    /// It is not JSON, at this place in the body.
+    /// It is not JSON. The error includes its place in the body.
     NotJson(NotJson),
     /// It exceeds the maximum size.
     TooLarge,

@@ -40,8 +40,8 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<PostedEvents
     PostedEvents::new(kind, headers, body)
 }
 
-/// Reads the events posted to an entity's route, which accepts a form in addition to what its stream accepts. If the
-/// body is empty, the fields of the query are used, if there are any.
+/// Reads the events posted to an entity's route, which also accepts a form. If the query has fields, they are the
+/// event, and the body must be empty.
 pub(crate) async fn read_entity(
     headers: &HeaderMap,
     query: Fields,

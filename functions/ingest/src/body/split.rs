@@ -14,7 +14,7 @@ pub(crate) const MAX_EVENTS: usize = 10_000;
 
 const TOO_MANY: Error = Error::TooLarge("A batch must not have more than 10,000 events.");
 
-/// Returns the range of a body that is a single event.
+/// Returns the range of a body without the white space at its ends.
 pub(super) fn trimmed(body: &[u8]) -> Range<usize> {
     trim(body, 0..body.len())
 }

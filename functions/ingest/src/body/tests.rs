@@ -235,7 +235,7 @@ fn cloud_event(data: &str) -> String {
     format!("{{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\",\"data\": {data} }}")
 }
 
-/// Returns the pointers and headers with errors.
+/// Returns the place of each error: the header's name or the JSON pointer.
 fn wrong_places(result: Result<PostedEvents, Error>) -> Vec<String> {
     let errors = match result.map(|posted| posted.event(0)) {
         Ok(Ok(event)) => event.errors,

@@ -1,5 +1,6 @@
 //! Routes of entities, derived from the contracts. `/{stream}` shows one entity and accepts commands. The HTTP method
-//! is a command's operation. `/{table}` lists the entities. `routes` serves these routes, and `openapi` describes them.
+//! determines a command's operation. `/{table}` lists the entities. `routes` serves these routes, and `openapi`
+//! describes them.
 //!
 //! - `operation`: the operation of a command, which follows from the method
 //! - `rows`: reads entities from their tables

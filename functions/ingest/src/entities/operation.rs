@@ -7,7 +7,7 @@ use serde_json::Value;
 /// An operation on an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// `POST`, and the default of a command without an operation.
+    /// `POST`. Also the operation of a command that names none.
     Create,
     /// `PUT`.
     Update,

@@ -5,7 +5,7 @@
 //! - `schemas`, `console_schemas`: the schemas of requests and responses
 //! - `parameters`: the parameters that several operations share
 //! - `explicit`: writes out the defaults of contracts' schemas, for tools
-//! - `problems`: the answers of an operation: receipts, or a problem
+//! - `problems`: an operation's answers, which are receipts or problems
 //! - `examples`: examples of requests and responses
 //! - `operation`: builds an operation; `parts`: what several operations have in common
 

@@ -81,7 +81,7 @@ impl Operation {
         self
     }
 
-    /// Adds `200` with JSON.
+    /// Adds the answer `200` with a JSON body.
     pub(super) fn ok(self, schema: Value, example: Value) -> Self {
         self.answers("200", json!({"description": "Success.", "content": {"application/json": media(schema, example)}}))
     }
@@ -93,7 +93,7 @@ impl Operation {
         self
     }
 
-    /// Adds `204`.
+    /// Adds the answer `204`.
     pub(super) fn no_content(self) -> Self {
         self.answers("204", json!({"description": "Success."}))
     }

@@ -1,5 +1,5 @@
-//! The answers of an operation: receipts, or a problem. Each type of problem has its own schema, so that an operation
-//! can list exactly the problems that it may have.
+//! An operation's answers, which are receipts or problems. Each type of problem has its own schema, so that an
+//! operation can list exactly the problems that it may have.
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use shared::aws::Aws;
 
 use super::MailError;
 
-/// An account's SES, which this build cannot reach.
+/// Has no values, because this build cannot reach SES.
 #[derive(Debug)]
 pub(super) enum Ses {}
 

@@ -10,7 +10,7 @@ use shared::aws::Aws;
 
 use super::MailError;
 
-/// An account's SES.
+/// Sends mail through the AWS account's SES.
 #[derive(Debug)]
 pub(super) struct Ses(Aws);
 

@@ -235,7 +235,7 @@ async fn a_key_is_limited_to_its_streams_and_to_what_its_user_may_do() {
     }
     let answer = function.may_post(&named, "city").await;
     assert!(answer.body["detail"].as_str().unwrap().starts_with("This service key is not for this stream."));
-    // A user's key does not get a stream whose contract lost its roles after the key was created.
+    // A user's key gives no access to a stream whose contract lost its roles after the key was created.
     let rename = "update sluice.keys set streams = '{sensor}' where not by_admin";
     sqlx::raw_sql(rename).execute(&function.database.pool).await.unwrap();
     let process = function.another();

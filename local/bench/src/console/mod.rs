@@ -31,7 +31,7 @@ use crate::reports;
 use crate::table::{Cell, Table};
 
 const LETTERS: i64 = 1_000_000;
-/// The number of user events, which `report` counts, and the number of routes.
+/// The numbers of events of the stream `user-event`, which `report` counts, and of the stream `route`.
 const USER_EVENTS: i64 = 3_000_000;
 const ROUTES: i64 = 7_000_000;
 /// The number of rows that one statement inserts.

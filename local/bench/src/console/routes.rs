@@ -9,7 +9,7 @@ use super::sample::{Letter, Sample};
 /// changes letters.
 const READS: usize = 60;
 const CHANGES: usize = 40;
-/// The number of runs in the filled database. The next run gets the next id.
+/// The number of replay runs in the filled database. The next replay run gets the next id.
 const FINISHED_RUNS: usize = 10_000;
 
 /// A route with some of its parameters.

@@ -3,7 +3,7 @@
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row as _};
 
-/// The number of values of each kind. `routes` has ten times as many.
+/// The number of values of each kind. `Sample::routes` has ten times as many.
 const SAMPLED: i64 = 200;
 
 /// A dead letter.

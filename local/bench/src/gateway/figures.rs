@@ -62,7 +62,7 @@ impl Figures {
         Spread::from_values(self.of_kind(kind).map(figure).collect()).median
     }
 
-    /// Returns the ratio of a figure to the bare gateway's figure in the same round.
+    /// Compares a figure with the bare gateway's figure in each round. Returns the ratios as one cell.
     fn ratio(&self, kind: Kind, figure: impl Fn(&Sample) -> f64) -> Cell {
         let pairs = self.of_kind(kind).zip(self.of_kind(Kind::Bare));
         Cell::Ratio(Spread::from_values(pairs.map(|(sample, bare)| figure(sample) / figure(bare)).collect()))

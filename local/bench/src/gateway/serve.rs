@@ -32,7 +32,7 @@ pub(crate) const SERVE: &str = "serve";
 /// The kind of server that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
-    /// axum and rdkafka, and nothing else. It shows the least that a gateway to Kafka costs.
+    /// A gateway of axum and rdkafka alone. It shows the lowest cost of any gateway to Kafka.
     Bare,
     /// Sluice without an event source mapping.
     Paused,

@@ -18,8 +18,8 @@ const LIMITS: Limits = Limits { max_records: 5_000, max_bytes: 8 * 1_024 * 1_024
 /// The number of chunks that are checked at the same time, each on its own thread.
 const CHECKED_AT_ONCE: usize = 4;
 
-/// Counts how many of the last `most` records of each topic each change affects. Without older contracts (`old` is
-/// `None`), counts how many of these records the current contracts reject.
+/// For each change, counts how many of the last `most` records of the stream's topic the change affects. Without older
+/// contracts (`old` is `None`), counts how many of these records the current contracts reject.
 ///
 /// # Errors
 /// Kafka cannot be read.

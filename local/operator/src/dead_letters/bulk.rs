@@ -49,8 +49,8 @@ pub(super) async fn replay(
     Ok(left == 0 && status == "done")
 }
 
-/// Waits until every replay of the matching letters has landed or was rejected again. Fails if no replay lands or is
-/// rejected for a minute.
+/// Waits until every replay of the matching letters has landed or was rejected again. Fails after a minute in which no
+/// replay landed or was rejected.
 async fn settled(client: &Client, filter: &FilterArgs) -> Result<(), DeadLettersError> {
     const PATIENCE: Duration = Duration::from_secs(60);
     // The status is left out of the filter: letters that matched it have the status `replayed` now.

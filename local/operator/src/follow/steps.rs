@@ -1,4 +1,4 @@
-//! The steps of an event, as text.
+//! Formats the steps of an event as text.
 
 use std::fmt::Write as _;
 

@@ -44,7 +44,7 @@ pub(super) enum Step {
     Rest(Instant),
     /// Do nothing until an answer arrives.
     Answers,
-    /// Stop: every event is decided, or none of the remaining events has been decided for too long.
+    /// Stop: every event is decided, or the time limit since the last decision has passed.
     Done,
 }
 
@@ -63,7 +63,8 @@ pub(super) struct Follower {
 struct Partition {
     pending: BTreeSet<i64>,
     looks: usize,
-    /// Whether the last lookup found the first event decided. If so, the events behind it are probably decided, too.
+    /// Whether the last lookup showed that the first pending event was decided. If so, the events behind it are
+    /// probably decided, too.
     is_open: bool,
     pause: Duration,
     not_before: Instant,

@@ -37,7 +37,7 @@ pub(super) struct SendPlan {
     pub(super) per_second: Option<f64>,
     /// The number of events after which all lanes' batches are sent, full or not.
     pub(super) flush_after: Option<u64>,
-    /// The name for an event's origin, such as `line`.
+    /// The word that messages put before an event's number: `line` or `event`.
     pub(super) origin: &'static str,
 }
 

@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// Ends a run early. Cancelling a token gives the signal.
+/// Tokens that end a run early once they are cancelled.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stop {
     /// Stops sending. Events that were sent are still followed.

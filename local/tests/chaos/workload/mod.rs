@@ -42,7 +42,7 @@ pub(crate) fn clients(seed: u64, events: u64) -> Vec<Client> {
             clients.push(Client { number, seed, kind, events });
         }
     }
-    // The first client also sends the remainder of the divisions.
+    // The first client also sends the events that the divisions leave over.
     let left = events - clients.iter().map(|client| client.events).sum::<u64>();
     clients[0].events += left;
     clients

@@ -1,5 +1,5 @@
-// Keeps parts of a page up to date. A part is an element with an id and `data-refresh`, the seconds between two requests
-// of the same page. Without this script, the page stays as it was when it was loaded.
+// Keeps parts of a page up to date by requesting the page again. A part is an element with an id and `data-refresh`,
+// the seconds between two requests. Without this script, the page stays as it was when it was loaded.
 "use strict";
 (() => {
   const parts = () => [...document.querySelectorAll("[data-refresh][id]")];
@@ -29,7 +29,7 @@
 
   async function refresh() {
     const response = await fetch(location.href, { credentials: "same-origin" });
-    // The session has ended. Reloading leads to the form to sign in.
+    // The session has ended. Reloading leads to the sign-in form.
     if (response.redirected) return location.reload();
     note(response.ok);
     if (!response.ok) return;

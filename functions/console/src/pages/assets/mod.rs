@@ -54,7 +54,7 @@ const fn fnv1a(bytes: &[u8]) -> u64 {
     hash
 }
 
-/// Serves a file. It is the same for everyone, so it needs no session.
+/// Serves a file. The files are the same for everyone, so no session is needed.
 pub(super) async fn serve(Path(file): Path<String>) -> Response {
     let path = format!("/console/assets/{file}");
     let Some(asset) = [&COMMON_STYLE, &STYLE, &SCRIPT, &ICON].into_iter().find(|asset| asset.to_string() == path)

@@ -173,7 +173,7 @@ fn words_and_modifiers(text: &str) -> Option<(String, Option<Vec<i32>>)> {
 }
 
 /// Parses `mood`, `public.mood`, `public."My mood"` or `geometry(Point,4326)`. Any other text is itself the name,
-/// because wal2json removes the quotes of a name that starts with one.
+/// because wal2json removes the quotes of a name that starts with a quote.
 fn other_type(text: &str, array: bool) -> Option<Other> {
     let fits = |name: &str| !name.is_empty() && name.len() <= NAME_BYTES;
     let named = || {

@@ -18,7 +18,7 @@ select w.position,
            )
        end as type_integer,
        t.typmodin <> 0 as takes_modifiers,
-       -- A column may have neither a pseudo-type nor a row type, because a table cannot be part of itself.
+       -- A column cannot have a pseudo-type. Row types are excluded because a table cannot contain its own row type.
        t.typisdefined
            and coalesce(base.typtype, t.typtype) in ('b', 'e', 'r', 'm') as storable
 from unnest((select $1)::text[], (select $2)::text[]) with ordinality as w (schema, name, position)

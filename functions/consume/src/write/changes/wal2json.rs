@@ -1,5 +1,5 @@
 //! Reads a change set as wal2json writes it (<https://github.com/eulerto/wal2json>), in format 1 or 2, into operations.
-//! The stream's schema has checked the set already; a set that still breaks it is rejected as malformed.
+//! The set was already checked against the stream's schema; a set that is malformed all the same is rejected.
 
 use serde_json::{Map, Value};
 use shared::ledger::Rejection;

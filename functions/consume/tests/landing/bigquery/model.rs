@@ -183,7 +183,7 @@ impl History<'_> {
                 1 if self.has_backup => self.restore().await,
                 2 => {
                     self.world.tables.forget_streams();
-                    // The outcome of an open append can now be found only through the table's columns for partition and
+                    // The outcome of an open intent can now be found only through the table's columns for partition and
                     // offset.
                     self.may_stop |= !self.has_places;
                 }

@@ -1,5 +1,5 @@
 //! Random histories with restores and rewritten logs. In any order, the database is restored to an earlier commit,
-//! groups are moved, logs are truncated, topics are recreated, and retention and compaction delete records.
+//! consumer groups are moved, logs are truncated, topics are recreated, and retention and compaction delete records.
 //!
 //! No two records are equal, so the landing table shows which records were written, and how often. At the end of a
 //! history, no record that the log still has is lost, no record was written twice, and every receipt is true.
@@ -252,9 +252,9 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Truncates a log or recreates its topic, and writes more records. Does nothing if the change could not be
-    /// noticed: the log must still have the last applied record, and the group must be past it. A running process
-    /// notices the change when the mapping goes back to where the log was cut, or when it compares the watermarks with
+    /// Truncates a log or recreates its topic, and writes more records. Does nothing unless the change can be noticed:
+    /// the log must still have the last applied record, and the group must be past it. A running process notices the
+    /// change when the mapping goes back to where the log was cut, or when the process compares the watermarks with
     /// Kafka.
     async fn rewrite(&mut self, partition: usize, seen: &mut Seen) {
         let Some((_, last)) = self.evidence().await.get(&number(partition)).copied() else { return };
@@ -377,9 +377,9 @@ impl<'f> World<'f> {
         rows.into_iter().map(|(partition, first, last)| (partition, (first, last))).collect()
     }
 
-    /// Returns whether a backup's ledger would reveal that a log was rewritten after the backup. It would if neither
-    /// retention nor compaction has removed the records at the offsets of the first and the last record that it shows
-    /// as applied.
+    /// Returns whether a backup's ledger would reveal that a log was rewritten after the backup. It would if the log's
+    /// records at the offsets of the ledger's first and last applied records were not removed by retention or
+    /// compaction.
     fn is_recognisable(&self, backup: &Backup) -> bool {
         (0..PARTITIONS).all(|partition| {
             let log = &self.logs[partition];

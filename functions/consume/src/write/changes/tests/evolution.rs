@@ -1,4 +1,4 @@
-//! Which tables and columns are created.
+//! Tests which tables and columns are created.
 
 use serde_json::json;
 
