@@ -58,7 +58,7 @@ async fn ingest_looks_up_brokers_password_and_token_key_on_aws_and_a_new_passwor
     assert_eq!(answer["statusCode"], 200, "{answer}");
     assert_eq!((aws.answers().brokers_asked, aws.answers().secret_asked), (1, 2));
     let said = ingest.lambda.sandboxes()[0].log();
-    assert!(!said.contains("second") && said.contains("the login, which has been renewed"), "{said}");
+    assert!(!said.contains("second") && said.contains("the login has been renewed"), "{said}");
     ingest.lambda.stop().await.unwrap();
     run(format!("drop role {role}")).await;
 }

@@ -255,7 +255,7 @@ mod tests {
     fn an_invalid_contract_is_refused_with_file_pointer_and_reason() {
         assert_eq!(refusal(|_| {}), "accepted");
         for (pointer, value, expected) in [
-            ("/x-sluice/topic", json!("a b"), "order.json: /x-sluice/topic: must be 1 to 249 of"),
+            ("/x-sluice/topic", json!("a b"), "order.json: /x-sluice/topic: must be 1 to 249 characters"),
             ("/x-sluice/partitions", json!(0), "order.json: /x-sluice/partitions: "),
             ("/x-sluice/mode", json!("merge"), "order.json: /x-sluice/mode: unknown variant `merge`"),
             ("/x-sluice/table", json!("orders"), "order.json: /x-sluice/table: must include the schema"),

@@ -275,7 +275,7 @@ mod tests {
                 json!({"table": "shop.orders", "columns": {
                     "id": {"from": "/id", "type": "bigint"}, "ID": {"from": "/id", "type": "bigint"}
                 }}),
-                "/x-sluice/bigquery/columns/id: BigQuery does not distinguish",
+                "/x-sluice/bigquery/columns/id: BigQuery ignores case",
             ),
             (
                 "upsert",
@@ -291,7 +291,7 @@ mod tests {
             (
                 "changes",
                 json!({"dataset": "shop", "table": "a.b"}),
-                "/x-sluice/bigquery/table: mode changes has no use",
+                "/x-sluice/bigquery/table: mode changes does not use",
             ),
             ("changes", json!({"dataset": "a-b"}), "/x-sluice/bigquery/dataset: a dataset's name has"),
         ] {
