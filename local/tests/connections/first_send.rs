@@ -8,8 +8,8 @@ use crate::support::kafka::{create_topic, settings, topic_name};
 
 /// Shorter than the 500 ms after which librdkafka requests its producer id again.
 const AT_MOST: Duration = Duration::from_millis(450);
-/// Enough producers to notice a wait: if `connect` did not request the metadata twice, about one first send in twelve
-/// would wait.
+/// Enough producers to notice a wait: if `connect` requested the metadata only once, the first send of about every
+/// twelfth producer would wait.
 const PRODUCERS: usize = 60;
 
 #[tokio::test(flavor = "multi_thread")]

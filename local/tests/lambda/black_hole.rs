@@ -137,8 +137,8 @@ fn question(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> S
     question.to_string()
 }
 
-/// Returns the longest times for which a request has held a sandbox since `before`: the longest of the sandboxes' first
-/// requests, and the longest of all later requests.
+/// Returns two maximums of the time for which a request held its sandbox: one over each sandbox's first request, one
+/// over all later requests. Ignores the requests in `before`, an earlier result of [`Load::held`].
 fn longest(load: &Load, before: &[VecDeque<Duration>]) -> (Duration, Duration) {
     let held = load.held().into_iter().zip(before).map(|(mut held, before)| {
         let mut held = held.split_off(before.len());

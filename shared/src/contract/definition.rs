@@ -264,8 +264,8 @@ fn refuse_numbers_as_text(place: &str, column: &Column) -> Result<(), Wrong> {
         Strings::Numbers(_) => Err(Wrong::at(
             place,
             format!(
-                "column {} must be filled with numbers instead of strings, because \"7\" and \"007\" would be one row; \
-                 or give it the type text",
+                "column {} must be filled with numbers instead of strings, or have the type text: \"7\" and \"007\" \
+                 are different strings, but the column would store the same number for both",
                 column.name
             ),
         )),

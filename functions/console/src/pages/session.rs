@@ -100,8 +100,9 @@ pub(super) async fn show_form(headers: HeaderMap, uri: Uri) -> Response {
     let next = Fields::from_query(uri.query(), &["next"]).ok();
     let next = next.as_ref().and_then(|fields| fields.get("next").ok().flatten());
     let next = local(next.unwrap_or_default());
-    // If someone follows a link on another site, the browser does not send the cookie, even if there is a session. If
-    // they then follow a link on this page, the browser sends the cookie.
+    // If someone comes here by a link on another site, the browser does not send the cookie (it is `SameSite=Strict`),
+    // even if there is a session. So the page then also has a link to `next`: if the person follows it, the browser
+    // sends the cookie.
     let is_from_elsewhere = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     sign_in::page(next, "", None, is_from_elsewhere).respond(None, None)
 }

@@ -17,7 +17,8 @@ pub(super) fn number(number: i64) -> String {
     text
 }
 
-/// Shows a sentence, with the text between backticks as code. Problems put parameters and commands in backticks.
+/// Shows a sentence, with the text between backticks as code. The texts of a `Problem` have parameters and commands in
+/// backticks.
 pub(super) fn sentence(text: &str) -> Markup {
     let parts: Vec<&str> = text.split('`').collect();
     html! {

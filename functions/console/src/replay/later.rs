@@ -142,8 +142,8 @@ impl<'a> Search<'a> {
         Ok(searched)
     }
 
-    /// Returns the first offset of a partition that may have a later event, from which to read. Returns `None` if no
-    /// letter is undecided.
+    /// Returns the offset from which to read a partition: no record before it can be a later event for an undecided
+    /// letter. Returns `None` if no letter is undecided.
     async fn start(&self, ingest: &Ingest, partition: i32) -> Result<Option<i64>, ReadError> {
         let topic = &self.contract.topic;
         let of_partition = self.undecided().filter(|(_, first)| first.partition == partition);
@@ -183,8 +183,9 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Marks a letter as gone if Kafka no longer has its record, unless compaction removed only this record. The bounds
-    /// of the first chunk show which offsets Kafka still has.
+    /// Marks a letter as gone if its record's offset is outside the log's bounds in the first chunk, or if that offset
+    /// now has a record with another timestamp. A record that is merely missing within the bounds counts as removed
+    /// by compaction: its letter is not gone.
     fn note_gone(&mut self, partition: i32, chunk: &Chunk, is_first: bool) {
         let is_gone = |first: &Place| {
             let is_within = !is_first || (chunk.bounds.start <= first.offset && first.offset < chunk.bounds.end);

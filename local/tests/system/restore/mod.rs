@@ -1,5 +1,5 @@
-//! Tests a database that was restored to an earlier state, and consumer groups that were moved: missing events that
-//! Kafka still has land once, and events that Kafka no longer has are reported as lost.
+//! Tests a database that was restored to an earlier state, and consumer groups that were moved. Events that are missing
+//! from the database land once if Kafka still has them; otherwise, they are reported as lost.
 
 mod comparison;
 mod data_folder;
