@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Installs the prerequisites that a Rust toolchain does not include, if they are missing, and prints what it installs.
-# Sourced by `up`, `test`, `lambda` and the benchmarks.
+# Installs missing prerequisites, except the Rust toolchain, and prints what it installs. `up`, `test`, `lambda` and the
+# benchmarks source this file.
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -44,8 +44,7 @@ set_target() {
   tools=$target/tools
 }
 
-# Installs a program from PyPI into the tools folder.
-# python_install PROGRAM PACKAGE==VERSION
+# Installs a program from PyPI into the tools folder. Usage: python_install PROGRAM PACKAGE==VERSION
 python_install() {
   local program=$1 package=$2
   local installed=$tools/python/installed-$package
@@ -65,8 +64,8 @@ install_cargo_lambda() {
   PATH=$PATH:$tools/python/bin
 }
 
-# Installs the other prerequisites of `cargo lambda build`: zig (a module of `python3`), which compiles for both of
-# Lambda's architectures, and CMake, which builds librdkafka.
+# Installs `cargo lambda` and the other prerequisites of `cargo lambda build`: compilers, zig (a module of `python3`),
+# which compiles for both of Lambda's architectures, and CMake, which builds librdkafka.
 install_for_lambda_build() {
   install_compilers
   install_cargo_lambda
@@ -97,7 +96,7 @@ apt_update() {
   fi
 }
 
-# apt_install PACKAGE…
+# Usage: apt_install PACKAGE…
 apt_install() {
   echo "installing with apt-get: $*"
   apt_update
@@ -105,7 +104,7 @@ apt_install() {
     -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 "$@" </dev/null >/dev/null
 }
 
-# Prints the first of the packages that this release offers.
+# Prints the first of these packages that this release of Debian or Ubuntu offers.
 apt_first_of() {
   local package
   for package in "$@"; do
@@ -119,8 +118,8 @@ apt_first_of() {
   complain "apt-get offers none of these packages: $*"
 }
 
-# Installs PostgreSQL without the cluster that Debian's package creates and starts, because Sluice uses a private one.
-# Restores the package's setting afterwards.
+# Installs PostgreSQL. Normally, Debian's package creates and starts a cluster; this function prevents that, because
+# Sluice uses a cluster of its own. Afterwards, it restores the package's setting.
 apt_install_postgresql() {
   local setting=/etc/postgresql-common/createcluster.conf
   if [ -e "$setting" ]; then
@@ -245,7 +244,7 @@ install_python() {
   fi
 }
 
-# Builds AWS's Runtime Interface Emulator in the tools folder. Tests that need it are skipped without it.
+# Builds AWS's Runtime Interface Emulator in the tools folder. Without it, the tests that need it are skipped.
 # <https://github.com/aws/aws-lambda-runtime-interface-emulator>
 lambda_emulator_version=v0.0.0-20261030222936-bef5c4ba774d
 install_lambda_emulator() {
@@ -274,8 +273,7 @@ install_for_checks() {
   fi
 }
 
-# Installs Chromium and ChromeDriver. Where that is not possible, switches the browser tests of the console off and says
-# so.
+# Installs Chromium and ChromeDriver. If that is not possible, switches off the console's browser tests, and says so.
 install_for_browser_tests() {
   if ! has chromedriver && has apt-get; then apt_browser; fi
   if ! has chromedriver; then

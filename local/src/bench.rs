@@ -9,15 +9,15 @@ use operator::terminal::complain;
 
 use crate::CommandError;
 
-/// Measures throughput from Kafka to committed rows in batches of 100, 1,000 and 10,000, next to psql's \copy of the
-/// same rows; requests with and without credentials; reports over ten million events; every route with a million dead
-/// letters; the start time of functions; and their cost.
+/// Measures the throughput from Kafka to committed rows in batches of 100, 1,000 and 10,000, compared with psql's \copy
+/// of the same rows; the times of requests with and without credentials, of reports over ten million events, and of
+/// every route with a million dead letters; and the start times and the cost of functions.
 #[derive(Debug, Args)]
 pub struct Bench {
     /// Number of events for each throughput figure.
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     pub events: u64,
-    /// Number of rounds, each of which measures everything once [default: 1 for landing, 5 for gateway, 8 for requests].
+    /// Number of rounds. Each round measures everything once [default: 1 for landing, 5 for gateway, 8 for requests].
     #[arg(long, value_name = "N")]
     pub rounds: Option<u32>,
     /// Seconds for which the gateway is under load in a round.
@@ -34,7 +34,7 @@ pub struct Bench {
 /// One group of measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Only {
-    /// Posting events, next to a bare gateway to Kafka. The load comes from wrk.
+    /// Posting events, compared with a bare gateway to Kafka. The load comes from wrk.
     Gateway,
     /// Requests with and without credentials.
     Requests,

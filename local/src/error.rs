@@ -34,7 +34,7 @@ pub enum CommandError {
     /// The data folder cannot be created, read or written.
     #[error("the data folder cannot be used: {0}")]
     Data(#[source] io::Error),
-    /// The command of `with-servers` cannot be started.
+    /// A program, such as the command of `with-servers`, cannot be started.
     #[error("{}: {source}", .program.display())]
     Command {
         /// The program.
@@ -116,7 +116,7 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// Returns whether the command needs the AWS SDK, which this build does not contain.
+    /// Returns whether the command failed because it needs the AWS SDK, which this build does not contain.
     pub(crate) fn needs_aws(&self) -> bool {
         matches!(
             self,

@@ -8,8 +8,8 @@ use shared::process::settings::SettingsError;
 use shared::start::Settings;
 use users::UsersSettings;
 
-/// Returns the settings for this database. The credentials come from the environment, unless
-/// `cargo local` runs the database itself (`is_ours`).
+/// Returns the settings for this database. The credentials come from the environment, unless `cargo local` runs the
+/// database itself (`is_ours`).
 ///
 /// # Errors
 /// A variable is malformed.
@@ -21,8 +21,8 @@ pub fn settings_for(environment: &Environment, database_url: &str, is_ours: bool
     })
 }
 
-/// Returns the settings for these brokers. The authentication comes from the environment, unless
-/// `cargo local` runs the brokers itself (`is_ours`).
+/// Returns the settings for these brokers. The authentication comes from the environment, unless `cargo local` runs the
+/// brokers itself (`is_ours`).
 ///
 /// # Errors
 /// A variable is missing or malformed.
@@ -38,8 +38,8 @@ pub fn kafka_at(
     })
 }
 
-/// Returns the identity settings of a gateway on this machine. Unless the environment sets a key, tokens are valid only
-/// as long as the gateway runs.
+/// Returns the identity settings of a gateway on this machine. If the environment sets no `TOKEN_KEY`, tokens become
+/// invalid when the gateway stops.
 ///
 /// # Errors
 /// A variable is malformed.
@@ -61,8 +61,8 @@ pub fn users(environment: &Environment) -> Result<UsersSettings, SettingsError> 
     })
 }
 
-/// Returns the settings for mailing reports: through the SMTP server at `smtp_url`, if one is given. If that server is
-/// this machine's mail sink, the sender and the recipient have defaults.
+/// Returns the settings for mailing reports. If `smtp_url` is given, reports are sent through the SMTP server at that
+/// address. If that server is the mail sink (`is_sink`), the sender and the recipient have defaults.
 ///
 /// # Errors
 /// A variable is missing or malformed.
@@ -83,9 +83,9 @@ fn report_variable(environment: &Environment, name: &str, smtp_url: Option<&str>
     }
 }
 
-/// Returns variables for functions that run in their own processes: the variables that only the file of `--env-file`
-/// sets, and the defaults of [`identity`], [`users()`] and [`reports`]. The functions also get this process's
-/// variables, and those of [`for_broker`] and [`for_database`].
+/// Returns environment variables for functions that run in their own processes: the variables that only the file of
+/// `--env-file` sets, and the defaults of [`identity`], [`users()`] and [`reports`]. The functions also get this
+/// process's variables, and those of [`for_broker`] and [`for_database`].
 pub fn for_functions(environment: &Environment, smtp_url: Option<&str>, is_sink: bool) -> Vec<(String, String)> {
     let from_file = environment.only_in_file();
     let mut variables: Vec<_> = from_file.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -97,15 +97,15 @@ pub fn for_functions(environment: &Environment, smtp_url: Option<&str>, is_sink:
             set(name, value);
         }
     }
-    // The functions run in another folder than this process.
+    // The path must be absolute, because the functions run in another folder than this process.
     if let Some(folder) = environment.contracts_dir().and_then(|folder| std::path::absolute(folder).ok()) {
         set("CONTRACTS_DIR", folder.display().to_string());
     }
     variables
 }
 
-/// Returns variables that give functions in their own processes the settings of [`kafka_at`]. An empty variable counts
-/// as unset, and overrides an inherited variable.
+/// Returns the environment variables with which functions in their own processes use the settings of [`kafka_at`]. An
+/// empty variable counts as unset, and overrides an inherited variable.
 pub fn for_broker(bootstrap_servers: &str, is_ours: bool) -> Vec<(String, String)> {
     const ACCESS: [&str; 8] = [
         "MSK_CLUSTER_ARN",
@@ -121,8 +121,8 @@ pub fn for_broker(bootstrap_servers: &str, is_ours: bool) -> Vec<(String, String
     none.chain([("KAFKA_BOOTSTRAP_SERVERS".to_owned(), bootstrap_servers.to_owned())]).collect()
 }
 
-/// Returns variables that give functions in their own processes the settings of [`settings_for`]. An empty variable
-/// counts as unset, and overrides an inherited variable.
+/// Returns the environment variables with which functions in their own processes use the settings of [`settings_for`].
+/// An empty variable counts as unset, and overrides an inherited variable.
 pub fn for_database(database_url: &str, is_ours: bool) -> Vec<(String, String)> {
     let access = ["DATABASE_SECRET_ARN", "DATABASE_AUTH"].into_iter().filter(|_| is_ours);
     let none = access.map(|name| (name.to_owned(), String::new()));

@@ -41,8 +41,8 @@ use crate::http_server::{self, PATIENCE, cut_off_slow_bodies, cut_off_slow_body}
 use crate::invoke_api::{self, Functions};
 use crate::monitor::Monitor;
 
-/// The maximum number of connections in the database pool, which serves HTTP requests. Batches keep their connections
-/// outside the pool.
+/// The maximum number of connections in the database pool, which serves HTTP requests. `consume` keeps the connections
+/// for its batches outside the pool.
 const CONNECTIONS: u32 = 16;
 
 /// The functions, connected to one database and one cluster.
@@ -106,8 +106,8 @@ impl Gateway {
         Ok(Self { kafka, login, ingest, console, identity, background, users, reports, consume, metrics, monitor })
     }
 
-    /// Serves the HTTP API, `/metrics` and Lambda's Invoke API until `stop`, then finishes the requests that have
-    /// begun. `listener` must be on loopback only: anyone who can invoke `consume` can write anything.
+    /// Serves the HTTP API, `/metrics` and Lambda's Invoke API until `stop` is cancelled, then finishes the requests
+    /// that have begun. `listener` must be on loopback only: anyone who can invoke `consume` can write anything.
     pub fn serve(
         &self,
         listener: TcpListener,
@@ -189,7 +189,8 @@ impl Front {
         if request.uri().path().starts_with(invoke_api::PREFIX) {
             return routed(&self.invoke, request).await;
         }
-        // The path that a function gets from API Gateway. A path that is not UTF-8 stays as it is, and matches no route.
+        // Changes the path to the form in which a function gets it from API Gateway. A path that is not UTF-8 stays as
+        // it is, and matches no route.
         if let Some(uri) = as_behind_api_gateway(request.uri()) {
             *request.uri_mut() = uri;
         }
@@ -208,7 +209,8 @@ impl Front {
 const EVENTS: &str = "/events/{stream}";
 
 async fn routed(routes: &Router, request: Request) -> Response {
-    // Boxed, because the future of every request would otherwise reserve memory for it.
+    // Boxes the router's future. Otherwise, the future of every request would reserve memory for the router's future,
+    // even if the request does not use the router.
     let Ok(response) = Box::pin(routes.clone().oneshot(request)).await;
     response
 }
@@ -221,7 +223,8 @@ struct Function {
 }
 
 impl Function {
-    /// Runs a request within the function's limits, and records how long it takes. `route` is its route's pattern.
+    /// Runs a request within the function's limits, and records how long it takes. `route` is the pattern of the
+    /// request's route.
     async fn run(
         &self,
         route: Option<&str>,

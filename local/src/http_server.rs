@@ -40,14 +40,14 @@ pub(crate) struct Patience {
 /// The times for which the gateway waits for a client.
 pub(crate) const PATIENCE: Patience = Patience { headers: Duration::from_secs(10), body: Duration::from_secs(30) };
 
-/// Answers requests with `answer` until `stop`, then finishes the requests that have begun.
+/// Answers requests with `answer` until `stop` is cancelled, then finishes the requests that have begun.
 pub(crate) async fn serve<F: Future<Output = Response> + Send + 'static>(
     listener: TcpListener,
     answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static,
     patience: Patience,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    /// The pause after an error such as too many open files. Other connections may close in the meantime.
+    /// The pause after an error such as too many open files. During the pause, other connections may close.
     const PAUSE: Duration = Duration::from_secs(1);
     let connections = TaskTracker::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
@@ -89,8 +89,8 @@ async fn serve_connection<F: Future<Output = Response> + Send + 'static>(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.headers)
-        // Finishes a request that has begun even if its client closes the connection. Without this setting, hyper would
-        // also read from the connection, into a new buffer, while it handles each request.
+        // Finishes a request even if its client closes the connection in the meantime. Without this setting, hyper
+        // would also read from the connection, into a new buffer, while it handles each request.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -195,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// Far longer than the time after which a client is cut off.
+    /// A time that is far longer than the time after which a client is cut off.
     const LONG: Duration = Duration::from_secs(20);
     const SHORT_HEADERS: Patience = Patience { headers: Duration::from_millis(300), body: LONG };
     const SHORT_BODY: Patience = Patience { headers: LONG, body: Duration::from_millis(300) };
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_serves_several_requests_and_ends_with_the_server() {
+    async fn a_connection_serves_several_requests_and_is_closed_when_the_server_stops() {
         let routes = Router::new().route("/", get(async || "hello"));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();

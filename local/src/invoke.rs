@@ -20,7 +20,8 @@ pub(crate) struct Invoke {
     /// Base address of the functions.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
     endpoint: Url,
-    /// Event as JSON [default: the scheduled event for `console`, `consume` and `report`, an empty event for the others].
+    /// File with the event's JSON [default: the scheduled event for `console`, `consume` and `report`; an empty event
+    /// for the other functions].
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
 }

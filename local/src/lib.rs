@@ -1,7 +1,7 @@
 //! Runs Sluice on one machine for developers, and parses the command line of `cargo local`.
 //!
-//! - [`command`]: the subcommands of `cargo local` (the crate `operator` implements those for operators, and the crate
-//!   `bench` the benchmarks)
+//! - [`command`]: the subcommands of `cargo local` (the crate `operator` implements the subcommands for operators; the
+//!   crate `bench` implements the benchmarks)
 //! - [`servers`]: Apache Kafka and PostgreSQL, as child processes or in containers
 //! - [`event_source_mapping`]: hands batches of records to `consume`, as Lambda does
 //! - [`gateway`]: all functions in this process, behind one router, which the module `http_server` serves

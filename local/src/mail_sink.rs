@@ -11,11 +11,12 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
-/// The maximum lengths of a line (RFC 5321, section 4.5.3.1, allows 1,000 bytes) and of a message.
+/// The maximum length of a line. RFC 5321, section 4.5.3.1, allows 1,000 bytes.
 const MOST_LINE_BYTES: u64 = 10_000;
+/// The maximum length of a message.
 const MOST_MESSAGE_BYTES: usize = 10_000_000;
 
-/// Receives e-mails until it is dropped.
+/// Receives e-mails until this value is dropped.
 #[derive(Debug)]
 pub struct MailSink {
     /// The sink's address.

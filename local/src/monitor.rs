@@ -1,6 +1,6 @@
-//! `GET /metrics`: the functions' counters, and the current lag of landing behind Kafka.
+//! `GET /metrics`: the functions' counters, and how far landing currently lags behind Kafka.
 //!
-//! `shared::ledger::lag` compares Kafka with PostgreSQL's watermarks. This module writes the gauges.
+//! `shared::ledger::lag` compares Kafka with PostgreSQL's watermarks. This module writes the results as gauges.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,14 +86,14 @@ impl Monitor {
         text.describe(
             "sluice_lag_seconds",
             Kind::Gauge,
-            "Age of the oldest record that has not landed; 0 if all have.",
+            "Age of the oldest record that has not landed; 0 if all records have landed.",
         );
         for (contract, lag) in &lags {
             text.sample("sluice_lag_seconds", &labels(contract), lag.oldest.as_secs_f64());
         }
         let name = "sluice_since_last_success_seconds";
-        let meaning = "For the worst partition: seconds for which records have waited and none has \
-                       landed; 0 if none wait.";
+        let meaning = "Longest time in seconds for which a partition has landed nothing although \
+                       records wait; 0 if no records wait.";
         text.describe(name, Kind::Gauge, meaning);
         for (contract, lag) in &lags {
             text.sample(name, &labels(contract), lag.since_success.as_secs_f64());

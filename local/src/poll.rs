@@ -19,7 +19,7 @@ use crate::template;
 /// Reads Kafka and invokes `consume` over HTTP. Follows Lambda's rules and the mappings in template.yaml.
 #[derive(Debug, Args)]
 pub(crate) struct Poll {
-    /// Base address of the function, such as that of `cargo lambda watch`.
+    /// Base address of the function, such as the address of `cargo lambda watch`.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
     endpoint: Url,
 }
@@ -38,7 +38,7 @@ impl Poll {
         let mut mappings = Vec::with_capacity(configurations.len());
         for configuration in configurations {
             say(format_args!(
-                "{} as group {}, batches of {} records or {} ms",
+                "reading {} as consumer group {}, in batches of up to {} records or {} ms",
                 configuration.topics.join(", "),
                 configuration.group,
                 configuration.batch_size,

@@ -37,7 +37,7 @@ pub enum ScheduleError {
 /// One function's schedule.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// The function's binary.
+    /// The name of the function's binary.
     pub function: String,
     /// The event's name in the template.
     pub name: String,
@@ -114,7 +114,7 @@ impl When {
         parser.parse(&format!("0 {}", inner("cron")?)).ok().map(|cron| Self::Cron(Box::new(cron)))
     }
 
-    /// Returns the next time after `now`, if there is one.
+    /// Returns the next time after `now` at which the schedule fires, if there is one.
     fn after(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Cron(cron) => {
@@ -142,7 +142,7 @@ pub fn event(name: &str, time: Timestamp) -> serde_json::Value {
     })
 }
 
-/// Fires schedules until it is dropped.
+/// Fires schedules until this value is dropped.
 #[derive(Debug)]
 pub struct Scheduler {
     _running: Vec<AbortOnDropHandle<()>>,
@@ -163,7 +163,7 @@ impl Scheduler {
 }
 
 /// The delays before retries. EventBridge invokes a function asynchronously, and by default Lambda retries a failed
-/// asynchronous invocation twice: after one minute, and then after two more.
+/// asynchronous invocation twice: after one minute, and then after two more minutes.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 const RETRY_AFTER: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
 

@@ -103,7 +103,7 @@ struct Defaults<'a> {
 }
 
 impl Defaults<'_> {
-    /// Evaluates a value as far as the defaults allow. `None` for `AWS::NoValue`.
+    /// Evaluates a value as far as the defaults allow. Returns `None` for `AWS::NoValue`.
     fn settle(&self, value: &Value) -> Option<Value> {
         Some(match value {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
@@ -142,7 +142,7 @@ impl Defaults<'_> {
         self.holds(self.template.get("Conditions")?.get(name)?, most_nested.checked_sub(1)?)
     }
 
-    /// Evaluates a condition. `None` if it depends on something that only AWS knows.
+    /// Evaluates a condition. Returns `None` if the condition depends on something that only AWS knows.
     fn holds(&self, value: &Value, most_nested: usize) -> Option<bool> {
         let Value::Tagged(tagged) = value else { return None };
         let all = || -> Option<Vec<bool>> {
@@ -224,7 +224,7 @@ Resources:
     }
 
     #[test]
-    fn only_admins_register_users_unless_the_parameters_say_otherwise() {
+    fn by_default_only_admins_register_users() {
         let template = Template::read(&own_path()).unwrap();
         let users = template.resources().find(|(name, _)| *name == "UsersFunction");
         let variable = users.and_then(|(_, users)| {
@@ -249,8 +249,8 @@ Resources:
         let template = Template::read(&own_path()).unwrap();
         let functions = template.resources().filter(|(_, r)| r["Type"].as_str() == Some("AWS::Serverless::Function"));
         let waits = |function: &Value| {
-            // A reference to the migration also makes a function wait for the migration. cfn-lint objects to a
-            // reference together with `DependsOn`.
+            // A reference to the migration also makes a function wait for the migration. cfn-lint does not allow a
+            // function to have both a reference and `DependsOn`.
             let settings = &function["Properties"]["Environment"]["Variables"]["SETTINGS"];
             let refers =
                 matches!(settings, Value::Tagged(tagged) if tagged.value.as_str() == Some("Migration.Settings"));
@@ -261,11 +261,12 @@ Resources:
     }
 
     #[test]
-    fn only_migrate_gets_the_owners_secret() {
+    fn only_migrate_gets_the_secret_of_the_databases_owner() {
         let template = std::fs::read_to_string(own_path()).unwrap();
         let mentions: Vec<&str> =
             template.lines().map(str::trim).filter(|line| line.contains("Ref OwnerSecretArn")).collect();
-        // The policy of migrate, its environment, and the resource that invokes it.
+        // These lines are in the policy of `migrate`, in the environment of `migrate`, and in the resource that invokes
+        // `migrate`.
         let expected = [
             "Resource: !Ref OwnerSecretArn",
             "OWNER_SECRET_ARN: !Ref OwnerSecretArn",
@@ -286,7 +287,7 @@ Resources:
     }
 
     #[test]
-    fn an_alarm_that_notifies_also_says_when_it_is_over() {
+    fn every_alarm_that_sends_a_notification_also_sends_one_when_it_is_over() {
         let template = Template::read(&own_path()).unwrap();
         let alarms: Vec<(&str, &Value)> =
             template.resources().filter(|(_, r)| r["Type"].as_str() == Some("AWS::CloudWatch::Alarm")).collect();
@@ -310,7 +311,8 @@ Resources:
             .map(|contract| contract.stream.as_str())
             .filter(|stream| !is_watched(stream))
             .collect();
-        // Nobody posts to the stream `login`, so its events are not counted as accepted.
+        // No user may post to the stream `login`, so its events never count as accepted, and an alarm about them could
+        // not fire.
         assert_eq!(unwatched, ["login"]);
     }
 }

@@ -14,10 +14,10 @@ use crate::CommandError;
 use crate::servers::{self, BrokerChoice, DataFolder, DatabaseChoice, PostgresOptions, RunningServers};
 
 /// Starts a fresh Apache Kafka and PostgreSQL, runs a command with their addresses in KAFKA_BOOTSTRAP_SERVERS and
-/// DATABASE_URL, stops them, and exits with the command's status.
+/// DATABASE_URL, stops the servers, and exits with the command's status.
 #[derive(Debug, Args)]
 pub(crate) struct WithServers {
-    /// Command to run and its arguments.
+    /// Command to run, and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
@@ -61,7 +61,7 @@ impl WithServers {
         loop {
             tokio::select! {
                 status = child.wait() => return status.map(exit_code).map_err(CommandError::Wait),
-                // The command may also receive the signal from the terminal. It decides how to react.
+                // The command may also receive the signal from the terminal. The command itself decides how to react.
                 () = interrupts.next() => terminate(&child),
                 died = servers.died() => {
                     terminate(&child);
@@ -88,7 +88,7 @@ fn terminate(child: &Child) {
     }
 }
 
-/// Follows the convention of shells: 128 plus the signal's number for a command that a signal ended.
+/// Returns the exit code by the convention of shells: 128 plus the signal's number if a signal ended the command.
 fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))

@@ -1,5 +1,5 @@
-//! Tests contracts that a team keeps in its own repository: their events land, and `cargo local contracts check`
-//! compares versions.
+//! Tests contracts that a team keeps in its own repository. Events of these contracts land, and
+//! `cargo local contracts check` compares versions of the contracts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
@@ -22,7 +22,7 @@ fn own_contracts() -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_teams_own_contracts_land_and_the_sample_streams_are_gone() {
+async fn events_of_a_teams_own_contracts_land_and_the_built_in_streams_are_gone() {
     let gateway = plan().only(&own_contracts()).start().await;
     let contract: Value = serde_json::from_slice(&std::fs::read(own_contracts().join("order.json")).unwrap()).unwrap();
     let order = contract["examples"][0].to_string();
@@ -50,7 +50,7 @@ async fn a_teams_own_contracts_land_and_the_sample_streams_are_gone() {
 }
 
 #[test]
-fn each_topic_of_a_teams_own_contracts_has_a_mapping_like_those_of_the_template() {
+fn each_topic_of_a_teams_own_contracts_has_a_mapping_in_the_teams_template() {
     let template = Template::read(&own_contracts().join("../template.yaml")).unwrap();
     let topics: BTreeSet<&str> = template
         .resources()

@@ -1,5 +1,5 @@
-//! Tests service keys through the whole gateway: what callers may do with them, and that a deleted key stops working in
-//! every process.
+//! Tests service keys through the whole gateway: what a caller may do with a key, and that a deleted key stops working
+//! in every process.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,7 +25,7 @@ use support::secrecy;
 const ROUTE: &str = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}"#;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A gateway's address, and the credentials to send to it.
+/// A gateway's address, and the credentials that requests contain.
 #[derive(Clone)]
 struct Client {
     http: reqwest::Client,
@@ -139,7 +139,7 @@ async fn a_key_posts_to_its_streams_as_its_user_and_reads_receipts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_opens_no_other_route_even_if_its_user_is_an_admin() {
+async fn a_key_of_an_admin_only_posts_events_and_reads_receipts_like_any_other_key() {
     let gateway = plan().without_consuming().start().await;
     let (_, key) = Client::admin(&gateway.url).create_key(ADMIN.0, &["*"]).await;
     let (with_key, anonymous) = (Client::with_key(&gateway.url, &key), Client::anonymous(&gateway.url));
@@ -154,7 +154,7 @@ async fn a_key_opens_no_other_route_even_if_its_user_is_an_admin() {
         let place =
             path.replace("{stream}", "city").replace("{entity}", "city").replace("{topic}", gateway.topic("city"));
         let place = place.replace(['{', '}'], "");
-        // The request is refused before it has any effect.
+        // The gateway refuses the request before the request has any effect.
         let headers = [("content-encoding", "none"), ("content-type", "text/plain")];
         let (status, problem) = with_key.send(method, &place, &headers, "").await;
         if status == 403 {
@@ -253,7 +253,7 @@ async fn no_topic_table_or_log_line_contains_a_key() {
     process.stop().await;
 
     let texts = secrecy::texts(&process, plan.contracts(), &database).await;
-    // The gateway shows the first 12 characters, so that people can recognise a key.
+    // The gateway shows a key's first 12 characters, so that people can recognise the key. Only the rest is a secret.
     let needles: Vec<String> = [&used[12..], &unused[12..]].into_iter().flat_map(secrecy::spellings).collect();
     eprintln!("{} texts searched for {} spellings", texts.len(), needles.len());
     let is_in = |place: &str, needle: &str| {

@@ -1,8 +1,9 @@
-//! Loads the built-in examples while every function runs under `cargo lambda watch`, then checks that all processes can
-//! be stopped.
+//! Loads the GeoNames data while every function runs under `cargo lambda watch`, then checks that all processes can be
+//! stopped.
 //!
-//! This test is not part of `./local/test`, because it builds the functions once more. `./local/up --lambda` installs
-//! the test's prerequisites. Then run `cargo local with-servers -- cargo test --package local --test lambda_watch`.
+//! This test is not part of `./local/test`, because it builds the functions once more. To run the test, first run
+//! `./local/up --lambda`, which installs the prerequisites. Then run
+//! `cargo local with-servers -- cargo test --package local --test lambda_watch`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
@@ -35,7 +36,7 @@ async fn the_geonames_data_lands_unchanged_through_cargo_lambda_watch() {
     let answer = client.get(format!("{}/console/", up.url)).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), &answer.headers()["location"]), (308, &"/console".parse().unwrap()));
 
-    // Only the functions' own connections remain, and the connection that counts them.
+    // After this, only the functions' own connections remain, and the connection that counts them.
     database.pool.close().await;
     let mut watcher = PgConnection::connect(&database.url).await.unwrap();
     let mut connections = async || -> i64 {
@@ -55,5 +56,5 @@ async fn the_geonames_data_lands_unchanged_through_cargo_lambda_watch() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("nothing is left running, and no connection");
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("no process and no connection is left");
 }

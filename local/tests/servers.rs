@@ -58,7 +58,7 @@ async fn postgresql_keeps_its_rows_through_kill_9_a_restart_and_another_start_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_moves_to_another_port_when_its_old_one_is_taken() {
+async fn a_server_moves_to_another_port_when_its_old_port_is_taken() {
     let data = DataFolder::temporary().unwrap();
     let mut postgres = Postgres::start(&data, PostgresOptions::default()).await.unwrap();
     let url = postgres.database_url();
@@ -79,7 +79,7 @@ async fn kept_number(url: &str) -> i32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dying_server_is_noticed_and_reported_in_one_line() {
+async fn the_death_of_a_server_is_noticed_and_reported_in_one_line() {
     let data = DataFolder::temporary().unwrap();
     let mut postgres = Postgres::start(&data, PostgresOptions::default()).await.unwrap();
     let pid_file = std::fs::read_to_string(data.path().join("postgresql/cluster/postmaster.pid")).unwrap();
@@ -96,7 +96,7 @@ async fn a_dying_server_is_noticed_and_reported_in_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_temporary_folder_is_removed_at_the_end() {
+async fn a_temporary_folder_is_removed_when_it_is_dropped() {
     let data = DataFolder::temporary().unwrap();
     let folder = data.path().to_owned();
     let mut postgres = Postgres::start(&data, PostgresOptions::default()).await.unwrap();

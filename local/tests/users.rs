@@ -24,7 +24,7 @@ use support::kafka::{settings, values};
 use support::process::UpProcess;
 use support::secrecy;
 
-/// A limit that never blocks.
+/// A limit on failed logins that no test reaches.
 const UNBOUNDED: Rule = Rule { after: 1_000_000, window_ms: 60_000, for_ms: 900_000 };
 
 struct Answer {
@@ -60,7 +60,7 @@ async fn await_count(database: &TestDatabase, query: &str, count: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_to_the_replaced_services_are_answered_as_before() {
+async fn requests_in_the_form_of_the_replaced_services_are_answered_as_before() {
     let gateway = plan().start().await;
     let anonymous = reqwest::Client::new();
     let ask = async |path: &str, body: Value| post(&anonymous, &gateway.url, path, &body).await;
@@ -82,7 +82,7 @@ async fn requests_to_the_replaced_services_are_answered_as_before() {
     assert_eq!(posted.status, 200, "{}", posted.body);
     assert_eq!(ask("/continent", continent).await.status, 401);
 
-    // Every attempt lands in its table: logins, and Basic credentials that had to be verified.
+    // Every attempt to log in lands in its table, and so do Basic credentials that had to be verified.
     let database = &gateway.database;
     await_count(database, r#"select count(*) from sluice.login_attempts where "user" in ('test', 'vector')"#, 8).await;
     let landed = database
@@ -190,7 +190,7 @@ async fn of_100_concurrent_wrong_guesses_in_two_processes_5_are_answered_401_and
     eprintln!("100 guesses: {} answered 401, {} answered 403", count(401), count(403));
     assert_eq!((count(401), count(403)), (5, 95));
 
-    // A block survives both restarts.
+    // The block is still in force after both processes have ended.
     a.stop().await;
     b.stop().await;
     let c = start().await;
@@ -273,14 +273,14 @@ async fn no_topic_table_or_log_line_contains_a_password() {
     for (place, text) in &haystack {
         let text = String::from_utf8_lossy(text).to_lowercase();
         for needle in &needles {
-            // The admin's password is on this process's command line, and printed for the person who gave it.
+            // The command line of `up` contains the admin's password, and `up` prints it for the person who gave it.
             let is_announcement = place == "stdout" && needle.contains("admin");
             assert!(is_announcement || !text.contains(&needle.to_lowercase()), "{place} contains a password");
         }
     }
 }
 
-/// Returns a password's spellings, and its SHA-256 and SHA-512 hashes, which would be easy to crack.
+/// Returns a password's spellings, and the password's SHA-256 and SHA-512 hashes, which would be easy to crack.
 fn spellings(password: &str) -> Vec<String> {
     use sha2::{Digest as _, Sha256, Sha512};
     let mut spellings = secrecy::spellings(password);
@@ -291,7 +291,7 @@ fn spellings(password: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_logins_uses_no_more_memory_than_its_permits_allow_and_other_routes_stay_quick() {
+async fn a_flood_of_logins_uses_no_more_memory_than_the_permits_for_hashing_allow_and_other_routes_stay_quick() {
     const LOGINS: usize = 500;
     const KIB_PER_HASH: u64 = 19 * 1_024;
     let database = TestDatabase::create().await;
@@ -308,7 +308,8 @@ async fn a_flood_of_logins_uses_no_more_memory_than_its_permits_allow_and_other_
     // Opens as many connections as the flood does, so that the memory of the connections is not attributed to the
     // hashes. Some of these health checks may time out, because they all run at the same time.
     join_all((0..LOGINS).map(|_| answer(http.get(format!("{}/health", process.url))))).await;
-    // The health checks' requests to the broker continue even after the checks have timed out.
+    // Waits for a check that succeeds, because the checks' requests to the broker continue even after the checks have
+    // timed out.
     while answer(http.get(format!("{}/health", process.url))).await.status != 200 {}
     process.forget_peak();
     let idle = process.kibibytes("VmRSS");

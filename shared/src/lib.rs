@@ -1,5 +1,5 @@
 //! The code that Sluice's functions share. Each folder has one role, and may use only the folders that come before it
-//! in this list. `cargo test -p local --test import_cycles` checks this.
+//! in this list. `cargo test -p local --test import_cycles` checks this rule.
 //!
 //! - [`process`]: clock, settings from environment variables, schedules, logs
 //! - [`metrics`]: counters, for CloudWatch and Prometheus

@@ -1,4 +1,6 @@
-//! Tests the reader with the real Kafka that `KAFKA_BOOTSTRAP_SERVERS` names. Each test has its own topic.
+//! Tests the reader with the real Kafka that `KAFKA_BOOTSTRAP_SERVERS` names. Each of these tests has its own topic.
+//! Failures that a real Kafka does not produce on demand are tested with a mock cluster, or with an address at which
+//! nothing listens.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets anything unexpected has failed")]
 
@@ -82,7 +84,7 @@ fn offsets(chunk: &Chunk) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_range_is_read_with_keys_values_headers_and_times_up_to_its_end_the_logs_end_or_a_limit() {
+async fn a_read_returns_complete_records_up_to_the_end_of_its_range_the_end_of_the_log_or_a_limit() {
     let topic = Topic::new().await;
     topic.produce(&topic.producer(false), 0..10).await;
     assert_eq!(topic.reader.partitions(&topic.name).await.unwrap(), Some(1));
@@ -122,7 +124,7 @@ async fn a_read_starts_after_the_records_that_retention_deleted() {
 }
 
 #[tokio::test]
-async fn transaction_markers_and_aborted_records_are_known_to_be_absent() {
+async fn a_read_passes_over_transaction_markers_and_aborted_records() {
     let topic = Topic::new().await;
     let producer = topic.producer(true);
     producer.init_transactions(PATIENCE).unwrap();
@@ -135,12 +137,12 @@ async fn transaction_markers_and_aborted_records_are_known_to_be_absent() {
             producer.abort_transaction(PATIENCE).unwrap();
         }
     }
-    // Offsets 2, 5 and 7 are the transactions' markers; 3 and 4 were aborted.
+    // Offsets 2, 5 and 7 are the transactions' markers. The records at offsets 3 and 4 were aborted.
     let chunk = topic.read(0, 100, LIMITS).await;
     assert_eq!((offsets(&chunk), chunk.until), (vec![0, 1, 6], 8));
     let chunk = topic.read(2, 6, LIMITS).await;
     assert_eq!((offsets(&chunk), chunk.from, chunk.until), (vec![], 2, 6));
-    // From the start of an open transaction on, no record can be read.
+    // No record can be read at or after the start of an open transaction.
     producer.begin_transaction().unwrap();
     topic.produce(&producer, 5..7).await;
     assert_eq!(topic.reader.bounds(&topic.name, 0).await.unwrap().end, 8);
@@ -150,7 +152,7 @@ async fn transaction_markers_and_aborted_records_are_known_to_be_absent() {
 }
 
 #[tokio::test]
-async fn the_offset_at_a_time_is_that_of_the_first_record_that_is_not_older() {
+async fn the_offset_at_a_time_is_the_offset_of_the_first_record_that_is_not_older() {
     let topic = Topic::new().await;
     topic.produce(&topic.producer(false), 0..5).await;
     let at = async |time_ms| topic.reader.offset_at_time(&topic.name, 0, time_ms).await.unwrap();
@@ -158,7 +160,7 @@ async fn the_offset_at_a_time_is_that_of_the_first_record_that_is_not_older() {
 }
 
 #[tokio::test]
-async fn the_committed_offsets_of_another_group_are_read_without_joining_it() {
+async fn the_committed_offsets_of_another_group_are_read_without_joining_the_group() {
     let topic = Topic::new().await;
     topic.produce(&topic.producer(false), 0..5).await;
     let group = format!("group of {}", topic.name);
@@ -180,7 +182,7 @@ async fn a_compacted_topic_is_recognised() {
 }
 
 #[tokio::test]
-async fn a_topic_or_partition_that_does_not_exist_is_named() {
+async fn an_error_names_the_topic_and_partition_that_do_not_exist() {
     let topic = Topic::new().await;
     assert_eq!(topic.reader.partitions("reader-of-nothing").await.unwrap(), None);
     for (name, partition) in [("reader-of-nothing", 0), (topic.name.as_str(), 7)] {
@@ -192,14 +194,14 @@ async fn a_topic_or_partition_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_does_not_answer_is_tried_again_with_a_new_client() {
+async fn a_cluster_that_does_not_answer_causes_an_error_that_may_pass() {
     let reader = KafkaReader::new(KafkaSettings::plaintext("127.0.0.1:1"));
     let error = reader.bounds("t", 0).await.unwrap_err();
     assert!(error.passes(), "{error}");
 }
 
 #[tokio::test]
-async fn a_leader_that_moves_is_asked_again() {
+async fn a_request_is_repeated_while_the_leader_of_the_partition_moves() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("t", 1, 1).unwrap();
     let reader = KafkaReader::new(KafkaSettings::plaintext(cluster.bootstrap_servers()));
@@ -211,7 +213,7 @@ async fn a_leader_that_moves_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_group_whose_coordinator_moves_is_asked_again() {
+async fn a_request_is_repeated_while_the_coordinator_of_the_group_moves() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("t", 1, 1).unwrap();
     let reader = KafkaReader::new(KafkaSettings::plaintext(cluster.bootstrap_servers()));

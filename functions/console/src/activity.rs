@@ -60,8 +60,8 @@ pub(crate) async fn list(console: &Console, query: &Fields) -> Result<List<Strea
     let minutes = minutes(query)?;
     let ingest = &console.ingest;
     let progress = in_time(progress::read(&ingest.pool)).await?;
-    // Reads the end offsets of the partitions before the minutes. A record that lands between the two reads is then
-    // counted in the lag, in the minutes, or in both, so it is never missing.
+    // The end offsets of the partitions are read first, and the counts of each minute are read second. A record that
+    // lands between the two reads is then counted in the lag, in a minute, or in both, so it is never missing.
     let topics = ingest.registry.contracts().map(|contract| contract.topic.clone()).collect();
     let ends = console.ends.ends(topics, progress.next_offsets()).await;
     let ends = ends.inspect_err(|error| tracing::warn!(%error, "cannot read the ends of the logs from Kafka")).ok();
@@ -82,7 +82,7 @@ fn minutes(query: &Fields) -> Result<i32, Error> {
     minutes.ok_or_else(|| Error::malformed(format!("`minutes` must be a number from 1 to {MOST_MINUTES}.")))
 }
 
-/// The minutes by topic, and the time at which the oldest waiting event of each stream began to wait.
+/// The active minutes of each topic, and the time at which the oldest waiting event of each stream began to wait.
 type Read = (BTreeMap<String, Vec<Minute>>, HashMap<String, i64>);
 
 async fn read(console: &Console, minutes: i32, ends: Option<&Ends>) -> Result<Read, sqlx::Error> {

@@ -1,5 +1,6 @@
 //! Reads the JSON bodies of operators' requests. An error describes the body in the caller's terms, with a JSON
-//! pointer. A derived `Deserialize` would name Rust's types, and would accept an array in place of an object.
+//! pointer. `Deserialize` is not derived for the bodies: its errors would name Rust's types, and it would accept an
+//! array in place of an object.
 
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;

@@ -46,11 +46,11 @@ pub(crate) struct DeadLetterItem {
     status: &'static str,
     /// The number of replays of the event, including replays of its earlier dead letters.
     replays: i32,
-    /// The letter that was replayed, if this letter comes from a rejected replay.
+    /// The id of the letter that was replayed, if this letter is the result of a rejected replay.
     replay_of: Option<i64>,
     note: Option<String>,
-    /// The receipt of the letter's replay, if it is known. If that replay was rejected and then replayed, this is the
-    /// receipt of the last replay.
+    /// The receipt of the letter's replay, if the receipt is known. If that replay was rejected and then replayed, this
+    /// is the receipt of the last replay.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed_as: Option<Receipt>,
     headers: Value,

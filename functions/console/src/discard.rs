@@ -68,7 +68,8 @@ pub(crate) async fn discard(console: &Console, caller: &Caller, body: DiscardBod
         return Ok(Discarded { count: matching().await?, left: None });
     }
     let note = note.filter(|note| (1..=NOTE_CHARACTERS).contains(&note.chars().count()));
-    let note = note.ok_or_else(|| Error::malformed("`note` must say why, in 1 to 1,000 characters."))?;
+    let note =
+        note.ok_or_else(|| Error::malformed("`note` must say why the letters are discarded (1 to 1,000 characters)."))?;
     let begun = Instant::now();
     let detail = json!({"filter": given, "note": note, "count": 0});
     let entry = NewEntry { user: &caller.name, action: Action::Discarded, object: "dead-letters".to_owned(), detail };

@@ -42,7 +42,7 @@ impl FilterParts {
     /// Takes a body's member `filter`.
     ///
     /// # Errors
-    /// The member is missing, or has members of other names or types.
+    /// The member is missing, is not an object, or contains a member whose name or type is wrong.
     pub(crate) fn from_body(body: &mut Members) -> Result<Self, Error> {
         let mut members = body.object("filter", &Self::NAMES)?;
         Ok(Self {
@@ -111,7 +111,7 @@ impl FilterParts {
     /// Converts the members to a filter of open letters.
     ///
     /// # Errors
-    /// The errors of [`FilterParts::resolve`], or `status` is not `open`.
+    /// The same errors as those of [`FilterParts::resolve`], or `status` is not `open`.
     pub(crate) fn resolve_open(self, registry: &Registry) -> Result<Filter, Malformed> {
         let filter = self.resolve(registry)?;
         match filter.status {

@@ -25,7 +25,7 @@ pub(crate) struct GroupItem {
     sample_id: i64,
 }
 
-/// Lists the groups of the letters that match the query's filter, most frequent first. The cursor of a page is the
+/// Lists the groups of the letters that match the query's filter, the largest group first. The cursor of a page is the
 /// number of groups on the pages before it.
 pub(crate) async fn list(console: &Console, query: &Fields) -> Result<List<GroupItem>, Error> {
     let registry = &console.ingest.registry;

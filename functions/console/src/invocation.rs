@@ -1,4 +1,4 @@
-//! Distinguishes two kinds of invocation: requests from API Gateway, and events of the schedule that EventBridge sends
+//! Distinguishes two kinds of invocation: requests from API Gateway, and the schedule's events, which EventBridge sends
 //! every minute.
 
 use std::sync::Arc;
@@ -54,10 +54,10 @@ impl ConsoleFunction {
     /// Handles an event in JSON: answers a request, or does the scheduled work.
     ///
     /// # Errors
-    /// The event is neither a request nor a schedule's event, or the database failed.
+    /// The event comes from neither API Gateway nor a schedule, or the scheduled work failed.
     pub async fn invoke(&self, event: &str, context: Context) -> Result<Box<RawValue>, InvocationError> {
         if is_schedule(event.as_bytes()) {
-            // Boxed, because the compiler limits how deeply futures may nest.
+            // The future is boxed, because the compiler limits how deeply futures may nest.
             return Ok(to_raw_value(&Box::pin(schedule::run(&self.console)).await.map_err(ScheduleError)?)?);
         }
         Ok(self.http.invoke(event, context).await?)

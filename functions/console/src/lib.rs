@@ -1,4 +1,4 @@
-//! The routes and pages for operators, who find, discard and replay dead letters and follow events.
+//! The routes and pages with which operators find, discard and replay dead letters, and follow events.
 //!
 //! A replay is sent like any other event, through the library of `ingest`, which provides the connections, the receipts
 //! and `Prefer: wait`. The pages also use the routes of `ingest` and `users`. Neither of these two crates depends on
@@ -6,17 +6,17 @@
 //!
 //! - `activity` shows each stream's activity and lag
 //! - `dead_letters` lists letters, `groups` groups them by reason, and `discard` discards them
-//! - `replay` sends a letter's event to its topic again, optionally edited
+//! - `replay` sends a letter's event, as it is or edited, to its topic again
 //! - `runs` replays all letters that match a filter
 //! - `audit_log` lists what admins did
 //! - `follow` finds events in Kafka, with the outcome of each
 //! - `pages` offers all of this in a browser, through the routes
 //! - `schedule` does the work that is due every minute
-//! - `invocation` distinguishes API Gateway's requests from the schedule's events
+//! - `invocation` distinguishes requests from API Gateway and events of the schedule
 //!
 //! All modules may use `error`, `state`, `filter` (reads filters of dead letters) and `body` (reads request bodies).
 
-// A step of a run consists of deeply nested futures, and the compiler computes their layout recursively.
+// The module `runs` contains deeply nested futures, and the compiler computes their layout recursively.
 #![recursion_limit = "256"]
 
 mod activity;

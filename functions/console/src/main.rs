@@ -1,5 +1,5 @@
-//! The function `console` on AWS Lambda: API Gateway passes operators' requests, and EventBridge triggers the work
-//! that is due every minute.
+//! The function `console` on AWS Lambda. API Gateway invokes it for operators' requests, and EventBridge invokes it
+//! every minute for the scheduled work.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ async fn run() -> Result<(), Error> {
         // gets an answer, so it never counts as failed work.
         let answer = login.run(async || function.invoke(event.payload.get(), event.context.clone()).await).await;
         embed(&metrics);
-        // Lambda may freeze the process as soon as it has answered.
+        // Lambda may freeze the process as soon as the answer is returned.
         database::wait_until_idle(&pool).await;
         answer
     }))

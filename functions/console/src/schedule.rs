@@ -20,8 +20,8 @@ pub(crate) struct ScheduledWork {
     rejected: u64,
 }
 
-/// Rejects the events that have waited for their parents for too long, and advances runs of replays. `consume` rejects
-/// these events too, but only when it gets a batch.
+/// Rejects the events that have waited too long for their parents. (`consume` also rejects such events, but only when
+/// it gets a batch.) Then advances the runs of replays.
 ///
 /// # Errors
 /// The database failed, or the broker did not acknowledge replays. The schedule's next invocation tries again.
@@ -35,7 +35,7 @@ pub(crate) async fn run(console: &Console) -> Result<ScheduledWork, Error> {
     loop {
         let some = in_time(waiting::reject_expired(&ingest.pool, before_ms, &ingest.metrics)).await?;
         rejected += some;
-        // Stops at half the time, to leave the rest for runs of replays.
+        // This loop ends after half of the time, so that the other half is left for runs of replays.
         if some < waiting::EXPIRED_AT_ONCE || begun.elapsed() > LONGEST_WORK / 2 {
             break;
         }

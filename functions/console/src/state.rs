@@ -17,14 +17,14 @@ pub struct Console {
 }
 
 impl Console {
-    /// Creates the state for Lambda. It uses the connections of `ingest`, and sends replays through it. The schedule
-    /// advances the runs, as does each request that looks up a run.
+    /// Creates the state for Lambda. The state uses the connections of `ingest`. The schedule advances the runs of
+    /// replays, and so does each request that looks up a run.
     pub fn new(ingest: Arc<Ingest>) -> Self {
         Self::with_waker(ingest, None)
     }
 
-    /// Creates the state for a process that is never frozen, in which a background task advances the runs with
-    /// [`advance_forever`](crate::advance_forever).
+    /// Creates the state for a process that is never frozen. A background task of the process advances the runs of
+    /// replays with [`advance_forever`](crate::advance_forever).
     pub fn in_background(ingest: Arc<Ingest>) -> Self {
         Self::with_waker(ingest, Some(Notify::new()))
     }
@@ -46,7 +46,7 @@ impl Console {
         }
     }
 
-    /// Returns once the task that advances runs is woken.
+    /// Waits until [`Self::wake`] is called. Never returns if there is no task that advances runs.
     pub(crate) async fn woken(&self) {
         match &self.waker {
             Some(waker) => waker.notified().await,

@@ -50,8 +50,8 @@ pub enum BigqueryStartError {
     /// The HTTP client cannot be created.
     #[error("the HTTP client cannot be created: {0}")]
     Http(#[from] reqwest::Error),
-    /// A contract lands in a way that this function does not support.
-    #[error("stream {stream}: x-sluice.bigquery is supported only in mode append without evolve so far")]
+    /// A contract has a mode or an option that this function does not support yet.
+    #[error("stream {stream}: so far, x-sluice.bigquery is supported only in mode append, and without evolve")]
     Unsupported {
         /// The stream.
         stream: String,
@@ -61,7 +61,7 @@ pub enum BigqueryStartError {
 /// Returns an error if a contract has a mode or an option that this function does not support yet.
 ///
 /// # Errors
-/// A contract is not supported. The error names its stream.
+/// A contract is not supported. The error names the contract's stream.
 pub fn refuse_unsupported(registry: &Registry) -> Result<(), BigqueryStartError> {
     let is_unsupported = |contract: &&Arc<Contract>| {
         let bigquery = contract.bigquery.as_ref();
@@ -194,7 +194,7 @@ impl Tables for Bigquery {
     }
 }
 
-/// Returns the protocol buffer descriptor of the rows. Its fields are numbered from 1, in the order of the columns.
+/// Returns the protocol buffer descriptor of the rows. The fields are numbered from 1, in the order of the columns.
 fn descriptor(columns: &[BigQueryColumn]) -> Descriptor {
     let field = |(column, number): (&BigQueryColumn, i32)| FieldDescriptor {
         name: Some(column.column.name.clone()),
@@ -205,7 +205,7 @@ fn descriptor(columns: &[BigQueryColumn]) -> Descriptor {
     Descriptor { name: Some("Row".to_owned()), field: columns.iter().zip(1..).map(field).collect() }
 }
 
-/// Returns the texts of an error and of its sources. The text of the error itself only says "transport error".
+/// Returns the texts of an error and of its sources. The text of tonic's error itself is only "transport error".
 fn with_sources(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(error.source(), |source| source.source());
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))

@@ -22,10 +22,10 @@ pub enum NoCredentials {
     #[error("GOOGLE_CREDENTIALS: the file cannot be read: {0}")]
     Unreadable(#[source] std::io::Error),
     /// The credentials are not JSON.
-    #[error("GOOGLE_CREDENTIALS: it should hold a path, or the JSON of a service account or an external account")]
+    #[error("GOOGLE_CREDENTIALS must be a path, or the JSON of a service account or of an external account")]
     NotJson,
     /// The JSON has no `type`, or a type that is not supported.
-    #[error("GOOGLE_CREDENTIALS: the member type should be service_account or external_account")]
+    #[error("GOOGLE_CREDENTIALS: the member `type` of the JSON must be service_account or external_account")]
     Type,
     /// The secret cannot be looked up.
     #[error(transparent)]
@@ -35,7 +35,7 @@ pub enum NoCredentials {
     Refused(String),
 }
 
-/// The headers that authenticate a request. They are renewed before their token expires.
+/// The headers that authenticate a request. The headers are renewed before the access token in them expires.
 #[derive(Debug)]
 pub(crate) struct Authentication {
     credentials: Credentials,
@@ -108,8 +108,8 @@ mod tests {
     async fn wrong_credentials_are_refused_without_being_shown() {
         for (given, expected) in [
             ("/nowhere/secret.json", "GOOGLE_CREDENTIALS: the file cannot be read"),
-            ("{secret", "GOOGLE_CREDENTIALS: it should hold a path, or the JSON"),
-            (r#"{"type": "secret"}"#, "GOOGLE_CREDENTIALS: the member type"),
+            ("{secret", "GOOGLE_CREDENTIALS must be a path, or the JSON"),
+            (r#"{"type": "secret"}"#, "GOOGLE_CREDENTIALS: the member `type`"),
         ] {
             let source = CredentialsSource::Given(Secret::new(given.to_owned()));
             let error = Authentication::read(&source, false).await.map(|_| ()).unwrap_err().to_string();

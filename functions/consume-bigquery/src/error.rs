@@ -9,7 +9,7 @@ use crate::messages::{Answer, AppendRowsResponse, RpcStatus, StorageError, Stora
 /// Reads the answer to an append.
 ///
 /// # Errors
-/// The rows were not appended, or it is unknown whether they were.
+/// The rows were not appended, or it is unknown whether they were appended.
 pub(crate) fn appended(response: AppendRowsResponse) -> Result<(), TablesError> {
     let AppendRowsResponse { answer, row_errors } = response;
     if !row_errors.is_empty() {
@@ -31,7 +31,8 @@ pub(crate) fn for_grpc(status: &Status) -> TablesError {
     for_status(&RpcStatus { code: status.code().into(), message: status.message().to_owned(), details })
 }
 
-/// Translates a status by the error code in its details, which is exact. Without such a code, the gRPC code decides.
+/// Translates a status. If the details contain a specific [`StorageErrorCode`], that code decides, because it is exact.
+/// Otherwise, the gRPC code decides.
 fn for_status(status: &RpcStatus) -> TablesError {
     let detail = status.details.iter().find(|detail| detail.type_url == StorageError::TYPE_URL);
     let storage = detail.and_then(|detail| StorageError::decode(detail.value.clone()).ok());
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_details_decide_before_the_code() {
+    fn the_error_code_in_the_details_takes_precedence_over_the_grpc_code() {
         for (code, storage, message, expected) in [
             (Code::NotFound, Some(StorageErrorCode::StreamNotFound), "gone", TablesError::UnknownStream),
             (Code::NotFound, Some(StorageErrorCode::TableNotFound), "t", TablesError::Refused("t".to_owned())),

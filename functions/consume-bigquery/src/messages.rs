@@ -2,8 +2,8 @@
 //!
 //! <https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1>
 //!
-//! The messages are written by hand, because Google's own client (`google-cloud-bigquery` 0.19) takes rows only in
-//! Arrow's format, while change data capture requires protocol buffers.
+//! Google's own client (`google-cloud-bigquery` 0.19) takes rows only in Arrow's format, but change data capture
+//! requires protocol buffers. The messages are therefore written by hand.
 
 use bytes::Bytes;
 use prost::{Enumeration, Message, Oneof};
@@ -152,7 +152,7 @@ pub(crate) struct Any {
     pub(crate) value: Bytes,
 }
 
-/// The reason for a failed request, as one of the details of its status.
+/// The reason why a request failed. It is one of the details of the request's status.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct StorageError {
     #[prost(enumeration = "StorageErrorCode", tag = "1")]

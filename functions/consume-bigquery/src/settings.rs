@@ -3,16 +3,16 @@
 use shared::aws::Secret;
 use shared::process::settings::SettingsError;
 
-/// The variable with the ARN of the secret that contains the credentials.
+/// The variable with the ARN of the AWS secret that contains the credentials.
 pub(crate) const SECRET_ARN: &str = "GOOGLE_CREDENTIALS_SECRET_ARN";
 
 /// The settings for the connection to BigQuery, read from the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BigquerySettings {
-    /// `BIGQUERY_PROJECT`: the project that pays for queries. Tables belong to it unless their contract names another
-    /// project.
+    /// `BIGQUERY_PROJECT`: the project that pays for queries. A table also belongs to this project if its contract
+    /// names no other project.
     pub project: String,
-    /// `BIGQUERY_ENDPOINT`: the addresses of an emulator to use instead of Google.
+    /// `BIGQUERY_ENDPOINT`: the addresses of an emulator that is used instead of Google's service.
     pub emulator: Option<Emulator>,
     /// Where the credentials are.
     pub credentials: CredentialsSource,

@@ -108,7 +108,8 @@ impl Rest {
     }
 }
 
-/// Returns the SQL of a query. Names need no escaping, because contracts are checked at the start.
+/// Returns the SQL of a query. Names need no escaping, because contracts may contain only names of letters, digits, `_`
+/// and `-`.
 fn sql(project: &str, query: WrittenQuery<'_>) -> String {
     let WrittenQuery { table, partition_column, offset_column, partition, from } = query;
     let BigQueryTable { project: named, dataset, name } = table;

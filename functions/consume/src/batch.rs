@@ -44,7 +44,7 @@ pub(crate) struct Batch {
     pub(crate) records: Vec<Record>,
 }
 
-/// A record; its key and value are in the batch's buffer.
+/// A record. Its key and value are in the batch's buffer.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) topic: String,
@@ -104,7 +104,8 @@ impl Batch {
             Some(text) => {
                 let start = self.bytes.len();
                 if STANDARD.decode_append(text.0.as_bytes(), &mut self.bytes).is_err() {
-                    // The base64 of AWS's own example has surplus bits after the last byte (with-msk, "Example event").
+                    // AWS's own example (with-msk, "Example event") has surplus bits after the last byte, which only
+                    // the forgiving decoder accepts.
                     self.bytes.truncate(start);
                     let forgiven = forgiving_decode_to_vec(text.0.as_bytes()).map_err(|_| NotABatch::Base64 {
                         topic: record.topic.0.clone().into_owned(),
@@ -211,8 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn aws_examples_are_read_although_one_has_surplus_bits_and_the_other_a_partition_as_a_string() -> Result<(), String>
-    {
+    fn aws_examples_with_surplus_bits_or_with_a_partition_as_a_string_are_read() -> Result<(), String> {
         for (partition, key) in [(json!(0), json!("abcDEFghiJKLmnoPQRstuVWXyz1234==")), (json!("0"), json!(null))] {
             let record = json!({"topic": "mytopic", "partition": partition, "offset": 15, "timestamp": 1_545_084_650_987_u64,
                 "timestampType": "CREATE_TIME", "key": key, "value": "SGVsbG8sIHRoaXMgaXMgYSB0ZXN0Lg=="});

@@ -1,5 +1,5 @@
-//! Asks Kafka what a batch alone cannot show: whether the log is the one that was applied, and which records lie
-//! between the watermark and the batch.
+//! Asks Kafka two questions that a batch alone cannot answer. Is Kafka's log still the log whose records were applied?
+//! Which records lie between the watermark and the batch?
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Budget {
     }
 }
 
-/// How reading a range ended.
+/// How the reading of a range ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reached {
     /// The whole range has landed.
@@ -120,8 +120,8 @@ impl CatchUp<'_> {
         Ok(())
     }
 
-    /// Asks whether the log is the one that was applied. If it is not, and the new log does not contain the batch's
-    /// record `head`, the batch comes from a log that has been deleted.
+    /// Asks Kafka whether its log is the log whose records were applied. If it is another log, and that log does not
+    /// contain the batch's record `head`, the batch comes from a deleted log.
     async fn verify_batch(
         &mut self,
         partition: &mut Partition<'_>,
@@ -165,7 +165,7 @@ impl CatchUp<'_> {
         }
     }
 
-    /// Starts a new incarnation of a partition, unless another process has moved its watermark.
+    /// Starts a new incarnation of a partition, unless another process has moved the partition's watermark.
     pub(crate) async fn restart(
         &mut self,
         contract: &Contract,
@@ -202,8 +202,8 @@ impl CatchUp<'_> {
         Ok(())
     }
 
-    /// Reads a range of a partition's log and lands it. `known` are the records of the batch that follows. If the range
-    /// contains only these records, it is left to the batch.
+    /// Reads a range of a partition's log and lands it. `known` lists the batch's own records of this partition. If the
+    /// range contains no other records, nothing is landed here, because the batch itself can land them.
     pub(crate) async fn read(
         &mut self,
         contract: &Arc<Contract>,
@@ -249,7 +249,7 @@ impl CatchUp<'_> {
         if is_whole {
             return Ok(Cause::Transaction);
         }
-        // Permission to read a topic does not include permission to read its configuration.
+        // Kafka may forbid reading a topic's configuration even if it allows reading the topic's records.
         let Some(is_compacted) = self.consume.policies.is_compacted(&*self.consume.reader, topic).await? else {
             return Ok(Cause::Unknown);
         };
@@ -257,8 +257,8 @@ impl CatchUp<'_> {
     }
 }
 
-/// Marks a batch whose log was deleted before the batch landed. The batch's records land as if they followed the
-/// applied ones, and the records missing in between count as lost.
+/// Marks a partition as deleted, because its log was deleted before the batch landed. The batch's records land as if
+/// they followed the applied ones, and the records that are missing in between count as lost.
 fn deleted(partition: &mut Partition<'_>) {
     tracing::warn!(
         topic = partition.topic,

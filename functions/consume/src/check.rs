@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::envelope::Envelope;
 
-/// A record's event, checked.
+/// The event of a record, after the check.
 #[derive(Debug)]
 pub(crate) struct Event {
     /// The event itself, or null in the modes that need only its row.

@@ -1,9 +1,10 @@
-//! Compares watermarks with Kafka, whether or not there is traffic: at start, and regularly.
+//! Compares watermarks with Kafka on a schedule, whether or not there are batches. `local` also triggers a comparison
+//! when it starts.
 //!
 //! Kafka does not redeliver records that a consumer group has committed. If a watermark is behind the committed offset,
 //! because the database was restored or someone moved the group, `consume` reads the records in between from Kafka.
-//! Otherwise, it reads nothing: the event source mapping delivers the records that follow, or keeps them back while it
-//! is paused.
+//! Otherwise, `consume` reads nothing: the event source mapping delivers the records that follow, or keeps them back
+//! while the mapping is paused.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -103,7 +104,8 @@ impl Consume {
         result.and(noting.await.map_err(|error| failed(error.into())))
     }
 
-    /// Finds the differences between a contract and its table that keep all of the stream's events out, by topic.
+    /// Compares the contracts with their tables. Returns, by topic, the differences that keep all events out of the
+    /// stream's table.
     async fn find_drift(&self, connection: &mut PgConnection) -> Option<HashMap<String, Vec<Difference>>> {
         let contracts: Vec<Arc<Contract>> = self.registry.contracts().cloned().collect();
         let compared = drift::compare(connection, &contracts).await;
@@ -220,7 +222,7 @@ impl CatchUp<'_> {
         result
     }
 
-    /// Finds the offsets that a consumer group has committed and that were not applied, and notes where the log ends.
+    /// Finds the offsets that the consumer group has committed but that were not applied. Notes where the log ends.
     async fn find_missing(
         &mut self,
         contract: &Arc<Contract>,

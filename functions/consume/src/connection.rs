@@ -1,7 +1,7 @@
 //! The function's connections to the database, and the deadline of an invocation.
 //!
-//! A connection is kept from one batch to the next, outside the pool that opened it: the pool tests a connection when
-//! it is taken out and when it is returned, which would cost three round trips per batch.
+//! A connection is kept outside its pool from one batch to the next. The pool would test the connection whenever it is
+//! taken out or returned, which would cost three round trips per batch.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -13,9 +13,10 @@ use tokio::time::timeout_at;
 use crate::ConsumeError;
 use crate::error::failed;
 
-/// A connection that a batch used within this time is not tested for the next batch.
+/// A connection is not tested if a batch used it less than this time ago.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
-/// The maximum age of a connection, as in a pool: by then, the database's host name may resolve to another server.
+/// The maximum age of a connection. An older connection is replaced, because the database's host name may have come to
+/// mean another server.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// Idle connections, and the pool that opens new ones.
@@ -25,7 +26,7 @@ pub(crate) struct Connections {
     idle: Mutex<Vec<Connection>>,
 }
 
-/// A connection in use. If it is dropped, it is closed.
+/// A connection, which is closed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Connection {
     inner: PgConnection,
@@ -76,16 +77,16 @@ impl Connections {
         Ok(Connection { inner, opened: Instant::now(), used: None })
     }
 
-    /// Keeps a connection for the next batch, unless something failed.
+    /// Keeps a connection for the next batch. If the work failed, closes the connection instead.
     pub(crate) async fn finish<E>(&self, mut connection: Connection, result: &Result<(), E>) {
         if result.is_ok() {
             connection.used = Some((Instant::now(), SystemTime::now()));
             self.idle().push(connection);
         } else {
             // The connection itself may be the cause: its server may have become a standby, or a table may have changed
-            // since its statements were prepared. The next batch opens a new connection. The old one is closed at once,
-            // because the function may be frozen once it has answered, and a transaction left open would hold up the
-            // retry.
+            // since its statements were prepared. The next batch opens a new connection. The old one is closed now,
+            // because the function may be frozen after its answer, and a transaction that is still open by then would
+            // hold up the retry.
             database::end(connection.inner).await;
         }
     }
@@ -121,7 +122,7 @@ impl Connection {
     }
 }
 
-/// Stops work at the deadline.
+/// Does some work, but stops it at the deadline.
 pub(crate) async fn in_time<T>(
     deadline: Instant,
     work: impl Future<Output = Result<T, ConsumeError>>,

@@ -1,5 +1,5 @@
-//! Decides whether a log is still the one that was applied. To find out, Kafka is asked for the record that was applied
-//! last.
+//! Decides whether Kafka's log is still the log whose records were applied. To find out, `consume` asks Kafka for the
+//! last applied record.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ pub(crate) enum Continuity {
     /// Nothing was applied, or retention or compaction removed the last applied record. Nothing shows that the log has
     /// changed.
     Unknown,
-    /// The offset of the last applied record has another record, or none. [`Restart`] says where the new records begin.
+    /// Kafka has another record, or none, at the offset of the last applied record. [`Restart`] says where the new
+    /// records begin.
     Restarted(Restart),
     /// The topic or partition no longer exists.
     Deleted,
@@ -25,7 +26,7 @@ pub(crate) enum Continuity {
 
 const ONE: Limits = Limits { max_records: 1, max_bytes: 1, max_time: Duration::from_secs(5) };
 
-/// Asks Kafka whether a partition's log is the one that was applied.
+/// Asks Kafka whether a partition's log is still the log whose records were applied.
 pub(crate) async fn ask(reader: &dyn Reader, watermark: &Watermark) -> Result<Continuity, ReadError> {
     match ask_for_last(reader, watermark).await {
         Ok(Last::There) => Ok(Continuity::Same),
@@ -36,20 +37,20 @@ pub(crate) async fn ask(reader: &dyn Reader, watermark: &Watermark) -> Result<Co
     }
 }
 
-/// What the log has at the place of the last applied record.
+/// What the log has at the offset of the last applied record.
 enum Last {
-    /// That record.
+    /// The last applied record.
     There,
-    /// Another record, or none: the log ends before it.
+    /// Another record, or none. The log has changed.
     Gone,
-    /// Nothing can be concluded.
+    /// Nothing that shows whether the log has changed.
     Unknown,
 }
 
 async fn ask_for_last(reader: &dyn Reader, watermark: &Watermark) -> Result<Last, ReadError> {
     let (topic, partition) = (&watermark.topic, watermark.partition);
     let bounds = reader.bounds(topic, partition).await?;
-    // `bounds.end` stops at an open transaction, which is not the end of the log.
+    // If a transaction is open, `bounds.end` is where the transaction begins, but the log ends at the high watermark.
     if bounds.end < watermark.next_offset && reader.high_watermark(topic, partition).await? < watermark.next_offset {
         return Ok(Last::Gone);
     }
@@ -64,12 +65,13 @@ async fn ask_for_last(reader: &dyn Reader, watermark: &Watermark) -> Result<Last
     })
 }
 
-/// Decides whether a log has changed if it has no record at the last applied offset. Only compaction removes a record
-/// from the middle of a log. In a compacted log, the first applied record may give the answer.
+/// Decides whether the log has changed, given that it has no record at the last applied offset. Only compaction removes
+/// a record from the middle of a log, so a log that is not compacted has changed. In a compacted log, the first applied
+/// record may give the answer.
 async fn ask_without_last(reader: &dyn Reader, watermark: &Watermark, applied: Applied) -> Result<Last, ReadError> {
     let is_compacted = match reader.is_compacted(&watermark.topic).await {
         Ok(is_compacted) => is_compacted,
-        // Permission to read a topic does not include permission to read its configuration.
+        // Kafka may forbid reading a topic's configuration. The topic may then be compacted.
         Err(ReadError::Forbidden(_)) => true,
         Err(error) => return Err(error),
     };
@@ -81,9 +83,8 @@ async fn ask_without_last(reader: &dyn Reader, watermark: &Watermark, applied: A
     Ok(if is_different { Last::Gone } else { Last::Unknown })
 }
 
-/// Returns where the new records begin in a log that is not the one that was applied. A truncated log still has the
-/// first applied record; its new records are those newer than everything applied. A recreated topic is new from its
-/// start.
+/// Returns where the new records begin in a log that has changed. A truncated log still has the first applied record,
+/// and its new records are those that are newer than every applied record. In a recreated topic, all records are new.
 pub(crate) async fn restart(reader: &dyn Reader, watermark: &Watermark) -> Result<Restart, ReadError> {
     const RECREATED: Restart = Restart { start: 0, keeps_first: false };
     let Some(applied) = watermark.applied else { return Ok(RECREATED) };

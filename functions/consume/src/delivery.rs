@@ -15,7 +15,7 @@ use crate::stall::{self, Stalls};
 use crate::{Consume, ConsumeError, Place, Summary, bigquery, overtaken};
 
 impl Consume {
-    /// Writes a batch, given as the JSON of Lambda's Kafka event. Missing records before it are written first.
+    /// Writes a batch, given as the JSON of Lambda's Kafka event. Missing records before the batch are written first.
     ///
     /// # Errors
     /// The batch must be delivered again.
@@ -31,8 +31,8 @@ impl Consume {
         let stalls = Stalls { connections, registry, destination, deadline: begun + budget };
         match &result {
             Ok(()) => {
-                // If all records of a partition had been applied before, its watermark has not advanced, and an earlier
-                // failure would still count as a stall.
+                // If all records of a partition had been applied before, the partition's watermark has not advanced.
+                // Without this call, an earlier failure would still count as a stall.
                 if landed.summary().replayed > 0 {
                     stalls.clear(&partitions()).await;
                 }
@@ -53,8 +53,8 @@ impl Consume {
         let connection = self.connections.take_untested(begun + budget).await?;
         let is_kept = connection.is_kept();
         match self.land_checked(connection, &mut checked, begun, budget, landed).await {
-            // The server has closed the connection since the last batch, or is gone. Whether or not it has committed
-            // this batch, the second attempt starts at the stored watermarks.
+            // Since the last batch, the server has closed the connection, or the server is gone. Even if this batch was
+            // committed, a second attempt is safe, because it starts at the stored watermarks.
             Err(error) if is_kept && error.ended_connection() => {
                 let connection = self.connections.open(begun + budget).await?;
                 Box::pin(self.land_checked(connection, &mut self.check(batch)?, begun, budget, landed)).await

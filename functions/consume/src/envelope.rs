@@ -17,7 +17,7 @@ pub(crate) struct Envelope<'r> {
 }
 
 impl<'r> Envelope<'r> {
-    /// Returns what a record of the ledger carries besides key and value.
+    /// Returns what a kept record carries besides key and value.
     pub(crate) fn for_record(record: &KeptRecord<'r>) -> Self {
         let KeptRecord { position, headers, timestamp_ms, key: _, payload: _ } = *record;
         let LogPosition { topic, partition, offset, incarnation: _ } = position;
@@ -34,7 +34,8 @@ impl<'r> Envelope<'r> {
         Replay::from_headers(self.topic, |name| self.header(name))
     }
 
-    /// Returns the metadata that columns are filled from. A replay has the metadata of the rejected record.
+    /// Returns the metadata that columns are filled from. For a replay, the partition, the offset and the time are
+    /// those of the event's original record.
     pub(crate) fn metadata<'m>(&'m self, replay: Option<&'m Replay>) -> Metadata<'m> {
         let first = replay.and_then(|replay| replay.first.as_ref());
         Metadata {

@@ -10,7 +10,7 @@ use crate::write::WriteError;
 /// The name of errors that an operator has to repair.
 pub(crate) const STOP: &str = "Sluice.Stop";
 
-/// Why a batch did not land as a whole. The event source mapping delivers it again.
+/// Why a batch, or a part of it, did not land. The event source mapping delivers the batch again.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumeError {
     /// The invocation's payload is not a batch of records.
@@ -19,10 +19,10 @@ pub enum ConsumeError {
     /// No contract names this topic.
     #[error("no contract has the topic {0}: is CONTRACTS_DIR right?")]
     UnknownTopic(String),
-    /// An environment fault: the database does not answer, or a lock is held.
+    /// An environment fault, such as a database that does not answer.
     #[error("the batch did not land and will be delivered again: {0}")]
     Retry(#[source] WriteError),
-    /// An operator fault: a drifted schema, a missing grant.
+    /// An operator fault, such as a drifted schema or a missing grant.
     #[error("the batch cannot land until an operator repairs this: {0}")]
     Stop(#[source] WriteError),
     /// BigQuery did not take the batch.

@@ -23,7 +23,7 @@ const DEFAULT_TIME_LEFT: Duration = Duration::from_secs(300);
 pub async fn run(consume: &Consume, login: &Login, metrics: &Metrics) -> Result<(), Error> {
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let land = async || {
-            // `cargo lambda watch` reports a deadline in 1970.
+            // `cargo lambda watch` reports a deadline in 1970. The default time limit then applies.
             let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or(DEFAULT_TIME_LEFT);
             consume.invoke(event.payload.get().as_bytes(), left.saturating_sub(RESERVE)).await
         };
@@ -34,7 +34,7 @@ pub async fn run(consume: &Consume, login: &Login, metrics: &Metrics) -> Result<
     .await
 }
 
-/// The error's type is short and must not change; its message is for people. Neither contains any part of a record,
+/// The error's type is short and must not change. The message is for people. Neither contains any part of a record,
 /// because the runtime logs both.
 impl From<ConsumeError> for Diagnostic {
     fn from(error: ConsumeError) -> Self {

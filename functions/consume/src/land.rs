@@ -1,8 +1,8 @@
-//! The landing: one committed transaction per batch. It locks the watermarks, drops records that were applied before,
+//! Lands a batch in one transaction. The transaction locks the watermarks, drops records that were applied before,
 //! writes or dead-letters the rest, advances the watermarks and commits. If a row is at fault, the whole transaction is
-//! rolled back and repeated, now with a stricter search for bad rows.
+//! rolled back and repeated with a stricter search for bad rows.
 //!
-//! A batch with nothing unusual lands with a single statement instead (`fast_path`).
+//! If nothing about a batch is unusual, a single statement lands it instead (`fast_path`).
 
 mod apply;
 mod deferred;
@@ -56,14 +56,14 @@ enum Strictness {
     Whole,
     /// Rows that fail a statement are isolated.
     Isolated,
-    /// Rows that violate deferred constraints, which are otherwise reported at COMMIT, are isolated as well.
+    /// Deferred constraints are checked before COMMIT, so that rows that violate them are isolated as well.
     Constraints,
 }
 
 /// Lands a batch.
 ///
 /// # Errors
-/// An environment or operator fault: nothing of the batch was written, and it must be delivered again.
+/// An environment or operator fault. Nothing of the batch was written, and the batch must be delivered again.
 pub(crate) async fn land(
     connection: &mut PgConnection,
     registry: &Registry,
@@ -163,7 +163,7 @@ async fn apply_once(
     Ok(apply::apply(connection, &context, streams, landed).await?.landed)
 }
 
-/// Splits the new records of one stream into valid ones and those that violate the contract. Counts tombstones.
+/// Splits the new records of one stream into valid records and records that violate the contract. Counts tombstones.
 fn split<'c>(
     checked: &'c CheckedBatch<'_>,
     group: &[Planned<'c, '_>],

@@ -1,19 +1,21 @@
 //! Kafka in, PostgreSQL out: writes batches of records exactly once.
 //!
-//! This file creates the function and distinguishes batches from schedule events. The other files:
+//! This file creates the function and distinguishes batches from schedule events. The most important other files:
 //!
 //! - `delivery` lands a batch: `batch` decodes the payload, `check` checks its records against their contracts, and
-//!   `land` runs the one transaction. In it, `resume` drops records that were applied before, `write` writes the rest
-//!   in the contract's mode, and `verdict` decides what an error means. If nothing is unusual, `land` runs a single
-//!   statement instead
-//! - `catch_up` asks Kafka what a batch alone cannot show: whether the log is the one that was applied (`continuity`,
-//!   remembered in `trust`), and which records lie between the watermark and the batch
+//!   `land` runs one transaction. In this transaction, `resume` drops records that were applied before, `write` writes
+//!   the rest in the contract's mode, and `verdict` decides what an error means. If nothing about the batch is unusual,
+//!   `land` runs a single statement instead of the transaction
+//! - `catch_up` asks Kafka two questions that a batch alone cannot answer. Is Kafka's log still the log whose records
+//!   were applied? (`continuity` finds out, and `trust` remembers the answer.) Which records lie between the watermark
+//!   and the batch?
 //! - `bigquery` lands batches in BigQuery instead, for the function `consume-bigquery`
 //! - `compare` compares watermarks with Kafka on a schedule, without a batch; then `retention` erases old data
 //! - `stall` records partitions that cannot land; `report` counts and logs results
 //! - `lambda` runs the function on Lambda
 
-// The transaction consists of deeply nested futures, and the compiler computes their layout recursively.
+// The compiler computes the layout of a future recursively, and the transaction's futures are nested more deeply than
+// the default limit allows.
 #![recursion_limit = "256"]
 
 mod batch;
@@ -67,7 +69,7 @@ use self::sweep::Sweeps;
 use self::trust::Trust;
 pub use self::write::WriteError;
 
-/// The function.
+/// The function `consume`. [`Self::for_bigquery`] turns it into the function `consume-bigquery`.
 #[derive(Debug)]
 pub struct Consume {
     place: Place,
@@ -93,8 +95,8 @@ enum Place {
 
 impl Consume {
     /// Creates a function that writes to `pool` according to the contracts of `registry`. An event waits for its parent
-    /// for at most `wait_for_parent`. Dead letters and login attempts are kept forever. Results are counted in
-    /// `metrics`. Records that batches skip are read from Kafka through `reader`.
+    /// for at most `wait_for_parent`. By default, dead letters and login attempts are kept forever. Results are counted
+    /// in `metrics`. Records that batches skip are read from Kafka through `reader`.
     pub fn new(
         pool: PgPool,
         registry: Arc<Registry>,
@@ -123,8 +125,8 @@ impl Consume {
     }
 
     /// Writes to `tables` in BigQuery instead of tables in PostgreSQL. The ledger stays in PostgreSQL. The function
-    /// then handles only batches and no schedule events, because the function that writes to PostgreSQL erases old data
-    /// for both.
+    /// then handles batches but no schedule events. The function that writes to PostgreSQL erases the old data of both
+    /// functions.
     #[must_use]
     pub fn for_bigquery(self, tables: Arc<dyn Tables>) -> Self {
         Self { place: Place::Bigquery(tables), ..self }
@@ -137,7 +139,7 @@ impl Consume {
         }
     }
 
-    /// Limits how long dead letters and login attempts are kept. The schedule applies the limits.
+    /// Limits how long dead letters and login attempts are kept. Each schedule event applies the limits.
     #[must_use]
     pub fn with_retention(self, retention: Retention) -> Self {
         Self { retention, ..self }
@@ -157,8 +159,8 @@ impl Consume {
         self.deliver(payload, budget).await
     }
 
-    /// Compares every contract with its tables and logs each difference. Returns no error, because one stream that
-    /// cannot land must not keep the others from starting.
+    /// Compares every contract with its tables and logs each difference. Returns no error, because the function must
+    /// start even if one of the streams cannot land.
     pub async fn log_differences(&self) {
         let until = Instant::now() + Duration::from_secs(1);
         let contracts: Vec<Arc<Contract>> = self.registry.contracts().cloned().collect();

@@ -1,6 +1,6 @@
-//! Ids under which an event lands at most once, claimed in the landing transaction. A rejected event keeps its id, so
-//! that sending a batch again has the same result. Otherwise a command that was rejected could succeed the second time,
-//! after the commands that followed it.
+//! Claims the ids of events in the landing transaction. At most one event lands under an id. A rejected event keeps its
+//! id, so that sending the same events again has the same result. Otherwise, a rejected command could succeed the
+//! second time, after the commands that followed it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,16 +16,16 @@ use crate::check::EventId;
 pub(crate) enum Claim {
     /// The event is the first with its id, or retries a rejected event.
     First,
-    /// An event with the same id and payload came before, in this batch or an earlier one. This event shares its
-    /// outcome.
+    /// An event with the same id and payload came before, in this batch or an earlier one. This event shares the
+    /// earlier event's outcome.
     Repeat,
     /// An event with the same id but another payload came before.
     Conflict,
 }
 
-/// Returns whether an event may retry the rejected event that has its id. Both must have the same payload. Besides, the
-/// event must be a replayed dead letter, or the rejected event must be one whose parent did not arrive in time. That
-/// parent may have arrived since.
+/// Returns whether an event may retry the rejected event that has its id. Both must have the same payload. In addition,
+/// the event must be a replayed dead letter, or the earlier event must have been rejected because its parent did not
+/// arrive in time: the parent may have arrived since.
 fn may_retry(id: &EventId, held: &HeldId) -> bool {
     let is_open = held.error_code.as_ref().is_some_and(|code| id.is_replay || code == PARENT_MISSING);
     is_open && id.payload.is(held.payload_hash)

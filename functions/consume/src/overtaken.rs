@@ -2,8 +2,8 @@
 //! searched for such events, but before `console` sent the replay. If the replay landed, it would replace the later
 //! event.
 //!
-//! Nothing is rejected if the contract has a version or the replay is forced. An event between search and replay counts
-//! even if it is rejected itself; the dead letter can then be replayed again.
+//! Nothing is rejected if the contract has a version or the replay is forced. A later event may count even if it is
+//! itself rejected. The replay is then rejected needlessly, but its dead letter can be replayed again.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -53,7 +53,7 @@ pub(crate) async fn reject(reader: &dyn Reader, checked: &mut CheckedBatch<'_>) 
                 Some(before) => before.get(&*own).is_some_and(|others| others.iter().any(overtakes)),
                 None => until < first,
             };
-            // A replay that was overtaken does not overtake others.
+            // A replay that was itself overtaken does not overtake other replays.
             let is_valid = |index: usize| matches!(partition.events[index], Some(Ok(_)));
             let mut earlier = within.get(&own).into_iter().flatten().filter(|(at, _)| *at < index && is_valid(*at));
             if is_overtaken || earlier.any(|(_, other)| overtakes(other)) {
@@ -64,22 +64,22 @@ pub(crate) async fn reject(reader: &dyn Reader, checked: &mut CheckedBatch<'_>) 
     }
 }
 
-/// The replays for which `console` has searched for later events, each with its index and the offset at which the
-/// search ended.
+/// Returns the replays for which `console` has searched for later events. Each replay comes with its index and the
+/// offset at which the search ended.
 fn replays(partition: &Partition<'_>) -> Vec<(usize, Replay, i64)> {
     let read = |(index, record): (usize, &crate::batch::Record)| {
         let replay = record.envelope().replay()?;
-        // A partition that is newer than the search was not searched at all.
+        // If the partition was created after the search, none of it was searched.
         let until = replay.searched.as_ref()?.until(record.partition).unwrap_or(0);
         Some((index, replay, until))
     };
     partition.records.iter().enumerate().filter_map(read).collect()
 }
 
-/// A partition's events, each with its index, by the encoded cells of their keys.
+/// A partition's events by the encoded cells of their keys. Each event comes with its index in the partition.
 type EventsByKey<'a> = HashMap<Cow<'a, [u8]>, Vec<(usize, Other)>>;
 
-/// The partition's valid events by key.
+/// Returns the partition's valid events, by key.
 fn within<'a>(partition: &Partition<'_>, rows: &'a Rows, key: &[usize]) -> EventsByKey<'a> {
     let mut within = EventsByKey::new();
     for (index, (record, event)) in partition.records.iter().zip(&partition.events).enumerate() {
@@ -96,7 +96,7 @@ fn key_of_event<'a>(key: &[usize], rows: &'a Rows, event: &Event) -> Cow<'a, [u8
     key_cells(key, rows.get(&event.row).get(2..).unwrap_or_default())
 }
 
-/// The events of a range of the log by key, or `None` if part of it cannot be read.
+/// Returns the events of a range of the log, by key. Returns `None` if part of the range cannot be read.
 async fn before(
     reader: &dyn Reader,
     partition: &Partition<'_>,

@@ -1,8 +1,9 @@
-//! Replays in the landing transaction: dead letters that were sent to their topic again.
+//! Handles replays in the landing transaction. A replay is a dead letter that was sent to its topic again.
 //!
-//! A dead letter counts as replayed once its replay is read, even if the database was restored to a time before the
-//! replay. If no dead letter matches a replay, the replay repeats the original event, which has landed since the
-//! restore or is still undecided. If Kafka has lost the original event, however, the replay is all that is left of it.
+//! A dead letter counts as replayed as soon as `consume` reads its replay, even if the database was restored to a time
+//! before the replay. After such a restore, a replay may match no dead letter. The replay then repeats the original
+//! event, which has landed since the restore or has not been read again yet. If Kafka has lost the original event,
+//! however, only the replay is left of the event, so the replay is processed like a new event.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -19,15 +20,17 @@ use crate::envelope::Envelope;
 /// A record's relation to the dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It is not a replay.
+    /// The record is not a replay.
     Own,
-    /// It is the replay of a known dead letter, and is processed like a record that is not a replay.
+    /// The record replays a known dead letter, or is all that is left of its event. It is processed like a record that
+    /// is not a replay.
     Replays,
-    /// It is a replay that repeats the event at this place.
+    /// The record is a replay that repeats the event at this place.
     Repeats(Place),
 }
 
-/// Marks the letters that these records replay. Returns each record's relation to the letters.
+/// For each replay among these records, marks its dead letter as replayed. Returns each record's relation to the dead
+/// letters.
 pub(crate) async fn settle_letters(
     connection: &mut PgConnection,
     records: &[KeptRecord<'_>],
@@ -61,12 +64,13 @@ pub(crate) async fn settle_letters(
     let replayed: Vec<_> = placed.into_values().collect();
     let known: HashSet<Place> = dead_letters::mark_read(connection, &replayed).await?.into_iter().collect();
     unmarked.retain(|(_, letter)| !known.contains(letter));
-    // All records of a stream have one topic, and a replay names a letter of its own topic.
+    // All of these letters have the same topic: the records belong to one stream, and a replay names a letter of its
+    // own topic.
     let Some(topic) = unmarked.first().map(|(_, letter)| letter.topic.clone()) else { return Ok(standings) };
     let offsets: Vec<(i32, i64)> = unmarked.iter().map(|(_, letter)| (letter.partition, letter.offset)).collect();
     let are_lost = gaps::hold(connection, &topic, &offsets).await?;
     for ((index, letter), is_lost) in unmarked.into_iter().zip(are_lost) {
-        // If Kafka lost the event before it was decided, the replay is all that is left of it.
+        // If Kafka lost the event before the event was applied, the replay is all that is left of the event.
         if !is_lost {
             standings[index] = Standing::Repeats(letter);
         }
@@ -74,11 +78,11 @@ pub(crate) async fn settle_letters(
     Ok(standings)
 }
 
-/// Splits a stream's records into slices that are settled one after the other. A record and its replay may be in the
-/// same batch, and the replay must be processed after the record has been decided.
+/// Splits a stream's records into slices that are settled one after the other. If a batch contains a record together
+/// with its replay, the two are in different slices, because the record must be settled before its replay.
 ///
-/// `record` returns an item's record. `replay` returns what this record says about the dead letter that it replays, if
-/// it is a replay.
+/// `record` returns the record of an item. `replay` returns what a replay says about its dead letter, and `None` for
+/// other records.
 pub(crate) fn stages<'s, 'r, T>(
     records: &'s [T],
     record: impl Fn(&T) -> KeptRecord<'r>,
@@ -104,7 +108,8 @@ pub(crate) fn stages<'s, 'r, T>(
     stages
 }
 
-/// Returns what a candidate says about the dead letter that it replays, if it is a replay. Every replay has an id.
+/// Returns what a candidate says about the dead letter that it replays, if it is a replay. Every replay has an id, so
+/// the headers of a candidate without an id are not searched.
 pub(crate) fn of_candidate(candidate: &Candidate<'_>) -> Option<Replay> {
     candidate.id.and_then(|_| Envelope::for_record(&candidate.record).replay())
 }

@@ -8,9 +8,9 @@ use crate::{Consume, ConsumeError, Summary};
 /// An invocation's work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Work {
-    /// It lands a batch.
+    /// The invocation lands a batch.
     Batch,
-    /// It compares the watermarks with Kafka.
+    /// The invocation compares the watermarks with Kafka.
     Comparison,
 }
 

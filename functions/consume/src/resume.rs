@@ -1,9 +1,10 @@
-//! Decides which of a partition's records to apply. Drops records that were applied before, skips no others, and
-//! notices if the log is not the one that was applied.
+//! Decides which of a partition's records to apply. Drops the records that were applied before, but no others. Notices
+//! if the records come from another log than the applied records.
 //!
 //! A record does not say which log it comes from. When a topic is recreated or its log is truncated, different records
-//! appear under offsets that were applied before. Below the watermark, a record contradicts what was applied if it is
-//! newer than everything applied, or if it has the offset of the first or the last applied record, but another hash.
+//! appear under offsets that were applied before. A record below the watermark contradicts what was applied in three
+//! cases: it is newer than every applied record, it has another hash than the first or last applied record at the same
+//! offset, or Kafka had no record at its offset before.
 
 use std::ops::Range;
 
@@ -23,9 +24,10 @@ pub(crate) struct Trace {
 pub(crate) enum Vouched {
     /// Nobody does: an event source mapping delivered the records and may have skipped some.
     No,
-    /// Kafka does: its log, which begins at `log_start`, was read from `from` up to, but excluding, `until`.
+    /// Kafka does. Its log begins at `log_start` and was read from `from` up to, but excluding, `until`. Offsets above
+    /// the log's start are missing because of `holes`.
     ByKafka { from: i64, until: i64, log_start: i64, holes: Cause },
-    /// Nobody can confirm it, because the records' log was deleted.
+    /// Nobody can, because the log was deleted.
     Deleted,
 }
 
@@ -35,9 +37,9 @@ pub(crate) struct Unit<'a> {
     /// In the order of their offsets.
     pub(crate) records: &'a [Trace],
     pub(crate) vouched: Vouched,
-    /// The partition's exact gaps that overlap the records below the watermark.
+    /// The partition's exact gaps (see `shared::ledger::gaps`) that may contain records below the watermark.
     pub(crate) gaps: &'a [Gap],
-    /// Whether Kafka has confirmed that its log is the one that was applied.
+    /// Whether Kafka has confirmed that its log is the log whose records were applied.
     pub(crate) is_confirmed: bool,
 }
 
@@ -54,7 +56,7 @@ pub(crate) enum Resume {
     Contradicted(Contradiction),
 }
 
-/// How certain it is that a log is not the one that was applied.
+/// How records below the watermark contradict what was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contradiction {
     /// A record arrived at an offset where Kafka had none before.
@@ -68,9 +70,9 @@ pub(crate) enum Contradiction {
 pub(crate) struct Plan {
     /// Index ranges of records to apply, each with its incarnation.
     pub(crate) fresh: Vec<(Range<usize>, i32)>,
-    /// Offsets that Kafka does not have, by first and last offset.
+    /// The ranges of offsets that Kafka does not have: first offset, last offset and cause.
     pub(crate) missing: Vec<(i64, i64, Cause)>,
-    /// Offsets to remove from gaps, by the gap's index.
+    /// The gaps whose records arrived after all: each gap's index, and the offsets to remove from the gap.
     pub(crate) filled: Vec<(usize, Vec<i64>)>,
     pub(crate) after: Watermark,
 }
@@ -198,7 +200,7 @@ fn plan(
     Plan { fresh, missing, filled, after }
 }
 
-/// Returns the facts about the applied records, with this record added.
+/// Adds a record to what is known about the applied records.
 fn applied_after(applied: Option<Applied>, record: &Trace) -> Applied {
     let Trace { offset, timestamp_ms, hash } = *record;
     let Some(mut applied) = applied else {
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redelivered_batch_is_dropped_and_only_its_new_tail_is_applied() {
+    fn only_the_new_tail_of_a_redelivered_batch_is_applied() {
         let watermark = after(&log(1, 0..10, 0));
         assert_eq!(applies(&watermark, &log(1, 0..10, 0)), Ok(0));
         assert_eq!(applies(&watermark, &log(1, 3..6, 0)), Ok(0));
@@ -275,12 +277,12 @@ mod tests {
     }
 
     #[test]
-    fn offsets_that_kafka_lacks_are_due_to_retention_below_the_logs_start_and_to_another_cause_above_it() {
+    fn missing_offsets_are_blamed_on_retention_only_if_they_are_below_the_logs_start() {
         let watermark = after(&log(1, 0..10, 0));
         let records = [log(1, 15..17, 0), log(1, 18..19, 0)].concat();
         let vouched = Vouched::ByKafka { from: 10, until: 20, log_start: 12, holes: Cause::Transaction };
         let Resume::Apply(plan) = resume(&watermark, &Unit { records: &records, vouched, ..NOBODY }) else {
-            panic!("the batch is applied")
+            panic!("the batch was not applied")
         };
         let transaction = |first, last| (first, last, Cause::Transaction);
         assert_eq!(
@@ -297,14 +299,14 @@ mod tests {
     }
 
     #[test]
-    fn a_record_in_a_gap_is_applied_once_kafka_has_confirmed_its_log_and_the_gap_shrinks() {
+    fn after_kafka_has_confirmed_its_log_a_record_in_a_gap_is_applied_and_the_gap_shrinks() {
         let watermark = Watermark { next_offset: 9, ..after(&log(1, 0..6, 0)) };
         let gap = Gap { id: 1, topic: "t".to_owned(), partition: 0, incarnation: 1, first_offset: 6, last_offset: 8 };
         let records = log(1, 7..9, 0);
         let unit = Unit { records: &records, gaps: std::slice::from_ref(&gap), ..NOBODY };
         assert_eq!(resume(&watermark, &unit), Resume::Contradicted(Contradiction::Surprise));
         let Resume::Apply(plan) = resume(&watermark, &Unit { is_confirmed: true, ..unit }) else {
-            panic!("the batch is applied")
+            panic!("the batch was not applied")
         };
         assert_eq!((plan.applies(), plan.filled, plan.after.next_offset), (2, vec![(0, vec![7, 8])], 9));
     }
@@ -317,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn a_recreated_topic_is_noticed_although_its_clock_is_behind() {
+    fn a_recreated_topic_is_noticed_even_if_its_timestamps_are_older() {
         let watermark = after(&log(1, 0..10, 5_000));
         assert_eq!(applies(&watermark, &log(2, 0..3, 0)), different());
         assert_eq!(applies(&watermark, &log(2, 9..12, 0)), different());
     }
 
     #[test]
-    fn a_truncated_log_is_noticed_where_other_records_were_written() {
+    fn a_truncated_log_is_noticed_when_other_records_have_the_old_offsets() {
         let truncated = [log(1, 0..6, 0), log(2, 6..8, 1_000)].concat();
         let mut watermark = after(&log(1, 0..10, 0));
         assert_eq!(applies(&watermark, &truncated), different());

@@ -1,4 +1,5 @@
-//! Erases data that is past its retention. The schedule triggers it. Each step is short, so that it holds few locks.
+//! Erases data that is past its retention. Each schedule event triggers this. Each step erases few rows, so that it
+//! holds few locks.
 
 use std::time::Instant;
 

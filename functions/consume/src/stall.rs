@@ -1,4 +1,4 @@
-//! Records why batches fail: for each of their partitions, one sentence says why it is stalled.
+//! Records why batches fail. For each partition of such a batch, one sentence says why the partition is stalled.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,8 +36,9 @@ pub(crate) struct Stalls<'a> {
 #[derive(Debug, Clone, Copy)]
 enum Change<'c> {
     Record(&'c Failure, FoundBy),
-    /// Deletes what comparisons have found.
+    /// Deletes what comparisons have recorded.
     ClearCompared,
+    /// Deletes everything that is recorded.
     Clear,
 }
 
@@ -54,8 +55,8 @@ impl Stalls<'_> {
         }
     }
 
-    /// Records that the next events of these partitions cannot land, because the stream's table differs from its
-    /// contract.
+    /// Records that the next events of these partitions cannot land, because the stream's table differs from the
+    /// stream's contract.
     pub(crate) async fn record_drift(&self, partitions: &[(&str, i32)], differences: &[Difference]) {
         let failure = Failure {
             reason: format!("New events cannot land: {}.", list(differences)),
@@ -72,7 +73,7 @@ impl Stalls<'_> {
         self.change(Instant::now() + self.patience(), partitions, Change::ClearCompared).await;
     }
 
-    /// Deletes what is recorded about partitions.
+    /// Deletes everything that is recorded about partitions.
     pub(crate) async fn clear(&self, partitions: &[(&str, i32)]) {
         self.change(Instant::now() + LAST_RECORD_TIMEOUT, partitions, Change::Clear).await;
     }
@@ -183,11 +184,11 @@ async fn failure(search: &Search<'_>, partitions: &[(&str, i32)], error: &Consum
     }
 }
 
-/// The SQLSTATE of a statement that was prepared for a table that has changed since. The next attempt prepares the
-/// statement again.
+/// PostgreSQL reports this SQLSTATE if a table has changed since a statement for it was prepared. The next attempt
+/// prepares the statement again.
 const STALE_PLAN: &str = "0A000";
 
-/// Compares the tables that the batch writes to with their contracts.
+/// Compares the tables that the batch writes to with their contracts, and describes the differences.
 async fn differences(search: &Search<'_>, contracts: &[&Arc<Contract>], cause: &WriteError) -> Option<String> {
     if let WriteError::Drift(difference) = cause {
         return Some(sentence(std::slice::from_ref(&**difference)));
@@ -206,7 +207,8 @@ async fn differences(search: &Search<'_>, contracts: &[&Arc<Contract>], cause: &
     (!differences.is_empty()).then(|| sentence(&differences))
 }
 
-/// Collects a contract, and the contracts of children whose waiting rows its batches may release.
+/// Collects a contract and the contracts of its child streams, because a batch of the parent stream may release the
+/// children's waiting events.
 fn gather(registry: &Registry, contract: &Arc<Contract>, written: &mut Vec<Arc<Contract>>) {
     written.push(Arc::clone(contract));
     if matches!(contract.mode, Mode::Entity(_)) {

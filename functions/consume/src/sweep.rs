@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 
 /// The interval between searches for expired waiting events.
 const EXPIRE_EVERY_MS: i64 = 1_000;
-/// The interval between searches for expired ids.
+/// The interval between deletions of expired rows.
 const FORGET_EVERY_MS: i64 = 3_600_000;
 
 /// When each kind of work was last done.
@@ -55,7 +55,8 @@ impl Sweeps {
     }
 }
 
-/// Returns whether a task last done at `last_ms` is due again, and if so marks it as done.
+/// Returns whether a task is due again. `last_ms` is the time when the task was last done. If the task is due, it is
+/// marked as done now.
 fn is_due(last_ms: &AtomicI64, now_ms: i64, every_ms: i64) -> bool {
     let last = last_ms.load(Ordering::Relaxed);
     now_ms.saturating_sub(last) >= every_ms

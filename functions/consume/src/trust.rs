@@ -1,15 +1,16 @@
-//! Which logs this process knows to be the ones that were applied.
+//! Remembers for which partitions Kafka's log is known to be the log whose records were applied.
 //!
 //! Normally, the database's watermarks and Kafka's logs advance together. After a restore or a failover, the database
 //! may be in an earlier state, and logs may have been recreated. There are two signs of this: the database server has
-//! restarted, or a watermark is behind what this process has committed. Kafka is then asked once per partition.
+//! restarted, or a watermark is behind what this process has committed. Kafka is then asked about its log, once per
+//! partition.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shared::ledger::watermarks::Watermark;
 
-/// Partitions whose logs are known to be the ones that were applied.
+/// The partitions whose log is known to be the log whose records were applied.
 #[derive(Debug, Default)]
 pub(crate) struct Trust(Mutex<HashMap<(String, i32), Seen>>);
 
@@ -22,7 +23,7 @@ pub(crate) struct Seen {
 }
 
 impl Trust {
-    /// Whether the log behind this watermark is known to be the one that was applied.
+    /// Returns whether the log of this watermark's partition is known to be the log whose records were applied.
     pub(crate) fn covers(&self, watermark: &Watermark, server_started_us: i64) -> bool {
         self.seen().get(&key(watermark)).is_some_and(|seen| {
             seen.server_started_us == server_started_us
@@ -30,24 +31,25 @@ impl Trust {
         })
     }
 
-    /// Returns how far a partition had advanced when it was last seen, if its log is known to be the one that was
-    /// applied.
+    /// Returns how far a partition had advanced when this process last saw it. Returns `None` if the partition's log is
+    /// not known to be the log whose records were applied.
     pub(crate) fn last_seen(&self, topic: &str, partition: i32) -> Option<Seen> {
         self.seen().get(&(topic.to_owned(), partition)).copied()
     }
 
-    /// Remembers that a partition whose log is known has advanced.
+    /// Remembers how far a partition has advanced. The caller already knows that the partition's log is the log whose
+    /// records were applied.
     pub(crate) fn note_advance(&self, topic: &str, partition: i32, seen: Seen) {
         self.seen().insert((topic.to_owned(), partition), seen);
     }
 
-    /// Remembers that the log behind this watermark is the one that was applied.
+    /// Remembers that the log of this watermark's partition is the log whose records were applied.
     pub(crate) fn note(&self, watermark: &Watermark, server_started_us: i64) {
         let seen = Seen { server_started_us, incarnation: watermark.incarnation(), next_offset: watermark.next_offset };
         self.seen().insert(key(watermark), seen);
     }
 
-    /// Forgets a partition, so that Kafka is asked again.
+    /// Forgets a partition, so that Kafka is asked about its log again.
     pub(crate) fn doubt(&self, watermark: &Watermark) {
         self.seen().remove(&key(watermark));
     }

@@ -10,7 +10,7 @@ use sqlx::postgres::PgDatabaseError;
 pub(crate) enum Verdict {
     /// The row cannot be written: isolate it and dead-letter it.
     Reject(Rejection),
-    /// The environment is not ready: fail the invocation, and the mapping delivers the batch again.
+    /// The environment is not ready: fail the invocation, so that the mapping delivers the batch again.
     Retry,
     /// The operator must act (a drifted schema, a missing grant): fail the invocation and say so.
     Stop,
@@ -83,7 +83,7 @@ fn reason(error: &PgDatabaseError) -> String {
         "10" | "22" => value_reason(error, &names),
         "23" => constraint_reason(error, &names),
         "27" => format!("a trigger{of_table} changed the row while it was being written"),
-        // The only error of this class that is a row's fault.
+        // Of class 42, only a violated row-level security policy is the row's fault.
         "42" => format!("a row-level security policy{of_table} rejects the row"),
         "44" => "the view's check option rejects the row".to_owned(),
         "54" => match (code, names.constraint) {
@@ -114,8 +114,8 @@ fn value_reason(error: &PgDatabaseError, names: &Names<'_>) -> String {
     }
 }
 
-/// Reads the precision and the scale of the column from PostgreSQL's detail, which names neither column nor value: `A
-/// field with precision 12, scale 4 must round to an absolute value less than 10^8.`
+/// Reads the precision and the scale of the column from the error's DETAIL field, which names neither the column nor
+/// the value: `A field with precision 12, scale 4 must round to an absolute value less than 10^8.`
 fn numeric_limits(detail: &str) -> Option<(u16, i16)> {
     let (precision, rest) = detail.strip_prefix("A field with precision ")?.split_once(", scale ")?;
     Some((precision.parse().ok()?, rest.split(' ').next()?.parse().ok()?))
@@ -131,14 +131,14 @@ fn constraint_reason(error: &PgDatabaseError, names: &Names<'_>) -> String {
         },
         ("23503", Some(constraint), _) => match reference(error) {
             Reference::ToMissingRow => {
-                format!("foreign key {constraint}{of_table} rejects the row: the row that it refers to does not exist")
+                format!("foreign key {constraint}{of_table} rejects the row: it refers to a row that does not exist")
             }
             Reference::FromOtherRows => {
                 format!("foreign key {constraint}{of_table} rejects the change: other rows still refer to the row")
             }
             Reference::Unknown => format!(
                 "foreign key {constraint}{of_table} rejects the change: \
-                 a row that it refers to does not exist, or other rows still refer to it"
+                 the row refers to a row that does not exist, or other rows still refer to the row"
             ),
         },
         ("23001", Some(constraint), _) => {
@@ -154,7 +154,8 @@ fn constraint_reason(error: &PgDatabaseError, names: &Names<'_>) -> String {
             Some(domain) => format!("check {constraint} of domain {domain} rejects a value of the row"),
             None => format!("check {constraint}{of_table} rejects the row"),
         },
-        // PostgreSQL names no constraint: the row fits no partition, or its partition's bounds refuse it.
+        // If PostgreSQL names no constraint, the table has no partition for the row, or the table is a partition whose
+        // bounds exclude the row.
         ("23514", None, _) if !of_table.is_empty() => format!("no partition{of_table} accepts the row"),
         (_, Some(constraint), _) => format!("constraint {constraint}{of_table} rejects the row"),
         (_, None, _) => format!("a constraint{of_table} rejects the row"),
@@ -165,11 +166,12 @@ fn constraint_reason(error: &PgDatabaseError, names: &Names<'_>) -> String {
 enum Reference {
     ToMissingRow,
     FromOtherRows,
-    /// PostgreSQL's messages are not in English.
+    /// The way is not known, because PostgreSQL's messages are not in English.
     Unknown,
 }
 
-/// PostgreSQL reports the referring table in both cases. Only the message tells them apart.
+/// Finds out in which way a foreign key was broken. PostgreSQL reports the referring table in both cases, so only the
+/// message tells the two cases apart.
 fn reference(error: &PgDatabaseError) -> Reference {
     if error.message().starts_with("insert or update on table") {
         Reference::ToMissingRow
@@ -193,8 +195,9 @@ fn trigger_reason(error: &PgDatabaseError, names: &Names<'_>) -> String {
     }
 }
 
-/// The trigger function that reported the error, such as `refuse()`. PostgreSQL has no field for it, but the first line
-/// of the error's context names it and contains no values. None if the server's language is not English.
+/// Returns the trigger function that reported the error, such as `refuse()`. PostgreSQL has no field for the function,
+/// but the first line of the error's context names it and contains no values. Returns `None` if the server's language
+/// is not English.
 fn trigger_function(error: &PgDatabaseError) -> Option<&str> {
     let first = error.r#where()?.lines().next()?;
     let function = first.strip_prefix("PL/pgSQL function ").or_else(|| first.strip_prefix("SQL function "))?;

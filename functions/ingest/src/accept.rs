@@ -94,7 +94,8 @@ pub(crate) async fn accept(
     let AcceptOptions { arrived, deadline, prefer, .. } = options;
     let is_lenient = prefer.is_lenient();
     count(Counter::Invalid, EventError::count_events(&errors));
-    // Sends nothing if the time might run out, because an abandoned send leaves it unknown whether the events arrived.
+    // If the time might run out, nothing is sent, because nobody knows after an abandoned send whether the events
+    // arrived.
     if deadline.is_some_and(|deadline| Instant::now() + SEND_TIMEOUT > deadline) {
         tracing::error!("too little time is left in this invocation to send anything: raise the function's timeout");
         count(Counter::Unacknowledged, valid.len());
@@ -123,7 +124,8 @@ pub async fn respond(
     let status = match prefer.wait {
         Some(duration) => {
             let until = deadline.map_or(arrived + duration, |deadline| deadline.min(arrived + duration));
-            // Boxed, because otherwise every request's future would be large enough to hold this one.
+            // This future is boxed. Otherwise, the future of every request would be large enough to hold it, even
+            // without a wait.
             Box::pin(wait(ingest, topic, &mut receipts, until)).await
         }
         None => BatchStatus::Undecided,
@@ -135,15 +137,15 @@ pub async fn respond(
     }
 }
 
-/// Sends records, such as those of dead letters, to their stream's topic again. Returns one result per record, in the
-/// same order: its receipt, or the reason why it has none.
+/// Sends records, such as those of dead letters, to their stream's topic again. Returns a result for each record, in
+/// the same order: the receipt, or the reason why there is none.
 pub async fn send_records(
     ingest: &Ingest,
     contract: &Contract,
     records: &[Outgoing<'_>],
 ) -> Vec<Result<Receipt, Error>> {
     let answers = ingest.producer.send(records).await;
-    // Called only because it logs the cause.
+    // `first_failure` is called only because it logs the cause.
     let _failure = first_failure(&contract.topic, &answers);
     let sent = answers.iter().map(|answer| match answer {
         Ok(acknowledged) => Ok(Receipt::new(None, &contract.topic, acknowledged)),

@@ -1,14 +1,14 @@
 //! Lists the changes in a change set (wal2json format 1 or 2) for people to read.
 //!
-//! Does not check whether the values have the columns' types or whether the rows exist. Both depend on the tables, and
-//! are known only when the set lands.
+//! Two things are not checked: whether the values have the columns' types, and whether the rows exist. Both depend on
+//! the tables, so they are known only when the set lands.
 
 use serde_json::{Map, Value, json};
 use shared::contract::{Changes, NotAllowed, Violation, WrongTableName};
 
 /// Returns an entry for each change in a set: its table, its action, the values of its columns, and the old values that
-/// identify the row. The set must have passed the contract's checks. `message`, `B`, `C` and `M` change nothing and get
-/// no entry.
+/// identify the row. The set must have passed the contract's checks. The kind `message` of format 1 and the actions
+/// `B`, `C` and `M` of format 2 change nothing, so they get no entry.
 ///
 /// # Errors
 /// The set would be rejected on landing, no matter which tables exist. There is a violation for each change that would
@@ -122,7 +122,7 @@ fn objects(change: &Value, list: &str) -> Result<Value, Violation> {
 }
 
 /// Combines columns into an object. Rejects unusable and repeated names, because no table can have such columns. `at`
-/// returns the pointer to the name of a column.
+/// returns the pointer to the name of the column at a place in the list.
 fn by_name(
     columns: impl Iterator<Item = (Option<String>, Value)>,
     at: impl Fn(usize) -> String,

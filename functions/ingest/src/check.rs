@@ -78,7 +78,8 @@ pub fn check_event(contract: &Contract, event: Bytes) -> Result<CheckedEvent, Er
     Ok(CheckedEvent { key, text })
 }
 
-/// Checks all events. An invalid event rejects the batch, unless handling is lenient and at least one event is valid.
+/// Checks all events. With strict handling, the batch is rejected if any event is invalid. With lenient handling, it is
+/// rejected if no event is valid.
 pub(crate) fn check(posted: &PostedEvents, rules: Rules<'_>) -> Result<CheckedBatch, Error> {
     check_each(posted, rules, |_, _, _| Ok(()))
 }

@@ -62,8 +62,8 @@ pub(crate) struct Validated {
 /// Checks the caller's events as [`accept`](crate::accept::accept) does, and returns their rows. Sends nothing.
 ///
 /// # Errors
-/// The errors of sending, except the broker's. A change set that would be rejected on landing, no matter which tables
-/// exist, is an error, too.
+/// The same errors as when the events are sent, except those of the broker. A change set is also an error if it would
+/// be rejected on landing, no matter which tables exist.
 pub(crate) fn validate(
     contract: &Contract,
     posted: &PostedEvents,
@@ -89,7 +89,7 @@ pub(crate) fn validate(
     Ok(Validated { prefer: options.into_prefer().without_wait(), valid: valid.len(), rows, omitted, errors })
 }
 
-/// Returns the rows of an event: one, or in mode `changes` one for each change.
+/// Returns the rows of an event: one row or, in mode `changes`, a row for each change.
 ///
 /// # Errors
 /// The event is a change set that would be rejected on landing, no matter which tables exist.
@@ -111,8 +111,8 @@ fn shown(
     }
 }
 
-/// Returns whether the row shown for a command includes a column. A creation shows all columns, an update the columns
-/// that it sets, and a deletion only the key.
+/// Returns whether a column is in the row that is shown for a command. The row of a creation has all columns. The row
+/// of an update has the columns that the update sets. The row of a deletion has only the key.
 fn is_written(entity: &Entity, command: &Value, name: &str) -> bool {
     let is_given = |column: &Column| match &column.from {
         Source::Event(pointer) => pointer.get(command).is_some(),

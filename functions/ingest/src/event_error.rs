@@ -3,7 +3,7 @@
 use serde::Serialize;
 use shared::contract::NotJson;
 
-/// The maximum length of a violation's pointer or detail. Longer ones are cut, because they may repeat long names from
+/// The maximum length of a violation's pointer or detail. Longer texts are cut, because they may repeat long names from
 /// the event.
 const TEXT_CHARACTERS: usize = 1_000;
 
@@ -43,12 +43,13 @@ impl EventError {
         }
     }
 
-    /// Returns the number of events with errors. The errors of one event are adjacent.
+    /// Returns the number of events with errors. The errors of one event must be adjacent.
     pub(crate) fn count_events(errors: &[Self]) -> usize {
         errors.chunk_by(|a, b| a.index == b.index).count()
     }
 
-    /// Creates the error of an event that is not JSON, with its place in the body.
+    /// Creates the error of an event that is not JSON. The error includes the place in the body where the JSON is
+    /// invalid.
     pub(crate) fn not_json(index: usize, error: NotJson) -> Self {
         let position = Some(BodyPosition { line: error.line, column: error.column });
         Self { position, ..Self::new(index, "", format!("is not JSON: {}", error.detail)) }

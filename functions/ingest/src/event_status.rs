@@ -105,7 +105,8 @@ pub(crate) struct ReceiptStatus {
     status: EventStatus,
 }
 
-/// Looks up the statuses of the events in `ids`: `TOPIC/PARTITION/OFFSET`, separated by commas. Keeps their order.
+/// Looks up the statuses of the events that `ids` names as `TOPIC/PARTITION/OFFSET`, separated by commas. Returns the
+/// statuses in the same order.
 ///
 /// # Errors
 /// There are more than 100 ids, an id is malformed, or a topic or partition does not exist.
@@ -119,7 +120,7 @@ pub(crate) async fn find_all(ingest: &Ingest, query: &Fields) -> Result<List<Rec
         .unwrap_or(Err(sqlx::Error::PoolTimedOut.into()))
 }
 
-/// Looks up the events, with one lookup for all events of a topic.
+/// Looks up the events, with one lookup for each topic.
 async fn find_each(ingest: &Ingest, ids: &[&str]) -> Result<List<ReceiptStatus>, Error> {
     let mut places = Vec::with_capacity(ids.len());
     let mut by_topic: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -146,7 +147,7 @@ async fn find_each(ingest: &Ingest, ids: &[&str]) -> Result<List<ReceiptStatus>,
 }
 
 /// Returns the receipts of replays, with their statuses. If a replay was itself rejected and replayed, returns the
-/// receipt of the last replay in its place.
+/// receipt of the last replay instead.
 ///
 /// # Errors
 /// The database failed.
@@ -169,11 +170,10 @@ async fn outcomes(ingest: &Ingest, topic: &str, records: &[(i32, i64)]) -> Resul
     Ok(outcomes)
 }
 
-/// If the event with this outcome has waited too long for its parent, rejects events that have waited too long, oldest
-/// first. Returns whether it rejected events. If so, the caller must look up the event again.
+/// Checks whether the event with this outcome has waited too long for its parent. If so, rejects the oldest events that
+/// have waited too long, and returns true. The caller must then look up the event again.
 ///
-/// `consume` and `console` also reject these events, but `consume` only when it gets a batch, and `console` only once a
-/// minute.
+/// `consume` and `console` also reject such events: `consume` whenever it gets a batch, and `console` once a minute.
 pub(crate) async fn reject_if_expired(ingest: &Ingest, outcome: &Outcome) -> Result<bool, sqlx::Error> {
     let Outcome::Waiting { since_ms } = outcome else {
         return Ok(false);

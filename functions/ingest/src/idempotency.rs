@@ -10,7 +10,8 @@ use crate::header_value::unquoted;
 pub(crate) struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// Reads the request's key: 1 to 255 visible ASCII characters, bare or quoted as a structured field's string.
+    /// Reads the request's key: 1 to 255 visible ASCII characters, either bare or quoted like a string in a structured
+    /// field.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Error> {
         const MOST_CHARACTERS: usize = 255;
         let mut values = headers.get_all("idempotency-key").iter();
@@ -26,8 +27,8 @@ impl IdempotencyKey {
         }
     }
 
-    /// Returns the key of one event. In a batch, it is the caller's key, a space and the event's index. Callers' keys
-    /// contain no space, so none of them can equal such a key.
+    /// Returns the key of one event. For an event of a batch, this is the caller's key, a space and the event's index.
+    /// Callers' keys contain no space, so no caller can send such a key.
     pub(crate) fn for_event(&self, index: usize, is_batch: bool) -> String {
         if is_batch { format!("{} {index}", self.0) } else { self.0.clone() }
     }

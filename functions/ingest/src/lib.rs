@@ -1,4 +1,4 @@
-//! HTTP in: checks events against their contracts, sends them to Kafka, and reports what became of them.
+//! Accepts events over HTTP: checks them against their contracts, sends them to Kafka, and reports what became of them.
 //!
 //! The path of an event: `routes` → `body` (splits the body into events) → `accept` → `wait` (if the caller prefers to
 //! wait). `accept` calls `check`, which validates every event. `accept` then sends the events together and returns

@@ -12,7 +12,7 @@ pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(25);
 /// A caller's preferences. Malformed and unknown ones are ignored (RFC 7240, section 2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prefer {
-    /// `wait`: how long the answer may wait until the events are written or rejected.
+    /// `wait`: how long the answer may be delayed until the events are written or rejected.
     pub(crate) wait: Option<Duration>,
     /// `handling`: whether valid events are accepted although others are invalid.
     handling: Option<Handling>,
@@ -54,7 +54,7 @@ impl Prefer {
     fn note(&mut self, name: &str, value: &str) {
         match (name, value) {
             ("wait", seconds) if seconds.bytes().all(|byte| byte.is_ascii_digit()) && !seconds.is_empty() => {
-                // A number too large for a u64 is still a long wait.
+                // A number that is too large for a u64 means the longest wait.
                 let wait = seconds.parse().map_or(LONGEST_WAIT, Duration::from_secs);
                 self.wait = Some(wait.min(LONGEST_WAIT));
             }

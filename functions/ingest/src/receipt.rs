@@ -55,7 +55,7 @@ impl Receipt {
         &self.href
     }
 
-    /// Returns partition, offset and record time, as lookups take them.
+    /// Returns the partition, offset and time of the event's record, in the form that lookups expect.
     pub(crate) fn sent(&self) -> (i32, i64, i64) {
         (self.partition, self.offset, self.timestamp_ms)
     }
@@ -71,7 +71,8 @@ impl Receipt {
         self.reason = reason(outcome);
     }
 
-    /// Adds to a pending receipt why its partition is stalled, given the reasons by partition.
+    /// Notes why the event's partition is stalled, if the event is pending. `reasons` contains the stalled partitions,
+    /// each with the reason.
     pub(crate) fn add_stall(&mut self, reasons: &BTreeMap<i32, String>) {
         self.stalled = (self.status == Some(Status::Pending)).then(|| reasons.get(&self.partition).cloned()).flatten();
     }

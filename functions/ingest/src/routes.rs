@@ -54,7 +54,8 @@ fn for_keys() -> Router<Arc<Ingest>> {
         .merge(submitting())
         .route("/receipts/{topic}/{partition}/{offset}", get(get_receipt))
         .route("/receipts", get(get_receipts))
-        // The route accepts any method, so that an unknown name is a `404` whatever the method. Only users may `GET`.
+        // The route accepts any method, so that an unknown name leads to a `404`, whatever the method is. Service keys
+        // may not `GET` an entity or a table.
         .route("/{entity}", any(on_entity))
 }
 
@@ -66,7 +67,7 @@ fn for_users() -> Router<Arc<Ingest>> {
 }
 
 /// `GET` also sends events, for older clients. Requests from another site's page are therefore rejected, even if the
-/// user only follows a link. `HEAD` must not send events.
+/// user only follows a link. `HEAD` has its own handler, because it would otherwise call that of `GET` and send events.
 fn submitting() -> Router<Arc<Ingest>> {
     let methods = get(submit_events).post(submit_events).head(not_submit_events);
     Router::new().route("/submit/{n}", methods).route_layer(from_fn(cross_site::reject))
@@ -99,8 +100,8 @@ pub fn posted_stream<'u>(method: &Method, uri: &'u Uri) -> Option<&'u str> {
     uri.path().strip_prefix("/events/").filter(|_| *method == Method::POST).filter(is_plain)
 }
 
-/// Answers `POST /events/{stream}` as [`routes`] does, but without a router: its layers would take a quarter of such a
-/// request's CPU time.
+/// Answers `POST /events/{stream}` as [`routes`] does, but without a router. The router's layers would take a quarter
+/// of the CPU time of such a request.
 pub async fn post_events_without_router(ingest: &Ingest, identity: &Identity, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let origin = head.extensions.get().cloned().unwrap_or_default();

@@ -2,9 +2,8 @@
 
 use shared::contract::Contract;
 
-/// Returns the stream that has the most similar name, topic or table: `route` for `routes`,
-/// `user-event` for `public.user_events`, `city` for `ctiy`. If several are equally similar,
-/// returns the first.
+/// Returns the stream whose name, topic or table is the most similar to `name`: `route` for `routes`, `user-event` for
+/// `public.user_events`, `city` for `ctiy`. If several are equally similar, returns the first.
 pub(crate) fn similar_stream<'c>(name: &str, streams: impl Iterator<Item = &'c Contract>) -> Option<&'c str> {
     let name = comparable(name);
     let typos_allowed = match name.chars().count() {
@@ -24,7 +23,7 @@ pub(crate) fn similar_stream<'c>(name: &str, streams: impl Iterator<Item = &'c C
     similar.min_by_key(|(typos, _)| *typos).map(|(_, stream)| stream)
 }
 
-/// Removes the differences between names that mean the same: case, `_` for `-`, and the plural.
+/// Removes differences that do not matter: upper and lower case, `_` in place of `-`, and the plural.
 fn comparable(name: &str) -> String {
     let name = name.to_lowercase().replace('_', "-");
     match (name.strip_suffix("ies"), name.strip_suffix('s')) {

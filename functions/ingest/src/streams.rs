@@ -24,7 +24,7 @@ pub(crate) struct Stream<'c> {
     mode: &'static str,
     table: Option<String>,
     bigquery: Option<InBigQuery>,
-    /// The roles that may post its events. If there are none, only service keys may.
+    /// The roles that may post events to the stream. If there are none, only service keys may post events.
     roles: &'c [Role],
     contract: &'c Value,
 }

@@ -16,19 +16,19 @@ use crate::receipt::Receipt;
 pub(crate) enum BatchStatus {
     /// All events have landed: each is written, a duplicate or superseded.
     Written,
-    /// At least one is rejected or lost.
+    /// At least one event is rejected or lost.
     Rejected,
-    /// None is rejected or lost, but some are pending or wait for their parents.
+    /// No event is rejected or lost, but some are pending or wait for their parents.
     Undecided,
 }
 
-/// The time limit for one last lookup after the wait, which finds the newest statuses and the reasons for stalls.
+/// How long the last lookups may take after the deadline. They find the newest statuses and the reasons for stalls.
 const LAST_LOOK_UP: Duration = Duration::from_millis(250);
 
-/// Looks up the events of these receipts until the batch is decided or `deadline` has passed, and sets the receipts'
-/// statuses.
+/// Looks up the events of these receipts again and again, until the batch is decided or `deadline` has passed. Sets the
+/// statuses of the receipts.
 ///
-/// The request does not fail if the database does not answer: the events are accepted, and only their statuses are
+/// If the database does not answer, the request does not fail: the events are accepted, and only their statuses are
 /// unknown. On Lambda, the wait then ends early.
 pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], deadline: Instant) -> BatchStatus {
     const SHORTEST: Duration = Duration::from_millis(5);
@@ -46,7 +46,7 @@ pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt],
                 return batch_status(receipts);
             }
             tracing::warn!(%error, "the events' statuses could not be looked up");
-            // Gives up, because otherwise every waiting request would occupy a sandbox until its deadline.
+            // The wait ends here. Otherwise, every waiting request would occupy a Lambda sandbox until the deadline.
             if is_out_of_reach() {
                 return batch_status(receipts);
             }
@@ -64,7 +64,7 @@ pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt],
     }
 }
 
-/// Adds to pending receipts why their partitions are stalled.
+/// Notes in each pending receipt why the event's partition is stalled.
 async fn add_stalls(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], deadline: Instant) {
     match within(left_until(deadline), stalls::reasons(&ingest.pool, topic)).await {
         Ok(reasons) => receipts.iter_mut().for_each(|receipt| receipt.add_stall(&reasons)),
@@ -88,8 +88,8 @@ fn batch_status(receipts: &[Receipt]) -> BatchStatus {
     }
 }
 
-/// Returns whether the event is written or does not need to be, because it repeats a written event or its row has a
-/// higher version.
+/// Returns whether the event has landed. An event that repeats another event, or whose row has a higher version, counts
+/// as landed, too: it need not be written.
 fn has_landed(receipt: &Receipt) -> bool {
     match receipt.status() {
         Some(Status::Written | Status::Duplicate | Status::Superseded) => true,
@@ -97,8 +97,9 @@ fn has_landed(receipt: &Receipt) -> bool {
     }
 }
 
-/// Looks up the undecided events. A partition's events are applied in order, so its later events are looked up only
-/// once its first pending event is decided.
+/// Looks up the undecided events. The events of a partition are applied in order. So the first pending event of each
+/// partition is looked up first. The later events of the partition are looked up only if the first one is no longer
+/// pending.
 async fn look_up_undecided(ingest: &Ingest, topic: &str, receipts: &mut [Receipt]) -> Result<(), sqlx::Error> {
     let mut first_pending: BTreeMap<i32, usize> = BTreeMap::new();
     let mut sought = Vec::new();

@@ -1,4 +1,5 @@
-//! Handles CloudFormation's requests, and answers every request: without an answer, the stack would wait for a timeout.
+//! Handles CloudFormation's requests. Every request is answered, because without an answer, the stack would wait for a
+//! timeout.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -13,14 +14,14 @@ use crate::delivery::deliver;
 use crate::error::MigrateError;
 use crate::request::{CustomResource, Properties};
 
-/// The id of the stack's only resource of this kind. It never changes: if it did, CloudFormation would regard the
-/// resource as replaced, and delete the old one.
+/// The id of the stack's only resource of this kind. The id never changes. If it changed, CloudFormation would regard
+/// the resource as replaced, and delete the old resource.
 const PHYSICAL_ID: &str = "sluice-migrate";
 
 /// The time limit of the work: the `ServiceTimeout` of 600 s in template.yaml, minus the time to start and to answer.
 const LONGEST: Duration = Duration::from_secs(540);
 
-/// CloudFormation accepts at most 4,096 bytes for the whole answer.
+/// The maximum length of an answer's reason. CloudFormation accepts at most 4,096 bytes for the whole answer.
 const LONGEST_REASON_CHARACTERS: usize = 500;
 
 /// An answer to CloudFormation.
@@ -78,8 +79,8 @@ pub(crate) async fn answer(
     Ok(json!({"status": status, "reason": reason, "done": outcome.unwrap_or_default()}))
 }
 
-/// Does the work, unless the request needs none. For a new stack, an update and a rollback, the work is the same: it
-/// creates what is missing.
+/// Does the work, if the request needs any. For a new stack, an update and a rollback, the work is the same: to create
+/// what is missing.
 async fn decide(
     request: &CustomResource,
     left: Duration,

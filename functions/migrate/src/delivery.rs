@@ -84,7 +84,7 @@ async fn put(client: &HttpsClient, uri: &Uri, body: Bytes) -> Result<StatusCode,
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = Method::PUT;
     *request.uri_mut() = uri.clone();
-    // The address's signature is for an empty content type.
+    // The address is signed for requests with an empty content type.
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(""));
     match timeout(PATIENCE, client.request(request)).await {
         Ok(Ok(response)) => Ok(response.status()),

@@ -53,9 +53,9 @@ pub enum MigrateError {
     /// The functions' password contains characters that PostgreSQL does not allow in passwords (RFC 4013).
     #[error("the functions' password contains characters that a password must not contain (RFC 4013)")]
     Password,
-    /// The functions' login does not work.
+    /// The functions' role cannot log in, although its password has just been set.
     #[error(
-        "the database refuses the functions' role {0} although its password has just been set: does pg_hba.conf allow it?"
+        "the database refuses the functions' role {0} with its new password: does pg_hba.conf allow the role to log in?"
     )]
     LoginRefused(String),
     /// The topics are not ready.

@@ -1,4 +1,4 @@
-//! The function: one invocation.
+//! Handles one invocation of the function.
 
 use std::time::{Duration, SystemTime};
 
@@ -41,7 +41,7 @@ impl<V: Fn(&'static str) -> Option<String>> MigrateFunction<V> {
     /// An operator must fix something. A failure that was reported to CloudFormation is not an error here.
     pub async fn invoke(&self, payload: &str, deadline: SystemTime) -> Result<Value, MigrateError> {
         let left = deadline.duration_since(SystemTime::now()).unwrap_or(DEFAULT_TIME_LEFT).saturating_sub(RESERVE);
-        // Boxed, because the compiler limits how deeply futures may nest.
+        // The futures are boxed, because the compiler limits how deeply futures may nest.
         let answered = match Request::read(payload)? {
             Request::CloudFormation(request) => {
                 custom_resource::answer(&request, left, self.prepare().boxed_local()).boxed_local().await
@@ -68,7 +68,7 @@ impl<V: Fn(&'static str) -> Option<String>> MigrateFunction<V> {
         let made = set_admin(&pool, name, &password, Blocklist::Off, "function: migrate").await;
         pool.close().await;
         made?;
-        tracing::info!("made an admin");
+        tracing::info!("a user was made an admin");
         Ok(json!({"admin": name, "password": password}))
     }
 }

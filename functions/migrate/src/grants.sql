@@ -1,5 +1,6 @@
--- Writes the statements that give the functions' role ($1) the privileges that it lacks, as far as the owner may grant
--- them. The tables that the role itself creates in the schema landing need no grants: the role owns them.
+-- Returns the statements that give the functions' role ($1) the privileges that it lacks and that the owner may grant.
+-- Tables that the role itself creates in the schema landing need no grants, because the role owns them. $2 says whether
+-- the role logs in with tokens from IAM.
 with role as (
     select oid, rolname from pg_catalog.pg_roles where rolname = $1
 ),
@@ -18,7 +19,7 @@ missing as (
     select 2, format('grant usage on schema %I to %I', nspname, rolname)
     from role, schemas where not has_schema_privilege(role.oid, schemas.oid, 'usage')
     union all
-    -- Contracts with `evolve` need this.
+    -- Contracts with `evolve` need this privilege, because they create tables.
     select 2, format('grant create on schema landing to %I', rolname)
     from role, schemas where nspname = 'landing' and not has_schema_privilege(role.oid, schemas.oid, 'create')
     union all
@@ -36,7 +37,7 @@ missing as (
     from role, relations
     where relkind = 'S' and nspname = 'sluice' and not has_sequence_privilege(role.oid, relations.oid, 'usage')
     union all
-    -- This is for tables that the owner creates later, by hand.
+    -- These default privileges are for tables that the owner creates later, by hand.
     select 5, format(
         'alter default privileges in schema %I grant select, insert, update, delete on tables to %I', nspname, rolname)
     from role, schemas

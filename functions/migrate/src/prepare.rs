@@ -17,7 +17,7 @@ use crate::role;
 /// What was done, one line for each step.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Done {
-    /// What was created or changed. Empty if nothing was missing.
+    /// What was created or changed. The list is empty if nothing was missing.
     changed: Vec<String>,
     /// What an operator should look at: tables and topics that differ from their contracts.
     differences: Vec<String>,
@@ -40,7 +40,8 @@ pub(crate) async fn prepare(
     let mut done = Done::default();
     let (pool, is_new) = owner.open().await?;
     done.changed.extend(is_new.then(|| "database created".to_owned()));
-    // If an invocation ends during a statement, PostgreSQL notices this within 5 s, and cancels the statement.
+    // If an invocation ends during a statement, PostgreSQL notices within 5 s that the connection is closed, and
+    // cancels the statement.
     let failed = |source| MigrateError::Sql { doing: "preparing the database", source };
     pool.execute("set client_connection_check_interval = '5s'").await.map_err(failed)?;
     let applied = database::migrate(&pool, contracts_dir.as_deref()).boxed_local().await?;

@@ -8,7 +8,7 @@ use crate::error::MigrateError;
 /// An invocation.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// From CloudFormation, which waits for an answer at an address.
+    /// A request from CloudFormation, which waits for an answer at an address.
     CloudFormation(CustomResource),
     /// `{}`: prepare database and cluster.
     Prepare,
@@ -44,10 +44,10 @@ pub(crate) struct CustomResource {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Properties {
-    /// The function's version. CloudFormation sends an update when it changes.
+    /// The function's version. CloudFormation sends an update when the version changes.
     #[serde(default)]
     pub(crate) version: Value,
-    /// `no` leaves the work to `aws lambda invoke`.
+    /// `yes` or `no`. With `no`, an operator starts the work with `aws lambda invoke`.
     #[serde(default)]
     pub(crate) migrate_on_deploy: Value,
     /// Every setting that the functions get.

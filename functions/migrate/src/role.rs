@@ -10,7 +10,8 @@ use crate::scram;
 /// each thing that was done.
 ///
 /// # Errors
-/// The owner lacks a privilege, or the role still cannot log in at the end.
+/// The owner lacks a privilege, there is no password for a new role, or the role still cannot log in after its password
+/// has been set.
 pub(crate) async fn prepare(owner: &Owner, pool: &PgPool) -> Result<Vec<String>, MigrateError> {
     if owner.is_shared() {
         return Ok(Vec::new());

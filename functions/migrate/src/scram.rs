@@ -46,7 +46,7 @@ fn salted(password: &[u8], salt: &[u8]) -> [u8; 32] {
 
 #[expect(clippy::expect_used, reason = "HMAC takes keys of any length (RFC 2104)")]
 fn hash(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    let mut hash = Hmac::<Sha256>::new_from_slice(key).expect("any length");
+    let mut hash = Hmac::<Sha256>::new_from_slice(key).expect("the key may have any length");
     parts.iter().for_each(|part| hash.update(part));
     hash.finalize().into_bytes().into()
 }

@@ -34,14 +34,15 @@ impl Hour {
     }
 }
 
-/// The exclusive right to send an hour's report, held until it is dropped.
+/// The exclusive right to send an hour's report. The right ends when the claim is dropped.
 #[derive(Debug)]
 pub(crate) struct Claim<'c> {
     transaction: Transaction<'c, Postgres>,
     hour: Hour,
 }
 
-/// Claims an hour's report, or returns `None` if it was sent. Waits while another run is sending it.
+/// Claims an hour's report, or returns `None` if the report was sent before. Waits while another run is sending the
+/// report.
 ///
 /// # Errors
 /// The database fails, or the other run takes too long.

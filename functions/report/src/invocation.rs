@@ -34,7 +34,8 @@ impl From<InvocationError> for Diagnostic {
     }
 }
 
-/// The members of an event that show who sent it. Only API Gateway's event has a request context.
+/// The members of an event that show whether API Gateway or EventBridge sent the event. Only API Gateway's event has a
+/// request context.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>,
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
 #[derive(Deserialize)]

@@ -12,7 +12,7 @@ use shared::process::settings::from_env;
 use shared::start::{self, HttpWorld, World};
 
 /// Lambda runs one invocation at a time, so one connection serves the invocation. The other serves the outbox of login
-/// attempts, which is sent concurrently.
+/// attempts, from which attempts are sent concurrently.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]
@@ -34,7 +34,8 @@ async fn run() -> Result<(), Error> {
     let function = ReportFunction::new(reports, routes);
     start::close_on_shutdown(pool.clone()).await;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        // Retrying is safe: the hour's mail is sent once.
+        // If the database refuses the login, the invocation is run again. This is safe, because the hour's mail is sent
+        // only once.
         let answer = login.run(async || function.invoke(event.payload.get(), event.context.clone()).await).await;
         // Lambda may freeze the process as soon as it has answered.
         database::wait_until_idle(&pool).await;

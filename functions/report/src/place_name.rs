@@ -27,7 +27,7 @@ pub(crate) fn clean(name: &str) -> Cow<'_, str> {
     cleaned.into()
 }
 
-/// Returns whether the only white space is a single space between words.
+/// Returns whether the only white space in a name is single spaces between words.
 fn is_tidy(name: impl Iterator<Item = char>) -> bool {
     let mut before = None;
     for c in name {
@@ -52,8 +52,8 @@ pub(crate) fn key(cleaned: Cow<'_, str>) -> Cow<'_, str> {
 /// frequent spelling that is neither all lower nor all upper case. If there is none, it is the most frequent spelling
 /// in title case. Ties are broken by code points.
 ///
-/// The result always belongs to the same city. If title case would turn a name into another city's, the name stays as
-/// it is. An example is `ısparta`, because `ı` and `i` have the same capital letter, `I`.
+/// The result always belongs to the same city. If title case would turn a name into another city's name, the name stays
+/// as it is. For example, `ısparta` does not become `Isparta`, which is the title case of `isparta`, too.
 pub(crate) fn shown<'s>(spellings: impl Iterator<Item = (&'s str, i64)>) -> String {
     let mut spellings: Vec<(&str, i64)> = spellings.collect();
     spellings.sort_by(|(a, a_events), (b, b_events)| b_events.cmp(a_events).then_with(|| a.cmp(b)));

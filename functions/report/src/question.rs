@@ -34,7 +34,7 @@ impl By {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Question {
     pub(crate) by: By,
-    /// Events before this time are excluded. Like the times of events, it has no time zone.
+    /// Events before this time are excluded. Like the time of an event, this time has no zone.
     pub(crate) from: Option<DateTime>,
     /// Events at or after this time are excluded.
     pub(crate) to: Option<DateTime>,
@@ -65,7 +65,8 @@ impl Question {
         Ok(Self { by, from: time("from")?, to: time("to")? })
     }
 
-    /// Splits the range into whole months, whole days or hours, and the rest at both ends.
+    /// Splits the range into whole months, whole days, and the rest at both ends. If events are counted by hour, splits
+    /// it into whole hours and the rest at both ends.
     pub(crate) fn parts(&self) -> Parts {
         let grain = if self.by == By::Hour { Grain::Hour } else { Grain::Day };
         let (from, to) = (self.from.unwrap_or(DateTime::MIN), self.to.unwrap_or(DateTime::MAX));
@@ -85,27 +86,27 @@ impl Question {
     }
 }
 
-/// A time range split into parts. Each part ends where the next one begins, and may be empty.
+/// The parts of a time range. Each part ends where the next part begins. A part may be empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parts {
-    /// The start of the range, which begins with a part that is shorter than an hour or a day.
+    /// The start of the range, and of the rest before the first whole hour or day.
     pub(crate) from: DateTime,
-    /// The start of the first whole hours or days.
+    /// The end of that rest, and the start of the first whole hours or days.
     pub(crate) first: DateTime,
-    /// The start of the whole months.
+    /// The end of these hours or days, and the start of the whole months.
     pub(crate) first_month: DateTime,
-    /// The end of the whole months, followed by whole hours or days.
+    /// The end of the whole months, and the start of the last whole hours or days.
     pub(crate) last_month: DateTime,
-    /// The end of the last whole hours or days, followed by a part that is shorter than an hour or a day.
+    /// The end of these hours or days, and the start of the rest after them.
     pub(crate) last: DateTime,
-    /// The end of the range, exclusive.
+    /// The end of that rest and of the range. It is excluded.
     pub(crate) to: DateTime,
 }
 
 /// Parses a date, a time without a zone (as events have it), or a time with an offset, which is converted to UTC. The
 /// precision is PostgreSQL's: microseconds.
 fn parse(text: &str) -> Option<DateTime> {
-    // Without an offset, the parser would ignore a zone name after the time (RFC 9557).
+    // Zone names (RFC 9557) are rejected, because the parser would ignore them after a time without an offset.
     if text.contains('[') {
         return None;
     }
@@ -119,11 +120,11 @@ fn parse(text: &str) -> Option<DateTime> {
     } else {
         text.parse::<Date>().ok()?.to_datetime(jiff::civil::Time::midnight())
     };
-    // PostgreSQL has no year 0, so it would number earlier years differently.
+    // PostgreSQL has no year 0, so its numbers of earlier years differ from those of jiff.
     time.round(Unit::Microsecond).ok().filter(|time| time.year() > 0)
 }
 
-/// A unit of time that counts are stored by.
+/// A unit of time by which counts are stored.
 #[derive(Debug, Clone, Copy)]
 enum Grain {
     Hour,

@@ -38,7 +38,7 @@ pub enum ScheduleError {
 }
 
 impl Reports {
-    /// Mails the report of the hour that contains `time`, or of the current hour if there is no time.
+    /// Mails the report of the hour that contains `time`, or of the current hour if `time` is `None`.
     ///
     /// # Errors
     /// The report was not sent; the next run tries again.
@@ -81,7 +81,7 @@ impl Reports {
             Err(_late) => Err(MailError::Late.into()),
         };
         if result.is_err() {
-            // The connection's transaction may still be open, or its server may have become a standby.
+            // The connection's transaction may still be open, or the server may have become a standby.
             connection.close_on_drop();
         }
         result

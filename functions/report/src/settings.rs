@@ -13,7 +13,7 @@ const SMTP_URL: &str = "SMTP_URL";
 /// How reports are mailed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportSettings {
-    /// Recipients and transport. Without it, reports are written to the log.
+    /// Recipients and transport. If this is `None`, reports are written to the log.
     pub mail: Option<MailSettings>,
 }
 
@@ -24,7 +24,7 @@ pub struct MailSettings {
     pub to: Mailboxes,
     /// `REPORT_FROM`.
     pub from: Mailbox,
-    /// `SMTP_URL` or the secret, if one is set.
+    /// Amazon SES, unless `SMTP_URL` or the secret names a server.
     pub transport: MailTransport,
 }
 
@@ -56,8 +56,8 @@ impl ReportSettings {
         Self::read_with_secret(variable, None)
     }
 
-    /// Reads `REPORT_TO` and `REPORT_FROM` through `variable`. Reads the mail server's address from the secret, if
-    /// there is one, otherwise from `SMTP_URL`.
+    /// Reads `REPORT_TO` and `REPORT_FROM` through `variable`. The mail server's address is the content of the secret
+    /// `smtp` or, if no secret is given, of `SMTP_URL`.
     ///
     /// # Errors
     /// The first variable that is missing or malformed. If the secret's content is malformed, the error names
@@ -81,8 +81,8 @@ impl ReportSettings {
     }
 }
 
-/// Reads how mail is sent. An SMTP address is checked even without recipients, so that a malformed one is found before
-/// recipients are added.
+/// Reads how mail is sent. An SMTP address is checked even if there are no recipients, so that a malformed address is
+/// found before recipients are added.
 fn transport(
     variable: impl Fn(&'static str) -> Option<String>,
     smtp: Option<&Secret>,
@@ -101,7 +101,7 @@ fn transport(
     }
 }
 
-/// Returns whether this is an SMTP address that never causes a password to be sent unencrypted.
+/// Returns whether this is an SMTP address with which no password is ever sent unencrypted.
 fn is_smtp(url: &str) -> bool {
     let is_safe = url.starts_with("smtps://") || url.ends_with("?tls=required") || !url.contains('@');
     is_safe && AsyncSmtpTransport::<Tokio1Executor>::from_url(url).is_ok()
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mail_server_can_be_in_a_secret() {
+    fn the_address_of_the_mail_server_can_be_in_a_secret() {
         let read = |secret: &str| {
             let variable = |name: &'static str| match name {
                 "REPORT_TO" => Some("a@example.com".to_owned()),

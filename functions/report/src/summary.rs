@@ -1,4 +1,5 @@
-//! Reads the counts kept in `sluice.user_event_counts`, and counts the events at a range's ends one by one.
+//! Reads stored counts from `sluice.user_event_counts`. The events at a range's ends, which no stored count covers, are
+//! counted one by one.
 
 use jiff::civil::DateTime;
 use sqlx::{PgExecutor, Row as _};
@@ -13,7 +14,8 @@ pub(crate) struct Counted {
 }
 
 /// Counts the events that a question asks for. One statement counts all of them, so all counts are from the same
-/// moment. A name may occur several times. The caller must add up its counts, some of which may be negative.
+/// moment. A name may occur several times, and some counts may be negative. The caller must add up the counts of each
+/// name.
 ///
 /// # Errors
 /// The database fails.
@@ -32,7 +34,7 @@ pub(crate) async fn count(database: impl PgExecutor<'_>, question: &Question) ->
     Ok(names.into_iter().zip(events).map(|(name, events)| Counted { name, events }).collect())
 }
 
-// These queries return arrays in one row. Reading those is several times as fast as reading a row per name.
+// These queries return one row with arrays. Reading the arrays is several times as fast as reading a row for each name.
 const EVER: &str = "
     select coalesce(array_agg(name), '{}'), coalesce(array_agg(events), '{}')
     from sluice.user_event_counts where what = $1";

@@ -23,12 +23,12 @@ pub(crate) struct Tally {
     pub(crate) stats: Stats,
 }
 
-/// Names with their numbers of events. Places are sorted by number, hours by time.
+/// Names with their numbers of events. Places are sorted by number of events, hours by time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Stats(pub(crate) Vec<(String, i64)>);
 
 impl Tally {
-    /// Combines the counts that answer `question`, taken at `now_ms`.
+    /// Combines the counts that answer `question`. The events were counted at `now_ms`.
     pub(crate) fn new(question: Question, counted: Vec<Counted>, now_ms: i64) -> Self {
         let stats = match question.by {
             By::City | By::Country => places(&counted),
@@ -87,7 +87,7 @@ impl Serialize for Stats {
 pub(crate) mod tests {
     use super::*;
 
-    /// Returns the report of these counts, taken at 2019-05-07 19:54:13.563.
+    /// Returns the report of these counts. The events were counted at 2019-05-07 19:54:13.563.
     pub(crate) fn tally(by: By, counted: &[(&str, i64)]) -> Tally {
         let counted = counted.iter().map(|(name, events)| Counted { name: (*name).to_owned(), events: *events });
         Tally::new(Question { by, ..Question::default() }, counted.collect(), 1_557_258_853_563)

@@ -18,7 +18,7 @@ pub(crate) struct FieldError {
 }
 
 impl FieldError {
-    /// Creates an error of the named field, or of the whole body for an empty name.
+    /// Creates an error about the named field, or about the whole body if the name is empty.
     pub(crate) fn new(field: &str, detail: impl Into<String>) -> Self {
         let pointer = if field.is_empty() { String::new() } else { format!("/{field}") };
         Self { pointer, detail: detail.into() }

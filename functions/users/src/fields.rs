@@ -1,4 +1,4 @@
-//! The fields that users post: a few strings, as JSON or as a form.
+//! The fields that users post, as JSON or as a form.
 
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -10,10 +10,10 @@ use shared::http::fields::{Fields, Malformed};
 
 use crate::error::{Error, FieldError};
 
-/// The maximum size of a body in bytes. The longest name and passwords need less.
+/// The maximum size of a body in bytes. A body with the longest name and passwords is smaller.
 const MOST_BYTES: usize = 16_384;
 
-/// The posted fields. Their values are checked when they are read.
+/// The posted fields. A value is checked only when it is read.
 #[derive(Debug)]
 pub(crate) struct PostedFields(Vec<(String, Value)>);
 
@@ -58,8 +58,8 @@ fn is_form(headers: &HeaderMap) -> Result<bool, Error> {
 }
 
 impl PostedFields {
-    /// Returns the string posted under one of these names. If it is missing or not a string, adds an error to `errors`
-    /// and returns an empty string.
+    /// Returns the string posted under one of these names. If the field is missing or not a string, adds an error to
+    /// `errors` and returns an empty string.
     pub(crate) fn text(&self, names: &[&str], errors: &mut Vec<FieldError>) -> Result<String, Malformed> {
         let mut given = self.0.iter().filter(|(name, _)| names.contains(&name.as_str()));
         let name = names.first().copied().unwrap_or_default();
@@ -81,7 +81,7 @@ impl PostedFields {
         Ok(String::new())
     }
 
-    /// Returns the value posted under this name. `null` counts as omitted.
+    /// Returns the value posted under this name. A field whose value is `null` counts as missing.
     pub(crate) fn value(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|(given, value)| given == name && !value.is_null()).map(|(_, value)| value)
     }
@@ -89,8 +89,8 @@ impl PostedFields {
     /// Returns an error for each field whose name is none of these.
     pub(crate) fn others_than(&self, names: &[&str]) -> Vec<FieldError> {
         let others = self.0.iter().filter(|(given, _)| !names.contains(&given.as_str()));
-        let detail = format!("is not a field of this route; it has {}", names.join(", "));
-        // RFC 6901, section 3.
+        let detail = format!("is not a field of this route, which has only {}", names.join(", "));
+        // A JSON pointer must escape these characters (RFC 6901, section 3).
         let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
         others.map(|(given, _)| FieldError::new(&escaped(given), detail.clone())).collect()
     }

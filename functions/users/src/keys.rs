@@ -1,4 +1,4 @@
-//! Creates, lists and deletes service keys. Users manage their own keys, admins everyone's.
+//! Creates, lists and deletes service keys. Users manage their own keys, and admins manage everyone's keys.
 
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
@@ -22,7 +22,7 @@ use crate::target_account::TargetAccount;
 #[derive(Debug, Serialize)]
 struct KeyItem {
     id: i64,
-    /// The whole key, which only the response to its creation contains.
+    /// The whole key. Only the response to `POST /keys` contains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     name: String,
@@ -51,7 +51,7 @@ impl From<ListedKey> for KeyItem {
     }
 }
 
-/// Creates a key for the caller, or for another user if an admin names one. Only this answer contains the whole key.
+/// Creates a key for the caller, or for the user that an admin names. Only this answer contains the whole key.
 pub(crate) async fn create(users: &Users, caller: &Caller, posted: &PostedFields) -> Result<Response, Error> {
     let posted = PostedKey::read(posted)?;
     let owner = owner(users, caller, posted.user.as_deref()).await?;
@@ -75,7 +75,7 @@ fn no_such_user() -> Error {
     Error::Refused(vec![FieldError::new("user", "no user has this name")])
 }
 
-/// Returns the user that the key will act as.
+/// Returns the user to whom the key will belong.
 async fn owner(users: &Users, caller: &Caller, user: Option<&str>) -> Result<Caller, Error> {
     let Some(user) = user else { return Ok(caller.clone()) };
     match TargetAccount::resolve(caller, user) {
@@ -86,7 +86,8 @@ async fn owner(users: &Users, caller: &Caller, user: Option<&str>) -> Result<Cal
     }
 }
 
-/// Checks that the streams exist, and that the owner may post to them. Only an admin may name streams without roles.
+/// Checks that the streams exist, and that the owner may post to them. Only an admin may name streams whose contracts
+/// have no roles.
 fn check_streams(registry: &Registry, caller: &Caller, owner: &Caller, streams: &[String]) -> Result<(), Error> {
     let (mut errors, mut forbidden) = (Vec::new(), None);
     for (index, stream) in streams.iter().enumerate().filter(|(_, stream)| *stream != Grant::ALL) {
@@ -99,13 +100,15 @@ fn check_streams(registry: &Registry, caller: &Caller, owner: &Caller, streams: 
             wrong("must not be named: only the gateway itself writes to this stream");
         } else if contract.roles.is_empty() {
             if caller.must_be_admin().is_err() {
-                forbidden.get_or_insert(format!("Only admins create keys for {stream:?}: its contract has no roles."));
+                forbidden.get_or_insert(format!(
+                    "Only admins may create keys for {stream:?}, because its contract has no roles."
+                ));
             }
         } else if owner.may_post(contract).is_err() {
             if owner.id == caller.id {
                 forbidden.get_or_insert(format!("Your role does not allow you to post to {stream:?}."));
             } else {
-                wrong("must not be named: the role of the key's user does not allow posting to it");
+                wrong("must not be named: the role of the key's user does not allow posting to this stream");
             }
         }
     }
@@ -116,7 +119,7 @@ fn check_streams(registry: &Registry, caller: &Caller, owner: &Caller, streams: 
     }
 }
 
-/// Lists keys in the order of their creation: the caller's, or everyone's for admins.
+/// Lists keys in the order of their creation. Admins see everyone's keys, and other users see their own.
 pub(crate) async fn list(users: &Users, caller: &Caller, query: &Fields) -> Result<Response, Error> {
     let (after, limit) = (query.after_id()?, query.limit()?);
     let mut found = in_time(keys::list(&users.pool, only(caller), after, i64::from(limit) + 1)).await?;
@@ -127,7 +130,7 @@ pub(crate) async fn list(users: &Users, caller: &Caller, query: &Fields) -> Resu
     Ok(List { items, next }.into_response())
 }
 
-/// Deletes a key: one of the caller's, or anyone's for admins.
+/// Deletes a key. Admins may delete everyone's keys, and other users may delete their own.
 pub(crate) async fn delete(users: &Users, caller: &Caller, id: &str) -> Result<StatusCode, Error> {
     const NO_SUCH_KEY: Error = Error::NotFound("There is no such service key.");
     let id: i64 = id.parse().map_err(|_| NO_SUCH_KEY)?;
@@ -135,8 +138,7 @@ pub(crate) async fn delete(users: &Users, caller: &Caller, id: &str) -> Result<S
     if is_deleted { Ok(StatusCode::NO_CONTENT) } else { Err(NO_SUCH_KEY) }
 }
 
-/// Returns the id of the only user whose keys the caller may see and delete, or `None` if the caller may see and delete
-/// everyone's.
+/// Returns the caller's id if the caller may see and delete only the caller's own keys. Returns `None` for an admin.
 fn only(caller: &Caller) -> Option<i64> {
     match caller.role {
         Role::Admin => None,

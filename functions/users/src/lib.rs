@@ -1,5 +1,5 @@
-//! Users: registration, login, lockout, service keys. The rules are in `shared::identity`, which all functions use.
-//! This crate has the routes.
+//! Registers users, logs them in, blocks them after wrong passwords, and manages service keys. This crate has the
+//! routes. The rules are in `shared::identity`, which all functions use.
 
 mod error;
 mod fields;

@@ -1,4 +1,4 @@
-//! Lists users and blocks, deletes users, and lifts blocks.
+//! Lists and deletes users, and lists and lifts the blocks of users.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -37,7 +37,7 @@ impl UserItem {
     }
 }
 
-/// Lists users by name.
+/// Lists users in the order of their names.
 pub(crate) async fn users(users: &Users, query: &Fields) -> Result<Response, Error> {
     let (after, limit) = (query.get("after")?.unwrap_or_default(), query.limit()?);
     let mut found: Vec<Listed> = in_time(account::list(&users.pool, after, i64::from(limit) + 1)).await?;
@@ -49,7 +49,7 @@ pub(crate) async fn users(users: &Users, query: &Fields) -> Result<Response, Err
     Ok(List { items, next }.into_response())
 }
 
-/// Deletes a user. Admins may delete anyone but the last admin. Other users may delete only themselves.
+/// Deletes a user. Admins may delete every user except the last admin. Other users may delete only themselves.
 pub(crate) async fn delete_user(users: &Users, caller: &Caller, user: &str) -> Result<StatusCode, Error> {
     let TargetAccount { name, is_own } = TargetAccount::resolve(caller, user)?;
     match users.identity.delete(&name, is_own.then_some(caller.id), &caller.name).await? {
@@ -66,7 +66,7 @@ pub(crate) async fn blocked(users: &Users) -> Result<Response, Error> {
     Ok(answer::json(StatusCode::OK, &json!({ "users-blocked": names })))
 }
 
-/// Lifts a block.
+/// Lifts the block of a user.
 pub(crate) async fn lift_block(users: &Users, caller: &Caller, user: &str) -> Result<StatusCode, Error> {
     const NOT_BLOCKED: Error = Error::NotFound("No user of this name is blocked.");
     let name = UserName::parse_existing(user).map_err(|_| NOT_BLOCKED)?;

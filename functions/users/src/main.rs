@@ -10,8 +10,8 @@ use shared::process::settings::from_env;
 use shared::start::{self, HttpWorld, World};
 use users::{Users, UsersSettings};
 
-/// Lambda runs one request at a time, so one connection serves the request. The other serves the outbox of login
-/// attempts, which is sent concurrently.
+/// Lambda runs one request at a time, so one connection is enough for requests. The other connection is for the outbox
+/// of login attempts, which is sent concurrently.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]

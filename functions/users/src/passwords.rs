@@ -1,5 +1,5 @@
-//! Changes passwords. Callers must give the old password to change their own. Admins change other users' passwords
-//! without it.
+//! Changes passwords. Callers who change their own password must give the old one. Admins may change another user's
+//! password without the old one.
 
 use axum::http::StatusCode;
 use shared::http::edge::Origin;

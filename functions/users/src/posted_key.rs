@@ -1,4 +1,4 @@
-//! The key that a caller asks for.
+//! The fields that describe the key to create.
 
 use serde_json::Value;
 use shared::identity::Grant;
@@ -8,7 +8,7 @@ use crate::fields::PostedFields;
 
 const FIELDS: [&str; 4] = ["name", "streams", "expires_in", "user"];
 
-/// The fields of `POST /keys`, each of which is valid by itself.
+/// The fields of `POST /keys`. Each field is valid by itself.
 #[derive(Debug)]
 pub(crate) struct PostedKey {
     /// The key's name, for people.
@@ -17,7 +17,7 @@ pub(crate) struct PostedKey {
     pub(crate) streams: Vec<String>,
     /// How many seconds the key works. `None` means that it works until it is deleted.
     pub(crate) expires_in_seconds: Option<i64>,
-    /// The user that the key acts as. `None` means the caller.
+    /// The user to whom the key will belong. `None` means the caller.
     pub(crate) user: Option<String>,
 }
 

@@ -36,7 +36,7 @@ pub(crate) async fn must_be_allowed(
 
 pub(crate) async fn register(users: &Users, admin: Option<&Caller>, posted: &PostedFields) -> Result<Response, Error> {
     let mut errors = Vec::new();
-    // If the field were ignored, the caller would believe that the user has that role.
+    // The field is refused. If the function ignored it, the caller would believe that the user has that role.
     if posted.has("role") {
         errors.push(FieldError::new("role", "must not be set: a new user has the role user"));
     }

@@ -1,4 +1,4 @@
-//! The routes. A handler parses the request, calls the domain, and returns its answer.
+//! The routes. A handler parses the request, calls a function of the domain, and returns that function's answer.
 
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -13,7 +13,7 @@ use shared::identity::{Admin, Caller, authenticated};
 use crate::error::Error;
 use crate::{Users, fields, keys, lists, passwords, registration, session};
 
-/// The `404` for a `PUT` below `/users` whose path does not end in `/password`.
+/// The `404` for a `PUT` request to a path below `/users` that does not end in `/password`.
 const NO_SUCH_ROUTE: Error = Error::NotFound("This route does not exist. `/openapi.json` lists the routes.");
 
 /// Builds the function's routes, to be served by [`shared::http::edge::serve`].
@@ -22,8 +22,8 @@ pub fn routes(users: Users) -> Router {
     guarded.merge(open()).with_state(users)
 }
 
-/// Builds the routes for registered users without authentication: each request must carry its [`Caller`]. The console's
-/// pages use these routes on behalf of the signed-in user.
+/// Builds the routes for registered users, but without authentication: each request must already carry its [`Caller`].
+/// The console's pages use these routes on behalf of the signed-in user.
 pub fn routes_for_callers(users: Users) -> Router {
     guarded().with_state(users)
 }
@@ -33,8 +33,8 @@ fn guarded() -> Router<Users> {
         .route("/blocked", get(get_blocked))
         .route("/blocked/{*user}", delete(delete_block))
         .route("/users", get(get_users))
-        // A name may contain `/` if it was registered when that was allowed, or if someone only tried to log in with
-        // it. API Gateway decodes `%2F`, so the name is the whole rest of the path.
+        // A name may contain `/`. It may have been registered when that was allowed, or someone may have tried to log
+        // in with it. API Gateway decodes `%2F`, so the name is the whole rest of the path.
         .route("/users/{*user}", delete(delete_user).put(put_password))
         .route("/keys", get(get_keys).post(post_key))
         .route("/keys/{id}", delete(delete_key))

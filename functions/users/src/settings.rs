@@ -25,7 +25,7 @@ impl UsersSettings {
     /// Reads the settings through `variable`.
     ///
     /// # Errors
-    /// The first variable that is malformed.
+    /// A variable is malformed. The error names the first such variable.
     pub fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, SettingsError> {
         Ok(Self {
             registration: match variable("REGISTRATION").as_deref() {

@@ -20,8 +20,8 @@ pub struct Users {
 }
 
 impl Users {
-    /// Creates the state. `pool` connects to the database of the users that `identity` checks. `registry` has the
-    /// streams that a key can give access to.
+    /// Creates the state. `pool` connects to the database that `identity` uses. `registry` has the streams to which a
+    /// key can give access.
     pub fn new(
         identity: Identity,
         pool: PgPool,

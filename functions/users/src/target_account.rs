@@ -1,19 +1,19 @@
-//! The account that a path names: the caller's own, or another one, which requires an admin.
+//! The account that a request names. Only admins may name an account that is not their own.
 
 use shared::identity::Caller;
 use shared::identity::name::UserName;
 
 use crate::error::Error;
 
-/// `404`: no user has that name.
+/// The `404` for a name that no user has.
 pub(crate) const NO_SUCH_USER: Error = Error::NotFound("There is no such user.");
 
 /// An account named by a caller.
 #[derive(Debug)]
 pub(crate) struct TargetAccount {
-    /// Its name.
+    /// The account's name.
     pub(crate) name: UserName,
-    /// Whether the caller owns it.
+    /// Whether the account is the caller's own.
     pub(crate) is_own: bool,
 }
 
@@ -21,7 +21,7 @@ impl TargetAccount {
     /// Resolves the account named `user`, if the caller may act on it.
     ///
     /// # Errors
-    /// The caller may not act on it, or no user can have this name.
+    /// The caller may not act on the account, or no user can have this name.
     pub(crate) fn resolve(caller: &Caller, user: &str) -> Result<Self, Error> {
         let name = UserName::parse_existing(user).ok();
         let is_own = name.as_ref().is_some_and(|name| name.key() == caller.key);

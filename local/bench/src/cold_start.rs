@@ -1,7 +1,7 @@
-//! Measures how long functions take from process start to their first request for an invocation, and to their first
-//! answer. A hello-world function and a bare function with one query and one acknowledged send serve as baselines. Uses
-//! release binaries. The functions alternate, so that variations in the machine's speed affect all of them alike. Kafka
-//! and PostgreSQL are warm, and run on the same machine.
+//! Measures two times from the start of a function's process: until the function first asks Lambda for an invocation,
+//! and until its first answer. There are two baselines: a hello-world function, and a bare function, which makes one
+//! query and one acknowledged send. All binaries are release builds. The functions alternate, so that variations in the
+//! machine's speed affect all of them alike. Kafka and PostgreSQL are warm, and run on the same machine.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ const EVENT: &str = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.
 /// A function and its measurements.
 struct Measured {
     plan: Plan,
-    /// The first event, if one is sent.
+    /// The event of the first invocation. `None` if the function is only started.
     event: Option<Bytes>,
     ready: Vec<Duration>,
     answered: Vec<Duration>,
@@ -62,7 +62,7 @@ pub(crate) async fn measure(servers: &RunningServers, folder: &Path) -> Result<V
 }
 
 impl Measured {
-    /// Starts the function once.
+    /// Starts the function once, and records its times.
     async fn start(&mut self) -> Result<(), CommandError> {
         let failed = |what: String| CommandError::Bench(format!("{}: {what}", self.plan.name));
         let begun = Instant::now();
@@ -74,7 +74,7 @@ impl Measured {
             }
         }
         let [sandbox] = lambda.sandboxes() else { return Err(failed("expected exactly one sandbox".to_owned())) };
-        self.ready.push(sandbox.ready_after().await.ok_or_else(|| failed("it did not start".to_owned()))?);
+        self.ready.push(sandbox.ready_after().await.ok_or_else(|| failed("the function did not start".to_owned()))?);
         Ok(lambda.stop().await?)
     }
 }

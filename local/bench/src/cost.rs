@@ -1,5 +1,5 @@
-//! Measures the CPU time and memory of one invocation of each function, and derives the cost of a million events. Uses
-//! warm release binaries and AWS's list prices.
+//! Measures the CPU time and memory that invocations of the functions take, and derives the cost of a million events.
+//! The functions are warm release builds, and the prices are AWS's list prices.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -99,7 +99,8 @@ pub(crate) async fn measure(servers: &RunningServers, folder: &Path) -> Result<V
 fn cases(token: &str) -> Result<Vec<Case>, CommandError> {
     const TIMES: usize = 200;
     let registry = Registry::load(None)?;
-    let contract = registry.stream("user-event").ok_or_else(|| CommandError::Bench("no user events".to_owned()))?;
+    let contract =
+        registry.stream("user-event").ok_or_else(|| CommandError::Bench("no stream user-event".to_owned()))?;
     let mut random = RandomEvents::new(Arc::clone(contract), Clock::system());
     let mut events = |n: usize| -> Result<Vec<Value>, CommandError> {
         let event = |_| random.event(&mut rand::rng()).map_err(|error| CommandError::Bench(error.to_string()));
@@ -166,7 +167,7 @@ impl Case {
         let failed = |what: String| CommandError::Bench(format!("{} {}: {what}", self.function, self.what));
         let lambda = Lambda::start(plan, 1).await?;
         let [sandbox] = lambda.sandboxes() else { return Err(failed("expected exactly one sandbox".to_owned())) };
-        let pid = sandbox.first_process().ok_or_else(|| failed("it did not start".to_owned()))?;
+        let pid = sandbox.first_process().ok_or_else(|| failed("the function did not start".to_owned()))?;
         let mut before = (Duration::ZERO, Instant::now());
         let times = self.payloads.len() - WARM_UP;
         for (number, payload) in self.payloads.iter().enumerate() {
@@ -193,13 +194,13 @@ impl Case {
     }
 }
 
-/// Returns whether the answer is a success. Answers to API Gateway carry a status.
+/// Returns whether the answer is a success. Only answers to API Gateway have a status. Other answers are successes.
 fn is_well(answer: &[u8]) -> bool {
     let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
     answer.get("statusCode").and_then(Value::as_u64).is_none_or(|status| status < 300)
 }
 
-/// Returns the memory size that template.yaml configures.
+/// Returns the memory size that template.yaml configures for a function.
 fn memory_mb(template: &Template, function: &str) -> Result<f64, CommandError> {
     let is_it =
         |resource: &serde_norway::Value| resource["Metadata"]["BuildProperties"]["Binary"].as_str() == Some(function);

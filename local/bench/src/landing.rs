@@ -46,7 +46,7 @@ const COLUMNS: [&str; 9] = [
     "`\\copy`, rows per second",
 ];
 
-/// Measures and prints the rates of every workload. Returns their table as JSON.
+/// Measures and prints the rates of every workload. Returns the table as JSON.
 pub(crate) async fn measure(
     servers: &RunningServers,
     folder: &Path,
@@ -154,8 +154,8 @@ impl<'b> Bench<'b> {
         let mut configuration = MappingConfiguration::for_topic(self.workload.topic);
         configuration.group = format!("bench-{}-{batch_size}-{round}", self.workload.topic);
         configuration.batch_size = batch_size;
-        // Keeps the window short. The last batch is not full, so it is delivered only when its window closes, and this
-        // wait should hardly affect the result.
+        // The last batch is not full, so it is delivered only when its window closes. The window is short so that this
+        // wait hardly affects the result.
         configuration.window = Duration::from_millis(20);
         let mapping =
             EventSourceMapping::start(configuration, &self.kafka, Arc::clone(&function) as Arc<dyn Function>)?;
@@ -185,8 +185,8 @@ impl<'b> Bench<'b> {
         Ok(self.rate(seconds))
     }
 
-    /// Copies the rows that [`Self::land`] wrote into the same table of a fresh database, with psql. Returns the rows
-    /// per second.
+    /// Copies the rows of [`Self::land`] with psql, into the same table of a fresh database. Returns the rows per
+    /// second.
     async fn copy(&self) -> Result<f64, CommandError> {
         let url = self.fresh_database().await?;
         let copy =
@@ -226,7 +226,7 @@ impl Drop for Bench<'_> {
     }
 }
 
-/// A function that records when its first invocation began and when its last one ended.
+/// A function that records when its first invocation began and when its last invocation ended.
 struct Timed {
     function: InProcess,
     span: Mutex<Option<(Instant, Instant)>>,

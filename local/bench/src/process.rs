@@ -7,7 +7,7 @@ use local::CommandError;
 /// Returns the CPU time that a process has used so far.
 /// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
 pub(crate) fn processor_time(pid: u32) -> Result<Duration, CommandError> {
-    /// `USER_HZ`, which is 100 on every Linux.
+    /// The length of a clock tick. `USER_HZ`, the number of ticks per second, is 100 on every Linux.
     const TICK: Duration = Duration::from_millis(10);
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(CommandError::Data)?;
     // The fields follow the program's name, which may contain spaces.

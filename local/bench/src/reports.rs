@@ -26,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::table::{Cell, Table};
 
 const EVENTS: i64 = 10_000_000;
-/// The number of events in each batch. Batches that land have at most this many events.
+/// The number of events in each inserted batch. A batch from Kafka has at most this many events, too.
 const BATCH: i64 = 10_000;
 /// The number of repetitions of each request.
 const TIMES: usize = 21;
@@ -34,7 +34,7 @@ const USER: &str = "bench";
 const PASSWORD: &str = "correct horse battery";
 
 /// Inserts a year's events in chronological order. They name 20,000 cities in about 200 countries, with four spellings
-/// of each city. The first cities have the most events.
+/// of each city. Cities with low numbers have the most events.
 const INSERT: &str = "
     insert into public.user_events (id, city, state, country, post_code, datetime)
     select gen_random_uuid(),
@@ -43,8 +43,8 @@ const INSERT: &str = "
            '2025-01-01'::timestamp + ($2 + random()) * interval '365 days' / $3
     from (select n, 'City ' || floor(20000 * power(random(), 3))::int as city from generate_series(1, $1) as n) as c";
 
-/// Compares the counts that the trigger keeps with a full count. Returns the number of counts, and the numbers of rows
-/// that only the kept counts and only the full count contain.
+/// Compares the counts that the trigger keeps with a full count. Returns three numbers: how many counts the full count
+/// has, how many only the trigger has, and how many only the full count has.
 const DIFFERENCES: &str = "
     with kept as (
         select what, since, name, sum(events)::bigint from sluice.user_event_counts
@@ -69,6 +69,7 @@ const DIFFERENCES: &str = "
     select (select count(*) from counted), (select count(*) from (table kept except all table counted) as more),
            (select count(*) from (table counted except all table kept) as less)";
 
+/// The requests: each has a path, the media type of its answer, and the query that counts the same events in full.
 const QUESTIONS: [(&str, &str, &str); 9] = [
     ("/report", "application/json", "select city, count(*) from public.user_events group by 1"),
     ("/report", "text/html", "select city, count(*) from public.user_events group by 1"),
@@ -110,7 +111,7 @@ const QUESTIONS: [(&str, &str, &str); 9] = [
     ),
 ];
 
-/// Measures and prints the times. Returns their table as JSON. Fails if a count is wrong.
+/// Measures and prints the times. Returns the table as JSON. Fails if a count is wrong.
 pub(crate) async fn measure(servers: &RunningServers) -> Result<Value, CommandError> {
     let pool = database::connect(&servers.database_url, 4)?;
     database::migrate(&pool, None).await?;
@@ -123,7 +124,7 @@ pub(crate) async fn measure(servers: &RunningServers) -> Result<Value, CommandEr
     let (counts, more, less): (i64, i64, i64) =
         sqlx::query_as(DIFFERENCES).fetch_one(&pool).await.map_err(|error| failed(&error))?;
     say(format_args!(
-        "{counts} counts; {more} stored counts are not in the full count, {less} of the full count are not stored"
+        "{counts} counts in the full count: {less} are not stored, and {more} stored counts are not among them"
     ));
     if (more, less) != (0, 0) {
         return Err(CommandError::Bench("the stored counts differ from a full count".to_owned()));

@@ -1,13 +1,13 @@
 //! The median and the spread of a figure over several rounds.
 
-/// A ratio that varies more than this between rounds, relative to its median, is marked as unreliable.
+/// The largest reliable spread. A ratio with a larger spread is marked as unreliable.
 const MOST_SPREAD: f64 = 0.25;
 
 /// The median and the spread of one figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
-    /// The largest value less the smallest, relative to the median.
+    /// The difference between the largest and the smallest value, divided by the median.
     pub(crate) relative: f64,
 }
 

@@ -69,7 +69,7 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
     },
     Workload {
         mode: "changes",
-        what: "wal2json 2, an insert each, bigint primary key",
+        what: "wal2json format 2, one insert per event, bigint primary key",
         topic: "changes",
         table: "landing.readings",
         columns: "id, sensor, celsius, taken",

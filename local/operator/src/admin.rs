@@ -11,8 +11,8 @@ use crate::environment::Environment;
 use crate::error::OperatorError;
 use crate::terminal::say;
 
-/// Makes a user an admin and sets the user's password. Creates the user if no user has this name. Reads the password
-/// from the terminal, or from the first line of standard input.
+/// Makes a user an admin and sets the user's password. Creates the user if no user has this name. Asks for the password
+/// if standard input is a terminal. Otherwise, the password is the first line of standard input.
 #[derive(Debug, Args)]
 pub struct Admin {
     /// The user's name.

@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::client::{Client, ClientError, GatewayArgs};
 use crate::terminal::{complain, say};
 
-/// The maximum number of replays that are followed. The limit only keeps the loop from running forever. No event is
-/// replayed this often.
+/// The maximum number of replays that are followed. The limit only keeps the loop from running forever: in practice, no
+/// event is replayed this often.
 const MOST_REPLAYS: usize = 100;
 
 /// Shows what happened to an event, step by step, from Kafka to its row. Needs an admin's credentials.
@@ -54,7 +54,7 @@ pub async fn run(args: Follow) -> ExitCode {
     match follow(args).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            complain("no such event was found: use --since and --until to search another time of at most 24 hours");
+            complain("no such event was found: use --since and --until to search another period of at most 24 hours");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_is_a_receipt_its_address_or_a_stream_with_a_key_or_an_id() {
+    fn a_reference_is_a_receipt_or_its_href_or_a_stream_with_a_key_or_an_id() {
         assert_eq!(asked(&["routes/2/17"]), Ok("receipt=routes/2/17".to_owned()));
         assert_eq!(asked(&["/receipts/routes/2/17"]), Ok("receipt=routes/2/17".to_owned()));
         assert_eq!(asked(&["order", "--key", "4711"]), Ok("stream=order&key=4711".to_owned()));

@@ -7,8 +7,8 @@
 //! - [`follow`]: shows what happened to an event, step by step
 //! - [`send`]: sends random events, or the events of a file, through the HTTP API, and follows each event to its row
 //!
-//! They share [`environment`], [`credentials`], [`interrupts`] and [`terminal`] with the crate `local`, which parses
-//! the command line. This crate does not depend on the Lambda functions' crates.
+//! The crate `local` parses the command line. It also uses [`environment`], [`credentials`], [`interrupts`] and
+//! [`terminal`]. This crate, `operator`, does not depend on the crates of the Lambda functions.
 
 pub mod admin;
 mod client;

@@ -10,7 +10,8 @@ use std::io::Write as _;
 
 /// Prints a line.
 pub fn say(line: impl Display) {
-    // This fails if the reader of the output has ended, as `head` does. The failure cannot be reported anywhere.
+    // Writing fails once the program that reads the output has ended, as `head` does after ten lines. The failure
+    // cannot be reported anywhere.
     let _unheard = writeln!(std::io::stdout().lock(), "{}", harmless(&line.to_string()));
 }
 

@@ -7,15 +7,15 @@ use rand::RngExt as _;
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// A delay that doubles with every failure, up to a limit. Each delay is randomised between half of this value and all
-/// of it, so that partitions that failed together do not retry together.
+/// Computes random delays. The longest possible delay doubles with every failure, up to a limit, and the shortest is
+/// half of the longest. The randomness prevents partitions that failed together from retrying together.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// Returns the delay after one more failure.
+    /// Notes one more failure, and returns the delay after it.
     pub(super) fn next(&mut self) -> Duration {
         let most = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures += 1;
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_delay_doubles_up_to_its_bound_and_varies_within_its_upper_half() {
+    fn each_delay_is_between_half_and_all_of_a_value_that_doubles_up_to_5_seconds() {
         let mut backoff = Backoff::default();
         for most_ms in [200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
             let wait_ms = backoff.next().as_millis();

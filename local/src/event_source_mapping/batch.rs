@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_has_every_partition_and_its_length_was_computed_correctly() {
+    fn the_event_contains_every_partition_and_has_the_computed_length() {
         let envelope = Envelope::new(&Source::SelfManaged, "b:9092");
         let batch = batch([segment("a", [1, 2]), segment("b", [3])]);
         let payload = batch.payload(&envelope);

@@ -39,7 +39,7 @@ pub enum FunctionError {
     },
 }
 
-/// A running invocation, which resolves to the answer: JSON, or nothing.
+/// The future of a running invocation. The future resolves to the function's answer, which is JSON or empty.
 pub type Invocation<'a> = Pin<Box<dyn Future<Output = Result<Bytes, FunctionError>> + Send + 'a>>;
 
 /// A function that accepts the events of a Kafka event source.
@@ -51,13 +51,13 @@ pub trait Function: Send + Sync {
 /// The timeout of `consume` in template.yaml.
 pub const CONSUME_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// `consume` in this process.
+/// Invokes `consume` in this process.
 pub struct InProcess(pub Arc<Consume>);
 
 impl Function for InProcess {
     fn invoke(&self, payload: Bytes) -> Invocation<'_> {
         let consume = Arc::clone(&self.0);
-        // Runs in its own task, so that it can use another core than the mapping, and so that a panic only fails the
+        // `consume` runs in its own task, so that it can use another core than the mapping. A panic then fails only the
         // invocation, as on Lambda.
         let task = AbortOnDropHandle::new(tokio::spawn(async move { consume.invoke(&payload, CONSUME_TIMEOUT).await }));
         Box::pin(async move {
@@ -72,7 +72,7 @@ impl Function for InProcess {
     }
 }
 
-/// A function behind Lambda's Invoke API, as `cargo lambda watch` and `local/up` serve it.
+/// Invokes a function through Lambda's Invoke API. `cargo lambda watch` and `local/up` also serve this API.
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
 #[derive(Debug)]
 pub struct OverHttp {
@@ -87,7 +87,7 @@ impl OverHttp {
     /// Creates a client for the function `name` at `endpoint`.
     ///
     /// # Errors
-    /// The endpoint cannot have a path, or the HTTP client cannot be set up.
+    /// The endpoint is an address without a path, such as `mailto:`, or the HTTP client cannot be set up.
     pub fn new(endpoint: &Url, name: &str) -> Result<Self, EndpointError> {
         let mut url = endpoint.clone();
         url.path_segments_mut().map_err(|()| EndpointError::NotABase(endpoint.clone()))?.pop_if_empty().extend([
@@ -149,7 +149,7 @@ pub enum EndpointError {
     Client(#[source] reqwest::Error),
 }
 
-/// A handler's error as the Runtime API reports it.
+/// A handler's error, in the form in which the Runtime API reports it.
 #[derive(Debug, serde::Deserialize)]
 struct ErrorAnswer {
     #[serde(rename = "errorType")]

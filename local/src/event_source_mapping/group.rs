@@ -1,5 +1,5 @@
-//! The consumer group's member: a thread that serves librdkafka's events, and that starts and stops a poller as the
-//! group assigns and revokes partitions.
+//! A member of the consumer group: a thread that serves librdkafka's events. The thread starts a poller when the group
+//! assigns partitions, and stops the poller when the group revokes them.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -36,14 +36,14 @@ pub(super) enum MappingState {
 
 type GroupConsumer = BaseConsumer<Member>;
 
-/// The interval at which the thread checks whether it should stop. Events are served immediately.
+/// The interval at which the thread checks whether it should stop. The thread serves events immediately.
 const TURN: Duration = Duration::from_millis(100);
 /// The time that running invocations may take to finish when the group revokes the partitions. Meanwhile, the group
 /// waits for this member. If a batch is not finished by then, the partition's next owner delivers it again.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The group's member. librdkafka calls it when the assignment of partitions changes. Its state outlives any single
-/// assignment.
+/// A member of the group. librdkafka calls its methods when the assignment of partitions changes. The member keeps its
+/// state from one assignment to the next.
 pub(super) struct Member {
     configuration: MappingConfiguration,
     bootstrap_servers: String,
@@ -88,17 +88,18 @@ impl Member {
                 // time.
                 .set("session.timeout.ms", "6000")
                 .set("heartbeat.interval.ms", "1500")
-                // While a partition's batch is in flight, the partition's next records wait in its own queue.
-                // librdkafka stops fetching once the queue has this size, so a partition holds at most this much, plus
-                // two batches and one invocation's payload.
+                // While a partition's batch is in flight, the partition's next records wait in the partition's queue.
+                // librdkafka stops fetching once the queue has this size. A partition thus uses at most this much
+                // memory, plus the memory of two batches and of one invocation's payload.
                 .set("queued.max.messages.kbytes", "8192")
                 .set("fetch.queue.backoff.ms", "20")
                 .set("fetch.error.backoff.ms", "100")
-                // Discovers new partitions, and topics that are created later.
+                // The mapping discovers new partitions and new topics at this interval.
                 .set("topic.metadata.refresh.interval.ms", "10000")
                 .create_with_context(member)?,
         );
-        // The callback needs the shared consumer, because it splits a queue off the consumer for each partition.
+        // The callback needs a reference to the consumer, because the callback splits a queue off the consumer for each
+        // partition.
         let _first = consumer.context().consumer.set(Arc::downgrade(&consumer));
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics)?;
@@ -110,7 +111,8 @@ impl Member {
                 while !stop.is_cancelled() {
                     serve(&consumer);
                 }
-                // Waits for all invocations to end, however long that takes, unless the token `hurry` is cancelled.
+                // Waits for all invocations to end, however long that takes. Cancelling the token `hurry` cuts the wait
+                // short.
                 let achieved = consumer.context().finish(None);
                 report.send_replace(MappingState::Drained);
                 commit(&achieved, &consumer);
@@ -156,7 +158,7 @@ impl Member {
         *self.poller.lock().unwrap_or_else(PoisonError::into_inner) = Some(poller);
     }
 
-    /// Lets the poller finish, if there is one, and returns the offsets that it reached.
+    /// Stops the poller, if there is one, and returns the offsets that the poller reached.
     fn finish(&self, patience: Option<Duration>) -> TopicPartitionList {
         let poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner).take();
         poller.map(|poller| poller.finish(patience)).unwrap_or_default()
@@ -167,11 +169,12 @@ impl Member {
 fn serve(consumer: &GroupConsumer) {
     match consumer.poll(TURN) {
         None => {}
-        // `ClientContext::error` also receives each of these errors, with a reason, and decides
-        // whether to log it.
+        // `ClientContext::error` also receives each of these errors, together with a reason, and decides whether to log
+        // the error.
         Some(Err(_error)) => {}
-        // Every partition's queue is split off before its first record is fetched. If a record still arrives here,
-        // seeking back to its offset makes the queue fetch the record again.
+        // Every partition's queue is split off before librdkafka fetches the partition's first record. If a record
+        // arrives here nevertheless, seeking back to its offset makes librdkafka fetch the record again, into the
+        // queue.
         Some(Ok(message)) => {
             let offset = Offset::Offset(message.offset());
             if let Err(error) = consumer.seek(message.topic(), message.partition(), offset, REVOKE_PATIENCE) {
@@ -181,8 +184,8 @@ fn serve(consumer: &GroupConsumer) {
     }
 }
 
-/// Commits the last offsets and waits for the broker's answer. Earlier commits need not wait, because a later commit
-/// makes up for a lost one.
+/// Commits the last offsets and waits for the broker's answer. Earlier commits do not wait, because a later commit
+/// makes up for a lost commit.
 fn commit(achieved: &TopicPartitionList, consumer: &GroupConsumer) {
     if achieved.count() > 0
         && let Err(error) = consumer.commit(achieved, CommitMode::Sync)
@@ -199,7 +202,7 @@ impl ClientContext for Member {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // Errors that matter are also reported as events.
+        // The level `debug` is enough, because librdkafka also passes the errors that matter to `ClientContext::error`.
         tracing::debug!(group = self.configuration.group, ?level, facility, "{message}");
     }
 
@@ -217,7 +220,8 @@ impl ClientContext for Member {
 impl ConsumerContext for Member {
     fn pre_rebalance(&self, consumer: &GroupConsumer, rebalance: &Rebalance<'_>) {
         match rebalance {
-            // Splits the queues before librdkafka begins to fetch, so that no record bypasses its queue.
+            // Splits the queues off before librdkafka begins to fetch, so that no record bypasses its partition's
+            // queue.
             Rebalance::Assign(assigned) => self.begin(assigned),
             Rebalance::Revoke(_all) => commit(&self.finish(Some(REVOKE_PATIENCE)), consumer),
             Rebalance::Error(error) => {

@@ -31,9 +31,9 @@ use self::configuration::MappingConfiguration;
 use self::function::Function;
 use self::group::{MappingState, Member};
 
-/// The time limits for the broker to answer the last commit and the request to leave the group: in a normal stop, and
-/// in a hurried stop.
+/// The time limit for the broker to answer the last commit and the request to leave the group.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
+/// The same time limit in a hurried stop.
 const HURRIED_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A running mapping: a member of its consumer group.
@@ -68,11 +68,11 @@ impl EventSourceMapping {
     }
 
     /// Drains the mapping: takes no further records, lets running invocations finish, commits their offsets and leaves
-    /// the group. If the broker is unreachable, the mapping neither commits nor leaves, and uncommitted records are
-    /// delivered again.
+    /// the group. If the broker is unreachable, the mapping neither commits the offsets nor leaves the group, and
+    /// uncommitted records are delivered again.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        // Waits for all invocations to end, however long that takes, unless the token `hurry` is cancelled.
+        // Waits for all invocations to end, however long that takes. Cancelling the token `hurry` cuts the wait short.
         let is_drained = self.state.wait_for(|state| *state >= MappingState::Drained).await.is_ok();
         let patience = if self.hurry.is_cancelled() { HURRIED_PATIENCE } else { LEAVE_PATIENCE };
         let left = tokio::time::timeout(patience, self.state.wait_for(|state| *state == MappingState::Left)).await;
@@ -85,7 +85,7 @@ impl EventSourceMapping {
     }
 
     /// Returns a token that, once cancelled, makes [`EventSourceMapping::stop`] return without waiting for invocations.
-    /// Their batches are delivered again.
+    /// The batches of these invocations are delivered again.
     pub fn hurrier(&self) -> CancellationToken {
         self.hurry.clone()
     }

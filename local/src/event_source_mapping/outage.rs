@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-/// The shortest outage that is logged. librdkafka reports an error on every attempt, and a broker that only restarts is
-/// back sooner than this.
+/// The shortest outage that is logged. librdkafka reports an error at every attempt to connect. A broker that only
+/// restarts is back before this time is over.
 const WORTH_SAYING: Duration = Duration::from_secs(3);
 /// The interval between log lines.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
-/// An outage is over after this long without an error.
+/// The time without an error after which an outage is over.
 const OVER: Duration = Duration::from_secs(10);
 
-/// A series of errors.
+/// A series of errors from one outage.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     began: Option<Instant>,
@@ -40,14 +40,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_logged_once_it_lasts_and_then_every_half_minute() {
+    fn an_outage_is_logged_after_three_seconds_and_then_every_half_minute() {
         let begun = Instant::now();
         let mut outage = Outage::default();
         let mut said_at = |seconds: &[u64]| -> Vec<u64> {
             let is_said = |second: &&u64| outage.is_worth_saying(begun + Duration::from_secs(**second));
             seconds.iter().filter(is_said).copied().collect()
         };
-        // A short outage, followed by a quiet period.
+        // The first outage is too short to be logged. After a quiet period, the second outage begins at second 20.
         assert_eq!(said_at(&[0, 1, 2]), [0; 0]);
         assert_eq!(said_at(&[20, 22]), [0; 0]);
         assert_eq!(said_at(&[23, 24, 33, 43, 52, 53, 54, 63]), [23, 53]);

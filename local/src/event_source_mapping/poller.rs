@@ -1,8 +1,8 @@
 //! The event poller: groups the records of the assigned partitions into batches, and has the batches delivered.
 //!
 //! A partition's records are delivered in order, with one batch in flight at a time. A batch may contain records of
-//! several partitions. While a batch is in flight, batches of other partitions are delivered concurrently. From the
-//! partitions in that batch, the poller reads only enough records for the next batch. Later records wait in
+//! several partitions. While a batch is in flight, batches of other partitions are delivered concurrently. From a
+//! partition whose batch is in flight, the poller reads only enough records for one more batch. Later records wait in
 //! librdkafka's queues, which are bounded.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
 
@@ -32,7 +32,7 @@ pub(super) struct Poller {
 
 impl Poller {
     /// Takes no further records, begins no further invocation, and waits until nothing is in flight. After `patience`,
-    /// stops waiting for running invocations. Returns the offsets after the last records that the function accepted.
+    /// no longer waits for running invocations. Returns the offsets after the last records that the function accepted.
     /// Blocks the thread.
     pub(super) fn finish(&self, patience: Option<Duration>) -> TopicPartitionList {
         self.stop.cancel();
@@ -80,8 +80,9 @@ impl<C: ConsumerContext + 'static> Start<C> {
             achieved: TopicPartitionList::new(),
         };
         runtime.spawn(async move {
-            // The queues share ownership of the consumer, and the thread that drops the last reference closes the
-            // consumer. This must be the group's thread, so the queues are dropped before the poller reports its end.
+            // Only the group's thread may close the consumer. The queues share ownership of the consumer, and the
+            // thread that drops the last reference closes the consumer. Therefore, `read` drops the queues before the
+            // poller reports its end.
             let achieved = reader.read().await;
             let _sent = finish.send(achieved);
         });
@@ -89,12 +90,13 @@ impl<C: ConsumerContext + 'static> Start<C> {
     }
 }
 
-/// An assigned partition, with its queue and the records that were read from it.
+/// An assigned partition, with its queue and the records that were read from the queue.
 struct PolledPartition<C: ConsumerContext + 'static> {
     queue: PartitionQueue<C>,
     /// Records that were read and are not in flight.
     pending: Segment,
-    /// The time at which the first pending record arrived.
+    /// The start of the pending records' window: the time at which the first of them was read, or at which the records
+    /// before them were taken.
     pending_since: Option<Instant>,
     is_in_flight: bool,
 }
@@ -134,8 +136,8 @@ type Delivered = Vec<(Arc<Origin>, i64)>;
 impl<C: ConsumerContext> Reader<C> {
     /// Runs until the poller is stopped. Returns the offsets after the last records that the function accepted.
     async fn read(mut self) -> TopicPartitionList {
-        // librdkafka signals only when an empty queue receives something. If an error was in the queue already, a
-        // record arrives without a signal, so the queue is checked again after this time.
+        // The queues are checked at this interval even without a signal. librdkafka signals only when an empty queue
+        // receives something, so a record that follows an error in the queue arrives without a signal.
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         let stop = self.delivery.stop.clone();
         while !stop.is_cancelled() {
@@ -215,7 +217,7 @@ impl<C: ConsumerContext> Reader<C> {
                 if is_alone { partition.take(1, usize::MAX) } else { partition.take(records_left, most_bytes) };
             records_left -= segment.len();
             bytes_left = bytes_left.saturating_sub(segment.json().len() + frame_bytes(&segment));
-            // Later records would not fit either, or would be out of order.
+            // If some records of this partition did not fit, the batch is full.
             let is_cut = !partition.pending.is_empty();
             batch.add(segment);
             if is_cut {
@@ -225,7 +227,7 @@ impl<C: ConsumerContext> Reader<C> {
         Some(batch)
     }
 
-    /// Returns the time at which the first window of the waiting records ends.
+    /// Returns the time at which the earliest window of any waiting records ends.
     fn window_ends(&self) -> Option<Instant> {
         let waiting = self
             .partitions
@@ -260,7 +262,7 @@ impl<C: ConsumerContext> Reader<C> {
         for (origin, next_offset) in delivered {
             let next_offset = Offset::Offset(next_offset);
             for list in [&mut offsets, &mut self.achieved] {
-                // Only a negative offset is rejected.
+                // The result can be ignored, because librdkafka rejects only negative offsets.
                 let _set = match list.find_partition(&origin.topic, origin.partition) {
                     Some(mut element) => element.set_offset(next_offset),
                     None => list.add_partition_offset(&origin.topic, origin.partition, next_offset),
@@ -273,8 +275,8 @@ impl<C: ConsumerContext> Reader<C> {
         self.commit(&offsets);
     }
 
-    /// Commits without waiting for the broker. If the commit is lost, the next one makes up for it. At worst, one batch
-    /// is delivered again.
+    /// Commits without waiting for the broker. If the commit is lost, the next commit makes up for it. At worst, one
+    /// batch is delivered again.
     fn commit(&self, offsets: &TopicPartitionList) {
         let Some(consumer) = self.consumer.upgrade() else {
             return;

@@ -1,4 +1,4 @@
-//! Consecutive records of one partition, as JSON that can be split between any two of them.
+//! Consecutive records of one partition, as JSON that can be split between any two records.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 
 use super::record;
 
-/// A partition, and the prefix that its records share.
+/// A partition, and the JSON prefix that all of its records share.
 #[derive(Debug)]
 pub(super) struct Origin {
     pub(super) topic: String,
@@ -29,7 +29,7 @@ impl Origin {
     }
 }
 
-/// The end of a record in the JSON, and the record's offset.
+/// The position in the JSON at which a record ends, and the record's offset.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     end: usize,
@@ -92,7 +92,7 @@ impl Segment {
                 rest.marks.extend(self.marks.drain(count..).map(|mark| Mark { end: mark.end - cut, ..mark }));
                 self.json.truncate(cut - 1);
             } else {
-                // The remainder will probably grow to about this size.
+                // The rest is still empty, but will probably grow to the size of the records that are taken.
                 rest.json.reserve(self.json.len());
                 rest.marks.reserve(self.marks.len());
             }
@@ -120,7 +120,7 @@ pub(super) mod tests {
         segment
     }
 
-    /// Returns the records' JSON, separated by spaces, and checks each against its mark.
+    /// Returns the JSON of the records, separated by spaces. Checks each record against its mark.
     fn text(segment: &Segment) -> String {
         let text = String::from_utf8_lossy(segment.json()).replace(',', " ");
         let mut start = 0;

@@ -1,6 +1,7 @@
-//! Restricts who may invoke functions. Programs on this machine may, because they could do the same without Sluice. Web
-//! pages in a browser on this machine may not. This check is needed because a browser sends a page's requests to any
-//! address. The browser sends no preflight request first if the page's request looks like a form's.
+//! Restricts who may invoke functions. Programs on this machine may invoke them, because these programs could do the
+//! same without Sluice. Web pages in a browser on this machine may not. The check is needed because a web page can make
+//! the browser send requests to any address. If such a request looks like a form's request, the browser sends it
+//! without a preflight request.
 
 use axum::Json;
 use axum::extract::Request;
@@ -32,7 +33,7 @@ pub(crate) async fn no_web_page(request: Request, next: Next) -> Response {
 fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
     let is_loopback = |authority: &Authority| {
         ["127.0.0.1", "[::1]", "localhost"].iter().any(|host| authority.host().eq_ignore_ascii_case(host))
-            // Rejects a user name, because other parsers might read it as the host.
+            // Rejects an authority with a user name, because other parsers might take the user name for the host.
             && !authority.as_str().contains('@')
     };
     let mut hosts = headers.get_all(HOST).iter();

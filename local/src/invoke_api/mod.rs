@@ -24,10 +24,10 @@ use shared::http::lambda::HttpFunction;
 use self::caller::no_web_page;
 use crate::event_source_mapping::function::CONSUME_TIMEOUT;
 
-/// Lambda's payload quota, plus some room for the rest of the request.
+/// A little more than Lambda's payload quota of 6 MiB.
 const MOST_PAYLOAD_BYTES: usize = 7 * 1024 * 1024;
 
-/// All functions.
+/// All functions that can be invoked.
 #[derive(Clone)]
 pub(crate) struct Functions {
     pub(crate) consume: Arc<Consume>,
@@ -40,7 +40,7 @@ pub(crate) struct Functions {
 /// The beginning of the paths that [`routes`] serves.
 pub(crate) const PREFIX: &str = "/2015-03-31/functions/";
 
-/// Serves the API's one supported route.
+/// Serves the only supported route of the Invoke API.
 pub(crate) fn routes(functions: Functions) -> Router {
     Router::new()
         .route("/2015-03-31/functions/{name}/invocations", post(invoke))

@@ -1,7 +1,7 @@
 //! Emulates Lambda for one function. Each sandbox is a process with its own Runtime API. The process takes one
 //! invocation at a time, may be frozen between invocations, and is killed and restarted when an invocation times out.
 //!
-//! Tests and benchmarks use this to run the real binaries. `up` runs the functions in its own process instead.
+//! Tests and benchmarks use this module to run the real binaries. `up` runs the functions in its own process instead.
 
 mod build;
 mod plan;
@@ -20,7 +20,7 @@ pub use self::queue::Answer;
 use self::queue::{Invocation, Queue};
 pub use self::sandbox::Sandbox;
 
-/// A function in its sandboxes. Dropping it kills its processes.
+/// A function that runs in sandboxes. Dropping this value kills the function's processes.
 #[derive(Debug)]
 pub struct Lambda {
     queue: Arc<Queue>,

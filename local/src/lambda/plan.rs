@@ -10,22 +10,22 @@ use std::time::Duration;
 pub struct Plan {
     /// The function's name.
     pub name: &'static str,
-    /// Its binary.
+    /// The function's binary.
     pub binary: PathBuf,
-    /// Its whole environment, apart from the variables that Lambda sets.
+    /// The function's whole environment, apart from the variables that Lambda sets.
     pub environment: Vec<(&'static str, String)>,
     /// The timeout of an invocation.
     pub timeout: Duration,
-    /// Whether its processes are frozen between invocations (with SIGSTOP), as on Lambda.
+    /// Whether the function's processes are frozen (with SIGSTOP) between invocations, as on Lambda.
     pub freezes: bool,
-    /// The folder for its logs, one file per sandbox.
+    /// The folder for the function's logs, with one file per sandbox.
     pub folder: PathBuf,
 }
 
 /// Why a function could not be started, or ended on its own.
 #[derive(Debug, thiserror::Error)]
 pub enum LambdaError {
-    /// There is no free port, no log file or no such binary.
+    /// The build failed, no port is free, the log file cannot be opened, or the binary cannot be started.
     #[error("{name} cannot be started: {source}")]
     Start {
         /// The function.
@@ -38,7 +38,7 @@ pub enum LambdaError {
     Ended {
         /// The function.
         name: &'static str,
-        /// Its exit status.
+        /// The process's exit status.
         status: ExitStatus,
         /// The process's output.
         log: String,

@@ -33,14 +33,14 @@ impl Queue {
     }
 
     pub(super) fn add(&self, invocation: Invocation) {
-        // Cannot fail, because `self` owns the receiver, too.
+        // Sending cannot fail, because `self` also owns the receiver.
         let _queued = self.waiting.send(invocation);
     }
 
     pub(super) async fn next(&self) -> Invocation {
         match self.taken.lock().await.recv().await {
             Some(invocation) => invocation,
-            // Cannot happen, because `self` owns a sender.
+            // The channel cannot be closed, because `self` owns a sender.
             None => std::future::pending().await,
         }
     }

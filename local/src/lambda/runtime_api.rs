@@ -77,8 +77,8 @@ impl Slot {
         was_busy
     }
 
-    /// Gives the process an invocation. If the process is dead, fails the invocation and returns false: a connection
-    /// may outlive its process.
+    /// Gives the process an invocation. If the process is dead, fails the invocation and returns false. This can happen
+    /// because a connection to the Runtime API may outlive its process.
     fn begin(&self, id: &str, answer: oneshot::Sender<Answer>) -> bool {
         let mut process = self.process();
         if process.is_dead {
@@ -108,7 +108,7 @@ impl Slot {
     fn signal(&self, signal: Signal) {
         let process = self.process();
         if let Some(id) = process.id.filter(|_| self.plan.freezes && !process.is_dead) {
-            // The invocation may have ended just now.
+            // The process may have ended just now.
             let _gone = kill_process(id, signal);
         }
     }

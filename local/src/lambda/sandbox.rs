@@ -52,8 +52,8 @@ impl Sandbox {
         let _ended = ends.wait_for(Option::is_some).await;
     }
 
-    /// Returns the time from the first process's start to its first request for an invocation. `None` if the process
-    /// never requested one.
+    /// Returns the time from the first process's start to its first request for an invocation. Returns `None` if the
+    /// process never requested an invocation.
     pub async fn ready_after(&self) -> Option<Duration> {
         let mut ready = self.ready.clone();
         let ready = *ready.wait_for(Option::is_some).await.ok()?;
@@ -61,7 +61,7 @@ impl Sandbox {
     }
 
     /// Returns the durations of the sandbox's invocations, in the order of the answers. A duration is the time until
-    /// the answer, which Lambda bills. Invocations that a process did not answer are left out.
+    /// the answer, which Lambda bills. Unanswered invocations are left out.
     pub fn durations(&self) -> Vec<Duration> {
         self.durations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -160,7 +160,7 @@ impl Supervision {
     }
 }
 
-/// Starts the process with the variables of Lambda that functions read.
+/// Starts the process. Of Lambda's environment variables, sets those that functions read.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 fn spawn(plan: &Plan, log: &Path, runtime_api: &str) -> std::io::Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;
@@ -183,7 +183,7 @@ async fn overdue(ends: &mut watch::Receiver<Option<Instant>>) {
     loop {
         let at = *ends.borrow_and_update();
         let changed = async {
-            // Cannot fail, because the supervisor holds the sender.
+            // The wait cannot fail, because the supervisor holds the sender.
             let _held = ends.changed().await;
         };
         match at {

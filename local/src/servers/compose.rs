@@ -58,8 +58,8 @@ impl Compose {
             ports.push((*service, port));
         }
         let compose = Self {
-            // Permanent data is found again under the same project name. Temporary containers get a project name of
-            // their own, so that two sets can run at once.
+            // The names of the volumes contain the project name, so permanent data needs a constant project name.
+            // Temporary containers get a project name of their own, so that two sets of containers can run at once.
             project: if keeps_data { "sluice".to_owned() } else { format!("sluice-{}", std::process::id()) },
             ports,
             keeps_data,
@@ -113,7 +113,7 @@ impl Compose {
     }
 }
 
-/// Checks for a container engine, and for the plugin that reads compose files.
+/// Checks that a container engine answers, and that it has the plugin that reads compose files.
 async fn engine_answers() -> Result<(), ServerError> {
     for (arguments, lacking) in [
         (["version", "--format", "{{.Server.Version}}"].as_slice(), "the engine does not answer"),

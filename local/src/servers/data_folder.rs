@@ -48,14 +48,14 @@ impl DataFolder {
         self.temporary.is_some()
     }
 
-    /// Removes the folder if it is temporary. Retries for a few seconds if this fails.
+    /// Removes the folder if it is temporary. If the removal fails, retries for a few seconds.
     pub async fn remove(self) {
         const PATIENCE: Duration = Duration::from_secs(5);
         let Some(temporary) = self.temporary else {
             return;
         };
-        // Disables removal on drop, so that the removal can be retried. It can fail if a killed process created a last
-        // file in the meantime.
+        // Disables removal on drop, so that the removal can be retried. A removal can fail if a process that was just
+        // killed created a last file meanwhile.
         let folder = temporary.keep();
         let deadline = Instant::now() + PATIENCE;
         let mut turn = tokio::time::interval(Duration::from_millis(50));

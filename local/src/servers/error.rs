@@ -45,7 +45,7 @@ pub enum ServerError {
     /// PostgreSQL answers with an error.
     #[error("PostgreSQL reports an error: {0}")]
     Database(#[source] sqlx::Error),
-    /// There is no account to run PostgreSQL under.
+    /// There is no account under which PostgreSQL could run.
     #[error("PostgreSQL does not run as root, and there is neither a user postgres nor a user nobody")]
     NoAccount,
     /// All ports that were tried are taken.
@@ -75,9 +75,9 @@ pub enum ServerError {
     NotReady {
         /// The server.
         name: &'static str,
-        /// The time that it had to answer.
+        /// The time that the server had to answer.
         patience: Duration,
-        /// The end of its log.
+        /// The end of the server's log.
         log: LogTail,
     },
     /// The server ended on its own.
@@ -85,15 +85,15 @@ pub enum ServerError {
     Died {
         /// The server.
         name: &'static str,
-        /// Its exit status.
+        /// The server's exit status.
         status: ExitStatus,
-        /// The end of its log.
+        /// The end of the server's log.
         log: LogTail,
     },
     /// The functions cannot be built. cargo has printed the reason.
     #[error("the functions cannot be built")]
     Build,
-    /// Containers are requested, but the engine is missing or fails.
+    /// Containers are requested, but the container engine is missing or fails.
     #[error("docker: {0}")]
     Docker(String),
 }

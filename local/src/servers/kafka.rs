@@ -1,4 +1,4 @@
-//! Apache Kafka: one node in KRaft mode, broker and controller in one process.
+//! Runs Apache Kafka as one node in KRaft mode: one process is both the broker and the controller.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,8 +69,8 @@ impl Ports {
 }
 
 impl Kafka {
-    /// Starts Kafka with its files in `data`, and waits until it answers. A folder from an earlier run keeps its topics
-    /// and, if they are still free, its ports.
+    /// Starts Kafka with its files in `data`, and waits until it answers. If the folder is from an earlier run, Kafka
+    /// has the same topics as before and, if the ports are still free, the same ports.
     ///
     /// # Errors
     /// Java or Maven is missing, or Kafka does not start. In the second case, the error contains the log's last lines.
@@ -78,7 +78,7 @@ impl Kafka {
         Self::start_with(data, Vec::new()).await
     }
 
-    /// Starts Kafka with further listeners besides the one that needs no authentication.
+    /// Starts Kafka with further listeners, in addition to the listener that needs no authentication.
     ///
     /// # Errors
     /// The errors of [`Kafka::start`].
@@ -100,7 +100,7 @@ impl Kafka {
         Ok(kafka)
     }
 
-    /// Returns `host:port`, the form of `KAFKA_BOOTSTRAP_SERVERS`.
+    /// Returns the broker's address as `host:port`, the form of `KAFKA_BOOTSTRAP_SERVERS`.
     pub fn bootstrap_servers(&self) -> String {
         format!("127.0.0.1:{}", self.ports.broker)
     }
@@ -240,8 +240,8 @@ impl Kafka {
 }
 
 /// Settings for a small single node that starts quickly. After a `kill -9`, the controller readmits the broker only
-/// when the broker's old session has expired, which takes nine seconds by default. The flush settings are Kafka's
-/// defaults.
+/// when the broker's old session has expired, which takes nine seconds by default, and six seconds with these settings.
+/// The settings for flushing are Kafka's defaults.
 const SETTINGS: &str = "\
 auto.create.topics.enable=false
 default.replication.factor=1
@@ -291,8 +291,8 @@ fn java_missing(error: ServerError) -> ServerError {
     if is_missing { ServerError::NotInstalled { what: "java (17 or newer)" } } else { error }
 }
 
-/// Returns 16 random bytes in URL-safe base64, Kafka's format of ids. Like Kafka's own ids, the text does not begin
-/// with a hyphen, because it would then look like an option.
+/// Returns 16 random bytes in URL-safe base64, which is Kafka's format for ids. Like Kafka's own ids, the text never
+/// begins with a hyphen: such a text would look like an option on the command line.
 fn cluster_id() -> String {
     loop {
         let id = base64_simd::URL_SAFE_NO_PAD.encode_to_string(rand::random::<[u8; 16]>());

@@ -29,7 +29,8 @@ pub async fn folder() -> Result<PathBuf, ServerError> {
     let fresh = tempfile::Builder::new().prefix("kafka-").tempdir_in(&parent).map_err(ServerError::Jars)?;
     fs::write(fresh.path().join("pom.xml"), POM).map_err(ServerError::Jars)?;
     copy_dependencies(fresh.path()).await?;
-    // A concurrent start may have been quicker, and its server may already be using the jars in `folder`.
+    // A concurrent start may have been quicker. Its server may already be using the jars in `folder`, so these jars
+    // must not be replaced.
     if is_complete() {
         return Ok(folder);
     }

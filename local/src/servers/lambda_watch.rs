@@ -20,7 +20,7 @@ use super::{ServerError, port};
 const NAME: &str = "cargo lambda watch";
 const START_PATIENCE: Duration = Duration::from_secs(60);
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-/// A request that starts each function. Any answer shows that the function runs.
+/// Each function, with the path of a request that starts the function. Any answer shows that the function runs.
 const FIRST_REQUESTS: [(&str, &str); 5] = [
     ("ingest", "/health"),
     ("console", "/dead-letters"),
@@ -38,8 +38,9 @@ pub struct LambdaWatch {
 }
 
 impl LambdaWatch {
-    /// Builds the functions, showing cargo's output, and serves them on this port of 127.0.0.1 with the log in `data`.
-    /// Waits until every function answers. The functions get this process's environment plus `variables`.
+    /// Builds the functions, and shows cargo's output. Then serves the functions on this port of 127.0.0.1, with their
+    /// log in `data`. Waits until every function answers. The functions get this process's environment plus
+    /// `variables`.
     ///
     /// # Errors
     /// cargo-lambda is missing, the functions cannot be built, the port is taken, or a function does not answer. In the
@@ -59,8 +60,8 @@ impl LambdaWatch {
             // By default, `cargo lambda watch` listens on all addresses.
             .args(["--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()])
             .current_dir(workspace())
-            // Does not use --env-file, because that would write secrets to disk, and because a value such as a
-            // certificate may have several lines.
+            // The option --env-file is not used, because it would require secrets on disk, and because a value such as
+            // a certificate may have several lines.
             .envs(variables);
         let process = ServerProcess::spawn(NAME, command, log.clone(), StopSignal::Terminate, &folder)?;
         let url =
@@ -200,7 +201,7 @@ mod tests {
         Ok(serde_json::from_value(metadata["metadata"]["lambda"]["watch"]["router"].clone())?)
     }
 
-    /// Writes `{proxy+}` as `{*proxy}`.
+    /// Converts `{proxy+}`, the template's notation for the rest of a path, to `{*proxy}`, the router's notation.
     fn rest_of_path(path: &str) -> String {
         match path.strip_suffix("+}").and_then(|path| path.rsplit_once('{')) {
             Some((before, name)) => format!("{before}{{*{name}}}"),
@@ -211,19 +212,18 @@ mod tests {
     #[test]
     fn cargo_lambda_watch_serves_the_templates_routes_with_the_templates_functions() {
         let (template, others) = in_template();
-        assert!(template.len() > 10, "the template is read");
+        assert!(template.len() > 10, "the template has more than ten routes: {template:?}");
         let mut router = in_cargo_toml().unwrap_or_default();
         let rest = ["/", "/{*path}"].map(|path| router.remove(path));
-        assert_eq!(rest, [Some(others.clone()), Some(others.clone())], "requests that match no route");
-        // Routes that lead to the default function need not be listed. The router has its own notation for the rest of
-        // a path.
+        assert_eq!(rest, [Some(others.clone()), Some(others.clone())], "the default function gets all other requests");
+        // Cargo.toml need not list the routes that lead to the default function.
         let routes = template.into_iter().filter(|(_, function)| *function != others);
         let routes: Routes = routes.map(|(path, function)| (rest_of_path(&path), function)).collect();
-        assert_eq!(router, routes, "[workspace.metadata.lambda.watch.router] in Cargo.toml, and template.yaml");
+        assert_eq!(router, routes, "[workspace.metadata.lambda.watch.router] in Cargo.toml repeats template.yaml");
     }
 
     #[test]
-    fn every_function_of_the_template_is_built_for_aws_and_awaited() {
+    fn every_function_that_has_routes_in_the_template_is_built_and_awaited() {
         let (template, others) = in_template();
         let mut functions: Vec<&str> = FIRST_REQUESTS.iter().map(|(function, _)| *function).collect();
         functions.sort_unstable();

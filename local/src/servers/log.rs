@@ -46,7 +46,7 @@ impl Log {
         String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
     }
 
-    /// Returns the log's last lines, and its path unless its folder is temporary.
+    /// Returns the log's last lines. If the log's folder is permanent, also returns the log's path.
     pub(super) fn tail(&self) -> LogTail {
         const MOST_LINES: usize = 8;
         let text = self.since(0);

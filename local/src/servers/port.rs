@@ -9,8 +9,9 @@ use rand::RngExt as _;
 use super::ServerError;
 
 /// The ports to choose from. They are below the range from which the kernel assigns ports to outgoing connections
-/// (32768 and up on Linux, 49152 and up on macOS). Otherwise, a client that keeps retrying a server that is down could
-/// be assigned that server's port, connect to itself, and prevent the server from restarting.
+/// (32768 and up on Linux, 49152 and up on macOS). Otherwise, while a server is down, the kernel could assign the
+/// server's port to a client that tries to connect. The client would then be connected to itself, and the server could
+/// not restart.
 const RANGE: std::ops::Range<u16> = 15_000..32_000;
 
 /// The maximum number of launches of a server. A launch is repeated on other ports only if a port was taken. The last
@@ -28,9 +29,9 @@ pub(super) fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Returns the port that `file` remembers if nothing listens on it, and a free one otherwise.
+/// Returns the port that `file` contains if nothing listens on that port, and another free port otherwise.
 ///
-/// With `--data`, addresses stay the same across runs, so that a client's configuration does not go stale.
+/// With `--data`, addresses thus stay the same across runs, so that a client's configuration remains valid.
 pub(super) fn remembered_or_free(file: &Path) -> Option<u16> {
     let remembered = fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
     remembered.filter(|port| is_free(*port)).or_else(free)

@@ -1,4 +1,4 @@
-//! PostgreSQL: a private cluster, reached over TCP on loopback with a generated password.
+//! Runs PostgreSQL as a private cluster. Clients connect over TCP on loopback, with a generated password.
 
 use std::fs;
 use std::io;
@@ -20,7 +20,7 @@ use super::secure_listener::ServerCertificate;
 use super::{ServerError, port, postgres_programs};
 
 const NAME: &str = "PostgreSQL";
-// Not named `sluice`, because a role with the name of a schema has that schema first in its search path.
+// The role is not named `sluice`, because the schema `sluice` would then come first in the role's search path.
 const ROLE: &str = "postgres";
 const DATABASE: &str = "sluice";
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -50,8 +50,9 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts PostgreSQL with its files in `data`, and waits until it answers and has the database `sluice`. A folder
-    /// from an earlier run keeps its contents and, if the port is still free, its port.
+    /// Starts PostgreSQL with its files in `data`, and waits until it answers and has the database `sluice`. If the
+    /// folder is from an earlier run, PostgreSQL has the same contents as before and, if the port is still free, the
+    /// same port.
     ///
     /// # Errors
     /// PostgreSQL is not installed, or does not start. In the second case, the error contains the log's last lines.
@@ -83,7 +84,7 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// Returns the address of the database `sluice`, the form of `DATABASE_URL`.
+    /// Returns the address of the database `sluice`, in the form of `DATABASE_URL`.
     pub fn database_url(&self) -> String {
         let Self { password, port, .. } = self;
         format!("postgres://{ROLE}:{password}@127.0.0.1:{port}/{DATABASE}")
@@ -226,8 +227,8 @@ impl Postgres {
             .arg(self.folder.path.join(PASSWORD_FILE))
             .args(["--username", ROLE, "--auth", "scram-sha-256"])
             .args(["--encoding", "UTF8", "--locale", "C", "--lc-ctype", letters])
-            // This is safe, because a cluster left incomplete by a power cut is recreated, and because the server
-            // itself flushes its writes.
+            // Does not flush the new cluster to disk. A power cut shortly after `initdb` could damage the cluster.
+            // Later writes are safe, because the server itself flushes them.
             .arg("--no-sync");
         let output = output(command).await.map_err(|source| ServerError::Spawn { name: NAME, source })?;
         if output.status.success() {
@@ -276,7 +277,7 @@ fn password(folder: &Subfolder, account: Option<&Account>) -> io::Result<String>
     Ok(password)
 }
 
-/// Writes a file that only the server may read.
+/// Writes a file that only the server's account may read.
 fn write_private(path: &Path, text: &str, account: Option<&Account>) -> io::Result<()> {
     fs::write(path, text)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;

@@ -1,4 +1,4 @@
-//! Runs a server as a child process, watches it, and stops it cleanly, even if this process is killed.
+//! Runs a server as a child process and watches the server. Stops the server cleanly, even if this process is killed.
 
 use std::future::pending;
 use std::io;
@@ -19,7 +19,7 @@ use super::log::Log;
 
 /// A guard that waits until its standard input ends. If the input ends without the word `done`, the parent has died,
 /// perhaps by SIGKILL. The guard then stops the server and removes the server's temporary files. The guard runs in its
-/// own process group, so that a Ctrl-C on the terminal does not reach it.
+/// own process group, so that Ctrl-C in the terminal does not end the guard.
 const GUARD: &str = r#"
 trap '' HUP INT TERM
 read -r word && exit 0
@@ -123,8 +123,8 @@ impl ServerProcess {
         ServerError::Died { name: self.process.name, status, log: self.process.log.tail() }
     }
 
-    /// Asks the process to stop, and kills it if it does not stop within `patience`. The future may be dropped, to call
-    /// [`ServerProcess::kill9`] instead.
+    /// Asks the process to stop, and kills it if it does not stop within `patience`. The caller may drop the future and
+    /// call [`ServerProcess::kill9`] instead.
     pub(super) async fn stop(&mut self, patience: Duration) {
         self.process.end(self.process.stop_signal.signal(), patience).await;
         self.dismiss_guard().await;
@@ -144,8 +144,8 @@ impl ServerProcess {
 }
 
 impl Drop for ServerProcess {
-    /// Stops the server if it was not stopped before, for example because the future that waited for its start was
-    /// dropped. Without a runtime, the guard stops it.
+    /// Stops the server if nothing has stopped it yet. This happens, for example, when the future that waits for the
+    /// server's start is dropped. Without a tokio runtime, the guard stops the server.
     fn drop(&mut self) {
         if let Some(guard) = self.guard.take()
             && let Ok(runtime) = Handle::try_current()
@@ -181,9 +181,9 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        // Once the process is reaped, another process may have its id.
+        // Once this process has collected the exit status, the kernel may give the process id to another process.
         if self.exited.borrow().is_none() {
-            // The process may have just ended. Then there is nothing left to do.
+            // The process may have just ended. In that case, there is nothing left to do.
             let _gone = kill_process(self.pid, signal);
         }
     }
@@ -218,7 +218,7 @@ impl Drop for KillIfDropped {
     }
 }
 
-/// The time that a server may take to stop if nobody waits for it.
+/// The time that a server may take to stop after it was dropped or killed.
 const DROPPED_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The guard process. If this process is killed, the guard briefly outlives it.

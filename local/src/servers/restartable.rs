@@ -1,4 +1,4 @@
-//! The code for stopping and restarting servers, which Kafka and PostgreSQL share.
+//! Stops and restarts servers. Kafka and PostgreSQL share this code.
 
 use std::time::Duration;
 
@@ -44,8 +44,8 @@ impl Restartable {
     }
 }
 
-/// Launches a server on ports that were free a moment ago. If another process has since taken one of the ports, chooses
-/// other ports and tries again.
+/// Launches a server on ports that were free a moment ago. If another process has taken one of the ports meanwhile,
+/// chooses other ports and tries again.
 pub(super) async fn launch_on_free_ports<S>(
     server: &mut S,
     launch: impl AsyncFn(&mut S) -> Result<(), ServerError>,

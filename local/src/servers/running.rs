@@ -174,7 +174,7 @@ impl RunningServers {
         self.stop_or_kill(pending()).await;
     }
 
-    /// Stops the servers that were started, concurrently. Once `hurry` completes, kills those that remain.
+    /// Stops the servers that were started, concurrently. Once `hurry` completes, kills the child processes.
     pub async fn stop_or_kill(mut self, hurry: impl Future<Output = ()>) {
         let is_hurried = tokio::select! {
             () = self.end() => false,

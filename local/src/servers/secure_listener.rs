@@ -1,8 +1,8 @@
-//! Kafka listeners that require authentication, for tests. Clusters in production usually require it.
+//! Kafka listeners that require authentication, for tests. Clusters in production usually require authentication, too.
 
 use super::{ServerError, port};
 
-/// A certificate with its key, and the authority for clients' certificates. All are in PEM.
+/// A certificate with its key, and the authority for clients' certificates. All three are in PEM format.
 #[derive(Debug, Clone)]
 pub struct ServerCertificate {
     /// The certificate, followed by any intermediate certificates.
@@ -40,8 +40,8 @@ pub(super) struct SecureListener {
     certificate: ServerCertificate,
 }
 
-/// Returns the listeners' additions to `listeners`, to `listener.security.protocol.map`, and to the lines of
-/// `server.properties`.
+/// Returns what the listeners add to `server.properties`: to the setting `listeners`, to the setting
+/// `listener.security.protocol.map`, and as further lines.
 pub(super) fn lines(listeners: &[SecureListener]) -> [String; 3] {
     let of_each = |line: &dyn Fn(&SecureListener) -> String| listeners.iter().map(line).collect();
     [
@@ -119,7 +119,7 @@ impl SecureListener {
     }
 }
 
-/// Writes line ends as Java's properties files do.
+/// Puts a PEM text on one line, in which each line end becomes `\n`, as in Java's properties files.
 fn on_one_line(pem: &str) -> String {
     pem.trim().replace("\r\n", "\n").replace('\n', "\\n")
 }

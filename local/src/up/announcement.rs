@@ -7,7 +7,7 @@ use shared::contract::Registry;
 use super::mail::Mail;
 use crate::servers::RunningServers;
 
-/// Prints the addresses and a few commands that work as printed.
+/// Prints the addresses, and a few commands that can be copied and run.
 pub(super) fn announce(port: u16, servers: &RunningServers, registry: &Registry, admin: &Credentials, mail: &Mail) {
     let RunningServers { database_url, bootstrap_servers, .. } = servers;
     say(text(port, database_url, bootstrap_servers, registry, admin, mail));
@@ -37,7 +37,7 @@ fn text(
         (
             "route",
             format!(
-                "Post an event and wait until it is written; then post another one and read its receipt; look at the rows:
+                "Post an event and wait until it is written; post another event and look up its receipt; look at the rows:
   curl -s {user} {address}/events/route {json} {wait} -d {event}
   curl -s {user} {address}$(curl -s {user} {address}/events/route {json} {wait} -d {event} | grep -o '/receipts/[^\"]*')
   psql '{database_url}' -c 'select * from routes_table'
@@ -47,7 +47,7 @@ fn text(
         (
             "continent",
             format!(
-                "Create a continent and list them:
+                "Create a continent, and list all continents:
   curl -s {user} {address}/continent {json} {wait} -d {continent}
   curl -s {user} {address}/continents
 "
@@ -56,7 +56,7 @@ fn text(
         (
             "user-event",
             format!(
-                "Send ten random user events; get the report that counts them by city (open the address in a browser for a page); mail the report now:
+                "Send ten random user events; get the report, which counts user events by city (a browser shows it as a page); mail the report now:
   curl -s {user} {address}/submit/10 {wait}
   curl -s {user} {address}/report
   cargo local invoke report --endpoint {address}
@@ -64,7 +64,7 @@ fn text(
             ),
         ),
     ];
-    // A folder of other contracts may contain none of these streams.
+    // If the contracts come from another folder, some of these streams may be missing.
     let of_streams: String =
         of_streams.into_iter().filter(|(stream, _)| registry.stream(stream).is_some()).map(|(_, text)| text).collect();
     format!(
@@ -76,7 +76,7 @@ DATABASE_URL={database_url}
 KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}
 {mails}
 
-{of_streams}Register a user and get a token, which is quicker than a password:
+{of_streams}Register a user and get a token, which is checked faster than a password:
   curl -s {address}/register {json} -d {ann}
   curl -s {address}/login {json} -d {ann}
 Every route and every stream's schema:
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ann_has_the_same_password_here_and_in_the_readme() {
+    fn ann_has_the_same_password_in_the_announcement_and_in_the_readme() {
         let admin = Credentials { name: "demo".to_owned(), password: "secret".to_owned() };
         let mail = Mail::Server("smtp://here".to_owned());
         let registry = Registry::load(None).unwrap();

@@ -44,9 +44,9 @@ impl Functions {
         Ok(Self::Watched { watch: Box::new(watch), kafka, consume })
     }
 
-    /// Makes `consume` compare its watermarks with Kafka, as its schedule does every minute. `up` calls this before it
+    /// Makes `consume` compare the watermarks with Kafka, as a schedule does every minute. `up` calls this before it
     /// starts any mapping, so that events missing from a restored database land before newer events. Failures are
-    /// retried, because a broker that has just started cannot answer questions about consumer groups for a moment.
+    /// retried, because just after its start, a broker cannot yet answer questions about consumer groups.
     pub(super) async fn compare(&self) {
         const ATTEMPTS: usize = 10;
         const PAUSE: Duration = Duration::from_millis(500);
@@ -108,7 +108,7 @@ impl Functions {
         abort.abort();
     }
 
-    /// Closes the database connections, or ends the functions' processes, once they are unused.
+    /// Closes the database connections once they are unused, or ends the functions' processes.
     pub(super) async fn close(self) {
         match self {
             Self::InProcess { gateway, .. } => gateway.close().await,

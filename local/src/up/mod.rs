@@ -47,8 +47,8 @@ pub(crate) struct Up {
     /// Port to serve on, on 127.0.0.1.
     #[arg(long, default_value_t = 9000)]
     port: u16,
-    /// Keeps the servers' state, their ports and the demo password in this folder [default: a temporary one, removed at
-    /// the end].
+    /// Keeps the servers' state, their ports and the demo password in this folder [default: a temporary folder, removed
+    /// at the end].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Name and password of an admin [default: demo, with a random password].
@@ -178,7 +178,7 @@ impl Up {
         let port = listener.local_addr().map_err(CommandError::Serve)?.port();
         let functions = if self.lambda {
             say("building the functions and starting them under cargo lambda watch");
-            // Releases the port, which this process has held so far.
+            // Releases the port, which this process has held so far, so that `cargo lambda watch` can listen on it.
             drop(listener);
             let watch = LambdaWatch::start(data, port, self.variables(servers, environment, &mail)).await?;
             say(format_args!("the functions' log is {}", watch.log().display()));
@@ -251,7 +251,7 @@ impl Running {
         drop(self.scheduler);
         self.functions.stop_accepting(interrupts, is_orderly).await;
         if !is_orderly {
-            // Without this, the batches would wait for servers that are gone.
+            // Otherwise, the mappings would wait for servers that are gone.
             self.mappings.iter().for_each(|mapping| mapping.hurrier().cancel());
         }
         poll::stop(self.mappings, interrupts).await;

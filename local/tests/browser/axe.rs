@@ -35,7 +35,7 @@ async fn fetch() -> String {
         .args(["-q", "-B", UNPACK, "-Dmdep.unpack.includes=axe.min.js"])
         .arg(format!("-Dartifact={PACKAGE}"))
         .arg(format!("-DoutputDirectory={}", scratch.path().display()))
-        // Without a pom, the plugin leaves a file in the folder that it runs in.
+        // Without a pom, the plugin leaves a file in its working directory.
         .current_dir(scratch.path())
         .output()
         .await
@@ -47,7 +47,7 @@ async fn fetch() -> String {
     script
 }
 
-/// Returns the file's text if its hash is the pinned one.
+/// Returns the file's text if the text has the pinned hash.
 fn intact(file: &Path) -> Option<String> {
     let script = std::fs::read_to_string(file).ok()?;
     (hex(&Sha256::digest(script.as_bytes())) == SHA256).then_some(script)

@@ -27,11 +27,11 @@ pub(super) struct Browser {
     scripts: Scripts,
 }
 
-/// Returns whether these tests were switched off, and says so.
+/// Returns whether the browser tests are switched off. If they are, prints a line that says so.
 pub(super) fn is_skipped() -> bool {
     let is_skipped = std::env::var_os("SLUICE_WITHOUT_BROWSER").is_some();
     if is_skipped {
-        // `eprintln!` is not used, because the test program hides its output if the test passes.
+        // `eprintln!` is not used, because a test program hides the output of `eprintln!` if the test passes.
         let _shown = writeln!(std::io::stderr(), "the browser tests: skipped, because SLUICE_WITHOUT_BROWSER is set");
     }
     is_skipped
@@ -69,12 +69,12 @@ impl Browser {
         self.session.devtools("Emulation.setScriptExecutionDisabled", off).await;
     }
 
-    /// Loads a page by its address.
+    /// Loads the page with this path.
     pub(super) async fn open(&self, path: &str) {
         self.session.open(&format!("{}{path}", self.url)).await;
     }
 
-    /// Returns the path of the page with its query.
+    /// Returns the path and the query of the page.
     pub(super) async fn path(&self) -> String {
         let url = self.session.url().await;
         url.strip_prefix(&self.url).unwrap_or(&url).to_owned()
@@ -130,7 +130,7 @@ impl Browser {
         self.until_done(label, &field(label), async |session, element| session.click(&element).await).await;
     }
 
-    /// Chooses an option.
+    /// Chooses an option of the field with this label.
     pub(super) async fn choose(&self, label: &str, option: &str) {
         let xpath = format!("{}/option[normalize-space(.) = {}]", field(label), quoted(option));
         self.until_done(label, &xpath, async |session, element| session.click(&element).await).await;
@@ -145,15 +145,15 @@ impl Browser {
         self.until_done(label, &field(label), fill).await;
     }
 
-    /// Sets a field's value with a script. In a time field, for example, the keys to type depend on the browser's
-    /// language.
+    /// Sets a field's value with a script. In a time field, for example, a test cannot type the value, because the keys
+    /// to type depend on the browser's language.
     pub(super) async fn set(&self, name: &str, value: &str) {
         let script = "document.querySelector(`[name=${arguments[0]}]`).value = arguments[1]; arguments[2]()";
         self.session.run(script, &[json!(name), json!(value)]).await.unwrap();
     }
 
-    /// Does something with the first displayed element that an XPath selects. Waits for such an element, because a page
-    /// may be loading.
+    /// Does something with the first displayed element that an XPath selects. Waits for such an element, because the
+    /// page may still be loading.
     async fn until_done(&self, name: &str, xpath: &str, action: impl AsyncFn(&Session, Element) -> Result<(), Fault>) {
         let begun = Instant::now();
         loop {
@@ -162,7 +162,7 @@ impl Browser {
                     Ok(()) => return,
                     Err(fault) => fault.to_string(),
                 },
-                Ok(None) => "nobody can see one".to_owned(),
+                Ok(None) => "no such element is displayed".to_owned(),
                 Err(fault) => fault.to_string(),
             };
             if begun.elapsed() > PATIENCE {
@@ -190,7 +190,7 @@ impl Browser {
     }
 }
 
-/// Selects the field whose label begins with a text.
+/// Returns the XPath of the field whose label begins with a text.
 fn field(label: &str) -> String {
     format!(
         "//label[starts-with(normalize-space(.), {})]//*[self::input or self::select or self::textarea]",

@@ -4,7 +4,7 @@ use super::browser::{Browser, Scripts, is_skipped};
 use super::world::{World, place};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_is_followed_by_its_receipt_or_its_key_to_its_row_or_its_dead_letter() {
+async fn the_console_finds_an_event_by_receipt_or_key_and_shows_its_row_or_its_dead_letter() {
     if is_skipped() {
         return;
     }

@@ -77,8 +77,7 @@ pub(super) async fn inspect(session: &Session, name: &str) {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Returns what axe-core finds. If the page is replaced meanwhile, axe-core is gone with the old page. It is then
-/// loaded again.
+/// Returns what axe-core finds. If another page replaces the page meanwhile, loads axe-core again, into the new page.
 async fn violations(session: &Session) -> Value {
     const ATTEMPTS: usize = 5;
     let mut fault = None;
@@ -98,7 +97,7 @@ fn is_photographed() -> bool {
     std::env::var_os("SLUICE_SCREENSHOTS").is_some()
 }
 
-/// Stores a screenshot of the page, cut off at a height that is still practical to look at.
+/// Stores a screenshot of the page. Leaves out what is below a height that is still practical to look at.
 async fn photograph(session: &Session, name: &str, width: u32) {
     const MOST_PIXELS: f64 = 2_400.0;
     let height = session.evaluate("document.documentElement.scrollHeight").await.unwrap();

@@ -7,7 +7,7 @@ use super::browser::{Browser, Scripts, is_skipped};
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_found_by_filters_groups_and_pages_and_discarded_with_a_note() {
+async fn an_admin_finds_dead_letters_by_filters_groups_and_pages_and_discards_them_with_a_note() {
     if is_skipped() {
         return;
     }
@@ -71,7 +71,7 @@ async fn dead_letters_are_found_by_filters_groups_and_pages_and_discarded_with_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_letter_is_replayed_edited_forced_or_discarded() {
+async fn an_admin_replays_edits_forces_or_discards_one_letter() {
     if is_skipped() {
         return;
     }
@@ -84,7 +84,7 @@ async fn one_letter_is_replayed_edited_forced_or_discarded() {
         let letter = world.last_letter().await;
         browser.open(&format!("/console/dead-letters/{letter}")).await;
         browser.inspect("letter").await;
-        // The cause is still there.
+        // The cause is still there, so the replay is rejected again.
         browser.click("Replay").await;
         browser.shows("and rejected again: check currency_is_known").await;
         browser.inspect("letter-rejected-again").await;
@@ -108,7 +108,7 @@ async fn one_letter_is_replayed_edited_forced_or_discarded() {
         browser.click("Check and replay").await;
         browser.shows(", and written.").await;
 
-        // A later event with the same key has been applied.
+        // The first event is rejected. The second event has the same key, and is applied.
         for state in ["lost", "paid"] {
             world.send("order", &json!({"number": prefix, "state": state})).await;
         }

@@ -6,7 +6,7 @@ use super::browser::{Browser, is_skipped};
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_page_stays_the_same_document_while_its_figures_change_and_says_when_they_are_old() {
+async fn an_open_page_updates_its_figures_without_a_reload_and_says_when_it_cannot() {
     if is_skipped() {
         return;
     }
@@ -21,7 +21,7 @@ async fn an_open_page_stays_the_same_document_while_its_figures_change_and_says_
     browser.shows("0 of 4 replayed.").await;
     browser.session.evaluate("void (window.isSame = true)").await.unwrap();
     browser.session.evaluate("void document.querySelector('#cancel button').focus()").await.unwrap();
-    // A request for an update gets no answer.
+    // While the browser is offline, requests for updates get no answer.
     let offline = |is: bool| json!({"offline": is, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
     browser.session.devtools("Network.enable", json!({})).await;
     browser.session.devtools("Network.emulateNetworkConditions", offline(true)).await;

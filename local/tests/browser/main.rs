@@ -2,7 +2,7 @@
 //! problem, and nothing is wider than the window.
 //!
 //! `SLUICE_SCREENSHOTS=1` stores a screenshot of each page in `target/screenshots`. `SLUICE_WITHOUT_BROWSER=1` skips
-//! these tests. `./local/test` sets that variable if it cannot install Chromium.
+//! these tests. `./local/test` sets `SLUICE_WITHOUT_BROWSER` if it cannot install Chromium.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic if its setup fails")]
 

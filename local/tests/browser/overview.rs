@@ -58,7 +58,7 @@ async fn the_overview_leads_to_every_section_with_a_mouse_or_a_keyboard() {
     the_report_is_a_page_too(&mut browser).await;
 }
 
-/// The report asks for Basic credentials instead of a session.
+/// The report is a page, too, but asks for Basic credentials instead of a session.
 async fn the_report_is_a_page_too(browser: &mut Browser) {
     let credentials = base64_simd::STANDARD.encode_to_string(format!("{}:{}", ADMIN.0, ADMIN.1));
     let headers = json!({"headers": {"Authorization": format!("Basic {credentials}")}});

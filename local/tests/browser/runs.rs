@@ -1,4 +1,4 @@
-//! Tests replays of all letters that match: the count, the progress, the end, and the history.
+//! Tests replays of all letters that match a filter: the count, the progress, the end, and the history.
 
 use sqlx::{Postgres, Transaction};
 
@@ -6,7 +6,7 @@ use super::browser::{Browser, Scripts, is_skipped};
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_matching_letters_are_replayed_after_a_count_and_their_progress_is_shown() {
+async fn the_console_shows_the_number_of_matching_letters_before_a_replay_and_its_progress_during_it() {
     if is_skipped() {
         return;
     }

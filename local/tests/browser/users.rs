@@ -13,7 +13,7 @@ const ENTRIES: &str = r#"
     from generate_series(1, 60) n"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_are_unblocked_and_deleted_and_the_audit_log_says_by_whom() {
+async fn an_admin_unblocks_and_deletes_users_and_the_audit_log_records_it() {
     if is_skipped() {
         return;
     }

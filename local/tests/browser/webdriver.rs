@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running ChromeDriver with one Chromium. Dropping it ends both.
+/// A running ChromeDriver with one Chromium. Dropping this value ends both programs.
 pub(super) struct Session {
     http: reqwest::Client,
     port: u16,
@@ -130,8 +130,8 @@ impl Session {
         self.post(&format!("/element/{element}/value"), &json!({"text": text})).await.map(drop)
     }
 
-    /// Runs a script, given as a function's body, in the page. This works even if scripts are switched off, and
-    /// although the page's policy forbids inline scripts. After `arguments`, WebDriver passes one more argument: a
+    /// Runs a script in the page. The script is the body of a function. It runs even if scripts are switched off, and
+    /// even though the page's policy forbids inline scripts. After `arguments`, WebDriver passes one more argument: a
     /// callback, which the script must call with its result.
     pub(super) async fn run(&self, script: &str, arguments: &[Value]) -> Result<Value, Fault> {
         self.post("/execute/async", &json!({"script": script, "args": arguments})).await
@@ -158,7 +158,7 @@ impl Drop for Session {
     }
 }
 
-/// Returns the port that ChromeDriver says it listens on.
+/// Returns ChromeDriver's port, which is in ChromeDriver's output.
 async fn port(output: tokio::process::ChildStdout) -> u16 {
     let mut lines = BufReader::new(output).lines();
     while let Some(line) = lines.next_line().await.unwrap() {

@@ -74,7 +74,7 @@ impl World {
         self.execute(&format!("alter table public.payments add constraint currency_is_known {check}")).await;
     }
 
-    /// Sends payments in a currency, and waits for their outcomes. Returns their receipts.
+    /// Sends payments in a currency, and waits for the outcome of each. Returns the receipts.
     pub(super) async fn pay(&self, prefix: &str, count: u32, currency: &str) -> Vec<Value> {
         let payment = |number| {
             let (id, customer) = (format!("{prefix}-{number}"), format!("{prefix}-customer"));
@@ -84,14 +84,14 @@ impl World {
         self.send("payment", &json!(batch)).await
     }
 
-    /// Sends events, and waits for their outcomes. Returns their receipts.
+    /// Sends events, and waits for the outcome of each. Returns the receipts.
     pub(super) async fn send(&self, stream: &str, events: &Value) -> Vec<Value> {
         let path = format!("/events/{stream}");
         let (status, body) = self.0.post(&path, &[("prefer", "wait=20")], events.to_string()).await;
         assert!([200, 422].contains(&status), "{status} {body}");
         let receipts = body["receipts"].as_array().unwrap().clone();
         // The request stops waiting at the first rejected event, although other events may not have been applied yet.
-        self.until("all are applied", async || self.unapplied(stream, &receipts).await == 0).await;
+        self.until("all events are applied", async || self.unapplied(stream, &receipts).await == 0).await;
         receipts
     }
 
@@ -107,7 +107,7 @@ impl World {
         count.fetch_one(&self.0.database.pool).await.unwrap()
     }
 
-    /// Produces a payment that breaks its contract, and has long names and values that are hard to lay out in a page.
+    /// Produces a payment that breaks its contract. Its long names and values are hard to lay out in a page.
     pub(super) async fn produce_what_breaks_its_contract(&self) {
         let long = "unbreakable-".repeat(30);
         let payment =
@@ -116,7 +116,7 @@ impl World {
         let record = Record { headers, key: Some(long.into_bytes()), ..Record::with_value(payment.to_string()) };
         let before = self.open_letters().await;
         produce(&settings(), self.0.topic("payment"), &[record]).await;
-        self.until("it is rejected", async || self.open_letters().await > before).await;
+        self.until("the payment is rejected", async || self.open_letters().await > before).await;
     }
 
     pub(super) async fn open_letters(&self) -> i64 {

@@ -23,9 +23,9 @@ pub(crate) struct Findings {
     pub(crate) twice: Vec<String>,
     /// All other faults.
     pub(crate) wrong: Vec<String>,
-    /// The number of events whose outcome their client never learned.
+    /// The number of events that were never acknowledged. The clients do not know whether these events were written.
     pub(crate) unknown: u64,
-    /// The number of events with an unknown outcome that were written.
+    /// The number of events that were written, although they were never acknowledged.
     pub(crate) unknown_written: u64,
     pub(crate) written: u64,
     pub(crate) duplicates: i64,
@@ -199,7 +199,7 @@ impl Check<'_> {
         self.findings.wrong.extend(there.into_iter().map(|entity| format!("unexpected entity: {entity:?}")));
     }
 
-    /// Returns the error code of each rejected event. An event that is sent again is rejected again.
+    /// Returns the error code of each rejected event. An event that was sent twice may have two dead letters.
     async fn dead_letters(&mut self) -> BTreeMap<(u32, u64), String> {
         const SELECT: &str = "
             select error_code, (convert_from(payload, 'UTF8')::jsonb -> 'population')::bigint, topic
@@ -210,17 +210,16 @@ impl Check<'_> {
             match population.and_then(entities::origin) {
                 Some(event) => match letters.insert(event, code.clone()) {
                     Some(before) if before == code => self.findings.rejected_again += 1,
-                    Some(before) => self.findings.wrong.push(format!("{event:?} is rejected: {before}, {code}")),
+                    Some(before) => self.findings.wrong.push(format!("{event:?} is rejected twice: {before}, {code}")),
                     None => {}
                 },
-                None => self.findings.wrong.push(format!("a dead letter on {topic}: {code}")),
+                None => self.findings.wrong.push(format!("unexpected dead letter of {topic}: {code}")),
             }
         }
         letters
     }
 
-    /// Checks that each receipt is decided, and that at most one of an event's receipts says that the event was
-    /// written.
+    /// Checks that no receipt says `pending` or `waiting`, and that at most one of an event's receipts says `written`.
     async fn receipts(&mut self) {
         let mut events: BTreeMap<&str, Vec<(usize, Place)>> = BTreeMap::new();
         let mut statuses: Vec<Vec<Status>> = Vec::new();
@@ -255,7 +254,8 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that each record was counted once, and that no partition appears to have been recreated or has a gap.
+    /// Checks that each record was counted once, that no partition appears to have been recreated, and that there are
+    /// no gaps.
     async fn ledger(&mut self) {
         const ANOMALIES: &str = "select (select count(*) from sluice.watermarks where incarnation <> 1)
                             + (select count(*) from sluice.gaps)";
@@ -277,7 +277,7 @@ impl Check<'_> {
     }
 }
 
-/// Returns a checksum of every table except `sluice.stalls`, in which an ended stall remains until it is swept.
+/// Returns a checksum of every table except `sluice.stalls`, in which an ended stall remains until a sweep removes it.
 pub(crate) async fn checksums(pool: &PgPool) -> BTreeMap<String, String> {
     const TABLES: &str = "
         select format('%I.%I', schemaname, tablename) from pg_catalog.pg_tables

@@ -30,11 +30,11 @@ const VICTIMS: [(Victim, usize); 3] = [(Victim::Consume, 50), (Victim::Broker, 5
 
 pub(crate) const KILLS: u64 = 60;
 
-/// The number of kills of each process.
+/// The number of kills of each process, and the effect of the restore.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Killed {
     pub(crate) consume: usize,
-    /// The number of these kills that happened during an invocation.
+    /// The number of kills of `consume` that happened during an invocation.
     pub(crate) in_invocation: usize,
     pub(crate) broker: usize,
     pub(crate) database: usize,
@@ -53,8 +53,9 @@ pub(crate) struct Killer<'a> {
     pub(crate) kafka: &'a mut Kafka,
     pub(crate) postgres: &'a mut Postgres,
     pub(crate) pool: &'a PgPool,
-    /// PostgreSQL's data folder, and the folder for a copy of it.
+    /// PostgreSQL's data folder.
     pub(crate) cluster: &'a Path,
+    /// The folder for a copy of PostgreSQL's data folder.
     pub(crate) copy: &'a Path,
     pub(crate) gateway: &'a Gateway,
     /// The total number of events of all clients.
@@ -153,7 +154,7 @@ impl Killer<'_> {
 }
 
 impl Killer<'_> {
-    /// Copies the database's files. Returns how many records the database had applied by then.
+    /// Copies the database's files. Returns how many records the database had applied before the copy.
     async fn copy_data_folder(&mut self) -> i64 {
         let applied = applied(self.pool).await;
         self.postgres.stop().await;
@@ -162,7 +163,8 @@ impl Killer<'_> {
         applied
     }
 
-    /// Replaces the database's files with the copy. Returns how many records the database had applied before.
+    /// Replaces the database's files with the copy. Returns how many records the database had applied before the
+    /// replacement.
     async fn put_copy_back(&mut self) -> i64 {
         let applied = applied(self.pool).await;
         self.postgres.stop().await;

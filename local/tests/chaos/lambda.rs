@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Lambda's payload quota, plus some room.
+/// A little more than Lambda's payload quota of 6 MiB.
 const MOST_PAYLOAD_BYTES: usize = 7 * 1024 * 1024;
 
 /// The outcomes of all invocations.
@@ -71,8 +71,8 @@ impl Consume {
         self.service.tally.subscribe()
     }
 
-    /// Waits until an invocation runs, sleeps for `delay`, then kills its sandbox. Returns whether an invocation was
-    /// still running there. `pick` selects among the busy sandboxes.
+    /// Waits until an invocation runs, sleeps for `delay`, then kills the invocation's sandbox. Returns whether an
+    /// invocation was still running in that sandbox. `pick` selects among the busy sandboxes.
     pub(crate) async fn kill_one(&self, delay: Duration, pick: usize) -> bool {
         let sandboxes = self.lambda.sandboxes();
         let first = pick % sandboxes.len();

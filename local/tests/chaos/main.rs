@@ -1,9 +1,9 @@
-//! The acceptance run: kills `consume` 50 times, and Apache Kafka and PostgreSQL 5 times each, with `kill -9` while
-//! 100,000 events are sent. Meanwhile, the run also restores PostgreSQL's data folder from an earlier copy. No event
-//! may be lost or duplicated.
+//! The acceptance test of reliability. While clients send 100,000 events, the test kills processes with `kill -9`:
+//! `consume` 50 times, Apache Kafka 5 times, and PostgreSQL 5 times. It also restores PostgreSQL's data folder from an
+//! earlier copy. No event may be lost or duplicated.
 //!
-//! `SLUICE_SEED` repeats a run's random choices. `SLUICE_EVENTS` sets the number of events. `replay_run` kills
-//! processes during a run of replays.
+//! `SLUICE_SEED` repeats a run's random choices. `SLUICE_EVENTS` sets the number of events. The module `replay_run`
+//! kills processes during a run of replays.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic if its setup fails")]
 
@@ -68,7 +68,7 @@ async fn nothing_is_lost_or_duplicated_when_processes_are_killed_and_the_databas
     assert_eq!(stalled, 0, "redelivery leaves no partition stalled");
     assert_eq!(tally_again.applied, tally.applied, "redelivered records are not applied");
     let delivered_again = tally_again.replayed - tally.replayed;
-    assert!(delivered_again >= records, "all {records} records were delivered again: {delivered_again}");
+    assert!(delivered_again >= records, "only {delivered_again} of {records} records were delivered again");
     assert!(killed.taken_back > 0, "the restore removed no records");
     world.stop().await;
 }

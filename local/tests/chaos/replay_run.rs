@@ -103,16 +103,16 @@ async fn each_letter_of_a_run_lands_once_when_processes_are_killed() {
     let sent = u64::try_from(world.log_ends().await.values().sum::<i64>()).unwrap() - letters;
     say(&format!("{number} kills, {in_invocation} of them during an invocation; {sent} replays sent; {seconds:.0} s"));
     let landed = one(&world.pool, "select count(*), count(distinct user_id) from public.routes_table").await;
-    assert_eq!(landed, (letters, letters), "rows, and users among them");
+    assert_eq!(landed, (letters, letters), "each letter has one row (rows, different users)");
     const LEFT: &str = "select count(*) filter (where status = 'replayed'), count(*) from sluice.dead_letters";
-    assert_eq!(one(&world.pool, LEFT).await, (letters, letters), "replayed letters, and letters");
-    // A process may be killed after it has sent letters, and before it has recorded this. `consume` then marks these
-    // letters as replayed when it reads them, and the run counts them as skipped.
+    assert_eq!(one(&world.pool, LEFT).await, (letters, letters), "each letter was replayed");
+    // A process may be killed after it has sent letters, but before it has recorded that it sent them. `consume` then
+    // marks these letters as replayed when it reads them, and the run counts them as skipped.
     let counted = format!("select replayed, skipped from sluice.replay_runs where id = {run}");
     let (replayed, skipped) = one(&world.pool, &counted).await;
     assert_eq!(replayed + skipped, letters, "{replayed} replayed and {skipped} skipped letters of the run");
     const REPEATED: &str = "select count(*), count(*) from sluice.duplicates";
-    assert_eq!(one(&world.pool, REPEATED).await.0, sent - letters, "replays that were sent again are duplicates");
+    assert_eq!(one(&world.pool, REPEATED).await.0, sent - letters, "each replay that was sent again is a duplicate");
     lambda.stop().await.unwrap();
     world.stop().await;
 }
@@ -130,7 +130,7 @@ async fn reject(world: &World, letters: u64) {
         assert_eq!(answer.status(), 202);
     }
     const OPEN: &str = "select count(*), count(*) from sluice.dead_letters where status = 'open'";
-    until("all are rejected", async || one(&world.pool, OPEN).await.0 == letters).await;
+    until("all events are rejected", async || one(&world.pool, OPEN).await.0 == letters).await;
     execute("alter table public.routes_table drop constraint closed").await;
 }
 
@@ -143,8 +143,8 @@ async fn create_run(world: &World, letters: u64) -> i64 {
     run["id"].as_i64().unwrap()
 }
 
-/// Invokes `console` as its schedule does, but almost without pauses. If an invocation fails, the next one makes up for
-/// it.
+/// Invokes `console` as its schedule does, but almost without pauses. If an invocation fails, the next invocation makes
+/// up for it.
 async fn continue_forever(console: Invoker) {
     loop {
         let event = scheduler::event("Advance", jiff::Timestamp::now()).to_string();
@@ -153,7 +153,7 @@ async fn continue_forever(console: Invoker) {
     }
 }
 
-/// Returns the number of the run's replayed letters, and the run's status. `None` if the database is down.
+/// Returns the number of the run's replayed letters, and the run's status. Returns `None` if the database is down.
 async fn progress(pool: &PgPool, run: i64) -> Option<(u64, String)> {
     let select = "select replayed, status from sluice.replay_runs where id = $1";
     let found: (i64, String) = sqlx::query_as(select).bind(run).fetch_one(pool).await.ok()?;

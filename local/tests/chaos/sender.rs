@@ -21,11 +21,11 @@ pub(crate) enum SentEvent {
     Acknowledged(Vec<Place>),
 }
 
-/// Partition and offset.
+/// The partition and the offset of a record.
 pub(crate) type Place = (i32, i64);
 
-/// The gateway's address, and how many events may be sent so far. A batch gets its events' numbers just before it is
-/// sent, and waits until the first of them is allowed.
+/// The gateway's address, and the number of events that may be sent so far. Just before a client sends a batch, it
+/// claims numbers for the batch's events. It then waits until the first of these numbers is allowed.
 pub(crate) struct Gateway {
     pub(crate) url: String,
     pub(crate) seed: u64,
@@ -44,7 +44,7 @@ pub(crate) struct Counts {
     pub(crate) refused: u64,
     /// The number of requests whose client disconnected before the answer.
     pub(crate) left: u64,
-    /// The number of batches that were given up although some of their events were not acknowledged.
+    /// The number of batches that a client gave up before all of their events were acknowledged.
     pub(crate) given_up: u64,
     /// The number of batches that were repeated although they had been acknowledged.
     pub(crate) repeated: u64,
@@ -56,7 +56,7 @@ impl Gateway {
         Self { url, seed, most_in_batch, claimed: AtomicU64::new(0), allowed, counts }
     }
 
-    /// Allows events up to this number.
+    /// Allows the clients to send events up to this number.
     pub(crate) fn allow(&self, events: u64) {
         self.allowed.send_replace(events);
     }
@@ -147,7 +147,7 @@ impl Sender<'_> {
             if matches!(attempt, Attempt::Accepted(_)) {
                 break;
             }
-            // Clients never give up on commands, whose order would otherwise be unknown.
+            // Clients never give up on commands. Otherwise, the test would not know which commands to expect.
             if !matches!(self.client.kind, Kind::Entities(_)) && self.random.random_bool(0.2) {
                 self.gateway.count(|counts| counts.given_up += 1);
                 return;

@@ -57,7 +57,7 @@ pub(crate) struct World {
     mappings: Vec<EventSourceMapping>,
     comparing: AbortOnDropHandle<()>,
     _serving: AbortOnDropHandle<std::io::Result<()>>,
-    // The folder with the servers' files, dropped after the servers.
+    // The folder with the servers' files. As the last field, it is dropped after the servers.
     data: DataFolder,
 }
 
@@ -123,8 +123,8 @@ impl World {
         (self.data.path().join("postgresql/cluster"), self.data.path().join("copy"))
     }
 
-    /// Starts delivering every topic, to consumer groups whose names begin with `groups`. A new group starts at the
-    /// beginning of its topic.
+    /// Starts a mapping for every topic. The names of the mappings' consumer groups begin with `groups`. A new group
+    /// starts at the beginning of its topic.
     fn consume(&mut self, groups: &str) {
         let function = Arc::new(OverHttp::new(&self.lambda.url, "consume").unwrap());
         let mut random = StdRng::seed_from_u64(hash(&(self.seed, groups)));
@@ -177,7 +177,7 @@ impl World {
         .unwrap()
     }
 
-    /// Returns the offsets that the groups whose names begin with `groups` have committed.
+    /// Returns the committed offsets of the consumer groups. The names of these groups begin with `groups`.
     async fn committed(&self, groups: &str) -> BTreeMap<(String, i32), i64> {
         let mut committed = BTreeMap::new();
         for contract in self.registry.contracts() {
@@ -200,7 +200,7 @@ impl World {
     }
 }
 
-/// Invokes `consume` as its schedule does. If a comparison fails, the next one makes up for it.
+/// Invokes `consume` as its schedule does. If a comparison fails, the next comparison makes up for it.
 async fn compare_forever(consume: OverHttp) {
     loop {
         tokio::time::sleep(COMPARE_EVERY).await;

@@ -1,4 +1,4 @@
-//! A test's own authority, which signs certificates.
+//! A test's own certificate authority.
 
 use local::servers::ServerCertificate;
 use rcgen::{
@@ -38,8 +38,8 @@ impl Authority {
         (certificate, key.serialize_pem())
     }
 
-    /// Issues a server's certificate for these names. If the server requires clients' certificates, this authority must
-    /// have signed them.
+    /// Issues a server's certificate for these names. If the server requires a client certificate, this authority must
+    /// have signed it.
     pub(crate) fn for_server(&self, names: &[&str]) -> ServerCertificate {
         let (certificate, key) = self.sign(names);
         ServerCertificate { certificate, key, authority: self.certificate.clone() }

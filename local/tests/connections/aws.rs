@@ -18,13 +18,13 @@ use tokio_util::task::AbortOnDropHandle;
 pub(crate) const CLUSTER: &str = "arn:aws:kafka:eu-central-1:123456789012:cluster/sluice/5f-2";
 pub(crate) const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:sluice-AbCdEf";
 
-/// The key that signs tokens.
+/// The secret that holds the key for signing tokens.
 pub(crate) const TOKEN_SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:tokens-AbCdEf";
 
-/// The login of the database's owner.
+/// The secret that holds the login of the database's owner.
 pub(crate) const OWNER_SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:owner-AbCdEf";
 
-/// The current answers, and how often they were requested.
+/// The current answers of the stub, and how often some of them were requested.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answers {
     /// The answer of `GetBootstrapBrokers`.
@@ -33,7 +33,7 @@ pub(crate) struct Answers {
     pub(crate) secret: String,
     /// The text of [`OWNER_SECRET`].
     pub(crate) owner_secret: String,
-    /// Whether requests are answered with 500, except requests for the token key and the owner's secret.
+    /// Whether requests are answered with 500. Requests for the token key and for the owner's secret always succeed.
     pub(crate) is_down: bool,
     /// Whether requests for brokers are answered with 429.
     pub(crate) is_throttled: bool,
@@ -85,7 +85,7 @@ impl StubAws {
         Aws::with(config.load().await)
     }
 
-    /// Returns the variables that point a process to the stub.
+    /// Returns the variables that make a process send its requests to the stub.
     pub(crate) fn variables(&self) -> [(&'static str, &str); 4] {
         [
             ("AWS_ENDPOINT_URL_KAFKA", &self.url),

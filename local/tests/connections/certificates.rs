@@ -28,7 +28,8 @@ impl World {
         let authority = Authority::new();
         let data = DataFolder::temporary().unwrap();
         let listener = (ListenerAccess::Certificate, authority.for_server(&["localhost"]));
-        // The certificate is for the server's address, not for `localhost`.
+        // The certificate is for the server's address and not for `localhost`, so that the name `localhost` can be
+        // refused.
         let certificate = Some(authority.for_server(&["127.0.0.1"]));
         let options = PostgresOptions { certificate, ..PostgresOptions::default() };
         let (kafka, postgres) =

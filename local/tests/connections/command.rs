@@ -13,8 +13,8 @@ pub(crate) struct Said {
     pub(crate) stderr: String,
 }
 
-/// The time limit for a command. A command retries refused connections for a shorter time, and waits longer for a
-/// silent broker.
+/// The time limit for a command. A command gives up on refused connections before this limit, but waits longer than
+/// this for a silent broker.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Runs a subcommand with its arguments. The command gets `variables`, but does not inherit the variables that name
@@ -34,7 +34,7 @@ pub(crate) async fn run(subcommand: &str, variables: &[(&str, &str)]) -> Said {
 }
 
 impl Said {
-    /// Returns the line with the reason of the failure.
+    /// Returns the line with the reason for the failure.
     pub(crate) fn error(&self) -> &str {
         assert!(!self.is_well, "{self:?}");
         self.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default()

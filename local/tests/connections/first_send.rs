@@ -6,17 +6,18 @@ use shared::kafka::{Outgoing, Producer};
 
 use crate::support::kafka::{create_topic, settings, topic_name};
 
-/// Shorter than the 500 ms after which librdkafka requests its producer id again.
+/// The time limit for a first send. It is shorter than the 500 ms after which librdkafka requests its producer id
+/// again.
 const AT_MOST: Duration = Duration::from_millis(450);
-/// Enough producers to notice a wait: if `connect` requested the metadata only once, the first send of about every
-/// twelfth producer would wait.
+/// The number of producers, which is high enough to notice a wait: if `connect` requested the metadata only once, the
+/// first send of about every twelfth producer would wait.
 const PRODUCERS: usize = 60;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_send_of_a_connected_producer_does_not_wait_for_librdkafkas_second_id_request() {
     let topic = topic_name("first-send");
     create_topic(&settings(), &topic, 1).await;
-    // A new cluster takes a while to assign its first id.
+    // A new cluster takes a while to assign its first producer id, so this send is not measured.
     first_send(&topic).await;
     let mut sends = Vec::new();
     for _ in 0..PRODUCERS {
@@ -25,7 +26,7 @@ async fn the_first_send_of_a_connected_producer_does_not_wait_for_librdkafkas_se
     assert!(sends.iter().all(|took| *took < AT_MOST), "{sends:?}");
 }
 
-/// Returns the duration of a new producer's first send, once it is connected.
+/// Connects a new producer. Returns the duration of the producer's first send.
 async fn first_send(topic: &str) -> Duration {
     let producer = Producer::new(&settings()).unwrap();
     producer.connect(Duration::from_secs(10)).await.unwrap();

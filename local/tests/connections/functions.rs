@@ -1,4 +1,5 @@
-//! Runs the real binary of `ingest`, which looks up its cluster, database and keys on AWS, in an emulation of Lambda.
+//! Runs the real binary of `ingest` in an emulation of Lambda. The binary looks up its brokers, password and token key
+//! on AWS.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::support::gateway::{ADMIN, plan};
 use crate::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ingest_looks_up_brokers_password_and_token_key_on_aws_and_a_new_password_after_a_rotation() {
+async fn ingest_looks_up_its_brokers_password_and_token_key_on_aws_and_the_new_password_after_a_rotation() {
     let (plan, database, aws) = (plan(), TestDatabase::create().await, StubAws::start().await);
     let kafka = kafka::settings();
     topics::ensure(&kafka, &Registry::load(Some(plan.contracts())).unwrap()).await.unwrap();
@@ -47,7 +48,7 @@ async fn ingest_looks_up_brokers_password_and_token_key_on_aws_and_a_new_passwor
     for user in 1..=3 {
         assert_eq!(ingest.post("/events/route", &[], &position(user)).await.0, 202);
     }
-    assert_eq!((aws.answers().brokers_asked, aws.answers().secret_asked), (1, 1), "cached across invocations");
+    assert_eq!((aws.answers().brokers_asked, aws.answers().secret_asked), (1, 1), "each is looked up only once");
 
     run(format!("alter role {role} password 'second'")).await;
     set_secret("second");

@@ -12,7 +12,7 @@ mod certificates;
 mod command;
 mod first_send;
 #[path = "../lambda/function.rs"]
-#[allow(dead_code, reason = "a part of it is used")]
+#[allow(dead_code, reason = "this program uses only a part of the module")]
 mod function;
 mod functions;
 mod mail;

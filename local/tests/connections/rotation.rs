@@ -1,4 +1,4 @@
-//! Tests PostgreSQL with a password that is kept in AWS Secrets Manager and rotated while Sluice runs.
+//! Tests PostgreSQL with a password that AWS Secrets Manager keeps, and that is rotated while Sluice runs.
 
 use serde_json::json;
 use shared::database::{DatabaseSource, Login};
@@ -22,7 +22,7 @@ impl Rotating {
         let database = TestDatabase::create().await;
         let role = format!("role_{}", uuid::Uuid::new_v4().simple());
         let aws = StubAws::start().await;
-        // The address names the database, and the secret has the credentials.
+        // The address names the database, and the secret contains the credentials.
         let (_, place) = database.url.split_once('@').unwrap();
         let url = format!("postgres://{place}");
         let source = DatabaseSource::read(|name| match name {
@@ -45,7 +45,7 @@ impl Rotating {
         self.aws.set(|answers| answers.secret = json!({"username": self.role, "password": password}).to_string());
     }
 
-    /// Rotates the password, and closes the old connections as a rotation does.
+    /// Rotates the password: changes it in the database and in the secret, and closes the old connections.
     async fn rotate(&self, password: &str) {
         self.run(&format!("alter role {} password '{password}'", self.role)).await;
         self.set_secret(password);
@@ -136,16 +136,16 @@ async fn a_function_that_starts_while_aws_is_down_gets_its_secret_as_soon_as_aws
     rotating.stop(pool).await;
 }
 
-/// A refused password must count as an answer. Otherwise, the breaker would stay open forever if the login was replaced
-/// while the database was unreachable.
+/// A refused password must count as an answer. Otherwise, the circuit breaker would stay open forever after a rotation
+/// that took place while the database was unreachable.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_password_counts_as_an_answer_of_the_database_and_the_login_is_then_renewed() {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
     let rotating = Rotating::start().await;
     let (pool, login) = rotating.open(2).await;
     assert_eq!(who(&pool).await.unwrap(), rotating.role);
-    // Waits until the connection is idle, so that it can be dropped. Otherwise, testing the dead connection would renew
-    // the login.
+    // Drops the connection before the rotation kills it. Otherwise, the pool would test the dead connection, and the
+    // test would renew the login. Only an idle connection can be dropped, so the test first waits.
     while pool.num_idle() == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }

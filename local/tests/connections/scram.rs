@@ -91,7 +91,7 @@ async fn an_event_reaches_its_row_through_a_cluster_that_requires_name_and_passw
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn brokers_are_looked_up_again_only_when_all_of_them_fail_and_the_old_addresses_are_kept_while_aws_is_down() {
+async fn a_producer_looks_up_its_brokers_once_aws_answers_and_again_only_after_all_of_them_have_failed() {
     let servers = std::env::var("KAFKA_BOOTSTRAP_SERVERS").unwrap();
     let topic = topic_name("looked-up");
     create_topic(&KafkaSettings::plaintext(&*servers), &topic, 1).await;
@@ -103,7 +103,7 @@ async fn brokers_are_looked_up_again_only_when_all_of_them_fail_and_the_old_addr
         producer.send(&[record]).await.remove(0).map(|acknowledged| acknowledged.offset)
     };
 
-    // AWS is down when the function starts. Once AWS is back, it names a broker that does not answer.
+    // AWS is down when the producer first connects. Once AWS is back, it names a broker that does not respond.
     aws.set(|answers| answers.is_down = true);
     assert!(producer.connect(Duration::from_secs(3)).await.unwrap_err().passes());
     assert!(matches!(send().await, Err(SendError::Unconnected(_))));
@@ -115,7 +115,7 @@ async fn brokers_are_looked_up_again_only_when_all_of_them_fail_and_the_old_addr
     assert!(matches!(send().await, Err(SendError::Unacknowledged(_))));
     assert_eq!(aws.answers().brokers_asked, 1);
 
-    // The brokers are looked up again, and only once.
+    // The producer looks up the brokers again, but only once.
     aws.set(|answers| answers.brokers = json!({"bootstrapBrokerString": servers}));
     for offset in 0..3 {
         assert_eq!(send().await.unwrap(), offset);

@@ -1,5 +1,5 @@
-//! Tests what happens when Amazon MSK refuses connections because too many new ones arrive. A proxy in front of Apache
-//! Kafka refuses the first connections with MSK's error message.
+//! Tests what happens when Amazon MSK refuses connections because too many new connections arrive. A proxy in front of
+//! Apache Kafka refuses the first connections with MSK's error message.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ use crate::authority::Authority;
 use crate::support::kafka::{create_topic, topic_name};
 use crate::tokens::{Mood, StubSigner, World};
 
-/// A proxy that refuses the credentials of the next connections.
+/// A proxy that refuses the credentials of the first connections.
 struct Proxy {
     address: String,
     /// The certificates of the authorities that signed the proxy's and the broker's certificates.
@@ -144,7 +144,7 @@ async fn a_start_retries_after_a_second_if_the_broker_has_too_many_new_connectio
     let begun = Instant::now();
     producer.connect(Duration::from_secs(60)).await.unwrap();
     let took = begun.elapsed();
-    assert!(took > Duration::from_millis(700), "{took:?}: librdkafka takes up to a quarter off the second");
+    assert!(took > Duration::from_millis(700), "{took:?}: the pause is a second, or up to a quarter less");
     assert_eq!(proxy.refusals.load(Ordering::SeqCst), 0);
     let record = Outgoing { topic: &topic, key: None, value: Some(b"{}"), headers: &[] };
     assert_eq!(producer.send(&[record]).await.remove(0).unwrap().offset, 0);

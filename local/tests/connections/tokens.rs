@@ -148,7 +148,8 @@ async fn a_failing_or_hanging_signer_is_reported_within_seconds_and_a_send_succe
         assert!(matches!(&refused, ProducerError::Refused(reason) if reason.contains(why)), "{refused}");
         assert!(started.elapsed() < PATIENCE, "{mood:?}: {:?}", started.elapsed());
 
-        // While the signer fails, a send fails in time. The send after that uses a new client, which requests a token.
+        // While the signer fails, a send fails within the time limit. The next send uses a new client, which requests a
+        // token.
         let send = async || {
             let record = Outgoing { topic: "routes", key: None, value: Some(b"{}"), headers: &[] };
             producer.send(&[record]).await.remove(0)
@@ -159,7 +160,7 @@ async fn a_failing_or_hanging_signer_is_reported_within_seconds_and_a_send_succe
         signer.becomes(Mood::Well(HOUR));
         let mut answer = send().await;
         if answer.is_err() {
-            // The client that replaced the failed one had requested a token before the signer recovered.
+            // The new client had requested its token before the signer recovered, so only the next client succeeds.
             answer = send().await;
         }
         assert!(answer.is_ok(), "{mood:?}: {answer:?}");

@@ -1,4 +1,5 @@
-//! Tests servers that cannot be reached: the error names them, and appears immediately if their name does not resolve.
+//! Tests servers that cannot be reached: the error names the server, and appears immediately if the server's name does
+//! not resolve.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +7,10 @@ use crate::command::run;
 use crate::support::gateway::plan;
 use crate::support::kafka::settings;
 
-/// A domain that never resolves (RFC 2606).
+/// An address in a domain that never resolves (RFC 2606).
 const DATABASE: &str = "postgres://user:hunter2@nowhere.invalid/sluice";
 const BROKER: &str = "nowhere.invalid:9092";
-/// Shorter than the time for which any command waits for a silent server.
+/// A time limit. Every command waits longer than this for a silent server.
 const AT_ONCE: Duration = Duration::from_secs(4);
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,10 +12,11 @@ use crate::support::gateway::{ADMIN, TestGateway, plan};
 
 /// Enough requests to average out what the gateway does in the background.
 const REQUESTS: u64 = 200;
-/// The maximum number of memory allocations of one request, from its first byte to the last byte of its response, and
-/// their maximum total size in bytes. When this was written, a request took 111 allocations and 17,754 bytes. If these
-/// numbers rise, find out why. Raise the limits only for an improvement that a caller can notice.
+/// The maximum number of memory allocations from the first byte of a request to the last byte of its response. When the
+/// limits were set, a request took 111 allocations and 17,754 bytes. If these numbers rise, find out why. Raise the
+/// limits only for an improvement that a caller can notice.
 const MOST_ALLOCATIONS: u64 = 116;
+/// The maximum total size of these allocations.
 const MOST_BYTES: u64 = 20_000;
 
 /// A connection that allocates nothing while it sends.
@@ -53,7 +54,8 @@ async fn token(gateway: &TestGateway) -> String {
 
 #[test]
 fn one_posted_event_makes_few_allocations() {
-    // Client, gateway and function run on one thread, and only this thread is measured. librdkafka has its own threads.
+    // Client, gateway and function run on one thread, and only this thread is measured. The threads of librdkafka are
+    // not measured.
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let (gateway, mut connection) = runtime.block_on(async {
         let gateway = plan().without_consuming().start().await;

@@ -41,7 +41,7 @@ async fn an_event_posted_with_wait_is_in_the_table_when_the_answer_arrives_and_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_metrics_of_all_functions_are_open_to_prometheus() {
+async fn prometheus_reads_the_metrics_of_all_functions_without_credentials() {
     let gateway = plan().start().await;
     let event = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}"#;
     gateway.post("/events/route", &[("prefer", "wait=20")], event).await;
@@ -229,7 +229,7 @@ async fn web_pages_cannot_invoke_functions() {
     let invoke = async |headers: &[(&str, &str)]| {
         let request = reqwest::Client::new().post(format!("{}/2015-03-31/functions/consume/invocations", gateway.url));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        // A page may send such requests to another origin without a preflight.
+        // A page may send such requests to another origin without a preflight request.
         let answer = request.header("content-type", "text/plain").body("{}").send().await.unwrap();
         (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
     };
@@ -305,7 +305,7 @@ async fn the_template_the_openapi_document_and_the_router_have_the_same_routes()
         let path = path.replace("{stream}", "city").replace("{entity}", "city");
         let path = path.replace("{topic}", gateway.topic("city")).replace(['{', '}'], "");
         let request = gateway.http.request(method.to_uppercase().parse().unwrap(), format!("{}{path}", gateway.url));
-        // The gateway rejects this request before it has any effect.
+        // The gateway rejects the request before the request has any effect.
         let answer =
             request.header("content-encoding", "none").header("content-type", "text/plain").send().await.unwrap();
         let status = answer.status();

@@ -11,7 +11,7 @@ use local::scheduler;
 use local::template::{self, Template};
 use serde_json::Value;
 
-/// The exit code of the script if the translator is not installed.
+/// The exit code of `translate.py` if the translator is not installed.
 const NOT_INSTALLED: i32 = 3;
 
 /// The translated template, from which CloudFormation creates the resources.
@@ -39,7 +39,7 @@ impl Translated {
 
     /// Returns the method, the path and the function's name of each API Gateway route.
     fn routes(&self) -> BTreeSet<(String, String, String)> {
-        let [(_, api)] = self.of_type("AWS::ApiGatewayV2::Api").collect::<Vec<_>>()[..] else { panic!("one API") };
+        let [(_, api)] = self.of_type("AWS::ApiGatewayV2::Api").collect::<Vec<_>>()[..] else { panic!("not one API") };
         let mut routes = BTreeSet::new();
         for (path, methods) in api["Properties"]["Body"]["paths"].as_object().unwrap() {
             for (method, route) in methods.as_object().unwrap() {
@@ -91,7 +91,7 @@ fn written_routes(template: &Template) -> BTreeSet<(String, String, String)> {
 }
 
 #[test]
-fn the_apis_only_stage_is_the_default_one_which_is_not_part_of_addresses() {
+fn the_api_has_only_the_default_stage_so_its_address_names_no_stage() {
     let template = Template::read(&template::own_path()).unwrap();
     let (_, api) = template.resources().find(|(name, _)| *name == "HttpApi").unwrap();
     assert!(api["Properties"]["StageName"].is_null() && api["Properties"]["Domain"].is_null(), "{api:?}");
@@ -107,7 +107,7 @@ fn the_apis_only_stage_is_the_default_one_which_is_not_part_of_addresses() {
 #[test]
 fn aws_creates_the_routes_functions_schedules_and_mappings_that_run_on_this_machine() {
     let Some(translated) = Translated::read() else {
-        // `eprintln!` is not used, because the test program hides its output if the test passes.
+        // `eprintln!` is not used, because a test program hides the output of `eprintln!` if the test passes.
         let _shown = writeln!(std::io::stderr(), "translated: skipped, because aws-sam-translator is not installed");
         return;
     };

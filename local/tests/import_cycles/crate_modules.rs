@@ -8,7 +8,7 @@ use crate::tokens::{self, item_length};
 
 type ModulePath = Vec<String>;
 
-/// The modules of one crate. The first one is its root.
+/// The modules of one crate. The first module is the crate's root.
 pub(crate) struct CrateModules(Vec<Module>);
 
 struct Module {
@@ -16,7 +16,7 @@ struct Module {
     parent: usize,
     children: BTreeMap<String, usize>,
     defines: BTreeSet<String>,
-    /// Names that other modules can import from this one, with their targets; `*` stands for every item of a module.
+    /// Names that other modules can import from this module, with their targets; `*` stands for every item of a module.
     re_exports: Vec<(String, ModulePath)>,
     paths: Vec<ModulePath>,
 }
@@ -32,7 +32,8 @@ impl CrateModules {
         modules
     }
 
-    /// Returns each import: the importing file and the imported file. Also returns each file paired with itself.
+    /// Returns each import: the importing file and the imported file. Also returns each file paired with itself, so
+    /// that files without imports are included.
     pub(crate) fn imports(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.0.iter().enumerate().flat_map(move |(id, module)| {
             let of_others = module.re_exports.iter().map(|(_, path)| path).filter(|path| {
@@ -50,7 +51,7 @@ impl CrateModules {
         self.read_module(&tokens, file, folder, parent)
     }
 
-    /// Reads a module whose child modules' files are in `folder`.
+    /// Reads a module. The files of its child modules are in `folder`.
     fn read_module(&mut self, tokens: &[String], file: &Path, folder: &Path, parent: usize) -> usize {
         let id = self.0.len();
         self.0.push(Module {
@@ -125,7 +126,7 @@ impl CrateModules {
             "self" => self.resolve_within(from, rest, depth),
             "super" if rest.first().is_some_and(|next| next == "super") => self.resolve(module.parent, rest, depth),
             "super" => self.resolve_within(module.parent, rest, depth),
-            // A path that is only this name refers to a variable with the same name as a child module.
+            // If the path consists of only this name, it is not the child module, but a variable with the same name.
             name if module.children.contains_key(name) && !rest.is_empty() => self.resolve_within(from, path, depth),
             name if is_re_exported(name) => self.resolve_within(from, path, depth),
             _ => None,
@@ -151,7 +152,7 @@ impl CrateModules {
     }
 }
 
-/// Returns the path that begins here: `a::b::c`.
+/// Returns the path with which the tokens begin, such as `a::b::c`.
 fn path_at(tokens: &[String]) -> ModulePath {
     let separators = tokens.iter().skip(1).step_by(2).zip(tokens.iter().skip(2).step_by(2));
     let further =

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Each node with its direct successors.
 pub(crate) type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// Returns the groups of nodes in which every node can be reached from every other.
+/// Returns the groups of nodes in which every node can be reached from every other node.
 pub(crate) fn cycles(graph: &Graph) -> Vec<Vec<String>> {
     let reach: BTreeMap<&String, BTreeSet<&String>> = graph.keys().map(|node| (node, reachable(graph, node))).collect();
     let group = |node: &String| -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Checks the structure of the code: the files of a crate do not import each other in a cycle, the folders of `shared`
-//! (its roles) use each other in one direction, only one file changes each table, and the build of `consume` contains
-//! only the dependencies that it needs.
+//! (its roles) use each other in one direction, each table is changed by only one file, and the build of `consume`
+//! contains only the dependencies that it needs.
 //!
 //! A file imports another file if a `use` or any other path in it leads to that file. Paths are followed through
 //! re-exports to the file that defines the item. `mod` items, and a folder's `pub use` of its own files, only list the
@@ -27,7 +27,7 @@ use graph::{Graph, against_order, cycles};
 fn no_files_import_each_other_in_a_cycle() {
     for member in members() {
         let found = cycles(&imports(&workspace().join(&member).join("src")));
-        assert_eq!(found, [[""; 0]; 0], "{member} has these cycles");
+        assert_eq!(found, [[""; 0]; 0], "the files of {member} import each other in these cycles");
     }
 }
 
@@ -86,7 +86,7 @@ fn a_cycle_through_a_re_export_and_a_macro_is_found() {
     assert_eq!(cycles(&imports), [files], "{imports:?}");
 }
 
-/// Returns which files of a crate import which other files. The names are paths below the workspace.
+/// Returns which files of a crate import which other files. Each file is named by its path below the workspace.
 fn imports(source: &Path) -> Graph {
     let name = |file: &Path| file.strip_prefix(workspace()).unwrap_or(file).display().to_string();
     let mut graph = Graph::new();

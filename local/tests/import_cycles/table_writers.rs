@@ -1,5 +1,5 @@
-//! Checks that only one file changes each table of schema `sluice`. If this file belongs to the ledger, it has the
-//! table's name.
+//! Checks that each table of schema `sluice` is changed by only one file. If the file belongs to the ledger, the file
+//! has the table's name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +12,7 @@ const LEDGER: &str = "shared/src/ledger/";
 #[test]
 fn each_table_is_changed_by_one_file() {
     let mut writers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    // Code that sets up tests or benchmarks may change any table, and so may the tests themselves.
+    // The crates that set up tests or benchmarks may change any table, so they are left out.
     for member in members().iter().filter(|member| !["local/bench", "shared/testing"].contains(&member.as_str())) {
         read_folder(&workspace().join(member).join("src"), &mut writers);
     }
@@ -42,7 +42,7 @@ fn read_folder(folder: &Path, writers: &mut BTreeMap<String, BTreeSet<String>>) 
         } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "sql") {
             let file = path.strip_prefix(workspace()).unwrap().display().to_string();
             let text = fs::read_to_string(&path).unwrap();
-            // A file's tests, which come last, may change any table.
+            // A file's tests, which come last, may change any table, so they are cut off.
             let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             for table in changed_tables(text) {
                 writers.entry(table).or_default().insert(file.clone());

@@ -1,4 +1,4 @@
-//! Splits Rust source into words and signs, without comments, quoted text and items under `#[cfg(test)]`.
+//! Splits Rust source into words and signs. Leaves out comments, quoted text and items under `#[cfg(test)]`.
 
 /// Returns the tokens of a file: identifiers, `::`, and single characters.
 pub(crate) fn read(text: &str) -> Vec<String> {
@@ -83,7 +83,8 @@ fn char_or_lifetime(text: &str) -> usize {
     }
 }
 
-/// Returns the length of a raw string whose prefix has this length. `None` if it is an identifier instead.
+/// Returns the length of a raw string whose prefix has this length. Returns `None` if the text begins with an
+/// identifier instead.
 fn raw_string(text: &str, prefix: usize) -> Option<usize> {
     let hashes = text[prefix..].find(|c| c != '#')?;
     let start = prefix + hashes + 1;

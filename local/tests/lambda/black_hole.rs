@@ -96,7 +96,7 @@ impl Load {
         join_all(asked).await
     }
 
-    /// Returns how long each request has held its sandbox, by sandbox.
+    /// Returns, for each sandbox, how long each request has held the sandbox.
     fn held(&self) -> Vec<VecDeque<Duration>> {
         self.lambda.sandboxes().iter().map(|sandbox| sandbox.durations().into()).collect()
     }
@@ -137,8 +137,8 @@ fn question(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> S
     question.to_string()
 }
 
-/// Returns two maximums of the time for which a request held its sandbox: one over each sandbox's first request, one
-/// over all later requests. Ignores the requests in `before`, an earlier result of [`Load::held`].
+/// Returns the longest time for which any sandbox's first request held its sandbox, and the longest time for which any
+/// later request held its sandbox. Ignores the requests in `before`, which is an earlier result of [`Load::held`].
 fn longest(load: &Load, before: &[VecDeque<Duration>]) -> (Duration, Duration) {
     let held = load.held().into_iter().zip(before).map(|(mut held, before)| {
         let mut held = held.split_off(before.len());
@@ -151,9 +151,10 @@ fn longest(load: &Load, before: &[VecDeque<Duration>]) -> (Duration, Duration) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_sandbox_waits_for_a_silent_database_and_consume_lands_as_soon_as_the_database_answers() {
     const SANDBOXES: usize = 4;
-    /// The time for which a request may hold a sandbox that has already noticed that the database does not answer.
+    /// The time for which a request may hold its sandbox, once the sandbox has noticed that the database does not
+    /// answer.
     const HELD: Duration = Duration::from_millis(1_500);
-    /// Longer than a breaker's pause.
+    /// A time that is longer than the pause of the circuit breaker. After the pause, a request tries to connect again.
     const PAUSE: Duration = Duration::from_millis(1_100);
     let (database, plan, kafka) = (TestDatabase::create().await, plan(), kafka::settings());
     make_admin(&database.pool, &UserName::parse(ADMIN.0).unwrap(), Password::given(ADMIN.1)).await.unwrap();
@@ -207,11 +208,11 @@ async fn no_sandbox_waits_for_a_silent_database_and_consume_lands_as_soon_as_the
         assert!(later < HELD + late, "{name}: {later:?}");
     }
 
-    // `consume` has no breaker: it tries every batch, and lands the first batch for which the database answers.
+    // `consume` has no circuit breaker: it tries every batch, and lands the first batch for which the database answers.
     let next = batch(&topic, 1, &[position(2)]);
     assert_eq!(consume.error_type(&next).await, "Sluice.Retry");
     hole.becomes(false);
     assert_eq!(consume.invoke(&next).await.unwrap()["written"], 1);
     tokio::time::sleep(PAUSE).await;
-    assert_eq!((ingest.ask(0).await, users.ask(0).await), (200, 200), "the trial after the pause finds the database");
+    assert_eq!((ingest.ask(0).await, users.ask(0).await), (200, 200), "requests after the pause succeed");
 }

@@ -1,4 +1,4 @@
-//! Tests invocations that would otherwise exceed Lambda's time limit.
+//! Tests invocations that end themselves before they exceed Lambda's time limit.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ async fn a_request_that_prefers_to_wait_longer_than_lambda_allows_is_answered_be
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_could_not_be_acknowledged_in_time_are_not_sent() {
+async fn events_are_not_sent_if_too_little_time_is_left_for_their_acknowledgement() {
     let (database, kafka) = (TestDatabase::create().await, kafka::settings());
     let ingest = IngestLambda::start((&database.pool, &database.url), &kafka, Duration::from_secs(6)).await;
     assert_eq!(ingest.function.post("/events/route", &[], &position(1)).await.0, 503);

@@ -1,6 +1,6 @@
 //! AWS's own emulation of Lambda, the Runtime Interface Emulator, which contains Lambda's code for the Runtime API and
 //! the Extensions API. `local/test` installs the emulator if Go is installed. Without the emulator, the tests that need
-//! it say so and pass. <https://github.com/aws/aws-lambda-runtime-interface-emulator>
+//! it print that they are skipped, and pass. <https://github.com/aws/aws-lambda-runtime-interface-emulator>
 
 use std::fs::File;
 use std::io::Write as _;
@@ -27,7 +27,8 @@ pub(crate) struct Emulated {
     folder: TempDir,
 }
 
-/// Returns the emulator's program. If it is not installed, says so and returns `None`.
+/// Returns the path of the emulator. If the emulator is not installed, prints that the test is skipped, and returns
+/// `None`.
 pub(crate) fn installed() -> Option<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
@@ -35,14 +36,14 @@ pub(crate) fn installed() -> Option<PathBuf> {
     let folders = std::iter::once(target.join("tools/bin")).chain(std::env::split_paths(&path));
     let found = folders.map(|folder| folder.join(PROGRAM)).find(|program| program.is_file());
     if found.is_none() {
-        // `eprintln!` is not used, because the test program hides its output if the test passes.
+        // `eprintln!` is not used, because a test program hides the output of `eprintln!` if the test passes.
         let _shown = writeln!(std::io::stderr(), "under the emulator: skipped, because {PROGRAM} is not installed");
     }
     found
 }
 
 impl Emulated {
-    /// Starts the emulator, which starts the function at the first invocation, with this environment and timeout.
+    /// Starts the emulator with this environment and timeout. The emulator starts the function at the first invocation.
     pub(crate) async fn start(
         program: &Path,
         name: &'static str,
@@ -85,7 +86,8 @@ impl Emulated {
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}: {}", self.log()))
     }
 
-    /// Ends the sandbox as Lambda does: with SIGTERM to the function. Returns the log of the emulator and the function.
+    /// Ends the emulator, which ends the function with SIGTERM, as Lambda does. Returns the log of the emulator and the
+    /// function.
     pub(crate) async fn stop(mut self) -> String {
         let emulator = Pid::from_raw(self.emulator.id().unwrap().cast_signed()).unwrap();
         kill_process(emulator, Signal::TERM).unwrap();

@@ -27,7 +27,7 @@ async fn the_example_events_of_aws_are_accepted_and_counted() {
     let msk: Value = serde_json::from_str(include_str!("events/msk.json")).unwrap();
     let summary = function.invoke(&msk).await.unwrap();
     assert_eq!((&summary["records"], &summary["rejected"]), (&json!(1), &json!(1)), "the record is not JSON");
-    // The same record again, from a self-managed cluster.
+    // This event contains the same record, but comes from a self-managed cluster.
     let self_managed: Value = serde_json::from_str(include_str!("events/self_managed.json")).unwrap();
     assert_eq!(function.invoke(&self_managed).await.unwrap()["replayed"], 1);
     let letter = database.json("select topic, partition, \"offset\", convert_from(payload, 'UTF8') as payload, headers from sluice.dead_letters").await;
@@ -47,7 +47,7 @@ async fn the_example_events_of_aws_are_accepted_and_counted() {
     let lags: Vec<Value> =
         metrics.iter_mut().map(|line| line.as_object_mut().unwrap().remove("lag_ms").into()).collect();
     let lags: Vec<Option<u64>> = lags.iter().map(Value::as_u64).collect();
-    assert!(matches!(lags[..], [Some(_), None, Some(_)]), "records that were applied before are not late: {lags:?}");
+    assert!(matches!(lags[..], [Some(_), None, Some(_)]), "only records that are applied now have a lag: {lags:?}");
     let counted = |what: &str, n: u64| json!({"function": "consume", "stream": "mytopic", what: n});
     // The first record's offset is 15, and Kafka has no record before it.
     let first = json!({"function": "consume", "stream": "mytopic", "gaps": 15, "rejected": 1});
@@ -58,7 +58,7 @@ async fn the_example_events_of_aws_are_accepted_and_counted() {
     // Leaves out warnings. The function logs warnings when it catches up to the first record, because Kafka has no
     // earlier records.
     let routine: Vec<&Value> = lines.iter().filter(|line| line["level"] != "WARN").collect();
-    assert_eq!(routine.len(), 7, "one line per invocation and dead letter, and the metrics: {lines:#?}");
+    assert_eq!(routine.len(), 7, "three invocations, one dead letter and three lines of metrics: {lines:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use shared::kafka::{KafkaSettings, SEND_TIMEOUT};
 use super::function::{IngestLambda, TIMEOUT, position};
 
 /// Returns how long the function is frozen. This time is longer than a send may take, so that a send in flight would
-/// time out meanwhile.
+/// time out while the function is frozen.
 fn freeze() -> Duration {
     let seconds = std::env::var("SLUICE_FREEZE_SECONDS").map_or(0, |seconds| seconds.parse().unwrap());
     Duration::from_secs(seconds).max(SEND_TIMEOUT + Duration::from_secs(2))

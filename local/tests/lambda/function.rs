@@ -52,7 +52,7 @@ impl LambdaFunction {
         Self { lambda: Lambda::start(plan, 1).await.unwrap(), _folder: folder }
     }
 
-    /// Returns the answer to an event, or the JSON of the error.
+    /// Returns the function's answer to an event, or the JSON of the error.
     pub(crate) async fn invoke(&self, event: &Value) -> Result<Value, Value> {
         match self.lambda.invoke(Bytes::from(event.to_string())).await {
             Answer::Response(body) => Ok(serde_json::from_slice(&body).unwrap()),
@@ -91,7 +91,7 @@ impl LambdaFunction {
     }
 }
 
-/// The function `ingest` with everything it needs: topics on `kafka`, and an admin in the database.
+/// The function `ingest` with everything that it needs: topics in Kafka, and an admin in the database.
 pub(crate) struct IngestLambda {
     pub(crate) function: LambdaFunction,
     pub(crate) registry: Registry,
@@ -109,7 +109,7 @@ impl IngestLambda {
         Self { function, registry, _contracts: plan }
     }
 
-    /// Returns the users whose positions are in the topic.
+    /// Returns the users whose positions are in the topic of `route`.
     pub(crate) async fn users(&self, kafka: &KafkaSettings) -> Vec<i64> {
         let values = kafka::values(kafka, &self.registry.stream("route").unwrap().topic).await;
         let events = values.iter().filter_map(|value| serde_json::from_slice::<Value>(value).ok());
@@ -119,7 +119,7 @@ impl IngestLambda {
     }
 }
 
-/// Builds AWS's example of an HTTP API's event (payload format 2.0), as a `POST` of JSON with the admin's credentials.
+/// Changes AWS's example of an HTTP API's event (payload format 2.0) to a `POST` of JSON with the admin's credentials.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 pub(crate) fn request(stage: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("events/http_api.json")).unwrap();

@@ -1,4 +1,4 @@
-//! Sends API Gateway's events to `ingest` and `users`.
+//! Sends API Gateway's events to `ingest`, `users` and `console`.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::support::gateway::{ADMIN, plan};
 use super::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_over_api_gateway_is_answered_logged_in_one_line_and_counted() {
+async fn each_request_from_api_gateway_is_answered_and_counted_and_logged_in_one_line() {
     let (database, kafka) = (TestDatabase::create().await, kafka::settings());
     let ingest = IngestLambda::start((&database.pool, &database.url), &kafka, TIMEOUT).await;
     let function = &ingest.function;
@@ -27,7 +27,7 @@ async fn an_event_over_api_gateway_is_answered_logged_in_one_line_and_counted() 
 
     let statuses: Vec<_> = function.said("answered").iter().map(|line| line["status"].clone()).collect();
     assert_eq!(statuses, [202, 202, 422, 404]);
-    assert_eq!(function.lines().len(), 4 + function.metrics().len(), "one line per request, and the metrics");
+    assert_eq!(function.lines().len(), 4 + function.metrics().len(), "a line for each of four requests, and metrics");
     let counted = |what: &str, n: u64| json!({"function": "ingest", "stream": "route", what: n});
     assert_eq!(function.metrics(), [counted("accepted", 1), counted("accepted", 1), counted("invalid", 2)]);
     let log = function.lambda.sandboxes()[0].log();
@@ -50,13 +50,14 @@ async fn a_user_registers_and_logs_in_over_api_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_consoles_address_with_a_slash_leads_to_the_console_from_either_function_that_may_get_it() {
+async fn console_and_ingest_both_redirect_the_consoles_address_with_a_slash_to_the_console() {
     let (database, plan) = (TestDatabase::create().await, plan());
     let environment = environment(&database.url, &kafka::settings(), plan.contracts());
     let mut event = request("$default", "/console/", &[], "");
     event["requestContext"]["http"]["method"] = json!("GET");
     event["rawQueryString"] = json!("minutes=5");
-    // `console` has the route `/console/{proxy+}`, and `ingest` has the route for all other paths.
+    // `console` has the route `/console/{proxy+}`, and `ingest` has the route for all other paths. API Gateway may pass
+    // this path to either function.
     for name in ["console", "ingest"] {
         let function = LambdaFunction::start(name, environment.clone(), TIMEOUT).await;
         let answer: Value = function.invoke(&event).await.unwrap();
@@ -66,7 +67,7 @@ async fn the_consoles_address_with_a_slash_leads_to_the_console_from_either_func
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_means_what_its_caller_encoded_and_nothing_else() {
+async fn a_path_that_its_caller_encoded_is_decoded_only_once() {
     let (database, kafka) = (TestDatabase::create().await, kafka::settings());
     let ingest = IngestLambda::start((&database.pool, &database.url), &kafka, TIMEOUT).await;
     for stage in ["$default", "prod"] {

@@ -1,4 +1,4 @@
-//! Tests a function's start: an operator's mistake ends it, and a temporary failure does not.
+//! Tests a function's start: an operator's mistake ends the function, and a temporary failure does not.
 
 use std::time::Duration;
 
@@ -104,7 +104,8 @@ async fn a_function_with_silent_servers_still_requests_its_first_invocation_with
     let settings = shared::kafka::KafkaSettings::plaintext(address);
     let (lambda, _folder) = start("ingest", environment(&database, &settings, contracts.contracts())).await;
     let sandbox = &lambda.sandboxes()[0];
-    // Lambda allows 10 s for a start. Lookups on AWS, which this function does not make, may take 4 s of them.
+    // Lambda allows 10 s for a start. Lookups on AWS may take 4 s of this time. This function makes no lookups, so it
+    // must be ready within the other 6 s.
     let ready = tokio::time::timeout(Duration::from_secs(10), sandbox.ready_after()).await.unwrap().unwrap();
     assert!(ready < Duration::from_secs(6), "{ready:?}");
     let log = sandbox.log();

@@ -1,4 +1,4 @@
-//! Tests the functions' real binaries under Lambda's Runtime API, frozen between their invocations.
+//! Tests the functions' real binaries under Lambda's Runtime API. The functions are frozen between invocations.
 //!
 //! `SLUICE_BINARIES` names a folder with the binaries to test, such as `target/release`. By default, the tests build
 //! the binaries. `SLUICE_FREEZE_SECONDS` sets for how many seconds a function is frozen while its broker and database
@@ -8,7 +8,7 @@
 #![allow(clippy::print_stderr, reason = "the run prints measurements")]
 
 #[path = "../connections/aws.rs"]
-#[allow(dead_code, reason = "a part of it is used")]
+#[allow(dead_code, reason = "this program uses only a part of the module")]
 mod aws;
 mod black_hole;
 mod deadline;
@@ -22,7 +22,7 @@ mod outages;
 mod report;
 mod shutdown;
 #[path = "../migrate/stack.rs"]
-#[allow(dead_code, reason = "a part of it is used")]
+#[allow(dead_code, reason = "this program uses only a part of the module")]
 mod stack;
 #[path = "../support/mod.rs"]
 mod support;

@@ -11,11 +11,11 @@ use super::support::database::TestDatabase;
 use super::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sandbox_that_ends_closes_its_connections_first() {
+async fn a_function_closes_its_connections_before_its_sandbox_ends() {
     let (database, kafka) = (TestDatabase::create().await, kafka::settings());
     let mut ingest = IngestLambda::start((&database.pool, &database.url), &kafka, TIMEOUT).await;
     assert_eq!(ingest.function.post("/events/route", &[], &position(1)).await.0, 202);
-    // Only the function's own connections remain, and the connection that counts them.
+    // After this, only the function's own connections remain, and the connection that counts them.
     database.pool.close().await;
     let mut watcher = PgConnection::connect(&database.url).await.unwrap();
     let mut connections = async || -> i64 {

@@ -30,7 +30,7 @@ fn recorded(event: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_from_api_gateway_are_answered_and_a_sandbox_that_ends_closes_its_connections() {
+async fn events_from_api_gateway_are_answered_and_a_function_shuts_down_gracefully() {
     let Some(program) = installed() else { return };
     let (database, kafka, plan) = (TestDatabase::create().await, kafka::settings(), plan());
     let registry = Registry::load(Some(plan.contracts())).unwrap();

@@ -23,7 +23,7 @@ fn changed(response: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_deployment_creates_everything_that_the_functions_need_and_the_next_one_nothing() {
+async fn the_first_deployment_creates_everything_that_the_functions_need_and_the_next_changes_nothing() {
     let stack = Stack::new().await;
     let function = stack.start(&[]).await;
     let (response, answer) = stack.deploy(&function, CREATE).await;

@@ -1,4 +1,4 @@
-//! Tests that the answer to CloudFormation goes to an https address, such as CloudFormation's addresses in S3.
+//! Tests that `migrate` can send its answer to an https address. CloudFormation gives such an address, in S3.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::stack::Stack;
 
 const DELETE: &str = include_str!("../../../functions/migrate/events/delete.json");
 
-/// Puts TLS in front of a stack's receiver.
+/// Puts TLS in front of the server that receives a stack's answers.
 async fn encrypt(stack: &mut Stack, authority: &Authority) -> AbortOnDropHandle<()> {
     let (certificate, key) = authority.sign(&["localhost"]);
     let certificates = CertificateDer::pem_slice_iter(certificate.as_bytes()).map(Result::unwrap).collect();
@@ -57,6 +57,6 @@ async fn the_answer_goes_only_to_a_server_whose_authority_the_machine_trusts() {
     assert_eq!(function.error_type(&stack.addressed(DELETE)).await, "Sluice.Delivery");
     let log = function.lambda.sandboxes()[0].log();
     assert!(log.contains("UnknownIssuer") && !log.contains("?signature"), "{log}");
-    assert_eq!(stack.received().len(), 1, "nothing but the first answer");
+    assert_eq!(stack.received().len(), 1, "only the first answer was received");
     stack.remove().await;
 }

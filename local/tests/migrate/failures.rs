@@ -9,7 +9,7 @@ const CREATE: &str = include_str!("../../../functions/migrate/events/create.json
 const UPDATE: &str = include_str!("../../../functions/migrate/events/update.json");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_cannot_be_reached_a_refused_login_and_a_wrong_variable_are_named() {
+async fn the_error_names_an_unreachable_server_a_refused_login_or_a_wrong_variable() {
     let stack = Stack::new().await;
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let database = format!("postgres://{unused}/sluice");

@@ -1,4 +1,4 @@
-//! Tests functions that log in to PostgreSQL with IAM tokens. The owner keeps its password.
+//! Tests functions that log in to PostgreSQL with IAM tokens. The database's owner still logs in with a password.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::gateway::plan;
 use crate::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_uses_iam_tokens_has_no_password_and_gets_one_when_the_functions_return_to_passwords() {
+async fn a_role_has_no_password_while_it_uses_iam_tokens_and_gets_one_when_it_returns_to_passwords() {
     let (plan, aws, authority) = (plan(), StubAws::start().await, Authority::new());
     let data = DataFolder::temporary().unwrap();
     let certificate = Some(authority.for_server(&["127.0.0.1"]));
@@ -58,7 +58,7 @@ async fn a_role_that_uses_iam_tokens_has_no_password_and_gets_one_when_the_funct
     assert_eq!(role().await, (false, true));
     assert_eq!(with_tokens.invoke(&json!({})).await.unwrap()["changed"], json!([]));
 
-    // RDS accepts only tokens, no passwords, from members of rds_iam.
+    // From members of `rds_iam`, RDS accepts no passwords. Therefore, the role must leave `rds_iam`.
     let with_password = start(("DATABASE_SECRET_ARN", SECRET)).await;
     let done = with_password.invoke(&json!({})).await.unwrap();
     let expected = ["role functions: no longer a member of rds_iam", "role functions: password set"];

@@ -6,13 +6,13 @@
 #[path = "../connections/authority.rs"]
 mod authority;
 #[path = "../connections/aws.rs"]
-#[allow(dead_code, reason = "a part of it is used")]
+#[allow(dead_code, reason = "this program uses only a part of the module")]
 mod aws;
 mod deployments;
 mod encrypted;
 mod failures;
 #[path = "../lambda/function.rs"]
-#[allow(dead_code, reason = "a part of it is used")]
+#[allow(dead_code, reason = "this program uses only a part of the module")]
 mod function;
 mod iam;
 mod stack;

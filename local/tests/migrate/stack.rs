@@ -1,5 +1,5 @@
 //! A stack before its first deployment: the secrets of the owner and of the functions, a server without the database,
-//! and a receiver instead of CloudFormation's address.
+//! and a server that receives the answers instead of CloudFormation.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ pub(crate) struct Stack {
     /// The superuser's access to the server.
     pub(crate) server: TestDatabase,
     pub(crate) aws: StubAws,
-    /// The database, which does not exist yet. Its name has to be quoted everywhere.
+    /// The database, which does not exist yet. The database's name contains characters that must be quoted in SQL.
     pub(crate) database: String,
     pub(crate) owner: String,
     pub(crate) role: String,
@@ -86,12 +86,13 @@ impl Stack {
         LambdaFunction::start("migrate", environment, TIMEOUT).await
     }
 
-    /// Sends the function a recorded request. Returns its response, and what CloudFormation received.
+    /// Sends the function a recorded request. Returns the function's response, and the answer that CloudFormation
+    /// received.
     pub(crate) async fn deploy(&self, function: &LambdaFunction, event: &str) -> (Value, Value) {
         self.deploy_with(event, async |event| function.invoke(&event).await.unwrap()).await
     }
 
-    /// Sends a recorded request with `invoke`. Returns the response, and what CloudFormation received.
+    /// Sends a recorded request with `invoke`. Returns the response, and the answer that CloudFormation received.
     pub(crate) async fn deploy_with(&self, event: &str, invoke: impl AsyncFnOnce(Value) -> Value) -> (Value, Value) {
         let event = self.addressed(event);
         let request_id = event["RequestId"].clone();
@@ -111,7 +112,7 @@ impl Stack {
         event
     }
 
-    /// Returns what CloudFormation has received.
+    /// Returns the answers that CloudFormation has received.
     pub(crate) fn received(&self) -> Vec<Value> {
         self.received.lock().unwrap().clone()
     }

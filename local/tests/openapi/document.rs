@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-/// The document, and which parts of it the answers have covered.
+/// The document, and the operations that the answers have covered.
 pub(crate) struct Document {
     value: Value,
-    /// The operations that have succeeded, by id.
+    /// The ids of the operations that have succeeded.
     pub(crate) succeeded: BTreeSet<String>,
     /// The number of answers that were checked.
     pub(crate) checked: usize,
@@ -47,7 +47,7 @@ impl Document {
         &self.value["paths"][path.as_str()][method.to_lowercase().as_str()]
     }
 
-    /// Returns an operation's path with its parameters' examples.
+    /// Returns an operation's path, with an example in place of each parameter.
     pub(crate) fn example_path(&self, operation: &Operation) -> String {
         let parameters = self.operation(operation)["parameters"].as_array().into_iter().flatten();
         let in_path = parameters.filter(|parameter| parameter["in"] == "path");
@@ -58,7 +58,7 @@ impl Document {
         })
     }
 
-    /// Returns the example of an operation's JSON body. `None` if it has no body.
+    /// Returns the example of an operation's JSON body. Returns `None` if the operation has no JSON body.
     pub(crate) fn example_body(&self, operation: &Operation) -> Option<String> {
         let content = self.operation(operation).get("requestBody")?["content"].get("application/json")?;
         let first = || Some(&content["examples"].as_object()?.values().next()?["value"]);

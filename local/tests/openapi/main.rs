@@ -107,7 +107,7 @@ async fn every_operation_answers_wrong_requests_and_its_own_examples_as_declared
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_receipts_and_dead_letters_are_answered_as_declared() {
+async fn requests_about_events_receipts_and_dead_letters_are_answered_as_declared() {
     let mut checked = Checked::start().await;
     let wait = [("prefer", "wait=20")];
     let route = json!({"userID": 5, "timestamp": 1_557_258_853.563, "coordinates": [52.3676, 4.9041]});
@@ -172,7 +172,7 @@ async fn events_receipts_and_dead_letters_are_answered_as_declared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_reports_and_the_service_are_answered_as_declared() {
+async fn requests_about_users_reports_and_the_service_itself_are_answered_as_declared() {
     let mut checked = Checked::start().await;
     let ann = json!({"user": "ann", "pass": "correct horse"});
     assert_eq!(checked.call("POST /register", "/register", &[], ann.clone()).await.0, 201);

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::OnceCell;
 
-/// Returns the folder with the binaries. `SLUICE_BINARIES` names this folder, such as `target/release` in the
-/// workspace. Without that variable, builds the binaries, with the same profile as the tests.
+/// Returns the folder with the binaries. `SLUICE_BINARIES` names this folder, relative to the workspace: for example,
+/// `target/release`. Without that variable, builds the binaries, with the same profile as the tests.
 pub async fn folder() -> PathBuf {
     static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
     match std::env::var_os("SLUICE_BINARIES") {

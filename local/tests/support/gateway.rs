@@ -1,5 +1,5 @@
-//! A test's own gateway, with its own database and topics. It runs in the test's process: the routes are on a free
-//! port, and `consume` is behind event source mappings.
+//! A test's own gateway, with its own database and topics. The gateway runs in the test's process: its routes are on a
+//! free port, and event source mappings invoke `consume`.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -91,7 +91,7 @@ impl GatewayPlan {
         self
     }
 
-    /// Uses the contracts and migrations of a folder. Of the built-in contracts, keeps only `login`.
+    /// Uses the contracts and migrations of a folder, and of the built-in contracts only `login`.
     pub fn only(mut self, folder: &Path) -> Self {
         for entry in std::fs::read_dir(self.contracts.path()).unwrap() {
             let path = entry.unwrap().path();
@@ -221,7 +221,7 @@ pub struct TestGateway {
     mappings: Vec<EventSourceMapping>,
     gateway: Gateway,
     _serving: AbortOnDropHandle<std::io::Result<()>>,
-    // The database is dropped last, after everything that uses it.
+    // The database is dropped after everything that uses the database.
     /// The gateway's database.
     pub database: TestDatabase,
     plan: GatewayPlan,
@@ -265,7 +265,7 @@ impl TestGateway {
         answer(request.body(body)).await
     }
 
-    /// Reads a path. Returns status and body.
+    /// Sends a GET request. Returns status and body.
     pub async fn get(&self, path: &str) -> (u16, Value) {
         answer(self.http.get(format!("{}{path}", self.url))).await
     }

@@ -1,4 +1,4 @@
-//! The built-in examples: continents, countries and cities.
+//! The GeoNames data of `examples/geonames`: continents, countries and cities.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn example(stream: &str) -> Vec<Value> {
 pub struct GeoNames([(&'static str, &'static str, Vec<Value>); 3]);
 
 impl GeoNames {
-    /// Reads the built-in examples.
+    /// Reads the GeoNames files.
     pub fn read() -> Self {
         let files = [("city", "cities"), ("country", "countries"), ("continent", "continents")];
         Self(files.map(|(stream, file)| (stream, file, example(file))))
@@ -32,7 +32,7 @@ impl GeoNames {
     }
 
     /// Posts the events as NDJSON, in requests of the maximum size. Waits until the mapping of every stream has
-    /// committed the whole topic.
+    /// committed its whole topic.
     pub async fn load(&self, http: &reqwest::Client, url: &str, registry: &Registry) {
         for (stream, _, events) in &self.0 {
             for batch in events.chunks(10_000) {
@@ -63,7 +63,8 @@ impl GeoNames {
         }
     }
 
-    /// Checks every row, value by value. Of several events with the same key, the first one must be in the table.
+    /// Checks every row, value by value. If several events have the same key, the first of these events must be in the
+    /// table.
     pub async fn has_landed(&self, database: &TestDatabase) {
         for (table, rows) in
             [("public.continents", 7), ("public.countries", 252), ("public.cities", 32_966), ("sluice.waiting", 0)]

@@ -1,4 +1,4 @@
-//! Creates a test's own topics in the cluster that `KAFKA_BOOTSTRAP_SERVERS` names.
+//! Creates, fills and reads a test's own topics in the cluster that `KAFKA_BOOTSTRAP_SERVERS` names.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -126,13 +126,13 @@ pub async fn partitions(kafka: &KafkaSettings, topic: &str) -> Vec<i32> {
     .unwrap()
 }
 
-/// Resets a consumer group without members to the start of a topic.
+/// Resets a consumer group to the start of a topic. The group must have no members.
 pub async fn set_back(kafka: &KafkaSettings, group: &str, topic: &str, partitions: i32) {
     let offsets: Vec<(i32, i64)> = (0..partitions).map(|partition| (partition, 0)).collect();
     move_group(kafka, group, topic, &offsets).await;
 }
 
-/// Moves a consumer group without members to these offsets of a topic's partitions.
+/// Moves a consumer group to these offsets of a topic's partitions. The group must have no members.
 pub async fn move_group(kafka: &KafkaSettings, group: &str, topic: &str, offsets: &[(i32, i64)]) {
     let consumer: BaseConsumer = kafka.client_config().set("group.id", group).create().unwrap();
     let mut list = TopicPartitionList::new();
@@ -145,7 +145,7 @@ pub async fn move_group(kafka: &KafkaSettings, group: &str, topic: &str, offsets
         .unwrap();
 }
 
-/// Removes the records of a partition that are before this offset, as retention does.
+/// Removes a partition's records before this offset, as retention does.
 pub async fn delete_records(kafka: &KafkaSettings, topic: &str, partition: i32, before: i64) {
     let admin: AdminClient<DefaultClientContext> = kafka.client_config().create().unwrap();
     let mut list = TopicPartitionList::new();

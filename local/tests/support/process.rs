@@ -1,4 +1,4 @@
-//! Runs `cargo local up` as a separate process, on existing servers.
+//! Runs `cargo local up` as a separate process, with existing servers or with its own servers.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -22,19 +22,18 @@ pub struct UpProcess {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl UpProcess {
-    /// Starts `up` on this database and the cluster that all tests share, with these contracts and additional
-    /// variables.
+    /// Starts `up` with this database, the cluster that all tests share, these contracts, and additional variables.
     pub async fn start(database_url: &str, contracts: &Path, variables: &[(&str, &str)]) -> Self {
         let servers = super::from_with_servers("KAFKA_BOOTSTRAP_SERVERS");
         Self::spawn(&servers, database_url, contracts, &[], variables).await
     }
 
-    /// Starts `up` on this database and another cluster, with these contracts and additional arguments.
+    /// Starts `up` with this database, another cluster, these contracts, and additional arguments.
     pub async fn start_on(servers: &str, database_url: &str, contracts: &Path, arguments: &[&str]) -> Self {
         Self::spawn(servers, database_url, contracts, arguments, &[]).await
     }
 
-    /// Starts `up` with its own servers, whose files are in this folder, and with the built-in contracts.
+    /// Starts `up` with the built-in contracts and its own servers, whose files are in this folder.
     pub async fn start_in(data: &Path) -> Self {
         Self::run(&["--data", data.to_str().unwrap()], &[("CONTRACTS_DIR", "")]).await
     }
@@ -96,7 +95,7 @@ impl UpProcess {
         self.folder.path().join(name)
     }
 
-    /// Returns a figure about the process from the kernel, in KiB, such as `VmHWM`.
+    /// Returns one of the kernel's figures about the process, such as `VmHWM`, in KiB.
     pub fn kibibytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
@@ -131,7 +130,7 @@ impl UpProcess {
     }
 }
 
-/// A process that `cargo local up` started, directly or not.
+/// A process that `cargo local up` started, directly or through another process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Descendant {
     /// The name of the process's program.
@@ -149,7 +148,7 @@ impl Descendant {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
         let mut rest = rest.split_ascii_whitespace();
-        // A zombie: a process that has ended, but whose parent has not yet collected its exit status.
+        // A process in state `Z` has ended, but its parent has not yet collected the exit status.
         let is_ended = rest.next()? == "Z";
         let parent = rest.next()?.parse().ok()?;
         (!is_ended).then(|| Self { name: name.to_owned(), id, parent })

@@ -18,7 +18,7 @@ type Answers = Box<dyn Fn(usize) -> Result<Bytes, FunctionError> + Send + Sync>;
 pub struct Recorder {
     /// Every invocation's event.
     pub log: watch::Sender<Vec<Value>>,
-    /// Returns the response to an invocation, given the invocation's number, counted from 0.
+    /// Returns the response to the invocation with this number. Numbers begin at 0.
     answers: Answers,
     /// The number of invocations that may end.
     may_end: watch::Receiver<usize>,
@@ -60,7 +60,7 @@ impl Recorder {
         }
     }
 
-    /// Waits until this many different records were seen.
+    /// Waits until the function has received this many different records.
     pub async fn has_seen(&self, count: usize) {
         let mut log = self.log.subscribe();
         let different = |log: &Vec<Value>| {
@@ -110,7 +110,7 @@ pub fn offsets(event: &Value) -> Vec<i64> {
     places(event).into_iter().map(|(_, offset)| offset).collect()
 }
 
-/// Returns the single partition of an event, and its offsets.
+/// Returns the only partition of an event, and the offsets of the event's records.
 pub fn records_of(event: &Value) -> (i64, Vec<i64>) {
     assert_eq!(event["records"].as_object().unwrap().len(), 1, "{event}");
     (places(event)[0].0, offsets(event))

@@ -14,7 +14,7 @@ use serde_norway::Value;
 use shared::kafka::KafkaSettings;
 use tokio::process::{Child, Command};
 
-/// The cluster id that the image adds, unless the environment has one (`configureDefaults`).
+/// The cluster id that the image sets if the environment does not set one (`configureDefaults`).
 const CLUSTER_ID: &str = "5L6g3nShT-eMCtK--X86sw";
 /// The ports inside the container. The test uses other ports, because these may be taken on this machine.
 const PORTS: [&str; 3] = ["9092", "9093", "19092"];
@@ -40,12 +40,12 @@ async fn the_environment_in_the_compose_file_starts_a_working_broker_through_the
         fs::create_dir(folder.path().join(name)).unwrap();
         folder.path().join(name).to_str().unwrap().to_owned()
     });
-    // The image has configuration files that it uses if the environment is empty.
+    // The image contains these files, and uses them only if the environment is empty, so empty files are enough here.
     for name in ["server.properties", "log4j2.yaml", "tools-log4j2.yaml"] {
         fs::write(Path::new(&default).join(name), "").unwrap();
     }
 
-    // This is what the image's `launch` does.
+    // The image's script `launch` runs the same command.
     let setup = [
         "kafka.docker.KafkaDockerWrapper",
         "setup",
@@ -85,7 +85,7 @@ fn environment(folder: &Path, ports: [u16; 3]) -> BTreeMap<String, String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("compose.yaml");
     let compose: Value = serde_norway::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     let kafka = &compose["services"]["kafka"];
-    assert_eq!(kafka["image"].as_str(), Some("apache/kafka:4.1.2"), "the version of the jars in local/kafka/pom.xml");
+    assert_eq!(kafka["image"].as_str(), Some("apache/kafka:4.1.2"), "local/kafka/pom.xml has the same version");
     let here = |text: &str| {
         let mut text =
             text.replace("${SLUICE_KAFKA_PORT:-9092}", "9092").replace(DATA, folder.join("data").to_str().unwrap());

@@ -1,5 +1,5 @@
-//! Tests the path from HTTP to the table: the built-in examples, change sets, and a stream added with a contract and a
-//! migration.
+//! Tests the path from HTTP to the table: of the GeoNames data, of change sets, and of a new stream, which needs only a
+//! contract and a migration.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::support::geonames::GeoNames;
 use crate::support::kafka::{set_back, settings};
 use serde_json::{Value, json};
 
-/// Returns the rows of the tables into which the examples land, and of five of the ledger's tables, as one text per
-/// table.
+/// Returns the rows of the tables into which the GeoNames data lands, and the rows of five of the ledger's tables. Each
+/// table's rows are one text.
 async fn everything(database: &TestDatabase) -> BTreeMap<&'static str, String> {
     const TABLES: [&str; 8] = [
         "public.continents",
@@ -31,7 +31,7 @@ async fn everything(database: &TestDatabase) -> BTreeMap<&'static str, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_geonames_data_lands_completely_children_first_and_a_replay_from_the_start_changes_nothing() {
+async fn the_geonames_data_lands_completely_although_children_come_first_and_a_redelivery_changes_nothing() {
     let mut gateway = plan().start().await;
     let geonames = GeoNames::read();
     geonames.load(&gateway.http, &gateway.url, &gateway.registry).await;
@@ -45,7 +45,7 @@ async fn the_geonames_data_lands_completely_children_first_and_a_replay_from_the
     }
     gateway.consume();
     geonames.is_committed(&gateway.registry).await;
-    assert!(everything(&gateway.database).await == before, "a replay from the start changes nothing, anywhere");
+    assert!(everything(&gateway.database).await == before, "a redelivery from the start changes no table");
 }
 
 /// Returns a change set that inserts three rows, with this type for column `b`, and deletes two of these rows.
@@ -74,7 +74,7 @@ async fn a_change_set_reproduces_its_source_and_a_change_set_with_a_wrong_type_c
     let rows = gateway.database.json("select * from landing.mytable").await;
     assert_eq!(rows, json!([{"a": 2, "b": "Tuning", "c": "2018-03-27 11:58:28.988412"}]));
 
-    // One change of the set has another type for column `a`. In the second round, the table does not exist yet.
+    // One change of the set has a wrong type for column `a`. In the second round, the table does not exist.
     for prepare in ["truncate landing.mytable", "drop table landing.mytable"] {
         sqlx::query(prepare).execute(&gateway.database.pool).await.unwrap();
         let mut set = three_inserts_and_two_deletes("TEXT");
@@ -90,7 +90,7 @@ async fn a_change_set_reproduces_its_source_and_a_change_set_with_a_wrong_type_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_stream_works_from_http_to_its_table_with_a_contract_and_a_migration() {
+async fn a_contract_and_a_migration_are_enough_for_a_new_stream_to_work_from_http_to_its_table() {
     let contract = json!({
         "type": "object",
         "additionalProperties": false,

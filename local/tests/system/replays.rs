@@ -1,5 +1,5 @@
 //! Tests replays through the whole gateway: an older event never replaces a later event with the same key, and a
-//! receipt leads to the last replay.
+//! receipt names the last replay of its event.
 
 use std::time::Duration;
 
@@ -58,13 +58,13 @@ impl Orders {
         self.0.database.pool.execute(delete.as_str()).await.unwrap();
     }
 
-    /// Sends an order and waits for its outcome. Returns its receipt.
+    /// Sends an order and waits for its outcome. Returns the receipt.
     async fn send(&self, event: &Value) -> Value {
         let (_, body) = self.0.post("/events/order", &[("prefer", "wait=20")], event.to_string()).await;
         body["receipts"][0].clone()
     }
 
-    /// Sends an order that is rejected. Returns its receipt and its dead letter's id.
+    /// Sends an order that is rejected. Returns the receipt, and the id of the dead letter.
     async fn rejected(&self, event: &Value) -> (Value, i64) {
         let number = event["number"].as_str().unwrap();
         self.block(number).await;
@@ -113,7 +113,7 @@ fn update(number: &str, state: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_version_a_replay_is_refused_after_a_later_event_with_its_key_unless_it_is_forced() {
+async fn without_a_version_only_a_forced_replay_is_accepted_after_a_later_event_with_the_same_key() {
     for mode in ["upsert", "entity"] {
         let orders = Orders::start(orders(mode, None)).await;
         orders.send(&json!({"op": "create", "number": "a", "state": "first"})).await;
@@ -190,7 +190,7 @@ async fn with_a_version_a_replay_is_accepted_and_never_replaces_a_row_with_a_hig
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_and_its_dead_letter_follow_replays_to_the_last_one() {
+async fn a_receipt_and_its_dead_letter_name_the_last_of_several_replays() {
     let orders = Orders::start(orders("upsert", None)).await;
     let (first, id) = orders.rejected(&order("a", "x")).await;
     orders.block("a").await;
@@ -217,7 +217,7 @@ async fn a_receipt_and_its_dead_letter_follow_replays_to_the_last_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_replays_200_orders_that_a_trigger_refused_but_none_that_a_later_event_replaced() {
+async fn a_run_replays_the_orders_that_a_trigger_refused_but_none_that_a_later_event_replaced() {
     let orders = Orders::start(orders("upsert", None)).await;
     let execute = async |sql: &str| orders.0.database.pool.execute(sql).await.unwrap();
     execute("insert into public.blocked select 'n' || i from generate_series(1, 200) i").await;
@@ -225,7 +225,7 @@ async fn a_run_replays_200_orders_that_a_trigger_refused_but_none_that_a_later_e
     let (status, body) = orders.0.post("/events/order", &[], json!(batch).to_string()).await;
     assert_eq!(status, 202, "{body}");
     let open = "select count(*) from sluice.dead_letters where status = 'open'";
-    until("all are rejected", async || orders.0.database.count(open).await == 200).await;
+    until("all orders are rejected", async || orders.0.database.count(open).await == 200).await;
     execute("delete from public.blocked").await;
     assert_eq!(orders.send(&order("n7", "new")).await["status"], "written");
 
@@ -238,7 +238,7 @@ async fn a_run_replays_200_orders_that_a_trigger_refused_but_none_that_a_later_e
     let run = orders.0.get(href).await.1;
     assert_eq!(json!([run["replayed"], run["skipped"]]), json!([199, 1]), "{run}");
     let landed = "select count(*) from public.orders where state = 'old'";
-    until("the others land", async || orders.0.database.count(landed).await == 199).await;
+    until("the other orders land", async || orders.0.database.count(landed).await == 199).await;
     assert_eq!(orders.state("n7").await, "new");
     assert_eq!(orders.0.database.count(open).await, 1);
 }
@@ -284,7 +284,7 @@ async fn the_later_event_wins_when_two_dead_letters_are_replayed_concurrently() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_cannot_claim_to_replay() {
+async fn a_caller_cannot_forge_the_headers_of_a_replay() {
     let orders = Orders::start(orders("upsert", Some(json!({"meta": "offset"})))).await;
     let topic = orders.0.topic("order").to_owned();
     let forged = [
@@ -299,7 +299,8 @@ async fn a_caller_cannot_claim_to_replay() {
     let pos: i64 =
         sqlx::query_scalar("select pos from public.orders").fetch_one(&orders.0.database.pool).await.unwrap();
     assert_eq!(Some(pos), body["receipts"][0]["offset"].as_i64());
-    // An attribute of a CloudEvent becomes a header only if its name is valid. The header has the prefix `ce_`.
+    // An attribute of a CloudEvent becomes a header only if the attribute's name is valid. The header's name then
+    // begins with `ce_`.
     let (status, _) = orders.0.post("/events/order", &[("ce-sluice-replay", &forged[3].1)], "{}").await;
     assert_eq!(status, 422);
 }

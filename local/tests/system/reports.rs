@@ -128,7 +128,7 @@ async fn a_mail_that_no_server_accepts_fails_the_run_and_the_next_run_sends_it()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_without_recipients_is_logged() {
+async fn a_report_is_logged_if_there_are_no_recipients() {
     let gateway = plan().without_consuming().start().await;
     for event in ["{}", r#"{"time": "2026-11-21T16:00:00Z"}"#] {
         let (status, answer) = gateway.post(REPORT, &[], event).await;

@@ -1,4 +1,4 @@
-//! Tests the commands that operators run in a terminal, as processes, against the whole gateway.
+//! Tests operators' commands against the whole gateway. Each command is a separate process.
 
 use crate::support::gateway::{ADMIN, plan};
 use serde_json::json;
@@ -18,7 +18,7 @@ async fn run(url: &str, arguments: &[&str]) -> (i32, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_is_followed_to_its_row_by_its_receipt_or_its_id() {
+async fn follow_leads_from_an_events_receipt_or_id_to_its_row() {
     let gateway = plan().start().await;
     let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
     let address = json!({"city": "Baltimore", "state": "Maryland", "country": null, "postCode": "21201"});
@@ -48,7 +48,7 @@ async fn an_event_is_followed_to_its_row_by_its_receipt_or_its_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_of_a_constraint_are_grouped_and_can_be_replayed_after_the_constraint_is_dropped() {
+async fn dead_letters_of_one_constraint_form_a_group_and_can_be_replayed_after_the_constraint_is_dropped() {
     const EVENTS: usize = 20;
     let gateway = plan().start().await;
     let constraint = "alter table public.routes_table add constraint no_fives check (user_id <> 5)";
@@ -90,9 +90,9 @@ async fn letters_of_a_constraint_are_grouped_and_can_be_replayed_after_the_const
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_are_discarded_with_a_note() {
+async fn an_operator_discards_dead_letters_with_a_note() {
     let gateway = plan().start().await;
-    // There is no such city.
+    // There is no such city, so the update becomes a dead letter.
     let update = json!({"op": "update", "country": "Nowhere", "name": "N"});
     let (status, answer) = gateway.post("/events/city", &[("prefer", "wait=25")], update.to_string()).await;
     assert_eq!(status, 422, "{answer}");

@@ -10,7 +10,7 @@ use shared::contract::Changes;
 use super::format::recent;
 use super::plausible::name;
 
-/// The name of the table, unless the contract allows only other tables.
+/// The name of the table, if the contract does not list the tables that it allows.
 const TABLE: &str = "demo_readings";
 /// The table's columns with their types, as wal2json names them.
 const COLUMNS: [(&str, &str); 6] = [
@@ -45,7 +45,7 @@ impl Table {
         Self { name: name.to_owned(), rows: BTreeMap::new() }
     }
 
-    /// Returns a transaction in format 1, or one change in format 2.
+    /// Returns a transaction in wal2json's format 1, or one change in its format 2.
     pub(super) fn change(&mut self, now_ms: i64, rng: &mut dyn Rng) -> Value {
         if rng.random() {
             let changes = rng.random_range(1..=CHANGES_IN_A_SET);

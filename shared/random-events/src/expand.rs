@@ -71,7 +71,8 @@ impl Expansion<'_> {
         shapes
     }
 
-    /// Returns the alternatives of all branches. Values that also match another branch are excluded if that is easy.
+    /// Returns the alternatives of all branches. Values that also match another branch are excluded if excluding them
+    /// is easy.
     fn one_of(&self, branches: &Value, depth: usize) -> Vec<Shape> {
         let branches = branches.as_array().map_or(&[][..], Vec::as_slice);
         let denied: Vec<Vec<Shape>> = branches.iter().map(|branch| self.not(branch, depth)).collect();
@@ -163,7 +164,7 @@ fn excluding(values: &[Value]) -> Option<Shape> {
     shape.is_possible().then_some(shape)
 }
 
-/// Combines every compatible pair.
+/// Combines each shape of `one` with each shape of `other` that is compatible with it.
 fn product(one: &[Shape], other: &[Shape]) -> Vec<Shape> {
     let pairs = one.iter().flat_map(|one| other.iter().filter_map(move |other| one.both(other)));
     pairs.take(ALTERNATIVES).collect()

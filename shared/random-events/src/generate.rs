@@ -251,7 +251,7 @@ impl Generator {
         (object.len() >= shape.properties.min).then_some(object)
     }
 
-    /// Generates a member that the schema does not name, but may allow.
+    /// Generates a member that the schema allows without naming it, if there is one.
     fn further_member(&mut self, shape: &Shape, depth: usize, rng: &mut dyn Rng) -> Option<(String, Value)> {
         let patterns: Vec<&String> =
             shape.members.iter().flat_map(|members| members.patterns.iter().map(|(pattern, _)| pattern)).collect();
@@ -270,7 +270,7 @@ impl Generator {
     }
 }
 
-/// Returns how likely a type is to be chosen; 0 if the shape does not have it.
+/// Returns how likely a type is to be chosen. The weight is 0 if the shape does not include the type.
 fn weight(shape: &Shape, types: Types, depth: usize) -> u32 {
     let is_leaf = !matches!(types, Types::ARRAY | Types::OBJECT);
     match types {

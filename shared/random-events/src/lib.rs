@@ -2,10 +2,10 @@
 //! contract shows what a value means, the value is plausible.
 //!
 //! [`RandomEvents`] expands the contract's JSON Schema into alternatives (`expand`), each described by a `Shape`
-//! (`shape`), and generates a value of one alternative (`generate`, `text`, `number`, `format`). It then replaces
-//! values with plausible ones if the column's name or type shows what they mean, such as names and times (`plausible`).
-//! Streams in mode `changes` have a separate generator (`changes`). Every event passes [`Contract::check`] before it is
-//! returned.
+//! (`shape`), and generates a value of one alternative (`generate`, `text`, `number`, `format`). If the name or type of
+//! a value's column shows what the value means, such as a name or a time, the value is then replaced with a plausible
+//! one (`plausible`). Streams in mode `changes` have a separate generator (`changes`). Every event passes
+//! [`Contract::check`] before it is returned.
 //!
 //! `ingest` uses this crate for `/submit`, and `local` for `send` and the benchmarks.
 
@@ -73,7 +73,7 @@ impl RandomEvents {
         Self { contract, clock, generator, any, create, hints, table }
     }
 
-    /// Sets the parents that entities may belong to. Without any, each entity's parent has a random name.
+    /// Sets the parents that entities may belong to. If `parents` is empty, each entity's parent has a random name.
     #[must_use]
     pub fn with_parents(mut self, parents: Vec<String>) -> Self {
         self.hints.parents = parents;
@@ -83,7 +83,7 @@ impl RandomEvents {
     /// Generates the next event, which passes [`Contract::check`].
     ///
     /// # Errors
-    /// No valid event was found: the schema allows none, or so few that random tries miss them.
+    /// No valid event was found: the schema allows no event, or so few that random tries miss them.
     pub fn event(&mut self, rng: &mut impl Rng) -> Result<Value, NoEvent> {
         self.draw(rng)
     }
@@ -100,8 +100,8 @@ impl RandomEvents {
                     return Ok(event);
                 }
             }
-            // Only the first half of the attempts is limited to `create` commands, because a contract may not allow
-            // any.
+            // Only the first half of the attempts is limited to `create` commands, because some contracts allow no such
+            // commands.
             let schema = self.create.filter(|_| attempt < TRIES / 2).unwrap_or(self.any);
             let Ok(event) = self.generator.value(schema, now_ms, rng) else { continue };
             match self.dressed(event, now_ms, rng) {

@@ -93,7 +93,8 @@ fn highest(bound: &Bound) -> Option<i128> {
     }
 }
 
-/// Returns `None` for extreme values, so that the sum of any two stays within `i128`.
+/// Converts a float to an integer. Returns `None` for extreme values, so that the sum of any two results stays within
+/// `i128`.
 fn whole(float: f64) -> Option<i128> {
     #[expect(clippy::cast_possible_truncation, reason = "bounded by the condition")]
     (float.abs() < 1e36).then_some(float as i128)

@@ -139,7 +139,7 @@ pub(super) struct Shape {
     pub(super) dependents: Vec<(String, Vec<String>)>,
 }
 
-/// A permitted number of characters, elements or members.
+/// The permitted numbers of characters, elements or members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) min: usize,
@@ -157,8 +157,8 @@ impl Range {
 }
 
 impl Shape {
-    /// Reads the plain keywords of a schema, without combinators such as `allOf`, which apply other schemas to the
-    /// value.
+    /// Reads the plain keywords of a schema. Combinators such as `allOf`, which apply other schemas to the value, are
+    /// left out.
     pub(super) fn read(keywords: &Map<String, Value>) -> Self {
         let list = |name: &str| keywords.get(name).and_then(Value::as_array);
         let text = |name: &str| keywords.get(name).and_then(Value::as_str).map(str::to_owned).into_iter().collect();
@@ -223,7 +223,7 @@ impl Shape {
         }
     }
 
-    /// Combines the requirements of both shapes. Returns `None` if they obviously contradict each other.
+    /// Combines the requirements of both shapes. Returns `None` if the requirements obviously contradict each other.
     pub(super) fn both(&self, other: &Self) -> Option<Self> {
         fn all<T: Clone>(one: &[T], other: &[T]) -> Vec<T> {
             one.iter().chain(other).cloned().collect()
@@ -258,7 +258,7 @@ impl Shape {
         shape.is_possible().then_some(shape)
     }
 
-    /// Returns whether any value can satisfy the shape.
+    /// Returns `false` if a quick check shows that no value satisfies the shape.
     pub(super) fn is_possible(&self) -> bool {
         self.types != Types(0)
             && self.allowed.as_ref().is_none_or(|values| values.iter().any(|value| self.may_be(value)))

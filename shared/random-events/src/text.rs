@@ -55,7 +55,7 @@ const WORDS: &[&str] = &[
 const USUAL_LENGTH: usize = 32;
 const TRIES: usize = 256;
 /// The limits on an unbounded repetition in a pattern. Attempts cycle through the limits that allow a text of the
-/// required length.
+/// required length, with [`TURN`] attempts for each limit.
 const REPEATS: [u32; 6] = [6, 12, 25, 50, 100, 300];
 const TURN: usize = 16;
 

@@ -1,10 +1,10 @@
-//! Access to AWS in a build without the AWS SDK. Every lookup fails, and names the variable that needs the SDK.
+//! Access to AWS in a build without the AWS SDK. Every lookup fails. The error names the variable that needs the SDK.
 
 use std::sync::Arc;
 
 use super::{DatabaseUser, Listener, LookUpError, Secret, Sign};
 
-/// No access to AWS.
+/// Refuses all access to AWS.
 #[derive(Debug, Clone, Default)]
 pub struct Aws;
 

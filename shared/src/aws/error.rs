@@ -1,6 +1,6 @@
 //! Failed lookups at AWS: the cause, and whether retrying helps.
 
-/// An AWS service that is queried.
+/// An AWS service that Sluice queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     /// Amazon MSK.
@@ -21,7 +21,8 @@ impl std::fmt::Display for Service {
     }
 }
 
-/// Why a lookup at AWS failed. Each message is one line that starts with the variable that required the lookup.
+/// Why a lookup at AWS failed. Each message is one line, and starts with the environment variable that required the
+/// lookup.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LookUpError {
     /// The service does not answer, or answers with a temporary error.
@@ -44,7 +45,7 @@ pub enum LookUpError {
         /// The service's message.
         cause: String,
     },
-    /// The variable's value is unsuitable. The message does not repeat the value, because it may be secret.
+    /// The variable's value is unsuitable. The message does not repeat the value, which may be secret.
     #[error("{variable} names an unsuitable resource; it must be {expected}")]
     Unfit {
         /// The variable.

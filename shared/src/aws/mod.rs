@@ -1,9 +1,9 @@
-//! Looks up settings at AWS: at the start, and again when they stop working.
+//! Looks up settings at AWS when the process starts, and again when the settings stop working.
 //!
-//! - [`Aws`]: access to AWS, which `sdk` implements with the AWS SDK. In builds without the feature `aws`, `absent`
-//!   refuses every lookup. Leaving out the SDK saves a fifth of the build time
+//! - [`Aws`]: access to AWS. The module `sdk` implements it with the AWS SDK. In builds without the feature `aws`, the
+//!   module `absent` replaces `sdk` and refuses every lookup. Leaving out the SDK saves a fifth of the build time
 //! - [`LookUpError`]: why a lookup failed, and whether retrying helps
-//! - `token`: the tokens with which `kafka` authenticates clients, and the trait of their signers
+//! - `token`: the tokens that Kafka clients authenticate with, and the trait [`Sign`], which signs these tokens
 
 #[cfg(not(feature = "aws"))]
 mod absent;
@@ -26,7 +26,8 @@ pub use self::secret::Secret;
 pub(crate) use self::token::SIGNING_PATIENCE;
 pub use self::token::{BearerToken, Sign, TokenError};
 
-/// The time limit for a lookup, including one retry. It must fit into Lambda's Init phase, which is limited to 10 s.
+/// The time limit for a lookup, including one retry. A lookup must fit into Lambda's Init phase, which lasts at most
+/// 10 s.
 pub const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A database user at an address. Tokens are signed for such a user.
@@ -38,7 +39,8 @@ pub(crate) struct DatabaseUser<'a> {
     pub(crate) name: &'a str,
 }
 
-/// Returns whether a text is an ARN of this service whose resource starts with this prefix.
+/// Returns whether a text is an ARN of this service. The ARN's last part must consist of the prefix `resource` and a
+/// name.
 pub(crate) fn is_arn(text: &str, service: &str, resource: &str) -> bool {
     let mut parts = text.splitn(6, ':');
     let prefix = [parts.next(), parts.next(), parts.next()];

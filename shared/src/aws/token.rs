@@ -1,11 +1,12 @@
-//! Tokens that authenticate clients of Kafka, and the trait of their signers.
+//! Tokens that Kafka clients authenticate with, and the trait [`Sign`], which signs these tokens.
 
 use std::fmt;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-/// The time limit for signing. It is shorter than the time limit of a send, so that the send can report the failure.
+/// The time limit for signing. It is shorter than the time limit for sending a record, so that the sender learns that
+/// signing failed.
 pub(crate) const SIGNING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A token.
@@ -13,7 +14,8 @@ pub(crate) const SIGNING_PATIENCE: Duration = Duration::from_secs(5);
 pub struct BearerToken {
     /// The token itself.
     pub text: String,
-    /// When the token or the credentials that signed it expire, in milliseconds since the Unix epoch.
+    /// When the token expires, in milliseconds since the Unix epoch. If the credentials that signed the token expire
+    /// earlier, this is the time at which the credentials expire.
     pub expires_ms: i64,
 }
 

@@ -16,7 +16,7 @@ pub struct Changes {
     pub evolve: bool,
 }
 
-/// Why a change is rejected, regardless of the tables that exist.
+/// Why a change is rejected, regardless of which tables exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAllowed {
     /// No table can have this name.
@@ -79,9 +79,9 @@ impl Changes {
         }
     }
 
-    /// Returns why the contract does not allow a change set or a single change, as wal2json writes it. Returns `None`
-    /// if the contract allows all changes. Messages and the beginning and end of a transaction are always allowed,
-    /// because they name no table.
+    /// Returns why the contract does not allow `set`, which is a change set or a single change in the JSON of wal2json.
+    /// Returns `None` if the contract allows all changes. Messages are always allowed, and so are the beginning and the
+    /// end of a transaction, because none of these name a table.
     pub fn refusal(&self, set: &Value) -> Option<NotAllowed> {
         let changes = set.get("change").and_then(Value::as_array).map_or(std::slice::from_ref(set), Vec::as_slice);
         changes.iter().find_map(|change| {
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_is_refused_for_its_first_change_that_is_not_allowed() {
+    fn a_change_set_is_refused_because_of_its_first_change_that_is_not_allowed() {
         let changes = Changes { schema: "landing".to_owned(), tables: Some(["a".to_owned()].into()), evolve: false };
         for (set, expected) in [
             (json!({"action": "I", "table": "a"}), None),

@@ -1,6 +1,6 @@
 //! Column types, and how values of each type are encoded.
 //!
-//! A value is encoded once, in PostgreSQL's binary format. COPY and elements of arrays use the same bytes.
+//! A value is encoded once, in PostgreSQL's binary format. The same bytes serve for COPY and as elements of arrays.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{SignedDuration, Timestamp};
@@ -128,7 +128,7 @@ impl ColumnType {
     }
 
     /// Returns whether PostgreSQL and Sluice order the type's values in the same way. Only such a type can hold a
-    /// version. Text is not such a type, because PostgreSQL orders it by the database's collation.
+    /// version. Text is not such a type, because PostgreSQL orders text by the database's collation.
     pub fn is_ordered(self) -> bool {
         match self {
             Self::Smallint
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_null_or_absent_value_is_null() {
+    fn a_null_or_absent_value_is_encoded_as_null() {
         for value in [None, Some(&Value::Null)] {
             let mut out = Vec::new();
             assert_eq!(ColumnType::Text.encode(value, &mut out), Ok(()));
@@ -355,7 +355,7 @@ mod tests {
             (ColumnType::Text, json!(5)),
             (ColumnType::Uuid, json!("5")),
             (ColumnType::Date, json!("2019-02-30")),
-            // PostgreSQL has no year 0. It would store the year 1 BC.
+            // PostgreSQL has no year 0, and would store the year 1 BC.
             (ColumnType::Date, json!("0000-01-01")),
             (ColumnType::Timestamp, json!("0000-12-31 23:59:59")),
             (ColumnType::Timestamp, json!("2019-05-07")),

@@ -21,7 +21,7 @@ pub(super) struct ColumnDefinition {
 }
 
 impl ColumnDefinition {
-    /// Validates the column. `columns` is the path, in the `x-sluice` block, of the member that lists the columns.
+    /// Validates the column. `columns` is the path of the member that lists the columns, within the `x-sluice` block.
     pub(super) fn read(&self, columns: &str, name: &str, schema: &Value) -> Result<Column, Wrong> {
         let (from, strings) = match (&self.from, self.meta) {
             (Some(pointer), None) => {
@@ -51,7 +51,7 @@ pub(super) fn check_member(schema: &Value, pointer: &Pointer, member: &str) -> R
     match (pointer.first(), schema.get("properties").and_then(Value::as_object)) {
         (Some(first), Some(properties)) if closed && !properties.contains_key(first) => Err(Wrong::at(
             member,
-            format!("the schema has no property {first:?} for {:?} to point into", pointer.as_str()),
+            format!("the schema has no property {first:?}, so the pointer {:?} leads nowhere", pointer.as_str()),
         )),
         _ => Ok(()),
     }

@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spellings_of_one_text_compose_to_one() {
+    fn spellings_of_one_text_compose_to_the_same_text() {
         for (a, b) in [("Bouak\u{e9}", "Bouake\u{301}"), ("\u{ac00}", "\u{1100}\u{1161}"), ("\u{212b}", "A\u{30a}")] {
             assert_eq!(composed(a), composed(b));
         }

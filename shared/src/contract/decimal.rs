@@ -25,7 +25,7 @@ const NEGATIVE: i16 = 0x4000;
 const ZEROS: i64 = 400;
 
 impl Decimal {
-    /// Parses a JSON number. Returns `None` if the exponent does not fit into 64 bits and the number is not zero.
+    /// Parses a JSON number. Returns `None` for a number other than zero whose exponent does not fit into 64 bits.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
@@ -79,7 +79,8 @@ impl Decimal {
             return Some(true);
         }
         let Ok(mut power) = u128::try_from(exponent(self) - exponent(divisor)) else {
-            // The number's digits would have to be divisible by ten, but the last digit is not zero.
+            // The number's exponent is lower than the divisor's. So the number's digits would have to be divisible by
+            // ten, but the last digit is not zero.
             return Some(false);
         };
         let times = |a: u128, b: u128| a * b % u128::from(modulus);
@@ -153,8 +154,8 @@ impl Decimal {
             digits.extend([group / 1_000, group / 100 % 10, group / 10 % 10, group % 10].map(|digit| digit as u8));
         }
         let mut exponent = if digits.is_empty() { 0 } else { 4 * (weight - count + 1) };
-        // The digits come in groups of four, and PostgreSQL omits groups of zeros at the end. The scale is the number
-        // of digits that the number has after the point, so digits are cut off or zeros are added to match it.
+        // The digits come in groups of four, and PostgreSQL omits groups of zeros at the end. The scale says how many
+        // digits come after the point, so digits are cut off or zeros are added until there are as many.
         if scale > 0 || exponent < 0 {
             let length = i64::try_from(digits.len()).ok()? + exponent + scale;
             digits.resize(usize::try_from(length.max(0)).ok()?, 0);
@@ -171,8 +172,9 @@ impl Decimal {
         &self.digits[..self.digits.len() - zeros]
     }
 
-    /// Returns the number times `10^shift` as an integer. A remaining fraction is rounded half away from zero if
-    /// `round` is true. Otherwise, it makes the result `None`. A result outside the range of `i64` is always `None`.
+    /// Returns the number times `10^shift` as an integer. If `round` is true, a remaining fraction is rounded half away
+    /// from zero. If `round` is false, a remaining fraction makes the result `None`. A result outside the range of
+    /// `i64` is always `None`.
     pub(super) fn to_i64(&self, shift: i64, round: bool) -> Option<i64> {
         let exponent = self.exponent.checked_add(shift)?;
         let cut = usize::try_from(exponent.min(0).unsigned_abs()).ok()?;
@@ -187,7 +189,8 @@ impl Decimal {
         if magnitude != 0 && exponent > 0 {
             magnitude = magnitude.checked_mul(10_i128.checked_pow(u32::try_from(exponent).ok()?)?)?;
         }
-        // If more places are cut off than there are digits, the first of these places is a zero.
+        // If more places are cut off than there are digits, the first of these places is a zero, so nothing is rounded
+        // up.
         if round && cut <= self.digits.len() && dropped.first().is_some_and(|&digit| digit >= 5) {
             magnitude = magnitude.checked_add(1)?;
         }
@@ -248,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_equal_by_value_and_ordered_at_any_size() {
+    fn numbers_of_any_size_are_compared_by_value() {
         for texts in [
             vec!["5", "5.0", "5e0", "50e-1", "0.5E+1", "5.000000000000000000000000000000000000"],
             vec!["0", "-0", "0.0", "-0e9", "0e99999999999999999999"],
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn multiples_are_exact() {
+    fn multiples_are_recognised_exactly() {
         for (number, divisor, expected) in [
             ("0.3", "0.1", true),
             ("4.35", "0.01", true),

@@ -95,9 +95,9 @@ pub(super) fn time(micros: i64, offset: &str) -> String {
     date(days, &format!("T{hour:02}:{minute:02}:{second:02}{fraction}{offset}"))
 }
 
-/// Formats a date, given in days since 2000, followed by a time of day. A year before 1 is marked `BC`, and a year
-/// after 9999 has more than four digits. `jiff` is not used, because it writes years before 1 differently and ends with
-/// the year 9999.
+/// Formats a date and a time of day. The date is given in days since 2000. A year before 1 is marked `BC`, and a year
+/// after 9999 has more than four digits. `jiff` is not used, because `jiff` writes years before 1 differently and
+/// supports no year after 9999.
 ///
 /// The algorithm is that of <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>. An era has 400
 /// years. Era 0 begins on 1 March of year 0.
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn every_day_from_the_first_to_the_last_year_of_jiff_is_shown_as_jiff_writes_it() {
+    fn days_from_the_first_to_the_last_year_of_jiff_are_shown_as_jiff_writes_them() {
         let epoch = jiff::civil::date(2000, 1, 1);
         for days in (-730_119..2_921_940).step_by(97) {
             let expected = epoch.checked_add(jiff::Span::new().days(days)).map(|date| date.to_string());
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn null_and_metadata_that_only_kafka_has_are_null() {
+    fn missing_values_and_metadata_that_only_kafka_has_are_shown_as_null() {
         let column = |name: &str, from| Column {
             name: name.to_owned(),
             from,

@@ -1,4 +1,4 @@
-//! The `x-sluice` block of a contract file, and the rules that it must follow.
+//! The `x-sluice` block of a contract file, and the rules that the block must follow.
 
 use std::collections::BTreeMap;
 
@@ -135,10 +135,10 @@ impl Definition {
                     ("columns", !self.columns.is_empty()),
                 ])?;
                 let schema = self.schema.clone().filter(|schema| !schema.is_empty());
-                let schema =
-                    schema.ok_or_else(|| Wrong::at("schema", "mode changes needs the schema it may write to"))?;
+                let schema = schema
+                    .ok_or_else(|| Wrong::at("schema", "mode `changes` needs the schema that it may write to"))?;
                 if self.tables.is_empty() {
-                    return Err(Wrong::at("tables", "mode changes needs the tables it may write to, or \"*\""));
+                    return Err(Wrong::at("tables", "mode `changes` needs the tables that it may write to, or \"*\""));
                 }
                 Ok(Mode::Changes(Changes {
                     schema,
@@ -156,7 +156,8 @@ impl Definition {
         self.bigquery.as_ref().map(read).transpose()
     }
 
-    /// Checks the topic's name against Kafka's rules (`Topic.validate` in Kafka's source) and the number of partitions.
+    /// Checks the number of partitions, and checks the topic's name against Kafka's rules (`Topic.validate` in Kafka's
+    /// source).
     fn check_topic(&self) -> Result<(), Wrong> {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if self.topic.is_empty()
@@ -181,7 +182,9 @@ impl Definition {
 
     fn refuse(&self, members: &[(&str, bool)]) -> Result<(), Wrong> {
         match members.iter().find(|(_, is_set)| *is_set) {
-            Some((member, _)) => Err(Wrong::at(member, format!("mode {} does not use this member", self.mode.name()))),
+            Some((member, _)) => {
+                Err(Wrong::at(member, format!("mode `{}` does not use this member", self.mode.name())))
+            }
             None => Ok(()),
         }
     }
@@ -214,7 +217,8 @@ impl Definition {
         Ok(Landing { table, columns })
     }
 
-    /// Returns the column that holds the version. `version` names the pointer or the metadata that fills the column.
+    /// Returns the column that holds the version. The contract's member `version` names the pointer or the metadata
+    /// that fills the column.
     fn version_column(&self, landing: &Landing, key: &[usize]) -> Result<Option<usize>, Wrong> {
         let Some(version) = &self.version else { return Ok(None) };
         let wrong = |reason: &str| Wrong::at("version", reason);
@@ -246,7 +250,7 @@ impl Definition {
 
     fn key_columns(&self, landing: &Landing) -> Result<Vec<usize>, Wrong> {
         if self.key.is_empty() {
-            return Err(Wrong::at("key", format!("mode {} needs a key", self.mode.name())));
+            return Err(Wrong::at("key", format!("mode `{}` needs a key", self.mode.name())));
         }
         let column =
             |(index, pointer)| landing.column_from(pointer).ok_or_else(|| no_column(&format!("key/{index}"), pointer));
@@ -256,8 +260,8 @@ impl Definition {
     }
 }
 
-/// Rejects a key that is a number in a string. Two texts of one number, such as "7" and "007", would be two record
-/// keys, but events about the same row must have the same record key.
+/// Rejects a column of the key or the parent if the column reads numbers from strings. Two texts of one number, such as
+/// "7" and "007", would be two record keys, but events about the same row must have the same record key.
 fn refuse_numbers_as_text(place: &str, column: &Column) -> Result<(), Wrong> {
     match column.strings {
         Strings::AsTyped => Ok(()),

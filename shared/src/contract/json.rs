@@ -25,16 +25,16 @@ pub struct NotJson {
 /// The text is not UTF-8, is not JSON, is nested too deeply, or names a member twice.
 pub fn parse(text: &[u8]) -> Result<Value, NotJson> {
     if let Some(encoding) = byte_order_mark(text) {
-        let detail = format!("starts with a byte order mark ({encoding}); JSON is UTF-8 without one");
+        let detail = format!("the text starts with a byte order mark ({encoding}); JSON is UTF-8 without such a mark");
         return Err(NotJson { line: 1, column: 1, detail });
     }
     serde_json::from_slice::<Strict>(text).map(|strict| strict.0).map_err(|error| not_json(&error))
 }
 
 /// Returns the encoding of the byte order mark that the text starts with, if any. RFC 8259, section 8.1, forbids such a
-/// mark. The mark has an error message of its own, because the editors that write it do not show it.
+/// mark. The mark has an error message of its own, because editors that write a byte order mark do not show it.
 fn byte_order_mark(text: &[u8]) -> Option<&'static str> {
-    // UTF-32 comes first, because its little-endian mark starts with that of UTF-16.
+    // UTF-32 comes first, because its little-endian mark starts with UTF-16's little-endian mark.
     const MARKS: [(&[u8], &str); 5] = [
         (b"\xff\xfe\0\0", "UTF-32"),
         (b"\0\0\xfe\xff", "UTF-32"),
@@ -49,7 +49,7 @@ fn byte_order_mark(text: &[u8]) -> Option<&'static str> {
 pub fn not_json(error: &serde_json::Error) -> NotJson {
     let text = error.to_string();
     let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail);
-    // At the start of a line, and in an empty text, serde_json reports column 0.
+    // At the start of a line, and in an empty text, serde_json reports column 0 instead of 1.
     NotJson { line: error.line().max(1), column: error.column().max(1), detail: in_plain_words(detail).to_owned() }
 }
 
@@ -76,7 +76,7 @@ fn in_plain_words(detail: &str) -> &str {
             "a string contains a control character without an escape"
         }
         "trailing characters" => "more text follows the value",
-        "recursion limit exceeded" => "it is nested too deeply",
+        "recursion limit exceeded" => "the value is nested too deeply",
         other => other,
     }
 }
@@ -161,7 +161,8 @@ enum Key {
 }
 
 /// Reads a [`Key`]. A member with the internal name is not mistaken for a number: `deserialize_option` calls
-/// `visit_some` for every member's name, and `visit_str` only if `serde_json` itself passes the internal name.
+/// `visit_some` for the name of every member in the text. It calls `visit_str` only if `serde_json` itself passes the
+/// internal name.
 struct KeySeed;
 
 impl<'de> DeserializeSeed<'de> for KeySeed {
@@ -241,8 +242,10 @@ mod tests {
             (utf32(u32::to_be_bytes), "UTF-32"),
         ] {
             let error = parse(&text).map_err(|error| error.to_string());
-            let expected =
-                format!("starts with a byte order mark ({encoding}); JSON is UTF-8 without one (line 1, column 1)");
+            let expected = format!(
+                "the text starts with a byte order mark ({encoding}); JSON is UTF-8 without such a mark \
+                 (line 1, column 1)"
+            );
             assert_eq!(error, Err(expected));
         }
         assert_eq!(parse("\"\u{feff}\"".as_bytes()), Ok(json!("\u{feff}")));

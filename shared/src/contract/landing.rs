@@ -29,8 +29,8 @@ pub struct Column {
     pub from: Source,
     /// The column's type.
     pub ty: ColumnType,
-    /// Whether texts are [`composed`] before they are stored. This applies to text columns that hold an entity's key or
-    /// parent.
+    /// Whether texts are [`composed`] before they are stored. This is true for text columns that hold an entity's key
+    /// or the key of its parent.
     pub is_composed: bool,
     /// How the column reads strings: as its type defines, or as numbers.
     pub(super) strings: Strings,
@@ -54,8 +54,8 @@ impl Landing {
         self.columns.iter().try_for_each(|column| column.encode(event, metadata, row))
     }
 
-    /// Returns the encoded values of some columns. Columns that are filled from metadata are NULL. If the encoded key
-    /// columns of two events are equal, their keys are equal.
+    /// Returns the encoded values of some columns. Columns that are filled from metadata are NULL. Two events have the
+    /// same key if their encoded key columns are equal.
     ///
     /// # Errors
     /// The first value that does not fit its column.
@@ -100,7 +100,7 @@ impl Column {
         encoded.map_err(|unfit| Violation { pointer: pointer.to_owned(), detail: unfit.to_string() })
     }
 
-    /// Returns whether the column reads strings as numbers, because the schema allows only strings that are numbers.
+    /// Returns whether the column reads strings as numbers. It does if the schema allows only strings that are numbers.
     pub fn reads_strings_as_numbers(&self) -> bool {
         match self.strings {
             Strings::Numbers(_) => true,

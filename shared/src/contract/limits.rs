@@ -1,5 +1,6 @@
-//! Exact implementations of the JSON Schema keywords that limit numbers. The crate `jsonschema` converts some numbers
-//! with a fraction or an exponent to doubles, and then finds 9223372036854775806.0 greater than 9223372036854775807.
+//! Exact implementations of the JSON Schema keywords that limit numbers. The crate `jsonschema` rounds some numbers
+//! that have a fraction or an exponent to doubles, so it would consider 9223372036854775806.0 greater than
+//! 9223372036854775807.
 
 use std::cmp::Ordering;
 
@@ -110,7 +111,8 @@ impl Limit {
     }
 
     /// Compares a number with the limit as integers or as doubles. Returns `None` if the doubles are equal, because
-    /// rounding to doubles can make different numbers equal. Rounding never reverses their order.
+    /// rounding to doubles can make different numbers equal. If the doubles differ, their order is right, because
+    /// rounding never reverses an order.
     fn rough_order(&self, number: &Number) -> Option<Ordering> {
         if let (Some(limit), Some(number)) = (self.integer, number.as_i64()) {
             return Some(number.cmp(&limit));
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn constants_and_equal_items_are_exact_too() {
+    fn constants_enums_and_unique_items_are_compared_exactly_too() {
         for (schema, instance, is_right) in [
             (r#"{"const": 9007199254740993}"#, "9007199254740993.0", true),
             (r#"{"const": 9007199254740993}"#, "9007199254740992.0", false),

@@ -82,7 +82,7 @@ impl Meta {
         }
     }
 
-    /// Returns whether the metadata can be a version. It can if later records of a partition have higher values.
+    /// Returns whether the metadata can be a version, that is, whether it grows from record to record of a partition.
     pub(super) fn is_version(self) -> bool {
         match self {
             Self::Offset | Self::Timestamp => true,
@@ -117,7 +117,7 @@ impl Meta {
         Ok(())
     }
 
-    /// Returns the value before the record is sent. A value that only Kafka can provide is null.
+    /// Returns the value as it is known before the record is sent. A value that only Kafka can provide is null.
     pub(super) fn show(self, unsent: &Unsent<'_>) -> Value {
         match self {
             Self::Topic => unsent.topic.into(),
@@ -144,7 +144,7 @@ fn is_text(bytes: &[u8]) -> bool {
 ///
 /// The format is `version-traceid-parentid-flags` in lower-case hex
 /// (<https://www.w3.org/TR/trace-context/#traceparent-header>). Version `ff` is invalid, and so are ids that consist
-/// only of zeros. Versions after `00` may append fields.
+/// only of zeros. In versions after `00`, more fields may follow.
 pub fn trace_id(traceparent: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(traceparent).ok()?;
     let mut fields = text.split('-');

@@ -1,7 +1,7 @@
 //! Contracts: one JSON Schema (2020-12) file per stream. The file's `x-sluice` block names the Kafka topic of the
-//! stream's events and says how they land, that is, to which tables and columns they are written. Everything else is
-//! derived from the file: the events that `ingest` accepts, the rows that `consume` writes, the OpenAPI document, and
-//! the events that the crate `random-events` generates.
+//! stream's events, and says how the events land, that is, which tables and columns they are written to. Everything
+//! else is derived from the file: the events that `ingest` accepts, the rows that `consume` writes, the OpenAPI
+//! document, and the events that the crate `random-events` generates.
 
 mod bigquery;
 pub mod canonical;
@@ -53,7 +53,7 @@ use serde_json::Value;
 pub struct Contract {
     /// The stream's name, which is the file's name without `.json`.
     pub stream: String,
-    /// The Kafka topic of its events.
+    /// The Kafka topic of the stream's events.
     pub topic: String,
     /// The number of partitions that the topic is created with.
     pub partitions: i32,
@@ -63,7 +63,7 @@ pub struct Contract {
     pub roles: Vec<Role>,
     /// How the stream's events land.
     pub mode: Mode,
-    /// Where the events also land in BigQuery. `None` if they land only in PostgreSQL.
+    /// Where in BigQuery the events land, in addition to PostgreSQL. `None` if they land only in PostgreSQL.
     pub bigquery: Option<BigQuery>,
     /// The whole contract file.
     pub document: Value,
@@ -128,7 +128,7 @@ impl Contract {
 
     /// Checks that an event conforms to the schema, and that PostgreSQL can store it.
     ///
-    /// `raw` is the text that `event` was parsed from. `metadata` comes from the event's Kafka record. It is `None` if
+    /// `raw` is the text that `event` was parsed from. `metadata` comes from the event's Kafka record, and is `None` if
     /// the event has no record yet. Except in mode `changes`, [`Landing::encode`] appends the event's row to `row`.
     ///
     /// # Errors
@@ -206,7 +206,7 @@ impl Contract {
     }
 
     /// Returns JSON pointers to the keywords of the contract that an event violates. A pointer gives the keyword's own
-    /// place in the contract, even if a `$ref` leads to it.
+    /// place in the contract, even if the event was checked against the keyword because of a `$ref`.
     pub fn violated_keywords(&self, event: &Value) -> BTreeSet<String> {
         self.validator.iter_errors(event).map(|error| error.schema_path().to_string()).collect()
     }

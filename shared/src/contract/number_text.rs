@@ -73,10 +73,10 @@ impl Form {
     /// Returns whether every string that matches a contract's pattern has this form. `may_be_empty` says whether the
     /// contract also allows the empty string.
     ///
-    /// Two automata read the same strings, one for the pattern and one for the form. The answer is no if a string can
-    /// match the pattern without having the form. Assertions such as word boundaries are assumed to match everywhere,
-    /// so the pattern may seem to match more strings than it does. The answer is also no if the pattern cannot be
-    /// parsed or needs too many states.
+    /// An automaton for the pattern and another for the form read the same strings. The answer is no if a string can
+    /// match the pattern without having the form. The answer is also no if the pattern cannot be parsed or needs too
+    /// many states. Assertions such as word boundaries are assumed to match everywhere, so the answer can be no even if
+    /// all matching strings have the form.
     pub(super) fn covers(self, pattern: &str, may_be_empty: bool) -> bool {
         let Some(automaton) = Automaton::search(pattern) else { return false };
         let mut seen = HashSet::new();
@@ -136,7 +136,8 @@ impl Symbol {
     }
 }
 
-/// The state that the two automata have reached.
+/// How far the two automata have read: `state` is the state of the pattern's automaton, and `read` is the state of the
+/// form's automaton.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Place {
     state: usize,
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_allows_anything_else_is_not_safe() {
+    fn a_pattern_that_also_allows_other_strings_is_not_a_pattern_for_numbers() {
         for pattern in [
             "[0-9]+",
             "^[0-9]+",
@@ -246,7 +247,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn text_that_matches_a_safe_pattern_is_a_number(pattern in "\\^?[-+]?[\\[0-9.eE\\]]{0,5}[?*+]?(\\\\d|\\\\.|[0-9]|\\|){0,4}\\$?", text in "[-+]?[0-9.eE]{0,6}") {
+        fn text_that_matches_a_pattern_for_numbers_is_a_number(pattern in "\\^?[-+]?[\\[0-9.eE\\]]{0,5}[?*+]?(\\\\d|\\\\.|[0-9]|\\|){0,4}\\$?", text in "[-+]?[0-9.eE]{0,6}") {
             if Form::Decimal.covers(&pattern, true)
                 && let Ok(translated) = to_rust_regex(&pattern)
                 && let Ok(validator) = jsonschema::options()

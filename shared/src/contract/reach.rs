@@ -1,6 +1,6 @@
 //! Checks whether a column can hold the values that the schema allows at the column's pointer. If the schema allows a
-//! type of value that the column can never hold, the process does not start. Otherwise, it would reject every event
-//! with such a value.
+//! type of value that the column can never hold, the process does not start. If the process started, it would reject
+//! every event with such a value.
 
 use serde_json::Value;
 
@@ -86,7 +86,8 @@ fn check_format(schemas: &Schemas<'_>, ty: ColumnType) -> Result<(), String> {
     }
 }
 
-/// Returns example strings in a format, to try whether a column can hold them. Unlisted formats have no examples.
+/// Returns example strings in a format. They show whether a column can hold strings in that format. A format that is
+/// not listed here has no examples.
 fn examples(format: &str) -> &'static [&'static str] {
     match format {
         "date" => &["2019-05-07"],
@@ -109,7 +110,7 @@ fn has_only_numbers(schemas: &Schemas<'_>, form: Form) -> bool {
     patterns.any(|pattern| form.covers(pattern, may_be_empty))
 }
 
-/// Says why the schema's strings are not only numbers.
+/// Describes the strings that the schema allows if not all of them are numbers of this form.
 fn not_only_numbers(schemas: &Schemas<'_>, form: Form) -> String {
     match schemas.iter().find_map(|schema| schema.get("pattern")?.as_str()) {
         Some(pattern) => format!("a string whose pattern {pattern} allows more than {}", form.name()),
@@ -154,7 +155,7 @@ fn needs(ty: ColumnType) -> &'static str {
     match ty {
         ColumnType::Boolean => "true or false",
         ColumnType::Smallint | ColumnType::Integer | ColumnType::Bigint => {
-            "an integer, or a string whose pattern allows only digits"
+            "an integer, or a string whose pattern allows only integers"
         }
         ColumnType::Real | ColumnType::Double => "a number",
         ColumnType::Numeric => "a number, or a string whose pattern allows only decimals",
@@ -191,7 +192,7 @@ mod tests {
     const TYPED: Result<Strings, String> = Ok(Strings::AsTyped);
 
     #[test]
-    fn a_value_that_can_reach_its_column_is_accepted() {
+    fn a_schema_whose_values_fit_the_column_is_accepted() {
         use ColumnType::{Bigint, Boolean, Date, Double, Jsonb, Numeric, Smallint, Text, Timestamp, Timestamptz, Uuid};
         for (schema, ty, expected) in [
             (json!({"type": "string", "pattern": r"^-?\d+(\.\d+)?$"}), Numeric, DECIMALS),
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_can_never_reach_its_column_is_named_with_what_the_column_needs() {
+    fn a_schema_that_allows_a_value_that_never_fits_the_column_is_refused() {
         use ColumnType::{Bigint, Boolean, Date, Double, Numeric, Smallint, Text, Timestamp, Timestamptz, Uuid};
         for (schema, ty, has) in [
             (json!({"type": "string"}), Numeric, "a string without a pattern for decimals"),

@@ -10,8 +10,8 @@ use super::{Column, ColumnType, Contract, Mode, canonical, composed, json};
 
 impl Contract {
     /// Returns the key of an event's record: a single value as text, or several values as a JSON array. In modes
-    /// `upsert` and `entity`, equal values have the same text. Returns `None` if the contract has no key, or if its
-    /// single value is missing or null.
+    /// `upsert` and `entity`, equal values have the same text. Returns `None` if the contract has no key, or if the key
+    /// is a single value that is missing or null.
     pub fn record_key<'e>(&self, event: &'e Value) -> Option<Cow<'e, str>> {
         match self.key.as_slice() {
             [] => None,
@@ -46,7 +46,7 @@ impl Contract {
         self.key_column(index).map_or(Cow::Borrowed(value), |column| column.one_spelling(value))
     }
 
-    /// Returns the column that holds a part of the key, in modes `upsert` and `entity`.
+    /// Returns the column that holds the key's part with this index, or `None` in modes `append` and `changes`.
     fn key_column(&self, index: usize) -> Option<&Column> {
         let (landing, key) = match &self.mode {
             Mode::Upsert { landing, key, .. } => (landing, key),
@@ -58,7 +58,8 @@ impl Contract {
 }
 
 impl Column {
-    /// Returns a value as text, as [`Contract::record_key`] does for a single value, or `None` if the value is null.
+    /// Returns a value as text, in the form of a [`Contract::record_key`] of a single value. Returns `None` if the
+    /// value is null.
     pub fn key_text<'v>(&self, value: &'v Value) -> Option<Cow<'v, str>> {
         text(self.one_spelling(value))
     }
@@ -81,7 +82,8 @@ impl Column {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(text) => Some(Value::from(text)),
             },
-            // Canonical JSON gives equal numbers one spelling. Other equal values already have the same spelling.
+            // These values stay unchanged: canonical JSON gives equal numbers one spelling later, and other equal
+            // values already have the same spelling.
             (
                 ColumnType::Boolean
                 | ColumnType::Smallint
@@ -96,7 +98,8 @@ impl Column {
         spelled.map_or(Cow::Borrowed(value), Cow::Owned)
     }
 
-    /// Returns a value as PostgreSQL shows a stored value, except that points in time end in `Z`.
+    /// Returns a value in the form in which PostgreSQL would show the stored value, except that points in time end in
+    /// `Z`.
     fn as_stored(&self, value: &Value) -> Option<Value> {
         let mut cell = Vec::new();
         self.encode_value(Some(value), &mut cell).ok()?;
@@ -183,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typed_key_is_found_in_any_spelling() {
+    fn a_key_that_a_person_typed_in_any_spelling_becomes_the_same_record_key() {
         let uuid = contract("uuid");
         let expected = "0a1b2c3d-0000-4000-8000-00000000abcd";
         assert_eq!(uuid.record_key_from_text("0A1B2C3D-0000-4000-8000-00000000ABCD"), expected);

@@ -129,7 +129,7 @@ impl Registry {
                     Some(Mode::Entity(parent)) if parent.key.len() == 1 => "a stream cannot be its own ancestor",
                     Some(Mode::Entity(_)) => "the parent's stream must have a key of exactly one column",
                     Some(Mode::Append { .. } | Mode::Upsert { .. } | Mode::Changes(_)) => {
-                        "the parent's stream must have mode entity"
+                        "the parent's stream must have mode `entity`"
                     }
                     None => "there is no such stream",
                 };
@@ -141,7 +141,8 @@ impl Registry {
 }
 
 impl Contract {
-    /// Compiles a single contract. Does not check that its parent exists, or that no other stream has the same topic.
+    /// Compiles a single contract without looking at others: its parent may be missing, and another stream may have the
+    /// same topic.
     ///
     /// # Errors
     /// The contract is wrong. The error names `file`, the pointer and the reason.
@@ -184,7 +185,10 @@ fn read_folder(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, ContractError> 
 pub(super) fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if stream.is_empty() || !stream.chars().all(is_name) {
-        return Err(wrong("", "a stream has the name of its file, which may contain only a-z, 0-9 and '-'"));
+        return Err(wrong(
+            "",
+            "the file's name without .json is the stream's name, and may contain only a-z, 0-9 and '-'",
+        ));
     }
     let document = json::parse(text).map_err(|error| wrong("", error.to_string()))?;
     let schema_error = |error: ValidationError<'_>| wrong(&error.instance_path().to_string(), error.to_string());
@@ -360,14 +364,14 @@ mod tests {
             contract["x-sluice"]["mode"] = json!("append");
             contract["x-sluice"]["version"] = json!("/name");
         });
-        assert!(append.starts_with("order.json: /x-sluice/version: mode append"), "{append}");
+        assert!(append.starts_with("order.json: /x-sluice/version: mode `append`"), "{append}");
         let changes = refusal(|contract| {
             contract["x-sluice"] = json!({
                 "topic": "orders", "partitions": 1, "mode": "changes", "schema": "landing", "tables": ["*"],
                 "version": {"meta": "offset"}
             });
         });
-        assert!(changes.starts_with("order.json: /x-sluice/version: mode changes"), "{changes}");
+        assert!(changes.starts_with("order.json: /x-sluice/version: mode `changes`"), "{changes}");
     }
 
     #[test]

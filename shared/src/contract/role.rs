@@ -1,5 +1,5 @@
-//! Users' roles. The type is not in `identity`, because contracts use it to list the roles that may post events, and
-//! `contract` must not use `identity`.
+//! Users' roles. Contracts list the roles that may post events, and the module `contract` must not use `identity`.
+//! Therefore, roles are defined here.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// May send events and look up their receipts.
+    /// May send events and look up the receipts of events.
     User,
     /// May do everything.
     Admin,

@@ -6,7 +6,8 @@ use super::pointer::Pointer;
 
 /// The maximum number of alternatives. A schema written by hand has fewer. A schema with more is not resolved.
 const MOST_ALTERNATIVES: usize = 64;
-/// The maximum nesting depth of `$ref`, `allOf`, `anyOf` and `oneOf`. It also ends a reference that leads to itself.
+/// The maximum nesting depth of `$ref`, `allOf`, `anyOf` and `oneOf`. The limit also ends a reference that leads to
+/// itself.
 const MOST_REFERENCES: usize = 32;
 
 /// Schemas that all apply to the same value.
@@ -22,7 +23,7 @@ pub fn types<'s>(schemas: &Schemas<'s>) -> Option<Vec<&'s str>> {
     schemas.iter().filter_map(listed).reduce(|a, b| {
         let (integers_a, integers_b) = (a.contains(&"integer"), b.contains(&"integer"));
         let mut both: Vec<&str> = a.iter().copied().filter(|name| b.contains(name)).collect();
-        // Integers are numbers.
+        // Integers are numbers, so a list with `integer` and a list with `number` both allow integers.
         if !both.contains(&"integer") && (integers_a && b.contains(&"number") || integers_b && a.contains(&"number")) {
             both.push("integer");
         }
@@ -39,7 +40,8 @@ pub fn values<'s>(schemas: &Schemas<'s>) -> Option<Vec<&'s Value>> {
     })
 }
 
-/// Returns the alternatives for the value at a pointer. Returns `None` if there are too many, or if [`expand`] does.
+/// Returns the alternatives for the value at a pointer. Returns `None` if there are too many, or if [`expand`] returns
+/// `None`.
 pub fn at<'s>(document: &'s Value, pointer: &Pointer) -> Option<Vec<Schemas<'s>>> {
     pointer.tokens().try_fold(expand(document, vec![document])?, |alternatives, token| {
         let mut found = Vec::new();
@@ -51,7 +53,8 @@ pub fn at<'s>(document: &'s Value, pointer: &Pointer) -> Option<Vec<Schemas<'s>>
     })
 }
 
-/// Returns whether the value may be an object or an array. Other values have no members, so the column would be NULL.
+/// Returns whether the value may be an object or an array. Other values have no members, so a column that is filled
+/// from a member would be NULL.
 fn has_members(schemas: &Schemas<'_>) -> bool {
     types(schemas).is_none_or(|types| types.contains(&"object") || types.contains(&"array"))
 }

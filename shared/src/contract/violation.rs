@@ -41,7 +41,7 @@ pub(super) fn detail(error: &ValidationError<'_>) -> String {
         ValidationErrorKind::Contains => "contains no item of the kind that the contract requires".to_owned(),
         ValidationErrorKind::MinProperties { limit } => format!("must have at least {}", count(*limit, "field")),
         ValidationErrorKind::MaxProperties { limit } => format!("must have at most {}", count(*limit, "field")),
-        // The message of `jsonschema` is not used, because it quotes the name.
+        // The message of `jsonschema` is not used, because that message quotes the name.
         ValidationErrorKind::PropertyNames { error } => format!("has a field with a bad name: it {}", detail(error)),
         ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. } => {
             "must match one of the alternatives in the contract".to_owned()

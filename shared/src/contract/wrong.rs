@@ -10,7 +10,8 @@ pub(super) struct Wrong {
 }
 
 impl Wrong {
-    /// Creates an error about a member of the `x-sluice` block. `member` is its slash-separated path in the block.
+    /// Creates an error about a member of the `x-sluice` block. `member` is the member's path in the block, separated
+    /// by slashes.
     pub(super) fn at(member: &str, reason: impl Into<String>) -> Self {
         let tokens = ["x-sluice"].into_iter().chain(member.split('/').filter(|token| !token.is_empty()));
         Self { pointer: pointer::join(tokens), reason: reason.into() }

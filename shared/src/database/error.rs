@@ -1,4 +1,4 @@
-//! Errors while connecting to the database and preparing it.
+//! Errors that occur while the process connects to the database or prepares it.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub enum DatabaseError {
     Unreachable {
         /// The server's host and port.
         address: String,
-        /// Why.
+        /// The cause.
         source: sqlx::Error,
     },
     /// The server refuses the login, or we refuse the server's certificate.
@@ -71,7 +71,7 @@ fn cause(error: &sqlx::Error) -> String {
 }
 
 impl DatabaseError {
-    /// Classifies why no connection to the server in `options` could be opened.
+    /// Classifies an error that occurred while a connection to the server in `options` was being opened.
     pub(super) fn from_connect(error: sqlx::Error, options: &PgConnectOptions) -> Self {
         let is_refused = matches!(&error, sqlx::Error::Database(_)) && classify(&error) != ErrorClass::Environment;
         // The server has no TLS, or its certificate is not trusted. In the second case, rustls wraps the error in an

@@ -7,7 +7,8 @@ use sqlx::postgres::PgDatabaseError;
 /// Whose fault a database error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// A value is not valid for its type or column. The row is at fault. In a query, the parameter is at fault.
+    /// A value is not valid for its type or column. The row that contains the value is at fault. In a query, the
+    /// parameter is at fault.
     Value,
     /// A constraint, a trigger, a view, a policy or a limit refuses the row.
     Row,
@@ -34,7 +35,7 @@ pub fn classify(error: &sqlx::Error) -> ErrorClass {
         // another connection will work.
         | sqlx::Error::BeginFailed => ErrorClass::Environment,
         // Our code or its configuration is wrong. The enum is non-exhaustive, so a wildcard is needed. An error that a
-        // newer sqlx adds must not lose data, so it stops the batch, too.
+        // newer sqlx adds must not lose data, so such an error stops the batch, too.
         sqlx::Error::Configuration(_)
         | sqlx::Error::InvalidArgument(_)
         | sqlx::Error::RowNotFound
@@ -51,7 +52,8 @@ pub fn classify(error: &sqlx::Error) -> ErrorClass {
     }
 }
 
-/// Returns whether an error means that the connection has ended, so that the same statement may succeed on another one.
+/// Returns whether an error means that the connection has ended. The same statement may then succeed on another
+/// connection.
 pub fn ended_connection(error: &sqlx::Error) -> bool {
     if let Some(error) = error.as_database_error() {
         let code = error.code().unwrap_or_default();
@@ -62,9 +64,9 @@ pub fn ended_connection(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed)
 }
 
-/// Classifies an error of PostgreSQL. Some SQLSTATEs stand for several errors, which are different parties' faults. The
-/// name of the server routine that reports the error distinguishes them. Unlike messages, these names do not depend on
-/// the server's language.
+/// Classifies an error of PostgreSQL. Some SQLSTATEs stand for several errors, which are the faults of different
+/// parties. The name of the server routine that reports an error tells these errors apart. Unlike messages, the names
+/// of routines do not depend on the server's language.
 fn classify_postgres(error: &PgDatabaseError) -> ErrorClass {
     match (classify_sqlstate(error.code()), is_raised(error)) {
         // A trigger that raises an error rejects the row, whatever code the trigger's author chose. Only a code that
@@ -96,7 +98,7 @@ pub fn classify_sqlstate(code: &str) -> ErrorClass {
         "00" | "01" | "02" | "03" => ErrorClass::Row,
         // Connection exception.
         "08" => ErrorClass::Environment,
-        // Triggered action exception: how PostgreSQL's own `spi` triggers refuse a row.
+        // Triggered action exception: the triggers of PostgreSQL's own module `spi` refuse a row with this class.
         "09" => ErrorClass::Row,
         // Feature not supported, invalid transaction initiation.
         "0A" | "0B" => ErrorClass::Operator,
@@ -114,9 +116,9 @@ pub fn classify_sqlstate(code: &str) -> ErrorClass {
         "23" => ErrorClass::Row,
         // Invalid cursor state: a bug in a trigger.
         "24" => ErrorClass::Operator,
-        // Invalid transaction state, such as read-only after a failover.
+        // Invalid transaction state, such as a read-only transaction after a failover.
         "25" => ErrorClass::Environment,
-        // Invalid SQL statement name: a connection pooler that loses prepared statements.
+        // Invalid SQL statement name: a connection pooler has lost a prepared statement.
         "26" => ErrorClass::Operator,
         // Triggered data change violation: a trigger changed a row that the same statement was about to change. The
         // rows may still land if each is written by a statement of its own.
@@ -124,16 +126,16 @@ pub fn classify_sqlstate(code: &str) -> ErrorClass {
         // Invalid authorization, dependent privileges, invalid transaction termination (a trigger that commits), SQL
         // routine exception (a trigger without RETURN), invalid cursor name.
         "28" | "2B" | "2D" | "2F" | "34" => ErrorClass::Operator,
-        // External routine exception: how triggers in Python, Perl or Tcl refuse a row.
+        // External routine exception: triggers in Python, Perl or Tcl refuse a row with this class.
         "38" => ErrorClass::Row,
-        // External routine invocation exception: a trigger that breaks the trigger protocol.
+        // External routine invocation exception: a trigger breaks the trigger protocol.
         "39" => match code {
             "39004" => ErrorClass::Row, // A function was given a null that it does not accept.
             _ => ErrorClass::Operator,
         },
         // Savepoint exception, invalid catalog name, invalid schema name.
         "3B" | "3D" | "3F" => ErrorClass::Operator,
-        // Transaction rollback: a deadlock, a serialization failure.
+        // Transaction rollback: for example, a deadlock or a serialization failure.
         "40" => match code {
             "40002" => ErrorClass::Row, // A constraint refused the transaction when it ended.
             _ => ErrorClass::Environment,
@@ -144,12 +146,12 @@ pub fn classify_sqlstate(code: &str) -> ErrorClass {
         "44" => ErrorClass::Row,
         // Insufficient resources.
         "53" => ErrorClass::Environment,
-        // Program limit exceeded: an index entry too large, a document nested too deeply.
+        // Program limit exceeded: an index entry is too large, or a document is nested too deeply.
         "54" => ErrorClass::Row,
         // Object not in prerequisite state.
         "55" => match code {
-            "55006" | "55P03" => ErrorClass::Environment, // Object in use, lock not available.
-            _ => ErrorClass::Operator, // A table without replica identity, a view that accepts no rows.
+            "55006" | "55P03" => ErrorClass::Environment, // An object is in use, or a lock is not available.
+            _ => ErrorClass::Operator,                    // A table has no replica identity, or a view accepts no rows.
         },
         // Operator intervention, system error, snapshot failure.
         "57" | "58" | "72" => ErrorClass::Environment,
@@ -157,14 +159,14 @@ pub fn classify_sqlstate(code: &str) -> ErrorClass {
         "F0" => ErrorClass::Operator,
         // Foreign data wrapper error.
         "HV" => match code {
-            "HV001" | "HV00N" | "HV014" => ErrorClass::Environment, // No memory, no connection, no handles.
+            "HV001" | "HV00N" | "HV014" => ErrorClass::Environment, // There is no memory, no connection or no handle.
             _ => ErrorClass::Operator,
         },
-        // PL/pgSQL error: `raise` without a code, `assert`, `strict`.
+        // PL/pgSQL error: a trigger used `raise` without a code, or an `assert` or `strict` in a trigger failed.
         "P0" => ErrorClass::Row,
         // Internal error, corruption.
         "XX" => ErrorClass::Operator,
-        // PostgreSQL has no such class: a trigger of the table raised it on purpose.
+        // PostgreSQL defines no such class, so a trigger of the table raised the error on purpose.
         _ => ErrorClass::Row,
     }
 }

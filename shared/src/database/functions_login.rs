@@ -1,4 +1,4 @@
-//! The functions' login. The database's owner creates it, and the functions use it.
+//! The functions' login to the database. The database's owner creates this login, and the functions use it.
 
 use crate::aws::Secret;
 

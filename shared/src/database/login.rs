@@ -1,8 +1,11 @@
 //! A pool whose login changes while the pool is in use, because a secret rotates or a token expires.
 //!
-//! sqlx opens connections by itself and cannot ask for a password. So the pool is given a new password before a token
-//! is too old, when an idle connection turns out to be dead (because sqlx then opens a new one), and when a request
-//! failed because the login was refused.
+//! sqlx opens connections by itself and cannot ask for a password. So the pool is given a new password in three cases:
+//!
+//! - A token is about to become too old.
+//! - An idle connection turns out to be dead, and the server refuses the login that sqlx would use for a new
+//!   connection.
+//! - A request has failed, and the server refuses the login.
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -24,9 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The value of `renewed_ms` before the first renewal, when no login is known yet.
 const NEVER: i64 = i64::MIN;
 
-/// The time limit for testing whether a connection is alive, when it is taken from the pool and when it is returned. If
-/// the connection was cut silently, nothing answers, and enough time must be left to open another one. sqlx's own test
-/// of returned connections would wait for TCP's timeout.
+/// The time limit for testing whether a connection is alive. A connection is tested when it is taken from the pool and
+/// when it is returned. A connection that was cut silently does not answer, and enough time must then be left to open
+/// another connection. sqlx's own test of returned connections would wait for TCP's timeout.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A pool's login. Clones share it.
@@ -47,8 +50,8 @@ impl Login {
     /// Creates a pool that connects on first use, with a login that is looked up now.
     ///
     /// # Errors
-    /// The resource at AWS is unsuitable. It is not an error if AWS does not answer, because the lookup is repeated
-    /// when the pool is used.
+    /// The resource at AWS is unsuitable, or AWS refuses the lookup. It is not an error if AWS does not answer, because
+    /// the lookup is repeated when the pool is used.
     pub async fn open(
         source: &DatabaseSource,
         aws: &Aws,
@@ -88,8 +91,8 @@ impl Login {
             .max_connections(max_connections)
             .acquire_timeout(Duration::from_secs(5))
             .after_connect(|connection, _| Box::pin(session::settle(connection)))
-            // The statement tests the connection, and ends a transaction that is still open on it: if a caller is
-            // dropped while it begins a transaction, sqlx 0.8.6 returns the connection with the transaction still open.
+            // The statement tests the connection, and ends a transaction that is still open on it. sqlx 0.8.6 returns a
+            // connection with an open transaction if a caller's future is dropped while the transaction begins.
             .test_before_acquire(false)
             .before_acquire(move |connection, _| {
                 let login = login.clone();
@@ -104,20 +107,20 @@ impl Login {
             .after_release(|connection, _| Box::pin(async move { in_time(connection.ping()).await.map(|()| true) }))
     }
 
-    /// Renews the login if it is about to expire or not known yet. Call this before every invocation. Usually, it only
-    /// reads the clock.
+    /// Renews the login if it is about to expire or not known yet. Call this before every invocation. Usually, this
+    /// only reads the clock.
     pub async fn renew_if_due(&self) {
         let renewed_ms = self.0.renewed_ms.load(Ordering::Relaxed);
         let is_old = || self.0.clock.now_ms().saturating_sub(renewed_ms) >= RENEW_AFTER_MS;
         let is_due = self.0.source.changes() && (renewed_ms == NEVER || (self.0.source.expires() && is_old()));
-        // The renewal is boxed: otherwise, the future of every invocation would reserve memory for it.
+        // The renewal is boxed: otherwise, the future of every invocation would reserve memory for the renewal.
         if is_due && let Err(error) = Box::pin(self.renew()).await {
             tracing::error!("{error}");
         }
     }
 
-    /// Tries the login and renews it if it is refused. Call this after a failure that a changed password may have
-    /// caused. Returns whether the login changed.
+    /// Tries to log in, and renews the login if the server refuses it. Call this after a failure that a changed
+    /// password may have caused. Returns whether the login changed.
     pub async fn renew_if_refused(&self) -> bool {
         if !self.0.source.changes() {
             return false;
@@ -157,7 +160,8 @@ impl Login {
         }
     }
 
-    /// Renews the login every minute if it is due, for a process that is never frozen.
+    /// Checks every minute whether the login is due for renewal, and then renews it. Meant for processes that Lambda
+    /// never freezes.
     pub async fn renew_forever(self) {
         loop {
             tokio::time::sleep(Duration::from_secs(60)).await;
@@ -191,8 +195,8 @@ impl Login {
         idle.for_each(|connection| drop(connection.detach()));
     }
 
-    /// Returns whether the server answers within this time: the pool has or opens a connection, or the server refuses
-    /// the login. After a refusal, the next query fails, too, and the login is then renewed.
+    /// Returns whether the server answers within this time: the pool has a connection or opens one, or the server
+    /// refuses the login. After a refusal, the next query fails, too, and the login is then renewed.
     pub async fn connects_within(&self, limit: Duration) -> bool {
         let Some(pool) = self.pool() else { return false };
         match tokio::time::timeout(limit, pool.acquire()).await {

@@ -1,7 +1,7 @@
 //! PostgreSQL: the pool and the migrations.
 //!
 //! [`DatabaseSource`] reads environment variables that say how to reach the database. [`Login`] keeps a pool's login
-//! valid. [`Owner`] is the access that prepares the database for the functions.
+//! valid. [`Owner`] is the owner's access, with which `migrate` prepares the database for the functions.
 
 mod error;
 pub mod error_class;
@@ -35,7 +35,7 @@ use crate::process::clock::Clock;
 
 static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
 
-/// Creates a pool for this address that connects on first use.
+/// Creates a pool for this address. The pool connects on first use.
 ///
 /// # Errors
 /// The address is malformed.
@@ -47,7 +47,7 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, DatabaseError>
     Ok(Login::for_address(source, max_connections))
 }
 
-/// Creates a pool for a command. Its login is looked up now and never renewed.
+/// Creates a pool for a short-lived command. The pool's login is looked up now, and is never renewed.
 ///
 /// # Errors
 /// Looking up the login at AWS failed.
@@ -56,8 +56,8 @@ pub async fn connect_to(source: &DatabaseSource, max_connections: u32) -> Result
     Ok(pool)
 }
 
-/// Waits until every connection is back in the pool. If the function were frozen while a returned connection is being
-/// tested, the test would fail after the thaw.
+/// Waits until every connection is back in the pool, for at most 100 ms. The pool tests each connection that is
+/// returned. If Lambda froze the function during such a test, the test would fail after the function is thawed.
 pub async fn wait_until_idle(pool: &PgPool) {
     const PATIENCE: Duration = Duration::from_millis(100);
     const SOON: Duration = Duration::from_millis(2);
@@ -72,8 +72,8 @@ pub async fn is_alive(connection: &mut PgConnection) -> bool {
     login::in_time(connection.ping()).await.is_ok()
 }
 
-/// Closes a connection before the caller continues. That also ends a transaction that is open on it. If the server does
-/// not respond, only the socket is closed.
+/// Closes a connection, and waits until it is closed. This also ends a transaction that is open on the connection. If
+/// the server does not respond in time, only the socket is closed.
 pub async fn end(connection: PgConnection) {
     const PATIENCE: Duration = Duration::from_millis(250);
     let _closed_either_way = timeout(PATIENCE, connection.close()).await;
@@ -84,7 +84,8 @@ pub async fn end(connection: PgConnection) {
 /// Returns the newly applied migrations, each as `<version> <description>`.
 ///
 /// # Errors
-/// The database does not answer, a migration fails, or a migration has changed since it was applied.
+/// The database does not answer, a migration fails, a migration has changed since it was applied, or a migration in the
+/// folder has the number of a built-in migration.
 pub async fn migrate(pool: &PgPool, contracts_dir: Option<&Path>) -> Result<Vec<String>, DatabaseError> {
     let mut applied = run(pool, Embedded, None).await?;
     let folder = contracts_dir.map(|folder| folder.join("migrations")).filter(|folder| folder.is_dir());
@@ -107,7 +108,7 @@ async fn refuse_taken_numbers(folder: &Path) -> Result<(), DatabaseError> {
     }
 }
 
-/// Returns a number that changes with the built-in migrations.
+/// Returns a number that changes whenever the built-in migrations change.
 ///
 /// # Errors
 /// A migration's name or text is malformed.

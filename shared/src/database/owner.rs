@@ -70,7 +70,8 @@ impl Owner {
         self.options.get_username() == self.functions.name
     }
 
-    /// Connects as the owner, and creates the database if it does not exist. Returns whether it was created.
+    /// Connects as the owner, and creates the database if it does not exist. Returns a pool, and whether the database
+    /// was created.
     ///
     /// # Errors
     /// The server does not answer, or refuses.
@@ -109,7 +110,7 @@ impl Owner {
         }
     }
 
-    /// Returns whether the functions' login works. The connection that this opens is closed again.
+    /// Returns whether the functions' login works. To find out, this opens a connection and closes it again.
     ///
     /// # Errors
     /// The server does not answer, or refuses the connection for a reason other than the login.

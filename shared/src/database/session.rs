@@ -1,15 +1,16 @@
 //! The settings of every session.
 //!
 //! `migrate` stores the settings with the functions' role, so that a function's sessions have them from the start, even
-//! behind RDS Proxy. Sessions of other roles, such as those of an installation on one machine, apply the settings after
-//! connecting.
+//! behind RDS Proxy. Sessions of other roles, such as the role of an installation on one machine, apply the settings
+//! after connecting.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Executor as _, Row as _};
 
 /// The settings' names and values, as PostgreSQL spells them.
 pub const SESSION_SETTINGS: [(&str, &str); 5] = [
-    // A function that was frozen in the middle of a transaction must not hold up the retry of its batch.
+    // Lambda may freeze a function in the middle of a transaction. The transaction's locks must not hold up the retry
+    // of the batch.
     ("lock_timeout", "10s"),
     ("idle_in_transaction_session_timeout", "30s"),
     ("statement_timeout", "2min"),
@@ -19,7 +20,8 @@ pub const SESSION_SETTINGS: [(&str, &str); 5] = [
     ("search_path", "public"),
 ];
 
-/// Applies the settings that the session does not have yet. This takes one round trip if none is missing.
+/// Applies the settings that the session does not have yet. This takes one round trip if the session already has all
+/// settings.
 ///
 /// # Errors
 /// The server does not answer.

@@ -23,12 +23,12 @@ const UNFIT_SECRET: LookUpError = LookUpError::Unfit {
     expected: "a JSON object with username and password, and with host if DATABASE_URL is not set",
 };
 
-/// The database's address and login, before anything is looked up.
+/// The database's address and login, before anything is looked up at AWS.
 #[derive(Clone)]
 pub struct DatabaseSource {
     options: PgConnectOptions,
     has_address: bool,
-    /// The password in the address. It is kept here, because it cannot be read from the options.
+    /// The password in the address. The options contain the password, too, but do not return it.
     password: Option<Secret>,
     login: LoginSource,
 }
@@ -37,7 +37,7 @@ pub struct DatabaseSource {
 enum LoginSource {
     /// The login in the address.
     Address,
-    /// A name and a password in a secret at AWS, which may change.
+    /// A name and a password in a secret at AWS. The secret may change.
     Secret { arn: String },
     /// The name in the address. The password is a token that our IAM role signs.
     Iam,
@@ -45,7 +45,7 @@ enum LoginSource {
 
 impl fmt::Debug for DatabaseSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The options contain the password.
+        // The options contain the password, so only the host and the port are shown.
         write!(formatter, "DatabaseSource({}:{})", self.options.get_host(), self.options.get_port())
     }
 }
@@ -63,7 +63,7 @@ impl DatabaseSource {
             (None, Some(arn)) if is_arn(&arn, "secretsmanager", "secret:") => LoginSource::Secret { arn },
             (None, Some(_)) => return Err(malformed(SECRET, "the ARN of a secret with username and password")),
             (Some("iam"), None) => LoginSource::Iam,
-            (Some(_), _) => return Err(malformed(AUTH, "iam if DATABASE_SECRET_ARN is not set, or nothing")),
+            (Some(_), _) => return Err(malformed(AUTH, "iam (allowed only without DATABASE_SECRET_ARN), or nothing")),
         };
         let (options, password, has_address) = match (&login, url) {
             (_, Some(url)) => {
@@ -94,12 +94,12 @@ impl DatabaseSource {
         Ok(Self { options, has_address: true, password, login: LoginSource::Address })
     }
 
-    /// Creates a source from the options of another one.
+    /// Creates a source from the options of another source.
     pub(super) fn from_options(options: PgConnectOptions) -> Self {
         Self { options, has_address: true, password: None, login: LoginSource::Address }
     }
 
-    /// Returns the address's host if its name does not resolve.
+    /// Returns the host in the address if the host's name does not resolve.
     pub async fn unresolved_host(&self) -> Option<String> {
         let (host, port) = (self.options.get_host(), self.options.get_port());
         let is_named = self.has_address && self.options.get_socket().is_none();
@@ -122,8 +122,8 @@ impl DatabaseSource {
         }
     }
 
-    /// Returns the options that are known without a lookup. If they have no login yet, they name a port on which
-    /// nothing listens, so that no connection can be opened.
+    /// Returns the options that are known without a lookup. If the login must be looked up first, the options name a
+    /// port on which nothing listens, so that no connection can be opened.
     pub(super) fn known(&self) -> PgConnectOptions {
         match self.login {
             LoginSource::Address => verified(self.options.clone()),
@@ -149,8 +149,8 @@ impl DatabaseSource {
         Ok(verified(options))
     }
 
-    /// Returns the address, and the login with which the functions connect to it. The owner needs both to create the
-    /// login.
+    /// Returns the database's address, and the login with which the functions connect to the database. The owner needs
+    /// both to create the login.
     ///
     /// # Errors
     /// AWS does not answer, or the secret is unsuitable.
@@ -223,9 +223,9 @@ fn parse(url: &str) -> Result<(PgConnectOptions, Option<Secret>), SettingsError>
     Ok((options, parsed.password().map(decoded).map(Secret::new)))
 }
 
-/// Makes encrypted connections verify the server's certificate. By themselves, the modes `prefer` (the default) and
-/// `allow` would accept any certificate or none, and `require` would accept any certificate. If the server is on this
-/// machine, `prefer` and `allow` turn off encryption instead.
+/// Makes encrypted connections verify the server's certificate. By themselves, the modes `prefer` (the default),
+/// `allow` and `require` would accept any certificate, and `prefer` and `allow` would even accept an unencrypted
+/// connection. If the server is on this machine, `prefer` and `allow` turn off encryption instead.
 fn verified(options: PgConnectOptions) -> PgConnectOptions {
     let mode = match options.get_ssl_mode() {
         PgSslMode::Allow | PgSslMode::Prefer if is_here(&options) => PgSslMode::Disable,

@@ -7,7 +7,8 @@ use std::fmt;
 pub struct Difference {
     /// The stream.
     pub stream: String,
-    /// The stream's table, as `schema.name`. In mode `changes`, only the schema's name if the schema differs.
+    /// The stream's table, as `schema.name`. In mode `changes`, this is only the schema's name if no particular table
+    /// has to exist.
     pub table: String,
     /// The column, if one column differs.
     pub column: Option<String>,

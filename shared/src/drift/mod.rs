@@ -1,9 +1,11 @@
 //! Compares contracts with the tables that their events land in.
 //!
 //! A contract and its table are defined in different files, so one can be deployed without the other. Every difference
-//! that keeps events from landing, or causes them to be rejected, becomes one line that names stream, table and column.
+//! that keeps events from landing, or that causes events to be rejected, becomes one line that names stream, table and
+//! column.
 //!
-//! - [`compare`] reads the catalogue once for all contracts; [`compare_all`] does the same on a separate connection
+//! - [`compare`] compares some contracts on a given connection, and [`compare_all`] compares all contracts on a
+//!   connection from a pool. Both read the catalogue once
 //! - `rules` compares one contract with the tables that were read, without SQL
 //! - `nullable` decides whether a schema allows a value to be missing
 
@@ -52,8 +54,9 @@ pub async fn compare_all(pool: &PgPool, registry: &Registry) -> Result<Vec<Diffe
     compare(&mut *pool.acquire().await?, &contracts).await
 }
 
-/// Returns the tables that a contract names. A contract that evolves creates missing tables, so only its schema has to
-/// exist.
+/// Returns the tables that must exist for a contract. If no particular table has to exist, returns one table without a
+/// name, which stands for the schema. In mode `changes`, this is the case if the contract allows all tables, or if
+/// missing tables are created.
 fn tables(contract: &Contract) -> Vec<Table> {
     match &contract.mode {
         Mode::Append { landing, .. } | Mode::Upsert { landing, .. } => vec![landing.table.clone()],

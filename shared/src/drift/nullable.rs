@@ -1,7 +1,8 @@
 //! Decides whether a schema allows a value to be missing or null.
 //!
-//! The answer is yes only if the schema certainly allows it. `anyOf`, `if` and similar keywords are not followed. A
-//! wrong yes would stop a deployment, whereas a wrong no only turns events with null into dead letters.
+//! The answer is yes only if the schema certainly allows this. If the schema uses `anyOf`, `if` or a similar keyword,
+//! the answer is no, because this module does not follow such keywords. A wrong yes would stop a deployment, whereas a
+//! wrong no only turns events with null into dead letters.
 
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ const OPAQUE: [&str; 9] = [
 pub(super) fn may_be_null(document: &Value, pointer: &Pointer) -> bool {
     let mut tokens = pointer.tokens().peekable();
     if tokens.peek().is_none() {
-        // The pointer means the event itself, which is an object in every contract that has columns.
+        // The pointer refers to the whole event, which is an object in every contract that has columns.
         return false;
     }
     let Some(mut node) = conjuncts(document, vec![document], DEPTH) else { return false };
@@ -44,8 +45,9 @@ pub(super) fn may_be_null(document: &Value, pointer: &Pointer) -> bool {
     node.iter().all(|schema| accepts_null(schema))
 }
 
-/// Collects the schemas that a value must all satisfy: these schemas, the schemas that they refer to, and the schemas
-/// in their `allOf`. Returns `None` if any of these schemas has a keyword that is not followed.
+/// Collects all schemas that a value must satisfy: the given schemas, the schemas that these refer to, and the schemas
+/// in their `allOf`. Returns `None` if any of the schemas has a keyword that is not followed, or a reference that
+/// cannot be followed.
 fn conjuncts<'s>(document: &'s Value, schemas: Vec<&'s Value>, depth: usize) -> Option<Vec<&'s Value>> {
     let mut all = Vec::with_capacity(schemas.len());
     for schema in schemas {

@@ -7,22 +7,22 @@ use super::catalogue::{FoundColumn, FoundTable, Kind, Unique};
 use super::nullable::may_be_null;
 use crate::contract::{Column, Contract, Landing, Mode, Table};
 
-/// Why a stream needs a unique key.
+/// Why a stream needs a unique index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reliance {
-    /// A statement names the key in `on conflict`: there must be a unique index on exactly these columns, and the index
-    /// must not be deferrable.
+    /// A statement names the key in `on conflict`: there must be a unique index on exactly the key's columns, and the
+    /// index must not be deferrable.
     OnConflict(&'static str),
     /// Rows are found by the key, so a unique index on all or some of the key's columns is enough.
     Identity,
 }
 
-/// Compares one of a contract's tables with the contract.
+/// Compares a contract with one of its tables.
 pub(super) fn judge(contract: &Contract, table: &Table, found: &FoundTable) -> Vec<Difference> {
     let differs = |column: Option<&str>, expected: String, found: String| {
         difference(&contract.stream, table, column, expected, found)
     };
-    // In mode `changes`, a missing table or column rejects only the change sets that need it.
+    // In mode `changes`, other change sets can still land: only change sets that need what is missing are rejected.
     let rejects_only = matches!(contract.mode, Mode::Changes(_));
     if !found.has_schema {
         let missing = differs(None, format!("a schema {}", table.schema), "no such schema".to_owned());
@@ -34,7 +34,7 @@ pub(super) fn judge(contract: &Contract, table: &Table, found: &FoundTable) -> V
         return vec![missing.keeping_all_out(!rejects_only)];
     }
     let (landing, privileges): (&Landing, &[&str]) = match &contract.mode {
-        // Columns and keys are checked for each change, against the catalogue.
+        // Only the table is checked here. Columns and keys are checked against the catalogue when a change lands.
         Mode::Changes(_) => {
             let is_missing = !table.name.is_empty() && found.kind.is_none();
             return if is_missing { vec![no_table(&contract.stream, table)] } else { Vec::new() };
@@ -88,7 +88,8 @@ fn judge_column(contract: &Contract, landing: &Landing, column: &Column, found: 
         let difference = differs("a column that can be written", "generated always")?;
         return Some(difference.keeping_all_out(is_always_written));
     }
-    // Only values from the event are checked. Metadata is normally present. If it is missing, the row is at fault.
+    // Only values from the event are checked. Metadata is normally present. If metadata is missing, the row is at
+    // fault.
     let may_be_null = column.from.pointer().is_some_and(|pointer| may_be_null(&contract.document, pointer));
     if actual.not_null && may_be_null {
         return differs("a nullable column, because the contract lets the value be missing or null", "not null");
@@ -150,7 +151,8 @@ fn judge_key(contract: &Contract, landing: &Landing, found: &FoundTable) -> Opti
     };
     let column = if let [name] = names.as_slice() { Some(*name) } else { None };
     let difference = difference(&contract.stream, &landing.table, column, expected, actual.to_owned());
-    // If a stream dedupes, a large batch is first sent by COPY, which needs no index, so it can still land.
+    // In mode `append` with `dedupe`, a large batch is first sent by COPY. COPY needs no index, so the batch can still
+    // land.
     Some(difference.keeping_all_out(matches!(contract.mode, Mode::Upsert { .. })))
 }
 

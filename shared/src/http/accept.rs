@@ -9,7 +9,8 @@ pub fn prefers_html(headers: &HeaderMap) -> bool {
     quality(&accepted, "text", "html") > quality(&accepted, "application", "json")
 }
 
-/// Returns the quality of a media type in thousandths, as given by the most specific matching range.
+/// Returns the quality of a media type in thousandths. If several ranges match the media type, the most specific one
+/// decides.
 fn quality(accepted: &[&str], kind: &str, subtype: &str) -> u32 {
     let ranges = accepted.iter().flat_map(|value| value.split(','));
     let matching = ranges.filter_map(|range| {

@@ -1,4 +1,4 @@
-//! Reading request bodies: media type, content coding and size limit.
+//! Reads request bodies: media type, content coding and size limit.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub fn essence(media_type: &str) -> String {
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Returns whether a media type's charset is UTF-8, its subset ASCII, or missing.
+/// Returns whether a media type has no charset, or has the charset UTF-8 or its subset ASCII.
 pub fn is_utf8(media_type: &str) -> bool {
     media_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
         !name.trim().eq_ignore_ascii_case("charset")
@@ -28,9 +28,9 @@ pub fn is_utf8(media_type: &str) -> bool {
 pub enum Coding {
     /// No coding.
     Identity,
-    /// RFC 1952.
+    /// The coding `gzip` (RFC 1952).
     Gzip,
-    /// RFC 8878.
+    /// The coding `zstd` (RFC 8878).
     Zstd,
 }
 
@@ -54,7 +54,7 @@ impl Coding {
 /// Why a body was not received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unreceived {
-    /// It has more bytes than the limit.
+    /// The body has more bytes than the limit allows.
     #[error("the body is too large")]
     TooLarge,
     /// The connection closed before the body was complete.
@@ -65,7 +65,7 @@ pub enum Unreceived {
 /// Reads the whole body, up to `limit` bytes.
 ///
 /// # Errors
-/// The body is larger or incomplete.
+/// The body is larger than `limit`, or incomplete.
 pub async fn receive(body: Body, limit: usize) -> Result<Bytes, Unreceived> {
     let mut chunks = body.into_data_stream();
     // Most bodies are one chunk, which is not copied.

@@ -12,14 +12,14 @@ use crate::database::Login;
 /// The time after a failed connection in which no other connection is tried.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The time limit for a trial connection. A request takes a little longer than its trial, and must not occupy a sandbox
-/// for more than 1.5 s. Opening a connection takes a few round trips and 0.2 s of a small sandbox's CPU.
+/// for more than 1.5 s. Opening a connection takes a few round trips, and 0.2 s of CPU time in a small sandbox.
 const TRIAL: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
     static CURRENT: Breaker;
 }
 
-/// The breaker of one function's database. Clones share it.
+/// The breaker of one function's database. Clones share its state.
 #[derive(Debug, Clone)]
 pub(super) struct Breaker {
     login: Login,
@@ -45,7 +45,7 @@ impl Breaker {
         CURRENT.scope(self, request).await
     }
 
-    /// Returns the current request's breaker. `None` outside a function that has one.
+    /// Returns the current request's breaker, or `None` if the function has no breaker.
     pub(super) fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()
     }
@@ -73,8 +73,8 @@ impl Breaker {
         }
     }
 
-    /// Notes that a connection failed. The pool's idle connections are closed. They are probably dead, too, and testing
-    /// one would use up the time of the next trial.
+    /// Notes that a connection failed. Closes the pool's idle connections, because they are probably dead, too, and
+    /// testing one of them would use up the time of the next trial.
     pub(super) fn note_failure(&self) {
         self.login.drop_idle_connections();
         self.set(State::Open { until: Instant::now() + PAUSE });

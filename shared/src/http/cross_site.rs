@@ -1,7 +1,8 @@
 //! Rejects requests that a browser sends on behalf of another site. Browsers attach Basic credentials to such requests,
 //! so without this check a form on any web page could act in the user's name.
 //!
-//! Only browsers send `Sec-Fetch-Site` (Fetch Metadata, W3C) and `Origin` (RFC 6454), and pages cannot forge either.
+//! Only browsers send `Sec-Fetch-Site` (Fetch Metadata, W3C) and `Origin` (RFC 6454), and pages can forge neither
+//! header.
 
 use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN};
@@ -14,14 +15,14 @@ use super::problem_type::ProblemType;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Returns the problem of a request that comes from another site, unless its method only reads (RFC 9110, section
-/// 9.2.1).
+/// Returns the problem of a request that comes from another site, unless the request's method only reads (RFC 9110,
+/// section 9.2.1).
 pub(super) fn change(request: &Request) -> Option<Problem> {
     let is_change = !is_safe(request.method());
     (is_change && comes_from_another_site(request.headers(), request.uri())).then(problem)
 }
 
-/// Rejects a request that comes from another site, whatever its method.
+/// Rejects a request that comes from another site, whatever the request's method.
 pub async fn reject(request: Request, next: Next) -> Response {
     if comes_from_another_site(request.headers(), request.uri()) {
         return problem().into_response();
@@ -32,8 +33,8 @@ pub async fn reject(request: Request, next: Next) -> Response {
 fn problem() -> Problem {
     Problem::new(
         ProblemType::CROSS_SITE,
-        "`Sec-Fetch-Site` or `Origin` says that another site made the browser send this request. Send it from a page of \
-         this address, or without a browser.",
+        "`Sec-Fetch-Site` or `Origin` says that another site made the browser send this request. Send the request from \
+         a page of this address, or without a browser.",
     )
 }
 
@@ -41,8 +42,9 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
-/// `Sec-Fetch-Site` is checked first, because it also covers requests without `Origin`. A site includes all of its
-/// ports and subdomains, so `same-site` is not enough, and `Origin` decides.
+/// Returns whether a browser sent the request on behalf of another site. `Sec-Fetch-Site` is checked first, because it
+/// also covers requests without `Origin`. A site includes all of its ports and subdomains, so `same-site` is not
+/// enough, and `Origin` decides.
 fn comes_from_another_site(headers: &HeaderMap, uri: &Uri) -> bool {
     match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
         Some(b"cross-site") => return true,
@@ -81,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_another_site_are_rejected() {
+    fn requests_from_another_site_are_rejected() {
         assert!(is_refused(&[("sec-fetch-site", "cross-site")]));
         assert!(is_refused(&[
             ("sec-fetch-site", "cross-site"),

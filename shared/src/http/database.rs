@@ -37,8 +37,8 @@ pub async fn in_time<T, E: FromDatabase>(question: impl Future<Output = Result<T
     within(PATIENCE, question).await
 }
 
-/// Like [`in_time`], but with a shorter limit. Do not put a timeout around [`in_time`] instead, because later requests
-/// would then not know that the database did not answer.
+/// Like [`in_time`], but with a shorter limit. Do not put a timeout around [`in_time`] instead, because the breaker
+/// would then not notice a late answer.
 ///
 /// # Errors
 /// Those of [`in_time`].

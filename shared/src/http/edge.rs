@@ -37,7 +37,7 @@ pub struct Origin {
     pub request_id: String,
 }
 
-/// The peer address of the socket, used without API Gateway.
+/// The address of the socket's peer. Without API Gateway, this is the caller's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
@@ -49,13 +49,13 @@ pub fn serve(routes: Router) -> Router {
     with_fallback(routes).layer(from_fn(edge))
 }
 
-/// Adds a fallback for unknown paths to routes. The caller runs each request with [`answer`].
+/// Adds a fallback for unknown paths to routes. The caller must run each request with [`answer`].
 pub fn with_fallback(routes: Router) -> Router {
     routes.fallback(no_route)
 }
 
 /// Answers a request that matches no route. Every function redirects `/console/` to the console: an API Gateway route
-/// cannot end in a slash, so such a request may reach the function of the route `$default`.
+/// cannot end in a slash, so such a request may reach whichever function serves the route `$default`.
 async fn no_route(method: Method, uri: Uri) -> Response {
     match uri.path() {
         "/console/" if method.is_safe() => {
@@ -72,7 +72,7 @@ async fn edge(request: Request, next: Next) -> Response {
     answer(request, |request| next.run(request)).await
 }
 
-/// Runs a request with `run`, adds its id to the response, and turns failures into problems.
+/// Runs a request with `run`, adds the request's id to the response, and turns failures into problems.
 pub async fn answer<F: Future<Output = Response>>(mut request: Request, run: impl FnOnce(Request) -> F) -> Response {
     let id = request_id(&request);
     let origin = Origin { source_ip: source_ip(&request), request_id: id.clone() };
@@ -106,12 +106,13 @@ pub async fn answer<F: Future<Output = Response>>(mut request: Request, run: imp
     response
 }
 
-/// Returns why no route may handle a request.
+/// Returns a problem if no route may handle the request.
 fn refusal(request: &Request) -> Option<Problem> {
     dot_segments(request.uri()).or_else(|| cross_site::change(request))
 }
 
-/// Returns the caller's request id, otherwise API Gateway's, otherwise a new one.
+/// Returns the request id that the caller sent. If the caller sent no legal id, returns API Gateway's id. Without API
+/// Gateway, returns a new id.
 fn request_id(request: &Request) -> String {
     const MOST_CHARACTERS: usize = 128;
     let is_legal = |id: &&str| (1..=MOST_CHARACTERS).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
@@ -150,7 +151,7 @@ fn problem(response: &mut Response) -> Option<Problem> {
     response.extensions_mut().remove::<Problem>().or_else(of_router)
 }
 
-/// Renders a problem with the headers of the response that it replaces.
+/// Renders a problem with the headers of the response that the problem replaces.
 fn with_problem(response: &Response, problem: &Problem, id: &str) -> Response {
     let mut written = problem.respond(id);
     for (name, value) in response.headers() {

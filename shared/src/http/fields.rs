@@ -13,7 +13,7 @@ use super::problem::Problem;
 #[error("{0}")]
 pub struct Malformed(pub Cow<'static, str>);
 
-/// The parameters of a list.
+/// The paging parameters of a list.
 pub const PAGE: [&str; 2] = ["after", "limit"];
 
 /// Fields in their original order.
@@ -52,7 +52,7 @@ impl Fields {
         }
     }
 
-    /// Returns the value of an optional field that may appear once.
+    /// Returns the value of an optional field that may appear at most once.
     pub fn get(&self, name: &str) -> Result<Option<&str>, Malformed> {
         let mut values = self.0.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str());
         let value = values.next();
@@ -65,7 +65,7 @@ impl Fields {
         Ok(value)
     }
 
-    /// Returns the value of a required field that may appear once.
+    /// Returns the value of a required field that must appear exactly once.
     pub fn require(&self, name: &str) -> Result<&str, Malformed> {
         self.get(name)?.ok_or_else(|| Malformed(format!("The query parameter `{name}` is missing.").into()))
     }
@@ -100,8 +100,8 @@ impl Fields {
         self
     }
 
-    /// Returns the id before which a list continues, if the list begins with the newest item: the cursor `after`, or
-    /// the highest id on the first page.
+    /// Returns the id before which a list continues: the cursor `after`, or the highest possible id on the first page.
+    /// Use this for a list that begins with the newest item.
     pub fn before_id(&self) -> Result<i64, Malformed> {
         match self.get("after")? {
             None => Ok(i64::MAX),
@@ -115,8 +115,8 @@ impl Fields {
     }
 }
 
-/// A handler's argument on routes without query parameters. A request with a parameter is answered `400`: a misspelled
-/// parameter must not be ignored silently.
+/// A handler's argument on routes without query parameters. A request with a parameter is answered with `400`, because
+/// a misspelled parameter must not be ignored silently.
 #[derive(Debug, Clone, Copy)]
 pub struct NoQuery;
 
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_decoded_in_their_order() {
+    fn fields_are_decoded_and_keep_their_order() {
         let fields = Fields::parse(b"name=S%C3%A3o+Paulo&&a=%25%4&b&c=1=2").map(Fields::into_inner).ok();
         let expected = [("name", "São Paulo"), ("a", "%%4"), ("b", ""), ("c", "1=2")];
         assert_eq!(fields, Some(expected.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()));

@@ -1,4 +1,4 @@
-//! Serving routes behind API Gateway, on Lambda.
+//! Serves routes on Lambda, behind API Gateway.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,7 +29,7 @@ const RESERVE: Duration = Duration::from_millis(500);
 const API_GATEWAY_MS: i64 = 29_000;
 /// The header with the scheme of the caller's request. `lambda_http` puts the scheme into a URL.
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
-/// The longest time that Lambda lets an invocation run. An older event must be a recorded one, as in tests.
+/// The longest time that Lambda lets an invocation run. An event that is older must be a recording, as in tests.
 const LONGEST_INVOCATION_MS: i64 = 900_000;
 
 /// Serves API Gateway's requests with these routes, one at a time, until Lambda ends the process. After each request,
@@ -43,7 +43,7 @@ pub async fn run(routes: Router, pool: PgPool, metrics: Metrics) -> Result<(), E
         async move {
             let response = next.run(request).await;
             embed(&metrics);
-            // Lambda may freeze the process as soon as it has answered.
+            // Lambda may freeze the process as soon as the process has answered.
             database::wait_until_idle(&pool).await;
             response
         }
@@ -56,7 +56,7 @@ pub async fn run(routes: Router, pool: PgPool, metrics: Metrics) -> Result<(), E
 /// gives up. `None` outside Lambda.
 pub fn deadline(extensions: &Extensions) -> Option<Instant> {
     let now = SystemTime::now();
-    // `cargo lambda watch` reports a deadline in 1970.
+    // `cargo lambda watch` reports a deadline in 1970, which is ignored.
     let lambdas = extensions.get::<Context>().and_then(|context| context.deadline().duration_since(now).ok());
     let lambdas = lambdas.map(|left| left.saturating_sub(RESERVE));
     let gateways = match extensions.get::<RequestContext>() {
@@ -67,8 +67,8 @@ pub fn deadline(extensions: &Extensions) -> Option<Instant> {
     Some(Instant::now() + left)
 }
 
-/// Copies the data that [`deadline`] reads, so that a request gets the deadline of the request on whose behalf it is
-/// made.
+/// Copies the data that [`deadline`] reads from the extensions of one request to those of another. If a function calls
+/// a route on behalf of a request, the call thereby gets the deadline of that request.
 pub fn copy_deadline(from: &Extensions, to: &mut Extensions) {
     if let Some(context) = from.get::<Context>() {
         to.insert(context.clone());
@@ -87,7 +87,7 @@ fn left_at_api_gateway(received_ms: i64, now_ms: i64) -> Option<Duration> {
     is_current.then(|| Duration::from_millis(left_ms.unsigned_abs()))
 }
 
-/// Serves routes in a function that is invoked not only by API Gateway, but also by other services.
+/// Serves routes in a function that is also invoked by services other than API Gateway.
 #[derive(Clone)]
 pub struct HttpFunction(MapRequest<Router, fn(Request) -> Request>);
 
@@ -110,7 +110,7 @@ impl HttpFunction {
     }
 }
 
-/// Encodes an event's path again, before `lambda_http` parses it as a URL.
+/// Encodes an event's path again, before `lambda_http` parses the path as part of a URL.
 fn with_encoded_path(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
     if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
         remove_unusable_origin(request);
@@ -120,8 +120,9 @@ fn with_encoded_path(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<Lambd
     event
 }
 
-/// Removes the host if a URL cannot have such a host: `lambda_http` would panic, so any caller could make the function
-/// fail. An invalid scheme could cause the same panic. The scheme is always removed, because nothing reads it.
+/// Removes a host that cannot be part of a URL. With such a host, `lambda_http` would panic, so any caller could make
+/// the function fail. An invalid scheme could cause the same panic. The scheme is always removed, because nothing reads
+/// it.
 fn remove_unusable_origin(request: &mut ApiGatewayV2httpRequest) {
     let is_usable = |host: &str| {
         let url = Url::parse(&format!("https://{host}/"));
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_ends_when_api_gateway_gives_up_however_old_it_is_when_it_arrives() {
+    fn a_request_may_last_until_api_gateway_gives_up_however_late_the_function_gets_it() {
         const NOW_MS: i64 = 1_700_000_000_000;
         let left_ms = |age_ms: i64| left_at_api_gateway(NOW_MS - age_ms, NOW_MS).map(|left| left.as_millis());
         for (age_ms, expected) in [
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smaller_of_both_deadlines_counts() {
+    fn the_earlier_of_both_deadlines_counts() {
         let now_ms = unix_ms(SystemTime::now());
         let left = |lambdas_ms: i64, age_ms: i64| {
             let mut context = Context::default();

@@ -18,8 +18,8 @@ async fn run_logged_in(State(logged_in): State<LoggedIn>, request: Request, next
     logged_in.run(next.run(request)).await
 }
 
-/// Runs one function's requests. The database login is renewed before a request if it is due, and after a failed
-/// request if the database refused it. The next request then uses the new login.
+/// Runs one function's requests. The database login is renewed before a request if a renewal is due, and after a failed
+/// request if the database refuses the login. In the second case, only the next request uses the new login.
 #[derive(Debug, Clone)]
 pub struct LoggedIn {
     login: Login,
@@ -36,9 +36,9 @@ impl LoggedIn {
     pub async fn run(&self, request: impl Future<Output = Response>) -> Response {
         self.login.renew_if_due().await;
         let response = self.breaker.clone().watch(request).await;
-        // If the server does not answer, it has not refused the login, and a trial login would take seconds.
+        // A database that does not answer has not refused the login, and a trial login would take seconds.
         if response.status().is_server_error() && !self.breaker.is_open() {
-            // The renewal is boxed: otherwise, the future of every request would reserve memory for it.
+            // The renewal is boxed: otherwise, the future of every request would reserve memory for the renewal.
             Box::pin(self.login.renew_if_refused()).await;
         }
         response

@@ -3,13 +3,18 @@
 //! - [`edge`]: the outermost layer, which gives a request its id and its line in the log, and turns failures into
 //!   problems
 //! - [`cross_site`]: rejects requests that a browser sends on behalf of another site
-//! - [`problem`], [`problem_type`]: errors as HTTP users see them (RFC 9457), and their types
+//! - [`problem`]: errors as HTTP users see them (RFC 9457)
+//! - [`problem_type`]: the types of these errors
 //! - [`body`]: request bodies: media type, content coding, size limit
-//! - [`answer`], [`fields`]: JSON responses and lists; query strings and forms
-//! - [`accept`], [`page`]: whether a caller prefers a page to JSON; the look of all pages
+//! - [`answer`]: JSON responses and lists
+//! - [`fields`]: query strings and forms
+//! - [`accept`]: whether a caller prefers a page to JSON
+//! - [`page`]: the look of all pages
 //! - [`trace_context`]: the caller's trace
-//! - [`lambda`]: serving routes behind API Gateway; [`path`]: the paths that API Gateway passes on
-//! - [`login`]: keeps the database login valid; `breaker`: makes requests fail at once if the database is out of reach
+//! - [`lambda`]: serves routes behind API Gateway
+//! - [`path`]: the paths that API Gateway passes on
+//! - [`login`]: keeps the database login valid
+//! - `breaker`: makes requests fail at once if the database is out of reach
 //! - [`database`]: the database's time limit per request, and the response when it fails
 
 pub mod accept;

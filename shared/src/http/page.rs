@@ -1,5 +1,5 @@
-//! Pages: the look and the headers that all pages share, and the document around the content of a standalone page,
-//! which loads nothing.
+//! Pages: the look and the headers that all pages share, and standalone pages, which contain their style and load
+//! nothing.
 
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
@@ -55,8 +55,8 @@ impl Page<'_> {
         }
     }
 
-    /// Returns the policy that allows the page its own style and nothing else. It names the style by its hash (CSP
-    /// level 3, section 2.3.1).
+    /// Returns the policy that allows the page its own style and nothing else. The policy names the style by the
+    /// style's hash (CSP level 3, section 2.3.1).
     fn policy(&self) -> String {
         let hash = STANDARD.encode_to_string(Sha256::digest(self.style()));
         format!(
@@ -70,20 +70,21 @@ impl Page<'_> {
     }
 }
 
-/// Turns a document into an HTTP response with the headers of every page. `policy` is its Content-Security-Policy.
-/// Values are escaped. If one were ever not escaped, the policy would still keep it from running a script.
+/// Turns a document into an HTTP response with the headers of every page. `policy` is the response's
+/// Content-Security-Policy. Values in the document are escaped. If a value were ever not escaped, the policy would
+/// still keep the value from running a script.
 pub fn respond(status: StatusCode, document: Markup, policy: &str) -> Response {
     let mut response = (status, document.into_string()).into_response();
     let headers = response.headers_mut();
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // With `no-referrer`, a browser would send `Origin: null` with forms.
+        // With `no-referrer`, a browser would send `Origin: null` with forms, which hides where a form comes from.
         (REFERRER_POLICY, "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // Policies consist of visible ASCII characters.
+    // Policies consist of ASCII characters that a header may contain, so the conversion never fails.
     let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
     headers.insert(CONTENT_SECURITY_POLICY, policy);
     response

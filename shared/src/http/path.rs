@@ -1,9 +1,10 @@
 //! The paths of requests behind API Gateway.
 //!
 //! API Gateway's HTTP APIs decode a path once before they pass it on as `rawPath`, so `rawPath` can contain any
-//! character. But `lambda_http` parses it as part of a URL: it would decode whatever is still encoded, resolve dot
-//! segments, and end the path at `?` or `#`. Then `/users/eve%231` would mean the user `eve`. So the path is encoded
-//! again before `lambda_http` reads the event, and the encoded path replaces the one that `lambda_http` has made.
+//! character. But `lambda_http` parses `rawPath` as part of a URL. It would decode whatever is still encoded, resolve
+//! dot segments, and end the path at `?` or `#`. For example, `/users/eve%231` would then mean the user `eve`. So the
+//! path is encoded again before `lambda_http` reads the event, and the encoded path replaces the path that
+//! `lambda_http` has made.
 
 use std::borrow::Cow;
 
@@ -46,8 +47,8 @@ pub(super) fn encoded_query(query: &str) -> String {
 }
 
 /// Decodes a request's path as API Gateway does, and then encodes it with [`encoded`]. This turns an encoded `/` into a
-/// separator of segments. Returns the new path with the query, or `None` if nothing would change, or if the path is not
-/// UTF-8 or too long.
+/// separator of segments. Returns the URI with the new path, or `None` if the URI stays as it is: nothing would change,
+/// or the new path is not UTF-8 or is too long.
 pub fn as_behind_api_gateway(uri: &Uri) -> Option<Uri> {
     if uri.path().bytes().all(is_plain) {
         return None;
@@ -56,7 +57,7 @@ pub fn as_behind_api_gateway(uri: &Uri) -> Option<Uri> {
     with_path(uri, &path)
 }
 
-/// Returns whether a byte of a path is neither part of an encoded character nor needs encoding.
+/// Returns whether a byte of a path certainly stays the same if the path is decoded and encoded.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte)
 }

@@ -70,7 +70,7 @@ impl Problem {
         Self::new(ProblemType::CONTENT_ENCODING, detail)
     }
 
-    /// Replaces the status that the problem has from its type.
+    /// Replaces the status, which is otherwise that of the problem's type.
     #[must_use]
     pub fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
@@ -100,7 +100,7 @@ impl Problem {
         self.kind.code
     }
 
-    /// Renders the body for a request id.
+    /// Renders the body, with this request id.
     pub fn body(&self, request_id: &str) -> Value {
         let mut fields = self.members.clone();
         fields.insert("type".to_owned(), json!(self.kind.uri()));
@@ -111,7 +111,7 @@ impl Problem {
         Value::Object(fields)
     }
 
-    /// Renders the response for a request id.
+    /// Renders the response, with this request id.
     pub fn respond(&self, request_id: &str) -> Response {
         let body = self.body(request_id).to_string();
         let mut response = (self.status, body).into_response();
@@ -124,7 +124,7 @@ impl Problem {
     }
 }
 
-/// Passes the problem on to the outermost layer, which knows the request id and renders it.
+/// Passes the problem on to the outermost layer. That layer knows the request id, and renders the problem.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();

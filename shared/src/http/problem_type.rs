@@ -1,5 +1,5 @@
-//! The types of problems: what each means and what the caller can do. The functions' answers, `GET /problems/{code}`,
-//! OpenAPI and docs/HTTP.md all take them from this table.
+//! The types of problems: what each type means and what the caller can do. The functions' answers,
+//! `GET /problems/{code}`, OpenAPI and docs/HTTP.md all take the types from this table.
 
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -7,15 +7,15 @@ use serde::Serialize;
 /// A type of problem. Only this file creates types, so [`ProblemType::ALL`] has all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProblemType {
-    /// The HTTP status of its answers.
+    /// The HTTP status of answers with this type.
     pub status: StatusCode,
-    /// Its stable name: the last part of its URI.
+    /// The type's stable name, which is the last part of its URI.
     pub code: &'static str,
-    /// Its title, for people.
+    /// The title, for people.
     pub title: &'static str,
-    /// What it means.
+    /// What the type means.
     pub meaning: &'static str,
-    /// What the caller can do about it.
+    /// What the caller can do about such a problem.
     pub remedy: &'static str,
 }
 
@@ -31,7 +31,7 @@ pub struct Explanation {
 }
 
 impl ProblemType {
-    /// Returns the URI reference that `type` holds (RFC 9457, section 3.1.1).
+    /// Returns the URI reference in the member `type` of an answer (RFC 9457, section 3.1.1).
     pub fn uri(&self) -> String {
         format!("/problems/{}", self.code)
     }
@@ -62,7 +62,7 @@ macro_rules! problem_types {
                 };
             )+
 
-            /// All types, by status.
+            /// All types, sorted by status and code.
             pub const ALL: &[Self] = &[$(Self::$name),+];
         }
     };
@@ -75,59 +75,59 @@ problem_types! {
         "Correct what `detail` names. An unknown query parameter is an error, too: the route would otherwise ignore it.";
     /// `400`: the body is not JSON.
     NOT_JSON: BAD_REQUEST "not-json", "The body is not JSON",
-        "The body, or an event in it, is not JSON. `line` and `column` count from 1 and say where it goes wrong; in NDJSON, they count in the whole body.",
+        "The body, or an event in it, is not JSON. `line` and `column` count from 1 and say where the error is; in NDJSON, they count in the whole body.",
         "Send UTF-8 JSON without a byte order mark, and name each member of an object once.";
     /// `401`: the caller is unknown.
     UNAUTHORIZED: UNAUTHORIZED "unauthorized", "Authentication is required",
         "The request has no credentials, the user does not exist, the password is wrong, or the token or service key is no longer valid.",
-        "Send `Authorization: Basic` with a registered user's name and password, or `Bearer` with a token from `POST /login` or a service key.";
-    /// `403`: too many attempts failed.
+        "Send `Authorization: Basic` with a registered user's name and password, or `Authorization: Bearer` with a service key or with a token from `POST /login`.";
+    /// `403`: too many logins failed.
     BLOCKED: FORBIDDEN "blocked", "The user is blocked",
-        "Too many logins failed in a short time, so even the right password is refused. Tokens that were issued before still work.",
+        "Too many logins failed in a short time, so even the right password is refused. Tokens that were issued earlier still work.",
         "Wait for the number of seconds in `Retry-After`, or have an admin lift the block with `DELETE /blocked/{user}`.";
     /// `403`: a browser sent the request on behalf of another site.
     CROSS_SITE: FORBIDDEN "cross-site", "The request comes from another site",
-        "`Sec-Fetch-Site` or `Origin` says that another site made the browser send this request, so it may act against the user's will.",
-        "Send it from a page of this address, or without a browser.";
+        "`Sec-Fetch-Site` or `Origin` says that another site made the browser send this request, so the request may act against the user's will.",
+        "Send the request from a page of this address, or without a browser.";
     /// `403`: the caller lacks the permission.
     FORBIDDEN: FORBIDDEN "forbidden", "This is not allowed",
-        "The caller is known, but the route or the stream's contract requires another role, or a service key does not cover it.",
-        "Ask an admin, or post to a stream whose contract lists your role in `roles`: `GET /streams` shows them.";
+        "The caller is known, but the route or the stream's contract requires another role, or the caller's service key is not for this route or stream.",
+        "Ask an admin, or post to a stream whose contract lists your role in `roles`: `GET /streams` shows the roles of each stream.";
     /// `403`: the old password is wrong.
     WRONG_PASSWORD: FORBIDDEN "wrong-password", "The old password is wrong",
-        "Users change their own password with the current one in `old`. A wrong one counts as a failed login.",
+        "Users who change their own password must send the current password in `old`. A wrong password in `old` counts as a failed login.",
         "Send the current password in `old`, or ask an admin to set a new password.";
     /// `404`: the resource does not exist.
     NOT_FOUND: NOT_FOUND "not-found", "Not found",
         "The route, stream, topic, entity, user or dead letter does not exist. `detail` says which.",
-        "Check the path. `GET /openapi.json` lists the routes, `GET /streams` the streams.";
+        "Check the path. `GET /openapi.json` lists the routes, and `GET /streams` lists the streams.";
     /// `405`: the route does not support the method.
     METHOD_NOT_ALLOWED: METHOD_NOT_ALLOWED "method-not-allowed", "The method is not allowed",
         "The route exists, but not with this method.",
         "Use one of the methods in the `Allow` header.";
     /// `408`: the body stopped arriving.
     TOO_SLOW: REQUEST_TIMEOUT "too-slow", "The request is too slow",
-        "No byte of the body arrived for a while, so the connection was closed. Nothing was sent.",
+        "No byte of the body arrived for a while, so the connection was closed. No event was sent.",
         "Send the request again. With an `Idempotency-Key`, its events land at most once.";
     /// `409`: the user is the last admin.
     LAST_ADMIN: CONFLICT "last-admin", "The last admin stays",
-        "The user is the only admin. Without one, nobody could register users or lift blocks.",
+        "The user is the only admin. Without an admin, nobody could register users or lift blocks.",
         "Make another admin with `cargo local admin NAME` first.";
     /// `409`: the dead letter cannot be replayed.
     NOT_REPLAYABLE: CONFLICT "not-replayable", "The dead letter was not replayed",
-        "The letter is not open, or the replay would undo a later event with the same key that was, or may have been, applied. `detail` says which.",
-        "Compare the letter with its row. `?force=true` replays it regardless of later events.";
+        "The letter is not open, or the replay could undo a later event with the same key. `detail` says which.",
+        "Compare the letter with its row. `?force=true` replays the letter regardless of later events.";
     /// `409`: the name is taken.
     TAKEN: CONFLICT "taken", "The name is taken",
-        "A user with this name, or with one that looks the same, already exists.",
+        "A user with this name, or with a name that looks the same, already exists.",
         "Choose another name.";
     /// `413`: the request exceeds a limit.
     TOO_LARGE: PAYLOAD_TOO_LARGE "too-large", "The request is too large",
-        "The decoded body, an event, or the number of events exceeds a limit, or a record exceeds the broker's. `detail` says which. Events in `receipts` were accepted.",
+        "The decoded body, an event, or the number of events exceeds a limit, or a record exceeds the broker's limit. `detail` says which. Events in `receipts` were accepted.",
         "Send fewer events per request. An event over 1,000,000 bytes cannot be sent: store its large part elsewhere.";
     /// `415`: the route does not support the content coding.
     CONTENT_ENCODING: UNSUPPORTED_MEDIA_TYPE "content-encoding", "The content coding is not supported",
-        "`Content-Encoding` names a coding that the route does not read, or more than one.",
+        "`Content-Encoding` names a coding that the route does not read, or names several codings.",
         "Compress events with gzip or zstd, once. Other bodies must not be compressed.";
     /// `415`: the route does not support the media type.
     MEDIA_TYPE: UNSUPPORTED_MEDIA_TYPE "media-type", "The media type is not supported",
@@ -135,8 +135,8 @@ problem_types! {
         "Set `Content-Type` to one of the types that `detail` lists. `curl -d` sends a form's content type unless `-H` sets another.";
     /// `422`: events break the contract.
     CONTRACT: UNPROCESSABLE_ENTITY "contract", "The contract is violated",
-        "At least one event breaks its stream's contract, so none was sent. `errors` lists up to 100 violations, each with the event's index, a JSON pointer to the wrong value, and what it must be.",
-        "Correct the events: `GET /streams/{stream}` returns the contract. With `Prefer: handling=lenient`, the valid events of a batch are sent.";
+        "At least one event breaks its stream's contract, so none was sent. `errors` lists up to 100 violations, each with the event's index, a JSON pointer to the wrong value, and what that value must be.",
+        "Correct the events: `GET /streams/{stream}` returns the contract. With `Prefer: handling=lenient`, the valid events of a batch are sent all the same.";
     /// `422`: the batch has no event.
     EMPTY: UNPROCESSABLE_ENTITY "empty", "The batch is empty",
         "The array, or the NDJSON, contains no event.",
@@ -147,15 +147,15 @@ problem_types! {
         "Choose a number from 1 to 10,000.";
     /// `422`: posted fields have invalid values.
     REFUSED: UNPROCESSABLE_ENTITY "refused", "Invalid values",
-        "A posted field is missing or invalid. `errors` lists each with its JSON pointer.",
+        "A posted field is missing or invalid. `errors` lists each of these fields with its JSON pointer.",
         "Correct the fields that `errors` names.";
     /// `422`: accepted events could not be written.
     REJECTED: UNPROCESSABLE_ENTITY "rejected", "Events were rejected",
         "The events were accepted, but at least one could not be written and became a dead letter. `receipts` has each event's status and reason. Only requests with `Prefer: wait` get this answer.",
-        "Do not send the whole batch again: the other events are written or on their way. Correct the rejected ones and send them as new events, or have an admin replay the dead letters.";
-    /// `500`: something failed that should not.
+        "Do not send the whole batch again: the other events are written or on their way. Correct the rejected events and send them as new events, or have an admin replay the dead letters.";
+    /// `500`: something failed that should not have failed.
     INTERNAL: INTERNAL_SERVER_ERROR "internal", "Internal error",
-        "Something went wrong on the server's side. Its log has the cause under `request_id`.",
+        "Something went wrong on the server's side. The server's log has the cause under `request_id`.",
         "Report the `request_id` to the operators. A retry under the same `Idempotency-Key` is safe.";
     /// `503`: the broker, the database or a processor is too busy.
     UNAVAILABLE: SERVICE_UNAVAILABLE "unavailable", "Temporarily unavailable",

@@ -1,4 +1,5 @@
-//! The caller's trace: the header `traceparent` of W3C Trace Context. Sluice passes it on, and begins no trace.
+//! The caller's trace: the header `traceparent` of W3C Trace Context. Sluice passes the trace on, and begins no trace
+//! of its own.
 
 use axum::http::{HeaderMap, HeaderName};
 

@@ -9,7 +9,7 @@ use super::caller::Caller;
 use super::name::UserName;
 use crate::contract::Role;
 
-/// A user, with all data that is needed to handle the user's requests.
+/// A user, with all data that is needed to handle a request of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The account's number, which is never reused.
@@ -26,7 +26,8 @@ pub struct Account {
     pub(super) generation: i32,
     /// When the user's latest block ends or ended.
     pub(super) blocked_until_ms: Option<i64>,
-    /// The user's sessions that have ended, because the user signed out before their tokens expired.
+    /// The numbers of the sessions that the user has signed out of. Sessions whose tokens have all expired may be
+    /// missing.
     pub(super) ended_sessions: Vec<i64>,
 }
 
@@ -160,7 +161,7 @@ pub enum Deletion {
     LastAdmin,
 }
 
-/// Deletes the account of this name. If `id` is given, deletes the account only if it has that number. If the result is
+/// Deletes the account of this name. If `id` is given, deletes the account only if `id` is its number. If the result is
 /// [`Deletion::LastAdmin`], the caller must roll back.
 pub(super) async fn delete(connection: &mut PgConnection, key: &str, id: Option<i64>) -> Result<Deletion, sqlx::Error> {
     // Locks all admins, always in the same order. If two admins delete each other at the same time, the second deletion
@@ -177,8 +178,8 @@ pub(super) async fn delete(connection: &mut PgConnection, key: &str, id: Option<
 }
 
 /// Changes the password of the account of this name, which also invalidates the account's tokens. If `checked` is
-/// given, changes it only if the name still belongs to that account and its password has not changed since. Returns
-/// whether the password was changed.
+/// given, the password is changed only if the name still belongs to that account, and only if no other request has
+/// changed the password since. Returns whether the password was changed.
 pub(super) async fn set_password(
     pool: &PgPool,
     key: &str,

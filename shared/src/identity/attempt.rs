@@ -1,5 +1,5 @@
-//! Login attempts on their way to the topic `login`. An attempt is committed to an outbox together with its effect, and
-//! sent from there. So a broker that does not answer delays attempts, but never a login.
+//! The records of login attempts on their way to the topic `login`. A record is committed to an outbox together with
+//! the attempt's effect, and sent from there. So a broker that does not answer delays the record, but never the login.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub(super) enum AttemptOutcome {
     Blocked,
 }
 
-/// An attempt, as the contract `login` describes it.
+/// The record of an attempt, in the form that the contract `login` describes.
 #[derive(Debug, Serialize)]
 pub(super) struct Attempt<'a> {
     pub(super) user: &'a str,
@@ -78,15 +78,15 @@ impl Relay {
         Self(Arc::new(Inner { pool, producer, topic, not_before: Mutex::new(Instant::now()) }))
     }
 
-    /// Sends the attempts in the outbox, and waits a moment for them, because on Lambda nothing runs between requests.
-    /// Attempts that are not acknowledged in time stay in the outbox, and are sent together with the next attempt. An
-    /// attempt that is sent twice lands once.
+    /// Sends the attempts in the outbox, and waits a moment until the broker has acknowledged them, because on Lambda
+    /// nothing runs between requests. Attempts that are not acknowledged in time stay in the outbox, and are sent
+    /// together with the next attempt. An attempt that is sent twice lands once.
     pub async fn send(&self) {
         let inner = Arc::clone(&self.0);
         let _sent_or_late = tokio::time::timeout(PATIENCE, spawn(async move { inner.drain().await })).await;
     }
 
-    /// Keeps sending the attempts that are left in the outbox.
+    /// Sends the attempts in the outbox once a second, without end.
     pub async fn send_forever(self) {
         const EVERY: Duration = Duration::from_secs(1);
         loop {

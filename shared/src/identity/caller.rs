@@ -12,15 +12,15 @@ use super::grant::Grant;
 use crate::contract::{Contract, Role};
 use crate::http::edge::note_user;
 
-/// The user who sent a request, or whose service key was used to send it. On routes behind [`super::authenticated`] or
-/// [`super::authenticated_or_key`], handlers can take it as a parameter.
+/// The user who sent a request, or whose service key was used to send it. A handler can take a `Caller` as a parameter
+/// if its route is behind [`super::authenticated`] or [`super::authenticated_or_key`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The account's number, which is never reused.
     pub id: i64,
     /// The name as it was registered.
     pub name: String,
-    /// The name as it is compared.
+    /// The name in the form in which names are compared.
     pub key: String,
     /// What the user may do.
     pub role: Role,
@@ -83,7 +83,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// An admin. A handler that takes it as a parameter answers `403` to everyone else.
+/// An admin. A handler that takes an `Admin` as a parameter answers `403` to everyone else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin(pub Caller);
 

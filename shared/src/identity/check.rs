@@ -15,7 +15,7 @@ use super::{Identity, Inner, Via};
 use crate::http::database::{in_time, is_out_of_reach, spawn};
 use crate::http::edge::Origin;
 
-/// A caller who claims a name with a password.
+/// The sender of a name and a password.
 struct Claimant {
     name: UserName,
     /// How the password was sent. If `None`, the attempt is counted but not published.
@@ -30,7 +30,8 @@ struct Admitted {
 }
 
 impl Identity {
-    /// Returns the account if its password is correct. The attempt is published with `via`, unless `via` is `None`.
+    /// Returns the account of this name, if the password is correct. The attempt is published with `via`, unless `via`
+    /// is `None`.
     ///
     /// # Errors
     /// The password is wrong, the name is blocked, or the database or hashing does not finish in time.
@@ -134,7 +135,7 @@ impl Inner {
         };
         lockout::store(&mut transaction, claimant.name.key(), &count).await?;
         transaction.commit().await?;
-        // The remembered account is outdated: by now, it may be blocked or have another hash.
+        // The remembered account is outdated: by now, the name may be blocked, or the password may have another hash.
         self.remembered.forget(claimant.name.key());
         result
     }

@@ -21,7 +21,7 @@ pub(super) enum Credentials<'h> {
 }
 
 impl<'h> Credentials<'h> {
-    /// Reads the credentials from the `Authorization` header, of which there must be exactly one. The case of the
+    /// Reads the credentials from the `Authorization` header. There must be exactly one such header. The case of the
     /// scheme's name does not matter.
     pub(super) fn from_headers(headers: &'h HeaderMap) -> Result<Self, Denied> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -39,11 +39,13 @@ impl<'h> Credentials<'h> {
             Ok(Self::Bearer(token))
         } else if scheme.eq_ignore_ascii_case(b"basic") {
             let (name, password) = basic(rest).ok_or(Denied::Missing)?;
-            // If the key were treated as a user's name, it would be stored and shown with the failed attempts.
+            // If the service key were treated as a user's name, the key would be stored and shown with the failed
+            // attempts.
             if name.starts_with(service_key::PREFIX) {
                 return Err(Denied::KeyAsName);
             }
-            // An invalid name belongs to no user, and callers may know that, so it is neither looked up nor counted.
+            // An invalid name belongs to no user, so it is neither looked up nor counted. The quick response reveals
+            // this, which is harmless.
             let name = UserName::parse_existing(&name).map_err(|_| Denied::WrongPassword)?;
             Ok(Self::Basic { name, password })
         } else {
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_key_in_the_place_of_a_name_is_refused_before_it_is_counted() {
+    fn a_service_key_in_the_place_of_a_name_is_refused_before_the_attempt_is_counted() {
         let key = ServiceKey::generate();
         let basic = format!("Basic {}", STANDARD.encode_to_string(format!("{}:", key.reveal())));
         assert!(matches!(Credentials::from_headers(&headers(&[&basic])), Err(Denied::KeyAsName)));

@@ -147,7 +147,7 @@ impl Denied {
         }
     }
 
-    /// Logs the cause, unless it is the caller's mistake.
+    /// Logs the cause, unless the caller made a mistake or the cause is in the log already ([`Self::Fault`]).
     pub fn log(&self) {
         match self {
             Self::Missing

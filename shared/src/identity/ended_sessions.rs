@@ -1,4 +1,4 @@
-//! Sessions that were signed out: the rows of `sluice.ended_sessions`. They are read together with accounts.
+//! Sessions that users have signed out of: the rows of `sluice.ended_sessions`. They are read together with accounts.
 
 use sqlx::PgExecutor;
 
@@ -13,7 +13,7 @@ pub(super) struct EndedSession {
     pub(super) kept_until_ms: i64,
 }
 
-/// Records that a session has ended, unless its user has been deleted. Also deletes sessions whose tokens have expired.
+/// Records that a session has ended, unless its user has been deleted. Also deletes the rows that are no longer kept.
 pub(super) async fn insert(
     executor: impl PgExecutor<'_>,
     ended: &EndedSession,

@@ -25,8 +25,8 @@ pub enum AdminError {
     Failed(#[from] Denied),
 }
 
-/// Makes a user an admin with a new password, and creates the user if the name is free. `by` names the command in the
-/// audit log.
+/// Gives a user the role of an admin and a new password, and creates the user if the name is free. The audit log shows
+/// `by` as the one who did it.
 ///
 /// # Errors
 /// The name or the password is refused, or the database fails.
@@ -58,7 +58,8 @@ pub async fn set_admin(
     Ok(transaction.commit().await.map_err(Denied::from)?)
 }
 
-/// Makes a user an admin with this password, adding the user if necessary.
+/// Gives a user the role of an admin and this password, and creates the user if the name is free. Checks no rule, and
+/// writes nothing to the audit log.
 ///
 /// # Errors
 /// The database or hashing failed.

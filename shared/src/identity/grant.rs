@@ -11,16 +11,16 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// The entry that includes all streams whose contracts have roles.
+    /// The entry that stands for all streams whose contracts have roles.
     pub const ALL: &'static str = "*";
 
-    /// Creates a grant for these streams, or for [`Grant::ALL`]. Only a grant by an admin includes streams without
-    /// roles.
+    /// Creates a grant for these streams. One of them may be [`Grant::ALL`]. A stream whose contract has no roles is
+    /// included only if an admin created the key.
     pub fn new(streams: Vec<String>, is_by_admin: bool) -> Self {
         Self { streams, is_by_admin }
     }
 
-    /// Returns the streams, or [`Grant::ALL`].
+    /// Returns the streams. One of them may be [`Grant::ALL`].
     pub fn streams(&self) -> &[String] {
         &self.streams
     }
@@ -30,7 +30,8 @@ impl Grant {
         self.is_by_admin
     }
 
-    /// Returns whether the key is for a contract's stream. No key is for `login`: only the gateway itself posts to it.
+    /// Returns whether the grant includes a contract's stream. No grant includes `login`, because only the gateway
+    /// itself posts to that stream.
     pub(super) fn includes(&self, contract: &Contract) -> bool {
         let lists = |name: &str| self.streams.iter().any(|stream| stream == name);
         match contract.roles.as_slice() {

@@ -11,7 +11,7 @@ use super::{Identity, Inner};
 use crate::http::database::{self, in_time, spawn};
 use crate::ledger::audit::Action;
 
-/// Returns the name of a key in the audit log.
+/// Returns the name that the audit log uses for a key: `keys/7`.
 fn object(id: i64) -> String {
     format!("keys/{id}")
 }
@@ -92,15 +92,15 @@ impl Inner {
         found.ok_or(Denied::InvalidKey)
     }
 
-    /// Records that a key is in use, at most once a minute, and without making the request wait.
+    /// Records in the background that a key is in use, at most once a minute.
     fn note_use(&self, known: &KnownKey, now_ms: i64) {
         const MINUTE_MS: i64 = 60_000;
         let minute_ms = now_ms - now_ms.rem_euclid(MINUTE_MS);
         if known.is_first_use(minute_ms) {
             let (pool, id) = (self.pool.clone(), known.id);
             spawn(async move {
-                // If this fails, the next read of the key shows that the minute is missing, so the next use is
-                // recorded.
+                // If this fails, the use is missing in the database. The process sees this when it reads the key again,
+                // and then records the next use.
                 if let Err(error) = in_time(keys::note_use(&pool, id, minute_ms)).await {
                     database::log(&error);
                 }

@@ -11,7 +11,7 @@ use super::grant::Grant;
 use super::service_key::{KeyHash, ServiceKey};
 use crate::contract::Role;
 
-/// A key, with all data that is needed to handle requests with it.
+/// A key, with all data that is needed to handle a request that is sent with it.
 #[derive(Debug)]
 pub(super) struct KnownKey {
     /// The key's number, which is never reused.
@@ -121,7 +121,8 @@ pub(super) async fn insert(
         .await
 }
 
-/// Lists the keys of one user or of all users, in the order of their creation, after the key with the number `after`.
+/// Lists the keys of one user or of all users, in the order of their creation. The list begins after the key with the
+/// number `after`.
 ///
 /// # Errors
 /// The database's error.

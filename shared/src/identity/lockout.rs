@@ -1,5 +1,5 @@
-//! Lockout: repeated wrong passwords block the account for a while. An attempt is counted before its password is
-//! compared, so that parallel guesses in any number of processes cannot exceed the limit.
+//! Lockout: repeated wrong passwords block a name for a while. An attempt is counted before its password is compared,
+//! so that parallel guesses in any number of processes cannot exceed the limit.
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
@@ -18,10 +18,10 @@ pub struct Rule {
 }
 
 /// The maximum time that an attempt can be in flight. Comparing a password takes less, so an older attempt belongs to a
-/// process that has died. It counts as failed.
+/// process that has died. Such an attempt counts as failed.
 const CHECK_MOST_MS: i64 = 30_000;
 
-/// The counts of a name.
+/// The counts of a name: its failed attempts, its attempts in flight, and its block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Count {
     /// The times of failed attempts.
@@ -68,7 +68,7 @@ impl Count {
         }
     }
 
-    /// Records that the attempt admitted at `at_ms` failed.
+    /// Records that the attempt that was admitted at `at_ms` has failed.
     pub(super) fn fail(&mut self, rule: Rule, at_ms: i64, now_ms: i64) {
         if !self.take(at_ms) {
             // The block was lifted in the meantime, and counting has restarted.
@@ -81,7 +81,7 @@ impl Count {
         }
     }
 
-    /// Records that the attempt admitted at `at_ms` succeeded.
+    /// Records that the attempt that was admitted at `at_ms` has succeeded.
     pub(super) fn succeed(&mut self, at_ms: i64) {
         self.take(at_ms);
     }
@@ -98,7 +98,7 @@ impl Count {
     }
 }
 
-/// Locks the counts of a name until the transaction ends.
+/// Locks the counts of a name until the transaction ends, and returns them.
 pub(super) async fn lock(connection: &mut PgConnection, name: &UserName, now_ms: i64) -> Result<Count, sqlx::Error> {
     const UPSERT: &str = "
         insert into sluice.blocks as b (name_key, name, touched_at_ms) values ($1, $2, $3)
@@ -156,7 +156,7 @@ pub async fn blocked(pool: &PgPool, now_ms: i64) -> Result<Vec<Blocked>, sqlx::E
     sqlx::query(SELECT).bind(now_ms).try_map(read).fetch_all(pool).await
 }
 
-/// Returns when a name's block ends, if it is blocked.
+/// Returns when a name's block ends, if the name is blocked.
 pub(super) async fn blocked_until(pool: &PgPool, name_key: &str, now_ms: i64) -> Result<Option<i64>, sqlx::Error> {
     const SELECT: &str = "select blocked_until_ms from sluice.blocks where name_key = $1 and blocked_until_ms > $2";
     sqlx::query_scalar(SELECT).bind(name_key).bind(now_ms).fetch_optional(pool).await
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_failure_is_admitted_and_later_attempts_are_blocked() {
+    fn the_attempt_that_reaches_the_limit_is_admitted_and_later_attempts_are_blocked() {
         let mut count = Count::default();
         let outcomes: Vec<_> = (0..4).map(|now_ms| fail(&mut count, now_ms)).collect();
         let blocked = Admission::Blocked { until_ms: 900_002 };

@@ -1,10 +1,10 @@
 //! Users: who sent a request, and who is blocked after repeated wrong passwords.
 //!
 //! The path of a request: [`authenticated`] reads the request's `credentials` and compares them with what the process
-//! remembers (`remembered`). If the process remembers nothing about them, it queries the database: `account` looks up
-//! the user of a token, `keys` looks up a service key, and `check` checks the password of Basic credentials. A check is
-//! counted (`lockout`) before the password is compared (`password`). Its result is published (`attempt`) to the topic
-//! `login`.
+//! remembers (`remembered`). If the process remembers nothing about them, the database is queried: `account` looks up
+//! the user of a token, `keys` looks up a service key, and `check` checks the password of Basic credentials. Before a
+//! password is compared (`password`), the attempt is counted (`lockout`). The attempt and its result are published to
+//! the topic `login` (`attempt`).
 //!
 //! `users` adds, changes and deletes users, `key_check` creates and deletes service keys, and `session` begins and ends
 //! the sessions of browsers.
@@ -73,12 +73,12 @@ struct Inner {
     hasher: Hasher,
     remembered: Remembered,
     remembered_keys: RememberedKeys,
-    /// Publishes login attempts. `None` if no contract describes them. They are then not published.
+    /// Publishes login attempts. If no contract describes them, this is `None`, and attempts are not published.
     relay: Option<Relay>,
 }
 
-/// The maximum number of passwords hashed in parallel. Each hash needs 19 MiB and keeps a processor busy, so more of
-/// them would not be faster.
+/// The maximum number of passwords hashed in parallel. Each hash needs 19 MiB and keeps a processor busy, so hashing
+/// more passwords at once would not be faster.
 const MOST_HASHES_AT_ONCE: usize = 4;
 
 impl Identity {
@@ -158,8 +158,8 @@ impl Identity {
         {
             return Ok(account);
         }
-        // From here on, unknown names take the same path as those of users, so that response times do not reveal which
-        // names exist.
+        // From here on, a name that no user has takes the same path as the name of a user, so that response times do
+        // not reveal which names exist.
         let Found { account, blocked_until_ms } = self.read(name.key()).await?;
         if self.is_blocked(blocked_until_ms) {
             return self.check(name, password, Some(Via::Basic), origin).await;

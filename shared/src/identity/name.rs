@@ -18,7 +18,7 @@ pub struct UserName {
 /// Why a name is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongName {
-    /// It is too short or too long.
+    /// The name is too short or too long.
     #[error("must have 3 to 64 characters")]
     Length,
     /// The name contains a character that Basic credentials cannot carry (RFC 7617, section 2), that is ambiguous in a
@@ -82,8 +82,8 @@ impl UserName {
     }
 }
 
-/// Returns whether a character is a control character, ends a line or a paragraph, or changes the writing direction,
-/// which could disguise a name (`Bidi_Control` in Unicode's PropList.txt).
+/// Returns whether a character is a control character, ends a line or a paragraph, or changes the writing direction
+/// (`Bidi_Control` in Unicode's PropList.txt). Such characters could disguise a name.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || CodePointSetData::new::<BidiControl>().contains(c)
 }
@@ -117,7 +117,7 @@ mod tests {
             ("Ｋim", "kim"),
             ("eve\u{200b}", "eve"),
             ("e\u{ad}\u{34f}ve\u{fe0f}", "Eve"),
-            // Without the invisible character between them, the combining marks are sorted.
+            // Once the invisible character between the combining marks is removed, normalization sorts the marks.
             ("a\u{301}\u{34f}\u{323}", "a\u{323}\u{301}"),
         ] {
             assert_eq!(key(a), key(b), "{a} {b}");

@@ -19,13 +19,13 @@ pub struct Password(String);
 /// Why a password is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongPassword {
-    /// It is too short or too long.
+    /// The password is too short or too long.
     #[error("must have 8 to 256 characters")]
     Length,
-    /// It is the user's name.
+    /// The password is the user's name.
     #[error("must not be the user name")]
     IsName,
-    /// It is in a list of common and breached passwords, or similar to one of them.
+    /// The password is in a list of common and breached passwords, or similar to one of them.
     #[error("is too common and would be guessed quickly; choose another one")]
     Common,
 }
@@ -55,8 +55,8 @@ impl Blocklist {
 }
 
 impl Password {
-    /// Reads a password to compare. It is composed (NFC, RFC 8265), so that it does not depend on how a keyboard
-    /// encodes accents.
+    /// Reads a password that is to be compared with a hash. The password is composed (NFC, RFC 8265), so that it does
+    /// not depend on how a keyboard encodes accents.
     pub fn given(text: &str) -> Self {
         Self(text.nfc().collect())
     }
@@ -162,8 +162,8 @@ impl Hasher {
 }
 
 impl Permit {
-    /// Compares a password with a stored hash. Without a hash, the work is the same and the result is "wrong", so that
-    /// response times do not reveal whether the user exists.
+    /// Compares a password with a stored hash. Without a hash, the work is the same and the result is
+    /// [`Compared::Differs`], so that response times do not reveal whether the user exists.
     ///
     /// # Errors
     /// The stored hash is malformed, or the system has no random bytes or no memory.
@@ -210,7 +210,7 @@ impl From<Unhashable> for HashError {
     }
 }
 
-/// The cause of a failed hash, without the password.
+/// Why hashing failed. The text does not contain the password.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot hash a password: {0}")]
 pub struct Unhashable(String);
@@ -326,11 +326,11 @@ mod tests {
         let mut memory = Memory::new();
         let given = Password::given("test1234");
         let Compared::Same { rehashed: Some(rehashed) } = compare(&given, Some(&stored), &mut memory)? else {
-            return Err(Unhashable("it is not replaced".to_owned()));
+            return Err(Unhashable("the weak hash is not replaced".to_owned()));
         };
         assert_eq!(compare(&given, Some(&rehashed), &mut memory)?, Compared::Same { rehashed: None });
         assert_eq!(compare(&given, Some(&stored.replace("t=1", "t=2")), &mut memory)?, Compared::Differs);
-        // The library's own function accepts the hash, although the memory was used before.
+        // The library's own function accepts the new hash, although the memory for it was used by an earlier hash.
         use argon2::PasswordVerifier as _;
         Argon2::default().verify_password(b"test1234", rehashed.as_str())?;
         Ok(())

@@ -20,8 +20,8 @@ pub(super) const CAPACITY: usize = 10_000;
 /// Recently read accounts, and credentials that were correct.
 pub(super) struct Remembered {
     accounts: Cache<String, Seen>,
-    /// Counts the changes that this process made. An account that was read before a change is not remembered after the
-    /// change.
+    /// Counts the changes that this process has made to accounts. If the count rises while an account is being read,
+    /// the account is not remembered.
     changes: AtomicU64,
     /// Digests of correct credentials. They are computed with `key`, which exists only in this process.
     verified: Cache<Digest, ()>,
@@ -34,8 +34,8 @@ struct Seen {
     read_at: Instant,
 }
 
-/// A digest of correct credentials. Without the process's key, a digest is useless for guessing the password. It
-/// includes the account's password hash, so it no longer matches once the password has changed.
+/// A digest of correct credentials. Without the process's key, a digest is useless for guessing the password. The
+/// digest covers the account's password hash, so it no longer matches once the password has changed.
 type Digest = [u8; 32];
 
 /// The number of changes before a read.
@@ -104,7 +104,7 @@ impl Remembered {
     }
 }
 
-/// The right to record a password as correct. If it is dropped unused, the next waiting request gets it.
+/// The right to record a password as correct. If the guard is dropped unused, the next waiting request gets the right.
 pub(super) struct Guard<'k>(
     PlaceholderGuard<
         'k,
@@ -119,7 +119,7 @@ pub(super) struct Guard<'k>(
 impl Guard<'_> {
     /// Records the password as correct.
     pub(super) fn note(self) {
-        // Fails only if the entry was evicted in the meantime.
+        // This fails only if the entry was evicted in the meantime.
         let _kept = self.0.insert(());
     }
 }

@@ -1,4 +1,4 @@
-//! What a process remembers about service keys, so that a request with one needs no database round trip.
+//! What a process remembers about service keys, so that a request with a service key needs no database round trip.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ pub(super) struct RememberedKeys {
     /// Counts the keys and users that this process has deleted. Keys that were read before a deletion are read again.
     deletions: AtomicU64,
     /// The right to look up a key that this process has not seen before. It is granted to one request at a time, so
-    /// that guesses with correct checksums occupy at most one connection.
+    /// that guessed keys with correct checksums occupy at most one connection.
     pub(super) permits: Semaphore,
 }
 

@@ -3,7 +3,7 @@
 //! (<https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/>).
 //!
 //! With the checksum, a process can reject typos and random guesses without asking the database, and scanners can
-//! recognise a leaked key. The checksum is not secret: a key is protected by its randomness. For the same reason,
+//! recognise a leaked key. The checksum is not secret: what protects a key is its randomness. Because keys are random,
 //! Sluice can store a fast hash of a key and look up keys by their hashes. The duration of a lookup may reveal
 //! something about a hash, but a hash reveals nothing about its key.
 
@@ -99,7 +99,8 @@ mod tests {
             assert!(text.strip_prefix("slk_").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_alphanumeric())));
             assert_eq!(ServiceKey::parse(text).as_ref().map(ServiceKey::reveal), Some(*text));
         }
-        // Every random position takes every character. The probability that 3,000 keys lack one is below 1e-17.
+        // At every random position, each of the 62 characters occurs in some key. The probability that 3,000 keys lack
+        // one is below 1e-17.
         for position in 4..47 {
             let found: BTreeSet<u8> = texts.iter().map(|text| text.as_bytes()[position]).collect();
             assert_eq!(found.len(), 62, "{position}");

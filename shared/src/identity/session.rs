@@ -1,5 +1,5 @@
 //! Sessions of browsers. A session's tokens are like those of [`Identity::log_in`], but also contain the session's
-//! number, so that one session can be ended without ending the user's others.
+//! number, so that one session can be ended without ending the user's other sessions.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use super::{Identity, Via};
 use crate::http::database::in_time;
 use crate::http::edge::Origin;
 
-/// The time for which an ended session is kept after its last token has expired. For a few seconds, another process may
-/// not know yet that the session has ended, and may renew the session's token.
+/// The time for which an ended session is kept after its last token has expired. For a few seconds after the end of a
+/// session, another process may not know of it yet, and may renew the session's token.
 const MARGIN_MS: i64 = 60_000;
 
 /// A session that has not ended.
@@ -44,7 +44,7 @@ impl Identity {
     /// Begins a session for a correct password. Returns its user and its first token.
     ///
     /// # Errors
-    /// As for [`Identity::log_in`].
+    /// The password is wrong, or the name is blocked.
     pub async fn begin_session(
         &self,
         name: &UserName,
@@ -56,11 +56,11 @@ impl Identity {
         Ok((account.caller(), token))
     }
 
-    /// Returns the session that a token belongs to. A token from [`Identity::log_in`] belongs to none.
+    /// Returns the session that a token belongs to.
     ///
     /// # Errors
-    /// The token is invalid or has expired, its user was deleted, the password was changed after the token was issued,
-    /// or the session was ended.
+    /// The token is invalid or has expired, or it belongs to no session, like the tokens from [`Identity::log_in`]. Or
+    /// the user was deleted, the password was changed after the token was issued, or the session was ended.
     pub async fn session(&self, token: &str) -> Result<Session, Denied> {
         let (account, claims) = self.bearer(token).await?;
         if claims.session.is_none() {
@@ -82,8 +82,8 @@ impl Identity {
         }
     }
 
-    /// Ends the session that a token belongs to, and so invalidates all of its tokens. Does nothing if the token is
-    /// invalid.
+    /// Ends the session that a token belongs to. All tokens of the session become invalid. Does nothing if the token is
+    /// invalid or belongs to no session.
     ///
     /// # Errors
     /// The database failed.

@@ -1,4 +1,4 @@
-//! The environment variables for users.
+//! The environment variables that configure authentication and lockout.
 
 use std::time::Duration;
 

@@ -34,7 +34,7 @@ pub struct TokenKeys(Vec<Vec<u8>>);
 const FEWEST_BYTES: usize = 32;
 
 impl TokenKeys {
-    /// Parses keys in hex or base64, separated by commas. Returns `None` if one is malformed or too short.
+    /// Parses keys in hex or base64, separated by commas. Returns `None` if any of them is malformed or too short.
     pub fn parse(text: &str) -> Option<Self> {
         let keys: Option<Vec<_>> = text.split(',').map(|key| decode(key.trim())).collect();
         keys.filter(|keys| keys.iter().all(|key| key.len() >= FEWEST_BYTES)).map(Self)
@@ -65,7 +65,7 @@ pub(super) struct Claims {
     /// The generation of the password, which counts its changes.
     #[serde(rename = "gen")]
     pub(super) generation: i32,
-    /// The number of the token's session. `None` if it belongs to no session.
+    /// The number of the token's session. `None` if the token belongs to no session.
     #[serde(rename = "sid", default, skip_serializing_if = "Option::is_none")]
     pub(super) session: Option<i64>,
     aud: String,
@@ -75,8 +75,8 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// Returns whether the claims belong to this account, its password has not been changed since the token was issued,
-    /// and the token's session has not ended.
+    /// Returns whether the claims belong to this account and are still current: the password has not been changed since
+    /// the token was issued, and the token's session has not ended.
     pub(super) fn are_current(&self, account: &Account) -> bool {
         let has_ended = self.session.is_some_and(|session| account.ended_sessions.contains(&session));
         account.id == self.uid && account.generation == self.generation && !has_ended
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_valid_until_it_expires_and_only_under_its_keys() {
+    fn a_token_is_valid_until_it_expires_and_only_if_the_key_that_signed_it_is_known() {
         let clock = Clock::fixed(1_700_000_000_000);
         let token = tokens(A).issue(&account(), None, &clock).unwrap_or_default();
         let reads = |keys: &str| {

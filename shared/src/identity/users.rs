@@ -14,7 +14,7 @@ use crate::http::database::in_time;
 use crate::http::edge::Origin;
 use crate::ledger::audit::{self, Action, NewEntry};
 
-/// Records that `by` did something to `object`, such as `users/ann`.
+/// Records in the audit log that `by` did something to `object`, such as `users/ann`.
 pub(super) async fn record(
     connection: &mut PgConnection,
     by: &str,
@@ -25,7 +25,7 @@ pub(super) async fn record(
     audit::insert(connection, &entry).await.map(drop)
 }
 
-/// Returns a user's name in the audit log.
+/// Returns the name that the audit log uses for a user: `users/ann`.
 pub(super) fn object(name: &UserName) -> String {
     format!("users/{}", name.shown())
 }
@@ -55,8 +55,8 @@ impl Identity {
     /// Changes the caller's own password. Earlier tokens and credentials stop working.
     ///
     /// # Errors
-    /// `old` is wrong, which counts as a failed attempt. Or another request has changed the password in the meantime,
-    /// or the name is blocked.
+    /// `old` is wrong, the name is blocked, or another request has changed the password in the meantime. A wrong `old`
+    /// counts as a failed attempt.
     pub async fn change_password(
         &self,
         name: &UserName,
@@ -85,8 +85,8 @@ impl Identity {
         Ok(is_set)
     }
 
-    /// Deletes a user on behalf of `by`, unless the user is the last admin. If `id` is given, only an account with that
-    /// number is deleted, because another user may have registered the name in the meantime.
+    /// Deletes a user on behalf of `by`, unless the user is the last admin. If `id` is given, only the account with
+    /// that number is deleted, because another user may have registered the name in the meantime.
     ///
     /// # Errors
     /// The database failed.

@@ -30,7 +30,7 @@ pub(super) async fn client(settings: &KafkaSettings) -> Result<AdminClient<Conte
 }
 
 /// Gives a client its token.
-#[expect(unsafe_code, reason = "rdkafka has no safe function for it")]
+#[expect(unsafe_code, reason = "rdkafka has no safe function that sets a token")]
 pub(super) fn set_token(client: &Client<Context>, token: OAuthToken) -> Result<(), KafkaError> {
     let text = |text: String| CString::new(text).map_err(KafkaError::Nul);
     let (value, principal) = (text(token.token)?, text(token.principal_name)?);

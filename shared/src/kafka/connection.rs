@@ -14,8 +14,8 @@ use super::{Context, KafkaSettings, KafkaSource};
 use crate::aws::{Aws, LookUpError};
 use crate::process::clock::Clock;
 
-/// The time for which librdkafka tries to deliver a record. Callers wait for the delivery report without a timeout of
-/// their own, so a record that was reported as failed cannot arrive later.
+/// The time for which librdkafka tries to deliver a record. Callers have no timeout of their own: they wait for the
+/// delivery report. So a record that was reported as failed cannot arrive later.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Why there is no client.
@@ -51,8 +51,8 @@ impl ProducerError {
     }
 }
 
-/// The maximum time that a client may be idle. `connections.max.idle.ms` is the same time, but librdkafka measures it
-/// with a clock that may stop while a function is frozen.
+/// The maximum time that a client may be idle. `connections.max.idle.ms` is set to the same time, but librdkafka
+/// measures that time with a clock that may stop while a function is frozen.
 const IDLE_MS: i64 = 180_000;
 
 /// The current client. A client that failed is replaced.
@@ -122,7 +122,7 @@ impl Connection {
         let now_ms = Clock::system().now_ms();
         let is_stale = is_stale(self.last_used_ms.swap(now_ms, Ordering::Relaxed), now_ms);
         let current = self.any();
-        // The stale client did not fail, so its settings are used again instead of being looked up.
+        // A stale client has not failed, so its settings are used again instead of being looked up.
         let settings = if is_stale { self.last_settings() } else { None };
         match (current, settings) {
             (Some(stale), Some(settings)) => {
@@ -156,7 +156,7 @@ impl Connection {
         Ok(self.make(settings)?)
     }
 
-    /// Does the same as [`Self::client`], on a blocking thread. Logs the error.
+    /// Does the same as [`Self::client`], but from a blocking thread, and logs the error.
     pub(super) fn client_here(&self) -> Option<Numbered> {
         match tokio::runtime::Handle::current().block_on(self.client()) {
             Ok(used) => Some(used),
@@ -200,8 +200,8 @@ impl Connection {
     }
 }
 
-/// Returns whether a client that was last used at that time may have lost its connections. If the clock was set back,
-/// the client does not count as stale.
+/// Returns whether a client that was last used at `last_used_ms` may have lost its connections. If the clock was set
+/// back, the client does not count as stale.
 fn is_stale(last_used_ms: i64, now_ms: i64) -> bool {
     now_ms.saturating_sub(last_used_ms) > IDLE_MS
 }
@@ -211,12 +211,13 @@ fn configuration(settings: &KafkaSettings) -> ClientConfig {
     config
         .set("acks", "all")
         .set("enable.idempotence", "true")
-        // Shorter than the message timeout, so that a missing topic is not mistaken for a broker that does not answer.
+        // This time is shorter than the message timeout, so that a missing topic is not mistaken for a silent broker.
         .set("topic.metadata.propagation.max.ms", "5000")
         .set("linger.ms", "0")
         .set("message.timeout.ms", SEND_TIMEOUT.as_millis().to_string())
         .set("message.max.bytes", "1048588")
-        // Java's default partitioner, so that other producers agree on a key's partition.
+        // This is the default partitioner of Kafka's Java client, so that other producers choose the same partition for
+        // a key.
         .set("partitioner", "murmur2_random")
         .set("queue.buffering.max.messages", "100000")
         .set("queue.buffering.max.kbytes", "131072");

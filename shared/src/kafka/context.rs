@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::token::IamTokens;
 
-/// A client's context. Clones share it.
+/// A client's context. Clones share what it has recorded.
 #[derive(Debug, Clone)]
 pub struct Context {
     tokens: Option<IamTokens>,
@@ -37,7 +37,7 @@ impl Context {
         }
     }
 
-    /// Like [`Self::refused`], but returns `None` if there was no refusal so far, instead of waiting.
+    /// Returns the latest refusal, if there was one. Unlike [`Self::refused`], does not wait for a refusal.
     pub(super) fn refusal(&self) -> Option<String> {
         self.refusal.borrow().clone()
     }
@@ -70,7 +70,7 @@ impl Context {
         }
     }
 
-    /// Returns a token, for clients that request it themselves.
+    /// Returns a token. Only clients that request their tokens themselves call this.
     ///
     /// # Errors
     /// No token is available, or this connection uses none.
@@ -107,7 +107,7 @@ impl ClientContext for Context {
     }
 }
 
-/// The defaults are enough: our consumer is assigned its partitions, so there is no consumer group to react to.
+/// The default callbacks are enough: our consumer belongs to no consumer group, so there are no rebalances to react to.
 impl ConsumerContext for Context {}
 
 fn is_refusal(code: RDKafkaErrorCode) -> bool {
@@ -125,7 +125,7 @@ fn is_throttled(said: &str) -> bool {
     said.to_lowercase().contains("too many connects")
 }
 
-/// Extracts the cause from librdkafka's message: its first line, which also names the connection and the elapsed time.
+/// Returns the first line of librdkafka's message, which names the cause, the connection and the elapsed time.
 fn first_line(reason: &str) -> String {
     reason.lines().next().unwrap_or_default().trim().to_owned()
 }
@@ -144,7 +144,7 @@ mod tests {
         let refused = KafkaError::Global(RDKafkaErrorCode::Authentication);
         context.note(&refused, THROTTLED);
         assert_eq!(context.refusal(), None);
-        assert_eq!(context.last_error().as_deref(), Some(THROTTLED), "the error of a broker that stays silent");
+        assert_eq!(context.last_error().as_deref(), Some(THROTTLED), "throttling is recorded as the last error");
         context.note(&KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
         assert_eq!(context.last_error().as_deref(), Some(THROTTLED), "a summary does not hide the cause");
         context.note(&refused, &THROTTLED.replace("Too many connects", "Access denied"));

@@ -1,8 +1,8 @@
 //! Kafka: settings, the producer, the reader, the topics.
 //!
-//! [`KafkaSource`] reads environment variables. [`KafkaSource::look_up`] looks up the resources at AWS that they name,
-//! and returns [`KafkaSettings`], from which clients are created. [`Context`] supplies every client's tokens and
-//! records refused connections.
+//! [`KafkaSource`] reads environment variables. If these name resources at AWS, [`KafkaSource::look_up`] looks the
+//! resources up. The result is [`KafkaSettings`], from which clients are created. [`Context`] supplies every client's
+//! tokens and records refused connections.
 
 mod admin;
 mod connection;
@@ -51,7 +51,7 @@ pub enum Access {
         ca: Option<Pem>,
         /// The client's certificate, followed by intermediate ones.
         certificate: Pem,
-        /// Its private key.
+        /// The private key of the certificate.
         key: Pem,
     },
     /// User name and password over TLS (SASL, SCRAM-SHA-512).
@@ -89,9 +89,9 @@ impl KafkaSettings {
         Some(&self.bootstrap_servers)
     }
 
-    /// Returns the configuration that all clients share. With it, a client notices a dead connection within seconds.
-    /// This matters because all connections of a function that was frozen for an hour are cut. The client also closes
-    /// idle connections before load balancers do.
+    /// Returns the configuration that all clients share. With this configuration, a client notices a dead connection
+    /// within seconds. A function that was frozen for an hour depends on this, because all of its connections have been
+    /// cut. The client also closes idle connections before load balancers do.
     pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -162,7 +162,8 @@ fn tls(config: &mut ClientConfig, protocol: &str, ca: Option<&Pem>) {
         .set("ssl.endpoint.identification.algorithm", "https");
     match ca {
         Some(ca) => config.set("ssl.ca.pem", ca.text()),
-        // The OpenSSL that is built into the binary does not know where this machine keeps its CA certificates.
+        // The OpenSSL that is built into the binary does not know where this machine keeps its CA certificates, so
+        // librdkafka searches for them.
         None => config.set("ssl.ca.location", "probe"),
     };
 }

@@ -160,13 +160,13 @@ impl Producer {
         answers
     }
 
-    /// Returns whether the broker answers within `timeout`. Blocks: call it on a blocking thread.
+    /// Returns whether a broker answers within `timeout`. Blocks, so it must be called on a blocking thread.
     pub fn answers(&self, timeout: Duration) -> bool {
         self.0.client_here().is_some_and(|used| used.client.native().fetch_metadata(None, timeout).is_ok())
     }
 
-    /// Returns a topic's number of partitions, or `None` if the cluster does not answer within `timeout`. Blocks: call
-    /// it on a blocking thread.
+    /// Returns a topic's number of partitions, or `None` if the cluster does not answer within `timeout`. Blocks, so it
+    /// must be called on a blocking thread.
     pub fn partitions(&self, topic: &str, timeout: Duration) -> Option<i32> {
         let metadata = self.0.client_here()?.client.native().fetch_metadata(Some(topic), timeout).ok()?;
         let topic = metadata.topics().first().filter(|topic| topic.error().is_none())?;

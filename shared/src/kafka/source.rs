@@ -1,4 +1,5 @@
-//! How to reach Kafka: settings from environment variables. If they name resources at AWS, these are looked up.
+//! How to reach Kafka: settings from environment variables. If the settings name resources at AWS, the resources are
+//! looked up.
 
 use crate::aws::{Aws, Listener, LookUpError, Secret, is_arn};
 use crate::network::pem::{Kind, Pem};
@@ -18,7 +19,7 @@ pub struct KafkaSource {
 #[derive(Debug, Clone)]
 enum Brokers {
     /// `KAFKA_BOOTSTRAP_SERVERS`. If `MSK_CLUSTER_ARN` is set, too, the ARN only names the region that tokens are
-    /// signed for. MSK's API is then not called. A call needs a network route, and MSK throttles calls if many
+    /// signed for, and MSK's API is not called. A call would need a network route, and MSK throttles calls if many
     /// functions start at once.
     Servers { servers: String, cluster: Option<String> },
     /// `MSK_CLUSTER_ARN`.
@@ -49,8 +50,8 @@ const CLUSTER: &str = "MSK_CLUSTER_ARN";
 const SECRET: &str = "KAFKA_SECRET_ARN";
 
 impl KafkaSource {
-    /// Reads the settings through `variable`: `KAFKA_BOOTSTRAP_SERVERS`, otherwise `MSK_CLUSTER_ARN`, and `KAFKA_AUTH`
-    /// with the variables it requires.
+    /// Reads the settings through `variable`. The brokers come from `KAFKA_BOOTSTRAP_SERVERS` or, if that is not set,
+    /// from `MSK_CLUSTER_ARN`. The authentication comes from `KAFKA_AUTH` and the variables that its value requires.
     ///
     /// # Errors
     /// The first variable that is missing or malformed.
@@ -58,10 +59,10 @@ impl KafkaSource {
         Ok(Self { brokers: brokers(&variable)?, access: access(&variable)? })
     }
 
-    /// Resolves the settings: looks up the resources at AWS that they name.
+    /// Looks up the resources at AWS that the settings name.
     ///
     /// # Errors
-    /// AWS does not answer, or the resource is unsuitable.
+    /// AWS does not answer, or a resource is unsuitable.
     pub async fn look_up(&self, aws: &Aws) -> Result<KafkaSettings, LookUpError> {
         let (bootstrap_servers, access) =
             futures::try_join!(self.look_up_brokers(aws), self.access.look_up(aws, self))?;

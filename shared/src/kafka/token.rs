@@ -19,7 +19,7 @@ use crate::process::clock::Clock;
 /// when the token should be renewed.
 const USED_FOR_MS: i64 = 9 * 60 * 1_000;
 
-/// The source of clients' tokens. Clones share it.
+/// The source of clients' tokens. Clones share the signer.
 #[derive(Clone)]
 pub struct IamTokens {
     signer: Arc<dyn Sign>,

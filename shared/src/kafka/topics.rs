@@ -39,11 +39,11 @@ pub enum TopicError {
 pub struct TopicState {
     /// The topic.
     pub topic: String,
-    /// The number of partitions in its contract.
+    /// The number of partitions that the contract declares.
     pub wanted_partitions: i32,
-    /// The number of partitions it has.
+    /// The number of partitions that the topic has.
     pub partitions: i32,
-    /// Whether this call created it.
+    /// Whether [`ensure`] created the topic.
     pub created: bool,
 }
 
@@ -66,23 +66,24 @@ impl fmt::Display for TopicState {
     }
 }
 
-/// Creates the missing topics of all contracts with the broker's default replication, waits at most 5 s for the broker
-/// to know them, and counts the partitions of existing topics. Existing topics are never changed: with more partitions,
-/// keys would move to other partitions.
+/// Creates the missing topics of all contracts, with the broker's default replication factor. Waits at most 5 s until
+/// the broker knows the new topics. Counts the partitions of the topics that existed before. Those topics are never
+/// changed: with more partitions, keys would move to other partitions.
 ///
 /// # Errors
-/// The cluster does not answer, or refuses.
+/// The cluster does not answer, or refuses to create a topic.
 pub async fn ensure(settings: &KafkaSettings, registry: &Registry) -> Result<Vec<TopicState>, TopicError> {
     const PATIENCE: Duration = Duration::from_secs(30);
     const VISIBLE_WITHIN: Duration = Duration::from_secs(5);
     const LOOK_AGAIN: Duration = Duration::from_millis(100);
-    // The producer fails at once if the connection is refused. rdkafka's admin client would retry until its timeout.
+    // The producer connects first, because it fails at once if the connection is refused. rdkafka's admin client would
+    // retry until its timeout.
     Producer::new(settings).map_err(ProducerError::Settings)?.connect(PATIENCE).await?;
     let unreachable = |source| TopicError::Unreachable { servers: settings.bootstrap_servers.clone(), source };
     let admin = admin::client(settings).await.map_err(unreachable)?;
     let wanted: Vec<NewTopic<'_>> = registry
         .contracts()
-        // -1: the broker's default replication factor (KIP-464).
+        // -1 stands for the broker's default replication factor (KIP-464).
         .map(|contract| NewTopic::new(&contract.topic, contract.partitions, TopicReplication::Fixed(-1)))
         .collect();
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));

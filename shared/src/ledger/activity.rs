@@ -78,7 +78,8 @@ impl Activity {
         let is_it = |landed: &Landed| {
             landed.partition == partition && landed.incarnation == incarnation && landed.topic == topic
         };
-        // A batch has few partitions, and its records are sorted by partition, so the log is usually the last one.
+        // A batch has few partitions, and its records are sorted by partition, so the record's log is usually the last
+        // entry.
         let index = self.0.iter().rposition(is_it).unwrap_or_else(|| {
             self.0.push(Landed { topic: topic.to_owned(), partition, incarnation, ..Landed::default() });
             self.0.len() - 1
@@ -299,8 +300,8 @@ pub struct Minute {
     pub max_lag_ms: Option<i64>,
 }
 
-/// Reads the last minutes up to the current one, by topic, the oldest first. Minutes in which nothing happened are
-/// missing. `ends` has the current ends of logs, as topic, partition and offset.
+/// Reads the minutes of each topic: the last `minutes` minutes up to the current one, oldest first. Minutes in which
+/// nothing happened are missing. `ends` has the current ends of logs, as topic, partition and offset.
 ///
 /// # Errors
 /// PostgreSQL's error.

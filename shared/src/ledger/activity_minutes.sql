@@ -10,11 +10,12 @@ with shown as (
     from shown
     group by topic, "partition", incarnation
 ), before as materialized (
-    -- Where each log ended before the first minute shown. This is looked up once per log, not once per minute.
+    -- Where each log ended before the first minute shown. This is looked up once for each log instead of once for each
+    -- minute.
     select l.topic, l."partition", l.incarnation,
            greatest(
                coalesce(known.end_offset, w.incarnation_starts[l.incarnation], 0),
-               -- The watermark's minute may be before the first one shown.
+               -- The watermark's minute may be before the first minute shown.
                case when w.incarnation = l.incarnation and w.minute < l.first_minute then w.next_offset end
            ) as end_offset
     from logs l
@@ -28,8 +29,8 @@ with shown as (
     ) known on true
 ), grown as (
     select s.*,
-           -- An unknown end counts as an end that has not moved. So does an end that is lower than an earlier one,
-           -- because the log was truncated.
+           -- An unknown end counts as an end that has not moved. So does an end that is lower than an earlier end, as
+           -- after the truncation of a log.
            greatest(s.end_offset - greatest(b.end_offset, max(s.end_offset) over earlier), 0) as accepted
     from shown s
     join before b using (topic, "partition", incarnation)

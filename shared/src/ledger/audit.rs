@@ -39,11 +39,11 @@ impl Action {
 /// An entry to be stored.
 #[derive(Debug, Clone)]
 pub struct NewEntry<'a> {
-    /// Who did it.
+    /// Who did something.
     pub user: &'a str,
     /// What they did.
     pub action: Action,
-    /// What they did it to, as a path: `dead-letters/17`, `users/ann`.
+    /// The object of the action, as a path: `dead-letters/17`, `users/ann`.
     pub object: String,
     /// Further facts, as an object. It contains no password, key or payload.
     pub detail: Value,
@@ -60,7 +60,7 @@ pub struct Entry {
     pub user: String,
     /// What they did.
     pub action: String,
-    /// What they did it to.
+    /// The object of the action.
     pub object: String,
     /// Further facts.
     pub detail: Value,

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use super::records::{LogPosition, POSITION_ARRAYS, POSITION_COLUMNS, bind_positions};
 
-/// Stores events that repeat others.
+/// Stores events that repeat other events.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -1,7 +1,7 @@
 //! Table `bigquery_event_ids`: ids under which an event lands in BigQuery at most once.
 //!
-//! An id is claimed before its row is appended. A claim names its record, so a record that is processed again after a
-//! crash is recognised as the holder of its own id.
+//! An id is claimed before the event's row is appended. A claim names its record, so a record that is processed again
+//! after a crash is recognised as the holder of its own id.
 
 use std::collections::HashMap;
 

@@ -25,7 +25,7 @@ pub struct StreamState {
     pub server_started_us: i64,
     /// An announced append whose outcome is not stored yet.
     pub intent: Option<Intent>,
-    /// Records that the watermark has not passed yet, although their rows are known to be in the table.
+    /// The records whose rows are known to be in the table, although the watermark has not passed the records yet.
     pub written: Written,
 }
 
@@ -111,7 +111,7 @@ impl Written {
 }
 
 impl StreamState {
-    /// Creates the state of a partition from which nothing was appended.
+    /// Creates the state of a partition from which nothing was appended to BigQuery.
     pub fn new(topic: &str, partition: i32) -> Self {
         Self {
             topic: topic.to_owned(),

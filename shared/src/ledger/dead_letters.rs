@@ -15,7 +15,7 @@ use crate::record::place::Place;
 pub struct NewDeadLetter<'a> {
     /// The record.
     pub record: KeptRecord<'a>,
-    /// Why it could not be written.
+    /// Why the event could not be written.
     pub rejection: &'a Rejection,
 }
 
@@ -40,7 +40,7 @@ pub struct DeadLetter {
     pub headers: Value,
     /// The record's time, milliseconds since the Unix epoch.
     pub record_timestamp_ms: i64,
-    /// Why it could not be written.
+    /// Why the event could not be written.
     pub rejection: Rejection,
     /// What has become of the dead letter.
     pub status: LetterStatus,
@@ -207,8 +207,8 @@ pub async fn mark_replayed(connection: &mut PgConnection, replays: &[(i64, Place
     Ok(())
 }
 
-/// Discards at most `limit` of the open letters that match, and stores the operator's note with them. Returns how many
-/// were discarded. Letters that are being replayed at this moment are left out.
+/// Discards at most `limit` of the open letters that match the filter, and stores the operator's note with them.
+/// Returns how many letters were discarded. Letters that are being replayed at this moment are left out.
 ///
 /// # Errors
 /// PostgreSQL's error.

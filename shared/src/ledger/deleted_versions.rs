@@ -1,7 +1,8 @@
-//! Table `deleted_versions`: the versions of deleted rows, so that an older event that is replayed after the deletion
-//! does not bring its row back.
+//! Table `deleted_versions`: the versions of deleted rows. If an older event is replayed after the deletion, the
+//! version keeps the event from bringing the row back.
 //!
-//! Landing finds and remembers versions as part of statements that it executes anyway, so this costs no round trip.
+//! Landing finds and remembers versions as part of statements that it executes anyway, so the table costs no extra
+//! round trip.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -13,9 +14,9 @@ pub fn hashes<'k>(keys: impl Iterator<Item = &'k str>) -> Vec<Uuid> {
     keys.map(|key| hash(&[key.as_bytes()])).collect()
 }
 
-/// Returns a query for the versions of some keys. Its columns are `position`, the key's number from 1, and `version`,
-/// in PostgreSQL's binary format for the versions' type. Its parameters, from number `first` on, are the stream, the
-/// versions' type and the keys' hashes.
+/// Returns a query for the versions of some keys. The query has two columns: `position` is the number of the key,
+/// counted from 1, and `version` is in PostgreSQL's binary format for the versions' type. The parameters, from number
+/// `first` on, are the stream, the versions' type and the keys' hashes.
 pub fn find(first: usize) -> String {
     format!(
         "select k.position, d.version
@@ -27,8 +28,8 @@ pub fn find(first: usize) -> String {
     )
 }
 
-/// Returns a statement that remembers versions. Its parameters, from number `first` on, are the stream, the versions'
-/// type, the keys' hashes, the versions and the time.
+/// Returns a statement that remembers versions. The parameters, from number `first` on, are the stream, the versions'
+/// type, the keys' hashes, the versions and the time of the deletion.
 pub fn remember(first: usize) -> String {
     format!(
         "insert into sluice.deleted_versions (stream, version_type, key_hash, version, deleted_at_ms)

@@ -10,7 +10,7 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// Returns its name in the columns `destination`.
+    /// Returns the value that stands for the destination in the columns `destination`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Postgresql => "postgresql",

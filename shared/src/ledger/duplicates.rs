@@ -1,4 +1,4 @@
-//! Table `duplicates`: events that repeat another one.
+//! Table `duplicates`: events that repeat another event.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -6,16 +6,16 @@ use uuid::Uuid;
 use super::records::{LogPosition, POSITION_ARRAYS, POSITION_COLUMNS, bind_positions};
 use crate::record::place::Place;
 
-/// An event that repeats another one.
+/// An event that repeats another event.
 #[derive(Debug, Clone, Copy)]
 pub struct NewDuplicate<'a> {
     /// The event's position.
     pub position: LogPosition<'a>,
-    /// The event that it repeats.
+    /// The repeated event.
     pub repeated: Repeated<'a>,
 }
 
-/// How the event that a duplicate repeats can be found.
+/// How to find the event that a duplicate repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeated<'a> {
     /// By its place in the same topic.
@@ -42,7 +42,7 @@ impl<'a> Repeated<'a> {
     }
 }
 
-/// Stores events of a stream that repeat others.
+/// Stores those of a stream's events that repeat other events.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -73,7 +73,8 @@ pub async fn insert(
     Ok(())
 }
 
-/// Deletes duplicates that were seen before `before_ms`, unless they repeat a rejected event.
+/// Deletes duplicates that were seen before `before_ms`. A duplicate is kept if the event that it repeats was rejected,
+/// or is known by its place.
 ///
 /// # Errors
 /// PostgreSQL's error.

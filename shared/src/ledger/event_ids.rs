@@ -20,7 +20,8 @@ pub struct HeldId {
     pub error_code: Option<String>,
 }
 
-/// Stores the ids of a stream's events, each with its payload's hash. Returns the ids that belong to earlier events.
+/// Stores the ids of a stream's events, each with the hash of the event's payload. Returns the ids that belong to
+/// earlier events.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -58,8 +59,8 @@ pub async fn insert(
     Ok(found.into_iter().map(|(id, payload_hash, error_code)| (id, HeldId { payload_hash, error_code })).collect())
 }
 
-/// Clears the rejections of ids whose events are retried. Returns the ids whose rejections it cleared. Another
-/// transaction may have cleared the others first.
+/// Clears the rejections of ids whose events are retried. Returns the ids whose rejections it cleared. The other
+/// rejections may have been cleared by another transaction before.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -116,8 +117,8 @@ pub(super) fn note_rejections_from(relation: &str) -> String {
     )
 }
 
-/// Deletes ids that were seen before `before_ms`, except those of rejected events: without them, a repeat of a rejected
-/// event would look like a repeat of a written one. The ids of rejected events stay as long as the dead letters.
+/// Deletes ids that were seen before `before_ms`, except the ids of rejected events, which stay as long as the dead
+/// letters. Without such an id, a repeat of a rejected event would look like a repeat of a written event.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -1,4 +1,4 @@
-//! The filter by which operators select dead letters. Lists, groups, counts, discards and replays all take it.
+//! The filter by which operators select dead letters, whether they list, group, count, discard or replay them.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +39,8 @@ impl LetterStatus {
     }
 }
 
-/// The placeholder for quoted values and numbers in a group's name.
+/// Letters whose reasons differ only in quoted values and numbers form a group. In the group's name, this placeholder
+/// stands for each of those values and numbers.
 const PLACEHOLDER: char = '…';
 
 /// Conditions on dead letters, all of which have to hold. Without any conditions, every open letter matches.
@@ -107,8 +108,8 @@ impl Filter {
         if let Some(reason) = &self.reason {
             if reason.contains(PLACEHOLDER) {
                 query.push(" and pattern_hash = hashtextextended(sluice.reason_pattern(").push_bind(reason);
-                // If the reason is the name of a group, it equals its own pattern and selects all letters of the group.
-                // Any other reason selects only letters with that reason.
+                // If the reason is the name of a group, its pattern is the reason itself, and all letters of the group
+                // match. Any other reason matches only letters with that reason.
                 query.push("), 0) and (reason = ").push_bind(reason).push(" or ").push_bind(reason);
                 query.push(" = sluice.reason_pattern(").push_bind(reason).push("))");
             } else {

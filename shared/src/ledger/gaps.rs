@@ -13,12 +13,13 @@ use super::Destination;
 /// The maximum number of exact gaps that a partition keeps.
 pub const MAX_EXACT: i64 = 1_000;
 
-/// Why Kafka no longer has a range of offsets.
+/// Why Kafka no longer has a range of offsets. If gaps with different causes are merged, the cause that comes last in
+/// this list is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// The record's transaction was aborted, or the offset belongs to a transaction's marker.
     Transaction,
-    /// A later record with the same key replaced it.
+    /// Compaction deleted the record, because a later record has the same key.
     Compaction,
     /// The topic's retention deleted the record.
     Retention,
@@ -207,8 +208,8 @@ async fn merge_oldest(
     causes: &[&str],
 ) -> Result<(), sqlx::Error> {
     // Gaps that are due to compaction or transactions are merged first, because they rarely contain an event for which
-    // somebody has a receipt. The gap before the first record that was ever applied is never merged: Kafka may still
-    // have the records in it, but no longer has those in other gaps.
+    // somebody has a receipt. The gap before the first record that was ever applied is never merged, because Kafka may
+    // still have the records in this gap. The records in other gaps are gone.
     const MERGE: &str = r#"
         with numbered as (
             select id, count(*) over of_partition as total,
@@ -263,8 +264,8 @@ fn coalesced<'a>(gaps: &[NewGap<'a>]) -> Vec<NewGap<'a>> {
     merged
 }
 
-/// Returns whether each of a topic's records lies in an exact gap of the partition's current incarnation. Each record
-/// is given as its partition and offset.
+/// Returns, for each of these records of a topic, whether it lies in an exact gap of its partition's current
+/// incarnation. Each record is given as its partition and offset.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -355,14 +356,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gap_shrinks_to_the_offsets_around_the_records_that_came() {
+    fn a_gap_shrinks_to_the_offsets_of_the_records_that_did_not_arrive() {
         assert_eq!(rest(3, 9, &[3, 4, 7]), [(5, 6), (8, 9)]);
         assert_eq!(rest(3, 9, &[9]), [(3, 8)]);
         assert_eq!(rest(3, 4, &[3, 4]), []);
     }
 
     #[test]
-    fn neighbours_are_merged_under_the_cause_that_says_most() {
+    fn adjacent_gaps_are_merged_under_the_cause_that_ranks_highest() {
         let gap = |first_offset, last_offset, cause| NewGap {
             topic: "t",
             partition: 0,

@@ -38,7 +38,8 @@ fn waiting(applied: Option<&PartitionProgress>, position: &Position, now_ms: i64
     let age = |timestamp_ms: i64| Duration::from_millis(u64::try_from(now_ms - timestamp_ms).unwrap_or_default());
     let oldest = position.oldest_ms.map(age);
     let success_age = applied.map(|applied| applied.success_age);
-    // A partition that was idle for a day has not been failing for a day when the next record arrives.
+    // The time is at most the age of the oldest record. A partition that was idle for a day has not been failing for a
+    // day when the next record arrives.
     let since_success = match (oldest, success_age) {
         (Some(oldest), Some(success_age)) => oldest.min(success_age),
         (Some(one), None) | (None, Some(one)) => one,
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_counts_as_failing_since_its_oldest_record_arrived_or_its_last_success() {
+    fn a_partition_counts_as_failing_since_its_last_success_but_not_before_its_oldest_record_arrived() {
         let position = Position { first: 0, end: 10, oldest_ms: Some(100 * SECOND_MS) };
         let seconds = Duration::from_secs;
         let long_idle = waiting(Some(&applied(7, 86_400)), &position, 130 * SECOND_MS);

@@ -48,7 +48,7 @@ fn split((since, until): Range) -> Vec<(Source, Range)> {
             ]);
         }
     }
-    // An open end has no remainder.
+    // Removes empty parts, such as the remainder at an open end.
     parts.retain(|(source, (from, to))| *source == Source::Days || from != to);
     parts
 }
@@ -56,8 +56,8 @@ fn split((since, until): Range) -> Vec<(Source, Range)> {
 /// Appends a query that counts matching letters, with the columns `topic`, `error_code`, `pattern_hash` and `letters`.
 /// A group may have several rows. Its size is the sum of their `letters`.
 ///
-/// If the filter's reason is the name of a group, all letters of the group match. Any other reason is compared by its
-/// hash.
+/// If the filter's reason is the name of a group, all letters of the group match. Otherwise, letters match by the hash
+/// of their reason.
 pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, Postgres>) {
     let push_is_group = |query: &mut QueryBuilder<'f, Postgres>, operator: &str| {
         if let Some(reason) = &filter.reason {
@@ -101,8 +101,8 @@ pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, 
         push_of_reason(filter, reason, query);
         query.push(" where true");
     } else {
-        // Usually, all letters with the same reason also have the same topic and code. Then the index by reason is
-        // enough to count them.
+        // Usually, all letters with the same reason also have the same topic and error code. Then they can be counted
+        // by the index on reasons alone.
         query.push("found.letters from (select topic, error_code, count(*) over () as places from ");
         push_of_reason(filter, reason, query);
         query.push(" group by topic, error_code having sum(letters) > 0) as p cross join lateral (");
@@ -121,8 +121,8 @@ pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, 
     push_is_group(query, " <> ");
 }
 
-/// Appends a subquery for the counts of the letters with a reason. It includes all topics and error codes, even if the
-/// filter names some.
+/// Appends a subquery for the counts of the letters with a reason. The subquery includes all topics and error codes,
+/// even if the filter names some.
 fn push_of_reason<'f>(filter: &'f Filter, reason: &'f str, query: &mut QueryBuilder<'f, Postgres>) {
     query.push("(select topic, error_code, letters from sluice.dead_letter_counts");
     query.push(" where status = '").push(filter.status.name()).push("' and reason_hash = hashtextextended(");
@@ -141,7 +141,8 @@ pub(super) fn push_places<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, P
     query.push(" group by topic, error_code having sum(letters) > 0");
 }
 
-/// Appends the condition that all letters in the group `group` with the filter's status have the reason with this hash.
+/// Appends a condition on a group: all of its letters that have the filter's status have the same reason. `group` is
+/// the SQL name of the group's row, and `reason_hash` is the SQL expression of the reason's hash.
 pub(super) fn push_has_one_reason(
     filter: &Filter,
     query: &mut QueryBuilder<'_, Postgres>,
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_without_a_whole_day_or_ten_minutes_has_none() {
+    fn a_range_without_a_whole_day_or_without_whole_ten_minutes_has_no_such_part() {
         assert_eq!(split((at(1, 1, 0), at(1, 3, 0))), [(Source::TenMinutes, (at(1, 1, 0), at(1, 3, 0)))]);
         assert_eq!(split((at(1, 1, 5), at(1, 2, 9))), [(Source::Letters, (at(1, 1, 5), at(1, 2, 9)))]);
         assert_eq!(split((at(2, 0, 0), at(1, 0, 0))), [(Source::Letters, (at(2, 0, 0), at(1, 0, 0)))]);

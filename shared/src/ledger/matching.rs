@@ -69,9 +69,9 @@ fn push_page<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f Filter, aft
             query.push(", ").push_bind(id).push(")");
         }
     };
-    // An error code or a reason may match only a few of a topic's letters, or none. The counts show which topics and
-    // codes have matching letters. One index has the letters of each topic and code in order. Another index has the
-    // letters of each reason.
+    // An error code or a reason may match few of the letters, so reading all letters in order would be slow. Instead,
+    // the counts show which topics and error codes have matching letters. For each of them, an index returns the
+    // letters in order: one index by topic and code, or another by reason.
     if filter.ids.is_none() && (filter.error_code.is_some() || filter.reason.is_some()) {
         query.push(" where id = any(array(select id from (");
         letter_counts::push_places(filter, query);
@@ -164,8 +164,8 @@ fn push_counted_groups<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f F
         query.push(" when last.reason = ").push_bind(reason).push(" then last.reason");
     }
     // If all matching letters of a group have the same reason, the group shows that reason. The counts show whether the
-    // whole group has one reason, regardless of the filter's times. If it has several, the matching letters are
-    // searched for a different reason.
+    // whole group has one reason, regardless of the filter's times. If the whole group has several reasons, the
+    // matching letters are searched for a second reason.
     query.push(" when first.reason <> last.reason then sluice.reason_pattern(last.reason) when ");
     letter_counts::push_has_one_reason(filter, query, "g", "last.reason_hash");
     query.push(" then last.reason when exists (select from sluice.dead_letters");

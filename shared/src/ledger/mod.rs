@@ -1,6 +1,6 @@
 //! The ledger: what happened to every event, without a row per event. Each of its tables is in schema `sluice` and has
-//! a file of the same name, except that `letter_counts` reads two tables. Only a table's own file contains statements
-//! that change the table, although other files may execute them.
+//! a file of the same name, except that `letter_counts` reads two tables. The statements that change a table are only
+//! in the table's own file, although other files may execute them.
 //!
 //! - [`watermarks`]: each partition's next offset to apply
 //! - [`activity`]: what landed from each partition, minute by minute
@@ -11,7 +11,7 @@
 //!   lands in BigQuery
 //! - [`superseded`]: events that changed nothing because their rows had higher versions
 //! - [`deleted_versions`]: versions of deleted rows
-//! - [`waiting`]: commands whose parent has not arrived
+//! - [`waiting`]: commands of mode `entity` whose parent has not arrived
 //! - [`login_attempts`]: attempts to log in
 //! - [`stalls`]: partitions whose batches fail
 //! - [`replay_runs`], [`replay_run_letters`]: replays of all dead letters that match a filter

@@ -23,13 +23,13 @@ pub enum Outcome {
         /// When it began to wait, milliseconds since the Unix epoch.
         since_ms: i64,
     },
-    /// It is in its table.
+    /// It was written to its table.
     Written,
     /// It repeats an event that has landed already.
     Duplicate,
     /// It changed nothing, because its row already had a higher version.
     Superseded,
-    /// It is in the dead letters, or repeats an event that is.
+    /// It is a dead letter, or it repeats an event that is a dead letter.
     Rejected(Rejection),
     /// It was rejected, and then its dead letter was replayed.
     Replayed {
@@ -53,13 +53,13 @@ pub enum Status {
     Pending,
     /// Its parent is not there yet.
     Waiting,
-    /// It is in its table.
+    /// It was written to its table.
     Written,
     /// It repeats an event that has landed already.
     Duplicate,
     /// It changed nothing, because its row already had a higher version.
     Superseded,
-    /// It is in the dead letters, or repeats an event that is.
+    /// It is a dead letter, or it repeats an event that is a dead letter.
     Rejected,
     /// Kafka no longer had it when `consume` needed it.
     Lost,
@@ -84,8 +84,8 @@ impl Outcome {
 /// offset.
 ///
 /// If a topic was recreated, an offset means a record of the current topic. A merged gap also spans applied records, so
-/// the ledger alone does not show whether a record in it is lost. Such a record is looked up in Kafka. Without a
-/// reader, it is reported as lost.
+/// the ledger alone does not show whether a record in the gap is lost. Such a record is looked up in Kafka. If there is
+/// no reader, the record is reported as lost.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -99,8 +99,8 @@ pub async fn look_up(
     Ok(decide(reader, topic, records, found).await)
 }
 
-/// Like [`look_up`], but for records that were just sent, given as partition, offset and record time in milliseconds
-/// since the Unix epoch.
+/// Like [`look_up`], but for records that were just sent. Each record is given as its partition, its offset, and its
+/// time in milliseconds since the Unix epoch.
 ///
 /// A record that is newer than all applied records counts as not applied, even if its offset is below the watermark:
 /// its partition's offsets have restarted, and the watermark does not show that yet.
@@ -123,10 +123,10 @@ pub async fn look_up_sent(
 enum Found {
     /// This outcome is certain.
     Certain(Outcome),
-    /// The outcome is this one if Kafka still had the record when `consume` needed it. Otherwise, the record was lost
-    /// for this cause.
+    /// The record has this outcome if Kafka still had the record when `consume` needed it. Otherwise, the record was
+    /// lost for this cause.
     Unless(Outcome, Cause),
-    /// It repeats the event at this place.
+    /// The record repeats the event at this place.
     Repeats(Place),
 }
 
@@ -263,7 +263,8 @@ fn repeated(row: &PgRow) -> Result<Option<Place>, sqlx::Error> {
     Ok(Some(Place { topic, partition, offset, timestamp_ms }))
 }
 
-/// Decides the outcomes of records within merged gaps. If Kafka still has a record, `consume` received it, too.
+/// Returns the outcomes of the records, in their order. Records in merged gaps are looked up in Kafka: a record that
+/// Kafka still has was also received by `consume`.
 async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)], found: Vec<Found>) -> Vec<Outcome> {
     let uncertain = records.iter().zip(&found).filter(|(_, found)| matches!(found, Found::Unless(..)));
     let mut chunks = BTreeMap::new();
@@ -291,8 +292,9 @@ async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)]
     outcomes.collect()
 }
 
-/// Returns ranges that contain these records, by partition and first offset, with the last offset. Records that are far
-/// from each other are in different ranges, so that the records between them are not read.
+/// Returns ranges of offsets that contain these records. The key is a range's partition and first offset, the value its
+/// last offset. Records that are far from each other are in different ranges, so that the records between them are not
+/// read.
 fn ranges(mut records: Vec<(i32, i64)>) -> BTreeMap<(i32, i64), i64> {
     const FAR: i64 = 1_000;
     records.sort_unstable();
@@ -317,9 +319,9 @@ const MERGED_GAP_LIMITS: Limits =
 fn decide_one(chunk: Option<&Chunk>, offset: i64, outcome: Outcome, cause: Cause) -> Outcome {
     let unknown = |why: &str| Outcome::Lost {
         reason: format!(
-            "not known: it was applied unless {}, and {why}",
+            "not known, because {why}; it was applied unless {}",
             match cause {
-                Cause::Transaction => "it was part of an aborted transaction",
+                Cause::Transaction => "its transaction was aborted",
                 Cause::Compaction => "Kafka had compacted it away before `consume` needed it",
                 Cause::Retention | Cause::Unknown => "Kafka no longer had it when `consume` needed it",
             }
@@ -329,12 +331,12 @@ fn decide_one(chunk: Option<&Chunk>, offset: i64, outcome: Outcome, cause: Cause
     if chunk.records.binary_search_by_key(&offset, |record| record.offset).is_ok() {
         outcome
     } else if offset < chunk.from {
-        unknown("Kafka no longer has it")
+        unknown("Kafka no longer has the record")
     } else if offset < chunk.until {
         match cause {
             // The topic is not compacted, so within its log, only records of aborted transactions are missing.
             Cause::Transaction => Outcome::Lost { reason: cause.reason().to_owned() },
-            Cause::Compaction | Cause::Retention | Cause::Unknown => unknown("Kafka no longer has it"),
+            Cause::Compaction | Cause::Retention | Cause::Unknown => unknown("Kafka no longer has the record"),
         }
     } else {
         unknown("Kafka did not answer in time")

@@ -28,14 +28,14 @@ left join lateral (
     where x.topic = $1 and x."partition" = r."partition" and x."offset" = r."offset" and x.incarnation = i.incarnation
     limit 1
 ) u on true
--- Ranges do not overlap, so only the last one that begins at or before the offset can contain it.
+-- Ranges do not overlap, so only the last range that begins at or before the offset can contain the offset.
 left join lateral (
     select x.last_offset from sluice.superseded x
     where x.topic = $1 and x."partition" = r."partition" and x.incarnation = i.incarnation
           and x.first_offset <= r."offset"
     order by x.first_offset desc limit 1
 ) s on true
--- Exact gaps do not overlap, so only the last one that begins at or before the offset can contain it.
+-- Exact gaps do not overlap, so only the last gap that begins at or before the offset can contain the offset.
 left join lateral (
     select x.last_offset, x.cause from sluice.gaps x
     where x.topic = $1 and x."partition" = r."partition" and x.incarnation = i.incarnation

@@ -50,7 +50,7 @@ fn read(row: &PgRow) -> Result<Run, sqlx::Error> {
     })
 }
 
-/// Stores a run without letters. Returns its id.
+/// Stores a new run, which has no letters yet. Returns its id.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -107,7 +107,7 @@ pub async fn running(executor: impl PgExecutor<'_>) -> Result<Vec<i64>, sqlx::Er
 }
 
 /// Claims a run until the transaction ends, so that only one process at a time continues it. Returns the run, or `None`
-/// if another process has claimed it or it is not running. Others may still read and cancel it.
+/// if another process has claimed it or if it is not running. Other processes may still read and cancel the run.
 ///
 /// # Errors
 /// PostgreSQL's error.

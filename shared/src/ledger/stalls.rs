@@ -1,6 +1,6 @@
 //! Table `stalls`: partitions whose batches fail, why, and since when.
 //!
-//! A stall ends when the partition's watermark advances after the latest failure. Its row may stay for a while.
+//! A stall ends when the partition's watermark advances after the latest failure. The stall's row may stay for a while.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const LISTED: i64 = 1_000;
 /// delivered may belong to a topic or mapping that is gone.
 const KEPT_DAYS: i32 = 7;
 
-/// Who has to act for a failed batch to land.
+/// Who has to act before a failed batch can land.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The operator: retrying alone will not help.
@@ -30,9 +30,9 @@ pub enum Fault {
 /// How a stall was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FoundBy {
-    /// A batch that failed. Its stall ends when something lands.
+    /// A batch that failed. The stall ends when the partition lands something.
     Batch,
-    /// A comparison of watermarks with Kafka, or of contracts with their tables. Its stall also ends when a later
+    /// A comparison of watermarks with Kafka, or of contracts with their tables. The stall also ends when a later
     /// comparison finds nothing.
     Comparison,
 }
@@ -85,8 +85,8 @@ impl FoundBy {
 
 /// Stores a stall for each of these partitions. A comparison does not replace the current stall of a failed batch.
 ///
-/// The failed transaction must have ended. This begins a transaction that is explicitly writable, because a read-only
-/// default may have caused the failure.
+/// The failed transaction must have ended. A default of read-only transactions may have caused the failure, so this
+/// function begins a transaction that is explicitly writable.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -168,7 +168,8 @@ pub async fn clear_compared(
     Ok(())
 }
 
-/// Deletes stalls of all destinations that have ended, or whose batch has not been delivered for a week.
+/// Deletes, for all destinations, the stalls that have ended, and the stalls whose batch has not failed again for a
+/// week.
 ///
 /// # Errors
 /// PostgreSQL's error.

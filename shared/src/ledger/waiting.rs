@@ -40,31 +40,31 @@ pub struct Waiter<'a> {
     pub event_id: Option<Uuid>,
 }
 
-/// A command taken out of the queue.
+/// A command that was taken out of the queue.
 #[derive(Debug)]
 pub struct Released {
-    /// Its record's topic.
+    /// The topic of the command's record.
     pub topic: String,
-    /// Its partition.
+    /// The record's partition.
     pub partition: i32,
-    /// Its offset.
+    /// The record's offset.
     pub offset: i64,
     /// The partition's incarnation.
     pub incarnation: i32,
-    /// Its time, milliseconds since the Unix epoch.
+    /// The record's time, milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
-    /// Its key.
+    /// The record's key.
     pub key: Option<Vec<u8>>,
-    /// Its value.
+    /// The record's value.
     pub payload: Vec<u8>,
-    /// Its headers.
+    /// The record's headers.
     pub headers: Vec<RecordHeader>,
-    /// When it began to wait, milliseconds since the Unix epoch.
+    /// When the command began to wait, milliseconds since the Unix epoch.
     pub since_ms: i64,
 }
 
 impl Released {
-    /// Returns its record.
+    /// Returns the command's record.
     pub fn record(&self) -> KeptRecord<'_> {
         let Self { topic, partition, offset, incarnation, timestamp_ms, key, payload, headers, since_ms: _ } = self;
         let (partition, offset, incarnation) = (*partition, *offset, *incarnation);
@@ -73,7 +73,8 @@ impl Released {
     }
 }
 
-/// Returns the entities that have waiting commands, each with the key of the parent that its commands wait for.
+/// Returns which of these entities have waiting commands. The value is the key of the parent that the commands of the
+/// entity wait for.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -140,7 +141,8 @@ pub async fn enqueue(
     Ok(())
 }
 
-/// Takes out the commands of a stream that wait for these entities of another stream, in the order of their offsets.
+/// Takes out a stream's commands that wait for these entities of another stream. Returns them in the order of their
+/// offsets.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -181,8 +183,8 @@ pub async fn release(
 /// once would exceed an invocation's time, so the statement would fail and be retried forever.
 pub const EXPIRED_AT_ONCE: u64 = 10_000;
 
-/// Rejects the oldest events that began to wait for their parent before `before_ms`, at most [`EXPIRED_AT_ONCE`].
-/// Counts them in the metrics, and returns their number.
+/// Rejects events that began to wait for their parent before `before_ms`: the oldest ones first, and at most
+/// [`EXPIRED_AT_ONCE`]. Counts them in the metrics, and returns their number.
 ///
 /// If a rejected event is sent again under the same id, the event is retried, because its parent may have arrived.
 ///

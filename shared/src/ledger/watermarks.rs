@@ -21,8 +21,8 @@ pub struct Watermark {
     pub partition: i32,
     /// The next offset to apply. Everything below it is decided: applied, or in a gap.
     pub next_offset: i64,
-    /// The offset at which each incarnation of the partition's log begins. The first begins at 0. A log that is
-    /// recreated or truncated begins a new one.
+    /// The offset at which each incarnation of the partition's log begins. The first incarnation begins at 0. A log
+    /// that is recreated or truncated begins a new incarnation.
     pub starts: Vec<i64>,
     /// Facts about the applied records. When an incarnation begins, only facts about records that the log still has are
     /// kept.
@@ -53,7 +53,7 @@ pub struct Restart {
     pub keeps_first: bool,
 }
 
-/// Consecutive records from a partition's watermark on, all of which are written.
+/// Consecutive records that begin at a partition's watermark. All of them are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step<'a> {
     /// The topic.
@@ -121,8 +121,8 @@ impl Watermark {
 }
 
 /// Locks the watermarks of these partitions until the transaction ends, in sorted order, so that two transactions
-/// cannot deadlock. Creates missing watermarks. Returns them in the order of `partitions`, which must be sorted and
-/// without duplicates.
+/// cannot deadlock. Creates missing watermarks. Returns the watermarks in the order of `partitions`, which must be
+/// sorted and without duplicates.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -210,7 +210,7 @@ async fn close_minutes(
 /// # Errors
 /// PostgreSQL's error.
 pub async fn all(connection: &mut PgConnection) -> Result<Locked, sqlx::Error> {
-    // Selects at least one row, so that there is a start time even without watermarks.
+    // The query returns at least one row, so that there is a start time even if there are no watermarks.
     let select = format!(
         r#"
         select w.topic, w."partition", w.next_offset, w.incarnation_starts, w.max_timestamp_ms, w.first_offset,
@@ -335,13 +335,15 @@ fn advance_statement(destination: &str) -> String {
 /// Returns the beginning of a statement: a WITH query `advanced` that advances watermarks, counts what landed, and has
 /// a row for each advanced watermark. [`bind_steps`] binds the steps. The first parameter is number `first`.
 ///
-/// Either all watermarks of the steps are advanced, or none. None is advanced if the server has been restarted, or if
-/// any watermark is not where its step begins, has a latest minute that is over, or belongs to an incarnation from
-/// which nothing was applied.
+/// Either all watermarks of the steps are advanced, or none. They are advanced only if the server has not been
+/// restarted, and if for each step
+/// - the watermark is where the step begins, in the same incarnation,
+/// - a record of that incarnation was applied before, and
+/// - the watermark's latest minute is not over.
 ///
-/// Two such statements, or one and a landing transaction, cannot deadlock, because both lock the watermarks in sorted
-/// order. If the statement waits for a lock, the holder of the lock may move the watermark: PostgreSQL then checks the
-/// conditions again.
+/// Two such statements cannot deadlock, nor can such a statement and a landing transaction, because all of them lock
+/// the watermarks in sorted order. While the statement waits for a lock, the holder of the lock may move the watermark.
+/// PostgreSQL then checks the conditions again.
 pub fn advance_steps(first: usize) -> String {
     let (minute, lag_ms) = (MINUTE, activity::LAG_MS);
     let types = ["text", "integer", "integer"].into_iter().chain(["bigint"; 5]);

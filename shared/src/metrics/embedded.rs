@@ -12,7 +12,7 @@ use crate::process::clock::Clock;
 /// The metrics' namespace in CloudWatch.
 const NAMESPACE: &str = "Sluice";
 
-/// CloudWatch's name for batches that did not land.
+/// The name of CloudWatch's metric for batches that did not land.
 const FAILED_BATCHES: &str = "failed_batches";
 
 /// Writes the counts since the last call to standard output. Each stream and each error type has a separate line,

@@ -1,7 +1,7 @@
 //! Counts each stream's events and their outcomes.
 //!
-//! On Lambda, [`embed`] writes the counts of each invocation for CloudWatch, in its embedded metric format. `local`
-//! serves the sums ([`Metrics::prometheus`]). A new counter needs a line in `counters!` and a call of
+//! On Lambda, [`embed`] writes the counts of each invocation to the log, in CloudWatch's embedded metric format.
+//! `local` serves the sums ([`Metrics::prometheus`]). A new counter needs a line in `counters!` and a call of
 //! [`Metrics::count`].
 
 mod embedded;
@@ -90,7 +90,7 @@ struct Counted {
     requests: Requests,
 }
 
-/// Counts by stream. `None` is for records that belong to no stream.
+/// Counts by stream. The counts of records that belong to no stream are under `None`.
 type Counts = BTreeMap<Option<String>, Count>;
 
 /// The counts of one stream.
@@ -112,7 +112,7 @@ struct Lag {
 }
 
 impl Metrics {
-    /// Adds `n` to a stream's counter. `stream` is `None` for records that belong to no stream.
+    /// Adds `n` to a stream's counter. For records that belong to no stream, `stream` is `None`.
     pub fn count(&self, counter: Counter, stream: Option<&str>, n: u64) {
         if n > 0 {
             self.update(stream, |count| count.counters[counter as usize] += n);

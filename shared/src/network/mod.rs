@@ -1,5 +1,5 @@
 //! What connections to any server need: certificates and keys, and whether a host's name resolves. `kafka` and
-//! `database` use it.
+//! `database` use this module.
 
 pub mod pem;
 pub(crate) mod resolve;

@@ -24,7 +24,7 @@ struct Shared<W> {
     collects: bool,
     waiting: Mutex<Vec<u8>>,
     arrived: Condvar,
-    /// Locked before `waiting`, so that chunks are written in order.
+    /// This lock is taken before that of `waiting`, so that chunks are written in order.
     output: Mutex<W>,
 }
 

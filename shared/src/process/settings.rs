@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A variable that is missing or malformed. Startup fails with this message.
+/// A variable that is missing or malformed. Startup fails, and the log shows this error.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SettingsError {
     /// The variable is not set.

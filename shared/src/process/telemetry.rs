@@ -26,8 +26,9 @@ enum Format {
 
 static LOG: OnceLock<LogWriter<Stderr>> = OnceLock::new();
 
-/// Starts logging at the levels in `RUST_LOG`: by default `info`, and `warn` for sqlx, which logs PostgreSQL's notices.
-/// Logs go to standard error and never contain a payload. [`flush`] writes the lines that still wait.
+/// Starts logging at the levels in `RUST_LOG`. The default is `info`, and `warn` for sqlx, because sqlx logs
+/// PostgreSQL's notices. Logs go to standard error and never contain a payload. [`flush`] writes the lines that still
+/// wait.
 ///
 /// # Errors
 /// `LOG_FORMAT` or `RUST_LOG` is malformed. Logging is started even then, so that the error can be logged.
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_malformed_format_or_level_is_refused_by_name() {
+    fn an_error_names_the_malformed_variable() {
         let refusal = |name: &'static str, value: &'static str| {
             let variable = |asked: &'static str| (asked == name).then(|| value.to_owned());
             format(variable).map(drop).and(levels(variable).map(drop)).err().map(|error| error.to_string())

@@ -55,15 +55,15 @@ impl PayloadHash {
         self.canonical
     }
 
-    /// Returns whether a stored hash is of the same payload. Older versions, which did not compare numbers by value,
-    /// stored a different hash. It is accepted, too.
+    /// Returns whether a stored hash belongs to the same payload. Older versions, which did not compare numbers by
+    /// value, stored a different hash. That hash is accepted, too.
     pub fn is(self, stored: i64) -> bool {
         [self.canonical, self.as_written].contains(&stored)
     }
 }
 
-/// Hashes with SHA-256, cut to 128 bits. Users choose their keys, and must not be able to find a key that collides with
-/// another user's.
+/// Returns the first 128 bits of a SHA-256 hash. Users choose their keys, and must not be able to find a key that
+/// collides with another user's key.
 pub(crate) fn hash(parts: &[&[u8]]) -> Uuid {
     let mut hasher = Sha256::new();
     for part in parts {

@@ -16,8 +16,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns whether this record is later than `other`, a record of the same topic: by offset within a partition,
-    /// else by time.
+    /// Returns whether this record is later than `other`, a record of the same topic. Within a partition, offsets are
+    /// compared, otherwise times.
     pub fn is_after(&self, other: &Self) -> bool {
         match self.partition == other.partition {
             true => self.offset > other.offset,

@@ -1,6 +1,6 @@
-//! Replays: dead letters that were sent to their topic again. The headers of such a record name the dead letter.
+//! Replays: dead letters that were sent to their topic again.
 //!
-//! The headers name the dead letter by its record's place in Kafka instead of by its number, because a restored
+//! A replay's headers name the dead letter by its record's place in Kafka instead of by its number, because a restored
 //! database can give the number to another letter. A place includes the record's time, which distinguishes the record
 //! from a record at the same offset of a recreated topic.
 
@@ -13,7 +13,7 @@ use super::place::{Place, number};
 /// event carry the same value. If the event has no other id, this value is its id. Older versions wrote the number of
 /// the first dead letter.
 pub const FIRST: &str = "sluice-replay";
-/// The header that names the dead letter that this record replays, if it is not the first one.
+/// The header that names the dead letter that this record replays, unless that letter is the event's first one.
 pub const OF: &str = "sluice-replay-of";
 /// The header that says that an operator has edited the event, and names the letter that was edited. Later replays of
 /// the edited event keep this header.
@@ -34,16 +34,16 @@ pub enum Letter {
 /// What a replay's headers say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
-    /// The letter that it replays.
+    /// The letter that the record replays.
     pub letter: Letter,
-    /// The first record of its event, if known.
+    /// The first of the event's records that the headers name. `None` if they name no record.
     pub first: Option<Place>,
-    /// The offsets up to which `console` searched for later events with the same key and found none. `None` if it did
-    /// not search.
+    /// The offsets up to which `console` searched for later events with the same key and found none. `None` if
+    /// `console` did not search.
     pub searched: Option<Searched>,
 }
 
-/// For each partition, the offset below which no later event with the key was found. Written as `0/17,1/4`.
+/// For each partition, the offset below which no later event with the key was found. In text, this is `0/17,1/4`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Searched(BTreeMap<i32, i64>);
 
@@ -80,7 +80,7 @@ impl fmt::Display for Searched {
 impl Replay {
     /// Reads the headers of a record of `topic`. Returns `None` if the record is not a replay.
     ///
-    /// `header` returns the first value of a header of that name.
+    /// `header` returns the first value of the header that has the given name.
     pub fn from_headers<'h>(topic: &str, header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Self> {
         let text = |name: &str| std::str::from_utf8(header(name)?).ok();
         let place = |text: &str| Place::parse(text).filter(|place| place.topic == topic);

@@ -23,7 +23,7 @@ pub struct HttpWorld {
     pub reader: KafkaReader,
 }
 
-/// Creates the relay of login attempts. `None` if no contract describes the stream `login`.
+/// Creates the relay of login attempts. Returns `None` if no contract describes the stream `login`.
 pub fn login_relay(registry: &Registry, pool: &PgPool, producer: &Producer) -> Option<Relay> {
     let topic = registry.stream(Contract::LOGIN)?.topic.clone();
     Some(Relay::to_topic(topic, pool.clone(), producer.clone()))
@@ -79,7 +79,8 @@ impl HttpWorld {
 const TOKEN_KEY: &str = "TOKEN_KEY";
 const TOKEN_SECRET: &str = "TOKEN_SECRET_ARN";
 
-/// Returns the ARN of the secret with the keys that sign tokens, unless a variable contains the keys.
+/// Returns the ARN of the secret that contains the keys that sign tokens. Returns `None` if `TOKEN_KEY` contains the
+/// keys, or no secret is named.
 fn token_secret(variable: impl Fn(&'static str) -> Option<String>) -> Result<Option<String>, SettingsError> {
     match variable(TOKEN_SECRET) {
         Some(_) if variable(TOKEN_KEY).is_some() => Ok(None),

@@ -1,10 +1,10 @@
-//! Starts a function: reads its variables, looks up the resources that they name at AWS, and connects, in parallel
-//! where possible.
+//! Starts a function: reads its variables, looks up at AWS the resources that the variables name, and connects. As much
+//! as possible is done in parallel.
 //!
 //! A function does not start if there is a problem that an operator has to fix: a wrong variable, a missing secret, a
-//! rejected certificate or password. The error is one line. But the function does start if a server does not answer.
-//! Otherwise, Lambda would restart it over and over during an outage. The first request tries to connect again, and
-//! reports the failure.
+//! rejected certificate or password. The error is one line. A function does start if a server does not answer.
+//! Otherwise, Lambda would restart the function over and over during an outage. The first request tries to connect
+//! again, and reports the failure.
 
 #[cfg(feature = "identity")]
 mod http;
@@ -62,7 +62,7 @@ pub struct World {
     pub registry: Arc<Registry>,
     /// Connections to the database.
     pub pool: PgPool,
-    /// Their login.
+    /// The login of these connections.
     pub login: Login,
     /// The machine's clock.
     pub clock: Clock,
@@ -109,8 +109,8 @@ pub async fn on_shutdown(closing: impl Future<Output = ()> + Send + 'static) {
 }
 
 impl World {
-    /// Starts a function that needs the contracts and at most `max_connections` connections to the database, and that
-    /// reads Kafka. The brokers are looked up and connected to on the first read.
+    /// Starts a function that reads Kafka, with the contracts and at most `max_connections` connections to the
+    /// database. The reader looks up the brokers and connects to them on the first read.
     ///
     /// # Errors
     /// There is a problem that an operator has to fix.

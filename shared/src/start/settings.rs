@@ -22,8 +22,7 @@ pub struct Settings {
 /// The times for which old data is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// `DEAD_LETTERS_FOR_DAYS`: how long dead letters keep their key, headers and payload. `None`
-    /// keeps them forever.
+    /// `DEAD_LETTERS_FOR_DAYS`: how long dead letters keep their key, headers and payload. `None` keeps them forever.
     pub dead_letters_days: Option<i32>,
     /// `LOGIN_ATTEMPTS_FOR_DAYS`: how long login attempts are kept. `None` keeps them forever.
     pub login_attempts_days: Option<i32>,
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn old_data_is_kept_for_ever_by_default() {
+    fn old_data_is_kept_forever_by_default() {
         let retention = |settings: Result<Settings, SettingsError>| settings.ok().map(|settings| settings.retention);
         assert_eq!(retention(with("NONE", "")), Some(Retention::default()));
         let days = retention(with("DEAD_LETTERS_FOR_DAYS", "30"));
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_waits_an_hour_for_its_parent_by_default() {
+    fn an_event_waits_an_hour_for_its_parent_by_default() {
         let waits = |settings: Result<Settings, SettingsError>| settings.ok().map(|s| s.wait_for_parent.as_secs());
         assert_eq!(waits(with("NONE", "")), Some(3_600));
         assert_eq!(waits(with("WAIT_FOR_PARENT_SECONDS", "5")), Some(5));

@@ -88,7 +88,7 @@ pub struct TestFunction {
     database: Option<TestDatabase>,
 }
 
-/// What the function has to do without.
+/// What the function under test lacks.
 #[derive(Default)]
 pub struct Lacking {
     /// No broker answers.
@@ -108,7 +108,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its body, which is null if it is empty.
+    /// Its body as JSON. An empty body is null.
     pub body: Value,
 }
 
@@ -153,9 +153,9 @@ pub struct Record {
 }
 
 impl TestFunction {
-    /// Starts a function whose routes are built by `routes`. The function connects to the broker at `broker`, if that
-    /// is given. Its topics are created in the test cluster, not at `broker`. None are created if `lacking` includes
-    /// the broker or the topics.
+    /// Starts a function whose routes are built by `routes`. If `broker` is given, the function connects to the broker
+    /// at this address. Its topics are created in the test cluster, not at `broker`. No topics are created if `lacking`
+    /// includes the broker or the topics.
     pub async fn start(lacking: Lacking, broker: Option<&str>, routes: impl FnOnce(Connections) -> Router) -> Self {
         let broker = match broker {
             _ if lacking.broker => UNREACHABLE.to_owned(),
@@ -224,7 +224,7 @@ impl TestFunction {
     }
 
     /// Limits the size in bytes of the records that the broker accepts. A new limit takes effect with a delay, so this
-    /// sends larger records until the broker rejects one.
+    /// function sends larger records until the broker rejects one.
     pub async fn limit_records(&self, topic: &str, bytes: usize) {
         let admin: AdminClient<DefaultClientContext> = cluster().client_config().create().unwrap();
         let topic = self.topic(topic);
@@ -349,7 +349,8 @@ fn contracts(suffix: &str, without_roles: bool) -> Registry {
     Registry::load(Some(folder.path())).unwrap()
 }
 
-/// Returns a partition's first and next offset. Right after its creation, a partition briefly has no leader.
+/// Returns a partition's first and next offset. Right after its creation, a partition briefly has no leader, so the
+/// request is repeated.
 fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
     const PATIENCE: Duration = Duration::from_secs(10);
     let begun = Instant::now();

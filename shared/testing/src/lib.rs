@@ -10,7 +10,7 @@ use shared::database;
 use sqlx::postgres::PgPool;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-/// A fresh, migrated database. Dropping this removes the database from the server.
+/// A fresh, migrated database. Dropping the value removes the database from the server.
 #[derive(Debug)]
 pub struct TestDatabase {
     /// Its pool.
@@ -53,7 +53,7 @@ impl TestDatabase {
         Ok(Self { pool, url, server_url: server_url.to_owned(), name })
     }
 
-    /// Copies the database as it is now, for [`TestDatabase::restore`]. Cuts every connection to it.
+    /// Copies the database as it is now, for [`TestDatabase::restore`]. Cuts every connection to the database.
     ///
     /// # Errors
     /// PostgreSQL's error.
@@ -117,8 +117,8 @@ impl TestDatabase {
     }
 }
 
-/// Returns the name of a migrated database on the server. The first caller creates it. Copying it takes a third of the
-/// time of a migration. The database stays until its server is removed.
+/// Returns the name of a migrated database on the server. The first caller creates the database. Copying it takes a
+/// third of the time of a migration. The database stays until its server is removed.
 async fn template(
     server: &mut PgConnection,
     server_url: &str,
@@ -175,7 +175,7 @@ impl Drop for TestDatabase {
                 Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
             })
         });
-        // If this fails, the database stays until its server is removed.
+        // If the removal fails, the database stays until its server is removed.
         let _removed = removal.join();
     }
 }

@@ -114,7 +114,7 @@ fn time(unix_ms: i64) -> String {
     Timestamp::from_millisecond(unix_ms).unwrap_or_default().to_string()
 }
 
-/// Replaces bytes that are not UTF-8, because people read the text.
+/// Converts bytes to text. Bytes that are not UTF-8 are replaced, because the text is only meant to be read by people.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -1,7 +1,7 @@
 //! Follows events through every stage: `GET /follow`.
 //!
-//! Kafka serves as the index. Because nothing is stored per event, an event is found by reading its stream's topic from
-//! a given time onwards.
+//! The ledger has no row for each event. So an event is found in Kafka, by reading the stream's topic from a given time
+//! onwards.
 //!
 //! - `request`: what the query asks for
 //! - `wanted`: decides whether a record matches the query
@@ -36,7 +36,7 @@ use crate::error::Error;
 
 /// The time limit for reading Kafka in a request. Looking up the outcomes of the records takes additional time.
 const READ_FOR: Duration = Duration::from_secs(15);
-/// The time that is reserved for that lookup before a request's deadline.
+/// The time that is reserved before a request's deadline for looking up the outcomes.
 const LOOK_UP_FOR: Duration = Duration::from_secs(5);
 
 /// Finds the events that a query asks for, and the outcome of each.

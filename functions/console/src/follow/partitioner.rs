@@ -1,5 +1,5 @@
-//! Computes a key's partition as Java's default partitioner does. The gateway's producer uses the same function
-//! (librdkafka's `murmur2_random`).
+//! Computes the partition of a key as the default partitioner of Kafka's Java client does. The gateway's producer uses
+//! the same function (librdkafka's `murmur2_random`).
 //!
 //! The result is only a hint. Other producers may use other partitioners, and the number of partitions may have
 //! changed, so the search also reads the other partitions.
@@ -9,7 +9,7 @@ pub(super) fn partition(key: &[u8], partitions: i32) -> i32 {
     (murmur2(key) & 0x7fff_ffff).cast_signed() % partitions.max(1)
 }
 
-/// `org.apache.kafka.common.utils.Utils.murmur2` in Kafka's source.
+/// Computes the same hash as `org.apache.kafka.common.utils.Utils.murmur2` in Kafka's source.
 fn murmur2(data: &[u8]) -> u32 {
     const SEED: u32 = 0x9747_b28c;
     const M: u32 = 0x5bd1_e995;
@@ -34,7 +34,7 @@ fn murmur2(data: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// `UtilsTest.testMurmur2` in Kafka's source.
+    /// The keys and hashes come from `UtilsTest.testMurmur2` in Kafka's source.
     #[test]
     fn hashes_are_those_of_kafkas_own_tests() {
         for (key, expected) in [

@@ -100,8 +100,8 @@ fn wanted(query: &Fields, contract: &Contract) -> Result<Wanted, Error> {
     }
 }
 
-/// Returns the time range. Without `since`, it is the hour before `until`, or before now. Without `until`, it is the 24
-/// hours after `since`, but does not extend beyond now.
+/// Returns the start and the end of the time range. The default of `until` is now, or 24 hours after `since` if that is
+/// earlier. The default of `since` is one hour before `until`.
 fn times(query: &Fields, now_ms: i64) -> Result<(i64, i64), Error> {
     let time = |name: &'static str| {
         let parsed = query.get(name)?.map(|text| text.parse::<Timestamp>().map(Timestamp::as_millisecond));

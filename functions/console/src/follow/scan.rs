@@ -88,8 +88,8 @@ impl Scan<'_> {
         Ok(found)
     }
 
-    /// Searches a partition from a cursor on. Returns the position to continue from if the search stopped before the
-    /// end of the partition.
+    /// Searches a partition from a cursor on. If the search stopped before the end of the partition, returns the
+    /// position from which to continue.
     async fn partition(&self, cursor: Cursor, found: &mut Found) -> Result<Option<Cursor>, Error> {
         let (topic, partition) = (&self.contract.topic, cursor.partition);
         if left(self.deadline).is_zero() {

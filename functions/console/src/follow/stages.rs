@@ -96,8 +96,8 @@ async fn outcomes(console: &Console, contract: &Contract, found: &[FoundRecord])
     }
 }
 
-/// Returns the dead letters of the records, by partition and offset. If Kafka no longer has a record, fills it in from
-/// its letter.
+/// Returns the dead letters of the records, by partition and offset. If Kafka no longer has a record, takes the record
+/// from its dead letter.
 async fn letters(
     console: &Console,
     contract: &Contract,

@@ -23,7 +23,7 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    /// Looks for a key, after converting it to the form that the stream's records use.
+    /// Looks for a key. The key is first converted to the form that the keys of the stream's records have.
     pub(super) fn with_key(contract: &Contract, key: &str) -> Self {
         Self::Key(contract.record_key_from_text(key).into_bytes())
     }
@@ -72,8 +72,8 @@ impl Wanted {
     }
 }
 
-/// Returns whether `rest` may follow an `Idempotency-Key` in a record's header: nothing or, if the request had several
-/// events, a space and the event's index.
+/// Returns whether `rest` may follow the request's `Idempotency-Key` in the header of a record. `rest` may be empty or,
+/// if the events were posted as a batch, a space and the event's index.
 fn is_index(rest: &[u8]) -> bool {
     match rest.split_first() {
         None => true,

@@ -1,4 +1,4 @@
-//! The activity of the streams in the last hour, which the overview and the page of a stream show.
+//! Shows the activity of streams in the last hour, on the overview and on the page of a stream.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -9,7 +9,7 @@ use super::chart::{Bin, Hour};
 use super::letter_filter::LetterFilter;
 use super::wording::{duration, number, time};
 
-/// The counts in a [`Bin`]: the CSS class of each count's rectangles, and its word in the legend.
+/// The CSS class and the name in the legend for each count in a [`Bin`].
 const LEGEND: [(&str, &str); 3] = [("written", "written"), ("waiting", "began to wait"), ("rejected", "rejected")];
 
 /// A stream's activity.
@@ -34,17 +34,17 @@ struct Minute {
 }
 
 impl StreamActivity {
-    /// Reads the last hour of all streams.
+    /// Reads the activity of all streams in the last hour.
     pub(super) async fn list(api: &Api) -> Result<Vec<Self>, Refusal> {
         Ok(api.get::<List<Self>>("/activity?minutes=60").await?.items)
     }
 
-    /// Reads the last hour of one stream.
+    /// Reads the activity of one stream in the last hour.
     pub(super) async fn find(api: &Api, stream: &str) -> Result<Option<Self>, Refusal> {
         Ok(Self::list(api).await?.into_iter().find(|activity| activity.stream == stream))
     }
 
-    /// Returns the last hour, minute by minute.
+    /// Returns the activity in the last hour, minute by minute.
     pub(super) fn hour(&self, now_ms: i64) -> Hour {
         let mut hour = Hour::until(now_ms);
         for Minute { minute, written, waiting, rejected, lag_ms } in &self.minutes {
@@ -154,7 +154,7 @@ pub(super) fn panels(hour: &Hour) -> Markup {
                 }
                 (hour.trend())
                 (hour.axis())
-                p.soft { "The slowest event of each minute." }
+                p.soft { "Each minute shows its slowest event." }
             }
         }
     }

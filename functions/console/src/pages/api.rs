@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 /// The maximum size of a response in bytes. Lambda's own limit is 6 MiB.
 const MOST_BYTES: usize = 8 * 1_024 * 1_024;
 
-/// The maximum length of a path with its query, in bytes. [`axum::http::Uri`] holds at most 65,534.
+/// The maximum length of a path with its query, in bytes. [`axum::http::Uri`] holds at most 65,534 bytes.
 const MOST_PATH_BYTES: usize = 65_000;
 
 /// The JSON routes, for one signed-in user and one request.
@@ -35,7 +35,7 @@ pub(super) struct List<T> {
     pub(super) next: Option<String>,
 }
 
-/// A route's refusal of a request, with the problem that it returned.
+/// A route's refusal of a request, with the problem that the route returned.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     /// The HTTP status.
@@ -71,7 +71,8 @@ impl From<Problem> for Refusal {
 }
 
 impl Api {
-    /// Calls `routes` for a caller. `of_request` are the extensions of the caller's request.
+    /// Creates an `Api` that calls `routes` on behalf of a caller. `of_request` are the extensions of the caller's
+    /// request.
     pub(super) fn new(routes: Router, caller: Caller, of_request: &Extensions) -> Self {
         let mut extensions = Extensions::new();
         extensions.insert(of_request.get::<Origin>().cloned().unwrap_or_default());
@@ -127,7 +128,7 @@ impl Api {
         }
         let status = response.status();
         let bytes = receive(response.into_body(), MOST_BYTES).await.map_err(|_| internal())?;
-        // `204 No Content` is read as null.
+        // `204 No Content` has no body. The missing body is read as null.
         let text = if bytes.is_empty() { &b"null"[..] } else { &bytes[..] };
         match serde_json::from_slice(text) {
             Ok(answer) if status.is_success() => Ok(answer),

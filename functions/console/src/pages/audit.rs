@@ -83,7 +83,7 @@ fn object(path: &str) -> Markup {
     }
 }
 
-/// Shows the details: `count 200, filter stream route, note …`.
+/// Shows the details of an entry, for example `count 200, filter stream route, note …`.
 fn details(detail: &Value) -> Markup {
     let members: Vec<(&String, &Value)> = detail.as_object().into_iter().flatten().collect();
     html! {

@@ -36,8 +36,8 @@ fn filter(uri: &Uri) -> Result<LetterFilter, Refusal> {
     Ok(filter)
 }
 
-/// Limits the filter to letters that exist now, so that exactly the letters that were counted are replayed or
-/// discarded. The database stamps letters with the real time, so this does not use the clock that tests can set.
+/// Limits the filter to letters that exist now, so that exactly the counted letters are replayed or discarded. The
+/// database stamps letters with the real time, so this function does not use the clock that tests can set.
 fn until_now(filter: &LetterFilter) -> LetterFilter {
     let now = Timestamp::now();
     let ends_before =
@@ -45,7 +45,7 @@ fn until_now(filter: &LetterFilter) -> LetterFilter {
     if ends_before { filter.clone() } else { filter.with("until", &now.to_string()) }
 }
 
-/// Asks whether to replay.
+/// Asks whether to replay the letters.
 pub(super) async fn ask_replay(Extension(api): Extension<Api>, uri: Uri) -> Result<Page, Refusal> {
     let filter = filter(&uri)?;
     let counted_filter = until_now(&filter);
@@ -64,7 +64,7 @@ pub(super) async fn ask_replay(Extension(api): Extension<Api>, uri: Uri) -> Resu
             }
         }
     };
-    let what = "Each letter is sent to its topic again, once. You can cancel the run while it is under way.";
+    let what = "Each letter is sent to its topic once more. You can cancel the run while it is in progress.";
     Ok(question("Replay dead letters", count, &filter, what, &form))
 }
 
@@ -76,7 +76,7 @@ pub(super) async fn replay(Extension(api): Extension<Api>, uri: Uri, form: Form)
     Ok(SeeOther::new(path, Notice::done(format!("The run has started with {}.", counted(count, "letter")))))
 }
 
-/// Asks whether to discard.
+/// Asks whether to discard the letters.
 pub(super) async fn ask_discard(Extension(api): Extension<Api>, uri: Uri) -> Result<Page, Refusal> {
     let filter = filter(&uri)?;
     let counted_filter = until_now(&filter);

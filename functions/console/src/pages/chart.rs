@@ -1,5 +1,5 @@
 //! Draws charts of the last hour as SVGs that fill their box. Each chart also contains its figures as text, for people
-//! who cannot see it.
+//! who cannot see the chart.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -50,7 +50,7 @@ impl Hour {
         Self { bins: vec![Bin::default(); MINUTES], first: now_ms.div_euclid(60_000) - 59 }
     }
 
-    /// Adds what happened in a minute, if it belongs to the hour.
+    /// Adds what happened in a minute, if the minute belongs to the hour.
     pub(super) fn add(&mut self, minute: Timestamp, bin: Bin) {
         let index = minute.as_millisecond().div_euclid(60_000) - self.first;
         if let Some(own) = usize::try_from(index).ok().and_then(|index| self.bins.get_mut(index)) {
@@ -94,7 +94,7 @@ impl Hour {
                 @for (index, bin) in self.bins.iter().enumerate().filter(|(_, bin)| bin.total() > 0) {
                     g {
                         title { (self.clock(index)) " UTC: " (number(bin.written)) " written, " (number(bin.waiting)) " waiting, " (number(bin.rejected)) " rejected" }
-                        // This rectangle is as tall as the chart, so that hovering anywhere over the minute shows its
+                        // This rectangle is as tall as the chart, so that hovering anywhere over the minute shows the
                         // title.
                         rect.reach x=(index * MINUTE) y="0" width=(MINUTE) height=(HEIGHT) {}
                         @for (class, top, height) in stacked(*bin, most) {
@@ -182,8 +182,8 @@ fn runs(bins: &[Bin]) -> Vec<Vec<(usize, i64)>> {
 }
 
 fn points(run: &[(usize, i64)], scale: i64) -> Vec<(usize, i64)> {
-    // Leaves room at the top, so that the line is not cut off. A line needs at least two points, so the first and the
-    // last minute also get a point at their outer edge.
+    // Some room is left at the top, so that the line is not cut off. A line needs at least two points, so the first and
+    // the last minute also have a point at their outer edge.
     let y = |lag: i64| HEIGHT - 3 - lag.saturating_mul(HEIGHT - 8) / scale;
     let (first, last) = (run.first().copied().unwrap_or_default(), run.last().copied().unwrap_or_default());
     let mut points = vec![(first.0 * MINUTE, y(first.1))];

@@ -1,4 +1,4 @@
-//! The page that follows an event: a form that finds it, and the stages that it went through.
+//! The page that follows an event: a form that finds the event, and the stages that the event went through.
 
 use axum::Extension;
 use axum::extract::State;
@@ -233,7 +233,7 @@ fn stages(event: &Event, now_ms: i64) -> Markup {
                         (None, None) => p.soft { "Kafka no longer has the event." },
                     }
                     @if event.payload_truncated { p.soft { "Cut after 64 KB." } }
-                    @if let Some(row) = &event.row { h3 { "Its row now" } (payload(row, None)) }
+                    @if let Some(row) = &event.row { h3 { "Its current row" } (payload(row, None)) }
                 }
             }
         }
@@ -249,7 +249,7 @@ fn landing(event: &Event) -> Markup {
         "superseded" => ("plain", "Superseded", "Its row already had a higher version, so this event changed nothing."),
         "waiting" => ("warn", "Waiting", "Its parent has not arrived. The event lands once the parent has arrived."),
         "pending" => {
-            ("warn", "On its way", "It has not been applied yet. If that lasts, the overview says what is stalled.")
+            ("warn", "On its way", "It has not been applied yet. If this lasts, the overview shows the cause.")
         }
         "rejected" => ("bad", "Rejected", "It could not be written."),
         "lost" => ("bad", "Lost", "Kafka had already deleted the event when consume tried to read it."),

@@ -62,14 +62,15 @@ impl Letter {
         filter.with("reason", &self.reason).path("/console/dead-letters")
     }
 
-    /// Returns the event for a form. Returns `None` if the event is too long or is not text.
+    /// Returns the event as a text that can be edited in a form. Returns `None` if the event is too long or is not
+    /// text.
     fn editable(&self) -> Option<String> {
         let raw = self.payload.as_ref().map(|payload| payload.get()).filter(|raw| raw.len() <= SHOWN_BYTES)?;
         Some(serde_json::from_str::<String>(raw).unwrap_or_else(|_| indented_text(raw)))
     }
 }
 
-/// The last action on a letter, if it was refused. The page shows the refusal and the edited event.
+/// The last action on a letter, if that action was refused. The page shows the refusal and the edited event.
 #[derive(Debug, Default)]
 pub(super) struct Attempt<'a> {
     /// Why the action was refused.
@@ -110,7 +111,7 @@ pub(super) fn page(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>
                     (None, None) => p.soft { "The payload was erased." },
                 }
                 @if letter.pointer.is_some() && letter.payload.is_some() {
-                    p.soft { "Marked: the value at " code { (letter.pointer.as_deref().unwrap_or_default()) } ", which the reason is about." }
+                    p.soft { "Marked: the value at " code { (letter.pointer.as_deref().unwrap_or_default()) } ". The reason is about this value." }
                 }
             }
             section.card { h2 { "Facts" } (facts(letter, filter, now_ms)) }
@@ -174,7 +175,7 @@ fn actions(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>) -> Mar
             div.choices {
                 form method="post" action=(path) {
                     h3 { "Replay" }
-                    p.soft { "Send the event to its topic again, once the cause is removed." }
+                    p.soft { "First remove the cause of the rejection. Then send the event to its topic again." }
                     label.check {
                         input type="checkbox" name="force" value="true" checked[is_overtaken];
                         span { "Replay even if later events with the same key were applied" }
@@ -191,7 +192,7 @@ fn actions(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>) -> Mar
                 details open[attempt.event.is_some()] {
                     summary { "Edit and replay" }
                     p.soft {
-                        "The edited event is checked like any other event. It is sent instead of this event, which is kept."
+                        "The edited event is checked like any other event, and is sent in place of this event. This event is kept."
                     }
                     @if let Some(refusal) = attempt.refusal.filter(|_| attempt.event.is_some()) { (problem(refusal)) }
                     form method="post" action=(path) {

@@ -1,4 +1,4 @@
-//! Replays one dead letter, as it is or edited, or discards it.
+//! Replays or discards one dead letter. The event may be edited before the replay.
 
 use axum::Extension;
 use axum::body::Body;
@@ -49,7 +49,7 @@ pub(super) async fn act(
     };
     match done {
         Ok(notice) => Ok(SeeOther::new(filter.letter_path(letter.id), notice).into_response()),
-        // Shows the page again, with what was entered.
+        // The page is shown again, with the reason for the refusal and the edited event.
         Err(refusal) if refusal.status.is_client_error() => {
             let attempt = Attempt { refusal: Some(&refusal), event: is_edit.then_some(event.as_str()) };
             Ok(page(&letter, &filter, &attempt, pages.clock.now_ms()).refused(&refusal).into_response())
@@ -68,7 +68,7 @@ async fn replay(api: &Api, id: i64, form: &Form, event: Option<&str>) -> Result<
     };
     match api.send::<Sent>(Method::POST, &path, &[WAIT], body).await {
         Ok(Sent { receipts }) => Ok(sent(receipts.first())),
-        // The replay was sent, and rejected again.
+        // If the refusal contains a receipt, the replay was sent, and was rejected again.
         Err(refusal) => match refusal.body["receipts"].as_array().and_then(|receipts| receipts.first()) {
             Some(receipt) if refusal.status.is_client_error() => Ok(sent(receipt_of(receipt).as_ref())),
             Some(_) | None => Err(refusal),

@@ -78,7 +78,7 @@ impl LetterFilter {
     }
 
     /// Returns the filter in the form that the JSON routes expect in a body. Ids that are not numbers are passed on
-    /// for the route to reject.
+    /// unchanged, and the route rejects them.
     pub(super) fn body(&self) -> Value {
         let member = |(name, value): &(&'static str, String)| {
             let value = match *name {
@@ -92,8 +92,8 @@ impl LetterFilter {
         Value::Object(self.0.iter().map(member).collect::<Map<_, _>>())
     }
 
-    /// Lists the conditions of the filter, except the status. Each has a link that removes it. Shows nothing if there
-    /// are no conditions.
+    /// Lists the conditions of the filter, except the status. Each condition has a link that removes the condition. If
+    /// there are no conditions, nothing is shown.
     pub(super) fn chips(&self, path: &str) -> Markup {
         html! {
             @if !self.is_everything() {
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_and_a_body_say_the_same() {
+    fn a_filter_has_the_same_conditions_in_an_address_and_in_a_body() {
         let query = "stream=route&contains=&since=2026-05-07T19%3A54&ids=1,2&after=x";
         let (filter, after) = LetterFilter::from_query(Some(query)).unwrap_or_default();
         assert_eq!(after.as_deref(), Some("x"));

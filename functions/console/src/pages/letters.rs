@@ -141,7 +141,7 @@ fn group_table(filter: &LetterFilter, groups: &List<Group>, now_ms: i64) -> Mark
                     }
                 }
             }
-            @if groups.next.is_some() { p.soft { "These are the " (GROUPS) " most frequent reasons. Filter for more." } }
+            @if groups.next.is_some() { p.soft { "These are the " (GROUPS) " most frequent reasons. To see other reasons, filter the letters." } }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The console's pages, through which people use the JSON routes. They work without scripts: views are GET requests,
-//! and actions are forms that lead to a page which shows the result.
+//! The console's pages. Through them, people use the JSON routes. The pages work without scripts: a view is a GET
+//! request, and an action is a form. After an action, the next page shows the result.
 //!
 //! A handler calls the JSON routes (`api`) and returns a [`layout::Page`], a [`layout::SeeOther`] or an
 //! [`api::Refusal`]. The middleware in `session` lets only admins through, and renders what a handler returns.

@@ -51,7 +51,7 @@ pub(super) fn plain(text: &str) -> Markup {
     html! {
         div.code tabindex="0" role="group" aria-label="Payload" { pre { code { (shown) } } }
         @if shown.len() < text.len() {
-            p.soft { "Cut after 64 KB of " (text.len().div_ceil(1_024)) " KB. The JSON route has all of it." }
+            p.soft { "Cut after 64 KB of " (text.len().div_ceil(1_024)) " KB. The JSON route returns the whole payload." }
         }
     }
 }
@@ -156,7 +156,7 @@ fn pointer_to(around: &[Around]) -> String {
     pointer::join(tokens.iter().map(String::as_str))
 }
 
-/// Returns where the token at the beginning of valid JSON ends.
+/// Returns the position at which the first token of a valid JSON text ends.
 fn token_end(json: &str) -> usize {
     let bytes = json.as_bytes();
     match bytes.first() {

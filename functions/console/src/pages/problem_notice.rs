@@ -17,7 +17,8 @@ pub(super) fn problem(refusal: &Refusal) -> Markup {
                     @if let (Some(line), Some(column)) = (number("line"), number("column")) { " Line " (line) ", column " (column) "." }
                 }
             } @else {
-                // The problem's own detail refers to its member `errors`, which a page shows as a list.
+                // The problem's detail mentions the member `errors`. The page shows this member as a list, so it shows
+                // the problem's title in place of the detail.
                 p { (refusal.body["title"].as_str().unwrap_or_default()) ". Nothing was sent." }
                 ul { @for (pointer, detail) in errors { li { code { (pointer) } " " (sentence(detail)) } } }
             }

@@ -134,7 +134,7 @@ pub(super) async fn show(
         @let every = run.is_running().then_some(EVERY_SECONDS);
         div.card {
             div #progress data-refresh=[every] { (progress(&run)) }
-            // Refreshed separately, so that the button keeps the focus while the progress changes.
+            // This part is refreshed separately, so that the button keeps the focus while the progress changes.
             div #cancel data-refresh=[every] { (cancel_form(&run)) }
         }
         section.card {
@@ -190,7 +190,7 @@ pub(super) async fn cancel(Extension(api): Extension<Api>, Path(id): Path<String
     let run: Run = api.post(&format!("/dead-letters/replays/{}/cancel", run_id(&id)?), &json!(null)).await?;
     let notice = match run.status.as_str() {
         "cancelled" => Notice::done(format!(
-            "Cancelled after {}. The step in progress still replays its letters.",
+            "Cancelled after {}. If a step was in progress, it still replays its letters.",
             counted(run.replayed, "letter")
         )),
         _ => Notice::failed("The run had already ended."),

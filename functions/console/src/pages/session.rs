@@ -1,6 +1,6 @@
-//! Signing in: a form, and a cookie with a token like those of `POST /login`. The session ends with its token: when the
-//! token expires, the password changes, or the user is deleted. Signing out also ends the session. The token is renewed
-//! while someone uses the pages.
+//! Signs people in: a form takes the name and the password, and a cookie holds a token like those of `POST /login`. The
+//! session ends with its token: when the token expires, the password changes, or the user is deleted. Signing out also
+//! ends the session. The token is renewed while someone uses the pages.
 
 use std::net::IpAddr;
 
@@ -48,7 +48,7 @@ pub(super) async fn signed_in(State(pages): State<Pages>, mut request: Request, 
     let caller = session.caller();
     note_user(&caller.name);
     if let Err(denied) = caller.must_be_admin() {
-        // The user was an admin when the session began, but no longer is.
+        // The user was an admin when the session began, but is not an admin any more.
         return refusal_page(&Refusal::from(denied.problem())).respond(Some(&caller.name), None);
     }
     let name = caller.name.clone();
@@ -100,9 +100,9 @@ pub(super) async fn show_form(headers: HeaderMap, uri: Uri) -> Response {
     let next = Fields::from_query(uri.query(), &["next"]).ok();
     let next = next.as_ref().and_then(|fields| fields.get("next").ok().flatten());
     let next = local(next.unwrap_or_default());
-    // If someone comes here by a link on another site, the browser does not send the cookie (it is `SameSite=Strict`),
-    // even if there is a session. So the page then also has a link to `next`: if the person follows it, the browser
-    // sends the cookie.
+    // The cookie is `SameSite=Strict`. So the browser does not send the cookie when someone follows a link from another
+    // site, even if there is a session. For this case, the page has a link to `next`. When the person follows that
+    // link, the browser sends the cookie.
     let is_from_elsewhere = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     sign_in::page(next, "", None, is_from_elsewhere).respond(None, None)
 }
@@ -171,7 +171,7 @@ fn to_sign_in(uri: &Uri) -> Response {
     }
 }
 
-/// Returns `path` if it is a path of the console, and otherwise the path of the overview. This way, signing in never
+/// Returns `path` if it is a path of the console. Otherwise, returns the path of the overview, so that signing in never
 /// redirects to another site.
 fn local(path: &str) -> &str {
     let (before_query, _) = path.split_once(['?', '#']).unwrap_or((path, ""));
@@ -213,7 +213,7 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 fn set_cookie(response: &mut Response, headers: &HeaderMap, name: &str, value: &str, seconds: i64) {
     let secure = if is_on_loopback(headers) { "" } else { "; Secure" };
     let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
-    // Tokens and encoded texts consist of ASCII characters that are valid in a cookie, so this cannot fail.
+    // Tokens and encoded texts consist of ASCII characters that are valid in a cookie, so the conversion cannot fail.
     if let Ok(text) = HeaderValue::try_from(text) {
         response.headers_mut().append(SET_COOKIE, text);
     }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_survives_its_cookie_and_is_cut() {
+    fn a_notice_is_read_back_from_its_cookie_and_a_long_notice_is_cut() {
         let notice = Notice::failed("a; b=\"c\" é, <d>");
         assert_eq!(read(&written(&notice)), Some(notice));
         let long = read(&written(&Notice::done("é".repeat(1_000))));

@@ -122,8 +122,8 @@ fn rejected(refusal: &Refusal) -> Option<Vec<Receipt>> {
     (refusal.status.is_client_error() && !receipts.is_empty()).then_some(receipts)
 }
 
-/// Redirects to the page of the event. If several events were sent, redirects to the stream, with a notice that says
-/// how many events were written and rejected.
+/// If one event was sent, redirects to the page that follows the event. If several events were sent, redirects to the
+/// page of the stream, with a notice that says how many events were written and rejected.
 fn sent(stream: &str, receipts: &[Receipt]) -> SeeOther {
     if let [receipt] = receipts {
         let notice = match receipt.status.as_deref() {
@@ -162,7 +162,7 @@ async fn page(
             section.card {
                 h2 { "Send events" }
                 @if stream.roles.is_empty() {
-                    p { "Its contract names no roles, so no user may send its events here." }
+                    p { "The contract of this stream names no roles, so no user may send its events here." }
                 } @else {
                     (send_form(&stream, &example, outcome))
                 }
@@ -173,7 +173,7 @@ async fn page(
                     dt { "Topic" } dd { code { (stream.topic) } }
                     dt { "Partitions" } dd { (stream.partitions) }
                     dt { "Mode" } dd { (stream.mode) }
-                    dt { "Table" } dd { code { (stream.table.as_deref().unwrap_or("those that the events name")) } }
+                    dt { "Table" } dd { code { (stream.table.as_deref().unwrap_or("the tables that the events name")) } }
                     dt { "Who may send" } dd { (if stream.roles.is_empty() { "service keys".to_owned() } else { stream.roles.join(", ") }) }
                 }
                 h3 { "From a terminal" }

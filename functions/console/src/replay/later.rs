@@ -1,8 +1,10 @@
-//! Searches Kafka for later events with the keys of dead letters, for several letters of a topic at once.
+//! Searches Kafka for later events that have the same keys as dead letters. One search can look for the keys of several
+//! letters of a topic.
 //!
 //! Only Kafka has all events in order. A letter's partition is read from the event's first record onwards. The topic's
-//! other partitions are read from that record's time onwards, because adding partitions moves keys between them.
-//! Like `consume`, the search takes keys from the events, because other producers may set other record keys.
+//! other partitions are read from that record's time onwards, because a key's events may go to another partition after
+//! partitions are added. The search, like `consume`, takes a key from the event, not from the record, because other
+//! producers may set other record keys.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -40,7 +42,7 @@ pub(crate) enum Later {
     TooMany,
 }
 
-/// A letter whose key is searched for, and the payload that will be sent for it.
+/// A letter, and the payload that will be sent for the letter. The search looks for the key in this payload.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sought<'a> {
     pub(crate) letter: &'a DeadLetter,
@@ -142,8 +144,8 @@ impl<'a> Search<'a> {
         Ok(searched)
     }
 
-    /// Returns the offset from which to read a partition: no record before it can be a later event for an undecided
-    /// letter. Returns `None` if no letter is undecided.
+    /// Returns the offset from which to read a partition. No record before this offset can be a later event for an
+    /// undecided letter. Returns `None` if no letter is undecided.
     async fn start(&self, ingest: &Ingest, partition: i32) -> Result<Option<i64>, ReadError> {
         let topic = &self.contract.topic;
         let of_partition = self.undecided().filter(|(_, first)| first.partition == partition);
@@ -183,9 +185,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Marks a letter as gone if its record's offset is outside the log's bounds in the first chunk, or if that offset
-    /// now has a record with another timestamp. A record that is merely missing within the bounds counts as removed
-    /// by compaction: its letter is not gone.
+    /// Marks a letter as gone if Kafka no longer has the first record of the letter's event. This is so if the record's
+    /// offset is outside the log's bounds (checked only in the first chunk), or if a record with another timestamp now
+    /// has this offset. If the offset is within the bounds but has no record, compaction has removed the record. Then
+    /// the letter is not gone.
     fn note_gone(&mut self, partition: i32, chunk: &Chunk, is_first: bool) {
         let is_gone = |first: &Place| {
             let is_within = !is_first || (chunk.bounds.start <= first.offset && first.offset < chunk.bounds.end);
@@ -201,9 +204,10 @@ impl<'a> Search<'a> {
     /// Returns the records that have a letter's key. Each item consists of the record's index, the letter's index, and
     /// `true` if the record repeats the letter's own event, or `false` if it is a later event.
     ///
-    /// In the letter's partition, a record is later if its offset is higher. In the other partitions, a record is later
-    /// if it, or any record before it in its partition, has a timestamp at or after that of the letter's first record.
-    /// `latest_ms` carries the partition's latest timestamp from one call to the next.
+    /// In the partition of the letter's first record, a record is later if its offset is higher. In any other
+    /// partition, the later records begin with a record whose timestamp is at or after that of the letter's first
+    /// record. All records after that one are later, too. `latest_ms` carries the latest timestamp of the partition
+    /// from one call to the next.
     fn repeated(&self, partition: i32, records: &[LogRecord], latest_ms: &mut i64) -> Vec<(usize, usize, bool)> {
         let mut repeated = Vec::new();
         for (at, record) in records.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Replays a dead letter: sends its event to its topic again, through `ingest`. If several callers request this at
-//! once, the event is sent only once. `routes` replays single letters, and `runs` replays many.
+//! Replays a dead letter: sends its event to its topic again, through `ingest`. If several callers request the same
+//! replay at once, the event is sent only once. `routes` replays single letters, and `runs` replays many.
 //!
 //! - `later`: searches Kafka for later events with the letters' keys
 //! - `headers`: the headers of the replay
@@ -46,7 +46,7 @@ pub(crate) struct ReplayOptions {
     arrived: Instant,
     deadline: Option<Instant>,
     prefer: Prefer,
-    /// Whether the letter may replace a later event with the same key.
+    /// Whether the letter is replayed even if it may replace a later event with the same key.
     is_forced: bool,
 }
 
@@ -76,7 +76,8 @@ impl ReplayOptions {
 /// Replays a dead letter. If the body contains an edited event, sends that event instead.
 ///
 /// If the function is killed between the send and the commit, the letter stays open. A repeated request then sends the
-/// letter again under the same id, so the event lands once. `consume` closes the letter when it reads the replay.
+/// letter again under the same id, so the event lands once. When `consume` reads the replay, it marks the letter as
+/// replayed, too.
 pub(crate) async fn replay(
     console: &Console,
     id: &str,
@@ -148,7 +149,7 @@ pub(crate) enum Order {
 }
 
 impl Order {
-    /// Returns the offsets up to which the search found no event that was sent after the letter. Returns `None` if such
+    /// Returns the offsets up to which the search found no later event with the letter's key. Returns `None` if later
     /// events do not matter.
     ///
     /// # Errors
@@ -195,7 +196,7 @@ pub(crate) async fn order(
 }
 
 /// Sends a letter, or the edited event, and marks the letter as replayed. The letter is locked, so that concurrent
-/// requests send it once.
+/// requests send it only once.
 async fn send(
     ingest: &Ingest,
     contract: &Contract,

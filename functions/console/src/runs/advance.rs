@@ -1,6 +1,6 @@
-//! Advances runs in steps. Each step is one transaction, and any process may take the next one. If a process is killed
-//! during a step, another process repeats that step and sends the letters again under the same ids, so each event lands
-//! once.
+//! Advances runs in steps. Each step is one transaction, and any process may carry out the next step. If a process is
+//! killed during a step, another process repeats that step and sends the letters again under the same ids, so each
+//! event lands once.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -22,8 +22,8 @@ use crate::replay::{Order, Sought, first_place, order, replay_headers, replayabl
 const LETTERS_AT_ONCE: i64 = 500;
 const BYTES_AT_ONCE: i64 = 8 * 1_024 * 1_024;
 
-/// The time limit for the search for later events in one step. The search and the send must together end well before
-/// PostgreSQL ends an idle transaction, after 30 s.
+/// The time limit for the search for later events in one step. After 30 s, PostgreSQL ends an idle transaction. The
+/// search and the send must be over well before that.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 
 /// A run skips a letter if its event was already replayed this many times, including replays of its earlier dead
@@ -33,8 +33,8 @@ const MOST_REPLAYS: i32 = 3;
 /// When a request looks up a run, it first advances the run for this long. The last step may take longer.
 const FOR_REQUEST: Duration = Duration::from_secs(3);
 
-/// How long the background task sleeps before it looks for runs that other processes created, unless it is woken. It
-/// sleeps equally long after a failure.
+/// How long the background task sleeps if nothing wakes it. It then looks for runs that other processes have created.
+/// After a failure, it also sleeps this long.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// The result of a step.
@@ -69,14 +69,14 @@ pub(crate) async fn advance_all(console: &Console, until: Instant) -> Result<(),
 /// Advances a run until it ends, or until the time `until`.
 ///
 /// # Errors
-/// The errors of [`advance_all`].
+/// The same errors as those of [`advance_all`].
 async fn advance(console: &Console, id: i64, until: Instant) -> Result<(), Error> {
     while Instant::now() < until && Box::pin(step(&console.ingest, id)).await? == Step::Made {}
     Ok(())
 }
 
-/// Advances a run before it is returned to a caller. A failure is only logged: the caller sees that the run makes no
-/// progress.
+/// Advances a run before the run is returned to a caller. A failure is only logged: the caller sees that the run makes
+/// no progress.
 pub(super) async fn advance_for_request(console: &Console, id: i64) {
     if let Err(error) = advance(console, id, Instant::now() + FOR_REQUEST).await {
         tracing::warn!(run = id, %error, "cannot advance the run");
@@ -87,7 +87,7 @@ pub(super) async fn advance_for_request(console: &Console, id: i64) {
 pub async fn advance_forever(console: &Console) {
     loop {
         let far = Instant::now() + Duration::from_secs(3_600);
-        // Boxed, because the compiler limits how deeply futures may nest.
+        // The future is boxed, because the compiler limits how deeply futures may nest.
         if let Err(error) = Box::pin(advance_all(console, far)).await {
             tracing::warn!(%error, "cannot advance the runs; trying again");
             tokio::time::sleep(PAUSE).await;
@@ -148,7 +148,7 @@ async fn replay_letters(
         }
     }
     let Some(contract) = contract else { return Ok(()) };
-    // Sends older events first, so that the newest of several events with the same key wins.
+    // Older events are sent first, so that the newest of several events with the same key wins.
     open.sort_by_cached_key(|letter| {
         let Place { partition, offset, timestamp_ms, .. } = first_place(letter);
         (timestamp_ms, partition, offset)
@@ -185,7 +185,7 @@ async fn send(
     for ((letter, _), sent) in letters.iter().zip(send_records(ingest, contract, &records).await) {
         match sent {
             Ok(receipt) => settled.replayed.push((letter.id, receipt.place())),
-            // No later attempt would succeed.
+            // The letter is skipped, because no later attempt to send it would succeed.
             Err(ingest::Error::RecordTooLarge { .. }) => settled.skipped.push(letter.id),
             Err(_unacknowledged) => settled.is_incomplete = true,
         }

@@ -1,5 +1,5 @@
-//! Runs, each of which replays all dead letters that match a filter. The letters are selected when the run is created.
-//! `advance` sends them again.
+//! A run replays all dead letters that match a filter. The letters are selected when the run is created. `advance` then
+//! sends them to their topics again.
 
 mod advance;
 
@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::filter::FilterParts;
 use crate::{Console, body};
 
-/// The body of a request for a run.
+/// The body of a request that creates a run.
 #[derive(Debug)]
 pub(crate) struct RunBody {
     filter: FilterParts,
@@ -74,7 +74,7 @@ impl IntoResponse for RunItem {
     }
 }
 
-/// The answer to a request for a run.
+/// The answer to a request that creates a run.
 #[derive(Debug)]
 pub(crate) enum Requested {
     /// The request asked only for the number of matching letters.

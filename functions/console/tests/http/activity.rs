@@ -59,7 +59,7 @@ async fn without_a_broker_the_counts_are_shown_without_the_lag() {
 }
 
 #[tokio::test]
-async fn a_number_of_minutes_outside_of_a_day_is_refused() {
+async fn only_a_number_of_minutes_from_1_to_1440_is_accepted() {
     let function = TestConsole::start_lacking(Lacking { broker: true, ..Lacking::default() }).await;
     for query in ["minutes=0", "minutes=1441", "minutes=x", "minutes=", "hours=1"] {
         let answer = function.get(&format!("/activity?{query}")).await;

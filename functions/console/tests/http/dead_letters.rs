@@ -17,7 +17,7 @@ async fn a_dead_letter_is_shown_with_all_details() {
     let id = function.reject("city", 2, 41, b"{ \"name\": 1.50 }", &headers).await;
     let letter = function.get(&format!("/dead-letters/{id}")).await.body;
     let rejected_at: Timestamp = letter["rejected_at"].as_str().unwrap().parse().unwrap();
-    // The database's clock may differ a little from this process's.
+    // The database's clock may differ a little from the clock of this process.
     let difference = before.duration_until(rejected_at).abs();
     assert!(difference < SignedDuration::from_secs(60), "{letter}");
     let expected = json!({
@@ -192,7 +192,7 @@ async fn a_letter_with_a_key_is_replayed_only_by_force_if_kafka_no_longer_has_it
 }
 
 #[tokio::test]
-async fn a_replay_names_its_events_first_record_and_its_own_letter() {
+async fn a_replay_names_the_first_record_of_its_event_and_the_replayed_letter() {
     let function = TestConsole::start().await;
     let topic = function.topic("routes");
     for (earlier, expected) in [

@@ -21,7 +21,7 @@ async fn an_edited_event_is_sent_in_the_letters_place_and_the_original_is_kept()
 
     let records = function.records("routes").await;
     assert_eq!(records.len(), 1);
-    assert_eq!(records[0].value, ROUTE, "as it was written");
+    assert_eq!(records[0].value, ROUTE, "the event is sent as it was written");
     assert_eq!(records[0].key.as_deref(), Some("5"), "the key is that of the edited event");
     let place = format!("{}/2/41/{NOW_MS}", function.topic("routes"));
     for (name, value) in
@@ -62,7 +62,7 @@ async fn an_edited_event_is_checked_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_rejected_replay_is_linked_to_its_letter_and_counts_the_replays_before_it() {
+async fn a_rejected_replay_is_linked_to_the_replayed_letter_and_includes_earlier_replays_in_its_count() {
     let function = TestConsole::start().await;
     let first = function.reject("routes", 0, 1, b"{}", &json!([])).await;
     let mut id = first;

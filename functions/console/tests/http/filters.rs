@@ -147,7 +147,7 @@ async fn unknown_and_malformed_filters_are_refused_in_queries_and_bodies_alike()
 }
 
 #[tokio::test]
-async fn a_problem_with_a_body_has_its_place_and_a_plain_description() {
+async fn a_mistake_in_a_body_is_reported_with_its_place_and_a_plain_description() {
     let function = TestConsole::start().await;
     let id = function.reject("routes", 0, 1, b"{}", &json!([])).await;
     let (replays, discard) = ("/dead-letters/replays", "/dead-letters/discard");
@@ -194,12 +194,12 @@ async fn a_problem_with_a_body_has_its_place_and_a_plain_description() {
         }
     }
     let open = function.get("/dead-letters").await.body;
-    assert_eq!(open["items"].as_array().map(Vec::len), Some(1), "nothing was done");
+    assert_eq!(open["items"].as_array().map(Vec::len), Some(1), "no letter was replayed or discarded");
     function.end().await;
 }
 
 #[tokio::test]
-async fn letters_that_became_dead_at_the_same_moment_are_all_listed_once() {
+async fn each_letter_is_listed_once_even_if_several_were_rejected_at_the_same_moment() {
     let function = TestConsole::start().await;
     let mut expected = Vec::new();
     for offset in 0..7 {

@@ -34,7 +34,8 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// Returns a time range for queries. It contains the real time, because the function's clock is in the past.
+/// Returns a time range that contains the real time, for queries. Records have the real time, but the function's clock
+/// is set to the past.
 fn now() -> String {
     let time = |seconds: i64| Timestamp::now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
     format!("since={}&until={}", time(-600), time(600))
@@ -95,7 +96,7 @@ async fn events_are_found_by_their_key_in_all_partitions_and_in_any_spelling() {
     for name in ["Bouak\u{e9}", "Alvand", "Bouake\u{301}"] {
         post(&function, "/events/city", &[], &city(name)).await;
     }
-    // An event of another producer.
+    // Another producer sends an event with the same key.
     let topic = function.topic("city");
     let key = r#"["Iran","Bouaké"]"#;
     let outgoing = Outgoing { topic: &topic, key: Some(key.as_bytes()), value: Some(b"no JSON"), headers: &[] };
@@ -108,7 +109,7 @@ async fn events_are_found_by_their_key_in_all_partitions_and_in_any_spelling() {
     }
     let answer = function.get(&format!("/follow?stream=city&key=none&{}", now())).await;
     assert_eq!(answer.body, json!({"items": [], "next": null}));
-    // The default range is the hour before the function's clock.
+    // The default range ends at the time of the function's clock, which is in the past, so it contains no event.
     let answer = function.get(&format!("/follow?stream=city&key={}", encoded(key))).await;
     assert_eq!(answer.body, json!({"items": [], "next": null}));
     function.end().await;

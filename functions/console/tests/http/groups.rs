@@ -42,7 +42,7 @@ async fn reasons_that_differ_only_in_quoted_values_or_numbers_form_one_group() {
         "stream": "changes", "topic": changes, "error_code": "42P01", "reason": "change …: no table \"…\"", "count": 3,
         "sample_id": 3
     });
-    assert_eq!(found[0], expected, "the most frequent one is first");
+    assert_eq!(found[0], expected, "the largest group is first");
     // If all letters of a group have the same reason, the group has that reason.
     let names: Vec<&str> = found[1..].iter().map(|group| group["reason"].as_str().unwrap()).collect();
     assert!(names.contains(&"check known_users2 of table public.t5 rejects the row's value"), "{names:?}");

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::TestConsole;
 
-/// Three days of letters, one every nine minutes, so that they lie on both sides of the boundaries between days and
-/// between ten-minute spans.
+/// Three days of letters, with a letter every nine minutes. The letters lie on both sides of the boundaries between
+/// days and between ten-minute spans.
 const LETTERS: &str = r#"
     insert into sluice.dead_letters (topic, "partition", "offset", incarnation, payload, headers, record_timestamp_ms, reason,
                                      error_code, created_at, status)
@@ -36,11 +36,13 @@ const FILTERS: [(&[(&str, &str)], &str); 9] = [
     (&[("error_code", "code 1")], "error_code = 'code 1'"),
     (&[("error_code", "code 2")], "false"),
     (&[("stream", "route"), ("error_code", "code 0")], "topic = $2 and error_code = 'code 0'"),
-    // The next four filters use: a reason that is the only one in its group; one of several reasons in a group; that
-    // group's name, which is also a reason; and another group's name.
+    // This is the only reason in its group.
     (&[("reason", "does not exist")], "reason = 'does not exist'"),
+    // This is one of several reasons in a group.
     (&[("reason", "no field \"a\""), ("stream", "city")], "reason = 'no field \"a\"' and topic = $1"),
+    // This is the name of that group, and also the reason of some of its letters.
     (&[("reason", "no field \"…\"")], "reason like 'no field%'"),
+    // This is the name of another group.
     (&[("reason", "line …"), ("error_code", "code 1")], "reason = 'line 7' and error_code = 'code 1'"),
 ];
 
@@ -51,7 +53,7 @@ fn query(filter: &Value) -> String {
 }
 
 #[tokio::test]
-async fn counts_groups_and_lists_of_a_time_range_cover_exactly_the_letters_that_became_dead_in_it() {
+async fn the_counts_groups_and_lists_of_a_time_range_cover_exactly_the_letters_that_became_dead_in_it() {
     let function = TestConsole::start().await;
     let topics = ["city", "routes"].map(|topic| function.topic(topic));
     sqlx::query(LETTERS).bind(&topics[0]).bind(&topics[1]).execute(&function.pool).await.unwrap();

@@ -71,7 +71,7 @@ async fn a_run_replays_exactly_the_letters_that_matched_when_it_was_created() {
     ] {
         assert_eq!(answer.body[name], value, "{name}");
     }
-    // A letter that begins to match only now is not part of the run.
+    // A letter that is rejected after the run was created is not part of the run.
     let late = function.reject("routes", 3, 7, b"{}", &json!([])).await;
     let run = finish(&function, href).await;
     assert_eq!(json!([run["status"], run["replayed"], run["skipped"]]), json!(["done", 1_200, 0]));
@@ -110,9 +110,9 @@ async fn a_run_without_letters_is_done_and_unknown_runs_are_not_found() {
 }
 
 #[tokio::test]
-async fn a_run_skips_letters_that_a_single_replay_refuses_or_that_were_replayed_three_times_unless_it_is_forced() {
+async fn an_unforced_run_skips_letters_that_a_single_replay_refuses_or_that_were_replayed_three_times() {
     let function = TestConsole::start().await;
-    // Kafka has no event at this offset, so later events with its key cannot be ruled out.
+    // Kafka has no event at this offset, so later events with the letter's key cannot be ruled out.
     let refused = function.reject("continent", 0, 41, br#"{"op": "update", "name": "Asia"}"#, &json!([])).await;
     let looping = function.reject("routes", 0, 1, b"{}", &json!([])).await;
     let twice = function.reject("routes", 0, 2, b"{}", &json!([])).await;
@@ -140,7 +140,7 @@ async fn a_run_skips_letters_that_a_single_replay_refuses_or_that_were_replayed_
 }
 
 #[tokio::test]
-async fn concurrent_processes_that_continue_a_run_replay_each_letter_once() {
+async fn each_letter_is_replayed_once_even_if_several_processes_continue_a_run() {
     let function = TestConsole::start().await;
     store(&function, 3_000).await;
     create(&function, json!({"filter": {}})).await;
@@ -155,7 +155,7 @@ async fn concurrent_processes_that_continue_a_run_replay_each_letter_once() {
 }
 
 /// If a step is cut off between the send and the commit, the next process repeats the step. Some letters are then sent
-/// twice, but under the same id, so that they land once.
+/// twice, but under the same id, so their events land once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_whose_processes_are_killed_ends_with_every_letter_replayed_under_one_id() {
     const LETTERS: i64 = 4_000;

@@ -6,7 +6,7 @@ use shared::metrics::Metrics;
 
 use crate::support::{NOW_MS, TestConsole, WAIT_FOR_PARENT};
 
-/// An event as a rule of EventBridge sends it.
+/// An event in the form in which EventBridge sends it for a schedule.
 pub(crate) const EVENT: &str = r#"{"version": "0", "id": "53dc4d37", "detail-type": "Scheduled Event", "source": "aws.events",
     "account": "123456789012", "time": "2026-10-08T16:53:06Z", "region": "us-east-1", "resources": [], "detail": {}}"#;
 

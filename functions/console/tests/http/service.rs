@@ -10,7 +10,7 @@ async fn start() -> TestConsole {
 }
 
 #[tokio::test]
-async fn unknown_methods_are_problems() {
+async fn unsupported_methods_are_answered_with_problems() {
     let function = start().await;
     for (method, path, allow) in [("PUT", "/dead-letters/1/replay", "POST"), ("DELETE", "/dead-letters/1", "GET,HEAD")]
     {
@@ -21,7 +21,7 @@ async fn unknown_methods_are_problems() {
 }
 
 #[tokio::test]
-async fn requests_of_another_site_change_nothing() {
+async fn requests_from_another_site_change_nothing() {
     let function = start().await;
     for headers in [[("sec-fetch-site", "cross-site")], [("origin", "https://evil.example")]] {
         for path in [

@@ -1,5 +1,5 @@
 //! The tests' shared setup: the function with its own database and topics, and a client. The routes of `ingest` are
-//! served next to the function's own, as in the gateway.
+//! served next to the function's own routes, as in the gateway.
 
 use std::ops::Deref;
 use std::sync::Arc;

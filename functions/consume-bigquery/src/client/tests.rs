@@ -169,7 +169,7 @@ async fn start(fake: &Fake) -> Bigquery {
 }
 
 #[tokio::test]
-async fn rows_are_appended_at_their_offset_and_every_refusal_is_told_apart() {
+async fn rows_are_appended_at_their_offset_and_each_kind_of_refusal_has_its_own_error() {
     let fake = Fake::default();
     let bigquery = start(&fake).await;
     let contract = json!({
@@ -206,7 +206,7 @@ async fn rows_are_appended_at_their_offset_and_every_refusal_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_reached_leaves_the_outcome_open() {
+async fn if_the_server_cannot_be_reached_the_outcome_is_unknown() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);

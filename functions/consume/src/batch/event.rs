@@ -1,5 +1,5 @@
-//! An invocation's payload, as Lambda's Kafka event in JSON. Its parts borrow from the payload; the batch decodes keys
-//! and values into its own buffer.
+//! Lambda's Kafka event in JSON, which is the payload of an invocation. The types here borrow from the payload. The
+//! batch decodes keys and values into a buffer of its own.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,12 +16,12 @@ use shared::kafka::RecordHeader;
 pub(super) struct Event<'a> {
     #[serde(rename = "eventSource", borrow)]
     pub(super) source: Text<'a>,
-    // The map's keys are not split into topic and partition, because a topic's name may contain a '-', too.
+    // The map's keys, such as `orders-0`, are ignored, because each record names its topic and its partition.
     #[serde(borrow)]
     pub(super) records: HashMap<Text<'a>, Vec<RawRecord<'a>>>,
 }
 
-/// A record, its key and value in base64.
+/// A record. Its key and value are in base64.
 #[derive(Deserialize)]
 pub(super) struct RawRecord<'a> {
     #[serde(borrow)]

@@ -19,8 +19,8 @@ pub(super) enum Outcome {
     StreamGone,
     /// Nothing was written. An operator must act before the rows can be written.
     Refused(TablesError),
-    /// The stream is finalised or does not end at the expected offset, or it is unknown what was written. `recover`
-    /// must ask BigQuery.
+    /// It is unclear what was written: the stream is finalised, the stream does not end at the expected offset, or the
+    /// first attempt may still be in flight. `recover` must ask BigQuery.
     Unclear,
     /// BigQuery cannot be reached, so it is unknown what was written.
     Unreachable(TablesError),

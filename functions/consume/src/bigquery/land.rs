@@ -29,8 +29,8 @@ pub(crate) fn land<'a>(
     now_ms: i64,
     checked: &'a CheckedBatch<'_>,
 ) -> BoxFuture<'a, Result<Ending, ConsumeError>> {
-    // Boxed for two reasons: the future of a batch for PostgreSQL does not reserve space for this one, and the compiler
-    // checks separately that this one can move to another thread.
+    // The future is boxed for two reasons: the future of a batch for PostgreSQL then reserves no space for it, and the
+    // compiler checks separately whether it can move to another thread.
     land_in_rounds(connection, tables, trust, now_ms, checked).boxed()
 }
 

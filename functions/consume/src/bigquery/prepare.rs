@@ -23,8 +23,8 @@ pub(super) enum Prepared<'c, 'b> {
     Open(Vec<OpenIntent>),
     /// The partitions with these indices need a write stream.
     NeedsStreams(Vec<usize>),
-    /// Nothing had to be appended, and the planned records are settled. `is_whole` says whether they are the whole
-    /// batch.
+    /// Nothing had to be appended, and the planned records are settled. `is_whole` says whether the planned records are
+    /// the whole batch.
     Settled { is_whole: bool },
     /// The intents are committed.
     Announced(Announced<'c, 'b>),
@@ -36,8 +36,8 @@ pub(super) struct OpenIntent {
     /// The partition's index in the batch.
     pub(super) index: usize,
     pub(super) state: StreamState,
-    /// Whether the database's server is the one that was running when BigQuery last agreed with the ledger. If it is
-    /// not, the database may have been restored to an earlier time.
+    /// False if the database server has restarted since BigQuery last agreed with the ledger. The database may then
+    /// have been restored to an earlier time.
     pub(super) is_same_server: bool,
 }
 
@@ -114,8 +114,8 @@ pub(super) fn has_stream(step: Step<'_, '_>, index: usize, state: &StreamState) 
     state.stream.as_ref().is_some_and(|stream| step.tables.is_stream_of(stream, table))
 }
 
-/// Cuts each plan so that its rows fit into one append, and its records belong to one incarnation. Also returns whether
-/// all plans were left whole.
+/// Cuts each plan so that its rows fit into one append and its records belong to one incarnation. Also returns true if
+/// no plan had to be cut.
 fn within_limit<'c, 'b>(
     step: Step<'c, 'b>,
     planned: Vec<Planned<'c, 'b>>,
@@ -145,7 +145,7 @@ fn end_within_limit(step: Step<'_, '_>, planned: &Planned<'_, '_>) -> Option<usi
         for index in range {
             let Some(Ok(event)) = &partition.events[index] else { continue };
             let row = step.checked.rows.get(&event.row).len();
-            // A row that is too large for an append of its own becomes a dead letter, so it does not count.
+            // A row that is too large even for an append of its own becomes a dead letter, so its size does not count.
             bytes += if row > APPEND_BYTES { 0 } else { row + ROW_OVERHEAD };
             if bytes > APPEND_BYTES + ROW_OVERHEAD {
                 return Some(index);
@@ -155,7 +155,7 @@ fn end_within_limit(step: Step<'_, '_>, planned: &Planned<'_, '_>) -> Option<usi
     None
 }
 
-/// The maximum size of the tag and the length that precede each row of a request, in bytes.
+/// In a request, a tag and a length precede each row. Together, they take at most this many bytes.
 const ROW_OVERHEAD: usize = 6;
 
 fn intent(sorted: &Sorted<'_>, server_started_us: i64) -> Option<Intent> {

@@ -24,16 +24,16 @@ pub(super) async fn recover(
 ) -> Result<(), ConsumeError> {
     let state = &open.state;
     let (Some(stream), Some(intent)) = (&state.stream, &state.intent) else { return Ok(()) };
-    // After a restore, the ledger may name an old stream, which another process finalised and replaced after the time
-    // to which the database was restored. The row count of an old stream proves nothing.
+    // After a restore of the database, the ledger may name an old stream, which another process has since finalised and
+    // replaced. The row count of an old stream proves nothing.
     let is_current = open.is_same_server || is_open(step, open.index, stream).await?;
     let count = match step.tables.finalize(stream).await {
         Ok(count) => Some(count),
         Err(TablesError::UnknownStream) => None,
         Err(error) => return Err(BigqueryError::from(error).into()),
     };
-    // After a restore, the intent's row offset may already be taken by rows that the ledger does not know. So if the
-    // intent was announced after the restore, the rows at that offset are not necessarily the intent's.
+    // After a restore, rows that the ledger does not know may already have the intent's row offset. So if the intent
+    // was announced after the restore, the rows at that offset are not necessarily the intent's.
     let is_own = open.is_same_server || intent.server_started_us == state.server_started_us;
     let by_count = match count.filter(|_| is_current).map(|count| count - state.next_row) {
         Some(0) => Some(Written::default()),
@@ -57,12 +57,12 @@ pub(super) async fn recover(
         partition = state.partition,
         stream,
         records = written.runs.iter().map(|run| run.end() - run.start() + 1).sum::<i64>(),
-        "an append to BigQuery had an unknown outcome: these records of it were written"
+        "found out how many records an append to BigQuery with an unknown outcome had written"
     );
     store(connection, step, open, written).await
 }
 
-/// Says why the stream does not show what was written.
+/// Says why the write stream does not show what was written.
 fn detail(state: &StreamState, stream: &str, rows: i64, count: Option<i64>, is_same_server: bool) -> String {
     match count {
         None => format!("an append to write stream {stream} had an unknown outcome, and the stream is gone"),

@@ -61,9 +61,9 @@ pub(super) async fn settle(
     for (index, outcome) in outcomes {
         match outcome {
             Outcome::Applied | Outcome::Unclear | Outcome::StreamGone => {}
-            // The intent stays open, so `recover` finalises the stream although nothing was written. If the stream were
-            // used for another intent at the same row offset, and the database were then restored to a time when the
-            // first intent was open, the row count would not show which of the two intents was written.
+            // Although nothing was written, the intent stays open, so that `recover` finalises the stream. Otherwise,
+            // another intent could use the stream at the same row offset. If the database were then restored to a time
+            // when the first intent was open, the row count would not show which of the two intents was written.
             Outcome::RowsRefused(rows) => refuse(memory, index, &sorted[index], &rows),
             Outcome::Refused(error) | Outcome::Unreachable(error) => failure = Some(error),
         }
@@ -86,9 +86,10 @@ fn released(
         let state = StreamState { intent: None, ..announced.states[index].clone() };
         match outcome {
             Outcome::Refused(_) => released.push(state),
-            // The stream was idle for three days, or an emulator has lost it. After a restore of the database, the
-            // ledger may also name an old stream, and later streams may have later rows. The intent then stays open,
-            // and `recover` compares the table.
+            // If the database server has not restarted, the stream was idle for three days, or an emulator has lost it.
+            // After a restart, the database may have been restored. The ledger may then name an old stream, although
+            // later streams have written later rows. So the intent stays open after a restart, and `recover` compares
+            // the table.
             Outcome::StreamGone if state.server_started_us == server_started_us => {
                 released.push(StreamState { stream: None, next_row: 0, ..state });
             }

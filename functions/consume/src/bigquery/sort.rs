@@ -40,7 +40,8 @@ pub(super) struct Row<'c> {
     id: Option<EventId>,
 }
 
-/// Sorts the new records of all partitions, and claims the ids of those whose rows are to be appended or already were.
+/// Sorts the new records of all partitions. Claims the ids of the records whose rows are in the table or are to be
+/// appended.
 pub(super) async fn sort<'c>(
     connection: &mut PgConnection,
     step: Step<'c, '_>,
@@ -77,8 +78,8 @@ fn sort_one<'c>(
                 continue;
             };
             match event {
-                // Only events that PostgreSQL rejected are replayed. The original record lands in BigQuery regardless
-                // of that, so its replay is a duplicate.
+                // Only events that PostgreSQL rejected are replayed. In BigQuery, the original record is settled
+                // whether or not PostgreSQL rejected it, so the replay is a duplicate.
                 _ if Envelope::for_record(&record).replay().is_some() => sorted.duplicates.push(position),
                 Ok(event) => {
                     let bytes = step.checked.rows.get(&event.row);

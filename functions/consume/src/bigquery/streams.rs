@@ -44,7 +44,7 @@ pub(super) async fn create_streams(
 }
 
 /// Finds rows that are in the table but not in the ledger, because the database was restored to an earlier time. A
-/// write stream cannot reveal them here: the partition has no stream, or one that writes to another table.
+/// write stream cannot reveal such rows here: the partition has no stream, or its stream writes to another table.
 async fn unsettled(step: Step<'_, '_>, index: usize, seen: &Seen) -> Result<Written, ConsumeError> {
     let Seen { state, server_started_us, incarnation, next_offset } = seen;
     if state.server_started_us == *server_started_us {
@@ -81,8 +81,8 @@ struct Seen {
     next_offset: i64,
 }
 
-/// Reads a partition's state. `replace` is an expected state and a new one: if the state read is the expected one, the
-/// new one is stored.
+/// Reads a partition's state. `replace` contains an expected state and a new state. If the partition's state is the
+/// expected state, it is replaced by the new state.
 async fn look(
     connection: &mut PgConnection,
     step: Step<'_, '_>,

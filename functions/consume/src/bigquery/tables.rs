@@ -54,7 +54,7 @@ pub struct WrittenQuery<'a> {
 /// A row that BigQuery refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedRow {
-    /// Its index among the rows of the append.
+    /// The row's index among the rows of the append.
     pub index: usize,
     /// Why BigQuery refuses the row, without any value of the row.
     pub reason: String,
@@ -97,8 +97,9 @@ pub enum BigqueryError {
     /// operator must compare the table with the topic.
     #[error(
         "{topic}-{partition} may or may not have landed in BigQuery from offset {from} on: {detail}. Compare table {table} \
-         with the topic, delete rows from that offset on, then delete the partition's row in sluice.bigquery_streams; a \
-         table with columns for {{\"meta\": \"partition\"}} and {{\"meta\": \"offset\"}} is compared by itself"
+         with the topic, delete the partition's rows from that offset on, then delete the partition's row in \
+         sluice.bigquery_streams. Sluice itself compares a table that has columns for {{\"meta\": \"partition\"}} and \
+         {{\"meta\": \"offset\"}}"
     )]
     Undecided {
         /// The topic.

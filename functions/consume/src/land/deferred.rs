@@ -6,12 +6,12 @@
 //!
 //! 1. *Grow* a consistent set: records are written in order, constraints are checked after each slice, and slices that
 //!    fail are halved. A record that fails alone is set aside. The rest is consistent.
-//! 2. *Bring back* the good ones among the records set aside. Each trial rolls back and writes a chosen set in order,
-//!    so records are always written in the order of their offsets, not in the order in which the search chose them.
+//! 2. *Bring back* the good records among those set aside. Each trial rolls back and then writes a chosen set, always
+//!    in the order of the records' offsets, not in the order in which the search chose them.
 //!
-//! Each trial writes the whole batch, so the number of trials is limited. Within this limit, the search ends with a set
-//! to which no record can be added. If the limit does not suffice (for example, for hundreds of bad records among
-//! thousands), each record first gets a cheaper test: whether it can be written after the consistent set.
+//! Each trial writes the whole batch, so the number of trials is limited. If the limit suffices, the search ends with a
+//! set to which no record can be added. If it does not suffice (for example, for hundreds of bad records among
+//! thousands), each record first gets a cheaper test: can it be written after the consistent set?
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -28,10 +28,10 @@ use crate::write::{Attempt, Constraints, Context, Refusal, Signature, WriteError
 /// The maximum number of records that all trials of a batch may write in total. Writing them takes about two seconds.
 const TRIAL_RECORDS: usize = 300_000;
 
-/// The maximum number of records set aside for which every pair is tried.
+/// If at most this many records are set aside, every pair of them is tried.
 const ALL_PAIRS_LIMIT: usize = 64;
-/// Each record is combined with at most this many earlier records that were refused for the same reason: the nearest
-/// ones.
+/// In all other combinations, a record is tried with at most this many earlier records: the nearest ones that were
+/// refused for the same reason.
 const PARTNERS: usize = 12;
 /// The maximum number of combinations that are tried in one pass over the records set aside.
 const COMBINATIONS: usize = 4_000;
@@ -93,7 +93,7 @@ struct Written {
 impl Search<'_, '_> {
     async fn run(&mut self) -> Result<Tally, WriteError> {
         let grown = self.grow(&[]).await?;
-        // The batch as a whole has failed before, so if only one record was set aside, it stays aside.
+        // The batch as a whole has failed before. So if only one record was set aside, it cannot be brought back.
         if grown.refused.len() <= 1 {
             return Ok(grown.landed);
         }
@@ -151,9 +151,9 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// Finds out which of the records set aside can be written after the consistent set: alone, in pairs or in runs.
-    /// Some records fit only together. For example, two rows may swap their unique values, or the entries of an account
-    /// must add up to zero.
+    /// Finds out which of the records set aside can be written after the consistent set: alone, in pairs, or in runs of
+    /// three or more. Some records fit only together. For example, two rows may swap their unique values, or the
+    /// entries of an account must add up to zero.
     async fn combine(&mut self, written: Written) -> Result<Written, WriteError> {
         let signatures: HashMap<&Origin, Signature> =
             written.aside.iter().map(|(place, refusal)| (place, refusal.signature)).collect();
@@ -352,7 +352,7 @@ impl Search<'_, '_> {
             if doubtful.len() < found.aside.len() {
                 groups.push_back(doubtful);
             } else {
-                // All of them together have failed before.
+                // The whole group has failed before.
                 split(doubtful, &mut groups);
             }
             while let Some(group) = groups.pop_front().filter(|group| !group.is_empty()) {

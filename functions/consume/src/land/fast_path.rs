@@ -2,7 +2,7 @@
 //!
 //! The statement advances the watermarks if they are exactly where the batch begins, and writes the rows only if it has
 //! advanced the watermarks. It decides nothing else. If a watermark is elsewhere, or if a row makes the statement fail,
-//! nothing has changed, and the transaction of `land` lands the batch.
+//! nothing is changed, and the transaction of `land` lands the batch.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -21,8 +21,9 @@ use crate::trust::{Seen, Trust};
 use crate::verdict::Verdict;
 use crate::write::{Conditional, WriteError};
 
-/// The number of a stream's batches that skip the fast path after its statement has failed because of a row. The next
-/// rows probably have the same fault, such as an id that already exists, and a failed statement is wasted work.
+/// If the statement fails, but not because of the environment, this many of the stream's next batches skip the fast
+/// path. Their rows probably have the same fault, such as an id that already exists, and a failed statement is wasted
+/// work.
 const PAUSE: u32 = 20;
 
 /// The streams that skip the fast path for now, each with the number of batches that will still skip it.
@@ -50,7 +51,7 @@ struct Plain<'c> {
     server_started_us: i64,
 }
 
-/// Lands a batch with nothing unusual. Returns `None`, and has written nothing, if the batch needs the transaction.
+/// Lands a batch with nothing unusual. If the batch needs the transaction, writes nothing and returns `None`.
 ///
 /// # Errors
 /// An environment fault.
@@ -73,7 +74,8 @@ pub(super) async fn land(
         }
         Ok(false) => Ok(None),
         Err(error) => match WriteError::from(error) {
-            // If deferred constraints must be checked before COMMIT, only the transaction can do that.
+            // If `needs_checks` is true, only the transaction can land the batch, because it can check deferred
+            // constraints before COMMIT.
             error if error.verdict() == Verdict::Retry && !error.needs_checks() => Err(error),
             _of_a_row_or_an_operator => {
                 pauses.begin(&plain.contract.stream);
@@ -84,8 +86,8 @@ pub(super) async fn land(
 }
 
 /// Returns the batch if nothing about it is unusual: all records belong to one stream, are valid and carry no ids. In
-/// each partition, they follow each other without a hole, and begin no earlier than where this process last saw the
-/// partition.
+/// each partition, the records follow each other without a hole, and begin at or above the watermark that this process
+/// last saw.
 fn plain<'c>(trust: &Trust, checked: &'c CheckedBatch<'_>) -> Option<Plain<'c>> {
     let contract = &*checked.partitions.first()?.contract;
     let mut records = Vec::with_capacity(checked.batch.records.len());
@@ -135,7 +137,7 @@ async fn execute(
     plain: &Plain<'_>,
     insert: &Conditional<'_>,
 ) -> Result<bool, sqlx::Error> {
-    // If a row was not written, this divides by zero: the statement fails, so it changes nothing.
+    // If a row was not written, this expression divides by zero. The statement then fails, so it changes nothing.
     const ALL: &str = "1 / case (select count(*) from written)
         when (select sum(last_offset + 1 - first_offset) from step) then 1 else 0 end";
     let advance = watermarks::advance_steps(insert.parameters() + 1);

@@ -40,14 +40,14 @@ pub(super) async fn locate(
 
 /// Returns a table's columns of type `varchar(n)` and `char(n)`, each with n.
 async fn character_limits(connection: &mut PgConnection, landing: &Landing) -> Result<Vec<(String, i32)>, sqlx::Error> {
-    // PostgreSQL stores n + 4.
+    // For both types, `atttypmod` is n + 4.
     const SELECT: &str = "
         select attname::text, atttypmod - 4 from pg_catalog.pg_attribute
         where attrelid = $1::text::regclass and atttypid in ('character varying'::regtype, 'character'::regtype) and atttypmod > 4";
     sqlx::query_as(SELECT).bind(landing.table.quoted()).fetch_all(connection).await
 }
 
-/// Names the first column whose text is longer than its limit. If a trigger lengthened the text, there is none.
+/// Names the first column whose text is longer than its limit. If a trigger lengthened the text, names no column.
 fn name_column(rejection: &mut Rejection, landing: &Landing, limits: &[(String, i32)], candidate: &Candidate<'_>) {
     let too_long = landing.columns.iter().zip(cells(candidate.cells())).find_map(|(column, cell)| {
         let (_, limit) = limits.iter().find(|(name, _)| *name == column.name)?;

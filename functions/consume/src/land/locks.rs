@@ -1,10 +1,10 @@
-//! Locks between parents and children: a child that finds its parent missing and a parent that looks for waiting
-//! children must not miss each other.
+//! Takes locks so that parents and children do not miss each other. Without locks, a child could find its parent
+//! missing, and begin to wait just after the parent has looked for waiting children.
 //!
-//! Each stream of parents has a lock. A batch with children holds it in shared mode, from before it looks for the
-//! parents until it commits. A batch that may create parents holds it exclusively, from before it writes until it
-//! commits. So every child either sees its parent or is seen waiting. Locks are taken after the watermarks and before
-//! any row, in the order of the streams' names, so that batches cannot deadlock.
+//! Each stream of parents has a lock. A batch with children takes the lock in shared mode before it looks for the
+//! parents. A batch that may create parents takes the lock exclusively before it writes. Both hold the lock until they
+//! commit. So either a child finds its parent, or the parent finds the child waiting. Locks are taken after the
+//! watermarks and before any row, in the order of the streams' names, so that batches cannot deadlock.
 
 use std::collections::BTreeMap;
 

@@ -27,7 +27,7 @@ pub(crate) struct Partition<'b> {
     pub(crate) traces: Vec<Trace>,
     /// Who confirms that offsets missing between these records are also missing from Kafka.
     pub(crate) vouched: Vouched,
-    /// Whether Kafka has confirmed that its log is the one that was applied.
+    /// Whether Kafka has confirmed that its log is the log whose records were applied.
     pub(crate) is_confirmed: bool,
     /// The result of each record's check; `None` for a tombstone.
     pub(crate) events: Vec<Option<Result<Event, Rejection>>>,
@@ -67,7 +67,7 @@ pub(crate) fn check<'b>(
     Ok(CheckedBatch { batch, rows, partitions })
 }
 
-/// Checks records read from a partition's log, possibly none.
+/// Checks records that were read from a partition's log. There may be none.
 pub(crate) fn check_log<'b>(
     contract: &'b Arc<Contract>,
     destination: Destination,

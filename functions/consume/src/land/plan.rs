@@ -28,11 +28,11 @@ pub(crate) struct Hold {
 /// The question to ask Kafka.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reason {
-    /// Is the log the one that was applied? This process has not asked since the database server started.
+    /// Is the log the one whose records were applied? This process has not asked since the database server started.
     Unverified,
-    /// Is the log the one that was applied? Records of the batch differ from those that were applied at their offsets.
+    /// Is the log the one whose records were applied? Records of the batch contradict what was applied.
     Contradicted(Contradiction),
-    /// Which records are there from the watermark up to, but excluding, this offset?
+    /// Which records does the log have from the watermark up to, but excluding, this offset?
     Behind { until: i64 },
 }
 
@@ -171,7 +171,7 @@ impl<'c, 'b> Planned<'c, 'b> {
         }
     }
 
-    /// Adds the times and offsets of the records that land.
+    /// Adds the times and offsets of the records that land to `activity`.
     pub(crate) fn note_log(&self, activity: &mut Activity) {
         let Self { partition, plan, .. } = self;
         let present = plan.after.incarnation();
@@ -230,7 +230,8 @@ impl<'c, 'b> Planned<'c, 'b> {
         })
     }
 
-    /// Remembers that the log is the one that was applied, because its records were just committed.
+    /// Remembers that the log is the one whose records were applied, because its records were just committed. If the
+    /// log was deleted, forgets the partition.
     pub(crate) fn trust(&self, trust: &Trust, server_started_us: i64) {
         match self.partition.vouched {
             Vouched::No | Vouched::ByKafka { .. } => trust.note(&self.plan.after, server_started_us),

@@ -11,8 +11,8 @@ use crate::check::{Event, Rows};
 use crate::envelope::Envelope;
 use crate::write::{Context, WriteError};
 
-/// Lands the commands that were waiting for these entities of a stream, and then those that were waiting for entities
-/// that these commands create.
+/// Lands the commands that were waiting for the entities in `created`. If these commands create entities in turn, lands
+/// the commands that were waiting for those, too, and so on.
 pub(super) async fn release(
     connection: &mut PgConnection,
     context: &Context<'_>,

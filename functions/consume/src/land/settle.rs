@@ -32,7 +32,7 @@ pub(super) struct StreamRecords<'c> {
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     pub(super) activity: Activity,
-    /// The dead letters, as they are logged.
+    /// The dead letters to log.
     letters: Letters,
     skipped_rows: u64,
     /// The keys of entities that were created.
@@ -178,13 +178,13 @@ async fn settle_stage(
     Ok(settled)
 }
 
-/// Describes an event that repeats an earlier one with the same id, or with the same row.
+/// Describes an event that repeats an earlier event: the two have the same id or the same row.
 fn repeat<'c>(candidate: &Candidate<'c>) -> NewDuplicate<'c> {
     let repeated = candidate.id.map_or(Repeated::Unknown, |id| Repeated::ById(id.id));
     NewDuplicate { position: candidate.record.position, repeated }
 }
 
-/// Settles new or released records. Those that have ids must have claimed them.
+/// Settles new or released records. Records with ids must already have claimed their ids.
 pub(super) async fn settle_claimed(
     connection: &mut PgConnection,
     context: &Context<'_>,

@@ -38,9 +38,9 @@ pub struct Summary {
     pub tombstones: usize,
     /// Partitions whose offsets have restarted.
     pub incarnations: usize,
-    /// Offsets that Kafka no longer had when `consume` needed them.
+    /// Offsets for which Kafka had no record.
     pub skipped_offsets: i64,
-    /// Changes of rows that do not exist.
+    /// Changes in change sets whose rows or tables do not exist.
     pub skipped_rows: u64,
 }
 
@@ -67,7 +67,8 @@ struct Letter {
     trace_id: Option<String>,
 }
 
-/// The maximum number of a batch's dead letters that get log lines of their own. The batch's line counts all of them.
+/// At most this many dead letters of a batch get log lines of their own. The batch's own log line counts all of its
+/// dead letters.
 const LOGGED: usize = 100;
 
 impl Letters {
@@ -200,7 +201,7 @@ impl Summary {
 
     fn count(self, metrics: &Metrics, stream: &str) {
         let Self {
-            // The counters below already include these.
+            // Other counters already count these records.
             records: _,
             fast_path: _,
             replayed,

@@ -1,5 +1,5 @@
-//! Mode `append`: a row per event. Large slices are copied straight into the table; small ones are sent as arrays,
-//! which saves two round trips. If the contract has a `dedupe` column, rows whose id already exists are skipped.
+//! Mode `append`: a row per event. Large slices are sent by COPY. Small slices are sent as arrays, which saves two
+//! round trips. If the contract has a `dedupe` column, rows whose id already exists are skipped.
 
 use std::collections::HashSet;
 
@@ -45,7 +45,7 @@ pub(super) async fn write(
     Ok(Exceptions { duplicates, ..Exceptions::default() })
 }
 
-/// Returns the statement that writes a slice if a condition holds, unless COPY is faster.
+/// Returns a statement that writes a slice only if `condition` holds. Returns `None` if COPY is faster.
 pub(super) fn conditional(
     landing: &Landing,
     dedupe: Option<usize>,
@@ -88,15 +88,15 @@ async fn copy<'s>(
     data.extend_from_slice(COPY_TRAILER);
     let statement = format!("copy {} ({}) from stdin (format binary)", landing.table.quoted(), names(&landing.columns));
     let mut copy = connection.copy_in_raw(&statement).await?;
-    // An error while sending is reported by `finish`, like any other error of the statement.
+    // If the statement fails while the data is being sent, `finish` reports the error.
     copy.send(data).await?;
     copy.finish().await?;
     Ok(())
 }
 
 /// Checks the columns' types, because COPY's binary format carries none: if a column had another type of the same
-/// length, PostgreSQL would misread the bytes. The query names the table only to lock it against changes before reading
-/// the catalogue.
+/// length, PostgreSQL would misread the bytes. The query also names the table itself, but only to lock it against
+/// changes before the catalogue is read.
 async fn check_types(connection: &mut PgConnection, stream: &str, landing: &Landing) -> Result<(), WriteError> {
     let table = landing.table.quoted();
     let select = format!(
@@ -144,13 +144,13 @@ async fn insert_missing(
     Ok(inserted.into_iter().collect())
 }
 
-/// Returns the ON CONFLICT clause, which skips existing ids and returns the others.
+/// Returns the ON CONFLICT clause, which skips rows with existing ids and returns the ids of the other rows.
 fn on_conflict(landing: &Landing, id: usize) -> String {
     let id = quoted(&landing.columns[id].name);
     format!(" on conflict ({id}) do nothing returning {id}")
 }
 
-/// `insert into table (columns) select * from unnest(arrays)`.
+/// Returns `insert into table (columns) select * from unnest(arrays)`.
 pub(super) fn insert_statement(landing: &Landing) -> String {
     format!(
         "insert into {} ({}) select * from unnest({})",
@@ -164,7 +164,7 @@ pub(super) fn names(columns: &[Column]) -> String {
     columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ")
 }
 
-/// `$1::bigint[], $2::text[], …`, one for each column.
+/// Returns the parameters `$1::bigint[], $2::text[], …`, one for each column.
 pub(super) fn arrays(landing: &Landing) -> String {
     let array = |(index, column): (usize, &Column)| format!("${}::{}[]", index + 1, column.ty.sql());
     landing.columns.iter().enumerate().map(array).collect::<Vec<_>>().join(", ")

@@ -1,4 +1,4 @@
-//! An attempt at writing records: how they are written, and which of them were not written.
+//! An attempt at writing records: how the records are written, and which of them were not written.
 
 use std::collections::HashMap;
 
@@ -28,8 +28,8 @@ pub(crate) enum Attempt<'a> {
     Isolating,
     /// Like `Isolating`, with deferred constraints checked after each slice: their violations are isolated as well.
     Checking(&'a Constraints),
-    /// Only for records that were chosen to land together: those that are not excluded. If one is refused, the attempt
-    /// fails.
+    /// Writes only the records that were chosen to land together (those that are not excluded). If one of them is
+    /// refused, the attempt fails.
     Chosen(&'a Constraints),
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Exceptions {
     pub(crate) waiting: Vec<usize>,
     /// The keys of entities that were created, for which children may be waiting.
     pub(crate) created: Vec<String>,
-    /// Changes of rows that do not exist.
+    /// The number of changes whose rows or tables do not exist.
     pub(crate) skipped_rows: u64,
 }
 

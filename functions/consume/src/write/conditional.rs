@@ -11,15 +11,15 @@ use crate::candidate::Candidate;
 /// The part of a larger statement that writes a slice's rows if a condition holds.
 pub(crate) struct Conditional<'s> {
     pub(crate) sql: String,
-    /// Whether the part returns a row for each row that it writes. If it does, and returns fewer rows than there are
-    /// records, some records were not written. If it does not, it returns no rows at all.
+    /// True if the part returns a row for each row that it writes. If it returns fewer rows than there are records,
+    /// some records were not written. False if the part returns no rows at all.
     pub(crate) returns_rows: bool,
     landing: &'s Landing,
     rows: Vec<&'s Candidate<'s>>,
 }
 
 impl<'s> Conditional<'s> {
-    /// Returns the part for a slice, if the contract's mode and the slice's size allow one.
+    /// Returns the part for a slice, or `None` if the contract's mode or the slice's size does not allow one.
     pub(crate) fn new(contract: &'s Contract, slice: &'s [Candidate<'s>], condition: &str) -> Option<Self> {
         match &contract.mode {
             Mode::Append { landing, dedupe } => Some(Self {

@@ -12,8 +12,8 @@ impl Constraints {
     /// Reads which deferrable constraints the database has.
     pub(crate) async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
         // Two tables of a schema may have constraints of the same name, and SET CONSTRAINTS changes both. If one of
-        // them is initially deferred, both stay deferred. The other one is then merely checked later, which rejects no
-        // good record.
+        // these constraints is initially deferred, both stay deferred here. The other one is then merely checked later,
+        // which rejects no good record.
         const INITIALLY_IMMEDIATE: &str = "
             select string_agg(distinct format('%I.%I', n.nspname, c.conname), ', ')
             from pg_catalog.pg_constraint c join pg_catalog.pg_namespace n on n.oid = c.connamespace
@@ -26,8 +26,8 @@ impl Constraints {
         Ok(Self { check: check(immediate.as_deref()) })
     }
 
-    /// SQL that fails if a deferred constraint is violated, and otherwise leaves each constraint's timing as the table
-    /// declares it.
+    /// Returns SQL that fails if a deferred constraint is violated. Otherwise, the SQL leaves each constraint's timing
+    /// as the table declares it.
     pub(crate) fn check(&self) -> &str {
         &self.check
     }

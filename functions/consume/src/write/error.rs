@@ -25,7 +25,7 @@ pub enum WriteError {
     /// COMMIT failed: a deferred constraint is violated, or the connection ended.
     #[error("{}", describe(.0))]
     Commit(sqlx::Error),
-    /// The table is not what the contract says.
+    /// The table differs from its contract.
     #[error("{0}")]
     Drift(Box<Difference>),
 }
@@ -70,7 +70,7 @@ impl WriteError {
         self.database_error().and_then(|error| error.code()).unwrap_or_default().into_owned()
     }
 
-    /// Whether the other records can land once those that cause the error are left out.
+    /// Whether the other records can land if the records that cause the error are left out.
     pub(crate) fn is_isolable(&self) -> bool {
         matches!(self.verdict(), Verdict::Reject(_)) || self.has_pending_checks()
     }

@@ -1,8 +1,8 @@
 //! Bulk first, isolate on failure: a slice is first written as a whole. If a row makes it fail, the slice is halved
 //! until each guilty row is on its own. With k guilty rows among n, this takes about k·log n statements.
 //!
-//! Most batches have no guilty row, and each savepoint costs a round trip. So the first attempt at a batch uses none: a
-//! guilty row makes the whole attempt fail, and only the second attempt isolates it.
+//! Most batches have no guilty row, and each savepoint costs a round trip. So the first attempt at a batch uses no
+//! savepoints: a guilty row makes the whole attempt fail, and only the second attempt isolates the row.
 
 use std::ops::Range;
 
@@ -25,7 +25,7 @@ struct Slice {
 }
 
 impl Slice {
-    /// Returns the slice's halves, the first half last.
+    /// Returns the slice's halves, with the first half last, so that the caller can push both on its stack.
     fn halves(&self, contract: &Contract, records: &[Candidate<'_>]) -> [Self; 2] {
         let Range { start, end } = self.records;
         let middle = start + middle(contract, &records[start..end]);
@@ -97,7 +97,7 @@ pub(crate) async fn isolate(
     Ok(exceptions)
 }
 
-/// Writes a slice, then executes `written`, which keeps it and opens the next slice's savepoint.
+/// Writes a slice, then executes `written`, which keeps the slice and opens the next slice's savepoint.
 async fn write_slice(
     connection: &mut PgConnection,
     context: &Context<'_>,
@@ -122,7 +122,7 @@ fn refusal(attempt: Attempt<'_>, error: WriteError, records: usize) -> Result<Op
     let isolates = match attempt {
         Attempt::Whole => false,
         // Halving the slice does not end pending checks. Only an attempt that checks constraints after each slice can
-        // go on.
+        // isolate the record.
         Attempt::Isolating => !error.has_pending_checks(),
         Attempt::Checking(_) => true,
         Attempt::Chosen(_) => records > 1,

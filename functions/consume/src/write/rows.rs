@@ -32,8 +32,8 @@ pub(crate) fn cells(mut row: &[u8]) -> impl Iterator<Item = Cell<'_>> {
     })
 }
 
-/// Returns the cells of a row's key, one after the other. Each begins with its length, so different keys have different
-/// bytes. A key of one column, by far the most frequent, is borrowed.
+/// Returns the cells of a row's key, one after the other. Each cell begins with its length, so different keys have
+/// different bytes. A key of one column, which is by far the most frequent case, is borrowed.
 pub(crate) fn key_cells<'a>(key: &[usize], row: &'a [u8]) -> Cow<'a, [u8]> {
     let cell = |column: usize| cells(row).nth(column).unwrap_or_default();
     match key {
@@ -54,7 +54,8 @@ impl<'a> Cells<'a> {
         Self { ty, cells }
     }
 
-    /// Transposes rows into columns. All rows have the same length, because one contract encoded them.
+    /// Transposes rows into columns. All rows have the same number of cells, because they were encoded for the same
+    /// contract.
     pub(crate) fn transpose(types: &[ColumnType], rows: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Self> {
         let count = rows.len();
         let mut columns: Vec<Self> = types.iter().map(|&ty| Self::new(ty, Vec::with_capacity(count))).collect();

@@ -1,4 +1,4 @@
-//! Mode `upsert`: a row per key, which later events replace. If the contract has a version, only events with an equal
+//! Mode `upsert`: a row per key. Later events replace the row. If the contract has a version, only events with an equal
 //! or higher version replace a row. Rows are always sent as arrays, never by COPY, because ON CONFLICT needs an INSERT.
 
 use shared::contract::{Column, Landing, quoted};
@@ -30,7 +30,8 @@ pub(super) async fn write(
     Ok(Exceptions { superseded: superseded.into_iter().filter_map(index).collect(), ..Exceptions::default() })
 }
 
-/// Returns the statement that writes a slice without versions if a condition holds, and the events that it writes.
+/// Returns a statement that writes a slice without versions only if `condition` holds. Also returns the events that the
+/// statement writes.
 pub(super) fn conditional<'s>(
     landing: &Landing,
     key: &[usize],
@@ -42,7 +43,7 @@ pub(super) fn conditional<'s>(
     (sql, rows)
 }
 
-/// Returns the last event of each key, because a statement accepts a key only once.
+/// Returns the index of the last event of each key, because a statement accepts a key only once.
 ///
 /// The events are sorted by key. All transactions use this order, so that no two of them can deadlock.
 fn last_of_each_key(key: &[usize], slice: &[Candidate<'_>]) -> Vec<usize> {
@@ -63,10 +64,11 @@ fn on_conflict(landing: &Landing, key: &[usize]) -> String {
     }
 }
 
-/// Returns the statement that writes, for each key, the event with the highest version (or the last of several with
-/// that version), unless the row has a higher version. The statement returns the positions, from 1, of the superseded
-/// events. An event is superseded if the row or an earlier event of the slice has a higher version. PostgreSQL compares
-/// both keys and versions, by the columns' own rules.
+/// Returns the statement that writes a slice with versions. For each key, it writes the event with the highest version.
+/// If several events have that version, it writes the last of them. If the row has a higher version, the row stays as
+/// it is. The statement returns the positions of the superseded events, counted from 1. An event is superseded if the
+/// row or an earlier event of the slice has a higher version. PostgreSQL compares both keys and versions, by the
+/// columns' own rules.
 fn versioned_statement(landing: &Landing, key: &[usize], version: usize) -> String {
     let keys = |of: &str| key.iter().map(|column| format!("{of}c{column}")).collect::<Vec<_>>();
     let matches = |a: &str, b: &dyn Fn(usize) -> String| {

@@ -1,6 +1,6 @@
-//! Compares versions: which of two encoded values of a column is higher in PostgreSQL's order.
+//! Compares versions: finds out which of two encoded values of a column is higher in PostgreSQL's order.
 //!
-//! NULL is lower than any version: an event without a version replaces only a row without one.
+//! NULL is lower than any version, so an event without a version replaces only a row without a version.
 
 use std::cmp::Ordering;
 

@@ -8,7 +8,7 @@ use shared::process::clock::Clock;
 
 use crate::support::{BUDGET, Function, Record, record, records, route, user_event};
 
-/// Returns the activity's sums by partition.
+/// Returns the sums of the activity by partition and incarnation.
 async fn sums(function: &Function) -> Value {
     const SELECT: &str = r#"
         select topic, "partition", incarnation, sum(written)::bigint as written, sum(duplicates)::bigint as duplicates,
@@ -19,7 +19,8 @@ async fn sums(function: &Function) -> Value {
     function.database.json(SELECT).await
 }
 
-/// Reads the last hour of a topic's minutes. `end_offset` is the end of partition 0, if Kafka has reported it.
+/// Reads a topic's minutes of the last hour. `end_offset` is the end of the log of partition 0, or `None` if Kafka has
+/// not reported it.
 async fn minutes(function: &Function, topic: &str, end_offset: Option<i64>) -> Vec<Minute> {
     let mut connection = function.database.pool.acquire().await.expect("a connection");
     let ends = end_offset.map(|end| (topic, 0, end));
@@ -78,20 +79,20 @@ async fn a_batch_that_is_delivered_twice_is_counted_once_and_a_failed_batch_is_n
     sqlx::query("alter table public.routes_table rename to gone")
         .execute(&function.database.pool)
         .await
-        .expect("renamed");
+        .expect("the table is renamed");
     function.deliver(&batch).await.expect_err("the table is missing");
     assert_eq!(sums(&function).await, json!([]));
     sqlx::query("alter table public.gone rename to routes_table")
         .execute(&function.database.pool)
         .await
-        .expect("renamed");
+        .expect("the table is renamed");
     function.land(&batch).await;
     function.land(&batch).await;
     assert_eq!(sums(&function).await[0]["written"], json!(3));
 }
 
 #[tokio::test]
-async fn a_waiting_event_is_counted_again_when_its_parent_arrives_or_its_wait_ends() {
+async fn a_waiting_event_is_counted_again_when_its_parent_arrives_or_its_time_to_wait_is_over() {
     let function = Function::new().await;
     let child = |name: &str, continent: &str| json!({"name": name, "continent": continent, "population": 1, "area": 1});
     function.land(&records("country", [child("Iran", "Asia"), child("Nowhere", "Atlantis")])).await;
@@ -107,7 +108,7 @@ async fn a_waiting_event_is_counted_again_when_its_parent_arrives_or_its_wait_en
 }
 
 #[tokio::test]
-async fn the_lag_is_measured_from_the_oldest_record_and_never_negative() {
+async fn the_lag_is_measured_from_the_oldest_record_and_is_never_negative() {
     let function = Function::new().await;
     let at = |offset, age_ms| Record {
         timestamp_ms: Clock::system().now_ms() - age_ms,
@@ -147,7 +148,7 @@ async fn accepted_records_are_counted_although_nothing_lands() {
 }
 
 #[tokio::test]
-async fn records_of_a_recreated_topic_are_counted_in_addition() {
+async fn records_of_a_recreated_topic_are_added_to_the_counts() {
     let function = Function::new().await;
     function.land(&records("routes", (0..5).map(|user| route(user, 1.0)))).await;
     function.log.recreate("routes", 0);
@@ -165,12 +166,13 @@ async fn records_of_a_recreated_topic_are_counted_in_addition() {
 }
 
 #[tokio::test]
-async fn after_a_restore_records_that_land_again_are_counted_once() {
+async fn records_that_land_again_after_a_restore_are_counted_once() {
     let function = Function::new().await;
     function.land(&records("routes", (0..2).map(|user| route(user, 1.0)))).await;
     let rest: Vec<Record> = (2..5).map(|offset| record("routes", offset, &route(offset, 1.0))).collect();
     let land = async || {
-        // Copying the database has closed the function's connections.
+        // Copying or restoring the database closes the function's connections, and a delivery may fail for each of
+        // them.
         const CONNECTIONS: usize = 8;
         for _ in 0..=CONNECTIONS {
             if function.deliver(&rest).await.is_ok() {
@@ -188,7 +190,7 @@ async fn after_a_restore_records_that_land_again_are_counted_once() {
 }
 
 #[tokio::test]
-async fn minutes_are_kept_for_35_days_and_the_last_known_end_for_ever() {
+async fn minutes_are_deleted_after_35_days_but_the_last_known_end_of_a_log_is_kept() {
     let function = Function::new().await;
     let land = async |offset| {
         function.clock.advance(3_600_000);
@@ -205,11 +207,11 @@ async fn minutes_are_kept_for_35_days_and_the_last_known_end_for_ever() {
     age(&function, "2 days").await;
     land(2).await;
     land(3).await;
-    // The minute from 36 days ago has been deleted. The one from two days ago and the current one are left.
+    // The minute from 36 days ago has been deleted. The minute from two days ago and the current minute are left.
     assert_eq!(count().await, 2);
     age(&function, "40 days").await;
     function.clock.advance(3_600_000);
     function.land(&[record("user-events", 0, &user_event(1, "Baltimore"))]).await;
-    // The partition was idle for 40 days. Later records are still counted from its last known end.
+    // The partition was idle for 40 days. Later records are still counted from the last known end of its log.
     assert_eq!(accepted(&function, "routes", Some(5)).await, 1);
 }

@@ -5,7 +5,7 @@ use sqlx::Executor as _;
 
 use crate::support::{Function, record, records};
 
-/// A function with a stream `order`, whose `total` is a `numeric` and whose `quantity` is an `integer`.
+/// Creates a function with a stream `order`, whose `total` is a `numeric` and whose `quantity` is an `integer`.
 async fn function() -> (Function, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let contract = json!({
@@ -53,7 +53,7 @@ async fn an_amount_lands_exactly_whether_it_is_a_string_or_a_number() {
 }
 
 #[tokio::test]
-async fn a_string_that_is_no_number_or_too_large_for_its_column_rejects_its_own_event_only() {
+async fn an_event_with_a_string_that_is_no_number_or_exceeds_its_column_is_rejected_and_the_others_land() {
     let (function, _folder) = function().await;
     let orders = [
         json!({"number": 1, "total": "1,50"}),
@@ -71,7 +71,7 @@ async fn a_string_that_is_no_number_or_too_large_for_its_column_rejects_its_own_
 }
 
 #[tokio::test]
-async fn an_amount_that_is_too_large_for_its_table_is_rejected_with_the_limits_of_the_column() {
+async fn an_amount_that_is_too_large_is_rejected_and_the_reason_gives_the_limits_of_the_column() {
     let (function, _folder) = function().await;
     let narrow = "alter table public.orders alter total type numeric(5,2)";
     function.database.pool.execute(narrow).await.expect("the column is changed");
@@ -85,7 +85,7 @@ async fn an_amount_that_is_too_large_for_its_table_is_rejected_with_the_limits_o
 }
 
 #[tokio::test]
-async fn an_integer_may_be_written_with_a_fraction_of_zero_up_to_the_limits_of_its_column() {
+async fn an_integer_with_a_fraction_of_zero_lands_if_it_is_within_the_limits_of_its_column() {
     let function = Function::new().await;
     let route = |user: &str| -> Value {
         let text = format!(r#"{{"userID":{user},"timestamp":1,"coordinates":[1,2]}}"#);

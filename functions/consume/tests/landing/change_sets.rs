@@ -1,12 +1,12 @@
-//! Change sets: each lands whole or not at all, and an invalid one affects no other.
+//! A change set lands whole or not at all, and an invalid change set affects no other.
 
 use serde_json::{Value, json};
 
 use crate::own_stream::replay;
 use crate::support::{Function, Record, record, records};
 
-/// Returns a set that inserts three rows and deletes two of them. The deletes identify their rows by columns `a` and
-/// `c`. `last_type` is the type that the last delete states for column `c`.
+/// Returns a change set that inserts three rows and deletes two of them. The deletes identify their rows by columns `a`
+/// and `c`. `last_type` is the type that the last delete states for column `c`.
 fn three_inserts_and_two_deletes(last_type: &str) -> Value {
     let insert = |a: i32| {
         json!({"kind": "insert", "schema": "public", "table": "mytable", "columnnames": ["a", "b", "c"],
@@ -32,7 +32,7 @@ async fn three_inserts_and_two_deletes_leave_one_row_but_none_if_one_type_is_wro
     ] {
         let function = Function::new().await;
         let created = "create table landing.mytable (a integer, b text, c text)";
-        sqlx::raw_sql(created).execute(&function.database.pool).await.expect("created");
+        sqlx::raw_sql(created).execute(&function.database.pool).await.expect("the table is created");
         function.land(&records("changes", [document])).await;
         assert_eq!(function.outcomes("changes", 0..1).await, [outcome]);
         assert_eq!(function.database.json("select * from landing.mytable").await, rows);
@@ -40,7 +40,7 @@ async fn three_inserts_and_two_deletes_leave_one_row_but_none_if_one_type_is_wro
 }
 
 #[tokio::test]
-async fn wrong_sets_are_dead_letters_and_the_sets_around_them_land() {
+async fn invalid_change_sets_become_dead_letters_and_the_change_sets_around_them_land() {
     let function = Function::new().await;
     let insert = |table: &str, ty: &str, value: Value| json!({"action": "I", "table": table, "columns": [{"name": "a", "type": ty, "value": value}]});
     let other_schema = json!({"action": "T", "schema": "sluice", "table": "watermarks"});
@@ -82,7 +82,7 @@ async fn wrong_sets_are_dead_letters_and_the_sets_around_them_land() {
 }
 
 #[tokio::test]
-async fn a_truncate_of_several_tables_lands_as_one_beside_sets_that_are_rejected() {
+async fn truncates_of_one_transaction_land_together_although_other_change_sets_are_rejected() {
     let function = Function::new().await;
     let tables = "create table landing.orders (id int primary key);
         create table landing.items (id int primary key, order_id int references landing.orders);
@@ -90,7 +90,7 @@ async fn a_truncate_of_several_tables_lands_as_one_beside_sets_that_are_rejected
         create table landing.kept (id int primary key);
         create table public.refers (id int references landing.kept);
         insert into landing.kept values (1); insert into public.refers values (1)";
-    sqlx::raw_sql(tables).execute(&function.database.pool).await.expect("created");
+    sqlx::raw_sql(tables).execute(&function.database.pool).await.expect("the tables are created");
     let insert = |table: &str, columns: Value| {
         let columns: Vec<Value> = columns
             .as_object()
@@ -149,7 +149,7 @@ async fn a_truncate_of_several_tables_lands_as_one_beside_sets_that_are_rejected
 }
 
 #[tokio::test]
-async fn truncates_of_one_transaction_in_two_batches_block_nothing_and_land_when_replayed() {
+async fn truncates_of_one_transaction_that_arrive_in_two_batches_block_nothing_and_land_when_replayed() {
     const ORDERS: [[&str; 3]; 6] = [
         ["orders", "items", "parts"],
         ["orders", "parts", "items"],
@@ -170,9 +170,9 @@ async fn truncates_of_one_transaction_in_two_batches_block_nothing_and_land_when
              create table landing.items (id int primary key, order_id int references landing.orders {timing});
              create table landing.parts (item_id int references landing.items {timing})"
         );
-        sqlx::raw_sql(&tables).execute(&function.database.pool).await.expect("created");
+        sqlx::raw_sql(&tables).execute(&function.database.pool).await.expect("the tables are created");
         for (order, first_batch) in ORDERS.iter().flat_map(|order| [(order, 1), (order, 2)]) {
-            sqlx::raw_sql(ROWS).execute(&function.database.pool).await.expect("filled");
+            sqlx::raw_sql(ROWS).execute(&function.database.pool).await.expect("the tables are filled");
             let truncates: Vec<Record> = order
                 .iter()
                 .zip(offset..)
@@ -214,7 +214,7 @@ async fn truncates_of_one_transaction_in_two_batches_block_nothing_and_land_when
 }
 
 #[tokio::test]
-async fn a_published_landing_table_blocks_nothing() {
+async fn a_landing_table_in_a_publication_blocks_no_batch() {
     let function = Function::new().await;
     let cell = |name: &str, value: Value| json!({"name": name, "type": "text", "value": value});
     let insert = json!({"action": "I", "table": "r9", "columns": [cell("id", json!("1")), cell("a", json!("x"))]});
@@ -224,7 +224,7 @@ async fn a_published_landing_table_blocks_nothing() {
     function.land(&records("changes", [insert])).await;
     let published = "create publication everything for all tables;
         create table landing.listed (id text, a text); create publication listed for table landing.listed (id)";
-    sqlx::raw_sql(published).execute(&function.database.pool).await.expect("created");
+    sqlx::raw_sql(published).execute(&function.database.pool).await.expect("the publications are created");
     let all = records("changes", [json!({}), update("r9"), update("listed"), json!({"action": "T", "table": "r9"})]);
     function.land(&all[1..]).await;
     assert_eq!(function.outcomes("changes", 1..4).await, ["written", "rejected: no_replica_identity", "written"]);

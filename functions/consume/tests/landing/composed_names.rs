@@ -15,7 +15,7 @@ async fn land_each(function: &Function, topic: &str, commands: &[Value]) {
 }
 
 #[tokio::test]
-async fn two_spellings_of_a_name_are_one_entity_and_it_is_stored_composed() {
+async fn two_spellings_of_a_name_are_one_entity_whose_name_is_stored_in_composed_form() {
     for together in [true, false] {
         let function = Function::new().await;
         let commands = [
@@ -39,7 +39,7 @@ async fn two_spellings_of_a_name_are_one_entity_and_it_is_stored_composed() {
 }
 
 #[tokio::test]
-async fn a_parent_is_found_and_awaited_in_either_spelling() {
+async fn a_parent_is_found_and_waited_for_in_either_spelling() {
     let function = Function::new().await;
     let country = |continent: &str, name: &str| json!({"continent": continent, "name": name});
     let waiting = [country(DECOMPOSED, "a"), country(COMPOSED, "b")];
@@ -56,7 +56,7 @@ async fn a_parent_is_found_and_awaited_in_either_spelling() {
 }
 
 #[tokio::test]
-async fn a_key_of_two_columns_is_composed_in_both() {
+async fn both_columns_of_a_key_are_composed() {
     let function = Function::new().await;
     function.land(&[record("continent", 0, &json!({"name": "Africa"}))]).await;
     function.land(&[record("country", 0, &json!({"continent": "Africa", "name": "C\u{f4}te"}))]).await;

@@ -44,7 +44,8 @@ impl Proxy {
     }
 }
 
-/// Passes bytes on. A round trip begins when the client sends something after the server has answered.
+/// Passes bytes on, and counts round trips. A round trip begins when the client sends something after the server has
+/// answered.
 async fn pass_on(mut client: TcpStream, mut server: TcpStream, round_trips: Arc<AtomicU64>) -> io::Result<()> {
     let (mut sent, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
     let mut is_answered = true;
@@ -69,7 +70,8 @@ async fn pass_on(mut client: TcpStream, mut server: TcpStream, round_trips: Arc<
     }
 }
 
-/// Splits a database's URL into what precedes the server's address, the address, and what follows it.
+/// Splits a database's URL into three parts: the text before the server's address, the address, and the text after the
+/// address.
 fn split(url: &str) -> Option<(&str, &str, &str)> {
     let (start, rest) = url.split_once('@')?;
     let (server, end) = rest.split_once('/')?;
@@ -117,7 +119,7 @@ async fn a_batch_takes_few_round_trips() {
         ("gauges", gauge, 1),
         ("continent", continent, 9),
     ] {
-        // The first batches also create the watermark and prepare statements.
+        // The first two batches are not counted, because they also create the watermark and prepare statements.
         for first in [0, RECORDS] {
             function.land(&batch(topic, first, RECORDS, event)).await;
         }
@@ -132,7 +134,7 @@ async fn a_batch_takes_few_round_trips() {
 }
 
 #[tokio::test]
-async fn replays_that_are_rejected_again_take_no_more_round_trips_if_there_are_more_of_them() {
+async fn a_batch_of_replays_that_are_rejected_again_takes_few_round_trips_however_large_it_is() {
     const RECORDS: i64 = 1_000;
     let contracts = model::contracts();
     let (function, proxy) = behind_proxy(contracts.path()).await;
@@ -150,7 +152,7 @@ async fn replays_that_are_rejected_again_take_no_more_round_trips_if_there_are_m
 }
 
 #[test]
-fn a_record_makes_few_allocations() {
+fn landing_a_record_takes_few_allocations() {
     const RECORDS: i64 = 5_000;
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let function = runtime.block_on(Function::new());

@@ -1,4 +1,4 @@
-//! The metrics that count what happens to batches.
+//! The metrics that count the outcomes of events.
 
 use serde_json::json;
 
@@ -40,7 +40,7 @@ async fn each_outcome_of_an_event_is_counted_under_its_stream() {
         r#"sluice_written_total{stream="country"} 1"#,
         r#"sluice_written_total{stream="continent"} 1"#,
         r#"sluice_skipped_rows_total{stream="changes"} 1"#,
-        // Only batches with new records count.
+        // The lag is measured only for batches with new records.
         r#"sluice_lag_ms_count{stream="route"} 3"#,
     ] {
         assert!(metrics.lines().any(|have| have == line), "{line} is not in\n{metrics}");

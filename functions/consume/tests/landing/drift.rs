@@ -1,5 +1,5 @@
-//! Compares contracts with their tables. Each difference is reported as one line, and a table that matches its contract
-//! has none.
+//! Compares contracts with their tables. Each difference is reported as one line. A table that matches its contract has
+//! no differences.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn contract(mode: &str, more: Value) -> Value {
     contract
 }
 
-/// Creates a table with this SQL, and returns its differences from the contract, one per line.
+/// Creates a table with this SQL, and returns the table's differences from the contract, one per line.
 async fn lines(contract: &Value, sql: &str) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("order.json"), contract.to_string()).expect("the contract is written");
@@ -150,13 +150,13 @@ async fn each_difference_is_one_line_that_names_stream_table_column_expectation_
 }
 
 #[tokio::test]
-async fn missing_privileges_are_one_line() {
+async fn all_missing_privileges_on_a_table_are_reported_in_one_line() {
     let sql = format!(
         "{FITTING};
          do $$ begin create role reader_of_orders; exception when duplicate_object or unique_violation then null; end $$;
          grant select on public.orders to reader_of_orders; set role reader_of_orders"
     );
-    // The built-in stream `login` exists whatever contracts are loaded.
+    // The stream `login` is built in, so it is compared, too.
     let expected = [
         "stream login: table sluice.login_attempts: expected the privilege to use its schema, found no privilege usage on \
          schema sluice",
@@ -166,7 +166,7 @@ async fn missing_privileges_are_one_line() {
 }
 
 #[tokio::test]
-async fn mode_changes_needs_its_schema_and_every_table_that_it_may_not_create() {
+async fn a_stream_in_mode_changes_needs_its_schema_and_each_table_that_consume_may_not_create() {
     let contract = |more: Value| {
         let mut block = json!({"topic": "changes", "partitions": 1, "mode": "changes", "schema": "shop"});
         if let (Some(block), Value::Object(more)) = (block.as_object_mut(), more) {

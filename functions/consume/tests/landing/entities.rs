@@ -1,12 +1,12 @@
-//! Entities: commands are applied in the order of their offsets. Parents land before their children, whichever arrive
-//! first.
+//! Entities: commands are applied in the order of their offsets. Parents land before their children, even if the
+//! children arrive first.
 
 use serde_json::{Value, json};
 
 use crate::support::{Function, Record, record, records};
 
 #[tokio::test]
-async fn commands_are_applied_in_order_although_they_are_grouped() {
+async fn commands_are_decided_in_order_although_their_rows_are_written_together() {
     let function = Function::new().await;
     let batch = [
         json!({"name": "Asia", "population": 1}),
@@ -46,7 +46,7 @@ async fn commands_are_applied_in_order_although_they_are_grouped() {
 }
 
 #[tokio::test]
-async fn an_update_changes_only_the_given_columns_across_batches() {
+async fn an_update_in_a_later_batch_changes_only_the_given_columns() {
     let function = Function::new().await;
     function.land(&records("continent", [json!({"name": "Asia", "population": 1, "area": 1})])).await;
     function
@@ -145,7 +145,7 @@ async fn parents_and_children_that_land_at_the_same_time_never_miss_each_other()
 }
 
 #[tokio::test]
-async fn a_change_of_parent_waits_and_so_do_the_commands_after_it() {
+async fn a_command_that_changes_the_parent_waits_for_the_new_parent_and_so_do_later_commands() {
     let function = Function::new().await;
     function.land(&records("continent", [json!({"name": "Asia"})])).await;
     function.land(&records("country", [country("Turkey", "Asia")])).await;

@@ -1,4 +1,5 @@
-//! A batch lands once, however often it is delivered: whole, in pieces, or at the same time as a copy of itself.
+//! A batch lands once, even if it is delivered several times: whole, in pieces, or at the same time as a copy of
+//! itself.
 
 use crate::support::{Function, NOW_MS, Record, record, records, route, user_event};
 use serde_json::json;
@@ -12,7 +13,7 @@ fn routes(count: i64) -> Vec<Record> {
 }
 
 #[tokio::test]
-async fn an_event_lands_with_its_types() {
+async fn the_values_of_an_event_land_with_the_types_of_their_columns() {
     let function = Function::new().await;
     function.land(&records("routes", [route(9_007_199_254_740_993, 1_557_258_853.563)])).await;
     let rows =
@@ -31,7 +32,7 @@ async fn an_event_lands_with_its_types() {
 }
 
 #[tokio::test]
-async fn a_redelivered_batch_changes_nothing_at_any_size() {
+async fn a_redelivered_batch_of_any_size_changes_nothing() {
     for count in [1, 10, 2_000] {
         let function = Function::new().await;
         let batch = routes(count);
@@ -44,7 +45,7 @@ async fn a_redelivered_batch_changes_nothing_at_any_size() {
 }
 
 #[tokio::test]
-async fn a_batch_that_straddles_the_watermark_lands_its_tail() {
+async fn only_the_tail_of_a_batch_that_straddles_the_watermark_lands() {
     let function = Function::new().await;
     let all = routes(30);
     function.land(&all[..20]).await;
@@ -89,7 +90,7 @@ async fn a_tombstone_is_skipped_and_counted() {
 }
 
 #[tokio::test]
-async fn a_recreated_topic_lands_again_and_is_counted() {
+async fn the_records_of_a_recreated_topic_land_and_its_new_incarnation_is_counted() {
     let function = Function::new().await;
     function.land(&routes(10)).await;
     let recreated: Vec<Record> =
@@ -145,7 +146,7 @@ async fn an_event_with_an_idempotency_key_lands_once_and_its_repeats_are_duplica
     assert_eq!(positions(&function).await, 3);
 }
 
-/// A record with headers.
+/// Returns a record with headers.
 fn with_headers(topic: &str, offset: i64, event: &serde_json::Value, headers: &[(&str, &str)]) -> Record {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Record { headers, ..record(topic, offset, event) }
@@ -173,7 +174,7 @@ async fn a_batch_that_is_sent_again_has_the_same_outcomes() {
     assert_eq!(function.outcomes("continent", 0..6).await, [once, again].concat());
     assert_eq!(function.database.count("select count(*) from public.continents").await, 0);
     assert_eq!(function.database.count("select count(*) from sluice.dead_letters").await, 1);
-    // The id of a rejected event does not expire after seven days, so the receipt of its repeat is still the same.
+    // The id of a rejected event is kept for longer than seven days, so the receipts of its repeats stay the same.
     function.clock.advance(8 * 24 * 3_600 * 1_000);
     function.land(&batch(6)).await;
     assert_eq!(function.outcomes("continent", 4..5).await, ["rejected: already_exists"]);
@@ -191,7 +192,7 @@ async fn a_rejected_event_and_its_repeat_in_one_batch_make_one_dead_letter() {
 }
 
 #[tokio::test]
-async fn a_replayed_dead_letter_is_decided_again_and_lands_once() {
+async fn a_replay_of_a_dead_letter_is_decided_again_and_lands_once() {
     let function = Function::new().await;
     let delete = json!({"op": "delete", "name": "Atlantis"});
     let send = |offset, headers: &[(&str, &str)]| with_headers("continent", offset, &delete, headers);
@@ -201,8 +202,8 @@ async fn a_replayed_dead_letter_is_decided_again_and_lands_once() {
     // The entity still does not exist, so the replay becomes a dead letter, too.
     function.land(&[send(2, &[keyed, replay])]).await;
     function.land(&[record("continent", 3, &json!({"name": "Atlantis"}))]).await;
-    // The replay is sent twice, as if `console` had died before it marked the dead letter as replayed. It lands once.
-    // The event itself, sent again without the header `sluice-replay`, does not land.
+    // The replay is sent twice, as if `console` had died before it marked the dead letter as replayed. Only the first
+    // of the two replays lands. The event itself, sent again without the header `sluice-replay`, does not land.
     function.land(&[send(4, &[keyed]), send(5, &[keyed, replay]), send(6, &[keyed, replay])]).await;
     function.land(&[send(7, &[("sluice-replay", "2")]), send(8, &[("sluice-replay", "2")])]).await;
     assert_eq!(
@@ -255,7 +256,7 @@ async fn ids_are_forgotten_after_seven_days() {
 }
 
 #[tokio::test]
-async fn an_event_that_repeats_the_id_in_the_dedupe_column_is_a_duplicate_at_any_size() {
+async fn an_event_that_repeats_the_id_in_the_dedupe_column_is_a_duplicate_in_a_batch_of_any_size() {
     for count in [3_u128, 1_000] {
         let function = Function::new().await;
         function.land(&records("user-events", [user_event(1, "Delft")])).await;

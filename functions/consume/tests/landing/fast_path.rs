@@ -1,5 +1,5 @@
-//! A batch with nothing unusual lands with one statement: the fast path. Every other batch ends as if there were no
-//! fast path.
+//! The fast path: a batch with nothing unusual lands with one statement. Every other batch has the same outcomes as if
+//! there were no fast path.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -34,12 +34,12 @@ fn on_partition(partition: i32, records: Vec<Record>) -> Vec<Record> {
     records.into_iter().map(|record| Record { partition, ..record }).collect()
 }
 
-/// Waits for the next minute if the current one may end during the test, because the first batch of a minute does not
-/// take the fast path.
+/// Waits for the next minute if the current one may end during the test. The first batch of a minute does not take the
+/// fast path.
 async fn wait_for_a_minute() {
     const TEST: Duration = Duration::from_secs(10);
     const MINUTE: Duration = Duration::from_secs(60);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock shows a time after 1970");
     let left = MINUTE - Duration::from_secs(now.as_secs() % 60);
     if left < TEST {
         tokio::time::sleep(left).await;
@@ -61,13 +61,13 @@ impl Function {
     }
 
     async fn execute(&self, sql: &str) {
-        self.database.pool.execute(sql).await.expect("it is executed");
+        self.database.pool.execute(sql).await.expect("the SQL is executed");
     }
 
-    /// Returns the users whose positions have landed, in order.
+    /// Returns the numbers of the users whose positions have landed, in ascending order.
     async fn positions(&self) -> Vec<i64> {
         let users = sqlx::query_scalar("select user_id from public.routes_table order by 1");
-        users.fetch_all(&self.database.pool).await.expect("it answers")
+        users.fetch_all(&self.database.pool).await.expect("the database answers")
     }
 
     /// Returns how many events were counted as written, over all minutes.
@@ -110,13 +110,13 @@ async fn batches_of_a_partition_that_the_process_knows_take_the_fast_path() {
 }
 
 #[tokio::test]
-async fn a_batch_of_several_partitions_takes_the_fast_path_unless_one_of_them_has_moved() {
+async fn a_batch_of_several_partitions_takes_the_fast_path_unless_another_process_has_advanced_one() {
     let function = Function::within_a_minute().await;
     let both = |offsets: Range<i64>| [routes(offsets.clone()), on_partition(1, routes(offsets))].concat();
     function.land(&both(0..3)).await;
     assert_eq!(written(function.land(&both(3..6)).await), (6, 6));
     let other = function.other_process();
-    other.invoke(&event(&on_partition(1, routes(6..8))), BUDGET).await.expect("it lands");
+    other.invoke(&event(&on_partition(1, routes(6..8))), BUDGET).await.expect("the batch lands");
     let summary = function.land(&both(6..9)).await;
     assert_eq!((written(summary), summary.replayed), ((0, 4), 2));
     assert_eq!(function.positions().await.len(), 18);
@@ -124,15 +124,15 @@ async fn a_batch_of_several_partitions_takes_the_fast_path_unless_one_of_them_ha
 }
 
 #[tokio::test]
-async fn a_process_continues_on_the_fast_path_where_another_has_left_off() {
+async fn a_process_continues_on_the_fast_path_where_another_process_has_stopped() {
     let function = Function::within_a_minute().await;
     let other = function.other_process();
     let land = async |consume: &Consume, offsets| {
         function.log.put("routes", 0, routes(0..100).iter().map(Record::in_log));
-        consume.invoke(&event(&routes(offsets)), BUDGET).await.expect("it lands")
+        consume.invoke(&event(&routes(offsets)), BUDGET).await.expect("the batch lands")
     };
     land(&function.consume, 0..10).await;
-    assert_eq!(written(land(&other, 10..20).await), (10, 10), "it has asked Kafka about the partition first");
+    assert_eq!(written(land(&other, 10..20).await), (10, 10), "the other process first asks Kafka about the partition");
     let again = land(&function.consume, 10..20).await;
     assert_eq!((written(again), again.replayed), ((0, 0), 10));
     assert_eq!(written(land(&other, 20..30).await), (10, 10));
@@ -148,7 +148,7 @@ async fn two_processes_that_land_the_same_batches_at_once_write_each_event_once(
     for start in (0..1_000).step_by(10) {
         let batch = event(&[routes(start..start + 10), on_partition(1, routes(start..start + 10))].concat());
         let (a, b) = tokio::join!(function.consume.invoke(&batch, BUDGET), other.invoke(&batch, BUDGET));
-        for summary in [a.expect("it lands"), b.expect("it lands")] {
+        for summary in [a.expect("the batch lands"), b.expect("the batch lands")] {
             fast += summary.fast_path;
             total += summary.written;
         }
@@ -158,7 +158,7 @@ async fn two_processes_that_land_the_same_batches_at_once_write_each_event_once(
 }
 
 #[tokio::test]
-async fn an_event_whose_id_exists_is_a_duplicate_and_later_batches_take_the_fast_path_again() {
+async fn an_event_whose_id_exists_is_a_duplicate_and_after_20_batches_the_fast_path_is_taken_again() {
     let function = Function::within_a_minute().await;
     function.land(&user_events(0..5)).await;
     let mut batch = user_events(5..8);
@@ -205,7 +205,7 @@ async fn rows_that_a_constraint_or_a_trigger_refuses_have_the_same_outcome_on_bo
         let summary = known.land(&batch).await;
         assert_eq!((summary.fast_path, summary.rejected, summary.duplicates), (0, rejected, duplicates), "{rule}");
         // A process that sees the partition for the first time does not try the fast path.
-        let expected = unknown.other_process().invoke(&event(&batch), BUDGET).await.expect("it lands");
+        let expected = unknown.other_process().invoke(&event(&batch), BUDGET).await.expect("the batch lands");
         assert_eq!(summary, expected, "{rule}");
         for rows in ["select * from sluice.duplicates", "select \"offset\", error_code from sluice.dead_letters"] {
             assert_eq!(
@@ -219,7 +219,7 @@ async fn rows_that_a_constraint_or_a_trigger_refuses_have_the_same_outcome_on_bo
 }
 
 #[tokio::test]
-async fn a_new_minute_begins_with_a_transaction() {
+async fn the_first_batch_of_a_minute_does_not_take_the_fast_path() {
     let function = Function::within_a_minute().await;
     function.land(&routes(0..3)).await;
     function.execute("update sluice.watermarks set minute = minute - interval '1 minute'").await;
@@ -235,7 +235,7 @@ async fn a_restored_database_and_a_recreated_topic_are_noticed() {
     let backup = Snapshot::take(&function.database.pool, &[]).await;
     assert_eq!(written(function.land(&routes(3..6)).await), (3, 3));
     backup.restore(&function.database.pool).await;
-    assert_eq!(written(function.land(&routes(6..9)).await), (3, 6), "what the database lacks is read from Kafka first");
+    assert_eq!(written(function.land(&routes(6..9)).await), (3, 6), "missing records are first read from Kafka");
     assert_eq!(function.positions().await, (0..9).collect::<Vec<_>>());
 
     let later = |record: Record| Record { timestamp_ms: record.timestamp_ms + 60_000, ..record };
@@ -248,10 +248,10 @@ async fn a_restored_database_and_a_recreated_topic_are_noticed() {
     assert_eq!(incarnations, json!([{"incarnation": 2, "next_offset": 8}]));
 }
 
-/// A proxy in front of PostgreSQL that ends a connection at a request, before or after the server has answered it.
+/// A proxy in front of PostgreSQL. On demand, it closes a connection instead of passing on the next request or answer.
 struct Cutter {
     address: SocketAddr,
-    /// Where to cut: 0 before the next request, 1 before the next answer. Other values cut nothing.
+    /// Where to cut: 0 means before the next request, and 1 before the next answer. With other values, nothing is cut.
     left: Arc<AtomicUsize>,
 }
 
@@ -284,13 +284,13 @@ async fn pass_on(mut client: TcpStream, mut server: TcpStream, left: Arc<AtomicU
         tokio::select! {
             read = client.read(&mut sent) => match read {
                 Ok(read) if read > 0 && left.compare_exchange(0, usize::MAX, Ordering::SeqCst, Ordering::SeqCst).is_err() => {
-                    server.write_all(&sent[..read]).await.expect("it is sent");
+                    server.write_all(&sent[..read]).await.expect("the bytes are passed on");
                 }
                 _ => return,
             },
             read = server.read(&mut answered) => match read {
                 Ok(read) if read > 0 && left.compare_exchange(1, usize::MAX, Ordering::SeqCst, Ordering::SeqCst).is_err() => {
-                    client.write_all(&answered[..read]).await.expect("it is sent");
+                    client.write_all(&answered[..read]).await.expect("the bytes are passed on");
                 }
                 _ => return,
             },
@@ -299,7 +299,7 @@ async fn pass_on(mut client: TcpStream, mut server: TcpStream, left: Arc<AtomicU
 }
 
 #[tokio::test]
-async fn a_batch_whose_connection_ends_lands_once_on_another_one() {
+async fn a_batch_whose_connection_is_cut_lands_once_over_another_connection() {
     let database = TestDatabase::create().await;
     let (start, rest) = database.url.split_once('@').expect("an address");
     let (server, end) = rest.split_once('/').expect("an address");

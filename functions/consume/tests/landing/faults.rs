@@ -51,7 +51,7 @@ async fn a_poison_record_becomes_a_dead_letter_and_the_others_land() {
 }
 
 #[tokio::test]
-async fn names_with_nul_do_not_block_a_partition() {
+async fn names_that_contain_nul_do_not_block_a_partition() {
     let function = Function::new().await;
     let mut batch = records("routes", (0..3).map(|user| route(user, 1.0)));
     batch[0].headers = vec![("a\0".to_owned(), "b".to_owned())];
@@ -103,7 +103,7 @@ async fn rows_that_only_the_database_refuses_are_found_among_many() {
 }
 
 #[tokio::test]
-async fn a_drifted_schema_fails_the_batch_loudly_and_rejects_nothing() {
+async fn a_batch_for_a_drifted_table_fails_and_no_event_is_rejected() {
     for (drift, count, complaint) in [
         ("alter table public.routes_table drop column latitude", 10, "latitude"),
         (
@@ -135,7 +135,7 @@ async fn a_drifted_schema_fails_the_batch_loudly_and_rejects_nothing() {
 }
 
 #[tokio::test]
-async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() {
+async fn a_batch_fails_while_the_database_is_read_only_and_lands_afterwards() {
     let function = Function::new().await;
     let name = function.database.url.rsplit('/').next().unwrap_or_default().to_owned();
     let set = |value: &str| format!("alter database {name} set default_transaction_read_only = {value}");
@@ -146,7 +146,7 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
     let mut failures = 0;
     while function.deliver(&records("routes", [])).await.is_ok() && failures == 0 {
         let fresh = shared::database::connect(&function.database.url, 1).expect("an address");
-        let registry = Arc::new(shared::contract::Registry::load(None).expect("contracts"));
+        let registry = Arc::new(shared::contract::Registry::load(None).expect("the contracts are right"));
         let (wait, metrics) = (Duration::from_secs(1), function.metrics.clone());
         let log = function.log.clone();
         let other = consume::Consume::new(fresh, registry, function.clock.clone(), wait, metrics, log);
@@ -174,7 +174,7 @@ async fn a_read_only_database_fails_the_batch_which_lands_once_it_is_writable() 
 }
 
 #[tokio::test]
-async fn a_killed_connection_fails_the_batch_which_lands_when_delivered_again() {
+async fn a_batch_whose_connection_is_killed_fails_and_lands_when_it_is_delivered_again() {
     let function = Function::new().await;
     let batch = records("user-events", (0..500).map(|number| user_event(number, "Delft")));
     let killer = function.database.pool.clone();
@@ -182,7 +182,7 @@ async fn a_killed_connection_fails_the_batch_which_lands_when_delivered_again() 
         for _ in 0..20 {
             let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                         where datname = current_database() and pid <> pg_backend_pid()";
-            // This fails if an earlier kill also ended the connection that sends the kills.
+            // The statement fails if its connection was ended by an earlier kill.
             let _killed = killer.execute(kill).await;
             tokio::task::yield_now().await;
         }
@@ -200,7 +200,7 @@ async fn a_killed_connection_fails_the_batch_which_lands_when_delivered_again() 
 }
 
 #[tokio::test]
-async fn a_frozen_transaction_delays_its_retry_no_longer_than_its_lock_lasts() {
+async fn a_frozen_transaction_delays_the_next_batch_only_as_long_as_its_lock_lasts() {
     let function = Function::new().await;
     let batch = records("routes", [route(1, 1.0)]);
     function.land(&batch).await;
@@ -215,7 +215,7 @@ async fn a_frozen_transaction_delays_its_retry_no_longer_than_its_lock_lasts() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_cut_silently_leaves_time_for_another() {
+async fn after_a_silent_cut_of_its_connection_the_function_opens_another_one_in_time() {
     let database = TestDatabase::create().await;
     let server = PgConnectOptions::from_str(&database.url).expect("an address");
     let server = format!("{}:{}", server.get_host(), server.get_port());
@@ -239,26 +239,26 @@ async fn a_connection_that_was_cut_silently_leaves_time_for_another() {
     let pool = shared::database::connect(&database.url.replace(&server, &between), 1).expect("an address");
     let function = Function::connected(database, pool.clone(), None).await;
     function.land(&records("routes", [route(1, 1.0)])).await;
-    pool.execute("select 1").await.expect("it answers");
+    pool.execute("select 1").await.expect("the database answers");
 
     cut.notify_waiters();
     let asked = Instant::now();
     pool.execute("select 1").await.expect("another connection answers");
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
-    // The function's own connection has been idle for over a second, so the function tests it before using it.
+    // The function's own connection has been idle for over a second, so the function tests the connection before use.
     let delivered = Instant::now();
     assert_eq!(function.land(&[record("routes", 1, &route(2, 1.0))]).await.written, 1);
     assert!(delivered.elapsed() < Duration::from_secs(3), "{:?}", delivered.elapsed());
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_ends_between_two_invocations_fails_neither() {
+async fn if_the_server_ends_a_connection_between_two_invocations_neither_invocation_fails() {
     let function = Function::new().await;
     for offset in 0..3 {
         assert_eq!(function.land(&[record("routes", offset, &route(offset, 1.0))]).await.written, 1);
         let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                    where datname = current_database() and pid <> pg_backend_pid()";
-        function.database.pool.execute(end).await.expect("the others are ended");
+        function.database.pool.execute(end).await.expect("the other connections are ended");
     }
-    function.consume.compare(BUDGET).await.expect("it is compared");
+    function.consume.compare(BUDGET).await.expect("the comparison succeeds");
 }

@@ -1,5 +1,5 @@
-//! If a batch skips records above the watermark, `consume` reads them from Kafka. Records that Kafka no longer has are
-//! a gap.
+//! If a batch skips offsets above the watermark, `consume` reads the records in between from Kafka. Offsets at which
+//! Kafka no longer has a record are stored as gaps.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ fn routes(offsets: Range<i64>) -> Vec<Record> {
     offsets.map(|offset| record("routes", offset, &route(offset, 1.0))).collect()
 }
 
-/// Returns different records at these offsets, with timestamps a minute later.
+/// Returns records that differ from those of [`routes`], with timestamps a minute later.
 fn other_routes(offsets: Range<i64>) -> Vec<Record> {
     let later = |record: Record| Record { timestamp_ms: record.timestamp_ms + 60_000, ..record };
     offsets.map(|offset| later(record("routes", offset, &route(1_000 + offset, 1.0)))).collect()
@@ -121,13 +121,13 @@ async fn events_that_a_restored_database_lacks_are_read_from_a_real_kafka() {
 }
 
 #[tokio::test]
-async fn a_partition_without_traffic_gets_what_its_group_has_committed_and_no_more() {
+async fn a_comparison_lands_the_records_that_the_consumer_group_has_committed_and_no_others() {
     let function = Function::new().await;
     function.land(&routes(0..2)).await;
     let backup = function.restored().await;
     function.land(&routes(2..5)).await;
     backup.restore(&function.database.pool).await;
-    // The mapping has not delivered these two records yet. It may be paused.
+    // The mapping has not delivered these two records yet, perhaps because it is paused.
     function.send(&routes(5..7));
     function.log.commit("sluice-routes", "routes", 0, 5);
 
@@ -141,7 +141,7 @@ async fn a_partition_without_traffic_gets_what_its_group_has_committed_and_no_mo
 }
 
 #[tokio::test]
-async fn records_that_retention_deleted_are_a_gap_whose_receipts_are_lost_with_and_without_traffic() {
+async fn records_that_retention_deleted_are_stored_as_a_gap_with_and_without_traffic() {
     let function = Function::new().await;
     function.land(&routes(0..2)).await;
     function.send(&routes(2..9));
@@ -173,7 +173,7 @@ async fn records_before_the_first_batch_of_a_partition_are_read_from_the_log() {
 }
 
 #[tokio::test]
-async fn holes_of_transactions_and_compaction_are_gaps_with_their_cause() {
+async fn holes_that_transactions_or_compaction_left_are_stored_as_gaps_with_their_cause() {
     for (compacted, cause) in [(false, "transaction"), (true, "compaction")] {
         let function = Function::new().await;
         function.log.set_compacted(compacted);
@@ -194,7 +194,7 @@ async fn holes_of_transactions_and_compaction_are_gaps_with_their_cause() {
 }
 
 #[tokio::test]
-async fn thousands_of_small_transactions_leave_a_bounded_table_and_true_receipts() {
+async fn thousands_of_small_transactions_leave_a_limited_number_of_gaps_and_correct_receipts() {
     const RECORDS: i64 = 2_500;
     let function = Function::new().await;
     // The records are at even offsets. The marker of each record's transaction takes the next offset.
@@ -209,7 +209,8 @@ async fn thousands_of_small_transactions_leave_a_bounded_table_and_true_receipts
         .filter(|(offset, outcome)| **outcome != if offset % 2 == 0 { "written" } else { "lost" })
         .collect();
     assert_eq!(wrong, []);
-    // If Kafka has deleted a record, its status can no longer be looked up, and the receipt says so.
+    // Old gaps are merged into one range, which also spans applied records. Kafka shows which records of the range were
+    // lost. If Kafka has deleted a record in the meantime, its status is not known, and the receipt says so.
     function.log.delete_before("routes", 0, 10);
     let read = shared::ledger::receipts::look_up(
         &function.database.pool,
@@ -217,16 +218,17 @@ async fn thousands_of_small_transactions_leave_a_bounded_table_and_true_receipts
         "routes",
         &[(0, 2), (0, 4_998)],
     );
-    let outcomes = read.await.expect("receipts answer");
+    let outcomes = read.await.expect("the receipts are looked up");
     let reason = format!("{:?}", outcomes[0]);
-    assert!(reason.contains("not known") && reason.contains("Kafka no longer has it"), "{reason}");
+    assert!(reason.contains("not known") && reason.contains("Kafka no longer has the record"), "{reason}");
     assert_eq!(outcomes[1], shared::ledger::receipts::Outcome::Written);
 }
 
 #[tokio::test]
 async fn a_batch_that_goes_back_into_a_gap_lands_and_the_gap_shrinks() {
     let function = Function::new().await;
-    // Puts the database into the state of a migrated one: the offsets before the first applied record are a gap.
+    // Puts the database into the state that migration 0006 left behind: the offsets before the first applied record are
+    // a gap.
     function.land(&routes(0..3)).await;
     let before = "update sluice.watermarks set first_offset = 2;
                   insert into sluice.gaps (topic, \"partition\", incarnation, first_offset, last_offset, cause)
@@ -265,7 +267,7 @@ async fn a_topic_that_was_recreated_before_a_restore_lands_from_its_beginning() 
 }
 
 #[tokio::test]
-async fn a_truncated_log_continues_where_its_new_records_begin() {
+async fn after_a_truncation_the_new_records_land_from_where_the_log_was_cut() {
     let function = Function::new().await;
     function.land(&routes(0..6)).await;
     function.log.truncate("routes", 0, 3);
@@ -277,7 +279,7 @@ async fn a_truncated_log_continues_where_its_new_records_begin() {
 }
 
 #[tokio::test]
-async fn an_idle_partition_whose_topic_was_recreated_or_truncated_is_noticed_without_traffic() {
+async fn a_comparison_notices_that_the_log_of_an_idle_partition_was_truncated_or_recreated() {
     let function = Function::new().await;
     function.land(&routes(0..6)).await;
     function.log.truncate("routes", 0, 3);
@@ -300,7 +302,7 @@ async fn an_idle_partition_whose_topic_was_recreated_or_truncated_is_noticed_wit
 }
 
 #[tokio::test]
-async fn a_batch_of_a_log_that_was_deleted_meanwhile_still_lands() {
+async fn a_batch_whose_log_has_been_deleted_still_lands() {
     let function = Function::new().await;
     function.land(&routes(0..3)).await;
     function.log.recreate("routes", 0);
@@ -313,7 +315,7 @@ async fn a_batch_of_a_log_that_was_deleted_meanwhile_still_lands() {
 }
 
 #[tokio::test]
-async fn a_range_too_large_for_one_invocation_is_read_by_several() {
+async fn a_range_that_is_too_large_for_one_invocation_is_read_by_several_invocations() {
     const RECORDS: i64 = 100_500;
     let function = Function::new().await;
     let tombstone = |offset| LogRecord { offset, timestamp_ms: NOW_MS, key: None, value: None, headers: Vec::new() };
@@ -322,7 +324,7 @@ async fn a_range_too_large_for_one_invocation_is_read_by_several() {
     }
     let batch = routes(RECORDS..RECORDS + 1);
     function.send(&batch);
-    let error = function.deliver(&batch).await.expect_err("only a part is read");
+    let error = function.deliver(&batch).await.expect_err("one invocation reads only a part");
     assert!(matches!(error, ConsumeError::CatchingUp), "{error}");
     assert_eq!(function.database.count("select next_offset from sluice.watermarks").await, 100_000);
     assert_eq!(function.land(&batch).await.written, 1);
@@ -330,7 +332,7 @@ async fn a_range_too_large_for_one_invocation_is_read_by_several() {
 }
 
 #[tokio::test]
-async fn kafka_is_not_asked_where_nothing_is_missing() {
+async fn kafka_is_not_asked_if_no_record_is_missing() {
     let function = Function::new().await;
     for first in [0, 10, 20] {
         function.land(&routes(first..first + 10)).await;

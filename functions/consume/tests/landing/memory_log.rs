@@ -1,4 +1,4 @@
-//! Logs in memory, which the function reads in place of Kafka's.
+//! Logs in memory, which the function reads in place of Kafka's logs.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,8 +8,8 @@ use futures::future::{BoxFuture, ready};
 
 use shared::kafka::reader::{Bounds, Chunk, Limits, LogRecord, ReadError, Reader};
 
-/// The logs of partitions, and the offsets that groups have committed. A partition exists once it was created or
-/// written.
+/// The logs of partitions, and the offsets that consumer groups have committed. A partition exists once it has been
+/// created or written to.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryLog(Mutex<State>);
 
@@ -49,8 +49,8 @@ impl MemoryLog {
         }
     }
 
-    /// Writes a record at its offset. The offsets between the log's end and the record stay empty, as if they were
-    /// markers of transactions.
+    /// Writes a record at its offset. The offsets between the log's end and the record stay empty, as if they belonged
+    /// to transaction markers.
     pub(crate) fn append(&self, topic: &str, partition: i32, record: LogRecord) {
         let mut state = self.state();
         let log = state.logs.entry((topic.to_owned(), partition)).or_default();
@@ -72,7 +72,7 @@ impl MemoryLog {
         }
     }
 
-    /// Moves a log's end without adding records, as markers of transactions do.
+    /// Moves a log's end without adding records, as transaction markers do.
     pub(crate) fn extend_to(&self, topic: &str, partition: i32, end: i64) {
         let mut state = self.state();
         let log = state.logs.entry((topic.to_owned(), partition)).or_default();
@@ -123,7 +123,7 @@ impl MemoryLog {
         *self.state() = State::default();
     }
 
-    /// Returns how many requests were answered.
+    /// Returns how many requests about a partition's log were answered.
     pub(crate) fn questions(&self) -> usize {
         self.state().questions
     }

@@ -26,7 +26,7 @@ fn headers() -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn metadata_lands_in_columns_by_arrays_and_by_copy() {
+async fn metadata_lands_in_columns_whether_rows_are_sent_as_arrays_or_by_copy() {
     for count in [3, 600] {
         let own = orders("append", &json!({}), &columns(), TABLE).await;
         let batch: Vec<Record> = (0..count)

@@ -1,11 +1,11 @@
-//! A new stream is one contract file and one migration.
+//! A new stream needs one contract file and one migration, and nothing else.
 
 use serde_json::json;
 
 use crate::support::{Function, records};
 
 #[tokio::test]
-async fn another_stream_needs_a_contract_and_a_migration_and_no_rust() {
+async fn a_new_stream_needs_a_contract_and_a_migration_but_no_rust_code() {
     let folder = tempfile::tempdir().expect("a folder");
     let contract = json!({
         "type": "object",

@@ -1,5 +1,6 @@
-//! Replays that were overtaken by a later event with the same key. Before a replay, `console` searches for such events
-//! up to an offset. Another event may be sent between that offset and the replay. `consume` finds that event in Kafka.
+//! `consume` rejects replays that a later event with the same key has overtaken. Before `console` sends a replay, it
+//! searches for such events up to an offset. Another event may be sent between that offset and the replay. `consume`
+//! finds that event in Kafka.
 
 use serde_json::json;
 
@@ -19,7 +20,8 @@ async fn with_rejected(number: &str) -> (Own, Record) {
     (own, rejected)
 }
 
-/// Returns the replay of a record. The search before it ended at these partitions and offsets, such as `0/17,1/4`.
+/// Returns a replay of a record. `console` has searched up to `searched_until`: partitions and offsets such as
+/// `0/17,1/4`.
 fn checked_replay(of: &Record, offset: i64, searched_until: &str) -> Record {
     with_search(replay(of, of, offset), searched_until)
 }
@@ -30,8 +32,8 @@ fn with_search(mut record: Record, searched_until: &str) -> Record {
 }
 
 #[tokio::test]
-async fn an_event_that_landed_between_the_search_and_the_replay_overtakes_it() {
-    // The search ended before the later event, or it did not cover partition 0, which did not exist yet.
+async fn an_event_that_landed_between_the_search_and_the_replay_overtakes_the_replay() {
+    // The search ended before the later event, or the search did not cover partition 0, which did not exist yet.
     for searched_until in ["0/1", "1/9"] {
         let (own, rejected) = with_rejected("a").await;
         own.function.land(&[order(1, &json!({"number": "a", "state": "new"}))]).await;
@@ -42,7 +44,7 @@ async fn an_event_that_landed_between_the_search_and_the_replay_overtakes_it() {
 }
 
 #[tokio::test]
-async fn an_event_of_another_key_or_before_the_end_of_the_search_overtakes_no_replay() {
+async fn an_event_with_another_key_or_before_the_end_of_the_search_does_not_overtake_a_replay() {
     for (number, searched_until) in [("b", "0/1"), ("a", "0/2")] {
         let (own, rejected) = with_rejected("a").await;
         own.function.land(&[order(1, &json!({"number": number, "state": "other"}))]).await;
@@ -54,7 +56,7 @@ async fn an_event_of_another_key_or_before_the_end_of_the_search_overtakes_no_re
 }
 
 #[tokio::test]
-async fn of_two_replays_the_one_of_the_earlier_event_is_overtaken_by_the_other() {
+async fn the_later_of_two_events_stays_in_the_table_whichever_is_replayed_first() {
     for is_first_replayed_first in [true, false] {
         let (own, first) = with_rejected("a").await;
         let check = "alter table public.orders add constraint good check (state <> 'worse')";
@@ -81,7 +83,7 @@ async fn a_replay_is_rejected_if_the_events_before_it_cannot_be_read() {
     let unread = checked_replay(&rejected, 2, "0/1");
     own.function.land(std::slice::from_ref(&unread)).await;
     assert_eq!(own.outcomes(2..3).await, ["rejected: overtaken"]);
-    // Nothing has to be read if the search ended at the replay.
+    // If the search ended at the replay, no event lies in between, and nothing has to be read.
     own.function.land(&[with_search(replay(&unread, &rejected, 3), "0/3")]).await;
     assert_eq!(own.outcomes(3..4).await, ["written"]);
 }

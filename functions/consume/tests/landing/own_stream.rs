@@ -1,18 +1,18 @@
-//! A function with a stream that the test defines itself.
+//! A function with streams that a test defines itself.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{Function, Record, record};
 
-/// The function and the folder of its contract.
+/// The function and the folder with its contracts.
 pub(crate) struct Own {
     pub(crate) function: Function,
     _folder: TempDir,
 }
 
-/// Creates a stream `order` on the topic `orders`. `members` are added to its `x-sluice` block, and `columns` to its
-/// columns. `table` is the statement that creates `public.orders`.
+/// Creates a stream `order` on the topic `orders`. `members` are added to the contract's `x-sluice` block, and
+/// `columns` to the block's columns. `table` is the SQL that creates `public.orders`.
 pub(crate) async fn orders(mode: &str, members: &Value, columns: &Value, table: &str) -> Own {
     let mut contract = json!({
         "type": "object",
@@ -31,7 +31,7 @@ pub(crate) async fn orders(mode: &str, members: &Value, columns: &Value, table: 
     streams(&[("order", contract)], table).await
 }
 
-/// Creates streams with these contracts. `table` is SQL that creates their tables, one of them `public.orders`.
+/// Creates streams with these contracts. `table` is the SQL that creates their tables, including `public.orders`.
 pub(crate) async fn streams(contracts: &[(&str, Value)], table: &str) -> Own {
     let folder = tempfile::tempdir().expect("a folder");
     for (stream, contract) in contracts {
@@ -43,12 +43,12 @@ pub(crate) async fn streams(contracts: &[(&str, Value)], table: &str) -> Own {
     Own { function: Function::with_contracts(Some(folder.path())).await, _folder: folder }
 }
 
-/// An order's record on partition 0.
+/// Returns a record of the topic `orders` on partition 0.
 pub(crate) fn order(offset: i64, event: &Value) -> Record {
     record("orders", offset, event)
 }
 
-/// Returns the replay of the record `of` at another offset. `first` is the first record of the event.
+/// Returns a record at `offset` that replays the record `of`. `first` is the first record of the event.
 pub(crate) fn replay(of: &Record, first: &Record, offset: i64) -> Record {
     let place =
         |record: &Record| format!("{}/{}/{}/{}", record.topic, record.partition, record.offset, record.timestamp_ms);

@@ -6,10 +6,10 @@ use sqlx::Executor as _;
 
 use crate::support::{Function, record, records, route, user_event};
 
-/// A value that every rejected event has, and that must not appear in any reason.
+/// A value that every rejected event contains. The value must not appear in any reason.
 const VALUE: i64 = 424_242;
 
-/// Returns the columns of a dead letter that describe the rejection.
+/// Returns those columns of a dead letter that describe the rejection.
 async fn letter(function: &Function, topic: &str, offset: i64) -> Value {
     let query = format!(
         r#"select error_code, reason, "constraint", "table", "column", pointer from sluice.dead_letters
@@ -19,13 +19,13 @@ async fn letter(function: &Function, topic: &str, offset: i64) -> Value {
     assert_eq!(letters.as_array().map(Vec::len), Some(1), "{letters}");
     assert!(!letters.to_string().contains(&VALUE.to_string()), "{letters}");
     let receipts = shared::ledger::receipts::look_up(&function.database.pool, None, topic, &[(0, offset)]).await;
-    let receipts = receipts.expect("receipts answer");
+    let receipts = receipts.expect("the receipts are looked up");
     let Some(Outcome::Rejected(rejection)) = receipts.first() else { panic!("{receipts:?}") };
     assert_eq!(json!([rejection.code, rejection.reason]), json!([letters[0]["error_code"], letters[0]["reason"]]));
     letters[0].clone()
 }
 
-/// Lands a valid event and one that `rule` refuses. Returns the columns of the refused event's dead letter.
+/// Lands a valid event and an event that `rule` refuses. Returns the columns of the refused event's dead letter.
 async fn refused(rule: &str, topic: &str, good: Value, bad: Value) -> Value {
     let function = Function::new().await;
     function.database.pool.execute(rule).await.expect("the rule is added");
@@ -61,7 +61,7 @@ async fn a_column_that_must_not_be_null_is_named_with_its_place_in_the_payload()
 }
 
 #[tokio::test]
-async fn a_foreign_key_is_named_when_the_row_it_refers_to_is_missing() {
+async fn a_foreign_key_is_named_when_the_row_that_it_refers_to_is_missing() {
     let rule = "create table public.people (id bigint primary key);
                 insert into public.people values (1);
                 alter table public.routes_table add constraint known_user
@@ -69,7 +69,7 @@ async fn a_foreign_key_is_named_when_the_row_it_refers_to_is_missing() {
     let expected = json!({
         "error_code": "23503", "constraint": "known_user", "table": "routes_table", "column": null, "pointer": null,
         "reason": "foreign key known_user of table public.routes_table rejects the row: \
-                   the row that it refers to does not exist"
+                   it refers to a row that does not exist"
     });
     assert_eq!(refused_route(rule).await, expected);
 }
@@ -143,7 +143,7 @@ fn trigger(raise: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_trigger_rejects_its_row_with_any_code_and_its_message_is_not_repeated() {
+async fn a_trigger_may_reject_a_row_with_any_code_and_the_reason_does_not_repeat_the_triggers_message() {
     for (using, code) in [
         ("", "P0001"),
         ("using errcode = '45000', detail = new.user_id, hint = new.user_id", "45000"),
@@ -164,7 +164,7 @@ async fn a_trigger_rejects_its_row_with_any_code_and_its_message_is_not_repeated
 }
 
 #[tokio::test]
-async fn a_trigger_may_name_what_it_protects() {
+async fn a_trigger_may_name_the_constraint_and_the_column_that_it_protects() {
     let raise = "raise 'no' using errcode = '45000', constraint = 'guarded', schema = 'public',
                      table = 'routes_table', column = 'user_id'";
     let expected = json!({
@@ -176,7 +176,7 @@ async fn a_trigger_may_name_what_it_protects() {
 }
 
 #[tokio::test]
-async fn a_trigger_that_raises_a_transient_error_is_retried() {
+async fn a_batch_in_which_a_trigger_raises_a_transient_error_is_retried() {
     let function = Function::new().await;
     let rule = trigger("raise exception 'not %', new.user_id using errcode = 'serialization_failure'");
     function.database.pool.execute(rule.as_str()).await.expect("the trigger is added");
@@ -187,7 +187,7 @@ async fn a_trigger_that_raises_a_transient_error_is_retried() {
 }
 
 #[tokio::test]
-async fn a_bug_in_a_trigger_stops_the_batch_and_rejects_nothing() {
+async fn a_bug_in_a_trigger_stops_the_batch_and_no_event_is_rejected() {
     let function = Function::new().await;
     function.database.pool.execute(trigger("new.nowhere = 1").as_str()).await.expect("the trigger is added");
     let error = function.deliver(&records("routes", [route(VALUE, 1.0)])).await.expect_err("the batch fails");
@@ -228,7 +228,7 @@ async fn an_index_that_cannot_hold_a_value_is_named() {
 }
 
 #[tokio::test]
-async fn a_row_that_no_partition_takes_is_rejected_with_the_tables_name() {
+async fn a_row_that_no_partition_accepts_is_rejected_and_the_reason_names_the_table() {
     let rule = "drop table public.routes_table;
                 create table public.routes_table
                     (user_id bigint, \"timestamp\" timestamptz, latitude double precision, longitude double precision)
@@ -242,7 +242,7 @@ async fn a_row_that_no_partition_takes_is_rejected_with_the_tables_name() {
 }
 
 #[tokio::test]
-async fn a_text_that_is_too_long_is_found_in_the_payload() {
+async fn a_text_that_is_too_long_is_named_with_its_place_in_the_payload() {
     let rule = "alter table public.user_events alter column city type varchar(5)";
     let expected = json!({
         "error_code": "22001", "constraint": null, "table": "user_events", "column": "city",
@@ -253,7 +253,7 @@ async fn a_text_that_is_too_long_is_found_in_the_payload() {
 }
 
 #[tokio::test]
-async fn a_text_that_a_trigger_made_too_long_is_rejected_without_a_column() {
+async fn a_text_that_is_too_long_for_a_triggers_table_is_rejected_without_naming_a_column() {
     let rule = "create table public.seen (city varchar(5));
                 create function public.note() returns trigger language plpgsql as
                     $$ begin insert into public.seen values (new.city); return new; end $$;
@@ -266,7 +266,7 @@ async fn a_text_that_a_trigger_made_too_long_is_rejected_without_a_column() {
 }
 
 #[tokio::test]
-async fn a_contract_violation_points_into_the_payload() {
+async fn a_contract_violation_is_named_with_its_place_in_the_payload() {
     let function = Function::new().await;
     let event = json!({"userID": 1, "timestamp": 1, "coordinates": [VALUE, 1]});
     function.land(&[record("routes", 0, &event)]).await;
@@ -287,7 +287,7 @@ async fn a_repeat_of_a_rejected_event_has_the_same_reason() {
     function.land(&batch).await;
     let receipts = shared::ledger::receipts::look_up(&function.database.pool, None, "routes", &[(0, 0), (0, 1)]).await;
     let reasons: Vec<Option<String>> = receipts
-        .expect("receipts answer")
+        .expect("the receipts are looked up")
         .into_iter()
         .map(|outcome| if let Outcome::Rejected(rejection) = outcome { Some(rejection.reason) } else { None })
         .collect();

@@ -1,5 +1,5 @@
 //! How `consume` handles replays, especially after the database was restored to a time before the dead letters were
-//! marked as replayed. A new database that reads the log from its start stands for a restored one.
+//! marked as replayed. In these tests, the restored database is a new one, and the log is read from its start.
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ async fn count(own: &Own) -> i64 {
 }
 
 #[tokio::test]
-async fn a_replay_that_is_read_closes_its_letter_and_lands_once_however_often_it_is_sent() {
+async fn reading_a_replay_marks_its_dead_letter_as_replayed_and_further_replays_are_duplicates() {
     let own = appended().await;
     own.function.land(&[bad(0)]).await;
     allow_all(&own).await;
@@ -43,7 +43,7 @@ async fn a_replay_that_is_read_closes_its_letter_and_lands_once_however_often_it
 }
 
 #[tokio::test]
-async fn an_edited_event_lands_once_in_the_place_of_its_letter_although_its_payload_differs() {
+async fn an_edited_event_lands_once_in_place_of_its_dead_letter_although_the_payload_differs() {
     for headers in [vec![], vec![("idempotency-key".to_owned(), "k".to_owned())]] {
         let own = appended().await;
         let first = Record { headers, ..bad(0) };
@@ -51,11 +51,11 @@ async fn an_edited_event_lands_once_in_the_place_of_its_letter_although_its_payl
         let edited = |offset: i64, number: &str| {
             let mut edited = replay(&first, &first, offset);
             edited.value = Some(json!({"number": number, "state": "good"}).to_string().into_bytes());
-            let place = edited.headers.iter().find(|(name, _)| name == "sluice-replay").expect("its place").1.clone();
+            let place = edited.headers.iter().find(|(name, _)| name == "sluice-replay").expect("the header").1.clone();
             edited.headers.push(("sluice-replay-edited".to_owned(), place));
             edited
         };
-        // The edited event is sent again after a crash, and then edited in a different way.
+        // The edited event is sent twice, as after a crash. Then the event is edited in a different way.
         own.function.land(&[edited(1, "7"), edited(2, "7"), edited(3, "8")]).await;
         let expected = ["rejected: 23514", "written", "duplicate", "rejected: idempotency_conflict"];
         assert_eq!(own.outcomes(0..4).await, expected);
@@ -70,7 +70,7 @@ async fn an_edited_event_lands_once_in_the_place_of_its_letter_although_its_payl
 }
 
 #[tokio::test]
-async fn in_a_restored_database_a_letter_and_its_replay_have_the_same_outcome_in_one_batch_or_two() {
+async fn after_a_restore_a_dead_letter_and_its_replays_have_the_same_outcomes_in_one_batch_or_in_several() {
     for in_one_batch in [false, true] {
         let own = appended().await;
         let log = [bad(0), replay(&bad(0), &bad(0), 1), replay(&replay(&bad(0), &bad(0), 1), &bad(0), 2)];
@@ -88,7 +88,8 @@ async fn in_a_restored_database_a_letter_and_its_replay_have_the_same_outcome_in
         ]);
         assert_eq!(letters(&own).await, expected, "{in_one_batch}");
         assert_eq!(own.outcomes(0..3).await, ["rejected: 23514"; 3], "{in_one_batch}");
-        // The operator replays the event once more, and it lands. After another replay, it does not land again.
+        // An operator replays the event two more times. The first of these replays lands, and the second is a
+        // duplicate.
         allow_all(&own).await;
         let again = replay(&log[2], &log[0], 3);
         own.function.land(&[again.clone(), replay(&log[2], &log[0], 4)]).await;
@@ -98,7 +99,7 @@ async fn in_a_restored_database_a_letter_and_its_replay_have_the_same_outcome_in
 }
 
 #[tokio::test]
-async fn an_event_that_lands_after_a_restore_does_not_land_again_as_its_replay() {
+async fn an_event_that_lands_after_a_restore_does_not_land_again_when_its_replay_is_read() {
     for in_one_batch in [false, true] {
         for headers in [vec![], vec![("idempotency-key".to_owned(), "k".to_owned())]] {
             let own = appended().await;
@@ -119,7 +120,7 @@ async fn an_event_that_lands_after_a_restore_does_not_land_again_as_its_replay()
 }
 
 #[tokio::test]
-async fn a_replay_that_comes_before_its_event_on_another_partition_shares_its_outcome() {
+async fn a_replay_that_is_read_before_its_event_on_another_partition_shares_the_outcome_of_the_event() {
     for is_rejected in [false, true] {
         let own = appended().await;
         if !is_rejected {
@@ -142,7 +143,7 @@ async fn a_replay_that_comes_before_its_event_on_another_partition_shares_its_ou
 }
 
 #[tokio::test]
-async fn a_replay_that_breaks_its_contract_again_closes_its_letter_too() {
+async fn a_replay_that_breaks_its_contract_again_marks_its_dead_letter_as_replayed_too() {
     let own = appended().await;
     let broken = order(0, &json!({"number": 7}));
     let log = [broken.clone(), replay(&broken, &broken, 1)];
@@ -151,14 +152,14 @@ async fn a_replay_that_breaks_its_contract_again_closes_its_letter_too() {
         {"offset": 0, "status": "replayed", "replay": 1}, {"offset": 1, "status": "open", "replay": null}
     ]);
     assert_eq!(letters(&own).await, expected);
-    // If the database has no dead letter of the event, the event itself has not been read yet.
+    // The replay of an event without a dead letter is pending, because the event itself has not been read yet.
     own.function.land(&[replay(&order(90, &json!({"number": 7})), &order(90, &json!({"number": 7})), 2)]).await;
     assert_eq!(letters(&own).await, expected);
     assert_eq!(own.outcomes(2..3).await, ["pending"]);
 }
 
 #[tokio::test]
-async fn a_replay_that_names_its_letter_by_number_closes_only_the_letter_with_its_payload() {
+async fn a_replay_that_names_its_dead_letter_by_number_marks_only_a_letter_with_the_same_payload() {
     let numbered = |of: &Record, id: i64, offset: i64| Record {
         offset,
         timestamp_ms: of.timestamp_ms + 100,
@@ -183,7 +184,7 @@ async fn a_replay_that_names_its_letter_by_number_closes_only_the_letter_with_it
 }
 
 #[tokio::test]
-async fn a_replay_of_a_letter_from_before_a_topic_was_recreated_closes_that_letter_only() {
+async fn a_replay_of_a_dead_letter_from_before_the_topic_was_recreated_marks_only_that_letter() {
     let own = appended().await;
     own.function.land(&[bad(0), bad(1)]).await;
     // The topic is recreated: offsets begin again, and the records are newer.

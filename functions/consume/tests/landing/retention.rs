@@ -33,7 +33,7 @@ async fn an_expired_dead_letter_loses_its_content_and_keeps_its_place_and_reason
     function.land(&[invalid(0), invalid(1), invalid(2)]).await;
     execute(&function, r#"update sluice.dead_letters set created_at = now() - interval '31 days' where "offset" < 2"#)
         .await;
-    // The second dead letter was replayed, so its event's receipt includes the replay.
+    // The second dead letter was replayed, so the receipt of the rejected event includes the replay.
     execute(
         &function,
         r#"update sluice.dead_letters set status = 'replayed', replayed_partition = 0, replayed_offset = 9,
@@ -61,7 +61,7 @@ async fn an_expired_dead_letter_loses_its_content_and_keeps_its_place_and_reason
 }
 
 #[tokio::test]
-async fn more_dead_letters_than_one_step_erases_are_all_erased() {
+async fn all_expired_dead_letters_are_erased_even_if_one_step_does_not_suffice() {
     let function = Function::new().await;
     let batch: Vec<Record> = (0..2_500).map(|offset| record("routes", offset, &json!({"secret": offset}))).collect();
     function.land(&batch).await;

@@ -1,10 +1,10 @@
-//! Tests when two payloads under one id count as equal, and which values are not ids.
+//! Tests which payloads under one id count as equal, and which values are not ids.
 
 use serde_json::Value;
 
 use crate::support::{Function, Record, record};
 
-/// Returns records with the same id and with these payloads, exactly as written.
+/// Returns records that have the same id and exactly these payloads.
 fn under_one_id(headers: &[(&str, &str)], payloads: &[&str]) -> Vec<Record> {
     let headers: Vec<(String, String)> =
         headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -20,7 +20,7 @@ const KEY: &[(&str, &str)] = &[("idempotency-key", "k"), ("sluice-user", "ann")]
 const CLOUD_EVENT: &[(&str, &str)] = &[("ce_id", "1"), ("ce_source", "/s"), ("sluice-user", "ann")];
 
 #[tokio::test]
-async fn a_repeat_with_its_numbers_written_differently_is_a_duplicate() {
+async fn a_repeat_whose_numbers_are_written_differently_is_a_duplicate() {
     let payloads = [
         r#"{"userID":5,"timestamp":1,"coordinates":[1,0]}"#,
         r#"{"userID":5.0,"timestamp":1,"coordinates":[1,0]}"#,
@@ -41,7 +41,7 @@ async fn a_repeat_with_its_numbers_written_differently_is_a_duplicate() {
 }
 
 #[tokio::test]
-async fn numbers_that_differ_beyond_a_doubles_precision_are_another_payload() {
+async fn payloads_whose_numbers_differ_only_beyond_a_doubles_precision_are_different() {
     let function = Function::new().await;
     let payloads = [
         r#"{"userID":9007199254740992,"timestamp":1,"coordinates":[1,2]}"#,
@@ -55,7 +55,7 @@ async fn numbers_that_differ_beyond_a_doubles_precision_are_another_payload() {
 }
 
 #[tokio::test]
-async fn an_empty_idempotency_key_of_another_producer_is_no_key() {
+async fn an_empty_idempotency_key_from_another_producer_does_not_count_as_a_key() {
     for key in ["", " "] {
         let function = Function::new().await;
         let payloads = [

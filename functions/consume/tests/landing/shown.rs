@@ -50,10 +50,11 @@ fn events() -> Vec<Value> {
         {"c04": 1e20, "c05": 123456789012345680, "c06": 1e20, "c11": -62135596801.5},
         {"c05": -0.0, "c06": 0.00, "c09": "9999-12-31", "c11": 1e12}
     ]"#;
-    serde_json::from_str(text).expect("valid")
+    serde_json::from_str(text).expect("the events are JSON")
 }
 
-/// Returns a value's canonical text, because PostgreSQL writes some numbers differently, such as `1e+15`.
+/// Returns a value's canonical text. PostgreSQL writes some numbers in another way, such as `1e+15`, but the canonical
+/// texts are the same.
 fn normal(value: &Value) -> String {
     shared::contract::canonical::text(value)
 }

@@ -20,10 +20,10 @@ pub(crate) const TABLES: [&str; 13] = [
     "landing.model",
 ];
 
-/// Copies of all tables.
+/// Copies of tables, in a schema of their own.
 pub(crate) struct Snapshot {
     schema: String,
-    /// The tables, each with its writable columns as a list for SQL.
+    /// The tables that were copied, each with its writable columns as a list for SQL.
     tables: Vec<(String, String)>,
 }
 

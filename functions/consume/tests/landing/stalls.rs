@@ -1,4 +1,4 @@
-//! While a partition's events cannot land, the partition is listed with the cause.
+//! While a partition's events cannot land, the ledger lists the partition as stalled, with the cause.
 
 use serde_json::json;
 use shared::ledger::stalls::{self, Stall};
@@ -37,7 +37,7 @@ async fn a_missing_column_stalls_its_partition_until_the_column_is_there() {
     function.deliver(&batch).await.expect_err("the batch fails again");
     assert_eq!(stalls(&function).await, first, "the partition has been stalled since its first failure");
     function.land(&records("user-events", [user_event(1, "Delft")])).await;
-    assert_eq!(stalls(&function).await, first, "another stream lands, and changes nothing");
+    assert_eq!(stalls(&function).await, first, "a batch of another stream lands, and the stall stays as it is");
 
     execute(&function, "alter table public.routes_table add column latitude double precision").await;
     function.land(&batch).await;
@@ -45,10 +45,7 @@ async fn a_missing_column_stalls_its_partition_until_the_column_is_there() {
 
     execute(&function, "alter table public.routes_table drop column latitude").await;
     function.deliver(&[record("routes", 2, &route(3, 1.0))]).await.expect_err("the batch fails");
-    assert!(
-        stalls(&function).await[0].since > *since,
-        "after a success, the partition is stalled from the next failure on"
-    );
+    assert!(stalls(&function).await[0].since > *since, "the new stall begins with the first failure after the success");
 }
 
 #[tokio::test]
@@ -77,7 +74,7 @@ async fn a_fault_of_the_environment_is_a_stall_once_it_has_lasted_for_thirty_sec
 }
 
 #[tokio::test]
-async fn the_reason_is_precise_for_each_fault_of_the_operator_and_holds_no_value() {
+async fn the_reason_of_a_stall_names_the_operators_fault_and_contains_no_value_of_an_event() {
     for (fault, reason) in [
         (
             "drop table public.routes_table",
@@ -109,7 +106,7 @@ async fn the_reason_is_precise_for_each_fault_of_the_operator_and_holds_no_value
 }
 
 #[tokio::test]
-async fn a_key_that_on_conflict_cannot_use_stalls_the_stream_at_once() {
+async fn a_missing_or_deferrable_unique_index_stalls_the_stream_at_once() {
     let function = Function::new().await;
     for (constraint, found) in [
         ("drop constraint user_events_pkey", "none"),
@@ -137,7 +134,7 @@ async fn a_failure_is_recorded_even_if_transactions_are_read_only_by_default() {
     let name = function.database.url.rsplit('/').next().unwrap_or_default().to_owned();
     execute(&function, &format!("alter database {name} set default_transaction_read_only = on")).await;
     let fresh = shared::database::connect(&function.database.url, 1).expect("an address");
-    let registry = std::sync::Arc::new(shared::contract::Registry::load(None).expect("contracts"));
+    let registry = std::sync::Arc::new(shared::contract::Registry::load(None).expect("the contracts are right"));
     let (wait, metrics) = (std::time::Duration::from_secs(1), function.metrics.clone());
     let consume = consume::Consume::new(fresh, registry, function.clock.clone(), wait, metrics, function.log.clone());
     let batch = crate::support::event(&records("routes", [route(1, 1.0)]));
@@ -148,11 +145,11 @@ async fn a_failure_is_recorded_even_if_transactions_are_read_only_by_default() {
 }
 
 #[tokio::test]
-async fn a_batch_that_turns_out_to_be_applied_ends_its_stall() {
+async fn a_batch_that_was_already_applied_ends_the_stall_of_its_partition() {
     let function = Function::new().await;
     let batch = records("routes", [route(1, 1.0)]);
     function.land(&batch).await;
-    // This happens if the answer to a commit is lost: the batch has landed, but is recorded as failed.
+    // If the answer to a commit is lost, the batch has landed, but the function has recorded a stall.
     execute(
         &function,
         "insert into sluice.stalls (topic, \"partition\", reason, error_type, fault, since, last_failed_at)
@@ -165,7 +162,7 @@ async fn a_batch_that_turns_out_to_be_applied_ends_its_stall() {
 }
 
 #[tokio::test]
-async fn a_batch_ends_the_stall_of_a_partition_that_was_applied_even_if_another_partition_advances() {
+async fn a_batch_ends_the_stall_of_a_partition_without_new_records_even_if_another_partition_advances() {
     let function = Function::new().await;
     let applied = record("routes", 0, &route(1, 1.0));
     function.land(std::slice::from_ref(&applied)).await;
@@ -191,7 +188,7 @@ async fn a_stall_that_has_ended_is_deleted_within_the_hour() {
     assert_eq!(
         function.database.count("select count(*) from sluice.stalls").await,
         1,
-        "a batch that lands does not delete the stall"
+        "a batch that lands ends the stall, but does not delete the row"
     );
     function.clock.advance(3_600_000);
     function.land(&[record("routes", 1, &route(2, 1.0))]).await;
@@ -215,7 +212,7 @@ async fn failed_batches_are_counted_by_error_type() {
     }
 }
 
-/// Compares the watermarks with Kafka, as the schedule does. Returns the error's text.
+/// Invokes the function as the schedule does, to compare the watermarks with Kafka. An error is returned as its text.
 async fn compare(function: &Function) -> Result<(), String> {
     let event = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}).to_string();
     let compared = function.consume.invoke(event.as_bytes(), BUDGET).await;
@@ -226,7 +223,7 @@ async fn reasons(function: &Function) -> Vec<String> {
     stalls(function).await.into_iter().map(|stall| stall.reason).collect()
 }
 
-/// Puts records into Kafka, and commits the group's offset past them, although they are not applied.
+/// Puts records into Kafka, and commits the consumer group's offset past the records, although none has been applied.
 fn commit_only(function: &Function, records: &[Record]) {
     for record in records {
         function.log.put(&record.topic, record.partition, [record.in_log()]);
@@ -238,7 +235,7 @@ const NO_LATITUDE: &str = "alter table public.routes_table drop column latitude"
 const LATITUDE: &str = "alter table public.routes_table add column latitude double precision";
 
 #[tokio::test]
-async fn missing_records_that_a_comparison_cannot_land_stall_their_partition_with_the_cause() {
+async fn a_comparison_that_cannot_land_missing_records_stalls_the_partition_with_the_cause() {
     let function = Function::new().await;
     commit_only(&function, &records("routes", [route(1, 1.0)]));
     execute(&function, NO_LATITUDE).await;
@@ -258,7 +255,7 @@ async fn missing_records_that_a_comparison_cannot_land_stall_their_partition_wit
 }
 
 #[tokio::test]
-async fn a_stall_that_a_comparison_found_ends_when_nothing_is_missing_any_more() {
+async fn a_stall_that_a_comparison_found_ends_when_no_record_is_missing_any_more() {
     let function = Function::new().await;
     function.land(&[record("routes", 0, &route(1, 1.0))]).await;
     commit_only(&function, &[record("routes", 1, &route(2, 1.0))]);
@@ -271,14 +268,14 @@ async fn a_stall_that_a_comparison_found_ends_when_nothing_is_missing_any_more()
     .await;
     compare(&function).await.expect_err("the comparison fails");
     assert_eq!(reasons(&function).await, ["Stream route: a function or operator does not exist (SQLSTATE 42883)."]);
-    // The group is moved back, so the mapping will deliver the record.
+    // The consumer group's offset is moved back, so the mapping will deliver the record.
     function.log.commit("sluice-routes", "routes", 0, 1);
     compare(&function).await.expect("the comparison succeeds");
     assert_eq!(stalls(&function).await, []);
 }
 
 #[tokio::test]
-async fn a_comparison_neither_replaces_nor_ends_the_stall_of_a_batch() {
+async fn a_comparison_leaves_the_stall_of_a_failed_batch_as_it_is() {
     let function = Function::new().await;
     execute(&function, NO_LATITUDE).await;
     function.deliver(&records("routes", [route(1, 1.0)])).await.expect_err("the batch fails");
@@ -291,7 +288,7 @@ async fn a_comparison_neither_replaces_nor_ends_the_stall_of_a_batch() {
 }
 
 #[tokio::test]
-async fn a_table_that_no_event_can_enter_is_listed_before_the_first_batch_and_until_it_is_repaired() {
+async fn a_table_that_no_event_can_enter_stalls_its_partitions_before_the_first_batch_and_until_the_repair() {
     for (fault, mending, difference) in [
         (
             NO_LATITUDE,
@@ -323,17 +320,18 @@ async fn a_table_that_no_event_can_enter_is_listed_before_the_first_batch_and_un
         execute(&function, mending).await;
         compare(&function).await.expect("the comparison succeeds");
         let left: Vec<i32> = stalls(&function).await.into_iter().map(|stall| stall.partition).collect();
-        assert_eq!(left, [0], "{fault}: only the failed batch is still stalled");
+        assert_eq!(left, [0], "{fault}: only the partition of the failed batch is still stalled");
         function.land(&[record("routes", 0, &route(1, 1.0))]).await;
         assert_eq!(stalls(&function).await, [], "{fault}");
     }
 }
 
 #[tokio::test]
-async fn a_difference_that_lets_some_events_land_is_not_a_stall_before_a_batch_fails() {
+async fn a_drifted_table_that_some_events_may_still_enter_causes_no_stall_before_a_batch_fails() {
     for difference in [
-        // A small batch lands, because PostgreSQL converts its numbers.
+        // A small batch lands, because PostgreSQL converts the batch's numbers.
         "alter table public.routes_table alter column user_id type numeric",
+        // A trigger may fill the new column.
         "alter table public.routes_table add column extra integer not null",
         // A large batch lands, because it is sent by COPY, which needs no index.
         "alter table public.user_events drop constraint user_events_pkey",

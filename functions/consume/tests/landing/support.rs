@@ -1,4 +1,4 @@
-//! The tests' shared setup: the function with its own database, and events as the mapping sends them.
+//! The tests' shared setup: the function with its own database, and payloads as the event source mapping sends them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(crate) struct Function {
     pub(crate) database: TestDatabase,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
-    /// Kafka's records.
+    /// The log that takes the place of Kafka.
     pub(crate) log: Arc<MemoryLog>,
 }
 
@@ -45,7 +45,7 @@ impl Function {
 
     /// Creates a function that reaches its database through `pool`, which the tests themselves do not use.
     pub(crate) async fn connected(database: TestDatabase, pool: PgPool, contracts_dir: Option<&Path>) -> Self {
-        shared::database::migrate(&database.pool, contracts_dir).await.expect("migrations apply");
+        shared::database::migrate(&database.pool, contracts_dir).await.expect("the migrations apply");
         let clock = Clock::fixed(NOW_MS);
         let registry = Arc::new(Registry::load(contracts_dir).expect("the contracts are right"));
         let (wait, metrics) = (Duration::from_secs(3_600), Metrics::default());
@@ -72,12 +72,12 @@ impl Function {
         self.deliver(records).await.expect("the batch lands")
     }
 
-    /// Returns the outcomes of a topic's records in partition 0.
+    /// Returns the outcomes of the records at these offsets of a topic's partition 0.
     pub(crate) async fn outcomes(&self, topic: &str, offsets: std::ops::Range<i64>) -> Vec<String> {
         let records: Vec<(i32, i64)> = offsets.map(|offset| (0, offset)).collect();
         let outcomes = shared::ledger::receipts::look_up(&self.database.pool, Some(&*self.log), topic, &records)
             .await
-            .expect("receipts answer");
+            .expect("the receipts are looked up");
         outcomes
             .into_iter()
             .map(|outcome| match outcome {
@@ -120,7 +120,7 @@ impl Record {
     }
 }
 
-/// A record on partition 0.
+/// Returns a record on partition 0.
 pub(crate) fn record(topic: &str, offset: i64, value: &Value) -> Record {
     Record {
         topic: topic.to_owned(),
@@ -133,7 +133,7 @@ pub(crate) fn record(topic: &str, offset: i64, value: &Value) -> Record {
     }
 }
 
-/// Records on partition 0 from offset 0 on.
+/// Returns a record for each value, on partition 0, with offsets from 0 up.
 pub(crate) fn records(topic: &str, values: impl IntoIterator<Item = Value>) -> Vec<Record> {
     values.into_iter().zip(0..).map(|(value, offset)| record(topic, offset, &value)).collect()
 }

@@ -1,6 +1,7 @@
 //! Random histories of a stream with versions. They contain new events, duplicates, any number of replays of any dead
-//! letter, redelivered batches, and restored databases that read the log from its start. Whatever the order, each event
-//! lands at most once, each event that could land has landed, and the rows and receipts match the versions.
+//! letter, redelivered batches, and restores after which the log is read from its start. In whatever order these
+//! happen, each event lands at most once, each event that could land has landed, and the rows and receipts match the
+//! versions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +47,7 @@ struct History {
     log: Vec<Sent>,
     blocked: BTreeSet<&'static str>,
     next_offset: usize,
-    /// The roots of the events that could land, because one of their records was applied while its number was not
+    /// The roots of the events that could land: one of the event's records was applied while the order's number was not
     /// blocked.
     could_land: BTreeSet<usize>,
 }
@@ -124,7 +125,7 @@ impl History {
         let number = NUMBERS[self.rng.random_range(0..NUMBERS.len())];
         let version = self.rng.random_bool(0.9).then(|| self.rng.random_range(0..6));
         let event = json!({"number": number, "state": root.to_string(), "version": version});
-        let mut record = record("orders", i64::try_from(root).expect("few"), &event);
+        let mut record = record("orders", i64::try_from(root).expect("a small number"), &event);
         if self.rng.random_bool(0.4) {
             record.headers.push(("idempotency-key".to_owned(), root.to_string()));
         }
@@ -140,12 +141,12 @@ impl History {
             return;
         }
         let root = keyed[self.rng.random_range(0..keyed.len())];
-        let (offset, of) = (i64::try_from(self.log.len()).expect("few"), &self.log[root]);
+        let (offset, of) = (i64::try_from(self.log.len()).expect("a small number"), &self.log[root]);
         let record = Record { offset, timestamp_ms: of.record.timestamp_ms + offset, ..of.record.clone() };
         self.log.push(Sent { record, number: of.number, version: of.version, root, is_duplicate: true });
     }
 
-    /// Replays a dead letter of any status, because the commit that marked it as replayed may have been lost.
+    /// Replays a dead letter, even if it is marked as replayed. In production, a restore may undo that mark.
     async fn replay(&mut self) {
         let letters: Vec<i64> = sqlx::query_scalar(r#"select "offset" from sluice.dead_letters order by "offset""#)
             .fetch_all(&self.own.function.database.pool)
@@ -155,7 +156,7 @@ impl History {
             return;
         }
         let letter = usize::try_from(letters[self.rng.random_range(0..letters.len())]).expect("an index");
-        let (of, offset) = (&self.log[letter], i64::try_from(self.log.len()).expect("few"));
+        let (of, offset) = (&self.log[letter], i64::try_from(self.log.len()).expect("a small number"));
         let mut record = replay(&of.record, &self.log[of.root].record, offset);
         record.timestamp_ms = of.record.timestamp_ms.max(record.timestamp_ms);
         let sent =
@@ -173,7 +174,7 @@ impl History {
         }
     }
 
-    /// Delivers the records from a random offset, which is not above the watermark, up to `until`.
+    /// Delivers the records from a random offset, at or below the watermark, up to `until`.
     async fn deliver(&mut self, until: usize) {
         if until == 0 {
             return;
@@ -200,7 +201,7 @@ impl History {
     }
 
     async fn check(&self, name: &str) {
-        let count = i64::try_from(self.log.len()).expect("few");
+        let count = i64::try_from(self.log.len()).expect("a small number");
         let outcomes = self.own.outcomes(0..count).await;
         let log: Vec<String> = self.log.iter().zip(&outcomes).map(|(sent, outcome)| sent.describe(outcome)).collect();
         let name = format!("{name}:\n{}\n", log.join("\n"));

@@ -1,4 +1,4 @@
-//! Versions: on every path, only an event with an equal or higher version replaces a row.
+//! Versions: however an event is written, it replaces a row only if its version is equal or higher.
 
 use serde_json::{Value, json};
 use shared::ledger::event_ids::REMEMBERED_MS;
@@ -35,7 +35,7 @@ fn command(op: &str, state: &str, version: impl Into<Value>) -> Value {
 }
 
 #[tokio::test]
-async fn across_batches_a_lower_version_is_superseded_and_an_equal_one_replaces() {
+async fn in_a_later_batch_an_event_with_a_lower_version_is_superseded_and_one_with_an_equal_version_lands() {
     let own = by_event("upsert").await;
     for (offset, state, version, expected) in
         [(0, "x", 5, "written"), (1, "y", 4, "superseded"), (2, "z", 5, "written"), (3, "w", 6, "written")]
@@ -48,7 +48,7 @@ async fn across_batches_a_lower_version_is_superseded_and_an_equal_one_replaces(
 }
 
 #[tokio::test]
-async fn within_a_batch_each_event_ends_as_it_would_alone() {
+async fn the_events_of_one_batch_have_the_same_outcomes_as_in_batches_of_their_own() {
     let events = [
         event("a", "0", 5),
         event("b", "1", 1),
@@ -97,7 +97,7 @@ fn null() -> Value {
 }
 
 #[tokio::test]
-async fn a_version_of_any_type_with_an_order_works() {
+async fn a_version_may_have_any_type_whose_values_are_ordered() {
     for (ty, low, high) in [
         ("smallint", json!(-1), json!(2)),
         ("integer", json!(9), json!(10)),
@@ -130,7 +130,7 @@ async fn a_version_of_any_type_with_an_order_works() {
 }
 
 #[tokio::test]
-async fn an_entitys_update_and_delete_need_an_equal_or_higher_version() {
+async fn updating_or_deleting_an_entity_needs_an_equal_or_higher_version() {
     let own = by_event("entity").await;
     let batches = [
         vec![command("create", "0", 5)],
@@ -141,7 +141,7 @@ async fn an_entitys_update_and_delete_need_an_equal_or_higher_version() {
     let mut offset = 0;
     for batch in batches {
         let records: Vec<Record> = batch.iter().zip(offset..).map(|(event, offset)| order(offset, event)).collect();
-        offset += i64::try_from(records.len()).expect("few");
+        offset += i64::try_from(records.len()).expect("a small number");
         own.function.land(&records).await;
     }
     let expected =
@@ -154,7 +154,7 @@ async fn an_entitys_update_and_delete_need_an_equal_or_higher_version() {
 }
 
 #[tokio::test]
-async fn the_version_of_a_deleted_entity_outlives_it_until_ids_are_forgotten() {
+async fn the_version_of_a_deleted_entity_is_remembered_for_as_long_as_ids_are() {
     for in_one_batch in [false, true] {
         let own = by_event("entity").await;
         let land = async |from: i64, commands: &[Value]| {
@@ -183,7 +183,7 @@ async fn the_version_of_a_deleted_entity_outlives_it_until_ids_are_forgotten() {
         assert_eq!(own.outcomes(0..7).await, expected, "{in_one_batch}");
         assert_eq!(own.rows().await, json!([]), "{in_one_batch}");
 
-        // A command with an equal version creates the entity again. From then on, the new row's version counts.
+        // A command with an equal version creates the entity again. After that, the new row's version counts.
         land(7, &[command("create", "5", 7), command("update", "6", 7), command("delete", "", 9)]).await;
         land(10, &[command("create", "7", 8)]).await;
         assert_eq!(own.outcomes(7..11).await, [written, written, written, superseded], "{in_one_batch}");
@@ -254,7 +254,7 @@ async fn with_the_offset_as_version_a_replay_never_brings_a_deleted_entity_back(
 }
 
 #[tokio::test]
-async fn a_replay_without_a_newer_event_is_written_under_its_first_offset() {
+async fn a_replay_is_written_with_its_events_first_offset_if_there_is_no_newer_event() {
     let own = by_offset("upsert").await;
     let old = order(0, &command("create", "bad", 0));
     own.function.land(std::slice::from_ref(&old)).await;
@@ -265,7 +265,7 @@ async fn a_replay_without_a_newer_event_is_written_under_its_first_offset() {
 }
 
 #[tokio::test]
-async fn superseded_events_of_an_old_batch_take_one_row_of_the_ledger() {
+async fn consecutive_superseded_events_take_one_row_in_the_ledger() {
     let own = by_event("upsert").await;
     let numbers: Vec<String> = (0..500).map(|number| number.to_string()).collect();
     let batch = |from: i64, version: i64| -> Vec<Record> {
@@ -280,7 +280,7 @@ async fn superseded_events_of_an_old_batch_take_one_row_of_the_ledger() {
 }
 
 #[tokio::test]
-async fn a_version_holds_while_bad_rows_are_isolated() {
+async fn versions_are_still_compared_when_bad_rows_are_isolated() {
     let own = by_event("upsert").await;
     let check = "alter table public.orders add check (state <> 'bad')";
     sqlx::query(check).execute(&own.function.database.pool).await.expect("the check is added");

@@ -98,7 +98,7 @@ fn insert_odd(id: u32) -> String {
     )
 }
 
-/// One statement, picked at random.
+/// Returns a random statement, or two that belong together.
 fn statement(random: &mut StdRng) -> String {
     let (id, small) = (random.random_range(0..60), random.random_range(0..3));
     let loose = "(select ctid from loose order by md5(ctid::text || a) limit 1)";
@@ -152,26 +152,26 @@ async fn load(url: &str, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut connection = PgConnection::connect(url).await.expect("the source answers");
     let server_seed = random.random_range(-1.0..1.0);
-    sqlx::query("select setseed($1)").bind::<f64>(server_seed).execute(&mut connection).await.expect("seeded");
+    sqlx::query("select setseed($1)").bind::<f64>(server_seed).execute(&mut connection).await.expect("the seed is set");
     for round in 0..300 {
         let mut statements: Vec<String> = (0..random.random_range(1..6)).map(|_| statement(&mut random)).collect();
         if round % 100 == 50 {
             statements.push("truncate cleared; truncate orders, items".to_owned());
         }
-        let mut transaction = connection.begin().await.expect("begun");
+        let mut transaction = connection.begin().await.expect("the transaction begins");
         match sqlx::raw_sql(&statements.join(";")).execute(&mut *transaction).await {
-            Ok(_) if random.random_range(0..10) > 0 => transaction.commit().await.expect("committed"),
-            Ok(_) => transaction.rollback().await.expect("rolled back"),
+            Ok(_) if random.random_range(0..10) > 0 => transaction.commit().await.expect("the commit succeeds"),
+            Ok(_) => transaction.rollback().await.expect("the rollback succeeds"),
             Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| MEETINGS.contains(&code.as_ref())) => {
-                transaction.rollback().await.expect("rolled back");
+                transaction.rollback().await.expect("the rollback succeeds");
             }
             Err(error) => panic!("{statements:?}: {error}"),
         }
     }
 }
 
-/// The SQLSTATEs of conflicts between concurrent loads: a deadlock, a row that was moved to another partition, a key
-/// that already exists, and a parent that no longer exists.
+/// The SQLSTATEs of conflicts between concurrent loads. In this order: a deadlock, a row that was moved to another
+/// partition, a key that already exists, and a parent that no longer exists.
 const MEETINGS: [&str; 4] = ["40P01", "40001", "23505", "23503"];
 
 async fn pgbench(url: &str, arguments: &[&str]) {
@@ -182,7 +182,7 @@ async fn pgbench(url: &str, arguments: &[&str]) {
 
 const ACCOUNTS: u32 = 100_000;
 
-/// Fills pgbench's tables in transactions whose change sets are small enough for an event, and then runs its usual
+/// Fills pgbench's tables, in transactions whose change sets are small enough for an event. Then runs pgbench's usual
 /// load.
 async fn pgbench_load(url: &str) {
     let mut connection = PgConnection::connect(url).await.expect("the source answers");
@@ -194,12 +194,12 @@ async fn pgbench_load(url: &str) {
         format!("insert into pgbench_accounts select g, 1, 0, '' from generate_series({start} + 1, {start} + 2000) g")
     }));
     for statement in statements {
-        sqlx::raw_sql(&statement).execute(&mut connection).await.expect("filled");
+        sqlx::raw_sql(&statement).execute(&mut connection).await.expect("the tables are filled");
     }
     pgbench(url, &["--no-vacuum", "--client=4", "--transactions=500"]).await;
 }
 
-/// A replication slot, and the function that lands its changes.
+/// A replication slot, and the function that lands the slot's changes.
 struct Follower {
     format: &'static str,
     slot: String,
@@ -219,9 +219,9 @@ impl Follower {
             .await
             .expect("wal2json is installed, and wal_level is logical");
         let function = Function::new().await;
-        sqlx::raw_sql(LANDING).execute(&function.database.pool).await.expect("created");
+        sqlx::raw_sql(LANDING).execute(&function.database.pool).await.expect("the tables are created");
         if format == "2" {
-            sqlx::raw_sql(LANDING_OF_FORMAT_2).execute(&function.database.pool).await.expect("created");
+            sqlx::raw_sql(LANDING_OF_FORMAT_2).execute(&function.database.pool).await.expect("the tables are created");
         }
         Self { format, slot, connection, function, offset: 0 }
     }
@@ -243,7 +243,7 @@ impl Follower {
                 ..record("changes", offset, &Value::Null)
             })
             .collect();
-        self.offset += i64::try_from(records.len()).expect("few");
+        self.offset += i64::try_from(records.len()).expect("a small number");
         for batch in records.chunks(5_000) {
             let summary = self.function.land(batch).await;
             assert_eq!((summary.rejected, summary.skipped_rows), (0, 0), "format {}", self.format);
@@ -261,11 +261,11 @@ async fn rows(database: &TestDatabase, schema: &str, table: &str, columns: &str)
 }
 
 #[tokio::test]
-async fn a_live_source_and_its_landing_are_equal_by_content_in_both_formats() {
+async fn a_live_source_and_its_landing_tables_have_the_same_rows_in_both_formats() {
     let seed = rand::rng().next_u64();
     println!("seed {seed}");
     let source = TestDatabase::create().await;
-    sqlx::raw_sql(TABLES).execute(&source.pool).await.expect("created");
+    sqlx::raw_sql(TABLES).execute(&source.pool).await.expect("the tables are created");
     pgbench(&source.url, &["--initialize", "--init-steps=dtp"]).await;
     let mut followers = [Follower::new(&source, "1").await, Follower::new(&source, "2").await];
 
@@ -320,7 +320,7 @@ async fn a_live_source_and_its_landing_are_equal_by_content_in_both_formats() {
         .bind(table)
         .fetch_one(&source.pool)
         .await
-        .expect("read");
+        .expect("the columns are read");
         let expected = rows(&source, "public", table, &columns).await;
         assert!(expected.len() >= least, "{table} has {} rows", expected.len());
         for Follower { format, function, .. } in &followers {

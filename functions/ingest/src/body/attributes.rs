@@ -65,7 +65,7 @@ fn is_noncharacter(c: char) -> bool {
     (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
 }
 
-/// Returns whether a text is a `date-time` (RFC 3339, section 5.6), which is stricter than ISO 8601.
+/// Returns whether a text is a `date-time` (RFC 3339, section 5.6). This format is stricter than ISO 8601.
 fn is_rfc3339(text: &str) -> bool {
     let bytes = text.as_bytes();
     let number = |start: usize, digits: usize| {

@@ -1,5 +1,6 @@
-//! Reads CloudEvents 1.0 from HTTP requests (HTTP protocol binding, JSON event format) and converts their attributes to
-//! record headers: `ce_*`, and `content-type` for `datacontenttype` (Kafka protocol binding, section 3.2).
+//! Reads CloudEvents 1.0 from HTTP requests (HTTP protocol binding, JSON event format). Converts their attributes to
+//! record headers (Kafka protocol binding, section 3.2): the attribute `datacontenttype` becomes the header
+//! `content-type`, and each other attribute becomes a header with the prefix `ce_`.
 
 use std::borrow::Cow;
 
@@ -23,7 +24,8 @@ const JSON: &str = "application/json";
 
 /// Returns whether the headers carry CloudEvents attributes (HTTP binding, section 3.1.3).
 pub(super) fn is_in(headers: &HeaderMap) -> bool {
-    // These are the headers of the `REQUIRED` attributes, written out because this check runs for every request.
+    // These are the headers of the `REQUIRED` attributes. They are written out, because this check runs for every
+    // request.
     ["ce-specversion", "ce-id", "ce-source", "ce-type"].iter().any(|name| headers.contains_key(*name))
 }
 
@@ -36,7 +38,7 @@ pub(super) fn is_json(media_type: &str) -> bool {
             .is_some_and(|(_, subtype)| subtype == "json" || (subtype.ends_with("+json") && subtype.len() > 5))
 }
 
-/// Converts the attributes in HTTP headers into record headers. Also returns the errors in them.
+/// Converts the attributes in HTTP headers into record headers. Also returns the errors in the attributes.
 pub(super) fn from_headers(headers: &HeaderMap) -> (Vec<RecordHeader>, Vec<EventError>) {
     let mut attributes = Attributes::default();
     let mut errors = Vec::new();
@@ -110,7 +112,7 @@ fn from_members(index: usize, members: &Map<String, Value>) -> (Vec<RecordHeader
     let mut content_type = JSON;
     for (name, value) in members {
         let text = match value {
-            // An attribute that is null is not set (JSON format, section 2.2).
+            // An attribute with the value null counts as not set (JSON format, section 2.2).
             Value::Null => continue,
             Value::String(text) if name == "datacontenttype" => {
                 content_type = text;

@@ -1,4 +1,4 @@
-//! Receives and decompresses a body. Both its sent and its decoded size are limited.
+//! Receives and decompresses a body. Both the size of the sent body and the size of the decoded body are limited.
 
 use std::io::Read;
 
@@ -31,7 +31,7 @@ pub(super) async fn decoded(headers: &HeaderMap, body: Body) -> Result<Bytes, Er
 }
 
 fn zstd_decoder(sent: &[u8]) -> Result<impl Read, Error> {
-    // RFC 9659 limits the windows of zstd as a content coding to 8 MB.
+    // If zstd is used as a content coding, RFC 9659 limits its window to 8 MB.
     const WINDOW_LOG: u32 = 23;
     let mut decoder = zstd::stream::read::Decoder::with_buffer(sent).map_err(undecodable)?;
     decoder.window_log_max(WINDOW_LOG).map_err(undecodable)?;

@@ -14,21 +14,21 @@ pub(crate) struct PostedEvent {
     pub(crate) text: Bytes,
     /// The same text, parsed.
     pub(crate) value: Value,
-    /// The headers of its record.
+    /// The headers of the event's record.
     pub(crate) headers: Vec<RecordHeader>,
     /// A JSON pointer to the event in the posted document.
     pub(crate) within: &'static str,
-    /// The errors in its envelope.
+    /// The errors in the event's envelope.
     pub(crate) errors: Vec<EventError>,
 }
 
 /// Why an event cannot be read.
 #[derive(Debug)]
 pub(crate) enum Unreadable {
-    /// It is not JSON. The error includes its place in the body.
+    /// The event is not JSON. The error includes the place of the mistake in the body.
     NotJson(NotJson),
-    /// It exceeds the maximum size.
+    /// The event exceeds the maximum size.
     TooLarge,
-    /// Its envelope is invalid.
+    /// The envelope of the event is invalid.
     Envelope(Vec<EventError>),
 }

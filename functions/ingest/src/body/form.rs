@@ -1,4 +1,5 @@
-//! Turns a form's fields into an event. Each text is converted to the type that the contract gives the property.
+//! Turns a form's fields into an event. If the contract has a property with a field's name, the field's text is
+//! converted to the type of that property.
 
 use bytes::Bytes;
 use serde_json::{Map, Number, Value};
@@ -20,8 +21,8 @@ pub(super) fn event(fields: Fields, contract: &Contract) -> Result<Bytes, Error>
     Ok(Value::Object(event).to_string().into())
 }
 
-/// Converts a field to one of its property's types. Text that fits none of them stays text, and then violates the
-/// contract.
+/// Converts a field's text to one of the types that the contract allows for the property. A text that fits none of
+/// these types stays a text, so that the event violates the contract.
 fn value(text: String, property: Option<&Value>) -> Value {
     let types: Vec<&str> = match property.and_then(|property| property.get("type")) {
         Some(Value::String(name)) => vec![name],

@@ -10,7 +10,7 @@ use crate::error::Error;
 /// The kinds of body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MediaType {
-    /// One event, or an array of them.
+    /// One event, or an array of events.
     Json,
     /// An event per line.
     NdJson,

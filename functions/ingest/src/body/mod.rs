@@ -1,5 +1,5 @@
 //! Decodes request bodies within the limits and splits them into events. This module uses only `error`, `event_error`
-//! and `header_value`. `routes` reads bodies with it, and `check` reads the events one by one.
+//! and `header_value`. `routes` reads bodies with this module, and `check` reads the events one by one.
 //!
 //! - `media_type`: the kind of body, by its `Content-Type`
 //! - `decode`: receives and decompresses the body

@@ -33,7 +33,7 @@ enum Envelope {
     None,
     /// A CloudEvent in structured mode.
     Structured,
-    /// A CloudEvent's attributes from HTTP headers, and the errors in them.
+    /// The attributes of a CloudEvent from HTTP headers, and the errors in these attributes.
     Binary(Vec<RecordHeader>, Vec<EventError>),
 }
 

@@ -19,7 +19,7 @@ pub(super) fn trimmed(body: &[u8]) -> Range<usize> {
     trim(body, 0..body.len())
 }
 
-/// Returns whether the body is a JSON array.
+/// Returns whether the body begins like a JSON array.
 pub(super) fn is_array(body: &[u8]) -> bool {
     body.get(trimmed(body).start) == Some(&b'[')
 }
@@ -86,7 +86,7 @@ impl<'b> Visitor<'b> for Elements<'_, 'b> {
     }
 }
 
-/// Converts an error's place in an event that starts at byte `start` into its place in the body.
+/// Converts the place of an error within an event to the place within the body. The event starts at byte `start`.
 pub(super) fn in_body(body: &[u8], start: usize, error: NotJson) -> NotJson {
     let before = body.get(..start).unwrap_or_default();
     let lines_before = before.iter().filter(|byte| **byte == b'\n').count();

@@ -38,7 +38,7 @@ fn texts(posted: &PostedEvents) -> Vec<String> {
         .collect()
 }
 
-/// Returns the status, with line and column if the problem has them.
+/// Returns the status, and the line and column if the problem has them.
 fn rejection(result: Result<PostedEvents, Error>) -> (u16, Value, Value) {
     let events = |posted: PostedEvents| match (0..posted.len()).find_map(|index| posted.event(index).err()) {
         Some(Unreadable::NotJson(error)) => Err(Error::NotJson(error)),
@@ -97,7 +97,7 @@ fn invalid_json_is_rejected_with_its_line_and_column_in_the_body() {
 }
 
 #[test]
-fn a_byte_order_mark_is_named_whatever_the_body_is() {
+fn the_error_names_a_byte_order_mark_in_every_kind_of_body() {
     let event = |text: &str| format!("\u{feff}{text}").into_bytes();
     let utf16: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (given, body, line) in [

@@ -62,7 +62,7 @@ pub(crate) fn resolve<'i>(ingest: &'i Ingest, name: &str) -> Result<EntityRoute<
     }
 }
 
-/// Returns the entity identified by all fields of its key.
+/// Returns the entity whose key has the values that the query gives. The query must give all fields of the key.
 pub(crate) async fn find(ingest: &Ingest, entity: &Entity, query: &Fields) -> Result<Box<RawValue>, Error> {
     let key = key_columns(entity);
     let value = |column: &&Column| query.require(parameter(column)).map(|value| as_stored(column, value));
@@ -93,7 +93,7 @@ pub(crate) async fn list(ingest: &Ingest, entity: &Entity, query: &Fields) -> Re
 }
 
 /// Returns the query parameters of a route. A stream's route takes the fields of the key. A table's route takes the
-/// parent, if there is one, and the parameters of every list.
+/// parent, if the entities have one, and the parameters that every list has.
 pub(crate) fn parameters(route: EntityRoute<'_>) -> Vec<&str> {
     match route {
         EntityRoute::Stream(_, entity) => key_columns(entity).into_iter().map(parameter).collect(),
@@ -113,7 +113,8 @@ fn as_stored<'v>(column: &Column, value: &'v str) -> Cow<'v, str> {
     if column.is_composed { composed(value) } else { Cow::Borrowed(value) }
 }
 
-/// Returns a column's name in queries, which is the name of its member in the event.
+/// Returns a column's name in queries. If the column is filled from a member at the top of the event, this is the name
+/// of that member. Otherwise, it is the column's own name.
 pub(crate) fn parameter(column: &Column) -> &str {
     match column.from.pointer().and_then(|pointer| pointer.as_str().strip_prefix('/')) {
         Some(member) if !member.is_empty() && !member.contains(['/', '~']) => member,
@@ -121,7 +122,7 @@ pub(crate) fn parameter(column: &Column) -> &str {
     }
 }
 
-/// Encodes a position in a list as a cursor: the key of the last row.
+/// Encodes the key of the last row of a page as a cursor.
 fn to_cursor(key: &[String]) -> String {
     BASE64.encode_to_string(serde_json::json!(key).to_string())
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 /// An operation on an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// `POST`. Also the operation of a command that names none.
+    /// `POST`. A command that names no operation is also a creation.
     Create,
     /// `PUT`.
     Update,
@@ -43,8 +43,8 @@ impl Operation {
         }
     }
 
-    /// Adds the operation to a command that has none, unless it is the default, `create`. Returns the command's new
-    /// text if it changed: `op` comes first, and the rest stays as it was sent.
+    /// Adds the operation to a command that names none. The default, `create`, is not added. If the command changed,
+    /// returns its new text: `op` comes first, and the rest stays as it was sent.
     ///
     /// # Errors
     /// The command has a different operation. The error says what is wrong with `op`.

@@ -22,7 +22,7 @@ pub(crate) struct EntityRow {
 pub(crate) struct Page<'a> {
     /// Only rows with this value in this column.
     pub(crate) parent: Option<(&'a Column, &'a str)>,
-    /// Only rows with a greater key than this.
+    /// Only rows whose key is greater than this one.
     pub(crate) after: Option<&'a [String]>,
     /// The maximum number of rows.
     pub(crate) limit: i64,

@@ -151,7 +151,7 @@ fn create_run() -> Value {
     let count =
         json!({"type": "object", "required": ["count"], "properties": {"count": {"type": "integer", "minimum": 0}}});
     let created = media(schema("ReplayRun"), examples::replay_run());
-    operation("createReplayRun", "Replays the matching open letters, or counts them with dry_run")
+    operation("createReplayRun", "Replays the matching open letters or, with dry_run, only counts them")
         .changes()
         .body(json!({"application/json": media(body, json!({"filter": {"stream": "city"}, "dry_run": true}))}))
         .ok(count, json!({"count": 2}))
@@ -191,18 +191,21 @@ fn follow() -> Value {
         text(
             "receipt",
             "city/2/17",
-            "One event, as TOPIC/PARTITION/OFFSET. If omitted, stream and one of key, id and idempotency_key are required.",
+            "One event, as TOPIC/PARTITION/OFFSET. A request without it needs stream and exactly one of these parameters: key, id, idempotency_key.",
         ),
         text("stream", "city", "The stream of the events."),
-        text("key", "[\"Iran\",\"Alvand\"]", "The key of their records."),
-        text("id", "order-4711", "The id in the stream's dedupe column, or a CloudEvent's."),
+        text("key", "[\"Iran\",\"Alvand\"]", "The key of the events' records."),
+        text("id", "order-4711", "The event's id: the value in the stream's dedupe column, or the id of a CloudEvent."),
         text(
             "idempotency_key",
             "order-4711",
             "The Idempotency-Key of the request. The key of a batch finds all of its events.",
         ),
-        time("since", "The start of the time range. By default, an hour before until."),
-        time("until", "The end of the time range, at most 24 hours after since. By default, now."),
+        time("since", "The start of the time range. The default is one hour before its end."),
+        time(
+            "until",
+            "The end of the time range, at most 24 hours after its start. The default is now, or 24 hours after the start if that is earlier.",
+        ),
     ];
     Operation::new("events", "follow", "What happened to events")
         .parameters(paged(parameters))

@@ -55,7 +55,7 @@ fn stream(contract: &Arc<Contract>, entity: &Entity) -> Value {
 fn table(contract: &Arc<Contract>, entity: &Entity) -> Value {
     let row = examples::row(entity, &examples::event(contract));
     let parent = entity.parent.as_ref().map(|parent| {
-        field(&entity.landing.columns[parent.column], &row, "Lists only the entities that belong to this one.")
+        field(&entity.landing.columns[parent.column], &row, "Lists only the entities that belong to this parent.")
     });
     let table = &entity.landing.table.name;
     let get = Operation::new("entities", &format!("list.{table}"), &format!("All {table}"))

@@ -1,10 +1,10 @@
-//! Writes out the defaults of a contract's schema. Linters, client generators and similar tools treat a schema as a
-//! mistake if it neither names every property nor says that others are allowed.
+//! Writes out the defaults of a contract's schema. Linters, client generators and similar tools expect a schema to name
+//! every property, or to say that others are allowed. They treat any other schema as a mistake.
 
 use serde_json::{Map, Value, json};
 
-/// Completes every part of a schema that describes an object: adds `additionalProperties` with its default, and an
-/// empty schema for each required property that has none. The schema still accepts the same values. A schema with
+/// Completes each part of a schema that describes objects: adds `additionalProperties` with its default, and adds an
+/// empty schema for each required property that has no schema. The schema still accepts the same values. A schema with
 /// `unevaluatedProperties` stays as it is, because both additions would change that keyword's effect.
 pub(super) fn make_explicit(schema: &mut Value) {
     if !has_unevaluated(schema) {
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_added_where_a_schema_is_and_nowhere_else() {
+    fn defaults_are_added_to_schemas_and_nowhere_else() {
         let schema = json!({"properties": {"type": {"enum": [{"required": ["a"]}]}}, "if": {"required": ["b"]}});
         let expected = json!({
             "properties": {"type": {"enum": [{"required": ["a"]}]}},

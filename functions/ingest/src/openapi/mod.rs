@@ -1,5 +1,5 @@
-//! The OpenAPI 3.1 document of all routes, generated from the contracts. Its schemas are JSON Schema 2020-12, as
-//! contracts are. This module uses only `entities`, `streams` and `submit`. `routes` serves the document.
+//! The OpenAPI 3.1 document of all routes, generated from the contracts. Its schemas, like the contracts, are written
+//! in JSON Schema 2020-12. This module uses only `entities`, `streams` and `submit`. `routes` serves the document.
 //!
 //! - `events`, `entities`, `console`, `users`, `service`: the operations, by path and method
 //! - `schemas`, `console_schemas`: the schemas of requests and responses
@@ -45,7 +45,7 @@ pub(crate) fn document(registry: &Registry) -> Value {
         "servers": [{"url": "/"}],
         "tags": [
             {"name": "events", "description": "Sending events, and finding out what happened to them."},
-            {"name": "entities", "description": "Entities, with the method as the command, and their rows."},
+            {"name": "entities", "description": "Commands that create, update and delete entities, and the entities' rows."},
             {"name": "dead letters", "description": "Events that could not be written."},
             {"name": "reports", "description": "User events, counted."},
             {"name": "users", "description": "Registration, login and blocks."},

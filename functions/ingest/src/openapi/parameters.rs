@@ -32,7 +32,7 @@ pub(super) fn shared() -> Value {
         },
         "After": {
             "name": "after", "in": "query", "schema": {"type": "string"},
-            "example": "7", "description": "A cursor from next. Lists the items after it."
+            "example": "7", "description": "The value of next in the previous page. Lists the items after that page."
         },
         "Limit": {
             "name": "limit", "in": "query",

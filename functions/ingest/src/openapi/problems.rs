@@ -88,15 +88,15 @@ pub(super) fn schemas() -> impl Iterator<Item = (String, Value)> {
     std::iter::once(("Problem".to_owned(), base)).chain(ProblemType::ALL.iter().map(one))
 }
 
-/// Returns the members that this type of problem adds to the common ones: the names of the required ones, and the
-/// schemas of all of them.
+/// Returns the members that this type of problem adds to the common members: first the names of those that are
+/// required, then the schemas of all.
 fn members(known: &ProblemType) -> (&'static [&'static str], Vec<(&'static str, Value)>) {
     let place = || json!({"type": "integer", "minimum": 1});
     let list = |item: &str| json!({"type": "array", "items": schema(item)});
     let wrong_password = || json!({"const": "Wrong password"});
     match *known {
         ProblemType::NOT_JSON => (&["line", "column"], vec![("line", place()), ("column", place())]),
-        // Present only if the mistake is in a member of a JSON body.
+        // `errors` is present only if the mistake is in a member of a JSON body.
         ProblemType::MALFORMED => (&[], vec![("errors", list("FieldError"))]),
         ProblemType::UNAUTHORIZED => (&[], vec![("error", wrong_password())]),
         ProblemType::WRONG_PASSWORD => (&["error"], vec![("error", wrong_password())]),
@@ -145,13 +145,13 @@ pub(super) fn problem_examples() -> Map<String, Value> {
 /// Returns the answer `200` of an operation that sends events.
 pub(super) fn written(topic: &str) -> Value {
     let example = json!({"accepted": 1, "receipts": [examples::written_receipt(topic)]});
-    receipts("With Prefer: wait, all events are written, or repeat written ones.", example)
+    receipts("If the request prefers to wait: each event is written, a duplicate or superseded.", example)
 }
 
 /// Extends the answer `200` to cover requests with `validate_only`.
 pub(super) fn or_validated(written: &mut Value) {
     written["description"] = json!(
-        "With Prefer: wait, all events are written, or repeat written ones. With validate_only, the events are valid and nothing was sent."
+        "If the request prefers to wait: each event is written, a duplicate or superseded. If the request has validate_only: the events are valid, and nothing was sent."
     );
     let content = &mut written["content"]["application/json"];
     let example = content["example"].take();
@@ -181,11 +181,11 @@ fn receipts(description: &str, example: Value) -> Value {
     })
 }
 
-/// Returns the response that API Gateway sends itself when it throttles a request.
+/// Returns the response to a throttled request. API Gateway sends this response; the request reaches no function.
 pub(super) fn throttled() -> Value {
     let message = json!({"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}});
     json!({
-        "description": "API Gateway received too many requests, and answers with its own body.",
+        "description": "API Gateway received too many requests. The body comes from API Gateway.",
         "content": {"application/json": media(message, json!({"message": "Too Many Requests"}))}
     })
 }

@@ -63,12 +63,12 @@ fn column_type(ty: ColumnType) -> Value {
     }
 }
 
-/// Returns the schemas that do not depend on the contracts. Streams have lower-case names, so they cannot collide with
-/// these schemas' names.
+/// Returns the schemas that do not depend on the contracts. The names of streams are in lower case, so they cannot
+/// collide with the names of these schemas.
 pub(super) fn fixed() -> Map<String, Value> {
     let status = json!({"enum": ["pending", "waiting", "written", "duplicate", "superseded", "rejected", "lost"]});
     let number = json!({"type": "integer", "minimum": 0});
-    let stalled = json!({"type": "string", "description": "Why the partition of a pending event cannot land."});
+    let stalled = json!({"type": "string", "description": "Why the events of this partition cannot land, if the event is pending."});
     let replayed_as = json!({
         "allOf": [schema("Receipt")],
         "description": "The receipt of the event's last replay, with the replay's status."
@@ -81,7 +81,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                 "description": "The position of an accepted event and, if the request waited for it, its status.",
                 "required": ["topic", "partition", "offset", "timestamp", "href"],
                 "properties": {
-                    "index": {"type": "integer", "minimum": 0, "description": "The event's index in the batch, if some events have no receipt."},
+                    "index": {"type": "integer", "minimum": 0, "description": "The event's index in the batch. Present if handling is lenient, or if some events have no receipt."},
                     "topic": {"type": "string"},
                     "partition": number,
                     "offset": number,
@@ -117,7 +117,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                         "description": "The rows of the valid events, in order. Values that Kafka assigns are null. A change set has one entry per change.",
                         "items": {"type": "object"}
                     },
-                    "omitted": {"type": "integer", "minimum": 1, "description": "The number of rows at the end that did not fit into the response."},
+                    "omitted": {"type": "integer", "minimum": 1, "description": "The number of rows that are left out at the end, because they did not fit into the response."},
                     "errors": {"type": "array", "items": schema("EventError")}
                 }
             }),
@@ -208,7 +208,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "timestamp": {"type": "integer", "description": "The record's time in milliseconds since the Unix epoch."},
                     "rejected_at": {"type": "string", "format": "date-time", "description": "When the event became a dead letter."},
                     "reason": {"type": "string"},
-                    "error_code": {"type": "string", "description": "An SQLSTATE, or a code of Sluice's own."},
+                    "error_code": {"type": "string", "description": "An SQLSTATE, or one of Sluice's own codes."},
                     "constraint": {
                         "type": ["string", "null"],
                         "description": "The constraint or index that rejected the row, if PostgreSQL names it."
@@ -221,13 +221,13 @@ pub(super) fn fixed() -> Map<String, Value> {
                     },
                     "status": {"enum": ["open", "replayed", "discarded", "expired"]},
                     "replays": {"type": "integer", "minimum": 0, "description": "How often the event was replayed, including replays of its earlier dead letters."},
-                    "replay_of": {"type": ["integer", "null"], "description": "The id of the dead letter of which this event was a replay."},
-                    "note": {"type": ["string", "null"], "description": "The note of the admin who discarded it."},
+                    "replay_of": {"type": ["integer", "null"], "description": "The id of the dead letter that was replayed, if this event was a replay."},
+                    "note": {"type": ["string", "null"], "description": "The note of the admin who discarded the letter."},
                     "replayed_as": replayed_as,
                     "headers": {"type": "array", "items": {"type": "object"}},
                     "key": {"type": ["string", "null"]},
                     "key_base64": {"type": "string", "contentEncoding": "base64"},
-                    "payload": {"description": "The event; a string if it is not JSON, null if it is not UTF-8."},
+                    "payload": {"description": "The event. An event that is not JSON is a string. An event that is not UTF-8 is null."},
                     "payload_base64": {"type": "string", "contentEncoding": "base64"}
                 }
             }),
@@ -246,12 +246,12 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "trace_id": {"type": ["string", "null"]},
                     "headers": {"type": ["array", "null"], "items": {"type": "object"}},
                     "key": {"type": ["string", "null"]},
-                    "payload": {"description": "The event; a string if it is not JSON or is cut, null if it is not UTF-8."},
+                    "payload": {"description": "The event. An event that is not JSON, or that is cut, is a string. An event that is not UTF-8 is null."},
                     "payload_base64": {"type": "string", "contentEncoding": "base64"},
                     "payload_truncated": {"const": true, "description": "The payload is cut at 64 KiB."},
                     "status": status,
                     "reason": {"type": ["string", "null"]},
-                    "landed_at": {"type": ["string", "null"], "format": "date-time", "description": "To the minute."},
+                    "landed_at": {"type": ["string", "null"], "format": "date-time", "description": "Exact to the minute."},
                     "row": {"type": ["object", "null"], "description": "The current row, if the contract has columns that identify it."},
                     "dead_letter": {"type": ["object", "null"]}
                 }
@@ -276,7 +276,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                             "table": {"type": ["string", "null"]},
                             "dataset": {
                                 "type": ["string", "null"],
-                                "description": "The dataset that the events land in, in mode `changes`. Null in other modes."
+                                "description": "In mode `changes`, the dataset in which the events land. Null in other modes."
                             },
                             "evolve": {"type": "boolean"},
                             "columns": {
@@ -289,7 +289,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "roles": {
                         "type": "array",
                         "items": {"enum": ["user", "admin"]},
-                        "description": "Who may post; if empty, only service keys."
+                        "description": "The roles that may post. If there are none, only service keys may post."
                     },
                     "contract": {"type": "object"}
                 }
@@ -320,7 +320,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "database": {"const": "ok"},
                     "stalled": {
                         "type": "array",
-                        "description": "The partitions that cannot land, the oldest stall first. Their events wait in Kafka.",
+                        "description": "The partitions whose events cannot land. The events wait in Kafka. The oldest stall is listed first.",
                         "items": {
                             "type": "object",
                             "required": ["topic", "partition", "destination", "reason", "since"],

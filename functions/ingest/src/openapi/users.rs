@@ -129,7 +129,7 @@ fn create_key() -> Value {
             "streams": streams(),
             "expires_in": {
                 "type": ["integer", "null"], "minimum": 1, "maximum": 3_153_600_000_u64,
-                "description": "Seconds. Without it, the key works until it is deleted."
+                "description": "The time in seconds for which the key works. Without this member, the key works until it is deleted."
             },
             "user": {
                 "type": ["string", "null"],
@@ -188,7 +188,7 @@ fn key() -> Value {
 fn streams() -> Value {
     json!({
         "type": "array", "minItems": 1, "uniqueItems": true, "items": {"type": "string"},
-        "description": "The streams that the key may post to; [\"*\"] for all whose contracts have roles."
+        "description": "The streams that the key may post to. [\"*\"] stands for all streams whose contracts have roles."
     })
 }
 

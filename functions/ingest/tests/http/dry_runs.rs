@@ -1,4 +1,4 @@
-//! `?validate_only=true`: checks events and shows their rows, and never sends.
+//! `?validate_only=true` checks events and shows their rows, but sends nothing.
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -137,7 +137,7 @@ async fn a_dry_run_has_the_same_errors_as_sending() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_whatever_the_parameter_looks_like_unless_it_says_false() {
+async fn a_misspelled_parameter_is_refused_and_only_the_value_false_sends_events() {
     let function = TestIngest::start().await;
     for query in [
         "validate_only=1",
@@ -176,7 +176,7 @@ async fn nothing_is_sent_whatever_the_parameter_looks_like_unless_it_says_false(
 }
 
 #[tokio::test]
-async fn neither_broker_nor_database_is_needed() {
+async fn a_dry_run_needs_neither_broker_nor_database() {
     let function = TestIngest::start_lacking(Lacking { broker: true, database: true, ..Lacking::default() }).await;
     let answer = function.post("/events/route?validate_only=true", &[], ROUTE).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");

@@ -72,7 +72,8 @@ async fn an_entity_is_found_in_any_spelling_of_its_name() {
     assert_eq!((city.status, &city.body["name"]), (StatusCode::OK, &json!("Bouak\u{e9}")));
     let cities = function.get("/cities?country=Co%CC%82te+%26+%22x%22").await;
     assert_eq!(cities.body["items"].as_array().map(Vec::len), Some(1), "{cities:?}");
-    // Both spellings go to the same partition. Otherwise their order would be lost.
+    // Both spellings result in the same record key, and so in the same partition. Otherwise, the order of the events
+    // would be lost.
     for name in ["Bouak\u{e9}", "Bouake\u{301}"] {
         function.post("/continent", &[], json!({"name": name}).to_string()).await;
     }

@@ -27,7 +27,7 @@ async fn without_a_broker_requests_get_503_in_time() {
 }
 
 #[tokio::test]
-async fn once_the_broker_returns_events_are_accepted() {
+async fn events_are_accepted_once_the_broker_is_back() {
     let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = reserved.local_addr().unwrap();
     drop(reserved);
@@ -47,7 +47,7 @@ async fn once_the_broker_returns_events_are_accepted() {
 }
 
 #[tokio::test]
-async fn without_its_topic_an_event_is_not_accepted() {
+async fn an_event_whose_topic_does_not_exist_is_not_accepted() {
     let function = TestIngest::start_lacking(Lacking { topics: true, ..Lacking::default() }).await;
     let started = Instant::now();
     let answer = function.post("/events/route", &[], ROUTE).await;
@@ -61,7 +61,7 @@ async fn without_its_topic_an_event_is_not_accepted() {
 }
 
 #[tokio::test]
-async fn records_that_the_broker_rejects_as_too_large_are_a_413_with_the_receipts_of_the_other_events() {
+async fn a_record_that_the_broker_rejects_as_too_large_gets_413_with_the_receipts_of_the_other_events() {
     let function = TestIngest::start().await;
     function.limit_records("changes", 100_000).await;
     let before = function.records("changes").await.len();

@@ -79,7 +79,7 @@ async fn gaps_are_listed_in_pages() {
 }
 
 #[tokio::test]
-async fn a_pending_event_of_a_stalled_partition_has_the_reason() {
+async fn a_pending_event_of_a_stalled_partition_shows_why_it_is_stalled() {
     let function = TestIngest::start().await;
     let topic = function.topic("city");
     function.apply("city", 3, 4, NOW_MS).await;
@@ -96,7 +96,7 @@ async fn a_pending_event_of_a_stalled_partition_has_the_reason() {
                        "since": "2026-05-07T19:54:13.5Z"});
     assert_eq!((health.status, health.body["stalled"].clone()), (StatusCode::OK, json!([stall])));
 
-    // The partition's events land again: its watermark advances after its latest failure.
+    // The partition's events land again: the watermark advances after the latest failure.
     sqlx::query("update sluice.watermarks set updated_at = clock_timestamp()").execute(&function.pool).await.unwrap();
     assert_eq!(function.get("/health").await.body["stalled"], json!([]));
     assert_eq!(function.get(&format!("/receipts/{topic}/3/4")).await.body, json!({"status": "pending"}));
@@ -104,7 +104,7 @@ async fn a_pending_event_of_a_stalled_partition_has_the_reason() {
 }
 
 #[tokio::test]
-async fn the_answer_after_a_wait_has_the_reason_although_looking_it_up_takes_a_moment() {
+async fn the_answer_after_a_wait_says_why_the_partition_is_stalled_even_if_the_lookup_is_slow() {
     let function = TestIngest::start().await;
     let topic = function.topic("city");
     let insert = r#"insert into sluice.stalls (topic, "partition", reason, error_type, fault, since, last_failed_at)

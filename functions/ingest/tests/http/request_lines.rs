@@ -21,13 +21,13 @@ impl Write for Log {
 }
 
 #[tokio::test]
-async fn a_requests_line_names_its_user_and_stream_and_the_code_of_its_problem() {
+async fn the_log_line_of_a_request_names_the_user_the_stream_and_the_code_of_the_problem() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    // With only one dispatcher, the thread that first reaches a log statement decides whether `tracing` enables the
-    // statement. This may be the thread of another test, which logs nothing:
-    // https://github.com/tokio-rs/tracing/issues/3611. A second dispatcher avoids this.
+    // If there is only one dispatcher, the first thread that reaches a log statement decides for all threads whether
+    // `tracing` enables the statement (https://github.com/tokio-rs/tracing/issues/3611). That thread may belong to
+    // another test, which logs nothing. A second dispatcher prevents this.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _logging = tracing::subscriber::set_default(subscriber);
     let lacking = Lacking { broker: true, database: true, topics: true, roles: false };

@@ -24,7 +24,7 @@ async fn a_request_keeps_its_callers_id_or_gets_a_new_one() {
 }
 
 #[tokio::test]
-async fn unknown_routes_and_methods_are_problems() {
+async fn unknown_routes_and_methods_are_answered_with_problems() {
     let function = start().await;
     for (method, path, status, allow) in [
         ("GET", "/", 404, ""),
@@ -90,7 +90,7 @@ async fn without_roles_only_service_keys_may_post_and_the_documents_say_so() {
 }
 
 #[tokio::test]
-async fn requests_of_another_site_change_nothing() {
+async fn requests_from_another_site_change_nothing() {
     let function = start().await;
     let status = async |method: &str, path: &str, headers: &[(&str, &str)]| {
         let answer = function.send(method, path, headers, Body::empty()).await;

@@ -32,7 +32,7 @@ impl TestIngest {
         Self(TestFunction::start(lacking, None, routes).await)
     }
 
-    /// Starts the function with another broker address. Its topics are still in the test cluster.
+    /// Starts the function with another address for the broker. The function's topics are still in the test cluster.
     pub(crate) async fn start_with_broker_at(address: &str) -> Self {
         Self(TestFunction::start(Lacking::default(), Some(address), routes).await)
     }

@@ -18,7 +18,7 @@ async fn a_request_that_waits_is_answered_once_the_events_are_written() {
     let started = Instant::now();
     let (answer, ()) =
         tokio::join!(function.post("/events/city", &[("prefer", "wait=20")], format!("[{CITY}, {CITY}]")), async {
-            // Events of one key share a partition, which the client library chooses.
+            // Events with the same key are in the same partition. The client library chooses the partition.
             while function.records("city").await.len() < 2 {}
             let partition = function.records("city").await[0].partition;
             function.repeat("city", partition, 1).await;
@@ -96,7 +96,7 @@ async fn an_event_that_waits_too_long_for_its_parent_is_rejected() {
 async fn an_event_on_a_recreated_topic_is_not_mistaken_for_written() {
     let function = TestIngest::start().await;
     for partition in 0..4 {
-        // Sets a watermark as the deleted topic left it.
+        // This watermark is left over from the deleted topic.
         function.apply("city", partition, 1_000, NOW_MS).await;
     }
     let answer = function.post("/events/city", &[("prefer", "wait=1")], CITY).await;

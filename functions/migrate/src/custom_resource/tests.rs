@@ -1,4 +1,4 @@
-//! Tests with recorded requests, and with a receiver that takes the place of CloudFormation's address.
+//! Tests the answers to recorded requests. A receiver takes the place of CloudFormation's address.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic if its setup fails")]
 
@@ -84,11 +84,11 @@ async fn work() -> Result<Value, MigrateError> {
 }
 
 async fn never() -> Result<Value, MigrateError> {
-    panic!("nothing was to be done")
+    panic!("this request needs no work")
 }
 
 #[tokio::test]
-async fn an_answer_is_put_to_the_signed_address_with_an_empty_type() {
+async fn an_answer_is_sent_to_the_signed_address_by_put_with_an_empty_content_type() {
     let receiver = Receiver::answering(&[StatusCode::OK]).await;
     let done = receiver.answer(CREATE, unchanged, work()).await.unwrap();
     assert_eq!(done, json!({"status": "SUCCESS", "reason": "", "done": "work"}));
@@ -102,7 +102,7 @@ async fn an_answer_is_put_to_the_signed_address_with_an_empty_type() {
 }
 
 #[tokio::test]
-async fn the_fingerprint_changes_with_the_settings_only() {
+async fn the_fingerprint_changes_only_with_the_settings() {
     let fingerprint = async |change: fn(&mut Value)| {
         let receiver = Receiver::answering(&[StatusCode::OK]).await;
         receiver.answer(CREATE, change, work()).await.unwrap();
@@ -121,7 +121,7 @@ async fn the_fingerprint_changes_with_the_settings_only() {
 }
 
 #[tokio::test]
-async fn deleting_the_resource_touches_nothing_and_neither_does_a_deployment_without_migrating() {
+async fn no_work_is_done_if_the_resource_is_deleted_or_the_deployment_does_not_migrate() {
     let receiver = Receiver::answering(&[StatusCode::OK]).await;
     receiver.answer(DELETE, unchanged, never()).await.unwrap();
     assert_eq!(receiver.verdict(), ("SUCCESS".to_owned(), String::new()));
@@ -154,7 +154,7 @@ async fn a_panic_is_answered_as_a_failure() {
 }
 
 #[tokio::test]
-async fn work_that_takes_too_long_is_answered_before_cloudformation_gives_up() {
+async fn if_the_work_takes_too_long_a_failure_is_answered_before_cloudformation_gives_up() {
     let Ok(Request::CloudFormation(request)) = Request::read(CREATE) else { panic!("{CREATE}") };
     let decided = decide(&request, Duration::from_millis(10), std::future::pending()).await;
     let said = decided.unwrap_err().to_string();
@@ -165,7 +165,7 @@ async fn work_that_takes_too_long_is_answered_before_cloudformation_gives_up() {
 }
 
 #[tokio::test]
-async fn an_unknown_request_or_property_is_answered_as_a_failure() {
+async fn an_unknown_request_type_or_property_value_is_answered_as_a_failure() {
     for (change, named) in [
         ((|event| event["RequestType"] = json!("Upsert")) as fn(&mut Value), "RequestType must be"),
         (

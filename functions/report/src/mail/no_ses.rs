@@ -5,7 +5,7 @@ use shared::aws::Aws;
 
 use super::MailError;
 
-/// Has no values, because this build cannot reach SES.
+/// A type without values, because this build cannot reach SES.
 #[derive(Debug)]
 pub(super) enum Ses {}
 

@@ -19,7 +19,8 @@ impl Smtp {
         Ok(Self(AsyncSmtpTransport::<Tokio1Executor>::from_url(url)?.timeout(Some(TIMEOUT)).build()))
     }
 
-    /// Sends over a new connection, because an idle one would have been closed within the hour.
+    /// Sends a message over a new connection. A connection that stayed open after the last mail would have been closed
+    /// within the hour.
     pub(super) async fn send(&self, message: Message) -> Result<(), MailError> {
         self.0.send(message).await?;
         Ok(())

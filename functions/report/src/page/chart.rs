@@ -8,9 +8,9 @@ use crate::question::By;
 use crate::tally::Tally;
 use crate::wording::{count, grouped, name, title};
 
-/// The maximum number of bars in a chart of places. The largest are shown.
+/// The maximum number of bars in a chart of places. The places with the most events are shown.
 const MOST_PLACES: usize = 30;
-/// The maximum number of columns in a chart of hours: the latest week.
+/// The maximum number of columns in a chart of hours. The chart shows the latest week.
 const MOST_HOURS: usize = 168;
 /// The height of a bar with its text, in pixels.
 const ROW_PX: usize = 40;
@@ -42,7 +42,7 @@ pub(super) fn chart(tally: &Tally) -> Markup {
     }
 }
 
-/// Returns the latest hours, including hours without events, and whether these are all hours of the report.
+/// Returns the latest hours, including those without events. Also returns whether the report has no other hours.
 fn latest_hours(rows: &[(String, i64)]) -> (Vec<(String, i64)>, bool) {
     let time = |hour: &String| hour.parse::<DateTime>().ok();
     let mut hours: Vec<(DateTime, i64)> = Vec::new();

@@ -65,7 +65,8 @@ fn questions(current: &Question) -> Markup {
     }
 }
 
-/// Returns a time field's step in seconds: one minute, or less if the given time has seconds or fractions of them.
+/// Returns the step of a time field, in seconds. `None` stands for the default of one minute, which is too long if the
+/// given time has seconds or fractions of a second.
 fn step(time: Option<DateTime>) -> Option<&'static str> {
     match time {
         Some(time) if time.subsec_nanosecond() != 0 => Some("any"),
@@ -111,7 +112,7 @@ mod tests {
         let lower = page.to_lowercase();
         assert!(!lower.contains("<script") && !lower.contains("<b>"), "{page}");
         assert!(page.contains('\u{fffd}') && !page.contains('\u{1b}'), "{page}");
-        // The name is in title case, because it only occurred in lower case.
+        // The name is shown in title case, because it occurred only in lower case.
         assert!(page.contains("&lt;Script&gt;Alert(1)&lt;/Script&gt;"), "{page}");
     }
 

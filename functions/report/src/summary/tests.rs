@@ -17,7 +17,7 @@ fn question(query: &str) -> Question {
     Question::from_query(&Fields::from_query(Some(query), &Question::PARAMETERS).unwrap()).unwrap()
 }
 
-/// Returns the report's counts, and the counts from reading every event.
+/// Returns the report's counts, and the counts that result from reading every event.
 async fn both(pool: &PgPool, query: &str) -> [BTreeMap<String, i64>; 2] {
     let question = question(query);
     let kept = count(pool, &question).await.unwrap();

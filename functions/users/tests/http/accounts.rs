@@ -1,4 +1,4 @@
-//! Tests the lists, and who may see and delete users.
+//! Tests the lists of users and blocks, and who may see and delete users.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ async fn only_admins_see_and_delete_other_users() {
 }
 
 #[tokio::test]
-async fn the_audit_log_says_who_created_unblocked_and_deleted_whom() {
+async fn the_audit_log_says_who_created_unblocked_or_deleted_which_user() {
     let function = TestUsers::start().await;
     function.register("Ann").await;
     let block = "insert into sluice.blocks (name_key, name, blocked_until_ms, touched_at_ms) values ('ann', 'Ann', 9223372036854775807, 0)";
@@ -109,7 +109,7 @@ async fn an_action_that_cannot_be_recorded_in_the_audit_log_is_not_done() {
     assert_eq!(Value::from(entries), json!(before[0]["entries"].as_i64().unwrap() + 5));
 }
 
-/// Makes another admin with the password `test1234`.
+/// Creates another admin with the password `test1234`.
 async fn another_admin(function: &TestUsers, name: &str) {
     function.register(name).await;
     let update = format!("update sluice.users set role = 'admin' where name = '{name}'");
@@ -132,7 +132,7 @@ async fn the_last_admin_cannot_be_deleted() {
 }
 
 #[tokio::test]
-async fn of_two_admins_who_delete_each_other_or_themselves_at_once_one_stays() {
+async fn if_the_last_two_admins_delete_each_other_or_themselves_at_the_same_time_one_stays() {
     let function = TestUsers::start().await;
     for round in 0..20 {
         let (ann, bob) = (format!("ann{round}"), format!("bob{round}"));
@@ -144,7 +144,7 @@ async fn of_two_admins_who_delete_each_other_or_themselves_at_once_one_stays() {
             let path = format!("/users/{user}");
             function.send("DELETE", &path, &basic(caller, "test1234"), &Value::Null).await.status
         };
-        // The process verifies both passwords before the deletions, so that these reach the database at the same time.
+        // The process verifies both passwords in advance, so that the deletions reach the database at the same time.
         for name in [&ann, &bob] {
             assert_eq!(function.who(&basic(name, "test1234")).await.status, StatusCode::OK);
         }

@@ -59,7 +59,7 @@ async fn a_body_in_another_charset_or_coding_is_rejected() {
 }
 
 #[tokio::test]
-async fn lines_and_columns_count_from_1() {
+async fn the_line_and_the_column_of_a_json_error_are_counted_from_1() {
     let function = TestUsers::start().await;
     for path in ["/register", "/login"] {
         for (body, line, column) in [("", 1, 1), ("{\n", 2, 1), ("{\n\n}x", 3, 2), ("nope", 1, 2)] {

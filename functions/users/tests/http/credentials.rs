@@ -1,4 +1,4 @@
-//! Tokens and Basic credentials, and how long a process remembers them.
+//! Tokens and Basic credentials, and how long a process remembers a caller.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ async fn unauthenticated_callers_get_401_with_a_single_challenge() {
             let challenges: Vec<_> =
                 answer.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect();
             assert_eq!((answer.status, challenges), (StatusCode::UNAUTHORIZED, vec![challenge]), "{authorization}");
-            // Otherwise, these failures would block the next case.
+            // Without this pause, the failures would block the user in the next case.
             function.clock.advance(60_000);
         }
     }
@@ -50,7 +50,7 @@ async fn unauthenticated_callers_get_401_with_a_single_challenge() {
 }
 
 #[tokio::test]
-async fn changed_passwords_and_deleted_users_take_effect_at_once_here_and_within_5_s_elsewhere() {
+async fn a_changed_password_or_deleted_user_takes_effect_at_once_in_this_process_and_within_5_s_in_others() {
     let function = TestUsers::start().await;
     let another = function.another();
     function.register("ann").await;
@@ -83,7 +83,7 @@ async fn changed_passwords_and_deleted_users_take_effect_at_once_here_and_within
 }
 
 #[tokio::test]
-async fn a_repeated_request_needs_neither_database_nor_hash() {
+async fn a_repeated_request_needs_no_database_and_no_hash_of_the_password() {
     let function = TestUsers::start().await;
     function.register("ann").await;
     let token = function.token("ann").await;
@@ -150,7 +150,7 @@ async fn only_one_of_several_concurrent_password_changes_succeeds() {
 }
 
 #[tokio::test]
-async fn a_deleted_users_credentials_cannot_touch_the_next_owner_of_the_name() {
+async fn a_deleted_users_credentials_cannot_change_the_account_of_the_next_owner_of_the_name() {
     let function = TestUsers::start().await;
     let another = function.another();
     function.register("ann").await;

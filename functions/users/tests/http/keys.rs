@@ -1,4 +1,4 @@
-//! Service keys: who creates them, what they may do, and when they end.
+//! Service keys: who may create keys, what a key may do, and when a key stops working.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ async fn status_elsewhere(another: &Router, bearer: &str) -> StatusCode {
     send(another, "GET", "/may-post/route", bearer, &Value::Null).await.status
 }
 
-/// Waits until another process rejects a key. Returns how long it took.
+/// Waits until another process rejects a key. Returns how long that took.
 async fn ends_elsewhere(another: &Router, bearer: &str) -> Duration {
     let begun = Instant::now();
     while status_elsewhere(another, bearer).await != StatusCode::UNAUTHORIZED {
@@ -46,7 +46,7 @@ async fn ends_elsewhere(another: &Router, bearer: &str) -> Duration {
 }
 
 #[tokio::test]
-async fn a_key_is_shown_once_stored_as_a_hash_and_acts_as_its_user() {
+async fn a_key_acts_as_its_user_is_shown_only_once_and_is_stored_as_a_hash() {
     let function = TestUsers::start().await;
     function.register("Ann").await;
     let ann = basic("ann", "test1234");
@@ -139,7 +139,7 @@ async fn unauthenticated_callers_and_keys_cannot_manage_keys_or_users() {
 }
 
 #[tokio::test]
-async fn each_wrong_field_is_named() {
+async fn each_wrong_field_is_listed_with_its_pointer() {
     let function = TestUsers::start().await;
     let right = json!({"name": "n", "streams": ["route"]});
     let pointers = async |changed: &Value| {
@@ -207,7 +207,8 @@ async fn a_key_is_limited_to_its_streams_and_to_what_its_user_may_do() {
         let answer = function.send("POST", "/keys", authorization, &body).await;
         (answer.status.as_u16(), answer.body["errors"][0]["pointer"].as_str().unwrap_or_default().to_owned())
     };
-    // Users cannot grant more than they may do themselves, and only admins grant streams without roles.
+    // A user cannot create a key that may do more than the user. Only admins may create keys for streams whose
+    // contracts have no roles.
     assert_eq!(refused(&ann, json!(["route", "changes"])).await, (403, String::new()));
     assert_eq!(refused(&ann, json!(["sensor"])).await, (403, String::new()));
     assert_eq!(refused(ADMIN, json!(["route", "changes"])).await, (422, "/streams/1".to_owned()));
@@ -250,7 +251,7 @@ async fn a_key_works_until_it_expires() {
     let (_, lasting) = function.create_key(ADMIN, &json!({"name": "n", "streams": ["*"]})).await;
     function.clock.advance(59_999);
     assert_eq!(function.may_post(&bearer, "route").await.status, StatusCode::OK);
-    // The key also stops working in a process that remembers it.
+    // The key also stops working in a process that remembers the key.
     function.clock.advance(1);
     assert_eq!(function.may_post(&bearer, "route").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(status_elsewhere(&function.another(), &bearer).await, StatusCode::UNAUTHORIZED);
@@ -262,11 +263,11 @@ async fn a_key_works_until_it_expires() {
 }
 
 #[tokio::test]
-async fn a_deleted_key_stops_working_at_once_here_and_within_5_s_elsewhere() {
+async fn a_deleted_key_stops_working_at_once_in_this_process_and_within_5_s_in_others() {
     let function = TestUsers::start().await;
     let another = function.another();
     let body = json!({"name": "checkout", "streams": ["route"]});
-    // Two keys of one name overlap while one replaces the other.
+    // During a change of keys, two keys may have the same name.
     let ((old, old_bearer), (_, new_bearer)) =
         (function.create_key(ADMIN, &body).await, function.create_key(ADMIN, &body).await);
     for bearer in [&old_bearer, &new_bearer] {
@@ -283,7 +284,7 @@ async fn a_deleted_key_stops_working_at_once_here_and_within_5_s_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_key_ends_when_its_user_is_deleted_but_not_when_the_password_changes_or_the_user_is_blocked() {
+async fn a_key_stops_working_when_its_user_is_deleted_but_not_when_the_user_is_blocked_or_gets_a_new_password() {
     let function = TestUsers::start().await;
     let another = function.another();
     function.register("ann").await;
@@ -312,7 +313,7 @@ async fn a_key_ends_when_its_user_is_deleted_but_not_when_the_password_changes_o
 }
 
 #[tokio::test]
-async fn the_last_use_is_exact_to_the_minute_and_written_once_a_minute_by_all_processes_together() {
+async fn the_last_use_is_recorded_to_the_minute_and_at_most_once_a_minute_by_all_processes_together() {
     let function = TestUsers::start().await;
     let another = function.another();
     let counting = "
@@ -347,7 +348,7 @@ async fn the_last_use_is_exact_to_the_minute_and_written_once_a_minute_by_all_pr
 }
 
 #[tokio::test]
-async fn a_repeated_request_and_a_mistyped_key_need_no_database() {
+async fn repeated_requests_and_requests_with_a_mistyped_key_need_no_database() {
     let function = TestUsers::start().await;
     let (_, bearer) = function.create_key(ADMIN, &json!({"name": "n", "streams": ["*"]})).await;
     let identity = identity(&function.database.pool, &function.clock);

@@ -1,4 +1,4 @@
-//! Lockout after five failed attempts.
+//! Tests that users are blocked after five failed attempts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,7 +22,7 @@ async fn the_fifth_failure_gets_401_and_later_attempts_are_blocked() {
     let listed = function.get("/users", ADMIN).await.body;
     assert_eq!(listed["items"][1]["blocked_until"], "2023-11-14T22:28:20Z", "{listed}");
 
-    // Attempts during the block do not extend it.
+    // Attempts during the block do not extend the block.
     function.clock.advance(899_001);
     let blocked = function.log_in("test", "wrong-password").await;
     assert_eq!((blocked.status, blocked.header("retry-after")), (StatusCode::FORBIDDEN, "1"));
@@ -32,7 +32,7 @@ async fn the_fifth_failure_gets_401_and_later_attempts_are_blocked() {
 }
 
 #[tokio::test]
-async fn of_100_concurrent_guesses_in_two_processes_only_5_are_compared() {
+async fn of_100_concurrent_guesses_in_two_processes_only_5_are_compared_with_the_password() {
     let function = TestUsers::start().await;
     function.register("test").await;
     let another = function.another();
@@ -51,7 +51,7 @@ async fn of_100_concurrent_guesses_in_two_processes_only_5_are_compared() {
 }
 
 #[tokio::test]
-async fn concurrent_correct_passwords_block_nobody() {
+async fn concurrent_requests_with_the_correct_password_block_nobody() {
     let function = TestUsers::start().await;
     function.register("test").await;
     let another = function.another();
@@ -81,7 +81,7 @@ async fn failures_within_a_minute_count_for_unknown_names_too() {
 }
 
 #[tokio::test]
-async fn an_admin_can_lift_a_block_and_counting_restarts() {
+async fn an_admin_can_lift_a_block_and_failures_are_counted_from_zero_again() {
     let function = TestUsers::start().await;
     function.register("test").await;
     let token = function.token("test").await;

@@ -9,7 +9,7 @@ use shared::identity::password::Password;
 use crate::support::{ADMIN, TestUsers, basic};
 
 #[tokio::test]
-async fn a_name_is_the_same_composed_and_decomposed_at_any_length() {
+async fn the_composed_and_the_decomposed_form_of_a_name_are_the_same_name_at_any_length() {
     let function = TestUsers::start().await;
     // The decomposed name has 80 characters.
     let (composed, decomposed) = ("\u{e9}".repeat(40), "e\u{301}".repeat(40));
@@ -45,7 +45,7 @@ async fn guesses_count_however_the_name_is_spelt() {
 }
 
 #[tokio::test]
-async fn a_new_name_has_no_character_that_is_ambiguous_in_a_path() {
+async fn a_new_name_must_not_contain_a_character_that_is_ambiguous_in_a_path() {
     let function = TestUsers::start().await;
     for c in [':', '/', '?', '#', '%', '\\'] {
         let answer = function.post("/register", json!({"user": format!("eve{c}1"), "pass": "test1234"})).await;
@@ -59,11 +59,11 @@ async fn a_new_name_has_no_character_that_is_ambiguous_in_a_path() {
 }
 
 #[tokio::test]
-async fn api_gateways_path_means_the_user_that_the_caller_named() {
+async fn a_path_that_api_gateway_has_decoded_means_the_user_that_the_caller_named() {
     let function = TestUsers::start().await;
     function.register("eve").await;
     function.register("bob").await;
-    // These users registered before such names were refused.
+    // Users may have registered with such names before the names were refused.
     for name in ["eve?1", "eve#1", "a%41"] {
         let name = UserName::parse_existing(name).unwrap();
         make_admin(&function.database.pool, &name, Password::given("test1234")).await.unwrap();
@@ -89,7 +89,7 @@ async fn api_gateways_path_means_the_user_that_the_caller_named() {
 }
 
 #[tokio::test]
-async fn a_name_with_slashes_is_the_rest_of_the_path() {
+async fn a_name_with_slashes_is_the_whole_rest_of_the_path() {
     let function = TestUsers::start().await;
     function.register("eve").await;
     let old = UserName::parse_existing("eve/1/password").unwrap();
@@ -148,7 +148,7 @@ async fn an_invalid_name_belongs_to_nobody() {
             );
         }
     }
-    // Only the admin's own attempts are counted.
+    // The admin's attempts to log in are counted. Attempts with an invalid name are not.
     assert_eq!(function.database.count("select count(*) from sluice.blocks where name <> 'admin'").await, 0);
 }
 

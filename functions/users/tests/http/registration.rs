@@ -1,4 +1,4 @@
-//! Registration, and what it rejects.
+//! Tests registration, and which requests are rejected.
 
 use axum::http::StatusCode;
 use futures::future::join_all;
@@ -9,7 +9,7 @@ use users::{Registration, UsersSettings};
 use crate::support::{ADMIN, TestUsers, basic, settings};
 
 #[tokio::test]
-async fn a_user_can_register_with_json_or_a_form_under_both_field_names() {
+async fn a_user_can_register_with_json_or_a_form_and_with_either_pair_of_field_names() {
     let function = TestUsers::start().await;
     let answers = [
         function.post("/register", json!({"user": "Ann", "pass": "test1234"})).await,
@@ -27,7 +27,7 @@ async fn a_user_can_register_with_json_or_a_form_under_both_field_names() {
 }
 
 #[tokio::test]
-async fn of_50_concurrent_registrations_of_one_name_one_succeeds() {
+async fn of_50_concurrent_registrations_of_one_name_exactly_one_succeeds() {
     let function = TestUsers::start().await;
     let spellings = ["straße", "STRASSE", "Strasse", "ＳＴＲＡＳＳＥ"];
     let register = |number: usize| {
@@ -65,7 +65,7 @@ async fn invalid_values_are_listed_with_their_pointers() {
 }
 
 #[tokio::test]
-async fn a_role_is_refused_and_never_ignored() {
+async fn a_posted_role_is_refused_and_never_ignored() {
     let function = TestUsers::start().await;
     for role in [json!("admin"), json!("user"), json!(""), json!(null), json!(["admin"])] {
         for path in ["/register", "/new_user"] {

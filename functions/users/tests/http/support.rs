@@ -80,7 +80,8 @@ impl TestUsers {
         send(&self.routes, method, path, authorization, body).await
     }
 
-    /// As the admin, deletes the resource at a path that API Gateway has decoded. Returns the status.
+    /// Deletes a resource as the admin. `raw_path` is the resource's path as API Gateway has decoded it. Returns the
+    /// status.
     pub(crate) async fn deleted_over_api_gateway(&self, raw_path: &str) -> u64 {
         let http = json!({"method": "DELETE", "path": raw_path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "x"});
         let event = json!({
@@ -128,13 +129,13 @@ impl TestUsers {
         self.post("/login", json!({"user": name, "pass": password})).await
     }
 
-    /// Returns a `Bearer` header for a user with the password `test1234`.
+    /// Logs in a user with the password `test1234`. Returns an `Authorization` header with the token.
     pub(crate) async fn token(&self, name: &str) -> String {
         let answer = self.log_in(name, "test1234").await;
         format!("Bearer {}", answer.body["token"].as_str().unwrap())
     }
 
-    /// Returns the answer of `/who`, which names the caller.
+    /// Returns the answer of the route `/who`, which names the caller.
     pub(crate) async fn who(&self, authorization: &str) -> Answer {
         self.get("/who", authorization).await
     }
@@ -168,8 +169,8 @@ fn registry() -> Arc<Registry> {
     Arc::clone(REGISTRY.get_or_init(load))
 }
 
-/// Returns the function's routes, a route that returns the caller, and a route that says whether the caller may post to
-/// a stream.
+/// Returns the function's routes, a route that returns the caller's name, and a route that says whether the caller may
+/// post to a stream.
 fn routes(pool: &PgPool, clock: &Clock, settings: UsersSettings) -> Router {
     let identity = identity(pool, clock);
     let who = Router::new()

@@ -1,6 +1,6 @@
 //! A minimal function with the same I/O as `ingest`: one query and one acknowledged send. Its database pool and its
-//! Kafka producer connect while the runtime starts, as those of `ingest` do. It has no contracts, no users and no error
-//! handling.
+//! Kafka producer connect while the runtime starts, as those of `ingest` do. The function has no contracts, no users
+//! and no error handling.
 
 use std::env::var;
 use std::time::Duration;

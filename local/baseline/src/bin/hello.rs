@@ -1,4 +1,4 @@
-//! A minimal function that answers API Gateway.
+//! A minimal function that answers each request of API Gateway with `hello`.
 
 use lambda_http::{Error, Request, run, service_fn};
 

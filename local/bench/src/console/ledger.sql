@@ -1,4 +1,5 @@
--- Fills the tables besides the dead letters, as they are after 35 busy days. Offsets below 3,000,000 have landed.
+-- Fills the remaining tables as they would be after 35 busy days. The dead letters, the routes and the user events are
+-- already there. Offsets below 3,000,000 have landed.
 create temporary table partitions as
 select topic, n - 1 as "partition"
 from (values ('routes', 4), ('city', 4), ('user-events', 4), ('changes', 1), ('country', 2), ('continent', 1), ('login', 1))
@@ -51,7 +52,7 @@ insert into sluice.replay_runs (created_by, created_at, filter, is_forced, lette
 select 'operator ' || n % 20, now() - interval '1 hour' * (10000 - n), '{"stream": "route"}', false, 100, 100, 'done', now()
 from generate_series(1, 10000) as n;
 
--- Users (1,000 of them are blocked), their keys, and places.
+-- Users (1,000 of them are blocked) with their keys. Then continents, countries and cities.
 insert into sluice.users (name, name_key, password_hash)
 select 'user ' || n, 'user ' || n, '' from generate_series(1, 20000) as n;
 insert into sluice.keys (user_id, name, hash, prefix, streams, by_admin, created_at_ms, last_used_at_ms)

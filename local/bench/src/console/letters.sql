@@ -1,5 +1,6 @@
--- Inserts dead letters $1 to $2 of a million, in chronological order. 800,000 letters arrive in 38 days, 50,000 in the
--- next day, and 150,000 in one hour during an incident. Their kinds and statuses alternate.
+-- Inserts the dead letters with the numbers $1 to $2, of a million in all, in chronological order. 800,000 letters
+-- arrive in 38 days, 50,000 in the next day, and 150,000 in one hour during an incident. The kinds and statuses of the
+-- letters alternate.
 insert into sluice.dead_letters
     (topic, "partition", "offset", incarnation, key, payload, headers, record_timestamp_ms, reason, error_code,
      "constraint", "table", pointer, created_at, status, replays, replayed_at, replayed_partition, replayed_offset,
@@ -38,7 +39,8 @@ cross join lateral (
         (9, 12, 'city', 4,
          format('{"op": "update", "name": "City %s", "country": "Country %s", "population": %s}', n % 40000, n % 250, n),
          'not_found', 'does not exist', null, null, '/name'),
-        -- Callers choose the names of fields, so this group has 3,000 different reasons.
+        -- Callers choose the names of fields, so these letters have 3,000 different reasons. All of them form one
+        -- group.
         (13, 15, 'user-events', 4,
          format('{"id": "%s", "address": {"city": "City %s", "state": "Maryland", "country": "United States",
                  "postCode": "%s"}, "datetime": "2019-05-07 19:54:13.563", "extra_%s": "%s"}',
@@ -52,7 +54,7 @@ cross join lateral (
         (18, 19, 'country', 2,
          format('{"op": "create", "name": "Country %s", "continent": %s', n % 250, repeat('x', (n % 300)::integer)),
          'not_json', format('not JSON: a value must follow here at line 1 column %s', n % 300), null, null, null),
-        -- The trigger has 400 messages, so these letters form 400 groups.
+        -- The trigger raises 400 different messages, so these letters form 400 groups.
         (20, 20, 'user-events', 4,
          format('{"id": "%s", "address": {"city": "City %s", "country": "Atlantis"}, "datetime": "2019-05-07"}',
                 md5(n::text)::uuid, n % 20000),

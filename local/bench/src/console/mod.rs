@@ -31,12 +31,14 @@ use crate::reports;
 use crate::table::{Cell, Table};
 
 const LETTERS: i64 = 1_000_000;
-/// The numbers of events of the stream `user-event`, which `report` counts, and of the stream `route`.
+/// The number of events of the stream `user-event`, which `report` counts.
 const USER_EVENTS: i64 = 3_000_000;
+/// The number of events of the stream `route`.
 const ROUTES: i64 = 7_000_000;
 /// The number of rows that one statement inserts.
 const BATCH: i64 = 10_000;
-/// The time limit for a variant's requests. A slow variant gets fewer requests.
+/// The time limit for the requests of one variant: one route with some of its parameters. A slow variant gets fewer
+/// requests.
 const LONGEST: Duration = Duration::from_secs(10);
 const USER: &str = "bench";
 const PASSWORD: &str = "correct horse battery";
@@ -80,7 +82,7 @@ async fn fill(pool: &PgPool) -> Result<(), CommandError> {
             let query = if bind_range { query.bind(first).bind(last) } else { query.bind(BATCH) };
             query.execute(pool).await.map_err(|error| failed(&error))?;
         }
-        say(format_args!("{rows} {what}, {:.0} s", begun.elapsed().as_secs_f64()));
+        say(format_args!("{rows} {what} inserted after {:.0} s", begun.elapsed().as_secs_f64()));
         Ok::<_, CommandError>(())
     };
     insert("dead letters", include_str!("letters.sql"), LETTERS, true).await?;
@@ -89,11 +91,11 @@ async fn fill(pool: &PgPool) -> Result<(), CommandError> {
     let others = sqlx::raw_sql(include_str!("ledger.sql")).execute(pool).await;
     others.map_err(|error| failed(&error))?;
     sqlx::query("vacuum analyze").execute(pool).await.map_err(|error| failed(&error))?;
-    say(format_args!("everything is there, {:.0} s", begun.elapsed().as_secs_f64()));
+    say(format_args!("the database is filled after {:.0} s", begun.elapsed().as_secs_f64()));
     Ok(())
 }
 
-/// Sends each request of each variant in turn. Returns a table of variants and a table of routes.
+/// Sends the requests of one variant after another. Returns a table of variants and a table of routes.
 async fn send(client: &Client, sample: &Sample, rounds: u32) -> Result<Vec<Value>, CommandError> {
     let title = "Milliseconds per request, by route and parameters; one client";
     let mut table = Table::new(title.to_owned(), &["route", "with", "requests", "p50", "p95", "longest"]);

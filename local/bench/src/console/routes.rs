@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::client::Request;
 use super::sample::{Letter, Sample};
 
-/// The number of requests per round for a variant that only reads, and the total number of requests for a variant that
-/// changes letters.
+/// The number of requests per round for a variant that only reads.
 const READS: usize = 60;
+/// The number of requests for a variant that changes letters, in all rounds together.
 const CHANGES: usize = 40;
 /// The number of replay runs in the filled database. The next replay run gets the next id.
 const FINISHED_RUNS: usize = 10_000;
@@ -55,7 +55,7 @@ fn of_letters<'l, const N: usize>(
     letters.iter().map(|letter| Request::get(path, &query(letter))).collect()
 }
 
-/// Texts that occur in few letters, in many, in half of all letters, and in none.
+/// Four texts: one that occurs in few letters, one in many, one in half of all letters, and one in none.
 const CONTAINED: [(&str, &str); 4] = [
     ("contains= of 20 letters", "\"userID\": 4711,"),
     ("contains= of 150,000 letters", "Maryland"),
@@ -189,7 +189,8 @@ fn pairs(letters: &[Letter]) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Returns requests for exact counts. A discard counts letters in the same way as a run of replays.
+/// Returns requests for exact counts. A discard counts letters in the same way as a run of replays, so one variant of
+/// it is enough.
 fn counts(sample: &Sample) -> Vec<Variant> {
     const ROUTE: &str = "POST /dead-letters/replays, dry_run";
     let Sample { open, .. } = sample;
@@ -291,7 +292,7 @@ fn others() -> Vec<Variant> {
     variants
 }
 
-/// Returns requests for changes that are possible only once for each letter.
+/// Returns the variants that change letters. Each of their requests can be sent only once.
 fn changes(sample: &Sample) -> Vec<Variant> {
     let once = |route, with, requests: Vec<Request>| Variant { route, with, requests, is_once: true };
     let mut ids = sample.routes.iter();

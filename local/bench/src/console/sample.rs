@@ -15,9 +15,9 @@ pub(super) struct Letter {
     pub(super) offset: i64,
     pub(super) error_code: String,
     pub(super) reason: String,
-    /// The name of the letter's group.
+    /// The reason of the letter's group: the letter's reason, with placeholders for the parts that vary.
     pub(super) pattern: String,
-    /// The cursor of a list that continues after this letter, in the form of `next`.
+    /// The cursor for the part of a list after this letter, as the list returns it in `next`.
     pub(super) cursor: String,
     /// The time at which the event became a dead letter.
     pub(super) at: String,
@@ -30,7 +30,8 @@ pub(super) struct Sample {
     pub(super) open: Vec<Letter>,
     /// Replayed letters.
     pub(super) replayed: Vec<Letter>,
-    /// Ids of open letters of a stream of mode `append`, for changes that are possible only once for each letter.
+    /// Ids of open letters of the stream `route`, which has mode `append`. They are for the requests that can be sent
+    /// only once for each letter.
     pub(super) routes: Vec<i64>,
     /// Receipts of waiting, duplicate and superseded events.
     pub(super) exceptions: Vec<String>,

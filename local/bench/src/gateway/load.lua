@@ -1,5 +1,5 @@
 -- wrk's script: posts user events, each with a unique id. Prints the figures as JSON.
--- Arguments: the Authorization header, a number that differs between runs.
+-- Arguments: the Authorization header, and a number that differs between runs.
 
 local thread = 0
 function setup(t)

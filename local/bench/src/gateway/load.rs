@@ -34,7 +34,7 @@ pub(super) async fn install() -> Result<(), CommandError> {
 
 impl Load {
     /// Sends requests over this many connections for this duration. Each connection sends its next request as soon as
-    /// the previous one has been answered.
+    /// its previous request has been answered.
     ///
     /// # Errors
     /// wrk cannot run, or a request failed.
@@ -55,7 +55,7 @@ impl Load {
             .map_err(|source| CommandError::Command { program: "wrk".into(), source })?;
         let text = String::from_utf8_lossy(&output.stdout);
         let failed = |what: &str| CommandError::Bench(format!("{url}: {what}"));
-        let figures = text.lines().rev().find(|line| line.starts_with('{')).ok_or_else(|| failed("no figures"))?;
+        let figures = text.lines().rev().find(|line| line.starts_with('{')).ok_or_else(|| failed("wrk: no figures"))?;
         let load: Self = serde_json::from_str(figures).map_err(|error| failed(&error.to_string()))?;
         if load.failed > 0 || load.requests == 0 {
             return Err(failed(&format!("{} of {} requests failed", load.failed, load.requests)));

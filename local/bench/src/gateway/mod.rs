@@ -1,5 +1,5 @@
-//! Measures how fast events can be posted over HTTP: to Sluice with landing, to Sluice without landing, and to a bare
-//! gateway to Kafka.
+//! Measures how fast events can be posted over HTTP to three servers: Sluice with an event source mapping, Sluice
+//! without one, and a bare gateway to Kafka.
 //!
 //! - `serve`: the servers, each in a separate process
 //! - `server`: starts a server, and reads the CPU time and memory that its process used

@@ -32,7 +32,7 @@ pub(crate) const SERVE: &str = "serve";
 /// The kind of server that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
-    /// A gateway of axum and rdkafka alone. It shows the lowest cost of any gateway to Kafka.
+    /// A gateway that consists only of axum and rdkafka. No gateway to Kafka could cost much less.
     Bare,
     /// Sluice without an event source mapping.
     Paused,

@@ -33,7 +33,7 @@ impl Server {
             .args([SERVE, kind.argument(), "--brokers", surroundings.brokers, "--database", surroundings.database])
             .arg("--contracts")
             .arg(surroundings.contracts)
-            // Logs as much as a user's server does. The log goes to a pipe that is read, as a container's log is.
+            // The server logs as much as a user's server does. Its log goes to a pipe, as the log of a container does.
             .env("RUST_LOG", "info")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

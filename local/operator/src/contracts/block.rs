@@ -1,4 +1,4 @@
-//! Compares the `x-sluice` blocks of two contracts, except for their columns.
+//! Compares the `x-sluice` blocks of two contracts. The module `columns` compares the columns.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use shared::contract::canonical;
 use super::change::{Affects, Change, Severity, TABLES};
 use super::difference::changed;
 
-/// The members of the block that another module compares.
+/// The members of the block that this module skips, because `columns` compares them.
 const ELSEWHERE: [&str; 1] = ["columns"];
 
 /// Returns the changes in a contract's `x-sluice` block.
@@ -28,7 +28,7 @@ pub(super) fn changes(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
     members.collect()
 }
 
-/// Returns a member's value, or its default.
+/// Returns a member's value. If the block does not have the member, returns the default.
 fn written(block: &Value, name: &str) -> Option<Value> {
     let default = match name {
         "roles" => Some(json!(["user"])),
@@ -56,30 +56,30 @@ fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Severity, &'
         ("table", ..) => (Breaking, "readers of the old table miss new rows", Affects::All),
         ("schema", ..) => (Breaking, "readers of the old schema miss new rows", Affects::All),
         ("partitions", ..) if number(new) > number(old) => {
-            (Stricter, "keys move to other partitions: let the topic drain before you add them", Affects::Nothing)
+            (Stricter, "keys move to other partitions: let the topic drain before you add partitions", Affects::Nothing)
         }
         ("partitions", ..) => (Safe, "Kafka cannot remove partitions, so nothing happens", Affects::Nothing),
         ("roles", ..) if reach(new) < reach(old) => (Stricter, "fewer callers may post", Affects::Nothing),
         ("roles", ..) => (Safe, "all callers who could post still can", Affects::Nothing),
-        ("dedupe", ..) => (Breaking, "different events count as duplicates than before", Affects::All),
+        ("dedupe", ..) => (Breaking, "other events than before count as duplicates", Affects::All),
         ("version", None, _) => (Stricter, "an event with a lower version no longer changes its row", Affects::Nothing),
         ("version", ..) => (Breaking, "a different event may end up in the row", Affects::All),
         ("parent", None, _) => {
-            (Stricter, "an event without its parent waits, and is rejected in the end", Affects::Nothing)
+            (Stricter, "an event waits for its parent, and is rejected if the wait is too long", Affects::Nothing)
         }
         ("parent", ..) => {
             (Stricter, "events no longer wait for the parent that the old contract names", Affects::Nothing)
         }
         ("tables", ..) if includes(new, old) => {
-            (Safe, "every table that could be written still can be", Affects::Nothing)
+            (Safe, "every table that was allowed is still allowed", Affects::Nothing)
         }
         ("tables", ..) => {
             let affects = Affects::Violating { keyword: TABLES.to_owned(), field: None };
-            (Stricter, "changes of other tables are no longer accepted", affects)
+            (Stricter, "changes to tables that are not listed are no longer accepted", affects)
         }
         ("bigquery", None, _) => (Safe, "new events also land in BigQuery, if their values fit", Affects::Nothing),
         ("bigquery", Some(old), Some(new)) if same_place(old, new) => {
-            (Stricter, "readers of columns that are gone or filled differently miss values", Affects::Nothing)
+            (Stricter, "readers miss the values of columns that are gone or filled differently", Affects::Nothing)
         }
         ("bigquery", ..) => (Breaking, "readers of the old table in BigQuery miss new rows", Affects::All),
         ("evolve", _, Some(Value::Bool(true))) => (Safe, "missing tables and columns are created", Affects::Nothing),

@@ -1,4 +1,4 @@
-//! A difference between two versions of a contract, and what it means for events and readers.
+//! Defines a change to a contract, and its severity: what the change means for events and readers.
 
 use std::fmt;
 
@@ -32,12 +32,12 @@ pub(super) const TABLES: &str = "/x-sluice/tables";
 /// The real events that a change affects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Affects {
-    /// No events, or the events do not show whether they are affected.
+    /// No event is affected, or the events themselves do not show which of them are affected.
     Nothing,
     /// All events.
     All,
-    /// The events that violate this keyword of the new contract. If `field` is given, only the events with a value
-    /// there.
+    /// The events that violate this keyword of the new contract. If `field` is given, an event counts only if it has a
+    /// value at that pointer.
     Violating { keyword: String, field: Option<Pointer> },
     /// The events that have a value at one of the pointers.
     Filling(Vec<Pointer>),
@@ -50,7 +50,7 @@ pub(super) enum Affects {
 pub struct Change {
     /// The stream.
     pub stream: String,
-    /// The JSON pointer into the contract; empty for the whole contract.
+    /// The JSON pointer to the changed part of the contract. Empty if the whole contract has changed.
     pub pointer: String,
     /// What the change means for events and readers.
     pub severity: Severity,
@@ -73,7 +73,7 @@ impl Change {
         Self { stream: stream.to_owned(), pointer: pointer.into(), severity, text: text.into(), affects, events: None }
     }
 
-    /// Records how many real events the change affects. A stricter change that rejects real events is breaking.
+    /// Records how many real events the change affects. A stricter change that rejects real events becomes breaking.
     pub(super) fn count(&mut self, affected: usize, checked: usize) {
         self.events = Some((affected, checked));
         if self.severity == Severity::Stricter && affected > 0 {
@@ -94,8 +94,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// Returns whether two JSON pointers lead to the same place, or whether one of these places is a part of the other.
-/// `then` and `else` count as parts of `if`, and `minContains` and `maxContains` as parts of `contains`.
+/// Returns whether two JSON pointers are equal, or whether one of them leads to a part of the other's value. `then` and
+/// `else` count as parts of `if`, and `minContains` and `maxContains` as parts of `contains`.
 pub(super) fn overlap(a: &str, b: &str) -> bool {
     let tokens = |pointer: &str| -> Vec<String> {
         let family = |token: &str| match token {

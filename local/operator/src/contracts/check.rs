@@ -13,11 +13,12 @@ use super::columns::keyword;
 /// Checks the events of a stream against its old and its new contract.
 #[derive(Debug)]
 pub(super) struct Checker {
-    /// The old contract, under which the events were accepted. `None` if it is not known.
+    /// The old contract, under which the events were accepted. `None` without `--against`, or if this version of Sluice
+    /// refuses the old contract.
     pub(super) old: Option<Arc<Contract>>,
     /// The new contract. `None` if the stream is gone.
     pub(super) new: Option<Arc<Contract>>,
-    /// For each change, the kind of events that it affects.
+    /// For each change, which events the change affects.
     pub(super) affects: Vec<Affects>,
 }
 
@@ -26,10 +27,10 @@ pub(super) struct Checker {
 pub(super) struct Tally {
     /// The number of events that the old contract accepts.
     pub(super) checked: usize,
-    /// For each change, the number of these events that it affects.
+    /// For each change, the number of these events that the change affects.
     pub(super) affected: Vec<usize>,
-    /// The number of these events that the new contract rejects although no listed change explains the rejection. They
-    /// are grouped by the violated keyword's pointer and by the error.
+    /// The number of these events that the new contract rejects although no listed change explains the rejection. Each
+    /// entry counts the events with the same violated keyword (its pointer) and the same error.
     pub(super) unexplained: BTreeMap<(String, String), usize>,
 }
 
@@ -54,8 +55,8 @@ struct Rejection {
 }
 
 impl Checker {
-    /// Checks records of a partition. Skips tombstones, records that are not JSON, and records that the old contract
-    /// rejects.
+    /// Checks records of a partition. Skips records without a value, records that are not JSON, and records that the
+    /// old contract rejects.
     pub(super) fn check(&self, topic: &str, partition: i32, records: &[LogRecord]) -> Tally {
         let mut tally = Tally { affected: vec![0; self.affects.len()], ..Tally::default() };
         let mut row = Vec::new();
@@ -117,7 +118,8 @@ impl Checker {
     }
 }
 
-/// Returns why a contract in mode `changes` does not allow a change set's schema or one of its tables.
+/// Returns why a contract in mode `changes` does not allow the schema or one of the tables of a change set. Returns
+/// `None` for a contract in another mode.
 fn refusal(contract: &Contract, event: &Value) -> Option<Rejection> {
     let Mode::Changes(changes) = &contract.mode else { return None };
     let error = changes.refusal(event)?;
@@ -128,8 +130,8 @@ fn refusal(contract: &Contract, event: &Value) -> Option<Rejection> {
     Some(Rejection { keywords: [keyword.to_owned()].into(), detail: error.to_string() })
 }
 
-/// Returns the pointers of the keywords that an event violates. If it violates none, returns the pointers of the
-/// columns that cannot hold its values.
+/// Returns the pointers of the keywords that an event violates. If the event violates no keyword, returns the pointers
+/// of the columns that cannot hold its values.
 fn violated(contract: &Contract, event: &Value) -> BTreeSet<String> {
     let keywords = contract.violated_keywords(event);
     if !keywords.is_empty() {

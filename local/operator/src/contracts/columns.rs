@@ -10,7 +10,7 @@ use shared::contract::{Column, ColumnType, Contract, Decimal, Landing, Pointer, 
 use super::change::{Affects, Change, Severity};
 use super::difference::changed;
 
-/// Returns the changes of a contract's columns.
+/// Returns the changes to a contract's columns.
 pub(super) fn changes(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
     let columns = |document: &Value| document["x-sluice"].get("columns").cloned().unwrap_or_default();
     let (old_columns, new_columns) = (columns(old), columns(new));
@@ -58,7 +58,7 @@ pub(super) fn strings(old: &Contract, new: &Contract) -> Vec<Change> {
             })
     });
     let change = |column: &Column| {
-        let text = "strings are no longer read as numbers, because the schema allows other strings, too";
+        let text = "strings are no longer read as numbers, because the schema now allows strings that are not numbers";
         Change::new(&new.stream, keyword(&column.name), Severity::Stricter, text, violating(&column.name))
     };
     narrowed.map(change).collect()
@@ -82,8 +82,8 @@ pub(super) fn keyword(name: &str) -> String {
     "/x-sluice/columns".to_owned() + &pointer::join([name])
 }
 
-/// Selects the events that fill columns: the events with a value at one of the columns' pointers, or all events if a
-/// column holds metadata.
+/// Selects the events that fill at least one of the columns. These are the events with a value at a column's pointer,
+/// or all events if a column holds metadata.
 fn filled(columns: &[&Value]) -> Affects {
     let pointers = columns.iter().map(|column| Pointer::try_from(column.get("from")?.as_str()?.to_owned()).ok());
     match pointers.collect::<Option<Vec<_>>>() {
@@ -96,10 +96,11 @@ fn filled(columns: &[&Value]) -> Affects {
 fn always_fits(old: &Value, column: &Value) -> bool {
     let Ok(ty) = ColumnType::deserialize(&column["type"]) else { return false };
     let Some(from) = column.get("from").and_then(Value::as_str) else {
-        // Of all metadata, only a record's timestamp may be too large for its column.
+        // A record's timestamp may be too large for a `timestamptz`. All other metadata fits its column.
         return column["meta"] != "timestamp" || ty == ColumnType::Bigint;
     };
-    // A numeric token in the pointer may name an array's item or an object's member.
+    // A numeric token in the pointer may name an array's item or an object's member, so it is not certain which schema
+    // applies.
     let is_clear = !from.split('/').any(|token| token.parse::<usize>().is_ok());
     let alternatives = Pointer::try_from(from.to_owned()).ok().and_then(|pointer| schema::at(old, &pointer));
     match alternatives {

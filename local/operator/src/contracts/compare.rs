@@ -15,7 +15,8 @@ use super::schema::{Narrowing, narrowings};
 /// The JSON documents of contracts, by stream.
 pub type Documents = BTreeMap<String, Value>;
 
-/// Returns the changes, in the order of the streams' names. Ignores text for people, such as a schema's title.
+/// Returns the changes between old and new contracts, in the order of the streams' names. Ignores text for people, such
+/// as a schema's title.
 pub fn compare(old: &Documents, new: &Documents) -> Vec<Change> {
     let streams: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let changes = streams.into_iter().flat_map(|stream| match (old.get(stream), new.get(stream)) {
@@ -43,7 +44,7 @@ fn contract(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
         (Ok(old), Ok(new)) => changes.extend(columns::strings(&old, &new)),
         (Err(error), _) | (_, Err(error)) => {
             let text = format!(
-                "this version of Sluice refuses one of the two contracts, so their columns are not compared: {error}"
+                "this version of Sluice refuses one of the two contracts, so not everything is compared: {error}"
             );
             changes.push(Change::new(stream, "", Severity::Stricter, text, Affects::Nothing));
         }

@@ -71,7 +71,7 @@ pub(super) fn changed(old: Option<&Value>, new: Option<&Value>) -> String {
     format!("was {}, is {}", shown(old), shown(new))
 }
 
-/// Shortens a value's text.
+/// Returns a value as JSON text, which is cut off after [`SHOWN_CHARACTERS`]. Returns `absent` if there is no value.
 fn shown(value: Option<&Value>) -> String {
     let Some(value) = value else { return "absent".to_owned() };
     let mut text = value.to_string();

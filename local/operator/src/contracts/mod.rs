@@ -3,7 +3,8 @@
 //! - `source`: reads the older contracts
 //! - `compare`: lists the changes; `block` and `columns` compare the `x-sluice` blocks, and `schema` and `difference`
 //!   compare the schemas
-//! - `replay`: reads real events; `check` checks these events against the new contracts and counts them
+//! - `replay`: reads real events; `check` checks them against the contracts, and counts the events that each change
+//!   affects
 //! - `change`: defines a change and its severity
 
 mod block;
@@ -80,7 +81,8 @@ impl Check {
             registry.contracts().map(|contract| (contract.stream.clone(), contract.document.clone())).collect();
         let folder = contracts_dir.unwrap_or_else(built_in);
         let old = self.against.as_deref().map(|against| source::read(against, &folder)).transpose()?;
-        // A folder without a login contract uses the built-in one. Comparing that contract would report a new stream.
+        // If the older folder has no contract for the stream `login`, Sluice used the built-in contract. The stream is
+        // therefore not new, and is left out of the comparison.
         if old.as_ref().is_some_and(|old| !old.contains_key(Contract::LOGIN)) {
             new.remove(Contract::LOGIN);
         }

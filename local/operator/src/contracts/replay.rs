@@ -15,11 +15,11 @@ use crate::terminal::say;
 
 /// The limits of one read.
 const LIMITS: Limits = Limits { max_records: 5_000, max_bytes: 8 * 1_024 * 1_024, max_time: Duration::from_secs(30) };
-/// The number of chunks that are checked at the same time, each on its own thread.
+/// The number of chunks of records that are checked at the same time, each on its own thread.
 const CHECKED_AT_ONCE: usize = 4;
 
-/// For each change, counts how many of the last `most` records of the stream's topic the change affects. Without older
-/// contracts (`old` is `None`), counts how many of these records the current contracts reject.
+/// Reads the last records of each stream's topic, at most `most` for each. Counts how many of these records each change
+/// affects. Without older contracts (`old` is `None`), counts how many of these records the current contracts reject.
 ///
 /// # Errors
 /// Kafka cannot be read.
@@ -48,7 +48,8 @@ pub(super) async fn replay(
     Ok(())
 }
 
-/// Adds the counts to the changes of a stream.
+/// Adds the counts to the changes of a stream. Also adds a change for each kind of rejection that no listed change
+/// explains.
 fn settle(stream: &str, own: &[usize], tally: Tally, changes: &mut Vec<Change>) {
     for (index, affected) in own.iter().zip(tally.affected) {
         match changes[*index].affects {
@@ -105,13 +106,13 @@ async fn finished(checking: JoinHandle<Tally>) -> Tally {
     checking.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
 }
 
-/// Keeps only the end of each partition's range. All ranges together then have at most `most` offsets, spread evenly
+/// Keeps only the end of each partition's range. The ranges then have at most `most` offsets in total, spread evenly
 /// over the partitions.
 fn last(mut ranges: Vec<(i32, Range<i64>)>, most: usize) -> Vec<(i32, Range<i64>)> {
     let mut left = i64::try_from(most).unwrap_or(i64::MAX);
     let length = |range: &Range<i64>| range.end.saturating_sub(range.start).max(0);
-    // The shortest ranges come first. If a range is shorter than its share, the rest of the share goes to longer
-    // ranges.
+    // Handles the shortest ranges first. If a range is shorter than its share, the rest of the share is divided among
+    // the longer ranges.
     ranges.sort_by_key(|(_, range)| length(range));
     let count = ranges.len();
     for (index, (_, range)) in ranges.iter_mut().enumerate() {
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_records_are_spread_over_the_partitions_and_none_is_left_unread() {
+    fn the_last_records_are_spread_over_the_partitions_and_as_many_as_allowed_are_read() {
         let taken = |lengths: &[i64], most: usize| {
             let ranges = lengths.iter().zip(0..).map(|(length, partition)| (partition, 100..100 + length)).collect();
             let mut taken = last(ranges, most);

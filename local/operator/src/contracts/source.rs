@@ -1,4 +1,4 @@
-//! Reads older contracts: from a folder, or from a commit of the repository that holds the current ones.
+//! Reads older contracts: from a folder, or from a commit of the repository that holds the current contracts.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub enum SourceError {
         folder: PathBuf,
     },
     /// There is no contract in `against`.
-    #[error("--against: {0}: no *.json file is in it")]
+    #[error("--against: {0} contains no *.json file")]
     Empty(String),
     /// A contract is not JSON.
     #[error("--against: {file}: {error}")]

@@ -53,7 +53,7 @@ pub(super) async fn replay(
 /// replay landed or was rejected.
 async fn settled(client: &Client, filter: &FilterArgs) -> Result<(), DeadLettersError> {
     const PATIENCE: Duration = Duration::from_secs(60);
-    // The status is left out of the filter: letters that matched it have the status `replayed` now.
+    // The query leaves out the filter's status, because the letters that matched now have the status `replayed`.
     let query = filter.to_query().into_iter().filter(|(name, _)| *name != "status");
     let query: Vec<(&str, String)> = query.collect();
     let mut after: Option<String> = None;
@@ -108,7 +108,7 @@ pub(super) async fn discard(
         discarded += now;
         left = number(&answer["left"]);
         progress.show(discarded);
-        // None was discarded, because the remaining letters are being replayed.
+        // If no letter was discarded, the remaining letters are being replayed.
         if now == 0 {
             break;
         }
@@ -127,8 +127,8 @@ struct Confirmed {
     filter: Value,
 }
 
-/// Prints how many letters match, and asks for confirmation unless `yes`. A confirmation covers only the letters that
-/// were counted: the returned filter excludes letters that arrive after the count. Returns `None` if there are no
+/// Prints how many letters match, and asks for confirmation unless `yes` is set. The operator confirms only the letters
+/// that were counted, so the returned filter excludes letters that arrive later. Returns `None` if there are no
 /// letters.
 async fn confirmed(
     client: &Client,

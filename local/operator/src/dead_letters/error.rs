@@ -9,7 +9,7 @@ pub(super) enum DeadLettersError {
     Unconfirmed,
     #[error("nothing was changed")]
     Declined,
-    #[error("no replay was written or rejected for a minute: /health lists the partitions that are stalled")]
+    #[error("for a minute, no replay has landed or been rejected: see /health for stalled partitions")]
     Undecided,
     #[error(transparent)]
     Client(#[from] ClientError),

@@ -35,7 +35,8 @@ pub(super) struct EventStatus {
     pub(super) reason: Option<String>,
 }
 
-/// An answer to a batch, or a problem (RFC 9457).
+/// The body of an answer to a batch: receipts and errors, or a problem (RFC 9457). A problem may contain receipts and
+/// errors, too.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Answer {
     accepted: Option<u64>,
@@ -69,7 +70,7 @@ pub(super) enum Meaning {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Decision {
     pub(super) receipts: Vec<Receipt>,
-    /// The number of events that the answer counts as accepted, but gives no receipt for.
+    /// The number of events that the answer counts as accepted, but for which it has no receipt.
     pub(super) without_receipt: u64,
     /// The reason for each refused event, by its index in the batch.
     pub(super) refused: BTreeMap<usize, String>,
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_a_lenient_batch_left_out_are_refused_with_their_reasons() {
+    fn events_that_the_gateway_left_out_of_a_batch_are_refused_with_their_reasons() {
         let errors = json!([
             {"index": 1, "pointer": "/name", "detail": "is empty"}, {"index": 1, "pointer": "", "detail": "and more"},
             {"index": 2, "pointer": "", "detail": "is not an object"}
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_batch_counts_every_event_as_refused() {
+    fn every_event_of_a_refused_batch_counts_as_refused_unless_it_has_a_receipt() {
         let body = json!({"title": "Too large", "detail": "Smaller, please.", "receipts": [receipt(1)]});
         let Some(Meaning::Decided(decision)) = meaning(413, body, 3) else { panic!("not decided") };
         assert_eq!(decision.refused_alike, Some(("413 Too large: Smaller, please.".to_owned(), 2)));

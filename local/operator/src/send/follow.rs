@@ -1,8 +1,8 @@
 //! Follows receipts until each event's outcome is known.
 //!
-//! The records of a partition are applied in order. Therefore, `send` looks up only the partition's first pending event
-//! until this event is decided. Then it looks up the events behind it, many at once. Each event is looked up about
-//! once, however long the backlog is.
+//! The records of a partition are applied in order. Therefore, `send` looks up only the first pending event of a
+//! partition until this event is decided. Then `send` looks up the events that follow, many at once. In this way, each
+//! event is looked up about once, however long the backlog is.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(super) enum Step {
     Rest(Instant),
     /// Do nothing until an answer arrives.
     Answers,
-    /// Stop: every event is decided, or the time limit since the last decision has passed.
+    /// Stop: every event is decided, or no event has been decided for too long.
     Done,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Follower {
 struct Partition {
     pending: BTreeSet<i64>,
     looks: usize,
-    /// Whether the last lookup showed that the first pending event was decided. If so, the events behind it are
+    /// Whether the last lookup showed that the first pending event was decided. If so, the events that follow are
     /// probably decided, too.
     is_open: bool,
     pause: Duration,
@@ -77,7 +77,7 @@ struct Round {
     not_before: Instant,
     /// Whether the round covers all waiting events instead of a sample.
     is_sweep: bool,
-    /// Whether this is the last round, unless an event is decided in it.
+    /// Whether this is the last round. If an event is decided in this round, more rounds follow.
     is_last: bool,
 }
 
@@ -179,8 +179,8 @@ impl Follower {
                 self.moved = now;
                 self.round.is_last = false;
                 if !self.round.is_sweep {
-                    // Other waiting events are probably decided, too: they may have waited for the same parent, or just
-                    // as long.
+                    // Other waiting events are probably decided, too: they may have waited for the same parent, or may
+                    // have reached the time limit for waiting at the same moment.
                     self.begin_round(true);
                 }
             } else if self.round.left.is_empty() {
@@ -217,7 +217,7 @@ impl Follower {
         self.partitions.values().map(|partition| partition.pending.len()).sum()
     }
 
-    /// Returns the places that are still pending.
+    /// Returns the places of the events that are still pending.
     pub(super) fn pending(&self) -> Vec<Place> {
         let asked = self.looks.iter().filter(|place| !self.waiting.contains(place)).cloned();
         let others = self.partitions.iter().flat_map(|((topic, partition), state)| {

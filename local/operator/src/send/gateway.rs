@@ -92,7 +92,7 @@ pub(super) struct GatewayClient {
     client: reqwest::Client,
     base: Url,
     credentials: Option<Credentials>,
-    /// The number of seconds that the gateway is asked to wait for a batch. 0 means that it does not wait.
+    /// The number of seconds that the gateway is asked to wait for a batch. With 0, the gateway does not wait.
     wait_seconds: AtomicU64,
     pub(super) patience: Patience,
 }
@@ -106,7 +106,8 @@ impl GatewayClient {
         }
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
-            // Servers close idle connections: `local/up` does so after 10 s. A request at that moment would fail.
+            // Servers close idle connections: `local/up` does so after 10 s. A request at that moment would fail, so
+            // the client closes idle connections earlier.
             .pool_idle_timeout(Duration::from_secs(5))
             .build();
         let client = client.map_err(GatewayError::Client)?;
@@ -142,7 +143,7 @@ impl GatewayClient {
         let url = self.base.clone();
         match request.send().await {
             Err(error) => Err(GatewayError::Unreachable { url, cause: cause(&error) }),
-            // Temporary errors are retried when events are sent.
+            // Only permanent errors count here. Temporary errors are retried when events are sent.
             Ok(answer) if answer.status().is_client_error() && answer.status() != StatusCode::TOO_MANY_REQUESTS => {
                 let status = answer.status();
                 let problem: Answer = answer.json().await.unwrap_or_default();
@@ -244,8 +245,8 @@ impl GatewayClient {
         let wait = self.wait_seconds.load(Ordering::Relaxed);
         let next = match (is(Status::Pending), is(Status::Waiting)) {
             (_, true) => 1,
-            // The gateway also stops waiting at a rejection. Pending events then do not show that the wait was too
-            // long.
+            // The gateway also stops waiting at a rejection. Pending events then do not show that the full wait passed
+            // in vain.
             (true, false) if !is(Status::Rejected) => (wait / 2).max(1),
             (true, false) => wait,
             (false, false) => LONGEST_WAIT_SECONDS,

@@ -49,18 +49,19 @@ const LANES: usize = 8;
 const BATCH_EVENTS: usize = 2_500;
 /// With a single lane, larger batches compensate for the lack of concurrency.
 const ONE_LANE_EVENTS: usize = 10_000;
-/// The size below which a file goes through one lane.
+/// The events of a file below this size go through a single lane.
 const SMALL_FILE_BYTES: u64 = 512 * 1_024;
 /// At this rate and above, requests wait for their events to be decided, because separate lookups would cost more.
 const BULK_PER_SECOND: f64 = 500.0;
-/// Below that rate, the batches of all lanes are sent this many times per second, full or not.
+/// Below [`BULK_PER_SECOND`], the batches of all lanes are sent this many times per second, full or not.
 const FLUSHES_PER_SECOND: f64 = 5.0;
 /// Signals within this time count as one.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Sends events of a stream through the HTTP API and follows each event to its outcome.
 ///
-/// Exits with status 1 if an event was refused, rejected or lost, or if its outcome is unknown.
+/// Exits with status 1 if an event was refused, rejected or lost, if an event still waits for its parent, or if an
+/// outcome is unknown.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("which").required(true).args(["count", "forever", "file"]))]
 pub struct SendArgs {
@@ -106,8 +107,8 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "should be a number above 0".to_owned())
 }
 
-/// Sends the events, follows them, and prints the summary. Fails if an event was refused, rejected or lost, or if its
-/// outcome is unknown.
+/// Sends the events, follows them, and prints the summary. Fails if an event was refused, rejected or lost, if an event
+/// still waits for its parent, or if an outcome is unknown.
 pub async fn run(args: SendArgs) -> ExitCode {
     match try_run(args).await {
         Ok(true) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// The maximum delay that is made up for. After a slow gateway has caused a delay, events are sent faster for a while.
-/// The limit prevents a long burst.
+/// This limit keeps that burst short.
 const MADE_UP_FOR: Duration = Duration::from_secs(1);
 
 /// Schedules the next events.
@@ -19,7 +19,7 @@ impl Pace {
         Self { per_second, next: None }
     }
 
-    /// Returns when the next events may be sent, given the time `now`.
+    /// Returns when the next events may be sent. `now` is the current time.
     pub(super) fn due(&self, now: Instant) -> Instant {
         self.next.map_or(now, |next| next.max(now))
     }
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_delay_is_made_up_for_and_a_long_delay_is_not() {
+    fn at_most_one_second_of_a_delay_is_made_up_for() {
         let start = Instant::now();
         let mut pace = Pace::new(Some(10.0));
         pace.went(1, start);

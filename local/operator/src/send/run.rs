@@ -22,8 +22,8 @@ use super::tally::{Balance, SendTally};
 
 /// The maximum number of receipts that one request looks up. The gateway allows no more.
 const REQUEST_PLACES: usize = 100;
-/// The maximum length of these receipts in the query. It is below 10,240 bytes, which API Gateway allows for the
-/// request line and all headers.
+/// The maximum length of these receipts in the query. API Gateway allows 10,240 bytes for the request line and all
+/// headers together.
 const REQUEST_BYTES: usize = 6_000;
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
@@ -54,7 +54,8 @@ pub(super) struct RunResult {
 }
 
 impl RunResult {
-    /// Returns whether every event has landed: none was refused, rejected or lost, and none has an unknown outcome.
+    /// Returns whether the run is a success: no event was refused, rejected or lost, no event still waits for its
+    /// parent, and every outcome is known.
     pub(super) fn is_success(&self) -> bool {
         let pending = self.pending.len() as u64;
         let is_closed = self.tally.balance(self.waiting, pending) == Balance::Closed;

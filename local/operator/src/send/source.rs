@@ -150,8 +150,8 @@ mod tests {
     use super::*;
     use shared::contract::Registry;
 
-    /// Reads a whole file. Returns the number of each line that is not blank, with the event's text, or with the reason
-    /// if the line is invalid.
+    /// Reads a whole file. Returns each line that is not blank: its number, and the event's text or, if the line is
+    /// invalid, the reason.
     fn read(file: &[u8]) -> Vec<(u64, String)> {
         let registry = Registry::load(None).ok();
         let Some(contract) = registry.as_ref().and_then(|registry| registry.stream("country")) else {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_skipped_without_being_kept() {
+    fn a_line_that_is_too_long_is_reported_and_the_next_line_is_read() {
         let mut file = vec![b'1'; EVENT_BYTES + 5_000_000];
         file.extend_from_slice(b"\n2\n");
         let read = read(&file);

@@ -9,7 +9,8 @@ use super::tally::{Balance, Group, Reasons, SendTally};
 const REASONS_SHOWN: usize = 20;
 const RECEIPTS_SHOWN: usize = 10;
 
-/// Formats the summary of a run that left `waiting` events waiting and the events at `pending` undecided.
+/// Formats the summary of a run. After the run, `waiting` events still wait for their parents, and the events at the
+/// places `pending` are undecided.
 pub(super) fn summary(tally: &SendTally, waiting: u64, pending: &[Place], last_failure: Option<&str>) -> String {
     let mut text = String::new();
     let (rejected, refused) = (tally.rejected.count(), tally.refused.count());

@@ -53,7 +53,7 @@ impl Reasons {
 /// The outcomes of all events.
 #[derive(Debug, Default)]
 pub(super) struct SendTally {
-    /// Events posted, plus lines without an event.
+    /// The number of events that were posted, plus the number of lines without an event.
     pub(super) produced: u64,
     pub(super) requests: u64,
     /// Repeated requests. A request is repeated if its answer was lost or asked for a retry.
@@ -83,7 +83,7 @@ impl SendTally {
         self.first_sent = Some(self.first_sent.map_or(first_sent, |first| first.min(first_sent)));
     }
 
-    /// Records the outcome of an accepted event. The follower counts pending and waiting events.
+    /// Records the outcome of an accepted event. Ignores pending and waiting events, because the follower counts them.
     pub(super) fn decided(&mut self, event_status: &EventStatus, place: &Place, now: Instant) {
         let sample = || Some(format!("/receipts/{place}"));
         match event_status.status {
@@ -111,7 +111,8 @@ impl SendTally {
         self.refused.count() + self.rejected.count() + self.lost.count()
     }
 
-    /// Returns the balance, given the numbers of accepted events that are still waiting and pending.
+    /// Returns the balance. `waiting` and `pending` are the numbers of accepted events that do not have a final outcome
+    /// yet.
     pub(super) fn balance(&self, waiting: u64, pending: u64) -> Balance {
         let produced = self.accepted + self.refused.count() + self.unanswered.count();
         let accepted = self.settled() + waiting + pending + self.without_receipt;

@@ -24,7 +24,7 @@ struct Gate {
     lose_answers: usize,
     /// The number of events that the gateway reports as pending before it reports outcomes.
     pending_looks: usize,
-    /// A stop signal, given when the first batch arrives.
+    /// A stop signal, which is given when the first batch arrives.
     stop: Option<Stop>,
     keys: HashMap<String, usize>,
     looks: usize,
@@ -196,7 +196,7 @@ async fn every_event_is_followed_until_it_is_decided_although_the_gateway_first_
     let (written, duplicate, rejected) = (tally.written, tally.duplicate, tally.rejected.count());
     assert_eq!((tally.produced, tally.accepted, tally.refused.count(), duplicate), (1_000, 1_000, 0, 0));
     assert_eq!(written + rejected, 1_000);
-    assert!(written > 990, "{written} distinct names");
+    assert!(written > 990, "only {written} events were written");
     assert_eq!(tally.requests, 3 * (tally.requests - tally.repeated));
     assert_eq!(outcome.is_success(), rejected == 0, "{outcome:?}");
     with(&gate, |gate| {
@@ -266,7 +266,7 @@ async fn a_run_with_a_receipt_that_stays_pending_names_the_receipt_and_is_not_a_
 }
 
 #[tokio::test]
-async fn a_stop_ends_the_sending_and_events_already_sent_are_still_followed() {
+async fn after_a_stop_no_more_events_are_sent_and_the_sent_events_are_followed() {
     let gate = Gate { stop: Some(Stop::default()), pending_looks: 1, ..Gate::default() };
     let (outcome, gate) = sent(gate, random_source(None), Lanes::new(2, 10)).await;
     let tally = &outcome.tally;
@@ -276,7 +276,7 @@ async fn a_stop_ends_the_sending_and_events_already_sent_are_still_followed() {
 }
 
 #[tokio::test]
-async fn a_rejected_sender_ends_the_sending() {
+async fn a_run_ends_when_the_gateway_forbids_the_sender_to_post() {
     let (outcome, _) = sent_with(PATIENCE, "forbidden", Gate::default(), random_source(None), Lanes::new(1, 10)).await;
     assert_eq!(outcome.error.as_deref(), Some("403 Forbidden"));
     assert_eq!(outcome.tally.accepted, 0);
@@ -284,7 +284,7 @@ async fn a_rejected_sender_ends_the_sending() {
 }
 
 #[tokio::test]
-async fn a_gateway_without_useful_answers_is_given_up() {
+async fn a_batch_is_given_up_when_the_gateway_turns_it_away_for_too_long() {
     let patience = Patience { repeat_for: Duration::from_millis(20), ..PATIENCE };
     let gate = Gate { turn_away: usize::MAX, ..Gate::default() };
     let (outcome, _) = sent_with(patience, "continent", gate, random_source(Some(5)), Lanes::new(1, 10)).await;
@@ -294,7 +294,7 @@ async fn a_gateway_without_useful_answers_is_given_up() {
 }
 
 #[tokio::test]
-async fn the_stream_and_the_parents_are_looked_up_before_anything_is_sent() {
+async fn the_gateway_is_asked_for_the_stream_and_for_the_names_of_the_parents() {
     let gate = Arc::new(Mutex::new(Gate::default()));
     let Some(gateway) = serve(&gate).await else { panic!("the gateway cannot be served") };
     assert!(gateway.check("continent").await.is_ok());
@@ -316,7 +316,7 @@ fn an_address_that_cannot_be_sent_to_is_refused_with_the_reason() {
 }
 
 #[test]
-fn the_parent_of_a_city_is_looked_up_where_countries_are_listed() {
+fn the_parents_of_cities_are_looked_up_in_the_list_of_countries() {
     let Ok(registry) = Registry::load(None) else { panic!("no contracts") };
     let parent_of = |stream: &str| registry.stream(stream).and_then(|contract| parent(contract, &registry));
     assert_eq!(parent_of("city"), Some(("country", "countries", "name")));
@@ -324,7 +324,7 @@ fn the_parent_of_a_city_is_looked_up_where_countries_are_listed() {
     assert_eq!(parent_of("route"), None);
 }
 
-/// Reads and checks the lines of an example file.
+/// Reads the events of an example file, and checks them against their contract.
 fn example(stream: &str, file: &str) -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/geonames").join(file);
     let contract = Registry::load(None).ok().and_then(|registry| registry.stream(stream).cloned());

@@ -7,8 +7,8 @@ use shared::contract::Registry;
 use super::resource::read;
 use super::{ConfigurationError, MappingConfiguration};
 
-/// Returns the template's mappings, plus one with Lambda's defaults for each topic of the registry that the template
-/// does not name.
+/// Returns the template's mappings of the registry's topics. A topic without a mapping in the template gets a mapping
+/// with Lambda's defaults.
 ///
 /// # Errors
 /// The template cannot be read, or a mapping in it is invalid.
@@ -79,7 +79,7 @@ Resources:
     }
 
     #[test]
-    fn the_template_sets_topics_batches_windows_and_groups_and_lambdas_defaults_apply_to_the_rest() {
+    fn the_template_configures_the_mappings_and_lambdas_defaults_fill_in_the_rest() {
         let mappings = mappings(TEMPLATE, &["city", "country", "routes"]);
         assert_eq!(
             mappings,
@@ -124,7 +124,7 @@ Resources:
                 is_self_managed: mapping.is_self_managed,
                 ..MappingConfiguration::for_topic(&mapping.topics[0])
             };
-            assert_eq!(mapping, expected, "retried until it lands, in the topic's own group");
+            assert_eq!(mapping, expected, "only the batch size differs from Lambda's defaults");
         }
     }
 

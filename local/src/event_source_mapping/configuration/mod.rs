@@ -12,9 +12,9 @@ use crate::template::TemplateError;
 pub use self::for_registry::for_registry;
 pub use self::resource::read;
 
-/// Lambda's default. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
+/// Lambda's default batch size. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
 const BATCH_SIZE: usize = 100;
-/// Lambda's default for Kafka.
+/// Lambda's default batching window for Kafka.
 const WINDOW: Duration = Duration::from_millis(500);
 
 /// One event source mapping.
@@ -58,9 +58,9 @@ pub enum ConfigurationError {
         path: PathBuf,
         /// The mapping's name.
         resource: String,
-        /// Its property.
+        /// The property.
         property: String,
-        /// Its expected value.
+        /// The property's expected value.
         expected: &'static str,
     },
     /// A mapping would read its topics out of order.
@@ -84,7 +84,7 @@ pub enum ConfigurationError {
         path: PathBuf,
         /// The mapping's name.
         resource: String,
-        /// Its property.
+        /// The property.
         property: &'static str,
         /// How the mapping behaves without the property.
         without: &'static str,

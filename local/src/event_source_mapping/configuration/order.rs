@@ -3,14 +3,16 @@
 use super::ConfigurationError;
 use crate::template::Template;
 
-/// The property of a mapping that selects how Lambda reads Kafka, and its only value that keeps records in order.
+/// The property of a mapping that selects how Lambda reads Kafka.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/polling-kafka-queue.html>
 const CONSUMPTION_MODE: &str = "ConsumptionMode";
+/// The only value of the property that keeps records in order.
 const ORDERED: &str = "Stream";
 
 /// Rejects a template in which a mapping reads its topics in `Queue` mode. In this mode, several pollers share a
-/// partition, and its records arrive in any order. A watermark says that all records below it have been applied, so
-/// `consume` would drop a record that arrives after a later one.
+/// partition, and its records arrive in any order. Once `consume` has applied a record, the partition's watermark says
+/// that all earlier records have been applied, too. `consume` would therefore drop an earlier record that arrives
+/// later.
 ///
 /// # Errors
 /// `ConsumptionMode` is set anywhere, under any condition, to something other than the text `Stream`.
@@ -47,7 +49,8 @@ mod tests {
         let mappings: Vec<&Value> = template.resources().map(|(_, r)| r).filter(|r| is_mapping(r)).collect();
         assert!(mappings.len() >= 7, "{}", mappings.len());
         assert!(template.written("ConsumptionMode").iter().all(|(_, mode)| mode.as_str() == Some("Stream")));
-        // Queue mode does not accept `StartingPosition`.
+        // Lambda accepts no `StartingPosition` in Queue mode, so this property, too, shows that no mapping is in Queue
+        // mode.
         assert!(
             mappings.iter().all(|mapping| mapping["Properties"]["StartingPosition"].as_str() == Some("TRIM_HORIZON"))
         );
@@ -74,8 +77,8 @@ mod tests {
             );
             assert!(refused.contains("ConsumptionMode should be Stream"), "{refused}");
         }
-        // `Queue` is chosen under a condition that the defaults do not meet, or through a parameter that a deployment
-        // may set.
+        // Here, the mode is set under a condition that the parameters' defaults do not meet. A deployment may set the
+        // parameters to other values.
         for mode in ["Queue", "!Ref LogLevel", "!If [IsMsk, Stream, Queue]", "queue"] {
             let config = format!("!If [IsSelfManaged, {{ ConsumptionMode: {mode} }}, !Ref AWS::NoValue]");
             let refused = read_with(

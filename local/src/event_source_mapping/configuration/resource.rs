@@ -10,12 +10,12 @@ use crate::template::Template;
 use super::order;
 use super::{BATCH_SIZE, ConfigurationError, MappingConfiguration, WINDOW};
 
-/// Lambda's maximum. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
+/// Lambda's maximum batch size. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
 const MOST_RECORDS: usize = 10_000;
-/// Lambda's maximum.
+/// Lambda's maximum batching window.
 const LONGEST_WINDOW_SECONDS: u64 = 300;
 
-/// Properties that change which records reach the function, each with the behaviour of a mapping without it.
+/// Properties that change which records reach the function. Each comes with the behaviour of a mapping that lacks it.
 ///
 /// `template.yaml` sets none of them. `consume` itself writes bad records to the database as dead letters, so it is
 /// always worth retrying a failed batch. A retry limit would drop good records while the database is down.

@@ -1,6 +1,6 @@
 //! Commands about continents, countries and cities. The population encodes the client and the sequence number, and the
-//! area is a hash of the command. Each client has its own names, so that the order of its commands decides the expected
-//! rows.
+//! area is a hash of the command. No two clients use the same names, so the order of one client's commands decides the
+//! expected rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -157,7 +157,7 @@ impl Command {
         hash(self) % (1 << 40)
     }
 
-    /// Returns the entity after this command, given its previous state.
+    /// Returns the entity's state after this command. `before` is the state before the command.
     fn entity(&self, before: Option<&Entity>) -> Entity {
         let (_, _, country) = &self.key;
         let parent = country.clone().or(self.continent.clone()).or(before.and_then(|before| before.parent.clone()));
@@ -188,7 +188,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Adds several commands of one stream in a row. A batch contains commands of only one stream.
+    /// Adds several commands of one stream in a row, because a batch contains commands of only one stream.
     fn run(&mut self, until: usize) {
         let stream = match self.random.random_range(0..100) {
             0..4 => Stream::Continent,

@@ -1,9 +1,10 @@
-//! Routes: the user's number encodes the client, the time encodes the sequence number, and the longitude is the hash.
+//! Routes: the user's number encodes the client, the time encodes the sequence number, and the longitude is a hash of
+//! the other values.
 
 use super::{Client, decimal, double, hash};
 
 const FIRST_SECOND: i64 = 1_600_000_000;
-/// Spreads a client's events over several partitions.
+/// The number of users per client. Several users spread a client's events over several partitions.
 const USERS_OF_A_CLIENT: i64 = 16;
 
 #[derive(Debug, PartialEq, Eq)]

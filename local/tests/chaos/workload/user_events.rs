@@ -1,4 +1,4 @@
-//! User events: the id encodes the client and the sequence number. The post code is the hash.
+//! User events: the id encodes the client and the sequence number. The post code is a hash of the other values.
 
 use serde_json::json;
 use uuid::Uuid;

@@ -68,7 +68,7 @@ async fn the_event_has_lambdas_format() {
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html#invocation-eventsourcemapping-batching>
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_closes_at_its_size() {
+async fn a_batch_closes_when_it_contains_the_maximum_number_of_records() {
     let topic = topic_with(1, &numbered(25)).await;
     let recorder = Recorder::new();
     let mapping = start(&mapping(&topic, 10, LONG_WINDOW), &recorder);
@@ -83,12 +83,12 @@ async fn a_batch_closes_at_its_size() {
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html#invocation-eventsourcemapping-batching>
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_closes_at_the_window_after_its_first_record() {
+async fn a_batch_closes_when_the_window_since_its_first_record_is_over() {
     let window = Duration::from_millis(700);
     let topic = topic_with(1, &[]).await;
     let recorder = Recorder::new();
     let mapping = start(&mapping(&topic, 100, window), &recorder);
-    // Waits until the mapping has joined the group, so that afterwards, only the window takes time.
+    // Waits until the mapping has joined the group, so that the time measured below is only the time of the window.
     produce(&settings(), &topic, &[Record::with_value("first")]).await;
     recorder.invocations(1).await;
 
@@ -118,10 +118,10 @@ async fn a_window_of_zero_delivers_the_available_records() {
     assert_eq!(events.iter().map(offsets).collect::<Vec<_>>(), [[0], [1]]);
 }
 
-/// The payload contains the records in base64, so five million bytes do not fit.
+/// The payload contains the records in base64, so five records of a million bytes do not fit.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html#invocation-eventsourcemapping-batching>
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_closes_at_six_megabytes_and_no_record_is_lost_between_two() {
+async fn a_batch_closes_at_six_megabytes_and_no_record_is_lost_between_two_batches() {
     let values: Vec<Vec<u8>> = (0..20_u8).map(|number| vec![number; 1_000_000]).collect();
     let topic = topic_with(1, &values.iter().map(|value| Record::with_value(value.clone())).collect::<Vec<_>>()).await;
     let recorder = Recorder::new();
@@ -144,7 +144,7 @@ async fn a_batch_closes_at_six_megabytes_and_no_record_is_lost_between_two() {
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_holds_records_of_several_partitions_each_in_order_up_to_the_batch_size() {
+async fn an_event_contains_records_of_several_partitions_and_keeps_the_order_of_each_partition() {
     let records: Vec<Record> =
         (0..7).map(|number| Record::with_value(number.to_string()).in_partition(number % 3)).collect();
     let topic = topic_with(3, &[]).await;

@@ -8,14 +8,15 @@ use crate::support::kafka::{Record, committed, members, produce, settings};
 use crate::support::recorder::{PATIENCE, Recorder, first_seen, offsets, records_of};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_restart_a_mapping_resumes_after_the_last_success() {
+async fn a_restarted_mapping_resumes_after_the_last_batch_that_succeeded() {
     let topic = topic_with(1, &numbered(4)).await;
     let configuration = mapping(&topic, 2, LONG_WINDOW);
     let recorder = Recorder::failing(|number| number >= 1);
     let first = start(&configuration, &recorder);
     recorder.invocations(2).await;
     first.stop().await;
-    // The mapping has left its group, so that other members do not have to wait for its session to time out.
+    // The mapping has left its group. Otherwise, other members would have to wait until the mapping's session times
+    // out.
     assert_eq!(members(&settings(), &configuration.group).await, 0);
 
     let recorder = Recorder::new();
@@ -27,14 +28,14 @@ async fn after_a_restart_a_mapping_resumes_after_the_last_success() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_run_concurrently_with_one_batch_in_flight_each() {
+async fn partitions_are_delivered_concurrently_with_one_batch_of_each_in_flight() {
     let records: Vec<Record> =
         (0..40).map(|number| Record::with_value(number.to_string()).in_partition(number % 2)).collect();
     let topic = topic_with(2, &records).await;
     let (recorder, release) = Recorder::held();
     let mapping = start(&mapping(&topic, 5, LONG_WINDOW), &recorder);
 
-    // Both batches are in flight, and no other invocation begins meanwhile.
+    // One batch of each partition is in flight, and no other invocation begins meanwhile.
     let events = recorder.invocations(2).await;
     let in_flight: Vec<_> = events.iter().map(records_of).collect();
     assert_ne!(in_flight[0].0, in_flight[1].0);
@@ -56,7 +57,7 @@ async fn partitions_run_concurrently_with_one_batch_in_flight_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stopping_waits_for_the_running_invocation_and_commits_it() {
+async fn a_stop_waits_for_the_running_invocation_and_commits_its_batch() {
     let topic = topic_with(1, &numbered(6)).await;
     let (recorder, release) = Recorder::held();
     let mapping = start(&mapping(&topic, 2, LONG_WINDOW), &recorder);
@@ -72,7 +73,7 @@ async fn stopping_waits_for_the_running_invocation_and_commits_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hurried_stop_abandons_the_invocation_and_commits_none_of_it() {
+async fn a_hurried_stop_abandons_the_invocation_and_commits_no_offset() {
     let topic = topic_with(1, &numbered(2)).await;
     let (recorder, _release) = Recorder::held();
     let mapping = start(&mapping(&topic, 2, LONG_WINDOW), &recorder);
@@ -97,7 +98,7 @@ async fn a_second_member_takes_over_partitions_without_skipping_or_reordering_re
     recorder.has_seen(400).await;
     let another = Recorder::new();
     let second = start(&configuration, &another);
-    // Once both members receive records, the group has assigned partitions to the second.
+    // Once the second member receives records, the group has assigned partitions to both members.
     produce(&settings(), &topic, &records[400..600]).await;
     let mut more = 600;
     while another.log.borrow().is_empty() {

@@ -12,7 +12,7 @@ use crate::support::kafka::{committed, settings};
 use crate::support::recorder::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http_every_form_of_error_answer_is_a_failure() {
+async fn a_batch_is_delivered_again_after_every_form_of_error_answer() {
     use axum::http::StatusCode;
     use axum::response::IntoResponse as _;
     use axum::routing::post;

@@ -1,5 +1,5 @@
-//! Tests that batches, and comparisons of the watermarks with Kafka, find missing records: after a restore, after a
-//! consumer group was moved, or after retention removed records.
+//! Tests how missing records are found: by the next batch, or by a comparison of the watermarks with Kafka. Records are
+//! missing after a restore, after a consumer group was moved, or after retention removed records.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ async fn move_behind(gateway: &TestGateway, receipts: &[Receipt]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_comparison_lands_records_missing_from_a_restored_database_without_new_events() {
+async fn a_comparison_lands_the_records_that_a_restored_database_lacks_even_without_new_events() {
     let mut gateway = plan().start().await;
     let sender = Sender::for_gateway(&gateway);
     let mut receipts = sender.write(1..=1).await;
@@ -102,7 +102,7 @@ async fn a_group_that_was_moved_back_lands_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_that_retention_removed_before_a_restored_database_got_them_are_lost_and_the_rest_lands() {
+async fn a_restored_database_loses_the_records_that_retention_has_removed_and_gets_the_others() {
     for is_compared in [true, false] {
         let mut gateway = plan().start().await;
         let sender = Sender::for_gateway(&gateway);

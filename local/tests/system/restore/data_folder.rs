@@ -1,4 +1,4 @@
-//! Tests `cargo local up --data` with PostgreSQL's data folder replaced by an earlier copy.
+//! Tests `cargo local up --data` after an earlier copy has replaced PostgreSQL's data folder.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -44,7 +44,7 @@ impl Running {
         self.sender.all_are_written(receipts).await;
         let rows: Vec<(i64, i64)> = sqlx::query_as(ROWS).fetch_all(&self.pool).await.unwrap();
         let numbers = 1..=i64::try_from(receipts.len()).unwrap();
-        assert_eq!(rows, numbers.map(|number| (number, 1)).collect::<Vec<_>>(), "each event is there once");
+        assert_eq!(rows, numbers.map(|number| (number, 1)).collect::<Vec<_>>(), "each event is in the table once");
     }
 
     async fn stop(mut self) {
@@ -54,7 +54,7 @@ impl Running {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_missing_from_a_restored_data_folder_land_again_once_with_and_without_newer_events() {
+async fn events_that_a_restored_data_folder_lacks_land_once_with_and_without_newer_events() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
     let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
@@ -70,7 +70,7 @@ async fn events_missing_from_a_restored_data_folder_land_again_once_with_and_wit
     copy(&database, &backup);
 
     let running = Running::start(&data).await;
-    assert_eq!(running.access(), access, "password and addresses stay");
+    assert_eq!(running.access(), access, "the password and the addresses stay the same");
     let mut receipts = running.sender.write(1..=3).await;
     running.stop().await;
     put_back();
@@ -84,6 +84,6 @@ async fn events_missing_from_a_restored_data_folder_land_again_once_with_and_wit
     // No newer event arrives, so only the comparison at the start can find the missing events.
     let running = Running::start(&data).await;
     running.has_all(&receipts).await;
-    assert_eq!(running.access(), access, "password and addresses stay");
+    assert_eq!(running.access(), access, "the password and the addresses stay the same");
     running.stop().await;
 }

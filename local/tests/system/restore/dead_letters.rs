@@ -7,8 +7,8 @@ use sqlx::Executor as _;
 use super::positions::{ROWS, Receipt, Sender, once_each};
 use crate::support::gateway::{TestGateway, plan};
 
-/// A gateway whose database was restored to a time before its only dead letter was replayed, and whose mapping has
-/// stopped.
+/// A gateway with one dead letter. The letter was replayed. Then the mapping was stopped, and the database was restored
+/// to its state before the replay.
 struct Restored {
     gateway: TestGateway,
     sender: Sender,
@@ -96,7 +96,8 @@ async fn a_dead_letter_that_a_restore_reopens_lands_once_although_it_is_immediat
     let (_, again) = replay_letter(&restored.gateway, restored.letter, "wait=0").await;
     assert!(again.offset > restored.receipts[1].offset);
     restored.receipts.push(again);
-    // The mapping delivers the second replay. Before that, the first replay is read from Kafka.
+    // The mapping delivers the second replay. Before the second replay lands, `consume` reads the first replay from
+    // Kafka.
     restored.gateway.consume();
     let (_, next) = restored.sender.send(2, "wait=20").await;
     restored.receipts.push(next);

@@ -17,7 +17,7 @@ pub(crate) fn event(number: i64) -> String {
     json!({"userID": USER, "timestamp": FIRST_SECOND + number, "coordinates": [52.3676, 4.9041]}).to_string()
 }
 
-/// Selects how often each event is in its table, by the event's number.
+/// Selects the number of each event, and how often the event is in its table.
 pub(crate) const ROWS: &str = "
     select extract(epoch from \"timestamp\")::bigint - 1557258800 as number, count(*) as times
     from public.routes_table group by 1 order by 1";

@@ -1,8 +1,9 @@
-//! Tokens that replace a password, for PostgreSQL on RDS with IAM authentication
+//! Tokens that replace the password of a PostgreSQL user on RDS, with IAM authentication
 //! (<https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html>).
 //!
-//! A token is a signed address. AWS's own function for signing it comes only with the whole RDS client, so this module
-//! signs the address itself. The signature has the same form as that of any other request to AWS.
+//! A token is a signed address. AWS's own signing function is a part of the RDS client, which Sluice does not need
+//! otherwise, so this module signs the address itself. The signature has the same form as the signature of any other
+//! request to AWS.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -26,7 +27,7 @@ impl Aws {
     /// Signs a token for a user. The token is valid from `now_ms` on.
     ///
     /// # Errors
-    /// There is no region, or there are no credentials.
+    /// There is no region, there are no credentials, or the credentials do not arrive in time.
     pub(crate) async fn database_token(&self, user: DatabaseUser<'_>, now_ms: i64) -> Result<Secret, LookUpError> {
         let refused = |cause: String| LookUpError::Refused { variable: AUTH, service: Service::Credentials, cause };
         let region = self.region().await.ok_or(LookUpError::Unfit {

@@ -17,7 +17,7 @@ impl LookUpError {
                 let said = answer.err();
                 let code = said.code().unwrap_or("an error without a code");
                 let cause = said.message().map_or_else(|| code.to_owned(), |message| format!("{code}: {message}"));
-                // Retrying a 4xx does not help, except for throttling.
+                // After a 4xx status, retrying helps only if the service throttles requests.
                 if status >= 500 || status == 429 || code.contains("Throttl") || code.contains("TooManyRequests") {
                     Self::Unavailable { variable, service, cause }
                 } else {

@@ -52,7 +52,8 @@ impl Aws {
     pub async fn config(&self) -> &SdkConfig {
         let load = async || {
             aws_config::defaults(BehaviorVersion::latest())
-                // The instance metadata service is left out: it exists neither on Lambda nor on a laptop.
+                // By default, the SDK would also ask the instance metadata service for the region. That service exists
+                // neither on Lambda nor on a laptop.
                 .region(named_region())
                 .timeout_config(Self::timeouts())
                 .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
@@ -62,7 +63,7 @@ impl Aws {
         self.0.get_or_init(load).await
     }
 
-    /// Returns the credentials provider shared by everything that signs.
+    /// Returns the provider of credentials, which all signers share.
     async fn credentials(&self) -> Option<SharedCredentialsProvider> {
         self.config().await.credentials_provider()
     }

@@ -7,12 +7,12 @@ use super::super::{Listener, LookUpError, Service};
 use super::{Aws, region_of};
 
 impl Aws {
-    /// Returns the brokers of the cluster in `MSK_CLUSTER_ARN`, in the form of `KAFKA_BOOTSTRAP_SERVERS`: those inside
-    /// the VPC if there are any, otherwise the public ones
+    /// Returns the brokers of the cluster that `MSK_CLUSTER_ARN` names, in the form of `KAFKA_BOOTSTRAP_SERVERS`.
+    /// Returns the brokers' addresses inside the VPC if there are any, and otherwise their public addresses
     /// (<https://docs.aws.amazon.com/msk/latest/developerguide/msk-get-bootstrap-brokers.html>).
     ///
     /// # Errors
-    /// MSK does not answer, refuses, or the cluster has no such listener.
+    /// MSK does not answer or refuses, or the cluster has no such listener.
     pub async fn brokers(&self, cluster_arn: &str, listener: Listener) -> Result<String, LookUpError> {
         const VARIABLE: &str = "MSK_CLUSTER_ARN";
         let config = Builder::from(self.config().await).region(region_of(cluster_arn)).build();

@@ -1,4 +1,4 @@
-//! The member `bigquery` of the `x-sluice` block, and the rules that it must follow.
+//! The member `bigquery` of the `x-sluice` block, and the rules that the member must follow.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -67,8 +67,8 @@ impl BigQueryDefinition {
             Mode::Entity(_) => {
                 return Err(Wrong::at(
                     "bigquery",
-                    "mode entity decides each command by the rows that exist, and BigQuery can neither lock rows nor \
-                     read them as fast as commands arrive; land the stream in PostgreSQL only",
+                    "mode `entity` reads the existing rows to decide what a command does, but BigQuery can neither \
+                     lock rows nor read them as fast as commands arrive; land the stream in PostgreSQL only",
                 ));
             }
             Mode::Changes(_) => self.dataset()?,
@@ -80,7 +80,7 @@ impl BigQueryDefinition {
         if self.dataset.is_some() {
             return Err(Wrong::at(
                 "bigquery/dataset",
-                "only mode changes uses this member; name the dataset in `table`",
+                "only mode `changes` uses this member; name the dataset in `table`",
             ));
         }
         let table = read_table(self.table.as_deref())?;
@@ -102,7 +102,7 @@ impl BigQueryDefinition {
         };
         let mut names = HashSet::new();
         for BigQueryColumn { column, .. } in &columns {
-            // Without columns of its own, the member uses those for PostgreSQL, so the error refers to them.
+            // If the member lists no columns, it uses the columns for PostgreSQL, so the error points to those.
             let place = if self.columns.is_some() { "bigquery/columns" } else { "columns" };
             let place = format!("{place}/{}", column.name);
             check_column(&column.name).map_err(|reason| Wrong::at(&place, reason))?;
@@ -116,14 +116,14 @@ impl BigQueryDefinition {
     fn dataset(&self) -> Result<Target, Wrong> {
         for (member, is_set) in [("table", self.table.is_some()), ("columns", self.columns.is_some())] {
             if is_set {
-                let reason = "mode changes does not use this member, because the changes name their tables and columns";
+                let reason = "mode `changes` does not use this member, because changes name their tables and columns";
                 return Err(Wrong::at(&format!("bigquery/{member}"), reason));
             }
         }
         let dataset = self
             .dataset
             .as_deref()
-            .ok_or_else(|| Wrong::at("bigquery/dataset", "mode changes needs the dataset that it may write to"))?;
+            .ok_or_else(|| Wrong::at("bigquery/dataset", "mode `changes` needs the dataset that it may write to"))?;
         let (project, dataset) = match dataset.split_once('.') {
             Some((project, dataset)) => (Some(project), dataset),
             None => (None, dataset),
@@ -147,7 +147,7 @@ fn read_table(table: Option<&str>) -> Result<BigQueryTable, Wrong> {
     Ok(BigQueryTable { project: project.map(str::to_owned), dataset: dataset.to_owned(), name: name.to_owned() })
 }
 
-/// Checks that the table has a column for each part of the key. BigQuery replaces rows by key.
+/// Checks that the table has a column for each part of the key. BigQuery needs the key to find the row to replace.
 fn has_key(target: &Target, key: &[Pointer]) -> Result<(), Wrong> {
     let Target::Table { columns, .. } = target else { return Ok(()) };
     let is_written = |pointer: &&Pointer| columns.iter().any(|column| column.column.from.pointer() == Some(*pointer));
@@ -243,7 +243,7 @@ mod tests {
             (
                 "append",
                 json!({"table": "shop.orders", "dataset": "shop"}),
-                "/x-sluice/bigquery/dataset: only mode changes",
+                "/x-sluice/bigquery/dataset: only mode `changes`",
             ),
             (
                 "append",
@@ -282,16 +282,12 @@ mod tests {
                 column(json!({"from": "/total", "type": "numeric"})),
                 "/x-sluice/bigquery/columns: no column is written from \"/id\", which is part of the key",
             ),
-            (
-                "entity",
-                json!({"table": "shop.orders"}),
-                "/x-sluice/bigquery: mode entity decides each command by the rows",
-            ),
-            ("changes", json!({}), "/x-sluice/bigquery/dataset: mode changes needs the dataset"),
+            ("entity", json!({"table": "shop.orders"}), "/x-sluice/bigquery: mode `entity` reads the existing rows"),
+            ("changes", json!({}), "/x-sluice/bigquery/dataset: mode `changes` needs the dataset"),
             (
                 "changes",
                 json!({"dataset": "shop", "table": "a.b"}),
-                "/x-sluice/bigquery/table: mode changes does not use",
+                "/x-sluice/bigquery/table: mode `changes` does not use",
             ),
             ("changes", json!({"dataset": "a-b"}), "/x-sluice/bigquery/dataset: a dataset's name has"),
         ] {

@@ -1,7 +1,7 @@
 //! Checks the names of projects, datasets, tables and columns.
 //!
-//! BigQuery also allows non-ASCII letters in the names of tables and columns. Sluice rejects them: rows are sent as
-//! protocol buffers, whose fields cannot have such names.
+//! BigQuery also allows non-ASCII letters in the names of tables and columns. Sluice rejects such letters, because rows
+//! are sent as protocol buffers, and the names of their fields must be ASCII.
 
 /// The maximum length of the name of a dataset or table, in bytes.
 const LONGEST: usize = 1_024;
@@ -19,7 +19,7 @@ pub(super) fn check_project(id: &str) -> Result<(), &'static str> {
     let is_legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let begins_well = id.starts_with(|c: char| c.is_ascii_lowercase());
     let is_id = (6..=30).contains(&id.len()) && begins_well && !id.ends_with('-') && id.chars().all(is_legal);
-    is_id.then_some(()).ok_or("a project's id has 6 to 30 of a-z, 0-9 and '-', and begins with a letter")
+    is_id.then_some(()).ok_or("a project's id has 6 to 30 characters from a-z, 0-9 and '-', and begins with a letter")
 }
 
 /// Checks a dataset's name.
@@ -28,7 +28,7 @@ pub(super) fn check_project(id: &str) -> Result<(), &'static str> {
 pub(super) fn check_dataset(name: &str) -> Result<(), &'static str> {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let is_name = !name.is_empty() && name.len() <= LONGEST && name.chars().all(is_legal);
-    is_name.then_some(()).ok_or("a dataset's name has 1 to 1,024 of a-z, A-Z, 0-9 and '_'")
+    is_name.then_some(()).ok_or("a dataset's name has 1 to 1,024 characters from a-z, A-Z, 0-9 and '_'")
 }
 
 /// Checks a table's name.
@@ -37,7 +37,7 @@ pub(super) fn check_dataset(name: &str) -> Result<(), &'static str> {
 pub(super) fn check_table(name: &str) -> Result<(), &'static str> {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let is_name = !name.is_empty() && name.len() <= LONGEST && name.chars().all(is_legal);
-    is_name.then_some(()).ok_or("a table's name has 1 to 1,024 of a-z, A-Z, 0-9, '_' and '-'")
+    is_name.then_some(()).ok_or("a table's name has 1 to 1,024 characters from a-z, A-Z, 0-9, '_' and '-'")
 }
 
 /// Checks a column's name.
@@ -48,7 +48,8 @@ pub(super) fn check_column(name: &str) -> Result<(), &'static str> {
     let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !begins_well || name.len() > LONGEST_COLUMN || !name.chars().all(is_legal) {
         return Err(
-            "a column's name in BigQuery has up to 300 of a-z, A-Z, 0-9 and '_', and does not begin with a digit",
+            "a column's name in BigQuery has 1 to 300 characters from a-z, A-Z, 0-9 and '_', and does not begin with a \
+             digit",
         );
     }
     let lower = name.to_ascii_lowercase();

@@ -1,9 +1,9 @@
 //! Encodes rows as protocol buffers.
 //!
-//! A value is first encoded for PostgreSQL, so both destinations read it in the same way and reject the same values.
-//! This module also rejects values that PostgreSQL can hold and BigQuery cannot. The types of the fields follow
-//! <https://cloud.google.com/bigquery/docs/supported-data-types>. The fields are numbered from 1, in the order of the
-//! columns.
+//! A value is first encoded for PostgreSQL, so both destinations read a value in the same way, and BigQuery gets no
+//! value that PostgreSQL would reject. In addition, this module rejects values that PostgreSQL can hold but BigQuery
+//! cannot. The types of the fields follow <https://cloud.google.com/bigquery/docs/supported-data-types>. The fields are
+//! numbered from 1, in the order of the columns.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use super::super::metadata::{Metadata, Source};
 use super::super::violation::Violation;
 use super::{BigQueryColumn, BigQueryType};
 
-/// The protocol buffer field types that rows use, with their numbers in `FieldDescriptorProto.Type`.
+/// The types of protocol buffer fields that rows use, with the numbers of these types in `FieldDescriptorProto.Type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProtoType {
     /// An 8-byte floating-point number.
@@ -29,10 +29,10 @@ pub enum ProtoType {
     String = 9,
 }
 
-const NUMERIC: Unfit = Unfit("a number with at most 29 digits before and 9 after the point, for NUMERIC");
+const NUMERIC: Unfit = Unfit("a number with at most 29 digits before the point and 9 after it, for NUMERIC");
 const BIGNUMERIC: Unfit = Unfit("a number within the range of BIGNUMERIC, with at most 38 digits after the point");
-const YEAR: Unfit = Unfit("a time of the years 1 to 9999, for BigQuery");
-/// The error for an encoded cell that does not match its column's type. Only a bug in Sluice can cause it.
+const YEAR: Unfit = Unfit("a date or time in the years 1 to 9999, for BigQuery");
+/// The error for an encoded cell that does not match its column's type. Only a bug in Sluice can cause this error.
 const ENCODING: Unfit = Unfit("a value that its column can hold");
 
 /// The days of the years 1 to 9999, counted from 2000, PostgreSQL's epoch.
@@ -135,8 +135,8 @@ fn integer(cell: &[u8]) -> Option<i64> {
     }
 }
 
-/// Reads a floating-point number of 4 or 8 bytes. A 4-byte number is converted through its shortest decimal text, as
-/// PostgreSQL shows it, so 0.1 stays 0.1.
+/// Reads a floating-point number of 4 or 8 bytes. A 4-byte number is first converted to its shortest decimal text,
+/// which PostgreSQL would also show, so that 0.1 stays 0.1.
 fn double(cell: &[u8]) -> Option<f64> {
     match cell.len() {
         4 => f32::from_be_bytes(cell.try_into().ok()?).to_string().parse().ok(),
@@ -153,7 +153,7 @@ fn micros(cell: &[u8]) -> Result<i64, Unfit> {
 /// Reads a decimal number and drops trailing zeros after the point. Returns `None` if more than `integral` digits
 /// remain before the point, or more than `fractional` digits after it.
 fn decimal(cell: &[u8], integral: usize, fractional: usize) -> Option<String> {
-    // The text has an exponent only if it would otherwise have hundreds of zeros, too many for BigQuery.
+    // The text has an exponent only if it would otherwise have hundreds of zeros. BigQuery cannot hold such a number.
     let text = Some(Decimal::from_numeric(cell)?.as_stored()).filter(|text| !text.contains('e'))?;
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let fraction = fraction.trim_end_matches('0');
@@ -164,7 +164,7 @@ fn decimal(cell: &[u8], integral: usize, fractional: usize) -> Option<String> {
     Some(if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") })
 }
 
-/// Reads a number in the range of BIGNUMERIC, which is a 256-bit integer divided by 10^38.
+/// Reads a number in the range of BIGNUMERIC. A BIGNUMERIC is a 256-bit integer divided by 10^38.
 fn bignumeric(cell: &[u8]) -> Option<String> {
     /// 2^255.
     const LIMIT: &str = "57896044618658097711785492504343953926634992332820282019728792003956564819968";

@@ -66,7 +66,7 @@ impl KafkaReader {
         Self { origin: Arc::new(origin), slot: Arc::default(), fetches: Fetches::Ranges }
     }
 
-    /// Returns another reader of the same cluster, with its own client. It is only for [`KafkaReader::ends`].
+    /// Returns another reader of the same cluster, with its own client. Use it only for [`KafkaReader::ends`].
     #[must_use]
     pub fn for_ends(&self) -> Self {
         Self { origin: Arc::clone(&self.origin), slot: Arc::default(), fetches: Fetches::Heads }

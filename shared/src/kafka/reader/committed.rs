@@ -22,9 +22,9 @@ use super::connection::{ReaderClient, read_error};
 
 /// Returns the offsets that `group` has committed, in the order of `partitions`.
 ///
-/// This uses the admin API (`ListConsumerGroupOffsets`). A consumer would have to belong to the group, and each topic
-/// has a different group.
-#[expect(unsafe_code, reason = "rdkafka has no safe function for it")]
+/// This uses the admin API (`ListConsumerGroupOffsets`), because a consumer can look up only the offsets of its own
+/// group, and each topic has a different group.
+#[expect(unsafe_code, reason = "rdkafka has no safe function that lists a group's offsets")]
 pub(super) fn look_up(
     client: &ReaderClient,
     group: &str,
@@ -83,8 +83,8 @@ pub(super) fn look_up(
     }
 }
 
-/// Returns whether the group has no coordinator at the moment. This happens while Kafka creates the offsets topic for
-/// the first group, and while a broker restarts.
+/// Returns whether the group has no coordinator at the moment. This happens while Kafka creates the topic of committed
+/// offsets for the first group, and while a broker restarts.
 pub(super) fn is_coordinator_moving(error: &ReadError) -> bool {
     let ReadError::Failed(error) = error else { return false };
     matches!(

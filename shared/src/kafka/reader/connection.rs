@@ -12,7 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::{Bounds, ReadError};
 use crate::kafka::{Context, KafkaSettings, ProducerError, admin};
 
-/// The time limit of a request to the cluster, other than a read.
+/// The time limit of a request that reads no records.
 pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pause before repeating a request that failed because the partition's leader was moving.
@@ -37,7 +37,7 @@ pub(super) struct ReaderClient {
 /// The amount of data that a client fetches at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fetches {
-    /// As much as fits, because the client reads ranges.
+    /// Much, because the client reads ranges.
     Ranges,
     /// Little, because the client needs only the first record of each partition.
     Heads,
@@ -135,8 +135,9 @@ impl ReaderClient {
 }
 
 /// Sends a request to a partition's leader, and repeats it while the leader moves, for at most [`QUESTION_TIMEOUT`].
-/// librdkafka looks for the new leader by itself, but still reports the error (`rd_kafka_handle_ListOffsets`). A leader
-/// moves when a broker restarts, and a topic that was just created has no leader for a moment.
+/// librdkafka looks for the new leader by itself, but still reports the error (see its function
+/// `rd_kafka_handle_ListOffsets`). A leader moves when a broker restarts. A topic that was just created has no leader
+/// for a moment.
 fn ask_leader<T>(mut question: impl FnMut(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
     let deadline = Instant::now() + QUESTION_TIMEOUT;
     loop {

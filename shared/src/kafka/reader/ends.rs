@@ -1,4 +1,5 @@
-//! Kafka's side of the lag: where each partition begins and ends, and the time of its first record that has not landed.
+//! The part of the lag that Kafka knows: where each partition begins and ends, and the time of the partition's first
+//! record that has not landed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,16 +13,16 @@ use super::connection::{Heads, ReaderClient};
 
 /// The time limit for Kafka to report where its topics end.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The time limit for reading records that have not landed. The next call reads the rest.
+/// The time limit for reading the first records that have not landed. The next call reads the rest.
 const READ_FOR: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(50);
 /// The maximum number of partitions from which one call reads a record.
 const READ_AT_MOST: usize = 64;
 
-/// Kafka's side of every partition, by topic and partition.
+/// What Kafka knows of each partition, by topic and partition.
 pub type Ends = BTreeMap<(String, i32), Position>;
 
-/// Kafka's side of a partition.
+/// What Kafka knows of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The first offset that Kafka still has.
@@ -65,8 +66,9 @@ impl ReaderClient {
         Ok(ends)
     }
 
-    /// Queries each leader once for all of its partitions. In the protocol, the times -1 and -2 stand for a log's end
-    /// and start (<https://kafka.apache.org/protocol#The_Messages_ListOffsets>).
+    /// Returns where partitions begin or end. Each leader is queried once for all of its partitions. In the protocol,
+    /// the times -1 and -2 stand for a log's end and start
+    /// (<https://kafka.apache.org/protocol#The_Messages_ListOffsets>).
     fn offsets(&self, partitions: &TopicPartitionList, which: Offset) -> KafkaResult<BTreeMap<(String, i32), i64>> {
         if partitions.count() == 0 {
             return Ok(BTreeMap::new());
@@ -135,8 +137,8 @@ impl ReaderClient {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    // The error does not name the topic, so it is ignored unless exactly one of the missing partitions
-                    // has this number.
+                    // The error does not name the topic, so the error counts only if exactly one of the missing
+                    // partitions has this number.
                     let ended: Vec<_> = missing.keys().filter(|(_, number)| *number == partition).cloned().collect();
                     if let [key] = ended.as_slice()
                         && let Some(offset) = missing.remove(key)

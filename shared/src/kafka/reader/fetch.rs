@@ -88,7 +88,7 @@ fn passes(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::NotLeaderForPartition
                 | RDKafkaErrorCode::LeaderNotAvailable
                 | RDKafkaErrorCode::OperationTimedOut
-                // The reader does not need its group, so it does not matter if it lacks permission for the group.
+                // The reader does not need its consumer group, so a missing permission for the group does not matter.
                 | RDKafkaErrorCode::GroupAuthorizationFailed
         )
     )

@@ -35,7 +35,7 @@ pub enum ReadError {
         partition: i32,
     },
     /// The cluster does not allow the request.
-    #[error("Kafka does not allow it: {0}")]
+    #[error("Kafka does not allow the request: {0}")]
     Forbidden(#[source] KafkaError),
     /// The cluster did not answer, or answered with a temporary error.
     #[error("Kafka could not be read: {0}")]
@@ -58,7 +58,8 @@ impl ReadError {
 pub struct Bounds {
     /// The first offset that retention has not deleted.
     pub start: i64,
-    /// The offset after the last readable record. Records from the start of an open transaction on cannot be read yet.
+    /// The offset after the last readable record. No record at or after the start of an open transaction can be read
+    /// yet.
     pub end: i64,
 }
 

@@ -1,5 +1,6 @@
-// Keeps parts of a page up to date by requesting the page again. A part is an element with an id and `data-refresh`,
-// the seconds between two requests. Without this script, the page stays as it was when it was loaded.
+// Keeps parts of a page up to date by requesting the page again. A part is an element that has an id and the attribute
+// `data-refresh`, which gives the seconds between two requests. Without this script, the page stays as it was when it
+// was loaded.
 "use strict";
 (() => {
   const parts = () => [...document.querySelectorAll("[data-refresh][id]")];
@@ -11,7 +12,7 @@
     if (fresh && !isInUse(part) && fresh.innerHTML !== part.innerHTML) part.replaceChildren(...fresh.childNodes);
   }
 
-  // Shows a notice that the page is out of date, or removes it.
+  // Shows a notice that the page is out of date, or removes this notice.
   const stale = document.createElement("p");
   stale.className = "notice bad";
   stale.setAttribute("role", "alert");
@@ -29,7 +30,7 @@
 
   async function refresh() {
     const response = await fetch(location.href, { credentials: "same-origin" });
-    // The session has ended. Reloading leads to the sign-in form.
+    // A redirect means that the session has ended. Reloading leads to the sign-in form.
     if (response.redirected) return location.reload();
     note(response.ok);
     if (!response.ok) return;

@@ -161,7 +161,7 @@ impl Browser<'_> {
         self.visit("GET", path, "").await
     }
 
-    /// Fills in fields of the form with this button, and submits the form.
+    /// Fills in fields of the form that has this button, and submits the form.
     pub(super) async fn submit(&mut self, page: &Opened, button: &str, fields: &[(&str, &str)]) -> Opened {
         let form = Form::with_button(&page.text, button);
         let form = form.unwrap_or_else(|| panic!("{} has no button {button:?}: {}", page.path, page.text));
@@ -178,7 +178,7 @@ impl Browser<'_> {
     }
 }
 
-/// A form of a page, with the fields to submit.
+/// A form of a page, with the fields that will be submitted.
 struct Form {
     method: String,
     action: String,

@@ -41,7 +41,7 @@ async fn every_page_forbids_inline_scripts_foreign_frames_and_caches() {
 }
 
 #[tokio::test]
-async fn files_are_kept_for_ever_under_names_that_change_with_their_content() {
+async fn files_may_be_cached_forever_because_their_names_change_with_their_content() {
     let function = TestPages::start().await;
     let mut browser = function.browser();
     let page = browser.open("/console/sign-in").await;

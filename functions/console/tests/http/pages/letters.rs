@@ -43,7 +43,7 @@ async fn a_stored_event_is_shown_as_text_and_its_wrong_value_is_marked() {
 }
 
 #[tokio::test]
-async fn a_long_payload_is_cut_and_cannot_be_edited_here() {
+async fn a_long_payload_is_cut_and_cannot_be_edited_on_the_page() {
     let function = TestPages::start().await;
     let payload = json!({"userID": "x".repeat(200_000)}).to_string();
     let id = function.reject("routes", 0, 1, payload.as_bytes(), &json!([])).await;
@@ -111,10 +111,10 @@ async fn a_letter_leads_back_to_the_letters_that_matched() {
 }
 
 #[tokio::test]
-async fn without_dead_letters_the_page_says_what_to_do_next() {
+async fn pages_that_have_nothing_to_list_say_so() {
     let function = TestPages::start().await;
     let mut browser = function.signed_in().await;
-    // The audit log has an entry about the registration of the test's user.
+    // The audit log must be empty, but it has an entry about the registration of the test's user.
     sqlx::query("delete from sluice.audit").execute(&function.pool).await.unwrap();
     let page = browser.open("/console/dead-letters").await;
     page.shows("No open dead letters");
@@ -153,7 +153,7 @@ async fn a_letter_is_replayed_once_and_the_page_says_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn an_edited_event_is_checked_kept_on_the_page_and_sent() {
+async fn an_edited_event_stays_on_the_page_until_it_is_valid_and_sent() {
     let function = TestPages::start().await;
     function.land_everything("routes", 4).await;
     let id = function.reject("routes", 0, 1, br#"{"userID": "five", "coordinates": []}"#, &json!([])).await;

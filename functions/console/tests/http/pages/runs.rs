@@ -20,11 +20,11 @@ async fn all_matching_letters_are_replayed_after_an_exact_count_and_the_progress
     page.shows("<b class=\"number\">12</b> open letters match");
     // This letter arrives after the count was shown, so it must not be replayed.
     function.reject("routes", 0, 99, b"{}", &json!([])).await;
-    assert_eq!(function.records("routes").await.len(), 0, "asking replays nothing");
+    assert_eq!(function.records("routes").await.len(), 0, "the question alone replays nothing");
     let page = browser.submit(&page, "Replay 12 letters", &[]).await;
     assert_eq!(page.path, "/console/dead-letters/replays/1");
     page.shows("The run has started with 12 letters.");
-    // Without a task that advances runs, each request for the run advances it.
+    // There is no task that advances runs, so each request for the run advances the run.
     let page = browser.open(&page.path).await;
     page.shows(">done</span>");
     page.shows("<b class=\"number\">12</b> of <b class=\"number\">12</b> replayed");
@@ -45,7 +45,8 @@ async fn a_run_is_cancelled_by_its_form() {
     let function = TestPages::start().await;
     store(&function, 3).await;
     let mut browser = function.signed_in().await;
-    // Creates the run with the JSON route, so that no request has advanced it yet.
+    // The JSON route creates the run without advancing it. The form would redirect to the run's page, which advances
+    // the run.
     let basic = [("authorization", "Basic QWRtaW46dGhlIGFkbWluJ3MgcGFzc3dvcmQ="), ("content-type", "application/json")];
     let created = function.post("/dead-letters/replays", &basic, json!({"filter": {}}).to_string()).await;
     assert_eq!(created.status, StatusCode::ACCEPTED, "{created:?}");

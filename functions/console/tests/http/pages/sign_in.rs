@@ -30,7 +30,7 @@ const FORMS: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn without_a_session_every_page_leads_to_the_form_and_no_browser_asks_for_a_password() {
+async fn without_a_session_every_page_leads_to_the_sign_in_form_and_no_browser_asks_for_a_password() {
     let function = TestPages::start().await;
     let mut browser = function.browser();
     let basic = ("authorization", "Basic QWRtaW46dGhlIGFkbWluJ3MgcGFzc3dvcmQ=");
@@ -50,7 +50,7 @@ async fn without_a_session_every_page_leads_to_the_form_and_no_browser_asks_for_
 }
 
 #[tokio::test]
-async fn an_admin_signs_in_returns_to_the_page_and_signs_out() {
+async fn an_admin_can_sign_in_return_to_the_page_and_sign_out() {
     let function = TestPages::start().await;
     let mut browser = function.browser();
     let page = browser.open("/console/audit").await;
@@ -71,7 +71,7 @@ async fn an_admin_signs_in_returns_to_the_page_and_signs_out() {
 }
 
 #[tokio::test]
-async fn signing_out_ends_the_session_for_everyone_who_has_copied_its_cookie_and_no_other_session() {
+async fn signing_out_ends_this_session_for_all_copies_of_its_cookie_and_ends_no_other_session() {
     let function = TestPages::start().await;
     let (mut browser, mut elsewhere) = (function.signed_in().await, function.signed_in().await);
     let copied = async |session: &str| {
@@ -104,7 +104,8 @@ async fn signing_out_ends_the_session_for_everyone_who_has_copied_its_cookie_and
     assert_eq!(browser.send("POST", "/console/sign-out", &[], "").await.status, StatusCode::SEE_OTHER);
     assert_eq!(elsewhere.open("/console/audit").await.path, "/console/audit");
 
-    // Ending the second session deletes the first session's row, because the first session's tokens have expired.
+    // When the second session is ended, the first session's row is deleted, because the first session's tokens have
+    // expired.
     let ended = async || {
         let count = sqlx::query_scalar::<_, i64>("select count(*) from sluice.ended_sessions");
         count.fetch_one(&function.pool).await.unwrap()
@@ -119,7 +120,7 @@ async fn signing_out_ends_the_session_for_everyone_who_has_copied_its_cookie_and
 }
 
 #[tokio::test]
-async fn a_session_that_cannot_be_ended_is_not_forgotten_by_the_browser() {
+async fn the_browser_keeps_the_cookie_of_a_session_that_cannot_be_ended() {
     let function = TestPages::start().await;
     let mut browser = function.signed_in().await;
     let rename = "alter table sluice.ended_sessions rename to elsewhere";
@@ -135,7 +136,7 @@ async fn a_session_that_cannot_be_ended_is_not_forgotten_by_the_browser() {
 }
 
 #[tokio::test]
-async fn a_sign_in_replaces_a_planted_session_and_its_cookie_stays_with_this_host() {
+async fn signing_in_replaces_a_planted_session_and_the_new_cookie_is_only_for_this_host() {
     let function = TestPages::start().await;
     let form = "user=Admin&password=the+admin%27s+password";
     for (host, name, secure) in
@@ -220,11 +221,11 @@ async fn wrong_passwords_at_the_form_and_at_login_count_together() {
 }
 
 #[tokio::test]
-async fn a_session_ends_when_it_is_idle_when_the_password_changes_and_when_the_user_is_deleted() {
+async fn a_session_ends_after_an_idle_hour_a_password_change_or_the_deletion_of_the_user() {
     let function = TestPages::start().await;
     let name = UserName::parse(ADMIN.0).unwrap();
     let mut browser = function.signed_in().await;
-    // The request after 59 minutes renews the session. The request of a page that refreshes itself does not.
+    // The request after 59 minutes renews the session. The request of a page that refreshes itself does not renew it.
     for elapsed_ms in [1_700_000, 1_840_000] {
         function.clock.advance(elapsed_ms);
         assert_eq!(browser.open("/console/audit").await.path, "/console/audit");
@@ -248,7 +249,7 @@ async fn a_session_ends_when_it_is_idle_when_the_password_changes_and_when_the_u
 }
 
 #[tokio::test]
-async fn signing_in_leads_nowhere_but_to_the_console() {
+async fn signing_in_leads_only_to_pages_of_the_console() {
     let function = TestPages::start().await;
     for (next, expected) in [
         ("%2Fconsole%2Faudit%3Fafter%3D7", "/console/audit?after=7"),
@@ -270,7 +271,7 @@ async fn signing_in_leads_nowhere_but_to_the_console() {
 }
 
 #[tokio::test]
-async fn forms_of_other_sites_are_refused() {
+async fn forms_from_other_sites_are_refused() {
     let function = TestPages::start().await;
     let id = function.reject("routes", 0, 1, b"{}", &json!([])).await;
     let mut browser = function.signed_in().await;

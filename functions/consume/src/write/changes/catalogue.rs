@@ -16,35 +16,35 @@ pub(super) struct Relation {
     pub(super) state: State,
     pub(super) columns: Vec<Column>,
     pub(super) by_name: HashMap<String, usize>,
-    /// The table to which columns are added: this one or, if this one is a partition, the partitioned table at the
-    /// root. None if a composite type fixes the columns, or if the root is in another schema.
+    /// The table to which columns are added: for a partition, the partitioned table at the root, and otherwise the
+    /// relation itself. `None` if a composite type fixes the columns, or if the root is in another schema.
     pub(super) extended: Option<String>,
-    /// Whether it has partitions, so that its rows are stored in other tables.
+    /// Whether the relation is a partitioned table, whose rows are stored in its partitions.
     pub(super) partitioned: bool,
-    /// Whether our role may alter it and create indexes on it.
+    /// Whether our role may alter the relation and create indexes on it.
     pub(super) owned: bool,
-    /// Whether it has triggers or foreign keys, for which the order of operations matters.
+    /// Whether the relation has triggers or foreign keys, for which the order of operations matters.
     pub(super) triggers: bool,
     /// Whether the database publishes updates or deletes of some table, perhaps of this one.
     pub(super) publishing: bool,
-    /// Those of its tables (itself or its partitions) whose rows PostgreSQL refuses to change, because they are
-    /// published without a replica identity.
+    /// Those of the relation's tables (itself or its partitions) that are published without a replica identity.
+    /// PostgreSQL refuses to change the rows of these tables.
     pub(super) unidentified: Vec<Unidentified>,
 }
 
 /// A table that is published without a replica identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unidentified {
-    /// Its name, quoted, with its schema.
+    /// The table's name with its schema, both quoted.
     pub(super) table: String,
-    /// Whether our role owns it, and `replica identity full` would let its rows be changed.
+    /// Whether our role owns the table, and `replica identity full` would allow changes to its rows.
     pub(super) ours: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     There,
-    /// It will exist once the plan's tables are created.
+    /// The table will exist when the plan's tables have been created.
     Planned,
     Missing,
     /// The name belongs to a view, a sequence, a type…
@@ -55,7 +55,7 @@ pub(super) enum State {
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) ty: Type,
-    /// Its type as messages show it.
+    /// The column's type as messages show it.
     pub(super) shown: String,
     pub(super) state: ColumnState,
     pub(super) access: Access,
@@ -124,7 +124,7 @@ impl Relation {
     }
 }
 
-// These statements take their arrays from a subquery, `(select $2)`, which hides their length from the planner. A
+// These statements take their arrays from a subquery, `(select $2)`, which hides the arrays' length from the planner. A
 // generic plan then costs no more than a custom plan, so PostgreSQL keeps the generic plan after five calls. A custom
 // plan for each call would take about 2 ms of planning, eight times as long as running the statement.
 const RELATIONS: &str = include_str!("relations.sql");
@@ -217,7 +217,7 @@ fn type_of(row: &PgRow, modifiers: String) -> Result<Type, sqlx::Error> {
 
 const TYPES: &str = include_str!("types.sql");
 
-/// Looks up the types that the given texts mean. Built-in types cost no query.
+/// Looks up the types that the given texts mean. Built-in types need no query.
 pub(super) async fn types<'d>(
     connection: &mut PgConnection,
     schema: &str,

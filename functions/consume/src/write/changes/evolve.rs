@@ -1,5 +1,5 @@
-//! Creates what a plan needs and the database lacks: tables, columns, replica identities, and an index where rows are
-//! looked up by a key.
+//! Creates what a plan needs and the database lacks: tables, columns, replica identities, and indexes on keys by which
+//! rows are looked up.
 
 use sqlx::{Executor as _, PgConnection};
 
@@ -14,12 +14,12 @@ use super::types::{IndexPart, PREFIX_BYTES};
 const LOCK: i64 = 0x736c_7569_6365_0001;
 
 /// Waits until no other transaction creates tables or columns. Without the lock, if two transactions created the same
-/// table, one of them would fail. The caller must look at the catalogue again afterwards.
+/// table, one of them would fail. After this call, the caller must read the catalogue again.
 pub(super) async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(connection).await.map(drop)
 }
 
-/// The statements that create what the plan needs.
+/// Returns the statements that create what the plan needs.
 pub(super) fn statements(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
     let mut statements = Vec::new();
     for relation in &plan.relations {
@@ -29,7 +29,8 @@ pub(super) fn statements(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
         match relation.state {
             State::Planned => {
                 statements.push(format!("create table {table} ({})", columns.join(", ")));
-                // The table has no key, so PostgreSQL would refuse updates and deletes once a publication contains it.
+                // The table has no key, so PostgreSQL would refuse updates and deletes as soon as a publication
+                // contains the table.
                 statements.push(identity(&table));
             }
             State::There if !columns.is_empty() => {
@@ -59,18 +60,19 @@ pub(super) async fn execute(connection: &mut PgConnection, statements: &[String]
     Ok(())
 }
 
-/// Whether the plan adds columns to existing tables. Partitions, or tables that inherit, may then get the columns, too.
+/// Whether the plan adds columns to existing tables. The tables' partitions, and tables that inherit from them, may
+/// then get the columns, too.
 pub(super) fn shares_columns(plan: &Plan<'_>) -> bool {
     let adds = |relation: &Relation| relation.columns.iter().any(|column| column.state == ColumnState::Planned);
     plan.relations.iter().any(|relation| relation.state == State::There && adds(relation))
 }
 
-/// The statement that makes PostgreSQL identify a row by all of its columns.
+/// Returns the statement that makes PostgreSQL identify a row by all of its columns.
 pub(super) fn identity(table: &str) -> String {
     format!("alter table {table} replica identity full")
 }
 
-/// A replica identity for each table that is published without one and has rows to update or delete.
+/// Returns a statement for each table that is published without a replica identity and has rows to update or delete.
 fn identities(plan: &Plan<'_>) -> Vec<String> {
     let changed = |index: usize| {
         let changes = |step: &Step<'_>| matches!(step.shape.kind, Kind::Update | Kind::Delete);
@@ -93,8 +95,8 @@ fn definition(column: &Column) -> String {
     format!("{} {}", quoted(&column.name), column.ty.sql())
 }
 
-/// Plans an index for each table whose rows are looked up by some of their columns, unless an index starts with one of
-/// these. The index is not unique, because enforcing the source's constraints is not our task.
+/// Plans an index for each table whose rows are looked up by some of their columns, unless an index already starts with
+/// one of these columns. The index is not unique, because enforcing the source's constraints is not our task.
 fn indexes(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
     let mut statements = Vec::new();
     let mut indexed: Vec<Vec<bool>> =
@@ -109,12 +111,12 @@ fn indexes(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
             continue;
         }
         let table = quoted_name(rules, relation);
-        // Even if no index is possible, there is no need to try again at the next step.
+        // Even if no index is possible, the next step does not have to try again.
         old.iter().for_each(|old| indexed[old.column] = true);
         if let Some(columns) = index_columns(relation, old) {
             statements.push(format!("create index on {table} {columns}"));
             if relation.state == State::There {
-                // Without statistics the planner assumes that every key occurs often.
+                // Without statistics, the planner assumes that every key occurs often.
                 statements.push(format!("analyze {table}"));
             }
         }

@@ -1,10 +1,10 @@
 //! Mode `changes`: applies change sets of another database's tables, as wal2json writes them, to tables of the same
 //! names. `wal2json` reads a set, `catalogue` looks up the tables, `plan` checks each set against them, `evolve`
-//! creates what is missing, `runs` gathers operations that one statement can do, and `apply` executes the statements.
-//! `docs/CHANGES.md` walks through an example.
+//! creates what is missing, `runs` gathers operations that one statement can perform, and `apply` executes the
+//! statements. `docs/CHANGES.md` walks through an example.
 //!
 //! A fault of the set itself is found before any of its SQL runs, and only that set is rejected. If PostgreSQL refuses
-//! something later, the call fails; the caller rolls back and calls again with fewer sets.
+//! something later, the call fails. The caller then rolls back and calls again with fewer sets.
 
 mod apply;
 mod catalogue;
@@ -93,7 +93,7 @@ fn cells<'o, 'd>(operation: &'o Operation<'d>) -> impl Iterator<Item = &'o Cell<
     new.iter().chain(old)
 }
 
-/// Applies the plan's steps; returns how many found no row.
+/// Applies the plan's steps. Returns how many of them found no row. `last_resort` says that the call has only one set.
 async fn steps(
     connection: &mut PgConnection,
     rules: &Changes,
@@ -104,8 +104,9 @@ async fn steps(
     if !last_resort || !reorders(&runs) {
         return apply::apply(connection, rules, &plan.relations, &runs).await;
     }
-    // This is the only set, so it must not be rejected because a constraint objects to the order that we chose. (Two
-    // rows may swap a unique value by way of a third value.) If a constraint objects, the steps are applied one by one.
+    // The call has only this set, so no smaller call follows. A constraint may object merely to the order that `runs`
+    // chose: for example, two rows may swap unique values by way of a third value. The set must not be rejected for
+    // that, so if a constraint objects, the steps are applied one by one.
     connection.execute("savepoint runs").await?;
     match apply::apply(connection, rules, &plan.relations, &runs).await {
         Err(Failure::Sql(sqlx::Error::Database(error))) if error.code().is_some_and(|code| code.starts_with("23")) => {

@@ -1,21 +1,21 @@
-//! Whole numbers in other notations. JSON allows `5.0` and `7E+3` where PostgreSQL's integer types only read digits.
+//! Whole numbers in other notations. JSON allows `5.0` and `7E+3`, but PostgreSQL's integer types read only digits.
 
 use std::borrow::Cow;
 
 /// Why a number is not a value of any integer type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotAnInteger {
-    /// It has a fractional part.
+    /// The number has a fractional part.
     Fraction,
-    /// It has more digits than any integer type holds.
+    /// The number has more digits than any integer type holds.
     OutOfRange,
 }
 
 /// The number of digits of the highest `bigint`.
 const MOST_DIGITS: usize = 19;
 
-/// Writes a whole JSON number with digits only: `7E+3` as `7000`. Other text is left to PostgreSQL, and returned
-/// unchanged.
+/// Writes a whole JSON number with digits only: `7E+3` becomes `7000`. Other text is returned unchanged, so that
+/// PostgreSQL checks it.
 pub(super) fn integer(text: &str) -> Result<Cow<'_, str>, NotAnInteger> {
     match Decimal::parse(text) {
         Some(decimal) => decimal.integer().map(Cow::Owned),

@@ -1,5 +1,5 @@
-//! Plans what to do: each set is checked against the catalogue as it will be after earlier sets. A set that has a fault
-//! leaves no trace, neither here nor in SQL.
+//! Plans what to do. Each set is checked against the catalogue as the catalogue will be after the earlier sets. A set
+//! that has a fault leaves no trace, neither here nor in SQL.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -28,28 +28,28 @@ pub(super) struct Plan<'d> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Step<'d> {
     pub(super) shape: Shape,
-    /// The new values, in the order of the shape's `new`.
+    /// The values to write, in the order of the shape's `new`.
     pub(super) new: Vec<Text<'d>>,
-    /// The new values, in the order of the shape's `unwritable`.
+    /// The new values of columns that cannot be written, in the order of the shape's `unwritable`.
     pub(super) unwritable: Vec<Text<'d>>,
     /// The old values, in the order of the shape's `old`.
     pub(super) old: Vec<Text<'d>>,
-    /// A number that is the same for all steps that are known to belong to one transaction of the source.
+    /// A number for the source's transaction. Steps with the same number are known to belong to one transaction.
     pub(super) transaction: usize,
 }
 
 /// A value as text that its column's type accepts; `None` is NULL.
 pub(super) type Text<'d> = Option<Cow<'d, str>>;
 
-/// What operations must have in common to share a statement. Tables and columns are indexes.
+/// What operations must have in common to share a statement. Tables and columns are given as indexes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) relation: usize,
     pub(super) kind: Kind,
     /// The columns to write.
     pub(super) new: Vec<usize>,
-    /// The columns of an update whose values may change, but which PostgreSQL does not let us write: identity columns,
-    /// and those generated columns that are part of `old`.
+    /// Columns whose values an update may change, although PostgreSQL does not let us write them: identity columns, and
+    /// those generated columns that are part of `old`.
     pub(super) unwritable: Vec<usize>,
     pub(super) old: Vec<OldColumn>,
     pub(super) nulls: Nulls,
@@ -70,8 +70,8 @@ pub(super) struct OldColumn {
 }
 
 impl Shape {
-    /// The identity columns among `unwritable`, each with its position there. Only the table shows whether their values
-    /// change.
+    /// Returns the identity columns among `unwritable`, each after its position in `unwritable`. Only the table's rows
+    /// show whether the values of these columns change.
     pub(super) fn identities<'s>(&'s self, relation: &'s Relation) -> impl Iterator<Item = (usize, usize)> + 's {
         let is_identity = |(_, column): &(usize, usize)| relation.columns[*column].access == Access::Identity;
         self.unwritable.iter().copied().enumerate().filter(is_identity)
@@ -108,7 +108,7 @@ pub(super) fn plan<'d>(rules: &Changes, there: Vec<Relation>, types: &Types<'d>,
     planner.plan
 }
 
-/// The table's name, if the contract allows the operation to write to it.
+/// Returns the operation's table, if the contract allows the operation to write to that table.
 pub(super) fn allowed<'d>(rules: &Changes, operation: &Operation<'d>) -> Result<&'d str, Fault> {
     rules.allow(operation.schema, operation.table)?;
     Ok(operation.table)
@@ -234,7 +234,7 @@ impl<'d> Planner<'_, 'd> {
         }
     }
 
-    /// The cell's value as text that the column's type accepts.
+    /// Returns the cell's value as text that the column's type accepts.
     fn text(&self, relation: usize, column: usize, cell: &Cell<'d>) -> Result<Text<'d>, Fault> {
         let Relation { name, columns, .. } = &self.plan.relations[relation];
         let column = &columns[column];
@@ -247,7 +247,7 @@ impl<'d> Planner<'_, 'd> {
         }
     }
 
-    /// Looks up the columns with these names. Missing ones are added, with the type that is given.
+    /// Looks up the cells' columns. Missing columns are added, with the type that the cell gives.
     fn columns(&mut self, relation: usize, cells: &[Cell<'d>]) -> Result<Vec<usize>, Fault> {
         let mut named = vec![false; self.plan.relations[relation].columns.len()];
         let mut indexes = Vec::with_capacity(cells.len());

@@ -1,31 +1,35 @@
-//! Gathers operations into runs. One statement executes a run, with the same result as its operations one by one.
+//! Gathers operations into runs. One statement executes a run. The result is the same as if the run's operations were
+//! executed one by one.
 //!
-//! Each table has at most one open run. An operation of the same shape, which can share the run's statement, may join:
-//! - an insert always joins, since it reads nothing;
-//! - an update that keeps its row's key replaces an earlier update that kept the same key, because
-//!   nobody sees the row in between;
-//! - any other update or delete joins if it names none of the run's old or new keys. Otherwise, it
-//!   ends the run.
+//! Each table has at most one open run. An operation of another shape cannot share the run's statement, and ends the
+//! run. An operation of the same shape may join the run:
 //!
-//! Truncates that follow each other in one transaction of the source are one run across tables: PostgreSQL records
-//! `truncate a, b` as one truncate for each table, but refuses to truncate a table alone if other tables refer to it.
+//! - An insert always joins, because it reads nothing.
+//! - An update that keeps its row's key replaces an earlier update of the run that kept the same key, because nobody
+//!   sees the row in between.
+//! - Any other update or delete joins if it names none of the run's old or new keys. Otherwise, it ends the run.
 //!
-//! Runs of different tables may overtake each other, since nobody sees the order within a transaction. If a table has
-//! triggers or foreign keys, however, only operations that follow each other form a run.
+//! Truncates that follow each other in one transaction of the source are one run, even if they are of different tables:
+//! PostgreSQL records `truncate a, b` as one truncate for each table, but refuses to truncate a table alone if other
+//! tables refer to it.
+//!
+//! Runs of different tables may overtake each other, because nobody sees the order within a transaction. If any of the
+//! tables has triggers or foreign keys, however, only operations that follow each other form a run.
 //!
 //! Keys are compared as text here, but as values of their types in SQL. If two different texts are the same value, the
-//! statement notices (`matching` in `statement.rs`) and does nothing; the run's operations are then applied one by one.
+//! statement notices (`matching` in `statement.rs`) and does nothing. The run's operations are then applied one by one.
 
 use std::collections::HashMap;
 
 use super::catalogue::Relation;
 use super::plan::{Kind, OldColumn, Shape, Step, Text};
 
-/// Steps of one shape, in order, or truncates of any tables.
+/// Steps that one statement applies, in order: steps of one shape, or truncates of any tables.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Run<'p, 'd> {
     pub(super) steps: Vec<&'p Step<'d>>,
-    /// The indexes of the steps that are passed to the statement, each with the number of steps that it stands for.
+    /// The indexes of the steps whose values are passed to the statement. With each index comes the number of steps
+    /// that the step stands for, including itself.
     pub(super) given: Vec<(usize, i32)>,
 }
 
@@ -35,7 +39,7 @@ impl<'p, 'd> Run<'p, 'd> {
     }
 
     pub(super) fn shape(&self) -> &'p Shape {
-        // A run has a step from the start.
+        // A run always has at least one step.
         &self.steps[0].shape
     }
 }
@@ -50,9 +54,9 @@ struct Open<'d> {
 /// What a run does with a key.
 #[derive(Clone, Copy)]
 enum Use {
-    /// It updates the key's row. The index is that of the update in the run's `given`.
+    /// The run updates the key's row. The number is the update's index in the run's `given`.
     Updated(usize),
-    /// It deletes the key's row, gives it another key, or gives the key to another row.
+    /// The run deletes the key's row, gives that row another key, or gives the key to another row.
     Moved,
 }
 
@@ -87,7 +91,7 @@ pub(super) fn gather<'p, 'd>(relations: &[Relation], steps: &'p [Step<'d>]) -> V
     runs
 }
 
-/// Whether two steps that follow each other are part of one `truncate` in the source.
+/// Whether two steps that follow each other count as one `truncate` of the source.
 fn continues_truncate(before: &Step<'_>, step: &Step<'_>) -> bool {
     let truncates = |step: &Step<'_>| step.shape.kind == Kind::Truncate;
     truncates(before) && truncates(step) && before.transaction == step.transaction
@@ -127,7 +131,7 @@ fn note<'d>(keys: &mut HashMap<Vec<Text<'d>>, Use>, step: &Step<'d>, given: usiz
     }
 }
 
-/// The key that an update gives its row, if the update changes the key.
+/// Returns the key that an update gives its row, if the update changes the row's key.
 fn new_key<'d>(step: &Step<'d>) -> Option<Vec<Text<'d>>> {
     if step.shape.kind != Kind::Update {
         return None;
@@ -197,19 +201,19 @@ mod tests {
     }
 
     #[test]
-    fn tables_with_triggers_keep_their_order() {
+    fn steps_keep_their_order_if_a_table_has_triggers() {
         let steps = [insert(0, "1"), insert(1, "1"), insert(1, "2"), insert(0, "1")];
         assert_eq!(runs(&steps, true), [vec![0], vec![1, 2], vec![3]]);
     }
 
     #[test]
-    fn another_shape_ends_a_run() {
+    fn a_step_of_another_shape_ends_the_run_of_its_table() {
         let steps = [insert(0, "1"), insert(0, "2"), delete("1"), insert(1, "1"), insert(0, "3"), insert(1, "2")];
         assert_eq!(runs(&steps, false), [vec![0, 1], vec![2], vec![3, 5], vec![4]]);
     }
 
     #[test]
-    fn truncates_of_one_transaction_are_one_run_and_what_follows_comes_after_it() {
+    fn truncates_of_one_transaction_are_one_run_and_later_steps_stay_behind_that_run() {
         let steps = [insert(0, "1"), insert(1, "1"), truncate(0, 1), truncate(1, 1), insert(0, "2"), insert(1, "2")];
         for triggers in [false, true] {
             assert_eq!(runs(&steps, triggers), [vec![0], vec![1], vec![2, 3], vec![4], vec![5]]);

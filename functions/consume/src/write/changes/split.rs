@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-/// The index that splits a slice of at least two sets into halves, or as nearly as possible without separating the
-/// truncates of one statement. If separated, they could fail, although they would succeed together. If the slice
-/// consists of nothing but one statement's truncates, they are separated anyway.
+/// Returns the index at which to split a slice of at least two sets: the middle, or the index nearest to the middle
+/// that does not separate truncates of one statement. Such truncates may fail if they are separated, although they
+/// succeed together. If the whole slice consists of truncates of one statement, they are separated anyway.
 pub(crate) fn middle(sets: &[&Value]) -> usize {
     let half = sets.len() / 2;
     let fits = |&index: &usize| 0 < index && index < sets.len() && !parts_truncate(sets, index);
@@ -33,7 +33,7 @@ mod tests {
 
     use super::*;
 
-    /// The middle of sets with these actions. A digit is a truncate in the transaction with that number.
+    /// Returns the middle of sets with these actions. A digit is a truncate in the transaction with that number.
     fn middle_of(actions: &str) -> usize {
         let set = |action: char| match action.to_digit(10) {
             Some(xid) => json!({"action": "T", "table": "t", "xid": xid}),

@@ -1,5 +1,5 @@
-//! Writes the SQL of runs. Identifiers are quoted, types come from the catalogue, values are bound: an array of text
-//! per column, which PostgreSQL casts to the column's own type.
+//! Writes the SQL of runs. Identifiers are quoted, and types come from the catalogue. Values are bound as one array of
+//! text per column, which PostgreSQL casts to the column's own type.
 
 use shared::contract::quoted;
 
@@ -23,13 +23,14 @@ pub(super) fn for_run(table: &str, relation: &Relation, shape: &Shape) -> String
     }
 }
 
-/// Empties these tables together, and no others: PostgreSQL refuses if another table refers to them.
+/// Empties these tables together, and no others. PostgreSQL refuses the statement if another table refers to one of
+/// them.
 pub(super) fn truncate(tables: &[(&str, &Relation)]) -> String {
     let targets: Vec<String> = tables.iter().map(|(table, relation)| Target::new(table, relation).only).collect();
     format!("truncate {}", targets.join(", "))
 }
 
-/// Deletes all rows of tables together. Foreign keys are checked when the last row is gone.
+/// Deletes all rows of these tables in one statement. Foreign keys are checked when the last row is gone.
 pub(super) fn delete_all(tables: &[(&str, &Relation)]) -> String {
     let mut deletes: Vec<String> =
         tables.iter().map(|(table, relation)| format!("delete from {}", Target::new(table, relation).only)).collect();
@@ -42,7 +43,7 @@ pub(super) fn delete_all(tables: &[(&str, &Relation)]) -> String {
     format!("with {} {last}", others.join(", "))
 }
 
-/// A table as a statement names it, and the physical location of a row (`ctid`) in it.
+/// A table as a statement names it, and SQL for the physical location (`ctid`) of a row in the table.
 struct Target {
     /// The table's name, preceded by `only`, so that tables that inherit from it are left out. A partitioned table has
     /// no `only`, because all of its rows are in its partitions.
@@ -80,7 +81,7 @@ fn insert(table: &str, relation: &Relation, columns: &[usize]) -> String {
     let columns: Vec<&Column> = columns.iter().map(|&column| &relation.columns[column]).collect();
     let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
     let values: Vec<String> = numbered(&columns, |n, column| cast(column, &format!("v.s{n}")));
-    // An identity column gets the source's value, even if PostgreSQL always generates one.
+    // `overriding system value` gives an identity column the source's value, even if the column is `generated always`.
     format!(
         "insert into {table} ({}) overriding system value select {} from unnest({}) as v ({})",
         names.join(", "),
@@ -90,7 +91,7 @@ fn insert(table: &str, relation: &Relation, columns: &[usize]) -> String {
     )
 }
 
-/// Changes the rows in `chosen`, unless there is a row in one of the tables `obstacles`.
+/// Changes the rows in `chosen`, if none of the tables `obstacles` contains a row.
 fn change(target: &Target, relation: &Relation, shape: &Shape, obstacles: &[&str]) -> String {
     let only = &target.only;
     let at = target.is_at("t", "c");
@@ -115,8 +116,8 @@ fn change(target: &Target, relation: &Relation, shape: &Shape, obstacles: &[&str
     }
 }
 
-/// Selects the rows in which the update would give an identity column another value. None if it names no identity
-/// column.
+/// Selects the rows in which the update would give an identity column another value. Returns `None` if the update names
+/// no identity column.
 fn identity_changes(target: &Target, relation: &Relation, shape: &Shape) -> Option<String> {
     let differs = |(index, (_, column)): (usize, (usize, usize))| {
         let column = &relation.columns[column];
@@ -137,9 +138,10 @@ struct Conditions {
     /// Should hold: the row has the old values of generated columns. The landing table's expressions may differ from
     /// the source's.
     likely: Vec<String>,
-    /// The row's values are written the same way, too: 1.0 and 1 are the same number, but different texts.
+    /// Preferred: the row's values also have the same texts. For example, 1.0 and 1 are the same number, but different
+    /// texts.
     same_texts: Vec<String>,
-    /// The columns that the old values leave out are NULL in the row.
+    /// Preferred: the columns that the old values leave out are NULL in the row.
     nulls: Vec<String>,
     /// The names of the arrays of old values, each followed by a comma.
     arrays: Vec<String>,
@@ -180,12 +182,12 @@ fn all(conditions: &[String]) -> String {
 
 /// Finds the one row that each tuple of old values identifies, and changes it.
 ///
-/// If the old values include generated columns, rows that agree with those are preferred to rows that do not.
+/// If the old values include generated columns, rows that agree with these values are preferred to rows that do not.
 ///
 /// wal2json's format 1 leaves NULLs out of the old row. So matching rows with NULL in the missing columns come first.
-/// If there are none, the missing columns were not part of the key: a matching row is then the right one only if no
-/// other row matches, or if all matching rows are equal. Of rows with equal values, one with the same texts comes
-/// first.
+/// If there are no such rows, the missing columns were not part of the key. A matching row is then the right one only
+/// if no other row matches, or if all matching rows are equal. Of rows with equal values, a row with the same texts
+/// comes first.
 ///
 /// The statement does nothing, and the steps of the run have to be applied one by one, in two cases: two tuples of old
 /// values identify the same row (their texts differ, but their values do not), or an update that stands for several
@@ -277,7 +279,8 @@ fn equal(column: &Column, value: &str) -> Vec<String> {
     }
     let mut conditions = vec![format!("t.{name} = {value}")];
     if column.ty.index_part() == Some(IndexPart::Prefix) {
-        // Our own index holds only this prefix, and is used only if the condition mentions it.
+        // The index that `evolve` creates holds only this prefix, so PostgreSQL uses the index only if a condition
+        // compares the prefix.
         conditions.push(format!("{} = {}", prefix(&format!("t.{name}")), prefix(value)));
     }
     conditions

@@ -17,13 +17,13 @@ select
         where f.contype = 'f' and f.confrelid in (select oid from emptied)
           and f.conrelid not in (select oid from emptied)
     )
-    -- `truncate` does not fire the triggers for each deleted row, which may count or log rows.
+    -- `truncate` does not fire row-level delete triggers, which may count or log the deleted rows.
     and not exists (
         select
         from pg_trigger t
         where t.tgrelid in (select oid from emptied) and not t.tgisinternal and t.tgtype & 8 = 8 and t.tgtype & 1 = 1
     )
-    -- `truncate` may refuse a table with checks that are deferred to the end of the transaction.
+    -- `truncate` may refuse a table that has checks deferred to the end of the transaction.
     and not exists (
         select
         from pg_trigger t

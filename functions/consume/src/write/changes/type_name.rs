@@ -1,8 +1,8 @@
 //! Parses types as change sets give them: `character varying(30)`, `VARCHAR(30)`, `_int4`,
 //! `timestamp(3) with time zone`.
 //!
-//! The texts are not trusted. A text is either one of the spellings below, from which only our own words and numbers
-//! get into SQL, or a name to look up, which PostgreSQL gets as a bound value ([`Parsed::Other`]).
+//! The texts are not trusted. A text is either one of the spellings below or a name to look up ([`Parsed::Other`]).
+//! From a spelling, only our own words and numbers get into SQL. A name is passed to PostgreSQL as a bound value.
 
 use super::types::{Type, own};
 
@@ -41,11 +41,11 @@ pub(super) struct Other {
     pub(super) array: bool,
 }
 
-/// More than PostgreSQL needs for any type: schema, name, quotes, modifiers.
+/// The maximum length of a text. It is more than any type needs, with its schema, name, quotes and modifiers.
 const LONGEST_BYTES: usize = 512;
 const NAME_BYTES: usize = 63;
 
-/// Parses a type's text. Returns `None` if it cannot be a type.
+/// Parses a type's text. Returns `None` if the text cannot be a type.
 pub(super) fn parse(text: &str) -> Option<Parsed> {
     if text.len() > LONGEST_BYTES || text.contains('\0') {
         return None;
@@ -122,7 +122,7 @@ fn built_in_type(text: &str, array: bool) -> Option<Given> {
         interval if interval == "interval" || interval.starts_with("interval ") => {
             interval_type(interval.trim_start_matches("interval"), modifiers, array)
         }
-        // A catalogue name that is also valid SQL, such as text, uuid or int4.
+        // Many names in the catalogue are also valid in SQL, such as text, uuid and int4.
         name => own(name).and_then(|_| plain(name)),
     }?;
     let or = if words == "char" && modifiers.is_none() { type_of("char", "") } else { None };
@@ -157,7 +157,8 @@ fn interval_type(fields: &str, modifiers: Option<&[i32]>, array: bool) -> Option
     }
 }
 
-/// Splits `timestamp (3) with time zone` into its words, in lower case and with single spaces, and its numbers.
+/// Splits a text such as `timestamp (3) with time zone` into words and numbers. The words are in lower case and
+/// separated by single spaces.
 fn words_and_modifiers(text: &str) -> Option<(String, Option<Vec<i32>>)> {
     let (head, modifiers, tail) = match text.split_once('(') {
         None => (text, None, ""),
@@ -172,8 +173,8 @@ fn words_and_modifiers(text: &str) -> Option<(String, Option<Vec<i32>>)> {
     (!words.is_empty() && words.iter().all(word)).then(|| (words.join(" ").to_ascii_lowercase(), modifiers))
 }
 
-/// Parses `mood`, `public.mood`, `public."My mood"` or `geometry(Point,4326)`. Any other text is itself the name,
-/// because wal2json removes the quotes of a name that starts with a quote.
+/// Parses `mood`, `public.mood`, `public."My mood"` or `geometry(Point,4326)`. Any other text is itself the name:
+/// wal2json removes the quotes of a quoted name, so the text may contain any characters.
 fn other_type(text: &str, array: bool) -> Option<Other> {
     let fits = |name: &str| !name.is_empty() && name.len() <= NAME_BYTES;
     let named = || {

@@ -1,4 +1,5 @@
-//! Properties of a column's type: how SQL writes it, whether its values can be compared, whether they fit an index.
+//! Properties of a column's type: how SQL writes the type, whether its values can be compared, and whether they fit an
+//! index.
 
 use shared::contract::quoted;
 
@@ -8,14 +9,14 @@ const CATALOGUE: &str = "pg_catalog";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Type {
     pub(super) schema: String,
-    /// Its name in the catalogue; for an array, the name of the element type.
+    /// The type's name in the catalogue. For an array, it is the name of the element type.
     pub(super) name: String,
     /// The modifiers as SQL writes them after the name: `(10,2)`, ` day to second(3)`.
     pub(super) modifiers: String,
     pub(super) array: bool,
-    /// Whether it was created by `create type … as enum`.
+    /// Whether the type was created by `create type … as enum`.
     pub(super) enumeration: bool,
-    /// Whether it is an integer type, or a domain over one.
+    /// Whether the type is an integer type, or a domain over an integer type.
     pub(super) integer: bool,
 }
 
@@ -30,7 +31,7 @@ pub(super) enum IndexPart {
     Hash,
 }
 
-/// The number of characters of a text that an index holds.
+/// The number of characters of a text that an index stores, if it stores a prefix.
 pub(super) const PREFIX_CHARACTERS: usize = 128;
 const LONGEST_CHARACTER_BYTES: usize = 4;
 
@@ -111,13 +112,13 @@ const OWN: &[BuiltIn] = &[
 /// The types whose input functions read only digits.
 const INTEGERS: [&str; 4] = ["int2", "int4", "int8", "oid"];
 
-/// Finds a built-in type by the catalogue's name.
+/// Finds a built-in type by its name in the catalogue.
 pub(super) fn own(name: &str) -> Option<&'static BuiltIn> {
     OWN.binary_search_by_key(&name, |own| own.name).ok().map(|index| &OWN[index])
 }
 
 impl Type {
-    /// The built-in type with this name, if there is one.
+    /// Returns the built-in type with this name, if there is one.
     pub(super) fn own(name: &str, modifiers: &str, array: bool) -> Option<Self> {
         own(name).map(|own| Self {
             schema: CATALOGUE.to_owned(),
@@ -158,8 +159,8 @@ impl Type {
         !self.array && self.schema == CATALOGUE && self.name == "bytea"
     }
 
-    /// Whether values of this type are compared with `=`. For other types, the texts are compared: an extension's `=`
-    /// can be missing, or outside the search path.
+    /// Whether values of this type are compared with `=`. Values of other types are compared as text, because an
+    /// extension's `=` can be missing, or outside the search path.
     pub(super) fn has_equality(&self) -> bool {
         self.enumeration || self.properties().is_some_and(|own| own.equality)
     }
@@ -206,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_types_are_found_by_name() {
+    fn built_in_types_are_found_by_name() {
         assert!(OWN.is_sorted_by_key(|own| own.name));
         assert!(own("timestamptz").is_some());
         assert!(own("regclass").is_none());

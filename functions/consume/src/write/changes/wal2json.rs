@@ -1,5 +1,5 @@
 //! Reads a change set as wal2json writes it (<https://github.com/eulerto/wal2json>), in format 1 or 2, into operations.
-//! The set was already checked against the stream's schema; a set that is malformed all the same is rejected.
+//! The set was already checked against the stream's schema. If a set is malformed nevertheless, it is rejected.
 
 use serde_json::{Map, Value};
 use shared::ledger::Rejection;
@@ -36,7 +36,8 @@ pub(super) struct Cell<'d> {
     pub(super) value: Text<'d>,
 }
 
-/// The row before the change: its key or, under replica identity full, the whole row. wal2json does not say which.
+/// The row before the change: its key or, under replica identity full, the whole row. wal2json does not say which of
+/// the two.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Old<'d> {
     pub(super) cells: Vec<Cell<'d>>,
@@ -55,7 +56,7 @@ pub(super) enum Nulls {
 /// A change set and its place in the source's transactions.
 #[derive(Debug)]
 pub(super) struct Set<'d> {
-    /// Its operations, or why they cannot be read.
+    /// The set's operations, or why they cannot be read.
     pub(super) operations: Result<Vec<Operation<'d>>, Rejection>,
     pub(super) border: Border<'d>,
 }
@@ -81,7 +82,8 @@ pub(super) fn read(set: &Value) -> Set<'_> {
     Set { operations: operations(set), border }
 }
 
-/// The operations of a set, in order. `message`, `B`, `C` and `M` have none.
+/// Returns the operations of a set, in order. Changes of kind `message` and sets with the action `B`, `C` or `M` have
+/// no operations.
 fn operations(set: &Value) -> Result<Vec<Operation<'_>>, Rejection> {
     match set.get("change") {
         Some(Value::Array(changes)) => {
@@ -166,7 +168,7 @@ fn objects<'d>(of: &'d Value, member: &str) -> Result<Vec<Cell<'d>>, Fault> {
     of.get(member).and_then(Value::as_array).ok_or(fault::MALFORMED)?.iter().map(cell).collect()
 }
 
-/// Reads a value. Numbers keep their digits as written.
+/// Reads a value. Numbers keep the digits as they are written.
 fn value(value: Option<&Value>) -> Result<Text<'_>, Fault> {
     match value.ok_or(fault::MALFORMED)? {
         Value::Null => Ok(None),
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn format_1_is_read_with_its_numbers_digit_by_digit() {
+    fn format_1_is_read_and_numbers_keep_their_digits() {
         let set = br#"{"change":[
             {"kind":"insert","schema":"public","table":"t","columnnames":["a","b","c","d"],
              "columntypes":["numeric","bigint","boolean","text"],"columnvalues":[1.10e+300,9007199254740993,true,null]},
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_without_a_row_changes_nothing() {
+    fn a_set_without_operations_changes_nothing() {
         for set in [
             json!({"change": []}),
             json!({"change": [{"kind": "message", "content": "x"}]}),

@@ -28,12 +28,12 @@ pub(super) struct Before {
 /// The result of the commands.
 #[derive(Debug)]
 pub(super) struct Decided<'c> {
-    /// Each entity that was touched, by key.
+    /// Each entity that a command was decided against, by key.
     pub(super) rows: BTreeMap<&'c str, Row<'c>>,
     pub(super) rejected: Vec<(usize, Rejection)>,
     /// Commands whose entity has a higher version.
     pub(super) superseded: Vec<usize>,
-    /// Commands that wait, with the parent's key.
+    /// Commands that wait, each with the key of the parent.
     pub(super) waiting: Vec<(usize, String)>,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Row<'c> {
     version: Option<Vec<u8>>,
     existed: bool,
     exists: bool,
-    /// Whether the last of these commands that took effect deleted the entity.
+    /// Whether the entity was deleted by the last of these commands that had an effect.
     is_gone: bool,
     /// Whether these commands created the entity, perhaps after deleting another one with the same key.
     is_new: bool,
@@ -84,7 +84,7 @@ pub(super) fn decide<'c>(entity: &Entity, commands: &'c [Command<'_>], known: Be
     let mut decided =
         Decided { rows: BTreeMap::new(), rejected: Vec::new(), superseded: Vec::new(), waiting: Vec::new() };
     for (index, command) in commands.iter().enumerate() {
-        // If commands for the entity are waiting, further ones queue behind them.
+        // If commands for the entity are waiting, further commands for the same entity queue behind them.
         if let Some(parent) = queued.get(&command.key) {
             decided.waiting.push((index, parent.clone()));
             continue;
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_create_waits_for_its_parent_and_later_commands_wait_behind_it() {
+    fn a_create_waits_for_its_parent_and_later_commands_of_its_key_wait_behind_the_create() {
         assert_eq!(
             outcome(
                 &[
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_parent_waits_for_the_new_parent() {
+    fn an_update_that_changes_the_parent_waits_for_the_new_parent() {
         assert_eq!(
             outcome(
                 &[(Update, "Iran", Some("Atlantis"), None), (Delete, "Iran", None, None)],

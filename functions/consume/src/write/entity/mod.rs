@@ -51,7 +51,7 @@ pub(super) async fn write(
     })
 }
 
-/// Locks the rows that the commands are about, and collects the state that decides them.
+/// Locks the rows that the commands are about, and collects the state that the decisions depend on.
 async fn look_up(
     connection: &mut PgConnection,
     registry: &Registry,

@@ -98,7 +98,8 @@ fn with_length(value: &[u8]) -> Vec<u8> {
     length.into_iter().chain(value.iter().copied()).collect()
 }
 
-/// Returns the SQL expression for a key's text in the spelling that commands use: a command's key has `1.5` for `1.50`.
+/// Returns the SQL expression for a key's text in the spelling that commands use. For example, commands write `1.50` as
+/// `1.5`.
 fn key_text(column: &Column) -> String {
     let name = quoted(&column.name);
     match column.ty {
@@ -158,7 +159,8 @@ pub(super) async fn parents_of(
     sqlx::query_scalar(&select).bind(parents).fetch_all(connection).await
 }
 
-/// Deletes rows, and remembers their versions, which outlive them. `rows` are all the rows that the commands touched.
+/// Deletes rows, and remembers the versions of the deleted entities. `rows` are all entities that commands were decided
+/// against.
 pub(super) async fn delete<'r>(
     connection: &mut PgConnection,
     stream: &str,
@@ -267,7 +269,7 @@ fn bind_key_cells<'q, 'r: 'q>(query: Query<'q>, entity: &Entity, rows: &[&'r Row
     })
 }
 
-/// `$1::text[], $2::text[]`, one for each key column.
+/// Returns the parameters `$1::text[], $2::text[]`, one for each key column.
 fn arrays(entity: &Entity) -> String {
     let array = |(position, &column): (usize, &usize)| {
         format!("${}::{}[]", position + 1, entity.landing.columns[column].ty.sql())

@@ -1,4 +1,4 @@
-//! Single cases, which the random histories also cover.
+//! Single cases. The random histories in `model` cover them, too.
 
 use consume::ConsumeError;
 use consume::bigquery::BigqueryError;
@@ -13,15 +13,15 @@ fn row(partition: i64, offset: i64, number: i64) -> Row {
 }
 
 #[tokio::test]
-async fn a_batch_lands_once_and_moves_only_its_own_destinations_watermark() {
+async fn a_batch_lands_once_and_moves_only_the_watermarks_of_bigquery() {
     let world = World::new(1, true).await;
     let consume = world.start();
     let batch = [reading(0, 0, 1), reading(0, 1, 2), reading(1, 0, 3)];
     world.send(&batch);
-    let landed = deliver(&consume, &batch).await.expect("it lands");
+    let landed = deliver(&consume, &batch).await.expect("the batch lands");
     assert_eq!((landed.records, landed.written), (3, 3));
     assert_eq!(world.tables.rows(), [row(0, 0, 1), row(0, 1, 2), row(1, 0, 3)]);
-    let again = deliver(&consume, &batch).await.expect("it was applied");
+    let again = deliver(&consume, &batch).await.expect("the batch was applied before");
     assert_eq!((again.replayed, again.written), (3, 0));
     assert_eq!(world.tables.rows().len(), 3);
     assert_eq!(world.watermarks().await, [(0, 2), (1, 1)]);
@@ -30,14 +30,14 @@ async fn a_batch_lands_once_and_moves_only_its_own_destinations_watermark() {
 }
 
 #[tokio::test]
-async fn a_row_that_breaks_its_contract_or_is_refused_is_a_dead_letter_and_the_rest_lands() {
+async fn an_event_that_breaks_its_contract_or_is_refused_becomes_a_dead_letter_and_the_others_land() {
     let world = World::new(2, true).await;
     let consume = world.start();
     let invalid = Record { value: Some(b"{\"n\": \"x\"}".to_vec()), ..reading(0, 1, 0) };
     let tombstone = Record { value: None, ..reading(0, 3, 0) };
     let batch = [reading(0, 0, 1), invalid, reading(0, 2, REFUSED), tombstone, reading(0, 4, 5)];
     world.send(&batch);
-    let landed = deliver(&consume, &batch).await.expect("it lands");
+    let landed = deliver(&consume, &batch).await.expect("the batch lands");
     assert_eq!((landed.written, landed.rejected, landed.tombstones), (2, 2, 1));
     assert_eq!(world.tables.rows(), [row(0, 0, 1), row(0, 4, 5)]);
     assert_eq!(
@@ -47,12 +47,12 @@ async fn a_row_that_breaks_its_contract_or_is_refused_is_a_dead_letter_and_the_r
             {"partition": 0, "offset": 2, "what": "bigquery_refused"}
         ])
     );
-    // After an append with a refused row, the stream is finalised and replaced.
+    // After an append with a refused row, the function finalises the write stream and creates another.
     assert_eq!(world.tables.counts().finalized, 1);
 }
 
 #[tokio::test]
-async fn an_id_lands_once_however_often_it_is_sent() {
+async fn an_event_with_an_id_lands_once_however_often_it_is_sent() {
     let world = World::new(3, true).await;
     let consume = world.start();
     let with_id = |record: Record, id: &str| Record {
@@ -61,16 +61,16 @@ async fn an_id_lands_once_however_often_it_is_sent() {
     };
     let first = [with_id(reading(0, 0, 1), "a"), with_id(reading(0, 1, 1), "a")];
     world.send(&first);
-    assert_eq!(deliver(&consume, &first).await.expect("it lands").duplicates, 1);
+    assert_eq!(deliver(&consume, &first).await.expect("the batch lands").duplicates, 1);
     let second = [with_id(reading(0, 2, 1), "a"), with_id(reading(1, 0, 7), "a"), with_id(reading(0, 3, 2), "b")];
     world.send(&second);
-    let landed = deliver(&consume, &second).await.expect("it lands");
+    let landed = deliver(&consume, &second).await.expect("the batch lands");
     assert_eq!((landed.written, landed.duplicates, landed.rejected), (1, 1, 1));
     assert_eq!(world.tables.rows(), [row(0, 0, 1), row(0, 3, 2)]);
 }
 
 #[tokio::test]
-async fn a_frozen_append_that_thaws_after_its_retry_changes_nothing() {
+async fn a_frozen_append_that_arrives_after_its_batch_has_landed_changes_nothing() {
     let world = World::new(4, true).await;
     let (frozen, other) = (world.start(), world.start());
     let batch = [reading(0, 0, 1), reading(0, 1, 2)];
@@ -81,7 +81,7 @@ async fn a_frozen_append_that_thaws_after_its_retry_changes_nothing() {
         result = &mut first => panic!("{result:?}"),
         () = world.tables.frozen() => {}
     }
-    assert_eq!(deliver(&other, &batch).await.expect("it lands").written, 2);
+    assert_eq!(deliver(&other, &batch).await.expect("the batch lands").written, 2);
     world.tables.thaw();
     first.await.expect("the batch has landed");
     assert_eq!(world.tables.rows(), [row(0, 0, 1), row(0, 1, 2)]);
@@ -89,21 +89,21 @@ async fn a_frozen_append_that_thaws_after_its_retry_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_schema_that_lags_behind_fails_the_batch_and_dead_letters_nothing() {
+async fn while_bigquery_uses_an_old_schema_a_batch_fails_and_no_event_becomes_a_dead_letter() {
     let world = World::new(5, true).await;
     let consume = world.start();
     let batch = [reading(0, 0, 1)];
     world.send(&batch);
     world.tables.lag(1);
-    let failure = deliver(&consume, &batch).await.expect_err("the table has another schema");
+    let failure = deliver(&consume, &batch).await.expect_err("BigQuery still uses an old schema");
     assert_eq!(failure.name(), "Sluice.Stop");
-    deliver(&consume, &batch).await.expect("it lands");
+    deliver(&consume, &batch).await.expect("the batch lands");
     assert_eq!((world.tables.rows().len(), world.tables.counts().finalized), (1, 0));
     assert_eq!(world.exceptions().await, json!([]));
 }
 
 #[tokio::test]
-async fn an_open_append_to_a_lost_stream_stops_unless_the_table_can_decide() {
+async fn after_an_open_append_to_a_lost_stream_the_function_asks_the_table_or_stops() {
     for has_places in [true, false] {
         let world = World::new(6, has_places).await;
         let consume = world.start();
@@ -118,10 +118,10 @@ async fn an_open_append_to_a_lost_stream_stops_unless_the_table_can_decide() {
         world.tables.thaw();
         let result = deliver(&world.start(), &batch).await;
         if has_places {
-            assert_eq!(result.expect("it lands").written, 1);
+            assert_eq!(result.expect("the batch lands").written, 1);
             assert_eq!(world.tables.rows(), [row(0, 0, 1)]);
         } else {
-            let error = result.expect_err("nothing can decide it");
+            let error = result.expect_err("nothing shows whether the row was written");
             assert!(matches!(error, ConsumeError::Bigquery(BigqueryError::Undecided { .. })), "{error}");
             assert!(error.to_string().contains("lake.readings"), "{error}");
             assert_eq!(world.tables.rows(), []);
@@ -130,13 +130,13 @@ async fn an_open_append_to_a_lost_stream_stops_unless_the_table_can_decide() {
 }
 
 #[tokio::test]
-async fn a_stream_that_expired_without_an_open_append_is_replaced() {
+async fn a_lost_stream_without_an_open_append_is_replaced() {
     let world = World::new(7, false).await;
     let consume = world.start();
     for (offset, number) in [(0, 1), (1, 2)] {
         let batch = [reading(0, offset, number)];
         world.send(&batch);
-        deliver(&consume, &batch).await.expect("it lands");
+        deliver(&consume, &batch).await.expect("the batch lands");
         world.tables.forget_streams();
     }
     assert_eq!(world.tables.rows().len(), 2);

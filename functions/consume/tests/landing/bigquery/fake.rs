@@ -1,5 +1,5 @@
 //! A fake of BigQuery's tables, in memory. It checks offsets, rejects appends to finalised streams, and injects faults:
-//! lost answers, late appends, frozen appends, forgotten streams, refused rows, and an outdated schema.
+//! lost answers, late appends, frozen appends, forgotten streams, refused rows, and an old schema.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,7 +41,7 @@ struct State {
     /// The probability that an append fails. Creating or finalising a stream fails half as often.
     faults: f64,
     freeze_next: bool,
-    /// How many more appends are refused because the schema is outdated.
+    /// How many of the next appends are refused, as if BigQuery still used an old schema.
     lagging: u32,
     counts: Counts,
 }
@@ -273,7 +273,7 @@ impl Tables for MemoryTables {
     }
 }
 
-/// Decodes a row of these columns, all of which are integers.
+/// Decodes a row. All of its columns are integers.
 fn decode(columns: &[shared::contract::BigQueryColumn], mut row: &[u8]) -> Row {
     let mut decoded = Row { number: 0, partition: None, offset: None };
     while let Some(field) = varint(&mut row) {

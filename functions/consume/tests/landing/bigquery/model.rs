@@ -22,7 +22,8 @@ use super::world::{LEDGER, World, deliver, reading};
 use crate::model::number_from;
 use crate::support::Record;
 
-/// The default number of histories. A thousand take minutes, so run as many only after changing the code under test.
+/// The default number of histories. A thousand histories take minutes. They are worthwhile only if the code under test
+/// has changed.
 const HISTORIES: u64 = 200;
 const WORKERS: u64 = 4;
 const PARTITIONS: usize = 2;
@@ -57,7 +58,7 @@ fn random_histories_land_each_event_once() {
     assert!(histories < 100 || played.stopped * 2 < histories, "{played:?}");
 }
 
-/// How often each thing happened in the played histories.
+/// How often each thing happened in the histories that were played.
 #[derive(Debug, Default)]
 struct Played {
     deliveries: u64,
@@ -112,7 +113,7 @@ struct History<'w> {
     logs: Vec<Log>,
     next_number: i64,
     has_places: bool,
-    /// Whether the function may stop: something happened after which it may be unable to find out what was written.
+    /// Whether the function may stop, because it may be unable to find out what was written.
     may_stop: bool,
     /// Whether there is a backup to restore.
     has_backup: bool,
@@ -177,14 +178,15 @@ impl History<'_> {
             }
             self.deliver_some().await?;
             match self.rng.random_range(0..12) {
-                // Without columns for partition and offset, every partition must have appended before a backup.
-                // Otherwise, after the restore, nothing would show that rows are missing from the ledger.
+                // If the table has no columns for partition and offset, a backup is made only after each partition's
+                // first append. With an earlier backup, nothing would show after the restore that the ledger lacks
+                // rows.
                 0 if self.has_places || self.known_partitions().await == PARTITIONS => self.back_up().await,
                 1 if self.has_backup => self.restore().await,
                 2 => {
                     self.world.tables.forget_streams();
-                    // The outcome of an open intent can now be found only through the table's columns for partition and
-                    // offset.
+                    // If an append is open, its outcome can now be found only through the table's columns for partition
+                    // and offset.
                     self.may_stop |= !self.has_places;
                 }
                 3 => self.consume = self.world.start(),
@@ -277,7 +279,7 @@ impl History<'_> {
                 self.check(a.err())?;
                 self.check(b.err())?;
             }
-            // The function freezes between its intent and its append, while others continue.
+            // The function freezes after it has committed its intent and before it appends. Other processes continue.
             3 => {
                 let frozen = std::mem::replace(&mut self.consume, self.world.start());
                 self.world.tables.freeze_next();
@@ -325,7 +327,7 @@ impl History<'_> {
         match failure {
             Some(ConsumeError::Bigquery(BigqueryError::Undecided { .. })) if self.may_stop => Err(Stopped),
             Some(ConsumeError::Bigquery(BigqueryError::Undecided { detail, .. })) => {
-                panic!("seed {}: the function stopped without need: {detail}", self.seed)
+                panic!("seed {}: the function stopped without a reason: {detail}", self.seed)
             }
             Some(ConsumeError::NotABatch(_) | ConsumeError::UnknownTopic(_) | ConsumeError::Deadline) => {
                 panic!("seed {}: {failure:?}", self.seed)
@@ -345,7 +347,7 @@ impl History<'_> {
         self.has_backup = true;
     }
 
-    /// Restores the ledger, and makes the server look as if it had just started.
+    /// Restores the ledger. The restored ledger looks as if the database server had been restarted since the backup.
     async fn restore(&mut self) {
         self.played.restores += 1;
         let restore = |table: &str| {
@@ -365,8 +367,8 @@ impl History<'_> {
         )
         .await;
         self.consume = self.world.start();
-        // The function may stop if the table has no columns for partition and offset, or if the ledger now lacks a
-        // partition's first append.
+        // The function may stop if the table has no columns for partition and offset, or if the backup was made before
+        // the first append of a partition.
         let known = self.known_partitions().await;
         self.may_stop |= !self.has_places || known < PARTITIONS;
     }

@@ -1,4 +1,4 @@
-//! A function that writes to tables in memory, and the records that it receives.
+//! The function with a fake of BigQuery's tables, and records for the function.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::support::{BUDGET, NOW_MS, Record, event, record};
 
 pub(crate) const TOPIC: &str = "readings";
 
-/// The tables of the ledger that the function writes to.
+/// The tables of the ledger to which the function writes.
 pub(crate) const LEDGER: [&str; 8] = [
     "watermarks",
     "gaps",
@@ -40,7 +40,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Creates a world. The BigQuery table has columns for partition and offset if `has_places`.
+    /// Creates a world. If `has_places`, the table in BigQuery has columns for partition and offset.
     pub(crate) async fn new(seed: u64, has_places: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut columns = json!({"number": {"from": "/n", "type": "bigint"}});
@@ -71,7 +71,7 @@ impl World {
         (self.log, self.tables) = (Arc::default(), MemoryTables::new(seed));
     }
 
-    /// Starts the function in a new sandbox.
+    /// Starts the function in a new process.
     pub(crate) fn start(&self) -> Consume {
         let (pool, clock) = (self.database.pool.clone(), Clock::fixed(NOW_MS));
         let (registry, log) = (Arc::clone(&self.registry), Arc::clone(&self.log));
@@ -86,7 +86,8 @@ impl World {
         }
     }
 
-    /// Returns the partition and offset of each dead letter, with its code, and of each duplicate.
+    /// Returns the partition and offset of each dead letter and duplicate. The member `what` is the dead letter's error
+    /// code, or `duplicate`.
     pub(crate) async fn exceptions(&self) -> Value {
         self.database
             .json(
@@ -110,7 +111,7 @@ impl World {
     }
 }
 
-/// A record with a number.
+/// Returns a record with a number.
 pub(crate) fn reading(partition: i32, offset: i64, number: i64) -> Record {
     Record { partition, ..record(TOPIC, offset, &json!({"n": number})) }
 }

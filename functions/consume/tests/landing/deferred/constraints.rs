@@ -1,4 +1,4 @@
-//! Each kind of constraint that can be deferred.
+//! Tests each kind of constraint that can be deferred.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{ACCOUNTS, FAMILY, dead_letters, delete, entry, function, ids, insert
 use crate::support::{Record, record, records, route};
 
 #[tokio::test]
-async fn a_repeated_position_is_a_dead_letter_and_other_users_positions_land() {
+async fn a_repeated_position_becomes_a_dead_letter_and_the_positions_of_other_users_land() {
     let unique = r#"alter table public.routes_table add unique (user_id, "timestamp") deferrable initially deferred"#;
     let function = function(unique).await;
     let batch = records("routes", [route(1, 1.0), route(2, 1.0), route(1, 1.0), route(3, 1.0)]);
@@ -21,7 +21,7 @@ async fn a_repeated_position_is_a_dead_letter_and_other_users_positions_land() {
 }
 
 #[tokio::test]
-async fn a_child_that_comes_a_batch_before_its_parent_is_a_dead_letter_and_lands_when_it_is_replayed() {
+async fn a_child_whose_parent_comes_in_the_next_batch_becomes_a_dead_letter_and_lands_when_it_is_replayed() {
     let function = function(FAMILY).await;
     let child = insert("child", &[("id", 1), ("parent", 1)]);
     function.land(&[record("changes", 0, &child)]).await;
@@ -36,7 +36,7 @@ async fn a_child_that_comes_a_batch_before_its_parent_is_a_dead_letter_and_lands
 }
 
 #[tokio::test]
-async fn deleting_a_parent_before_its_children_is_a_dead_letter_unless_one_batch_deletes_them_all() {
+async fn the_delete_of_a_parent_with_children_is_rejected_but_one_batch_may_delete_parent_and_children() {
     let function = function(FAMILY).await;
     let family = |id| [insert("parent", &[("id", id)]), insert("child", &[("id", id), ("parent", id)])];
     function.land(&records("changes", [family(1), family(2)].concat())).await;

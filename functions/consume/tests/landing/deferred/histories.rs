@@ -1,6 +1,6 @@
 //! Random histories with random batch boundaries, under constraints that are checked at once and constraints that are
 //! checked at COMMIT. Each batch lands, the written rows are consistent, and none of the batch's dead letters could
-//! have landed as well.
+//! have landed, too.
 //!
 //! `SLUICE_SEED` repeats a run, and `SLUICE_HISTORIES` sets the number of histories.
 
@@ -33,7 +33,7 @@ fn random_histories_with_deferred_constraints_land_all_that_can_land() {
     println!("{histories} histories, {letters} dead letters");
 }
 
-/// Plays histories on a separate database. Returns how many records became dead letters.
+/// Plays histories on a database of their own. Returns how many records became dead letters.
 async fn play(seed: u64, histories: impl Iterator<Item = u64>) -> usize {
     let contracts = contracts();
     let function = Function::with_contracts(Some(contracts.path())).await;
@@ -70,7 +70,8 @@ impl<'f> History<'f> {
             let events = self.events();
             letters.extend(self.deliver(&events).await);
         }
-        // All dead letters are replayed once, because a record may have come before the record that it depends on.
+        // All dead letters are replayed once. They may land now, because a record may have come before the record that
+        // it depends on.
         if !letters.is_empty() {
             self.deliver(&letters).await;
         }
@@ -143,9 +144,9 @@ impl<'f> History<'f> {
             indexes.sort_unstable();
             self.world.after(indexes.iter().map(|&index| &events[index].1))
         };
-        let Some(after) = chosen(&kept) else { panic!("the written rows are consistent: {about}") };
+        let Some(after) = chosen(&kept) else { panic!("the written rows are not consistent: {about}") };
         for more in subsets(&dead) {
-            assert!(chosen(&[kept.clone(), more.clone()].concat()).is_none(), "{more:?} can land as well: {about}");
+            assert!(chosen(&[kept.clone(), more.clone()].concat()).is_none(), "{more:?} could land, too: {about}");
         }
         let found: Value = sqlx::query_scalar(WORLD).fetch_one(&self.function.database.pool).await.expect("the tables");
         assert_eq!(found, after.json(), "{about}");
@@ -161,7 +162,8 @@ impl<'f> History<'f> {
     }
 }
 
-/// Returns all subsets of a small set. For a large set, returns its single members, its pairs, and the set itself.
+/// Returns all nonempty subsets of a small set. For a large set, returns its single members, its pairs, and the set
+/// itself.
 fn subsets(set: &[usize]) -> Vec<Vec<usize>> {
     if set.len() <= 8 {
         let chosen = |mask: usize| (0..set.len()).filter(|bit| mask >> bit & 1 == 1).map(|bit| set[bit]).collect();

@@ -1,4 +1,5 @@
-//! Violations of deferred constraints: only the guilty records become dead letters, and no batch is blocked.
+//! Violations of deferred constraints: only the records that violate a constraint (the guilty ones) become dead
+//! letters, and no batch is blocked.
 
 mod constraints;
 mod histories;
@@ -11,7 +12,7 @@ use sqlx::Executor as _;
 
 use crate::support::Function;
 
-/// Returns a change of one row. `action` is I or D.
+/// Returns a change of one row in wal2json's format 2. `action` is I (insert) or D (delete).
 pub(crate) fn change(action: &str, table: &str, columns: &[(&str, i64)]) -> Value {
     let cells: Vec<Value> =
         columns.iter().map(|(name, value)| json!({"name": name, "type": "integer", "value": value})).collect();
@@ -39,7 +40,7 @@ pub(crate) const FAMILY: &str = "
     create table landing.parent (id int primary key);
     create table landing.child (id int primary key, parent int references landing.parent deferrable initially deferred)";
 
-/// `landing.entry`, in which the amounts of each account must add up to zero. This is checked at COMMIT.
+/// `landing.entry`, in which the amounts of each account must add up to zero. PostgreSQL checks this at COMMIT.
 pub(crate) const ACCOUNTS: &str = "
     create table landing.entry (id int primary key, account int, amount int);
     create function landing.balanced() returns trigger language plpgsql as $$ begin
@@ -51,7 +52,7 @@ pub(crate) const ACCOUNTS: &str = "
     create constraint trigger balanced after insert on landing.entry
         deferrable initially deferred for each row execute function landing.balanced()";
 
-/// A row of `landing.entry`.
+/// Returns the insert of a row into `landing.entry`.
 pub(crate) fn entry(id: i64, account: i64, amount: i64) -> Value {
     insert("entry", &[("id", id), ("account", account), ("amount", amount)])
 }

@@ -1,4 +1,4 @@
-//! Records that satisfy the constraints together land together, even in a batch with bad records.
+//! Some records satisfy the constraints only if they land together. Such records land even in a batch with bad records.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use super::{ACCOUNTS, FAMILY, dead_letters, entry, function, ids, insert};
 use crate::support::{Record, record, records, route};
 
 #[tokio::test]
-async fn children_land_with_parents_that_come_later_in_their_batch_wherever_a_bad_record_is() {
+async fn children_that_precede_their_parents_in_a_batch_land_wherever_the_bad_record_is() {
     for bad in 0..=6 {
         let function = function(FAMILY).await;
         let child = |id| insert("child", &[("id", id), ("parent", id)]);
@@ -31,7 +31,7 @@ async fn a_consistent_batch_lands_whole() {
 }
 
 #[tokio::test]
-async fn rows_that_refer_to_each_other_land_together_next_to_bad_ones() {
+async fn rows_that_refer_to_each_other_land_in_a_batch_with_bad_rows() {
     let circle = "
         create table landing.a (id int primary key, b int not null);
         create table landing.b (id int primary key, a int not null references landing.a deferrable initially deferred);
@@ -51,7 +51,7 @@ async fn rows_that_refer_to_each_other_land_together_next_to_bad_ones() {
 }
 
 #[tokio::test]
-async fn a_chain_in_reverse_order_lands_next_to_bad_records() {
+async fn rows_in_the_reverse_order_of_their_references_land_in_a_batch_with_bad_records() {
     let chain = "create table landing.node (id int primary key,
                      next int references landing.node deferrable initially deferred)";
     let function = function(chain).await;
@@ -68,7 +68,7 @@ async fn a_chain_in_reverse_order_lands_next_to_bad_records() {
 }
 
 #[tokio::test]
-async fn records_of_two_streams_satisfy_each_other() {
+async fn a_record_may_depend_on_a_record_of_another_stream_in_the_same_batch() {
     let visits = "
         alter table public.routes_table add unique (user_id);
         create table landing.visit (id int primary key,
@@ -84,7 +84,7 @@ async fn records_of_two_streams_satisfy_each_other() {
 }
 
 #[tokio::test]
-async fn entries_that_balance_land_next_to_a_row_that_comes_before_its_parent() {
+async fn balanced_entries_land_in_a_batch_with_a_row_that_comes_before_its_parent() {
     let prompts = "create table landing.parent (id int primary key);
                    create table landing.prompt (id int primary key, parent int references landing.parent)";
     let function = function(&format!("{ACCOUNTS}; {prompts}")).await;
@@ -100,7 +100,7 @@ async fn entries_that_balance_land_next_to_a_row_that_comes_before_its_parent() 
     assert_eq!(ids(&function, "entry").await, json!([1, 2]));
 }
 
-/// Lands 10,000 positions under a deferred unique constraint. One in `every` repeats another position.
+/// Lands 10,000 positions under a deferred unique constraint. One position in `every` repeats another.
 async fn positions_with_repeats(every: i64) {
     const RECORDS: i64 = 10_000;
     let unique = r#"alter table public.routes_table add unique (user_id, "timestamp") deferrable initially deferred"#;
@@ -111,22 +111,22 @@ async fn positions_with_repeats(every: i64) {
     let summary = function.land(&batch).await;
     let guilty = usize::try_from(RECORDS / every).expect("a count");
     assert_eq!((summary.written, summary.rejected), (10_000 - guilty, guilty));
-    // An invocation has 300 seconds. The limit of 60 seconds allows for two slow cores.
+    // An invocation may take 300 seconds. The limit of 60 seconds is far below that, but allows for two slow cores.
     assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
 }
 
 #[tokio::test]
-async fn ten_guilty_records_in_ten_thousand_take_seconds() {
+async fn a_batch_of_ten_thousand_records_with_ten_guilty_ones_lands_within_a_minute() {
     positions_with_repeats(1_000).await;
 }
 
 #[tokio::test]
-async fn a_thousand_guilty_records_in_ten_thousand_take_seconds() {
+async fn a_batch_of_ten_thousand_records_with_a_thousand_guilty_ones_lands_within_a_minute() {
     positions_with_repeats(10).await;
 }
 
 #[tokio::test]
-async fn thousands_of_children_before_their_parents_land_next_to_a_bad_record() {
+async fn a_thousand_children_that_precede_their_parents_land_in_a_batch_with_a_bad_record() {
     let function = function(FAMILY).await;
     let mut batch: Vec<Value> = (0..1_000).map(|id| insert("child", &[("id", id), ("parent", id)])).collect();
     batch.insert(500, insert("child", &[("id", 5_000), ("parent", 5_000)]));

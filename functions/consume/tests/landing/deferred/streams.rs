@@ -6,7 +6,7 @@ use super::{dead_letters, function};
 use crate::support::{Function, Record, record, records, route, user_event};
 
 #[tokio::test]
-async fn a_stream_that_skips_known_ids_rejects_only_what_violates_a_deferred_constraint() {
+async fn in_a_stream_that_skips_known_ids_only_the_event_that_violates_a_deferred_constraint_is_rejected() {
     let function = function("alter table public.user_events add unique (city) deferrable initially deferred").await;
     let batch = [user_event(1, "Delft"), user_event(2, "Delft"), user_event(1, "Delft"), user_event(3, "Lima")];
     let summary = function.land(&records("user-events", batch)).await;
@@ -81,7 +81,7 @@ async fn a_guilty_parent_leaves_its_children_waiting() {
 }
 
 #[tokio::test]
-async fn commands_after_a_guilty_command_are_decided_without_it() {
+async fn commands_land_if_they_are_consistent_at_the_end_although_they_were_not_in_between() {
     let unique = "alter table public.continents add unique (area) deferrable initially deferred";
     let function = function(unique).await;
     let command = |op: &str, name: &str, area: i64| json!({"op": op, "name": name, "area": area});
@@ -95,7 +95,7 @@ async fn commands_after_a_guilty_command_are_decided_without_it() {
     function.land(&records("continent", batch)).await;
     let rows = function.database.json("select name, area from public.continents order by name").await;
     let outcomes = function.outcomes("continent", 0..5).await;
-    // The first four commands are consistent together. The last one repeats an area.
+    // After the first four commands, the areas differ. The last command repeats an area.
     assert_eq!(outcomes, ["written", "written", "written", "written", "rejected: 23505"]);
     assert_eq!(rows, json!([{"name": "Asia", "area": 2}, {"name": "Europe", "area": 3}]));
 }
@@ -105,7 +105,7 @@ fn keyed(offset: i64, key: &str, event: &Value) -> Record {
 }
 
 #[tokio::test]
-async fn a_record_that_violates_a_deferred_constraint_keeps_its_id_with_the_reason() {
+async fn a_record_that_violates_a_deferred_constraint_keeps_its_id_so_its_repeats_are_rejected_too() {
     let unique = r#"alter table public.routes_table add unique (user_id, "timestamp") deferrable initially deferred"#;
     let function = function(unique).await;
     function.land(&[keyed(0, "a", &route(1, 1.0)), keyed(1, "b", &route(1, 1.0)), keyed(2, "c", &route(2, 1.0))]).await;
@@ -126,7 +126,7 @@ async fn a_record_that_violates_a_deferred_constraint_keeps_its_id_with_the_reas
 }
 
 #[tokio::test]
-async fn faults_of_statements_and_of_deferred_constraints_in_one_batch_are_all_isolated() {
+async fn violations_of_immediate_and_of_deferred_constraints_in_one_batch_are_all_isolated() {
     let constraints = r#"alter table public.routes_table add unique (user_id, "timestamp") deferrable initially deferred;
                          alter table public.routes_table add check (user_id <> 13)"#;
     let function = function(constraints).await;

@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    /// Whether the rows satisfy the constraints that are checked at COMMIT.
+    /// Returns whether the rows satisfy the constraints that are checked at COMMIT.
     fn is_consistent(&self) -> bool {
         let ranks: BTreeSet<&i64> = self.parents.values().collect();
         let values: BTreeSet<&i64> = self.gauges.values().collect();
@@ -151,7 +151,7 @@ impl World {
                 .all(|(parent, gauge)| self.parents.contains_key(parent) && self.gauges.contains_key(gauge))
     }
 
-    /// Returns the rows after these events have landed together, or `None` if they cannot.
+    /// Returns the rows after these events have landed together, or `None` if the events cannot land together.
     pub(crate) fn after<'e>(&self, events: impl IntoIterator<Item = &'e Event>) -> Option<Self> {
         let mut after = self.clone();
         (events.into_iter().all(|event| after.apply(event)) && after.is_consistent()).then(|| {

@@ -1,4 +1,5 @@
-//! What PostgreSQL should contain: plain maps, to which each record is applied once, one after the other.
+//! What PostgreSQL should contain, as plain maps. The records are applied to the maps one after the other, each record
+//! once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,13 +21,14 @@ pub(crate) struct Expected {
     pub(crate) countries: BTreeMap<String, (String, i64)>,
     pub(crate) cities: BTreeMap<(String, String), i64>,
     ids: BTreeMap<Id, Held>,
-    /// The ids that a replay may take over: their events were already rejected when the batch's ids were looked up.
+    /// The ids that a replay may take over. The events that hold them were already rejected when the batch's ids were
+    /// looked up.
     openable: BTreeSet<Id>,
     pub(crate) dead: BTreeSet<(Place, &'static str)>,
     duplicates: BTreeMap<Place, Option<Id>>,
     /// The waiting commands, in the order of arrival.
     pub(crate) waiting: Vec<Waiter>,
-    /// The counts by topic, partition and incarnation.
+    /// The counts of outcomes, by topic, partition and incarnation.
     pub(crate) activity: BTreeMap<(&'static str, i32, i32), Counts>,
 }
 
@@ -43,7 +45,7 @@ pub(crate) struct Counts {
     pub(crate) last_offset: i64,
 }
 
-/// A topic and a key.
+/// An event's id: its topic and its idempotency key.
 type Id = (&'static str, String);
 
 /// The event that holds an id.
@@ -172,7 +174,7 @@ impl Expected {
         }
     }
 
-    /// Returns the records that repeat other records, each with the error code of the other record if it was rejected.
+    /// Returns the places of duplicates, each with the repeated event's error code if that event was rejected.
     pub(crate) fn duplicates(&self) -> impl Iterator<Item = (Place, Option<&'static str>)> {
         let rejected = |id: &Option<Id>| self.ids.get(id.as_ref()?)?.rejected;
         self.duplicates.iter().map(move |(place, id)| (*place, rejected(id)))

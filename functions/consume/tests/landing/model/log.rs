@@ -24,7 +24,7 @@ pub(crate) enum Event {
 /// A record in a log.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    /// The record's number, which no other record has, not even one of a deleted log.
+    /// The record's number. No other record has the same number, not even a record of a deleted log.
     pub(crate) number: u64,
     pub(crate) place: Place,
     pub(crate) timestamp_ms: i64,
@@ -43,7 +43,7 @@ pub(crate) struct Log {
     pub(crate) entries: Vec<Entry>,
     /// The number of records that the mapping has delivered.
     pub(crate) committed: usize,
-    /// How far the clock of the log's producer is ahead. It is negative if the clock is behind.
+    /// How far the clock of the log's producer is ahead. The value is negative if the clock is behind.
     pub(crate) skew_ms: i64,
 }
 
@@ -59,7 +59,7 @@ pub(crate) const PARTITIONS: [(&str, i32); 9] = [
     ("city", 1),
 ];
 
-/// Makes records. No two are equal.
+/// Makes records, no two of which are equal.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) random: StdRng,
@@ -96,7 +96,7 @@ impl Source {
         });
     }
 
-    /// Sometimes returns an earlier event with its id, so that it is sent again.
+    /// Sometimes returns an earlier event with its id, so that the event is sent again.
     fn earlier(&mut self, log: &Log) -> Option<(Event, Option<String>)> {
         let keyed: Vec<&Entry> = log.entries.iter().filter(|entry| entry.id.is_some()).collect();
         if keyed.is_empty() || !self.random.random_bool(0.2) {

@@ -49,7 +49,7 @@ fn random_histories_end_as_the_model_says() {
     assert!(histories < 100 || played.fast_path > 100, "{played:?}");
 }
 
-/// How often each thing happened in the played histories.
+/// How often each thing happened in the histories that were played.
 #[derive(Debug, Default)]
 struct Played {
     deliveries: usize,
@@ -64,7 +64,7 @@ impl Played {
     }
 }
 
-/// Plays histories on a separate database.
+/// Plays histories on a database of their own.
 async fn play(seed: u64, histories: impl Iterator<Item = u64>) -> Played {
     let contracts = contracts();
     let function = Function::with_contracts(Some(contracts.path())).await;
@@ -126,7 +126,7 @@ async fn run(function: &Function, seed: u64) -> Played {
                 source.append(log);
             }
         }
-        // Only some partitions advance, because records of different partitions have no order.
+        // Kafka does not order the records of different partitions, so only some partitions advance at a time.
         let mut chosen: Vec<bool> = logs.iter().map(|_| source.chance(0.5)).collect();
         if source.chance(0.4) {
             // A batch of a real mapping has records of only one topic.
@@ -150,11 +150,12 @@ async fn run(function: &Function, seed: u64) -> Played {
 /// Recreates a topic or truncates its log, and appends a record.
 fn rewrite(source: &mut Source, log: &mut Log) {
     let applied = log.committed;
-    // If the producer's clock is behind, only the log's first record reveals that the log was rewritten. After a
-    // truncation, the ledger may no longer have that record's hash.
+    // If the producer's clock is behind, only the log's first record reveals that the log was rewritten. The clock is
+    // therefore set back only if the whole log is replaced, and only if the ledger has the hash of the first record.
+    // After an earlier truncation, the ledger may lack this hash.
     let first_is_known = log.entries.first().is_some_and(|entry| entry.place.3 == log.incarnation);
     let kept = if source.chance(0.5) { 0 } else { source.below(applied) };
-    // Records that were not delivered are lost with the log. No consumer can notice this.
+    // Records that were not delivered are lost with the log. No consumer can notice their loss.
     log.entries.truncate(kept);
     log.incarnation += 1;
     log.committed = kept;
@@ -219,7 +220,7 @@ async fn deliver(
     }
     if source.chance(0.2) {
         let again = function.land(&records).await;
-        assert_eq!(again.replayed, again.records, "seed {seed}: a replay is a no-op");
+        assert_eq!(again.replayed, again.records, "seed {seed}: a batch that has landed changes nothing");
         played.deliveries += 1;
     }
     expected.apply(&batch);

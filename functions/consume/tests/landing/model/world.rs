@@ -2,7 +2,7 @@
 //! consumer groups are moved, logs are truncated, topics are recreated, and retention and compaction delete records.
 //!
 //! No two records are equal, so the landing table shows which records were written, and how often. At the end of a
-//! history, no record that the log still has is lost, no record was written twice, and every receipt is true.
+//! history, none of the records in the log is lost, no record was written twice, and every receipt is true.
 //!
 //! `SLUICE_SEED` repeats a run, and `SLUICE_WORLDS` sets the number of histories.
 
@@ -67,7 +67,7 @@ fn whatever_happens_to_database_groups_and_logs_no_record_is_lost_or_written_twi
             "incarnations",
             "fast path",
         ] {
-            assert!(seen.0.contains_key(what), "{what} was not met: {:?}", seen.0);
+            assert!(seen.0.contains_key(what), "{what} never occurred: {:?}", seen.0);
         }
     }
 }
@@ -130,7 +130,7 @@ struct World<'f> {
     consume: Consume,
     logs: Vec<Log>,
     number: i64,
-    /// Whether compaction has removed records. After that, the test adds no more transaction markers.
+    /// Whether compaction has removed records. Once it has, the test adds no more transaction markers.
     compacted: bool,
 }
 
@@ -220,9 +220,9 @@ impl<'f> World<'f> {
         log.end += 1;
     }
 
-    /// Compares the watermarks with Kafka, unless the ledger already shows that a log was rewritten. After a restore,
-    /// only applied records that Kafka still has reveal this, so the comparison must happen before Kafka removes
-    /// records. In production, it happens every minute.
+    /// Compares the watermarks with Kafka if the ledger does not yet show how often the log was rewritten. After a
+    /// restore, only applied records that Kafka still has reveal that the log was rewritten, so this comparison must
+    /// happen before Kafka removes records. In production, a comparison happens every minute.
     async fn compare_if_unnoticed(&mut self, partition: usize, seen: &mut Seen) {
         const REWRITES: &str =
             r#"select cardinality(incarnation_starts) - 1 from sluice.watermarks where "partition" = $1"#;
@@ -252,10 +252,10 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Truncates a log or recreates its topic, and writes more records. Does nothing unless the change can be noticed:
-    /// the log must still have the last applied record, and the group must be past it. A running process notices the
-    /// change when the mapping goes back to where the log was cut, or when the process compares the watermarks with
-    /// Kafka.
+    /// Truncates a log or recreates its topic, and writes more records. Does nothing if the change could not be
+    /// noticed: the log must still have the last applied record, and the group's offset must be above that record. A
+    /// running process notices the change when the mapping goes back to where the log was cut, or when the process
+    /// compares the watermarks with Kafka.
     async fn rewrite(&mut self, partition: usize, seen: &mut Seen) {
         let Some((_, last)) = self.evidence().await.get(&number(partition)).copied() else { return };
         if !self.logs[partition].records.contains_key(&last) || self.logs[partition].committed <= last {
@@ -292,19 +292,19 @@ impl<'f> World<'f> {
             }
             _ => {}
         }
-        // The rewritten log is applied before it can be rewritten again.
+        // The new records are applied before the log can be rewritten again.
         self.deliver_from(partition, seen).await;
         self.compare(seen).await;
     }
 
-    /// Delivers the rest of a partition.
+    /// Delivers the remaining records of a partition.
     async fn deliver_from(&mut self, partition: usize, seen: &mut Seen) {
         let until = self.logs[partition].end;
         let batch = self.batch(partition, until);
         self.invoke(&batch, seen).await;
     }
 
-    /// Returns the records from the group's offset to `until`, and moves the group there.
+    /// Returns the records from the group's offset to `until`, and moves the group's offset there.
     fn batch(&mut self, partition: usize, until: i64) -> Vec<Record> {
         let log = &mut self.logs[partition];
         let range = log.committed.max(log.start)..until.max(log.committed).max(log.start);
@@ -339,7 +339,7 @@ impl<'f> World<'f> {
                         seen.note("fast path");
                     }
                     if self.chance(0.2) {
-                        let again = self.consume.invoke(&payload, BUDGET).await.expect("it is delivered again");
+                        let again = self.consume.invoke(&payload, BUDGET).await.expect("the batch is delivered again");
                         assert_eq!(again.written, 0, "SLUICE_SEED={} SLUICE_WORLDS=1", self.seed);
                     }
                     return;
@@ -377,9 +377,9 @@ impl<'f> World<'f> {
         rows.into_iter().map(|(partition, first, last)| (partition, (first, last))).collect()
     }
 
-    /// Returns whether a backup's ledger would reveal that a log was rewritten after the backup. It would if the log's
-    /// records at the offsets of the ledger's first and last applied records were not removed by retention or
-    /// compaction.
+    /// Returns whether a restored ledger would reveal that a log was rewritten after the backup. The ledger has the
+    /// hashes of the first and the last applied record. The function compares these hashes with the log's records at
+    /// the same offsets, so retention and compaction must not have removed these records.
     fn is_recognisable(&self, backup: &Backup) -> bool {
         (0..PARTITIONS).all(|partition| {
             let log = &self.logs[partition];
@@ -407,7 +407,8 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Compares the sums of the activity with the tables, and the recorded ends of the logs with their real ends.
+    /// Checks that the activity counts exactly the rows and dead letters that exist, and that the recorded end of each
+    /// log is the real one.
     async fn check_activity(&self, written: usize, at: &str) {
         let pool = &self.function.database.pool;
         let sums: (i64, i64, i64) = sqlx::query_as(
@@ -427,8 +428,8 @@ impl<'f> World<'f> {
         .expect("the database answers");
         assert_eq!(ends.len(), PARTITIONS, "{at}");
         for (log, known) in self.logs.iter().zip(ends) {
-            // If a log lost only records that were never applied, the ledger does not show this, and the end that it
-            // records is too high.
+            // If a log lost only records that were never applied, the ledger does not show the loss, and the recorded
+            // end is too high.
             let was_longer = log.rewrites > 0 && known > log.end;
             assert!(known == log.end || was_longer, "{at}: {known}, not {}", log.end);
         }
@@ -447,12 +448,12 @@ impl<'f> World<'f> {
             .expect("the database answers");
         let written: BTreeSet<i64> = rows.iter().copied().collect();
         let at = format!("SLUICE_SEED={} SLUICE_WORLDS=1", self.seed);
-        assert_eq!(written.len(), rows.len(), "{at}: twice: {rows:?}");
+        assert_eq!(written.len(), rows.len(), "{at}: a record was written twice: {rows:?}");
         self.check_activity(rows.len(), &at).await;
         for (partition, log) in self.logs.iter().enumerate() {
             let places: Vec<(i32, i64)> = (0..log.end + 2).map(|offset| (number(partition), offset)).collect();
             let outcomes = receipts::look_up(&self.function.database.pool, Some(&*self.memory), TOPIC, &places);
-            let outcomes = outcomes.await.expect("receipts answer");
+            let outcomes = outcomes.await.expect("the receipts are looked up");
             for ((_, offset), outcome) in places.into_iter().zip(outcomes) {
                 let (status, present) = (outcome.status(), log.records.get(&offset).copied());
                 let expected = match present.map(|number| (kind(number), written.contains(&number))) {
@@ -462,7 +463,7 @@ impl<'f> World<'f> {
                     Some((Kind::Valid, false)) => {
                         panic!("{at}: lost: {partition}@{offset} {present:?} is {status:?}; {log:?}")
                     }
-                    // The log no longer has the record. It was removed either after it was applied or before.
+                    // The log no longer has the record, which was removed either after or before it was applied.
                     None if status == Status::Rejected => [Status::Rejected, Status::Rejected],
                     None => [Status::Written, Status::Lost],
                 };

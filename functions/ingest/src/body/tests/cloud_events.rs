@@ -28,7 +28,7 @@ fn record_headers(event: &PostedEvent) -> Value {
 }
 
 #[test]
-fn a_structured_cloud_events_attributes_become_record_headers() {
+fn attributes_of_a_structured_cloud_event_become_record_headers() {
     let body = r#"{"specversion":"1.0","id":"é1","source":"/s","type":"t","datacontenttype":"application/vnd.x+json",
                    "count":5,"live":true,"none":null,"data":{"a":1}}"#;
     let event = of_type("application/cloudevents+json", body).ok().and_then(|posted| posted.event(0).ok());
@@ -46,7 +46,7 @@ fn a_structured_cloud_events_attributes_become_record_headers() {
 }
 
 #[test]
-fn a_binary_cloud_events_attributes_are_decoded_from_http_headers() {
+fn attributes_of_a_binary_cloud_event_are_decoded_from_http_headers() {
     let given = [
         ("content-type", "application/json"),
         ("ce-specversion", "1.0"),
@@ -75,7 +75,7 @@ fn a_binary_cloud_events_attributes_are_decoded_from_http_headers() {
 }
 
 #[test]
-fn a_structured_cloud_events_errors_have_pointers() {
+fn errors_in_a_structured_cloud_event_have_pointers() {
     let structured = |body: &'static str| wrong_places(of_type("application/cloudevents+json", body));
     assert_eq!(structured("{\"data\":{}}"), ["/specversion", "/id", "/source", "/type"]);
     assert_eq!(structured("[]"), [""]);
@@ -113,7 +113,7 @@ fn a_structured_cloud_events_errors_have_pointers() {
 }
 
 #[test]
-fn a_binary_cloud_events_errors_name_headers() {
+fn errors_in_a_binary_cloud_event_name_headers() {
     let given = [("ce-specversion", "0.3"), ("ce-id", "1"), ("ce-id", "2"), ("ce-datacontenttype", "application/json")];
     let mut found = wrong_places(posted(&given, "{}"));
     found.sort();

@@ -1,12 +1,13 @@
 //! Decides whether a new schema accepts everything that an old schema accepts. A "yes" is always right. A "no" may be
-//! wrong, because a keyword counts as narrower unless the comparison can show that it is not.
+//! wrong: if the comparison cannot show that a keyword of the new schema accepts everything, it assumes that the
+//! keyword rejects something.
 //!
-//! The old schema is split into alternatives. Each alternative is a list of schemas that all apply. For each
-//! alternative, a keyword of the new schema then has obligations: the conditions under which the keyword accepts
+//! The old schema is split into alternatives. Each alternative is a list of schemas that apply together. For each
+//! alternative, each keyword of the new schema has obligations: the conditions under which the keyword accepts
 //! everything that the alternative accepts.
 //!
-//! - `obligation`: defines obligations; `numbers`, `strings`, `arrays`, `objects` and `types` return those of their
-//!   keywords
+//! - `obligation`: defines obligations; `numbers`, `strings`, `arrays`, `objects` and `types` return the obligations of
+//!   their keywords
 //! - `same`: decides whether two schemas are the same
 //! - `types`: finds the JSON types of the values that schemas accept
 
@@ -35,8 +36,8 @@ use self::types::{by_type, finite, may_be};
 /// The maximum number of steps in one comparison. A contract written by hand takes a few hundred.
 const MOST_STEPS: usize = 100_000;
 
-/// Returns the places where the new contract's schema may reject a value that the old contract's schema accepts. The
-/// result is empty if the new schema accepts all of these values.
+/// Returns the places where the new contract's schema may reject a value that the old contract's schema accepts. If the
+/// result is empty, the new schema accepts all of these values.
 pub(super) fn narrowings(old: &Value, new: &Value) -> Vec<Narrowing> {
     if Sameness::new(old, new).schemas(old, new) {
         return Vec::new();
@@ -55,8 +56,8 @@ pub(super) fn narrowings(old: &Value, new: &Value) -> Vec<Narrowing> {
 struct Comparison<'s> {
     old: &'s Value,
     new: &'s Value,
-    /// Pairs of schemas whose comparison is under way. A recursive schema leads to the same pair again, for a smaller
-    /// part of the value.
+    /// Pairs of old schemas and a new schema whose comparison is under way. A recursive schema leads to the same pair
+    /// again, for a smaller part of the value.
     under_way: BTreeSet<(Vec<*const Value>, *const Value)>,
     steps: usize,
 }
@@ -76,8 +77,8 @@ impl<'s> Comparison<'s> {
         if !self.under_way.insert(pair.clone()) {
             return Vec::new();
         }
-        // An old schema that cannot be expanded is used as it is. The comparison may then assume that this schema
-        // accepts more values than it does, but never fewer.
+        // Old schemas that cannot be expanded are used unchanged. The comparison may then assume that they accept more
+        // values than they do, but never fewer.
         let alternatives = schema::expand(self.old, old.clone()).unwrap_or_else(|| vec![old]);
         let found = alternatives
             .into_iter()
@@ -93,7 +94,7 @@ impl<'s> Comparison<'s> {
             return Vec::new();
         }
         let Value::Object(members) = new else {
-            return if new == &Value::Bool(true) { Vec::new() } else { fails(pointer, "is no longer accepted") };
+            return if new == &Value::Bool(true) { Vec::new() } else { fails(pointer, "no value is accepted") };
         };
         if let Some(values) = finite(old) {
             return self.values(values, pointer);
@@ -146,7 +147,7 @@ impl<'s> Comparison<'s> {
             | "propertyNames"
             | "dependentRequired"
             | "dependentSchemas" => objects::obligations(old, keyword),
-            name => keyword.holds(is_trivial(keyword.value), format!("the effect of {name} is not decided")),
+            name => keyword.holds(is_trivial(keyword.value), format!("{name} cannot be compared")),
         };
         obligations.into_iter().flat_map(|obligation| self.meet(obligation)).collect()
     }
@@ -163,13 +164,13 @@ impl<'s> Comparison<'s> {
         }
     }
 
-    /// Reports the values that the new schema's part at `pointer` rejects.
+    /// Reports which of these values the part of the new document at `pointer` rejects.
     fn values(&self, values: Vec<Value>, pointer: &str) -> Vec<Narrowing> {
         if values.is_empty() {
             return Vec::new();
         }
         let Some(part) = Part::compile(self.new, pointer) else {
-            return fails(pointer, "cannot be compared");
+            return fails(pointer, "the schema cannot be compared");
         };
         let rejected: Vec<String> = values.iter().filter(|value| !part.accepts(value)).map(Value::to_string).collect();
         if rejected.is_empty() {
@@ -187,8 +188,8 @@ impl<'s> Comparison<'s> {
         }
     }
 
-    /// Compares `anyOf` or `oneOf`. For each type, one branch has to accept all values of that type. With `oneOf`, no
-    /// other branch may accept any of these values.
+    /// Compares `anyOf` or `oneOf`. For each type, one branch has to accept all values of that type that the old
+    /// schemas accept. With `oneOf`, every other branch has to reject all of these values.
     fn choice(&mut self, old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Narrowing> {
         let is_exclusive = keyword.name == "oneOf";
         let accepting = |comparison: &mut Self, old: &[&'s Value]| {
@@ -203,7 +204,7 @@ impl<'s> Comparison<'s> {
         }
         fails(
             &keyword.at(),
-            "values that match none of the alternatives, or several of oneOf, may no longer be accepted",
+            "values that match no alternative, or several alternatives of oneOf, may no longer be accepted",
         )
     }
 
@@ -211,10 +212,7 @@ impl<'s> Comparison<'s> {
         if self.is_disjoint(old, keyword.value) {
             return Vec::new();
         }
-        fails(
-            &keyword.at(),
-            "values of this form are no longer accepted (the old schema may not have allowed them either)",
-        )
+        fails(&keyword.at(), "values of this form are no longer accepted (perhaps the old schema rejected them, too)")
     }
 
     /// Returns whether the types alone show that a schema of the new document rejects every value that all of `old`
@@ -233,15 +231,15 @@ impl<'s> Comparison<'s> {
         Sameness::new(self.old, self.new).schemas(old, new)
     }
 
-    /// Returns whether an old schema has the same keyword with the same value, and the same siblings that the keyword
-    /// depends on.
+    /// Returns whether an old schema has the same keyword with the same value. The siblings that the keyword depends on
+    /// must also have the same values.
     fn is_known(&self, old: &[&'s Value], keyword: Keyword<'s, '_>) -> bool {
         let siblings: &[&str] = match keyword.name {
             "additionalProperties" => &["patternProperties", "properties"],
             "items" => &["prefixItems"],
             "contains" | "minContains" | "maxContains" => &["contains", "maxContains", "minContains"],
             "if" | "then" | "else" => &["else", "if", "then"],
-            // These two depend on all their siblings.
+            // The effect of these two keywords depends on all their siblings.
             "unevaluatedItems" | "unevaluatedProperties" => return false,
             _ => &[],
         };
@@ -258,16 +256,16 @@ impl<'s> Comparison<'s> {
     }
 }
 
-/// Removes repeated schemas, which occur because several references may lead to the same schema. Otherwise, the lists
-/// of a recursive schema would keep growing. Its comparison would then never reach the same pair again, and would not
-/// end.
+/// Removes repeated schemas, which occur because several references may lead to the same schema. Without this, the list
+/// of old schemas could grow at each step into a recursive schema. The comparison would then never reach the same pair
+/// again, and would not end.
 fn distinct(mut schemas: Vec<&Value>) -> Vec<&Value> {
     schemas.sort_unstable_by_key(|schema| std::ptr::from_ref(*schema));
     schemas.dedup_by_key(|schema| std::ptr::from_ref(*schema));
     schemas
 }
 
-/// Returns the obligations of `if`. For simplicity, both branches have to accept all values.
+/// Returns the obligations of `if`. For simplicity, `then` and `else` both have to accept all values.
 fn conditional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     let branch = |name: &str| {
         let new = keyword.schema.get(name)?;

@@ -9,7 +9,7 @@ use super::obligation::{Keyword, Obligation};
 
 /// Returns the conditions under which this keyword of the new schema accepts everything that the old schemas accept.
 pub(super) fn obligations<'o>(old: &[&Value], keyword: Keyword<'_, '_>) -> Vec<Obligation<'o>> {
-    let Some(limit) = decimal(keyword.value) else { return keyword.fails("is not a number") };
+    let Some(limit) = decimal(keyword.value) else { return keyword.fails("the value is not a number") };
     let written = keyword.value;
     match keyword.name {
         "minimum" => keyword.holds(
@@ -47,14 +47,14 @@ fn decimal(value: &Value) -> Option<Decimal> {
     Decimal::parse(value.as_number()?.as_str())
 }
 
-/// Returns the strictest value of a keyword that limits a count, such as `maxLength`, in the old schemas. `strictest`
-/// is `Less` if smaller counts are stricter.
+/// Returns the strictest value that the old schemas have for a keyword that limits a count, such as `maxLength`.
+/// `strictest` is `Less` if smaller values are stricter.
 pub(super) fn count(old: &[&Value], keyword: &str, strictest: Ordering) -> Option<u64> {
     let counts = old.iter().filter_map(|schema| whole(schema.get(keyword)?));
     if strictest == Ordering::Less { counts.min() } else { counts.max() }
 }
 
-/// Reads a count, which may be written as 5.0.
+/// Reads a count, which may be written with decimals, such as 5.0.
 pub(super) fn whole(value: &Value) -> Option<u64> {
     let is_count = |number: &f64| number.fract() == 0.0 && (0.0..1e15).contains(number);
     value.as_u64().or_else(|| value.as_f64().filter(is_count).map(|count| count as u64))

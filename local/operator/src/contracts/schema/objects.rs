@@ -51,7 +51,7 @@ pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Ve
                 let mut needed = needed.as_array().into_iter().flatten().filter_map(Value::as_str);
                 is_impossible(old, name) || needed.all(|needed| required.contains(needed))
             };
-            keyword.holds(keyword.members().all(is_met), "fields that need others are no longer accepted without them")
+            keyword.holds(keyword.members().all(is_met), "some fields are accepted only with the fields that they need")
         }
         // `dependentSchemas`: each schema applies only to objects that have a certain field. For simplicity, the
         // comparison requires each schema to accept all objects.
@@ -91,7 +91,8 @@ fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation
     let patterns = keyword.schema.get("patternProperties");
     let formerly: BTreeSet<&'s String> =
         old.iter().filter_map(|schema| schema.get("properties")?.as_object()).flat_map(|named| named.keys()).collect();
-    // First come the properties that the old schemas name, even those that match a pattern of the new schema.
+    // First come the properties that only the old schemas name. For simplicity, these include properties that match a
+    // pattern of the new schema, to which `additionalProperties` does not apply.
     let mut obligations: Vec<Obligation<'s>> = formerly
         .into_iter()
         .filter(|name| !named(name))
@@ -104,8 +105,8 @@ fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation
             others(property(old, name), keyword, narrowing)
         })
         .collect();
-    // Then come all other properties. An old schema's `additionalProperties` applies to them, unless they match one of
-    // that schema's patterns.
+    // Then come all other properties, which match no pattern of the new schema. An old schema's `additionalProperties`
+    // certainly applies to them if every pattern of this old schema is also a pattern of the new schema.
     let applies = |schema: &&'s Value| {
         let known = |pattern: &String| patterns.is_some_and(|patterns| patterns.get(pattern).is_some());
         let excluded = schema.get("patternProperties").and_then(Value::as_object);
@@ -117,7 +118,8 @@ fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation
     obligations
 }
 
-/// Returns the condition for properties to which `additionalProperties` newly applies.
+/// Returns the condition for properties to which `additionalProperties` of the new schema applies. `old` holds the old
+/// schemas of these properties.
 fn others<'s>(old: Vec<&'s Value>, keyword: Keyword<'s, '_>, narrowing: Narrowing) -> Obligation<'s> {
     if keyword.value == &Value::Bool(false) {
         return Obligation::Gone { old, narrowing };
@@ -140,13 +142,13 @@ fn names<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>>
 fn property<'s>(old: &[&'s Value], name: &str) -> Vec<&'s Value> {
     let of = |schema: &&'s Value| {
         let named = schema.get("properties").and_then(|properties| properties.get(name));
-        // A pattern may exclude the property from `additionalProperties`.
+        // If the schema has patterns, the property may match one. `additionalProperties` would then not apply.
         named.or_else(|| schema.get("additionalProperties").filter(|_| schema.get("patternProperties").is_none()))
     };
     old.iter().filter_map(of).collect()
 }
 
-/// Returns whether the old schemas allow no property of this name.
+/// Returns whether the old schemas forbid properties with this name.
 fn is_impossible(old: &[&Value], name: &str) -> bool {
     property(old, name).contains(&&Value::Bool(false))
 }
@@ -155,7 +157,7 @@ fn required<'s>(old: &[&'s Value]) -> BTreeSet<&'s str> {
     old.iter().filter_map(|schema| schema.get("required")?.as_array()).flatten().filter_map(Value::as_str).collect()
 }
 
-/// Returns the names that properties may have, if an old schema allows no other names.
+/// Returns the only names that properties may have. Returns `None` if no old schema limits the names to a list.
 fn only_names<'s>(old: &[&'s Value]) -> Option<Vec<&'s str>> {
     let closed = old.iter().find(|schema| {
         schema.get("additionalProperties") == Some(&Value::Bool(false)) && schema.get("patternProperties").is_none()

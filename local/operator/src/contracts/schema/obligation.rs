@@ -31,7 +31,7 @@ pub(super) enum Obligation<'s> {
     Subset { old: Vec<&'s Value>, new: &'s Value, at: String },
     /// The new schema at a pointer accepts each of these values.
     Values { values: Vec<Value>, at: String },
-    /// No value meets all of `old`. If a value may meet them, `narrowing` is reported.
+    /// No value is accepted by all of `old`. If such a value may exist, `narrowing` is reported.
     Gone { old: Vec<&'s Value>, narrowing: Narrowing },
 }
 
@@ -59,7 +59,7 @@ impl<'s> Keyword<'s, '_> {
         self.pointer.to_owned() + &pointer::join([self.name].into_iter().chain(tokens.iter().copied()))
     }
 
-    /// Returns the pointer of a part of a sibling.
+    /// Returns the pointer of a sibling of the keyword, or of a part of the sibling.
     pub(super) fn beside(&self, tokens: &[&str]) -> String {
         self.pointer.to_owned() + &pointer::join(tokens.iter().copied())
     }
@@ -69,17 +69,17 @@ impl<'s> Keyword<'s, '_> {
         vec![Obligation::Fails(Narrowing::at(&self.at(), text))]
     }
 
-    /// Returns a failure at the keyword unless `holds`.
+    /// Returns no obligation if `holds` is true, and otherwise a failure at the keyword.
     pub(super) fn holds<'o>(&self, holds: bool, text: impl Into<String>) -> Vec<Obligation<'o>> {
         if holds { Vec::new() } else { self.fails(text) }
     }
 
-    /// Returns the members of the keyword's value, if it is an object.
+    /// Returns the members of the keyword's value if this value is an object.
     pub(super) fn members(self) -> impl Iterator<Item = (&'s String, &'s Value)> {
         self.value.as_object().into_iter().flatten()
     }
 
-    /// Returns the elements of the keyword's value, if it is an array.
+    /// Returns the elements of the keyword's value if this value is an array.
     pub(super) fn elements(self) -> impl Iterator<Item = (usize, &'s Value)> {
         self.value.as_array().into_iter().flatten().enumerate()
     }

@@ -107,8 +107,8 @@ impl<'s> Sameness<'s> {
     /// Returns whether a reference leads to the same schema in both documents.
     fn targets(&mut self, reference: &'s str) -> bool {
         let Some(pointer) = reference.strip_prefix('#') else { return false };
-        // A reference that was followed before has been compared, or is being compared. That comparison finds any
-        // difference.
+        // The targets of a reference that was followed before have been compared, or are being compared. That
+        // comparison finds any difference.
         if !self.followed.insert(reference) {
             return true;
         }
@@ -119,7 +119,8 @@ impl<'s> Sameness<'s> {
     }
 }
 
-/// Returns whether a document resolves references in a way that the comparison does not support.
+/// Returns whether a document contains a keyword that changes how references are resolved. The comparison does not
+/// support these keywords.
 pub(super) fn is_opaque(document: &Value) -> bool {
     const RESOLVING: [&str; 6] =
         ["$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor", "$recursiveRef", "$vocabulary"];

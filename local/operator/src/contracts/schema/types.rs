@@ -39,7 +39,7 @@ pub(super) fn may_be(old: &[&Value], types: &[&str]) -> bool {
     schema::types(&old.to_vec()).is_none_or(|old| old.iter().any(|name| types.contains(name)))
 }
 
-/// Adds `integer` to types with `number`, and `number` to types with `integer`.
+/// Adds `integer` to a list that has `number`, and adds `number` to a list that has `integer`.
 pub(super) fn with_integers(mut types: Vec<&str>) -> Vec<&str> {
     if types.contains(&"number") {
         types.push("integer");
@@ -53,7 +53,7 @@ pub(super) fn with_integers(mut types: Vec<&str>) -> Vec<&str> {
 /// Returns the conditions under which `type` of the new schema accepts everything that the old schemas accept.
 pub(super) fn obligations<'o>(old: &[&Value], keyword: Keyword<'_, '_>) -> Vec<Obligation<'o>> {
     let Some(new) = schema::types(&vec![&Value::Object(keyword.schema.clone())]).map(owned) else {
-        return keyword.fails("is not a list of types");
+        return keyword.fails("the value is not a list of types");
     };
     let accepted = |name: &str| new.iter().any(|new| new == name || new == "number" && name == "integer");
     match schema::types(&old.to_vec()) {
@@ -70,8 +70,8 @@ fn owned(names: Vec<&str>) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// Splits schemas by the types of the values that all of them accept. Returns one list for each possible type: the
-/// schemas, and a further schema that allows only that type.
+/// Splits schemas by the types of the values that all of them accept. Returns one list for each possible type. The list
+/// has the schemas, and one more schema, which allows only that type.
 pub(super) fn by_type<'s>(old: &[&'s Value]) -> Vec<Vec<&'s Value>> {
     let types = schema::types(&old.to_vec()).map(with_integers);
     let is_possible = |one: &&'static Value| {
@@ -80,8 +80,9 @@ pub(super) fn by_type<'s>(old: &[&'s Value]) -> Vec<Vec<&'s Value>> {
     EACH.iter().filter(is_possible).map(|one| old.iter().copied().chain([one]).collect()).collect()
 }
 
-/// Returns the values that all of the schemas accept, if the schemas allow only listed values. The result may include
-/// values that a schema rejects.
+/// If the schemas allow only a few values, returns these values. They are the values of `enum` and `const`, or null,
+/// false and true. Keywords other than `enum`, `const` and `type` are not considered, so a schema may reject some of
+/// the values.
 pub(super) fn finite(old: &[&Value]) -> Option<Vec<Value>> {
     let lists: Vec<Vec<&Value>> = old.iter().filter_map(|schema| schema::values(&vec![*schema])).collect();
     let is_listed = |value: &&Value| {
@@ -104,7 +105,7 @@ pub(super) fn accepts(old: &[&Value], value: &Value) -> bool {
         match value {
             Value::Null => &["null"],
             Value::Bool(_) => &["boolean"],
-            // Whether the number is an integer is not checked.
+            // This function does not check whether the number is an integer.
             Value::Number(_) => &["integer", "number"],
             Value::String(_) => &["string"],
             Value::Array(_) => &["array"],

@@ -31,7 +31,7 @@ fn while_the_first_event_is_pending_the_others_are_not_looked_up() {
     assert_eq!(looks(&mut follower, start), [place(0, 5)]);
     assert!(!follower.answered(&place(0, 5), Ok(&event_status(Status::Pending)), start));
     assert_eq!(looks(&mut follower, start), []);
-    let Step::Rest(until) = follower.step(start, true) else { panic!("no rest") };
+    let Step::Rest(until) = follower.step(start, true) else { panic!("the follower does not rest") };
     assert_eq!(looks(&mut follower, until), [place(0, 5)]);
     assert!(follower.answered(&place(0, 5), Ok(&event_status(Status::Written)), until));
     assert_eq!(looks(&mut follower, until), [place(0, 6), place(0, 7)]);
@@ -104,7 +104,7 @@ fn waiting_events_are_looked_up_until_no_event_has_been_decided_for_a_while() {
     assert_eq!((landed, follower.waiting()), (1_000, 2_000));
     let took = now - start;
     assert!(took >= Duration::from_secs(15) && took < Duration::from_secs(20), "{took:?}");
-    assert!(asked < 5 * 256 + 3_000 + 2_000 + 11 * 256 + 2_000, "{asked}");
+    assert!(asked < 5 * 256 + 3_000 + 2_000 + 11 * 256 + 2_000, "{asked} lookups");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn code(rules: &Changes, there: Vec<Relation>, set: Value) -> Option<String> {
 }
 
 #[test]
-fn a_set_may_only_name_public_the_target_schema_or_no_schema() {
+fn a_set_may_name_no_schema_except_public_and_the_target_schema() {
     for (schema, expected) in [
         (None, None),
         (Some("public"), None),
@@ -85,7 +85,7 @@ fn only_the_contracts_tables_are_allowed() {
 }
 
 #[test]
-fn without_evolve_nothing_is_created() {
+fn without_evolve_no_table_or_column_is_created() {
     let rules = Changes { evolve: false, ..rules() };
     let there = || vec![table("t", &[("a", "integer")])];
     assert_eq!(code(&rules, there(), insert(None, "t", &[("a", "INT")])), None);
@@ -123,12 +123,12 @@ fn each_fault_of_a_set_has_its_code() {
 }
 
 #[test]
-fn a_type_need_not_be_given_for_a_column_that_is_there() {
+fn a_change_need_not_give_the_type_of_an_existing_column() {
     assert_eq!(code(&rules(), vec![table("t", &[("a", "integer")])], insert(None, "t", &[("a", "")])), None);
 }
 
 #[test]
-fn a_set_is_checked_against_what_the_sets_before_it_create() {
+fn a_set_is_checked_against_the_tables_and_columns_of_earlier_sets() {
     let sets = [
         insert(None, "t", &[("a", "integer")]),
         insert(None, "t", &[("a", "text")]),
@@ -162,7 +162,7 @@ fn a_rejected_set_leaves_no_trace() {
 }
 
 #[test]
-fn a_table_that_is_not_there_has_no_row_to_change() {
+fn an_update_delete_or_truncate_of_a_missing_table_is_skipped() {
     let old = json!([{"name": "a", "type": "integer", "value": 1}]);
     let sets = [
         json!({"action": "U", "table": "t", "columns": old, "identity": old}),
@@ -176,7 +176,7 @@ fn a_table_that_is_not_there_has_no_row_to_change() {
 }
 
 #[test]
-fn an_update_never_writes_an_identity_column_but_notes_its_value_if_it_changes() {
+fn an_update_never_writes_an_identity_column_but_notes_a_value_that_changes() {
     let mut there = table("t", &[("id", "integer"), ("a", "integer")]);
     there.columns[0].access = Access::Identity;
     let update = |id: i64| {

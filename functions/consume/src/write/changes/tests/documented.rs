@@ -1,4 +1,4 @@
-//! The example of docs/CHANGES.md.
+//! Tests that the example in docs/CHANGES.md shows the statements that run.
 
 use super::super::{evolve, plan, runs, statement, wal2json};
 use super::*;

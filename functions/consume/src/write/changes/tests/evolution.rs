@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 #[tokio::test]
-async fn tables_and_columns_are_created_with_the_types_that_are_given() {
+async fn tables_and_columns_are_created_with_the_types_that_the_changes_give() {
     let database = TestDatabase::create().await;
     let sets = [
         format_1("t", Some(&[("Id", "INT", json!(1))]), None),
@@ -67,7 +67,7 @@ async fn tables_of_a_rejected_set_are_created_again_by_the_next_set() {
 }
 
 #[tokio::test]
-async fn transactions_that_create_the_same_things_at_once_wait_for_each_other() {
+async fn concurrent_transactions_that_create_the_same_tables_wait_for_each_other() {
     let database = TestDatabase::create().await;
     let write_all = async |n: i64| {
         for table in 0..5 {
@@ -94,7 +94,7 @@ async fn indexes(database: &TestDatabase) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_key_by_which_rows_are_looked_up_gets_one_index() {
+async fn a_key_by_which_rows_are_looked_up_gets_at_most_one_index() {
     let database = TestDatabase::create().await;
     let long = "x".repeat(100_000);
     let row: &[Cell<'_>] = &[
@@ -163,10 +163,10 @@ async fn an_operators_own_table_is_written_with_its_types_and_defaults() {
 }
 
 #[tokio::test]
-async fn a_table_that_only_its_owner_may_alter_is_still_written() {
+async fn changes_are_written_to_a_table_that_another_role_owns() {
     let database = TestDatabase::create().await;
     let mut connection = database.pool.acquire().await.expect("connected");
-    // Rolled back, because a role belongs to the whole server.
+    // The transaction is never committed, because the role would remain in the whole server.
     let mut transaction = connection.begin().await.expect("begun");
     sqlx::raw_sql(
         "create table landing.t (a int, b int);

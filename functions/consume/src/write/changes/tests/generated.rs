@@ -1,4 +1,4 @@
-//! Columns whose values PostgreSQL generates.
+//! Tests columns whose values PostgreSQL generates.
 
 use serde_json::json;
 
@@ -64,7 +64,7 @@ async fn an_identity_value_that_the_source_changed_is_changed_in_the_landing_tab
             format_2("r3", Some(&r3(1, "a", "x")), None),
             format_2("r3", Some(&r3(2, "b", "x")), None),
             format_2("key", Some(&[("id", "bigint", json!(1)), ("a", "integer", json!(1))]), None),
-            // `set serial = default`, with and without another change.
+            // The source has executed `set serial = default`, alone or together with another change.
             change("r3", &r3(3, "a", "x"), &code("a")),
             change("r3", &r3(4, "b", "y"), &code("b")),
             change("r3", &r3(4, "b", "z"), &code("b")),
@@ -143,7 +143,7 @@ async fn a_generated_column_of_the_old_row_chooses_between_rows_but_does_not_rul
             both("t", None, Some(&[("a", "integer", json!(a)), ("sum", "integer", sum)]))[format].clone()
         };
         // If two rows match by `a`, the row with the old row's sum is chosen, or none if no sum is equal. A single
-        // matching row is chosen even if its sum differs, because the source may compute it differently.
+        // matching row is chosen even if its sum differs, because the source may compute the sum differently.
         assert_eq!(apply(&database, &[delete(1, json!(3)), delete(2, json!(99))]).await, 0);
         assert_eq!(database.json("select a, b from landing.t").await, json!([{"a": 1, "b": 1}]));
         sql(&database, "insert into landing.t values (1, 2)").await;

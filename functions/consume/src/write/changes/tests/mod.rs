@@ -47,12 +47,12 @@ pub(super) async fn sql(database: &TestDatabase, statements: &str) {
 /// A column: its name, type and value.
 pub(super) type Cell<'a> = (&'a str, &'a str, Value);
 
-/// Both formats of one change, each with the given columns of the old row.
+/// Returns a change in both formats, each with the given columns of the old row.
 pub(super) fn both(table: &str, new: Option<&[Cell<'_>]>, old: Option<&[Cell<'_>]>) -> [Value; 2] {
     [format_1(table, new, old), format_2(table, new, old)]
 }
 
-/// Like wal2json, leaves NULLs out of the old row.
+/// Returns a change in format 1. Like wal2json, it leaves NULLs out of the old row.
 pub(super) fn format_1(table: &str, new: Option<&[Cell<'_>]>, old: Option<&[Cell<'_>]>) -> Value {
     json!({ "change": [change_1(table, new, old)] })
 }

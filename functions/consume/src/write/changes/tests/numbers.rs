@@ -1,4 +1,4 @@
-//! Whole numbers in any notation.
+//! Tests whole numbers in all notations.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ fn number(text: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_integer_lands_in_any_notation_of_a_number() {
+async fn an_integer_lands_whatever_its_notation() {
     for (ty, text, landed) in [
         ("bigint", "7E+3", "7000"),
         ("integer", "5.0", "5"),
@@ -48,7 +48,7 @@ async fn an_integer_lands_in_any_notation_of_a_number() {
 }
 
 #[tokio::test]
-async fn integer_columns_that_an_operator_created_and_domains_take_any_notation() {
+async fn columns_of_integer_types_and_of_domains_in_an_operators_table_take_any_notation() {
     let database = TestDatabase::create().await;
     sql(
         &database,

@@ -1,10 +1,10 @@
-//! Partitioned landing tables.
+//! Tests partitioned landing tables.
 
 use serde_json::json;
 
 use super::*;
 
-/// A table with partitions on two levels. In some of them, the columns are in a different order than in the table.
+/// A table with partitions on two levels. Some partitions have the columns in a different order than the table.
 const PARTITIONED: &str = "
     create table landing.t (a int, b int) partition by range (a);
     create table landing.low (b int, a int) partition by list (b);
@@ -72,7 +72,7 @@ async fn equal_rows_in_a_partitioned_table_are_changed_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_partition_that_a_change_names_takes_its_own_rows() {
+async fn a_change_that_names_a_partition_applies_to_the_partitions_rows() {
     let database = TestDatabase::create().await;
     sql(&database, PARTITIONED).await;
     let full = |a: i64, b: i64| row([Some(a), Some(b)]);
@@ -91,7 +91,7 @@ async fn a_partition_that_a_change_names_takes_its_own_rows() {
     );
     for wrong in [format_2("high", Some(&full(1, 1)), None), format_2("t", Some(&full(1000, 1)), None)] {
         let Err(Failure::Sql(error)) = try_apply(&database, &rules(), &[wrong]).await else {
-            panic!("no such partition")
+            panic!("a row outside the bounds was written")
         };
         assert_eq!(error.as_database_error().and_then(|e| e.code()).as_deref(), Some("23514"));
     }
@@ -118,7 +118,8 @@ async fn new_columns_are_added_to_the_root_and_so_to_every_partition() {
         database.json("select a, c, d from landing.t order by a").await,
         json!([{"a": 1, "c": 1, "d": "x"}, {"a": 20, "c": 1, "d": null}, {"a": 21, "c": null, "d": "x"}])
     );
-    // Two partitions of one root give a new column different types: one of the types wins.
+    // Two sets give the same new column different types, each in another partition of one root: one of the sets is
+    // rejected.
     let e = |ty| ("e", ty, json!("1"));
     let sets =
         [format_2("low", Some(&with(1, &[e("text")])), None), format_2("high", Some(&with(30, &[e("bigint")])), None)];
@@ -142,11 +143,11 @@ async fn a_partition_whose_root_is_in_another_schema_is_written_but_not_extended
 }
 
 #[tokio::test]
-async fn a_table_is_changed_without_the_tables_that_inherit_from_it() {
+async fn a_change_of_a_table_leaves_the_tables_that_inherit_from_it_alone() {
     let database = TestDatabase::create().await;
     sql(&database, "create table landing.p (a int, b int); create table landing.c () inherits (landing.p)").await;
     let both_tables = |new: &[Cell<'_>]| [format_2("p", Some(new), None), format_2("c", Some(new), None)];
-    // The child inherits a new column of the parent, whichever of the tables is named first.
+    // The child inherits the parent's new column, whichever table the sets name first.
     assert_eq!(apply(&database, &both_tables(&row([Some(1), Some(1), Some(1)]))).await, 0);
     let [p, c] = both_tables(&row([Some(2), None, None, Some(2)]));
     assert_eq!(apply(&database, &[c, p]).await, 0);

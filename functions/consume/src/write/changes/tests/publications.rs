@@ -1,4 +1,4 @@
-//! Landing tables that the landing database publishes itself.
+//! Tests landing tables that the landing database itself publishes.
 
 use serde_json::json;
 
@@ -30,7 +30,7 @@ const CREATED: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn published_tables_take_updates_and_deletes_regardless_of_their_owner() {
+async fn published_tables_take_updates_and_deletes_however_they_were_created() {
     for publication in PUBLICATIONS {
         let database = TestDatabase::create().await;
         for (created, published_first) in CREATED.into_iter().flat_map(|created| [(created, true), (created, false)]) {
@@ -57,7 +57,7 @@ async fn published_tables_take_updates_and_deletes_regardless_of_their_owner() {
 }
 
 #[tokio::test]
-async fn a_table_that_evolves_can_be_updated_by_hand_under_a_later_publication() {
+async fn a_table_that_evolve_created_can_be_changed_by_hand_after_it_is_published() {
     let database = TestDatabase::create().await;
     apply(&database, &[format_2("t", Some(&cells("x")), None)]).await;
     sql(&database, &format!("{}; update landing.t set b = 'y'; delete from landing.t", PUBLICATIONS[0])).await;
@@ -84,9 +84,9 @@ async fn a_partition_that_is_published_through_its_root_is_updated() {
 }
 
 #[tokio::test]
-async fn a_publication_that_cannot_identify_rows_rejects_changes_of_these_rows_and_no_others() {
+async fn only_updates_and_deletes_of_rows_that_a_publication_cannot_identify_are_rejected() {
     for publication in [
-        // The publication's column list would have to contain every column.
+        // Without a key, the publication's column list would have to contain every column.
         "create table landing.t (id int, b text); create publication listed for table landing.t (id)",
         // The publication's row filter uses a column outside the key.
         "create table landing.t (id int primary key, b text);
@@ -111,10 +111,10 @@ async fn a_publication_that_cannot_identify_rows_rejects_changes_of_these_rows_a
 }
 
 #[tokio::test]
-async fn updates_of_another_owners_table_without_an_identity_are_rejected_and_its_inserts_land() {
+async fn updates_of_another_owners_table_without_an_identity_are_rejected_and_inserts_land() {
     let database = TestDatabase::create().await;
     let mut connection = database.pool.acquire().await.expect("connected");
-    // Rolled back, since a role belongs to the whole server.
+    // The transaction is never committed, because the role would remain in the whole server.
     let mut transaction = connection.begin().await.expect("begun");
     let prepared = format!(
         "{};
@@ -149,7 +149,7 @@ async fn without_evolve_changes_of_a_table_without_an_identity_are_rejected() {
 }
 
 #[tokio::test]
-async fn a_truncate_that_has_to_delete_needs_a_replica_identity_too() {
+async fn a_truncate_that_has_to_delete_the_rows_needs_a_replica_identity() {
     let database = TestDatabase::create().await;
     let tables = format!(
         "{}; create table landing.t (id int unique); create table public.refers (id int references landing.t (id))",

@@ -1,5 +1,5 @@
-//! Random histories of a table, written in both formats, with a key or the whole row as replica identity, and split
-//! into calls at random: the landing table ends with the rows that the history ends with.
+//! Tests that a landing table ends with the same rows as the source's table. The source's table has random histories,
+//! in both formats, with a key or the whole row as replica identity. Each history is split into calls at random.
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
@@ -117,7 +117,7 @@ fn cells(row: &Row, include: impl Fn(usize) -> bool) -> Vec<Cell<'static>> {
     columns.map(|(_, ((name, ty), value))| (*name, *ty, value.clone())).collect()
 }
 
-/// The rows as PostgreSQL prints them, sorted.
+/// Returns the rows as PostgreSQL prints them, sorted.
 fn printed(rows: &[Row]) -> Vec<String> {
     let text = |value: &Value| match value {
         Value::Null => "-".to_owned(),
@@ -135,7 +135,7 @@ const LANDED: &str = "select coalesce(k::text, '-') || '|' || coalesce(a::text, 
     || coalesce('''' || t || '''', '-') || '|' || coalesce(n::text, '-') from landing.t";
 
 #[tokio::test]
-async fn the_landing_table_ends_as_the_history_does() {
+async fn the_landing_table_ends_with_the_same_rows_as_the_history() {
     let seed: u64 = rand::rng().next_u64();
     println!("seed {seed}");
     let database = TestDatabase::create().await;
@@ -147,7 +147,7 @@ async fn the_landing_table_ends_as_the_history_does() {
             rows: Vec::new(),
             changes: Vec::new(),
         };
-        // The first insert creates the table, whatever the history does next.
+        // If the table does not exist, this first insert creates it.
         let start = history.row();
         history.tell(Some(&cells(&start, |_| true)), None);
         history.rows.push(start);
@@ -163,7 +163,8 @@ async fn the_landing_table_ends_as_the_history_does() {
         let mut landed: Vec<String> = sqlx::query_scalar(LANDED).fetch_all(&database.pool).await.expect("read");
         landed.sort();
         assert_eq!(landed, printed(&history.rows), "seed {seed}, history {number}");
-        // Most histories start with an existing, empty table; every tenth history creates the table.
+        // Most histories start with an existing, empty table. Every tenth history is followed by one that creates the
+        // table.
         let end = if number % 10 == 0 { "drop table landing.t" } else { "delete from landing.t" };
         sql(&database, end).await;
     }

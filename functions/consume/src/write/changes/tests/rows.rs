@@ -7,7 +7,7 @@ use super::*;
 const ALL: &str = "select * from landing.t order by 1, 2, 3";
 
 #[tokio::test]
-async fn deletes_by_part_of_the_row_leave_the_one_row_that_they_do_not_name() {
+async fn deletes_that_name_part_of_the_row_remove_only_the_rows_that_match() {
     let database = TestDatabase::create().await;
     let insert = |a: i32, c: &str| {
         json!({"kind": "insert", "table": "mytable", "columnnames": ["a", "b", "c"],
@@ -61,8 +61,8 @@ async fn a_change_applies_to_only_one_of_several_equal_rows() {
         let update = both("t", Some(&row([Some(1), Some(2), Some(3)])), Some(&equal))[format].clone();
         assert_eq!(apply(&database, &[delete.clone(), update.clone(), delete]).await, 0);
         assert_eq!(database.json(ALL).await, json!([{"a": 1, "b": 2, "c": 3}, {"a": 1, "b": null, "c": 3}]));
-        // Two equal updates in one call. In format 1, the second update must not apply to the row that the first one
-        // has changed.
+        // Two equal updates are applied in one call. In format 1, the second update must not change the row that the
+        // first update has changed.
         let database = TestDatabase::create().await;
         let insert = format_2("t", Some(&equal), None);
         apply(&database, &[insert.clone(), insert.clone()]).await;
@@ -153,7 +153,7 @@ async fn truncate_removes_only_rows_that_came_before_it() {
 }
 
 #[tokio::test]
-async fn changes_that_write_one_value_differently_do_not_take_the_same_row() {
+async fn deletes_that_spell_one_value_differently_do_not_delete_the_same_row() {
     let database = TestDatabase::create().await;
     let old = |n: &str| [("n", "numeric", serde_json::from_str::<Value>(n).expect("a number"))];
     let texts = ["1", "1.0", "1.00"];
@@ -165,7 +165,7 @@ async fn changes_that_write_one_value_differently_do_not_take_the_same_row() {
 }
 
 #[tokio::test]
-async fn two_spellings_of_one_key_are_changed_one_after_the_other() {
+async fn changes_that_spell_one_key_differently_are_applied_one_after_the_other() {
     let database = TestDatabase::create().await;
     let change = |a: &str, new: Option<i64>| {
         let key = [("a", "integer", json!(a))];

@@ -1,4 +1,4 @@
-//! Truncates of several tables.
+//! Tests truncates of several tables.
 
 use serde_json::json;
 
@@ -34,7 +34,7 @@ async fn truncates_that_follow_each_other_empty_their_tables_together() {
     for tables in [["a", "b", "c"], ["c", "b", "a"], ["b", "a", "c"]] {
         for changed in [
             "",
-            // Each of these keeps `truncate` itself from emptying the tables.
+            // Because of each of these, the statement `truncate` cannot be used, and the rows are deleted.
             "create table public.other (a int references landing.b)",
             "create function public.seen() returns trigger language plpgsql as 'begin return old; end';
              create trigger seen before delete on landing.b for each row execute function public.seen()",
@@ -63,7 +63,7 @@ async fn truncates_of_two_transactions_are_two_statements() {
         let in_one = if border.is_empty() { [7, 8] } else { [7, 7] };
         let sets = [vec![truncate("x", in_one[0])], border, vec![truncate("y", in_one[1])]].concat();
         let Err(Failure::Refused(rejection)) = try_apply(&database, &rules(), &sets).await else {
-            panic!("two statements")
+            panic!("the truncates of two transactions ran as one statement")
         };
         assert_eq!(rejection.code, "23503");
         // A message between two truncates does not separate them.
@@ -79,7 +79,7 @@ async fn a_truncate_of_a_table_to_which_rows_refer_is_refused() {
     sql(&database, &format!("{TABLES} {ROWS}")).await;
     for sets in [vec![truncate("a")], vec![truncate("a"), truncate("b")], vec![truncate("x")]] {
         let Err(Failure::Refused(rejection)) = try_apply(&database, &rules(), &sets).await else {
-            panic!("rows refer to the table")
+            panic!("a table to which rows refer was emptied")
         };
         assert_eq!(rejection.code, "23503");
     }
@@ -111,11 +111,11 @@ async fn a_truncate_keeps_the_tables_sequences_and_fires_its_own_triggers() {
 }
 
 #[tokio::test]
-async fn a_table_is_emptied_by_a_role_that_may_only_delete() {
+async fn a_role_that_may_delete_but_not_truncate_empties_a_table() {
     let database = TestDatabase::create().await;
     sql(&database, &format!("{TABLES} {ROWS}")).await;
     let mut connection = database.pool.acquire().await.expect("connected");
-    // Rolled back, since a role belongs to the whole server.
+    // The transaction is never committed, because the role would remain in the whole server.
     let mut transaction = connection.begin().await.expect("begun");
     sqlx::raw_sql(
         "create role truncater_of_changes; grant usage on schema landing to truncater_of_changes;

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::*;
 
-/// Returns a value of each type: the type, the value as wal2json writes it, and the value as PostgreSQL prints it.
+/// Returns values of all types. Each entry is the type, the value as wal2json writes it, and the value as PostgreSQL
+/// prints it.
 fn examples() -> Vec<(&'static str, &'static str, &'static str)> {
     vec![
         ("bigint", "9007199254740993", "9007199254740993"),
@@ -49,7 +50,7 @@ fn examples() -> Vec<(&'static str, &'static str, &'static str)> {
 }
 
 #[tokio::test]
-async fn every_type_keeps_its_values_and_a_row_is_found_by_them() {
+async fn values_of_every_type_arrive_unchanged_and_identify_their_row() {
     for format in 0..2 {
         let database = TestDatabase::create().await;
         let examples = examples();
@@ -75,7 +76,7 @@ async fn every_type_keeps_its_values_and_a_row_is_found_by_them() {
 }
 
 #[tokio::test]
-async fn every_type_that_can_be_a_key_finds_its_row() {
+async fn a_row_is_found_by_a_key_of_any_type() {
     let database = TestDatabase::create().await;
     for (n, (ty, value, _)) in examples().into_iter().enumerate() {
         let table = format!("t{n}");
@@ -92,7 +93,7 @@ async fn every_type_that_can_be_a_key_finds_its_row() {
 }
 
 #[tokio::test]
-async fn a_value_that_does_not_fit_is_refused_and_not_cut() {
+async fn a_value_that_does_not_fit_its_column_is_refused_and_not_cut() {
     let database = TestDatabase::create().await;
     for (ty, value, code) in [
         ("varchar(3)", json!("abcd"), "22001"),
@@ -114,7 +115,7 @@ async fn a_value_that_does_not_fit_is_refused_and_not_cut() {
 }
 
 #[tokio::test]
-async fn a_wrong_value_is_at_fault_even_if_its_type_reports_a_syntax_error_or_a_missing_table() {
+async fn an_invalid_value_is_at_fault_even_if_postgresql_reports_a_syntax_error_or_a_missing_table() {
     let database = TestDatabase::create().await;
     for (ty, value) in [("tsquery", "a b"), ("jsonpath", "$$"), ("regclass", "nowhere"), ("regtype", "a b c")] {
         let set = format_2("t", Some(&[("a", ty, json!(value))]), None);
