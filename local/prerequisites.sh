@@ -64,8 +64,8 @@ install_cargo_lambda() {
   PATH=$PATH:$tools/python/bin
 }
 
-# Installs `cargo lambda` and the other prerequisites of `cargo lambda build`: compilers, zig (a module of `python3`),
-# which compiles for both of Lambda's architectures, and CMake, which builds librdkafka.
+# Installs `cargo lambda` and the other prerequisites of `cargo lambda build`: compilers, zig and CMake. zig (a module
+# of `python3`) compiles for both of Lambda's architectures, and CMake builds librdkafka.
 install_for_lambda_build() {
   install_compilers
   install_cargo_lambda

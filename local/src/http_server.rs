@@ -136,7 +136,7 @@ pub(crate) async fn cut_off_slow_body(
     response
 }
 
-/// A body that ends with an error once no byte arrives for `patience`.
+/// A body that ends with an error if the next byte does not arrive within `patience`.
 struct Within {
     body: Body,
     patience: Duration,

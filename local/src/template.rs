@@ -224,7 +224,7 @@ Resources:
     }
 
     #[test]
-    fn by_default_only_admins_register_users() {
+    fn only_admins_register_users_by_default() {
         let template = Template::read(&own_path()).unwrap();
         let users = template.resources().find(|(name, _)| *name == "UsersFunction");
         let variable = users.and_then(|(_, users)| {

@@ -70,7 +70,7 @@ async fn run(program: &str, arguments: &[&str], contracts_dir: &Path) -> (Option
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn contracts_check_counts_the_real_events_that_a_change_would_break() {
+async fn the_command_contracts_check_counts_the_real_events_that_a_change_would_break() {
     let gateway = plan().without_consuming().start().await;
     let events: Vec<String> = (0..100).map(|user| ROUTE.replace(":5,", &format!(":{user},"))).collect();
     let (status, body) = gateway.post("/events/route", &[], format!("[{}]", events.join(","))).await;
@@ -121,7 +121,7 @@ async fn contracts_check_counts_the_real_events_that_a_change_would_break() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn contracts_check_counts_the_change_sets_of_tables_that_are_no_longer_allowed() {
+async fn the_command_contracts_check_counts_the_change_sets_of_tables_that_are_no_longer_allowed() {
     let gateway = plan().without_consuming().start().await;
     let set = |table: &str| json!({"action": "I", "table": table, "columns": []});
     let sets: Vec<Value> = (0..20).map(|number| set(if number % 4 == 0 { "orders" } else { "items" })).collect();
@@ -172,7 +172,7 @@ async fn the_error_about_a_migration_that_cannot_be_applied_says_what_to_do() {
         assert!(!printed.contains("terminating connection"), "{printed}");
     };
     std::fs::copy(own_contracts().join("migrations/1000_orders.sql"), &taken).unwrap();
-    refused("number 1 is taken by one of Sluice's own migrations; number yours from 1000").await;
+    refused("number 1 is taken by one of Sluice's own migrations; give your migrations numbers from 1000").await;
 
     std::fs::rename(&taken, &table).unwrap();
     assert_eq!(migrate().await, (Some(0), "migration 1000 orders applied\n".to_owned()));
@@ -192,7 +192,7 @@ async fn the_error_about_a_migration_that_cannot_be_applied_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn send_says_in_which_contracts_a_stream_is_missing() {
+async fn the_command_send_says_in_which_contracts_a_stream_is_missing() {
     let database = TestDatabase::create().await;
     let send = async |stream: &str, contracts_dir: &str| {
         let (code, printed) = local(&["send", stream, "--count", "1"], &database, contracts_dir).await;

@@ -139,7 +139,7 @@ async fn a_key_posts_to_its_streams_as_its_user_and_reads_receipts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_an_admin_only_posts_events_and_reads_receipts_like_any_other_key() {
+async fn an_admins_key_can_only_post_events_and_read_receipts() {
     let gateway = plan().without_consuming().start().await;
     let (_, key) = Client::admin(&gateway.url).create_key(ADMIN.0, &["*"]).await;
     let (with_key, anonymous) = (Client::with_key(&gateway.url, &key), Client::anonymous(&gateway.url));
@@ -232,7 +232,7 @@ async fn a_deleted_key_or_user_is_refused_at_once_in_one_process_and_within_5_s_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_topic_table_or_log_line_contains_a_key() {
+async fn no_topic_and_no_table_and_no_log_line_contains_a_key() {
     let database = TestDatabase::create().await;
     let plan = plan();
     let mut process = UpProcess::start(&database.url, plan.contracts(), &[("RUST_LOG", "debug")]).await;

@@ -12,7 +12,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use support::kafka::{Record, create_topic, produce, topic_name};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kafka_keeps_its_records_through_kill_9_a_restart_and_another_start_on_the_same_folder() {
+async fn kafka_keeps_its_records_through_kill_9_and_a_restart_and_another_start_on_the_same_folder() {
     let data = DataFolder::temporary().unwrap();
     let mut kafka = Kafka::start(&data).await.unwrap();
     let settings = KafkaSettings::plaintext(kafka.bootstrap_servers());
@@ -33,7 +33,7 @@ async fn kafka_keeps_its_records_through_kill_9_a_restart_and_another_start_on_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresql_keeps_its_rows_through_kill_9_a_restart_and_another_start_on_the_same_folder() {
+async fn postgresql_keeps_its_rows_through_kill_9_and_a_restart_and_another_start_on_the_same_folder() {
     let data = DataFolder::temporary().unwrap();
     let mut postgres =
         Postgres::start(&data, PostgresOptions { logical_replication: true, ..PostgresOptions::default() })

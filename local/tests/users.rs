@@ -103,7 +103,7 @@ async fn requests_in_the_form_of_the_replaced_services_are_answered_as_before() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn roles_decide_which_events_a_user_may_post_and_a_record_names_its_sender() {
+async fn roles_limit_what_a_user_may_post_and_the_name_of_the_sender_is_in_each_record() {
     let gateway = plan().start().await;
     let anonymous = reqwest::Client::new();
     post(&anonymous, &gateway.url, "/register", &json!({"user": "Ann", "pass": "test1234"})).await;
@@ -172,7 +172,7 @@ async fn roles_decide_which_events_a_user_may_post_and_a_record_names_its_sender
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_100_concurrent_wrong_guesses_in_two_processes_5_are_answered_401_and_95_are_answered_403() {
+async fn only_5_of_100_concurrent_wrong_guesses_in_two_processes_are_answered_401_and_the_others_403() {
     let database = TestDatabase::create().await;
     let plan = plan();
     let start = || UpProcess::start(&database.url, plan.contracts(), &[]);
@@ -233,7 +233,7 @@ async fn an_unknown_user_and_a_wrong_password_get_the_same_answer_in_the_same_ti
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_topic_table_or_log_line_contains_a_password() {
+async fn no_topic_and_no_table_and_no_log_line_contains_a_password() {
     let database = TestDatabase::create().await;
     let plan = plan();
     let mut process = UpProcess::start(&database.url, plan.contracts(), &[("RUST_LOG", "debug")]).await;
@@ -291,7 +291,7 @@ fn spellings(password: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_logins_uses_no_more_memory_than_the_permits_for_hashing_allow_and_other_routes_stay_quick() {
+async fn a_flood_of_logins_uses_only_the_memory_of_the_permits_for_hashing_and_leaves_other_routes_quick() {
     const LOGINS: usize = 500;
     const KIB_PER_HASH: u64 = 19 * 1_024;
     let database = TestDatabase::create().await;

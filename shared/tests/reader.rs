@@ -84,7 +84,7 @@ fn offsets(chunk: &Chunk) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_read_returns_complete_records_up_to_the_end_of_its_range_the_end_of_the_log_or_a_limit() {
+async fn a_read_returns_complete_records_until_the_end_of_its_range_or_the_end_of_the_log_or_a_limit() {
     let topic = Topic::new().await;
     topic.produce(&topic.producer(false), 0..10).await;
     assert_eq!(topic.reader.partitions(&topic.name).await.unwrap(), Some(1));

@@ -12,7 +12,7 @@
 //! - `follow` finds events in Kafka, with the outcome of each
 //! - `pages` offers all of this in a browser, through the routes
 //! - `schedule` does the work that is due every minute
-//! - `invocation` distinguishes requests from API Gateway and events of the schedule
+//! - `invocation` handles both kinds of invocation: requests, which API Gateway sends, and the schedule's events
 //!
 //! All modules may use `error`, `state`, `filter` (reads filters of dead letters) and `body` (reads request bodies).
 

@@ -108,8 +108,8 @@ impl Rest {
     }
 }
 
-/// Returns the SQL of a query. Names need no escaping, because contracts may contain only names of letters, digits, `_`
-/// and `-`.
+/// Returns the SQL of a query. Names need no escaping, because a contract's names for BigQuery consist only of letters,
+/// digits, `_` and `-`.
 fn sql(project: &str, query: WrittenQuery<'_>) -> String {
     let WrittenQuery { table, partition_column, offset_column, partition, from } = query;
     let BigQueryTable { project: named, dataset, name } = table;

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_differ_in_time_key_or_value_differ_in_hash() -> Result<(), String> {
+    fn records_that_differ_in_time_or_key_or_value_differ_in_hash() -> Result<(), String> {
         let hash = |timestamp: i64, key: Option<&str>, value: Option<&str>| -> Result<i64, String> {
             let record =
                 json!({"topic": "t", "partition": 0, "offset": 3, "timestamp": timestamp, "key": key, "value": value});

@@ -13,7 +13,7 @@ use tokio::time::timeout_at;
 use crate::ConsumeError;
 use crate::error::failed;
 
-/// A connection is not tested if a batch used it less than this time ago.
+/// For this long after a batch, its connection may be used again without a test.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// The maximum age of a connection. An older connection is replaced, because the database's host name may have come to
 /// mean another server.

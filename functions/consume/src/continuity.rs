@@ -14,8 +14,8 @@ use crate::resume::Trace;
 pub(crate) enum Continuity {
     /// The last applied record is still in its place.
     Same,
-    /// Nothing was applied, or retention or compaction removed the last applied record. Nothing shows that the log has
-    /// changed.
+    /// Nothing was applied yet, or the last applied record was removed by retention or compaction. Nothing shows that
+    /// the log has changed.
     Unknown,
     /// Kafka has another record, or none, at the offset of the last applied record. [`Restart`] says where the new
     /// records begin.

@@ -84,7 +84,7 @@ pub(crate) async fn land(
     }
 }
 
-/// Returns the strictness with which a batch can land despite this error, if there is one.
+/// Returns the strictness with which a batch can land despite this error, or `None` if no strictness helps.
 fn stricter(strictness: Strictness, error: &WriteError) -> Option<Strictness> {
     match strictness {
         Strictness::Whole | Strictness::Isolated if error.needs_checks() => Some(Strictness::Constraints),

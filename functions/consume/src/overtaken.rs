@@ -2,8 +2,8 @@
 //! searched for such events, but before `console` sent the replay. If the replay landed, it would replace the later
 //! event.
 //!
-//! Nothing is rejected if the contract has a version or the replay is forced. A later event may count even if it is
-//! itself rejected. The replay is then rejected needlessly, but its dead letter can be replayed again.
+//! Nothing is rejected if the contract has a version or the replay is forced. Even a later event that is itself
+//! rejected may overtake a replay. The replay is then rejected needlessly, but its dead letter can be replayed again.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

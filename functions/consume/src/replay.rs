@@ -3,7 +3,7 @@
 //! A dead letter counts as replayed as soon as `consume` reads its replay, even if the database was restored to a time
 //! before the replay. After such a restore, a replay may match no dead letter. The replay then repeats the original
 //! event, which has landed since the restore or has not been read again yet. If Kafka has lost the original event,
-//! however, only the replay is left of the event, so the replay is processed like a new event.
+//! however, only the replay remains, so the replay is processed like a new event.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -1,5 +1,5 @@
 //! Decides which of a partition's records to apply. Drops the records that were applied before, but no others. Notices
-//! if the records come from another log than the applied records.
+//! when the records come from another log than the applied records.
 //!
 //! A record does not say which log it comes from. When a topic is recreated or its log is truncated, different records
 //! appear under offsets that were applied before. A record below the watermark contradicts what was applied in three
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn after_kafka_has_confirmed_its_log_a_record_in_a_gap_is_applied_and_the_gap_shrinks() {
+    fn a_record_in_a_gap_is_applied_and_fills_the_gap_only_after_kafka_has_confirmed_its_log() {
         let watermark = Watermark { next_offset: 9, ..after(&log(1, 0..6, 0)) };
         let gap = Gap { id: 1, topic: "t".to_owned(), partition: 0, incarnation: 1, first_offset: 6, last_offset: 8 };
         let records = log(1, 7..9, 0);

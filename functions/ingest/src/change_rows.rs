@@ -122,7 +122,7 @@ fn objects(change: &Value, list: &str) -> Result<Value, Violation> {
 }
 
 /// Combines columns into an object. Rejects unusable and repeated names, because no table can have such columns. `at`
-/// returns the pointer to the name of the column at a place in the list.
+/// takes a column's place in the list, and returns the pointer to the column's name.
 fn by_name(
     columns: impl Iterator<Item = (Option<String>, Value)>,
     at: impl Fn(usize) -> String,

@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_the_same_bare_or_quoted() {
+    fn a_key_is_the_same_whether_it_is_bare_or_quoted() {
         assert_eq!(key("8e03978e-40d5"), Some("8e03978e-40d5".to_owned()));
         assert_eq!(key("\"8e03978e-40d5\""), Some("8e03978e-40d5".to_owned()));
         assert_eq!(key(r#""a\"b""#), Some("a\"b".to_owned()));

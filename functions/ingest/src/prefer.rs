@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_a_repeated_preference_counts() {
+    fn the_first_value_of_a_repeated_preference_is_used() {
         assert!(!prefer(&["handling=strict, handling=lenient"]).is_lenient());
     }
 

@@ -3,7 +3,7 @@
 //! - `request`: reads an invocation's request, sent by CloudFormation or by an operator (`aws lambda invoke`)
 //! - `custom_resource`: handles CloudFormation's requests; `delivery` sends the answers
 //! - `prepare`: creates whatever is missing: the database, schema and tables, the functions' `role`, topics
-//! - `role`: the functions' login, grants and settings; `scram` keeps its password out of PostgreSQL's log
+//! - `role`: the functions' login, grants and settings; `scram` keeps the role's password out of PostgreSQL's log
 //!
 //! `migrate` is the only function that logs in as the database's owner.
 

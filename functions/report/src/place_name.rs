@@ -49,8 +49,8 @@ pub(crate) fn key(cleaned: Cow<'_, str>) -> Cow<'_, str> {
 }
 
 /// Returns the spelling to show for a city, given its clean spellings and how often each occurred. This is the most
-/// frequent spelling that is neither all lower nor all upper case. If there is none, it is the most frequent spelling
-/// in title case. Ties are broken by code points.
+/// frequent spelling that is neither all lower nor all upper case. If there is none, the most frequent spelling is
+/// converted to title case. Ties are broken by code points.
 ///
 /// The result always belongs to the same city. If title case would turn a name into another city's name, the name stays
 /// as it is. For example, `ısparta` does not become `Isparta`, which is the title case of `isparta`, too.

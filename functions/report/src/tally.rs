@@ -94,7 +94,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn spellings_of_a_city_are_counted_as_one_and_the_largest_comes_first() {
+    fn spellings_of_a_city_are_counted_as_one_and_the_city_with_the_most_events_comes_first() {
         let counted = [("baltimore", 2), ("Baltimore ", 1), ("BALTIMORE", 4), ("McAllen", 9), ("  ", 1)];
         let tally = tally(By::City, &counted);
         assert_eq!(tally.events(), 17);

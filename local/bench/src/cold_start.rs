@@ -1,6 +1,6 @@
-//! Measures two times from the start of a function's process: until the function first asks Lambda for an invocation,
-//! and until its first answer. There are two baselines: a hello-world function, and a bare function, which makes one
-//! query and one acknowledged send. All binaries are release builds. The functions alternate, so that variations in the
+//! Measures how long a function takes from the start of its process until it first asks Lambda for an invocation, and
+//! until its first answer. There are two baselines: a hello-world function, and a bare function, which makes one query
+//! and one acknowledged send. All binaries are release builds. The functions alternate, so that variations in the
 //! machine's speed affect all of them alike. Kafka and PostgreSQL are warm, and run on the same machine.
 
 use std::path::Path;

@@ -36,7 +36,7 @@ const MB_OF_A_PROCESSOR: f64 = 1_769.0;
 struct Case {
     function: &'static str,
     what: &'static str,
-    /// The number of events per invocation. A request without events counts as one.
+    /// The number of events per invocation. A request without events counts as one event.
     events: u32,
     is_request: bool,
     payloads: Vec<Bytes>,

@@ -43,7 +43,7 @@ const INSERT: &str = "
            '2025-01-01'::timestamp + ($2 + random()) * interval '365 days' / $3
     from (select n, 'City ' || floor(20000 * power(random(), 3))::int as city from generate_series(1, $1) as n) as c";
 
-/// Compares the counts that the trigger keeps with a full count. Returns three numbers: how many counts the full count
+/// Compares a full count with the counts that the trigger keeps. Returns three numbers: how many counts the full count
 /// has, how many only the trigger has, and how many only the full count has.
 const DIFFERENCES: &str = "
     with kept as (
@@ -124,7 +124,7 @@ pub(crate) async fn measure(servers: &RunningServers) -> Result<Value, CommandEr
     let (counts, more, less): (i64, i64, i64) =
         sqlx::query_as(DIFFERENCES).fetch_one(&pool).await.map_err(|error| failed(&error))?;
     say(format_args!(
-        "{counts} counts in the full count: {less} are not stored, and {more} stored counts are not among them"
+        "{counts} entries in the full count: {less} are not stored, and {more} stored entries are not among them"
     ));
     if (more, less) != (0, 0) {
         return Err(CommandError::Bench("the stored counts differ from a full count".to_owned()));

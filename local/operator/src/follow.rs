@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_is_a_receipt_or_its_href_or_a_stream_with_a_key_or_an_id() {
+    fn a_reference_is_either_a_receipt_or_a_stream_with_a_key_or_id() {
         assert_eq!(asked(&["routes/2/17"]), Ok("receipt=routes/2/17".to_owned()));
         assert_eq!(asked(&["/receipts/routes/2/17"]), Ok("receipt=routes/2/17".to_owned()));
         assert_eq!(asked(&["order", "--key", "4711"]), Ok("stream=order&key=4711".to_owned()));

@@ -18,9 +18,9 @@ pub(super) struct Delivery {
     pub(super) group: String,
     pub(super) envelope: Envelope,
     pub(super) function: Arc<dyn Function>,
-    /// Once cancelled, no further invocation begins.
+    /// Once this token is cancelled, no further invocation begins.
     pub(super) stop: CancellationToken,
-    /// Once cancelled, a running invocation is no longer awaited.
+    /// Once this token is cancelled, the mapping no longer waits for running invocations.
     pub(super) abort: CancellationToken,
 }
 

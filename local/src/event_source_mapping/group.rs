@@ -202,7 +202,7 @@ impl ClientContext for Member {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // The level `debug` is enough, because librdkafka also passes the errors that matter to `ClientContext::error`.
+        // The level `debug` is enough, because librdkafka also reports important errors through `ClientContext::error`.
         tracing::debug!(group = self.configuration.group, ?level, facility, "{message}");
     }
 

@@ -22,7 +22,7 @@ pub struct Plan {
     pub folder: PathBuf,
 }
 
-/// Why a function could not be started, or ended on its own.
+/// Why a function could not be started, or why its process ended on its own.
 #[derive(Debug, thiserror::Error)]
 pub enum LambdaError {
     /// The build failed, no port is free, the log file cannot be opened, or the binary cannot be started.

@@ -54,8 +54,8 @@ impl DataFolder {
         let Some(temporary) = self.temporary else {
             return;
         };
-        // Disables removal on drop, so that the removal can be retried. A removal can fail if a process that was just
-        // killed created a last file meanwhile.
+        // Disables removal on drop, so that the removal can be retried. A removal can fail because a dying process may
+        // still create a file.
         let folder = temporary.keep();
         let deadline = Instant::now() + PATIENCE;
         let mut turn = tokio::time::interval(Duration::from_millis(50));

@@ -73,7 +73,8 @@ impl Kafka {
     /// has the same topics as before and, if the ports are still free, the same ports.
     ///
     /// # Errors
-    /// Java or Maven is missing, or Kafka does not start. In the second case, the error contains the log's last lines.
+    /// Java or Maven is missing, or Kafka does not start. If Kafka does not start, the error contains the log's last
+    /// lines.
     pub async fn start(data: &DataFolder) -> Result<Self, ServerError> {
         Self::start_with(data, Vec::new()).await
     }

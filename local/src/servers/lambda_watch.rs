@@ -171,7 +171,7 @@ mod tests {
 
     type Routes = BTreeMap<String, String>;
 
-    /// Returns the function of each path, and the function of all other paths.
+    /// Returns the function of each path in the template, and the function that gets requests for any other path.
     fn in_template() -> (Routes, String) {
         let template = Template::read(&template::own_path()).unwrap();
         let (mut routes, mut others) = (Routes::new(), String::new());

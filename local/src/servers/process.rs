@@ -221,7 +221,7 @@ impl Drop for KillIfDropped {
 /// The time that a server may take to stop after it was dropped or killed.
 const DROPPED_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The guard process. If this process is killed, the guard briefly outlives it.
+/// The guard, which is a child process. If its parent is killed, the guard briefly outlives its parent.
 #[derive(Debug)]
 struct Guard {
     process: Child,

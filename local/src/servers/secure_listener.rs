@@ -40,8 +40,8 @@ pub(super) struct SecureListener {
     certificate: ServerCertificate,
 }
 
-/// Returns what the listeners add to `server.properties`: to the setting `listeners`, to the setting
-/// `listener.security.protocol.map`, and as further lines.
+/// Returns three texts for `server.properties`: what the listeners add to the settings `listeners` and
+/// `advertised.listeners`, what they add to the setting `listener.security.protocol.map`, and further lines.
 pub(super) fn lines(listeners: &[SecureListener]) -> [String; 3] {
     let of_each = |line: &dyn Fn(&SecureListener) -> String| listeners.iter().map(line).collect();
     [

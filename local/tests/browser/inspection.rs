@@ -97,7 +97,7 @@ fn is_photographed() -> bool {
     std::env::var_os("SLUICE_SCREENSHOTS").is_some()
 }
 
-/// Stores a screenshot of the page. Leaves out what is below a height that is still practical to look at.
+/// Stores a screenshot of the top 2,400 pixels of the page. A taller picture would be impractical to look at.
 async fn photograph(session: &Session, name: &str, width: u32) {
     const MOST_PIXELS: f64 = 2_400.0;
     let height = session.evaluate("document.documentElement.scrollHeight").await.unwrap();

@@ -7,7 +7,7 @@ use super::browser::{Browser, Scripts, is_skipped};
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_finds_dead_letters_by_filters_groups_and_pages_and_discards_them_with_a_note() {
+async fn an_admin_finds_dead_letters_by_filter_or_group_or_page_and_discards_them_with_a_note() {
     if is_skipped() {
         return;
     }
@@ -71,7 +71,7 @@ async fn an_admin_finds_dead_letters_by_filters_groups_and_pages_and_discards_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_replays_edits_forces_or_discards_one_letter() {
+async fn an_admin_can_replay_a_letter_or_edit_it_or_force_its_replay_or_discard_it() {
     if is_skipped() {
         return;
     }

@@ -13,7 +13,7 @@ const ENTRIES: &str = r#"
     from generate_series(1, 60) n"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_unblocks_and_deletes_users_and_the_audit_log_records_it() {
+async fn the_audit_log_shows_that_an_admin_unblocks_and_deletes_users() {
     if is_skipped() {
         return;
     }

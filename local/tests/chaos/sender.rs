@@ -165,7 +165,7 @@ impl Sender<'_> {
         }
     }
 
-    /// Records for each event the receipts that the answer contains.
+    /// Adds the answer's receipts to the events that they belong to.
     fn note(&mut self, first: u64, attempt: &Attempt) {
         let (Attempt::Accepted(receipts) | Attempt::Refused(receipts)) = attempt else { return };
         let mut newly = 0;

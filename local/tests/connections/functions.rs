@@ -17,7 +17,7 @@ use crate::support::gateway::{ADMIN, plan};
 use crate::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ingest_looks_up_its_brokers_password_and_token_key_on_aws_and_the_new_password_after_a_rotation() {
+async fn ingest_looks_up_its_brokers_and_its_token_key_and_its_password_on_aws_and_rereads_a_rotated_password() {
     let (plan, database, aws) = (plan(), TestDatabase::create().await, StubAws::start().await);
     let kafka = kafka::settings();
     topics::ensure(&kafka, &Registry::load(Some(plan.contracts())).unwrap()).await.unwrap();

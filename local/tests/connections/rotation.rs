@@ -73,7 +73,7 @@ async fn who(pool: &PgPool) -> Result<String, sqlx::Error> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_rotation_that_closed_the_connections_the_next_query_succeeds_and_the_secret_is_read_once() {
+async fn the_next_query_succeeds_and_the_secret_is_read_once_after_a_rotation_that_closed_the_connections() {
     let rotating = Rotating::start().await;
     let (pool, _login) = rotating.open(2).await;
     for _ in 0..3 {
@@ -96,7 +96,7 @@ async fn after_a_rotation_that_closed_the_connections_the_next_query_succeeds_an
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_rotation_without_open_connections_a_batch_is_retried_and_the_second_request_succeeds() {
+async fn a_batch_is_retried_and_the_second_request_succeeds_after_a_rotation_without_open_connections() {
     let rotating = Rotating::start().await;
     let (pool, login) = rotating.open(1).await;
     rotating.rotate("second").await;
@@ -144,8 +144,8 @@ async fn a_refused_password_counts_as_an_answer_of_the_database_and_the_login_is
     let rotating = Rotating::start().await;
     let (pool, login) = rotating.open(2).await;
     assert_eq!(who(&pool).await.unwrap(), rotating.role);
-    // Drops the connection before the rotation kills it. Otherwise, the pool would test the dead connection, and the
-    // test would renew the login. Only an idle connection can be dropped, so the test first waits.
+    // Drops the connection before the rotation kills it. Otherwise, the pool would notice that the connection is dead,
+    // and would itself renew the login. Only an idle connection can be dropped, so the test first waits.
     while pool.num_idle() == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }

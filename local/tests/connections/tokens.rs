@@ -103,7 +103,7 @@ impl World {
 const HOUR: Duration = Duration::from_secs(3_600);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn topics_producer_and_mapping_authenticate_with_tokens_that_are_renewed_before_they_expire() {
+async fn topic_creation_and_producer_and_mapping_authenticate_with_tokens_that_are_renewed_before_they_expire() {
     let mut world = World::start().await;
     let registry = Registry::load(None).unwrap();
     let signer = StubSigner::new(Mood::Well(HOUR));

@@ -58,7 +58,7 @@ async fn prometheus_reads_the_metrics_of_all_functions_without_credentials() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_is_decoded_once_as_api_gateway_does() {
+async fn a_path_is_decoded_exactly_once_as_in_api_gateway() {
     let gateway = plan().without_consuming().start().await;
     for (path, status) in [
         ("/events/route%23x", 404),
@@ -257,7 +257,7 @@ async fn web_pages_cannot_invoke_functions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_template_the_openapi_document_and_the_router_have_the_same_routes() {
+async fn the_template_and_the_openapi_document_and_the_router_have_the_same_routes() {
     let gateway = plan().without_consuming().start().await;
     let template = Template::read(&template::own_path()).unwrap();
     let events = template.resources().filter_map(|(_, resource)| resource["Properties"]["Events"].as_mapping());

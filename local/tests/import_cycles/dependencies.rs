@@ -10,7 +10,7 @@ use crate::workspace;
 const FOR_HTTP: [&str; 6] = ["argon2", "axum", "jsonwebtoken", "lambda_http", "quick_cache", "zxcvbn"];
 
 #[test]
-fn consume_alone_is_built_without_routes_passwords_and_tokens() {
+fn a_build_of_consume_alone_contains_no_code_for_routes_or_passwords_or_tokens() {
     let consume = dependencies("consume");
     assert!(consume.contains("rdkafka") && consume.contains("sqlx"), "{consume:?}");
     for name in FOR_HTTP {

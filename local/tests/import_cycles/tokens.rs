@@ -83,8 +83,8 @@ fn char_or_lifetime(text: &str) -> usize {
     }
 }
 
-/// Returns the length of a raw string whose prefix has this length. Returns `None` if the text begins with an
-/// identifier instead.
+/// Returns the length of the raw string with which the text begins. `prefix` is the length of the string's prefix.
+/// Returns `None` if the text begins with an identifier instead.
 fn raw_string(text: &str, prefix: usize) -> Option<usize> {
     let hashes = text[prefix..].find(|c| c != '#')?;
     let start = prefix + hashes + 1;

@@ -149,7 +149,7 @@ fn longest(load: &Load, before: &[VecDeque<Duration>]) -> (Duration, Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_sandbox_waits_for_a_silent_database_and_consume_lands_as_soon_as_the_database_answers() {
+async fn consume_lands_as_soon_as_a_silent_database_answers_and_no_sandbox_waits_for_it() {
     const SANDBOXES: usize = 4;
     /// The time for which a request may hold its sandbox, once the sandbox has noticed that the database does not
     /// answer.

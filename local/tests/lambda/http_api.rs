@@ -50,7 +50,7 @@ async fn a_user_registers_and_logs_in_over_api_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn console_and_ingest_both_redirect_the_consoles_address_with_a_slash_to_the_console() {
+async fn console_and_ingest_both_redirect_the_path_console_with_a_final_slash_to_the_path_without_it() {
     let (database, plan) = (TestDatabase::create().await, plan());
     let environment = environment(&database.url, &kafka::settings(), plan.contracts());
     let mut event = request("$default", "/console/", &[], "");

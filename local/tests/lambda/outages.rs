@@ -14,7 +14,7 @@ use super::support::gateway::plan;
 use super::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_broker_an_event_gets_503_in_time_and_does_not_appear_later() {
+async fn an_event_for_a_dead_broker_gets_503_in_time_and_does_not_appear_later() {
     let data = DataFolder::temporary().unwrap();
     let (kafka, database) = tokio::join!(Kafka::start(&data), TestDatabase::create());
     let mut kafka = kafka.unwrap();
@@ -41,7 +41,7 @@ async fn without_a_broker_an_event_gets_503_in_time_and_does_not_appear_later() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_database_a_batch_fails_and_later_lands_once_without_a_dead_letter() {
+async fn a_batch_for_a_dead_database_fails_and_later_lands_once_without_a_dead_letter() {
     let data = DataFolder::temporary().unwrap();
     let mut postgres = Postgres::start(&data, PostgresOptions::default()).await.unwrap();
     let pool = shared::database::connect(&postgres.database_url(), 2).unwrap();

@@ -23,7 +23,7 @@ fn changed(response: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_deployment_creates_everything_that_the_functions_need_and_the_next_changes_nothing() {
+async fn the_first_deployment_creates_everything_that_the_functions_need_and_the_second_one_changes_nothing() {
     let stack = Stack::new().await;
     let function = stack.start(&[]).await;
     let (response, answer) = stack.deploy(&function, CREATE).await;
@@ -95,7 +95,7 @@ async fn an_update_restores_lost_privileges_of_the_role_and_sets_the_password_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rollback_succeeds_although_the_schema_is_newer_and_deleting_the_stack_keeps_the_database() {
+async fn deleting_a_stack_keeps_its_database_and_rolling_back_succeeds_although_the_schema_is_newer() {
     let stack = Stack::new().await;
     let function = stack.start(&[]).await;
     stack.deploy(&function, CREATE).await;

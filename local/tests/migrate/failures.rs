@@ -9,7 +9,7 @@ const CREATE: &str = include_str!("../../../functions/migrate/events/create.json
 const UPDATE: &str = include_str!("../../../functions/migrate/events/update.json");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_error_names_an_unreachable_server_a_refused_login_or_a_wrong_variable() {
+async fn the_error_names_an_unreachable_server_or_a_refused_login_or_a_wrong_variable() {
     let stack = Stack::new().await;
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let database = format!("postgres://{unused}/sluice");
@@ -41,7 +41,7 @@ async fn the_error_names_an_unreachable_server_a_refused_login_or_a_wrong_variab
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_cannot_be_reached_fails_the_deployment_and_a_repeated_deployment_continues_at_that_step() {
+async fn a_deployment_that_fails_because_no_broker_answers_is_continued_at_that_step_by_the_next_deployment() {
     let stack = Stack::new().await;
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let function = stack.start(&[("KAFKA_BOOTSTRAP_SERVERS", &unused)]).await;

@@ -44,7 +44,8 @@ impl Checked {
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
-    /// Calls an operation, given as `GET /path`, as an admin. `path` is the real path, with its query.
+    /// Calls an operation with an admin's credentials. `operation` is a text such as `GET /dead-letters/{id}`, and
+    /// `path` is the real path, with its query.
     async fn call(&mut self, operation: &str, path: &str, headers: &[(&str, &str)], body: Value) -> (u16, Value) {
         let (method, template) = operation.split_once(' ').unwrap();
         let operation = (method.to_owned(), template.to_owned());
@@ -107,7 +108,7 @@ async fn every_operation_answers_wrong_requests_and_its_own_examples_as_declared
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_about_events_receipts_and_dead_letters_are_answered_as_declared() {
+async fn requests_about_events_and_receipts_and_dead_letters_are_answered_as_declared() {
     let mut checked = Checked::start().await;
     let wait = [("prefer", "wait=20")];
     let route = json!({"userID": 5, "timestamp": 1_557_258_853.563, "coordinates": [52.3676, 4.9041]});
@@ -172,7 +173,7 @@ async fn requests_about_events_receipts_and_dead_letters_are_answered_as_declare
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_about_users_reports_and_the_service_itself_are_answered_as_declared() {
+async fn requests_about_users_and_reports_and_the_service_itself_are_answered_as_declared() {
     let mut checked = Checked::start().await;
     let ann = json!({"user": "ann", "pass": "correct horse"});
     assert_eq!(checked.call("POST /register", "/register", &[], ann.clone()).await.0, 201);

@@ -91,7 +91,7 @@ impl GatewayPlan {
         self
     }
 
-    /// Uses the contracts and migrations of a folder, and of the built-in contracts only `login`.
+    /// Uses the contracts and migrations of a folder. Of the built-in contracts, keeps only `login`.
     pub fn only(mut self, folder: &Path) -> Self {
         for entry in std::fs::read_dir(self.contracts.path()).unwrap() {
             let path = entry.unwrap().path();

@@ -21,7 +21,7 @@ fn start(topic: &str, kafka: &KafkaSettings, recorder: &Arc<Recorder>) -> EventS
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mapping_resumes_when_a_killed_broker_is_back_and_can_be_stopped_while_the_broker_is_gone() {
+async fn a_mapping_resumes_when_a_killed_broker_is_back_and_a_mapping_can_be_stopped_while_the_broker_is_gone() {
     let data = DataFolder::temporary().unwrap();
     let mut kafka = Kafka::start(&data).await.unwrap();
     let settings = KafkaSettings::plaintext(kafka.bootstrap_servers());

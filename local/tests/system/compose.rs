@@ -98,7 +98,7 @@ fn environment(folder: &Path, ports: [u16; 3]) -> BTreeMap<String, String> {
     variables.map(|(name, value)| (name.as_str().unwrap().to_owned(), here(value.as_str().unwrap()))).collect()
 }
 
-/// Runs the work once the broker answers, then ends the broker.
+/// Waits until the broker answers, runs the work, and then ends the broker.
 async fn answers(mut broker: Child, kafka: &KafkaSettings, log: &Path, work: impl AsyncFn(&KafkaSettings)) {
     const PATIENCE: Duration = Duration::from_secs(120);
     let said = || fs::read_to_string(log).unwrap();

@@ -1,5 +1,5 @@
-//! Tests the path from HTTP to the table: of the GeoNames data, of change sets, and of a new stream, which needs only a
-//! contract and a migration.
+//! Tests the path from HTTP to the table for the GeoNames data, for change sets, and for a new stream, which needs only
+//! a contract and a migration.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ async fn everything(database: &TestDatabase) -> BTreeMap<&'static str, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_geonames_data_lands_completely_although_children_come_first_and_a_redelivery_changes_nothing() {
+async fn the_geonames_data_with_its_children_first_lands_completely_and_a_redelivery_changes_nothing() {
     let mut gateway = plan().start().await;
     let geonames = GeoNames::read();
     geonames.load(&gateway.http, &gateway.url, &gateway.registry).await;
@@ -65,7 +65,7 @@ fn three_inserts_and_two_deletes(type_of_b: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_set_reproduces_its_source_and_a_change_set_with_a_wrong_type_changes_nothing() {
+async fn a_change_set_reproduces_its_source_but_changes_nothing_if_it_has_a_wrong_type() {
     let gateway = plan().start().await;
     let (status, body) = gateway
         .post("/events/changes", &[("prefer", "wait=20")], three_inserts_and_two_deletes("TEXT").to_string())

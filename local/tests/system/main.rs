@@ -1,4 +1,5 @@
-//! Tests that mostly wait for Apache Kafka and PostgreSQL. They are one program, so that they wait at the same time.
+//! The tests that mostly wait for Apache Kafka and PostgreSQL. They are in one program, so that they wait at the same
+//! time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic if its setup fails")]
 

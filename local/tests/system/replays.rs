@@ -113,7 +113,7 @@ fn update(number: &str, state: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_version_only_a_forced_replay_is_accepted_after_a_later_event_with_the_same_key() {
+async fn only_a_forced_replay_is_accepted_after_a_later_event_with_the_same_key_if_there_is_no_version() {
     for mode in ["upsert", "entity"] {
         let orders = Orders::start(orders(mode, None)).await;
         orders.send(&json!({"op": "create", "number": "a", "state": "first"})).await;
@@ -169,7 +169,7 @@ async fn a_later_event_with_a_different_kafka_key_overtakes_a_dead_letter_too() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_version_a_replay_is_accepted_and_never_replaces_a_row_with_a_higher_version() {
+async fn a_replay_with_a_version_is_accepted_and_never_replaces_a_row_with_a_higher_version() {
     for (mode, version) in [
         ("upsert", json!("/revision")),
         ("entity", json!("/revision")),
@@ -190,7 +190,7 @@ async fn with_a_version_a_replay_is_accepted_and_never_replaces_a_row_with_a_hig
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_and_its_dead_letter_name_the_last_of_several_replays() {
+async fn the_receipt_and_the_dead_letter_both_name_the_last_of_several_replays() {
     let orders = Orders::start(orders("upsert", None)).await;
     let (first, id) = orders.rejected(&order("a", "x")).await;
     orders.block("a").await;

@@ -44,7 +44,7 @@ fn decoded(mail: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn submitted_events_are_in_the_report_once_they_are_written() {
+async fn submitted_events_are_in_the_report_as_soon_as_they_are_written() {
     let gateway = plan().start().await;
     let (status, empty) = gateway.get("/report").await;
     assert_eq!((status, &empty["stats"]), (200, &json!({})));
@@ -110,7 +110,7 @@ async fn a_schedule_that_fires_twenty_times_at_once_sends_one_mail_for_each_hour
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_that_no_server_accepts_fails_the_run_and_the_next_run_sends_it() {
+async fn a_run_fails_when_its_mail_is_not_accepted_but_the_next_run_sends_the_mail() {
     let folder = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

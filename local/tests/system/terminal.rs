@@ -18,7 +18,7 @@ async fn run(url: &str, arguments: &[&str]) -> (i32, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn follow_leads_from_an_events_receipt_or_id_to_its_row() {
+async fn the_command_follow_leads_from_an_events_receipt_or_id_to_its_row() {
     let gateway = plan().start().await;
     let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
     let address = json!({"city": "Baltimore", "state": "Maryland", "country": null, "postCode": "21201"});
@@ -48,7 +48,7 @@ async fn follow_leads_from_an_events_receipt_or_id_to_its_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_of_one_constraint_form_a_group_and_can_be_replayed_after_the_constraint_is_dropped() {
+async fn dead_letters_of_one_constraint_are_in_one_group_and_can_be_replayed_after_the_constraint_is_dropped() {
     const EVENTS: usize = 20;
     let gateway = plan().start().await;
     let constraint = "alter table public.routes_table add constraint no_fives check (user_id <> 5)";

@@ -2,10 +2,10 @@
 //! contract shows what a value means, the value is plausible.
 //!
 //! [`RandomEvents`] expands the contract's JSON Schema into alternatives (`expand`), each described by a `Shape`
-//! (`shape`), and generates a value of one alternative (`generate`, `text`, `number`, `format`). If the name or type of
-//! a value's column shows what the value means, such as a name or a time, the value is then replaced with a plausible
-//! one (`plausible`). Streams in mode `changes` have a separate generator (`changes`). Every event passes
-//! [`Contract::check`] before it is returned.
+//! (`shape`), and generates a value of one alternative (`generate`, `text`, `number`, `format`). If a column's name or
+//! type shows what its values mean, the value for that column is then replaced with a plausible one (`plausible`).
+//! Streams in mode `changes` have a separate generator (`changes`). Every event passes [`Contract::check`] before it is
+//! returned.
 //!
 //! `ingest` uses this crate for `/submit`, and `local` for `send` and the benchmarks.
 

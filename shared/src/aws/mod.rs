@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_arn_names_service_region_account_and_resource() {
+    fn an_arn_names_a_service_and_a_region_and_an_account_and_a_resource() {
         let is_cluster = |arn| is_arn(arn, "kafka", "cluster/");
         assert!(is_cluster("arn:aws:kafka:eu-central-1:123456789012:cluster/sluice/5f-2"));
         for wrong in [

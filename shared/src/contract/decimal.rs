@@ -154,8 +154,8 @@ impl Decimal {
             digits.extend([group / 1_000, group / 100 % 10, group / 10 % 10, group % 10].map(|digit| digit as u8));
         }
         let mut exponent = if digits.is_empty() { 0 } else { 4 * (weight - count + 1) };
-        // The digits come in groups of four, and PostgreSQL omits groups of zeros at the end. The scale says how many
-        // digits come after the point, so digits are cut off or zeros are added until there are as many.
+        // The digits come in groups of four, and PostgreSQL omits groups of zeros at the end. The scale is the number
+        // of digits after the point, so digits are cut off or zeros are added to match the scale.
         if scale > 0 || exponent < 0 {
             let length = i64::try_from(digits.len()).ok()? + exponent + scale;
             digits.resize(usize::try_from(length.max(0)).ok()?, 0);

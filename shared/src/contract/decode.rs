@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_values_and_metadata_that_only_kafka_has_are_shown_as_null() {
+    fn a_missing_value_is_shown_as_null_and_so_is_metadata_that_only_kafka_has() {
         let column = |name: &str, from| Column {
             name: name.to_owned(),
             from,

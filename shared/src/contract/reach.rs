@@ -110,7 +110,7 @@ fn has_only_numbers(schemas: &Schemas<'_>, form: Form) -> bool {
     patterns.any(|pattern| form.covers(pattern, may_be_empty))
 }
 
-/// Describes the strings that the schema allows if not all of them are numbers of this form.
+/// Describes the strings that the schema allows. Some of them are not numbers of this form.
 fn not_only_numbers(schemas: &Schemas<'_>, form: Form) -> String {
     match schemas.iter().find_map(|schema| schema.get("pattern")?.as_str()) {
         Some(pattern) => format!("a string whose pattern {pattern} allows more than {}", form.name()),

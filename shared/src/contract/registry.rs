@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_contract_is_refused_with_file_pointer_and_reason() {
+    fn an_invalid_contract_is_refused_with_the_file_and_the_pointer_and_the_reason() {
         assert_eq!(refusal(|_| {}), "accepted");
         for (pointer, value, expected) in [
             ("/x-sluice/topic", json!("a b"), "order.json: /x-sluice/topic: must be 1 to 249 characters"),

@@ -39,7 +39,7 @@ pub enum DatabaseError {
         source: MigrateError,
     },
     /// A migration in the contracts' folder has the number of a built-in one.
-    #[error("migrations in {}: number {version} is taken by one of Sluice's own migrations; number yours from 1000", .folder.display())]
+    #[error("migrations in {}: number {version} is taken by one of Sluice's own migrations; give your migrations numbers from 1000", .folder.display())]
     NumberTaken {
         /// The migrations' folder.
         folder: PathBuf,

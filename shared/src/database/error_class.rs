@@ -85,8 +85,8 @@ pub fn is_raised(error: &PgDatabaseError) -> bool {
     error.routine() == Some("exec_stmt_raise")
 }
 
-/// Classifies an SQLSTATE by its class, which is its first two characters. If the codes of a class are not all the same
-/// party's fault, the whole code decides. The list names every class that PostgreSQL defines
+/// Classifies an SQLSTATE by its class, which is its first two characters. If the codes of a class are the faults of
+/// different parties, the whole code decides. The list names every class that PostgreSQL defines
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 pub fn classify_sqlstate(code: &str) -> ErrorClass {
     let Some(class) = code.get(..2) else {

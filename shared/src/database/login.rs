@@ -91,8 +91,9 @@ impl Login {
             .max_connections(max_connections)
             .acquire_timeout(Duration::from_secs(5))
             .after_connect(|connection, _| Box::pin(session::settle(connection)))
-            // The statement tests the connection, and ends a transaction that is still open on it. sqlx 0.8.6 returns a
-            // connection with an open transaction if a caller's future is dropped while the transaction begins.
+            // `begin; rollback` tests the connection, and ends a transaction that is still open on it. sqlx 0.8.6
+            // returns a connection with an open transaction if a caller's future is dropped while the transaction
+            // begins.
             .test_before_acquire(false)
             .before_acquire(move |connection, _| {
                 let login = login.clone();

@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_supplies_the_login_and_the_address_unless_a_variable_has_the_address() {
+    fn a_secret_supplies_the_login_but_supplies_the_address_only_if_no_variable_does() {
         let secret = Secret::new(
             r#"{"username":"rotated","password":"p","host":"rds.example.org","port":5433,"dbname":"events"}"#
                 .to_owned(),

@@ -54,9 +54,9 @@ pub async fn compare_all(pool: &PgPool, registry: &Registry) -> Result<Vec<Diffe
     compare(&mut *pool.acquire().await?, &contracts).await
 }
 
-/// Returns the tables that must exist for a contract. If no particular table has to exist, returns one table without a
-/// name, which stands for the schema. In mode `changes`, this is the case if the contract allows all tables, or if
-/// missing tables are created.
+/// Returns the tables that must exist for a contract. In mode `changes`, no particular table has to exist if the
+/// contract allows all tables, or if missing tables are created. In this case, returns one table without a name, which
+/// stands for the schema.
 fn tables(contract: &Contract) -> Vec<Table> {
     match &contract.mode {
         Mode::Append { landing, .. } | Mode::Upsert { landing, .. } => vec![landing.table.clone()],

@@ -67,8 +67,8 @@ pub fn deadline(extensions: &Extensions) -> Option<Instant> {
     Some(Instant::now() + left)
 }
 
-/// Copies the data that [`deadline`] reads from the extensions of one request to those of another. If a function calls
-/// a route on behalf of a request, the call thereby gets the deadline of that request.
+/// Copies some extensions from one request to another: those that [`deadline`] reads. If a function calls a route on
+/// behalf of a request, the call thereby gets the deadline of that request.
 pub fn copy_deadline(from: &Extensions, to: &mut Extensions) {
     if let Some(context) = from.get::<Context>() {
         to.insert(context.clone());
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn dot_segments_are_refused_and_encoded_slashes_separate_segments() {
+    async fn a_path_with_dot_segments_is_refused_and_an_encoded_slash_separates_segments() {
         for raw_path in ["/users/a/../bob", "/users/..", "/users/./bob", "/.."] {
             assert_eq!(seen(&event("$default", raw_path, "")).await.0, 400, "{raw_path}");
         }
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_may_last_until_api_gateway_gives_up_however_late_the_function_gets_it() {
+    fn even_a_request_that_reaches_the_function_late_must_end_before_api_gateway_gives_up() {
         const NOW_MS: i64 = 1_700_000_000_000;
         let left_ms = |age_ms: i64| left_at_api_gateway(NOW_MS - age_ms, NOW_MS).map(|left| left.as_millis());
         for (age_ms, expected) in [

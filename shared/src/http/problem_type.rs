@@ -136,7 +136,7 @@ problem_types! {
     /// `422`: events break the contract.
     CONTRACT: UNPROCESSABLE_ENTITY "contract", "The contract is violated",
         "At least one event breaks its stream's contract, so none was sent. `errors` lists up to 100 violations, each with the event's index, a JSON pointer to the wrong value, and what that value must be.",
-        "Correct the events: `GET /streams/{stream}` returns the contract. With `Prefer: handling=lenient`, the valid events of a batch are sent all the same.";
+        "Correct the events: `GET /streams/{stream}` returns the contract. With `Prefer: handling=lenient`, the valid events of a batch are sent even if other events are invalid.";
     /// `422`: the batch has no event.
     EMPTY: UNPROCESSABLE_ENTITY "empty", "The batch is empty",
         "The array, or the NDJSON, contains no event.",

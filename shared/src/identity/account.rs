@@ -178,8 +178,8 @@ pub(super) async fn delete(connection: &mut PgConnection, key: &str, id: Option<
 }
 
 /// Changes the password of the account of this name, which also invalidates the account's tokens. If `checked` is
-/// given, the password is changed only if the name still belongs to that account, and only if no other request has
-/// changed the password since. Returns whether the password was changed.
+/// given, the password is changed only if the name still belongs to the account `checked`, and only if no other request
+/// has changed the password since `checked` was read. Returns whether the password was changed.
 pub(super) async fn set_password(
     pool: &PgPool,
     key: &str,

@@ -139,7 +139,7 @@ mod tests {
                              error: [5d2f]: Too many connects (after 312ms in state AUTH_REQ)";
 
     #[test]
-    fn too_many_connections_are_not_a_refusal_but_a_wrong_password_is_a_refusal() {
+    fn a_wrong_password_counts_as_a_refusal_whereas_throttling_does_not() {
         let context = Context::new(None);
         let refused = KafkaError::Global(RDKafkaErrorCode::Authentication);
         context.note(&refused, THROTTLED);

@@ -78,7 +78,7 @@ impl KafkaSettings {
         Self { bootstrap_servers: bootstrap_servers.into(), access: Access::Plaintext }
     }
 
-    /// Returns the bootstrap servers if none of their host names resolves, because a client would then retry forever.
+    /// Returns the bootstrap servers if none of their host names resolves. A client would then retry forever.
     pub async fn unresolved_servers(&self) -> Option<&str> {
         for server in self.bootstrap_servers.split(',') {
             let (host, port) = server.trim().rsplit_once(':').unwrap_or((server, ""));

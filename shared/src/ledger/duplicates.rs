@@ -42,7 +42,7 @@ impl<'a> Repeated<'a> {
     }
 }
 
-/// Stores those of a stream's events that repeat other events.
+/// Stores duplicates: events of one stream that repeat other events.
 ///
 /// # Errors
 /// PostgreSQL's error.

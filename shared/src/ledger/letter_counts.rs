@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_split_into_days_periods_of_ten_minutes_and_the_rest() {
+    fn a_range_is_split_into_days_and_periods_of_ten_minutes_and_the_rest() {
         let (since, until) = (at(1, 141, 1), at(4, 2, 7));
         let expected = [
             (Source::Letters, (since, at(1, 142, 0))),

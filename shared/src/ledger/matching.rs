@@ -9,7 +9,7 @@ use super::filter::{Filter, push_time};
 use super::letter_counts;
 
 /// Whether statements stay prepared for later calls. They do not: after five calls, PostgreSQL might switch to a
-/// generic plan, although one reason may match a single letter and another one most letters.
+/// generic plan. Such a plan cannot suit every reason, because a reason may match a single letter or most letters.
 const PREPARED: bool = false;
 
 /// The position of a letter in a list. Lists are in the order in which events became dead letters.

@@ -85,8 +85,8 @@ impl FoundBy {
 
 /// Stores a stall for each of these partitions. A comparison does not replace the current stall of a failed batch.
 ///
-/// The failed transaction must have ended. A default of read-only transactions may have caused the failure, so this
-/// function begins a transaction that is explicitly writable.
+/// The failed transaction must have ended. The cause of the failure may be that transactions are read-only by default,
+/// so this function begins a transaction that is explicitly writable.
 ///
 /// # Errors
 /// PostgreSQL's error.

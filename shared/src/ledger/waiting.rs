@@ -73,8 +73,8 @@ impl Released {
     }
 }
 
-/// Returns which of these entities have waiting commands. The value is the key of the parent that the commands of the
-/// entity wait for.
+/// Returns which of these entities have waiting commands and, for each such entity, the key of the parent that its
+/// commands wait for.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn order_blanks_and_the_notation_of_numbers_do_not_make_another_payload() {
+    fn neither_order_nor_blanks_nor_the_notation_of_numbers_makes_another_payload() {
         let hash = |text: &str| serde_json::from_str(text).map(|event| PayloadHash::new(&event).stored()).ok();
         assert_eq!(hash("{\"a\":1,\"b\":[2]}"), hash("{ \"b\" : [20e-1], \"a\":1.0 }"));
         assert_ne!(hash("{\"a\":1}"), hash("{\"a\":2}"));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_from_before_numbers_were_compared_by_value_still_matches_its_payload() {
+    fn a_hash_that_an_older_version_stored_still_matches_its_payload() {
         let event: serde_json::Value = serde_json::from_str("{\"a\":1.50}").unwrap_or_default();
         let stored = xxh3_64(event.to_string().as_bytes()).cast_signed();
         assert!(PayloadHash::new(&event).is(stored));

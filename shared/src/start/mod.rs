@@ -2,9 +2,9 @@
 //! as possible is done in parallel.
 //!
 //! A function does not start if there is a problem that an operator has to fix: a wrong variable, a missing secret, a
-//! rejected certificate or password. The error is one line. A function does start if a server does not answer.
-//! Otherwise, Lambda would restart the function over and over during an outage. The first request tries to connect
-//! again, and reports the failure.
+//! rejected certificate or password. The error is one line. But a function does start if a server does not answer,
+//! because Lambda would otherwise restart the function over and over during an outage. The first request tries to
+//! connect again, and reports the failure.
 
 #[cfg(feature = "identity")]
 mod http;

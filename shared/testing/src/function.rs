@@ -154,7 +154,7 @@ pub struct Record {
 
 impl TestFunction {
     /// Starts a function whose routes are built by `routes`. If `broker` is given, the function connects to the broker
-    /// at this address. Its topics are created in the test cluster, not at `broker`. No topics are created if `lacking`
+    /// at this address. The function's topics are still created in the test cluster. No topics are created if `lacking`
     /// includes the broker or the topics.
     pub async fn start(lacking: Lacking, broker: Option<&str>, routes: impl FnOnce(Connections) -> Router) -> Self {
         let broker = match broker {

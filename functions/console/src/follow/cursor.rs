@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_round_trips_and_other_text_is_none() {
+    fn a_cursor_is_read_back_from_its_text_and_any_other_text_gives_no_cursor() {
         let cursor = Cursor { since_ms: 1, until_ms: 2, first: 3, partition: 4, offset: Some(5) };
         assert_eq!(Cursor::from_text(&cursor.to_text()), Some(cursor));
         let at_the_beginning = Cursor { offset: None, ..cursor };

@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_is_shown_as_it_was_sent_and_cut_between_characters() {
+    fn a_payload_is_shown_as_it_was_sent_but_a_long_payload_is_cut_between_two_characters() {
         let shown = |bytes: &[u8]| {
             let Payload { json, base64, is_truncated } = Payload::new(Some(bytes));
             (json.map(|json| json.get().to_owned()), base64, is_truncated)

@@ -15,7 +15,8 @@ const MOST_RECORDS: usize = 50_000;
 const MOST_BYTES: usize = 32 * 1_024 * 1_024;
 /// The maximum size of the records in a response. Lambda limits the whole response to 6 MiB.
 const FOUND_BYTES: usize = 2 * 1_024 * 1_024;
-/// The time for which a partition is read beyond the end of the time range, because producers' clocks differ.
+/// How far a partition is read beyond the end of the time range. Producers' clocks differ, so a record of the range may
+/// follow a record with a later timestamp.
 const CLOCKS_DIFFER_MS: i64 = 60_000;
 
 /// A record that a search found, or that was looked up by its partition and offset. After a lookup, `record` is `None`

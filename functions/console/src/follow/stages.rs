@@ -72,8 +72,8 @@ fn is_decided(outcome: &Outcome) -> bool {
     }
 }
 
-/// Returns the minutes in which records were applied. If neither Kafka nor a dead letter has a record, its timestamp
-/// and its minute are unknown.
+/// Returns the minutes in which records were applied. If a record is neither in Kafka nor in a dead letter, its
+/// timestamp is unknown, and so is its minute.
 async fn landing_minutes(
     console: &Console,
     contract: &Contract,

@@ -72,8 +72,8 @@ impl Wanted {
     }
 }
 
-/// Returns whether `rest` may follow the request's `Idempotency-Key` in the header of a record. `rest` may be empty or,
-/// if the events were posted as a batch, a space and the event's index.
+/// Returns whether `rest` may follow the request's `Idempotency-Key` in the header of a record. If the events were
+/// posted as a batch, a space and the event's index follow the key. Otherwise, nothing follows the key.
 fn is_index(rest: &[u8]) -> bool {
     match rest.split_first() {
         None => true,

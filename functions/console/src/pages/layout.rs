@@ -106,7 +106,8 @@ impl Page {
         Self { status: refusal.status, code: Some(refusal.code), ..self }
     }
 
-    /// Renders the page for a signed-in user. `user` is `None` on the page that asks for name and password.
+    /// Renders the page. `user` is the signed-in user. If `user` is `None`, the page has neither the links to the
+    /// sections nor the button that signs out.
     pub(super) fn respond(&self, user: Option<&str>, notice: Option<&Notice>) -> Response {
         let mut response = respond(self.status, self.document(user, notice), POLICY);
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -55,7 +55,7 @@ impl LetterFilter {
         self.get("status").is_none_or(|status| status == "open")
     }
 
-    /// Returns whether every open letter matches.
+    /// Returns whether the filter has no condition except the status.
     pub(super) fn is_everything(&self) -> bool {
         self.without("status").0.is_empty()
     }

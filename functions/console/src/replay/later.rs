@@ -204,10 +204,10 @@ impl<'a> Search<'a> {
     /// Returns the records that have a letter's key. Each item consists of the record's index, the letter's index, and
     /// `true` if the record repeats the letter's own event, or `false` if it is a later event.
     ///
-    /// In the partition of the letter's first record, a record is later if its offset is higher. In any other
-    /// partition, the later records begin with a record whose timestamp is at or after that of the letter's first
-    /// record. All records after that one are later, too. `latest_ms` carries the latest timestamp of the partition
-    /// from one call to the next.
+    /// In the partition of the letter's first record, a record is later if its offset is higher. In the other
+    /// partitions, timestamps decide. There, the first record that is not older than the letter's first record is
+    /// later, and so are all records after it. `latest_ms` carries the latest timestamp of the partition from one call
+    /// to the next.
     fn repeated(&self, partition: i32, records: &[LogRecord], latest_ms: &mut i64) -> Vec<(usize, usize, bool)> {
         let mut repeated = Vec::new();
         for (at, record) in records.iter().enumerate() {

@@ -192,7 +192,7 @@ async fn a_letter_with_a_key_is_replayed_only_by_force_if_kafka_no_longer_has_it
 }
 
 #[tokio::test]
-async fn a_replay_names_the_first_record_of_its_event_and_the_replayed_letter() {
+async fn a_replay_names_the_replayed_letter_and_the_first_record_of_the_event() {
     let function = TestConsole::start().await;
     let topic = function.topic("routes");
     for (earlier, expected) in [

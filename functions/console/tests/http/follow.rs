@@ -90,7 +90,7 @@ async fn an_event_is_followed_from_its_receipt_to_its_row() {
 }
 
 #[tokio::test]
-async fn events_are_found_by_their_key_in_all_partitions_and_in_any_spelling() {
+async fn events_are_found_in_all_partitions_by_any_spelling_of_their_key() {
     let function = TestConsole::start().await;
     let city = |name: &str| json!({"country": "Iran", "name": name});
     for name in ["Bouak\u{e9}", "Alvand", "Bouake\u{301}"] {

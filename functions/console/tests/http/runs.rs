@@ -157,7 +157,7 @@ async fn each_letter_is_replayed_once_even_if_several_processes_continue_a_run()
 /// If a step is cut off between the send and the commit, the next process repeats the step. Some letters are then sent
 /// twice, but under the same id, so their events land once.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_whose_processes_are_killed_ends_with_every_letter_replayed_under_one_id() {
+async fn a_run_replays_each_letter_under_only_one_id_even_if_its_processes_are_killed() {
     const LETTERS: i64 = 4_000;
     let function = TestConsole::start().await;
     store(&function, LETTERS).await;
@@ -211,7 +211,7 @@ async fn a_cancelled_run_replays_nothing_more_and_the_schedule_continues_other_r
 }
 
 #[tokio::test]
-async fn the_audit_log_names_the_user_and_the_object_of_each_replay_cancellation_and_discard() {
+async fn the_audit_log_names_the_user_and_the_object_of_each_replay_and_cancellation_and_discard() {
     let function = TestConsole::start().await;
     let id = function.reject("routes", 0, 1, b"{}", &json!([])).await;
     function.reject("routes", 0, 2, b"{}", &json!([])).await;

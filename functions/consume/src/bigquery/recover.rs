@@ -32,8 +32,8 @@ pub(super) async fn recover(
         Err(TablesError::UnknownStream) => None,
         Err(error) => return Err(BigqueryError::from(error).into()),
     };
-    // After a restore, rows that the ledger does not know may already have the intent's row offset. So if the intent
-    // was announced after the restore, the rows at that offset are not necessarily the intent's.
+    // After a restore, the stream may already have rows that the ledger does not know, beginning at the intent's row
+    // offset. If the intent was announced after the restore, those rows are not necessarily the intent's.
     let is_own = open.is_same_server || intent.server_started_us == state.server_started_us;
     let by_count = match count.filter(|_| is_current).map(|count| count - state.next_row) {
         Some(0) => Some(Written::default()),
@@ -93,7 +93,7 @@ async fn is_open(step: Step<'_, '_>, index: usize, stream: &str) -> Result<bool,
     }
 }
 
-/// Returns which records from the offset `from` on are in the table.
+/// Returns which of a partition's records are in the table. Records below the offset `from` are left out.
 ///
 /// # Errors
 /// The query failed, the table has no columns for partition and offset, or the offsets of the topic have restarted, so

@@ -12,7 +12,7 @@ use super::rows::{COPY_HEADER, COPY_TRAILER, Cell, Cells, cells};
 use super::{Attempt, Exceptions, WriteError};
 use crate::candidate::Candidate;
 
-/// The number of rows from which COPY is faster than arrays, despite its extra round trips (see docs/BENCHMARKS.md).
+/// For at least this many rows, COPY is faster than arrays, despite its extra round trips (see docs/BENCHMARKS.md).
 const COPY_FROM_ROWS: usize = 500;
 
 pub(super) async fn write(

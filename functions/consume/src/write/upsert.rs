@@ -30,8 +30,8 @@ pub(super) async fn write(
     Ok(Exceptions { superseded: superseded.into_iter().filter_map(index).collect(), ..Exceptions::default() })
 }
 
-/// Returns a statement that writes a slice without versions only if `condition` holds. Also returns the events that the
-/// statement writes.
+/// Returns a statement that writes a slice only if `condition` holds. The contract has no version. Also returns the
+/// events that the statement writes.
 pub(super) fn conditional<'s>(
     landing: &Landing,
     key: &[usize],

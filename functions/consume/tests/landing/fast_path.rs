@@ -1,5 +1,5 @@
-//! The fast path: a batch with nothing unusual lands with one statement. Every other batch has the same outcomes as if
-//! there were no fast path.
+//! The fast path: a batch with nothing unusual lands with one statement. A batch with anything unusual has the same
+//! outcomes as if there were no fast path.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -110,7 +110,7 @@ async fn batches_of_a_partition_that_the_process_knows_take_the_fast_path() {
 }
 
 #[tokio::test]
-async fn a_batch_of_several_partitions_takes_the_fast_path_unless_another_process_has_advanced_one() {
+async fn a_batch_of_several_partitions_takes_the_fast_path_unless_another_process_has_moved_one_of_the_watermarks() {
     let function = Function::within_a_minute().await;
     let both = |offsets: Range<i64>| [routes(offsets.clone()), on_partition(1, routes(offsets))].concat();
     function.land(&both(0..3)).await;
@@ -158,7 +158,7 @@ async fn two_processes_that_land_the_same_batches_at_once_write_each_event_once(
 }
 
 #[tokio::test]
-async fn an_event_whose_id_exists_is_a_duplicate_and_after_20_batches_the_fast_path_is_taken_again() {
+async fn an_event_whose_id_exists_is_a_duplicate_and_the_next_20_batches_skip_the_fast_path() {
     let function = Function::within_a_minute().await;
     function.land(&user_events(0..5)).await;
     let mut batch = user_events(5..8);

@@ -141,7 +141,7 @@ async fn a_comparison_lands_the_records_that_the_consumer_group_has_committed_an
 }
 
 #[tokio::test]
-async fn records_that_retention_deleted_are_stored_as_a_gap_with_and_without_traffic() {
+async fn a_comparison_or_the_next_batch_stores_a_gap_for_records_that_retention_deleted() {
     let function = Function::new().await;
     function.land(&routes(0..2)).await;
     function.send(&routes(2..9));

@@ -162,7 +162,7 @@ async fn a_batch_that_was_already_applied_ends_the_stall_of_its_partition() {
 }
 
 #[tokio::test]
-async fn a_batch_ends_the_stall_of_a_partition_without_new_records_even_if_another_partition_advances() {
+async fn a_stall_ends_although_the_batch_has_new_records_only_of_another_partition() {
     let function = Function::new().await;
     let applied = record("routes", 0, &route(1, 1.0));
     function.land(std::slice::from_ref(&applied)).await;

@@ -1,4 +1,5 @@
-//! Versions: however an event is written, it replaces a row only if its version is equal or higher.
+//! Versions: an event replaces a row only if the event's version is at least as high as the row's. This holds for every
+//! way in which events are written.
 
 use serde_json::{Value, json};
 use shared::ledger::event_ids::REMEMBERED_MS;
@@ -211,7 +212,7 @@ async fn a_deleted_entity_with_another_key_or_version_type_does_not_block_comman
 }
 
 #[tokio::test]
-async fn with_the_offset_as_version_a_replay_never_replaces_a_newer_event() {
+async fn a_replay_never_replaces_a_newer_event_if_the_offset_is_the_version() {
     for mode in ["upsert", "entity"] {
         for in_one_batch in [false, true] {
             let own = by_offset(mode).await;
@@ -235,7 +236,7 @@ async fn with_the_offset_as_version_a_replay_never_replaces_a_newer_event() {
 }
 
 #[tokio::test]
-async fn with_the_offset_as_version_a_replay_never_brings_a_deleted_entity_back() {
+async fn a_replay_never_brings_a_deleted_entity_back_if_the_offset_is_the_version() {
     for in_one_batch in [false, true] {
         let own = by_offset("entity").await;
         let old = order(0, &command("create", "bad", 0));
@@ -254,7 +255,7 @@ async fn with_the_offset_as_version_a_replay_never_brings_a_deleted_entity_back(
 }
 
 #[tokio::test]
-async fn a_replay_is_written_with_its_events_first_offset_if_there_is_no_newer_event() {
+async fn a_replay_is_written_with_the_offset_of_the_original_record_if_there_is_no_newer_event() {
     let own = by_offset("upsert").await;
     let old = order(0, &command("create", "bad", 0));
     own.function.land(std::slice::from_ref(&old)).await;

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_of_the_specification_are_not_empty_and_sources_and_schemas_are_uris() {
+    fn an_attribute_of_the_specification_must_not_be_empty_and_a_source_or_schema_must_be_a_uri() {
         for name in STRINGS {
             assert!(wrong(name, "").is_some(), "{name}");
         }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_lower_case_letters_and_digits_and_values_are_text() {
+    fn a_value_is_text_and_a_name_has_only_lower_case_letters_and_digits() {
         for name in ["", "Big", "with-dash", "with_underscore", "naïve", "data"] {
             assert!(wrong(name, "x").is_some(), "{name}");
         }

@@ -38,7 +38,7 @@ pub(super) fn all() -> Map<String, Value> {
                     "stream": {"type": ["string", "null"]},
                     "topic": {"type": "string"},
                     "error_code": {"type": "string"},
-                    "reason": {"type": "string", "description": "The reason that all letters of the group share, with … in the places where the letters' reasons differ. As a filter, this text selects the group."},
+                    "reason": {"type": "string", "description": "The reason, if all letters of the group have the same reason. Otherwise, the form that their reasons share: the character … replaces each quoted value and each number. As a filter, this text selects the group."},
                     "count": number,
                     "first_at": time,
                     "last_at": time,

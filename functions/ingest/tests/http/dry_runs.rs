@@ -75,7 +75,7 @@ async fn a_change_set_shows_an_entry_for_each_change() {
 }
 
 #[tokio::test]
-async fn a_change_set_that_its_contract_would_reject_when_it_lands_is_an_error() {
+async fn a_dry_run_rejects_a_change_set_that_would_be_rejected_on_landing() {
     let function = TestIngest::start().await;
     let allowed = json!({"action": "T", "table": "a"});
     let other = json!({"action": "T", "schema": "sluice", "table": "users"});

@@ -22,7 +22,7 @@ async fn fill(function: &TestIngest) {
 }
 
 #[tokio::test]
-async fn the_method_sets_the_operation_and_the_other_bytes_are_kept() {
+async fn the_method_sets_the_operation_without_changing_the_other_bytes() {
     let function = TestIngest::start().await;
     let body = r#"{ "country": "Iran","name": "Alvand",  "latitude": 36.1890}"#;
     for method in ["POST", "PUT", "DELETE"] {
@@ -107,7 +107,7 @@ async fn an_entity_is_found_by_its_key() {
 }
 
 #[tokio::test]
-async fn entities_are_listed_by_key_page_by_page_and_by_parent() {
+async fn a_list_of_entities_has_pages_and_can_be_limited_to_one_parent() {
     let function = TestIngest::start().await;
     fill(&function).await;
     let (mut found, mut after) = (Vec::new(), String::new());

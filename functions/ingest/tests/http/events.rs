@@ -149,7 +149,7 @@ async fn a_minimal_answer_omits_the_receipts() {
 }
 
 #[tokio::test]
-async fn the_data_of_a_cloud_event_becomes_the_value_and_its_attributes_become_headers() {
+async fn the_data_of_a_cloud_event_becomes_the_records_value_and_each_attribute_becomes_a_header() {
     let function = TestIngest::start().await;
     let structured = format!(
         r#"{{"specversion":"1.0","id":"7","source":"/gps","type":"moved","time":"2019-05-07T19:54:13Z","data":{ROUTE}}}"#

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::support::{CITY, Lacking, NDJSON, ROUTE, TestIngest, from_environment};
 
 #[tokio::test]
-async fn without_a_broker_requests_get_503_in_time() {
+async fn requests_get_503_in_time_without_a_broker() {
     let function = TestIngest::start_lacking(Lacking { broker: true, ..Lacking::default() }).await;
     let started = Instant::now();
     let (one, many, city) = tokio::join!(
@@ -78,7 +78,7 @@ async fn a_record_that_the_broker_rejects_as_too_large_gets_413_with_the_receipt
 }
 
 #[tokio::test]
-async fn without_a_database_events_are_accepted_and_queries_get_503() {
+async fn events_are_accepted_without_a_database_but_queries_get_503() {
     let function = TestIngest::start_lacking(Lacking { database: true, ..Lacking::default() }).await;
     let accepted = function.post("/events/route", &[("prefer", "wait=1")], ROUTE).await;
     assert_eq!(accepted.status, StatusCode::ACCEPTED, "{accepted:?}");

@@ -21,7 +21,7 @@ impl Write for Log {
 }
 
 #[tokio::test]
-async fn the_log_line_of_a_request_names_the_user_the_stream_and_the_code_of_the_problem() {
+async fn the_log_line_of_a_request_names_the_user_and_the_stream_and_the_code_of_the_problem() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();

@@ -10,7 +10,7 @@ async fn start() -> TestIngest {
 }
 
 #[tokio::test]
-async fn a_request_keeps_its_callers_id_or_gets_a_new_one() {
+async fn a_request_keeps_the_request_id_that_its_caller_sent_or_gets_a_new_one() {
     let function = start().await;
     let given = function.send("GET", "/streams", &[("x-request-id", "abc-1")], Body::empty()).await;
     assert_eq!(given.header("x-request-id"), "abc-1");

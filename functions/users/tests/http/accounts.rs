@@ -49,7 +49,7 @@ async fn only_admins_see_and_delete_other_users() {
 }
 
 #[tokio::test]
-async fn the_audit_log_says_who_created_unblocked_or_deleted_which_user() {
+async fn the_audit_log_says_who_created_or_unblocked_or_deleted_which_user() {
     let function = TestUsers::start().await;
     function.register("Ann").await;
     let block = "insert into sluice.blocks (name_key, name, blocked_until_ms, touched_at_ms) values ('ann', 'Ann', 9223372036854775807, 0)";
@@ -132,7 +132,7 @@ async fn the_last_admin_cannot_be_deleted() {
 }
 
 #[tokio::test]
-async fn if_the_last_two_admins_delete_each_other_or_themselves_at_the_same_time_one_stays() {
+async fn one_of_the_last_two_admins_stays_if_they_delete_each_other_or_themselves_at_the_same_time() {
     let function = TestUsers::start().await;
     for round in 0..20 {
         let (ann, bob) = (format!("ann{round}"), format!("bob{round}"));

@@ -50,7 +50,7 @@ async fn unauthenticated_callers_get_401_with_a_single_challenge() {
 }
 
 #[tokio::test]
-async fn a_changed_password_or_deleted_user_takes_effect_at_once_in_this_process_and_within_5_s_in_others() {
+async fn changing_a_password_or_deleting_a_user_takes_effect_at_once_in_this_process_and_within_5_s_in_others() {
     let function = TestUsers::start().await;
     let another = function.another();
     function.register("ann").await;
@@ -150,7 +150,7 @@ async fn only_one_of_several_concurrent_password_changes_succeeds() {
 }
 
 #[tokio::test]
-async fn a_deleted_users_credentials_cannot_change_the_account_of_the_next_owner_of_the_name() {
+async fn the_credentials_of_a_deleted_user_cannot_change_the_account_of_the_next_owner_of_the_name() {
     let function = TestUsers::start().await;
     let another = function.another();
     function.register("ann").await;

@@ -46,7 +46,7 @@ async fn ends_elsewhere(another: &Router, bearer: &str) -> Duration {
 }
 
 #[tokio::test]
-async fn a_key_acts_as_its_user_is_shown_only_once_and_is_stored_as_a_hash() {
+async fn a_key_acts_as_its_user_and_is_shown_only_once_and_is_stored_as_a_hash() {
     let function = TestUsers::start().await;
     function.register("Ann").await;
     let ann = basic("ann", "test1234");

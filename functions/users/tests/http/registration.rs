@@ -27,7 +27,7 @@ async fn a_user_can_register_with_json_or_a_form_and_with_either_pair_of_field_n
 }
 
 #[tokio::test]
-async fn of_50_concurrent_registrations_of_one_name_exactly_one_succeeds() {
+async fn exactly_one_of_50_concurrent_registrations_of_one_name_succeeds() {
     let function = TestUsers::start().await;
     let spellings = ["straße", "STRASSE", "Strasse", "ＳＴＲＡＳＳＥ"];
     let register = |number: usize| {

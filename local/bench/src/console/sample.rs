@@ -17,7 +17,7 @@ pub(super) struct Letter {
     pub(super) reason: String,
     /// The reason of the letter's group: the letter's reason, with placeholders for the parts that vary.
     pub(super) pattern: String,
-    /// The cursor for the part of a list after this letter, as the list returns it in `next`.
+    /// The cursor with which a list continues after this letter. A list returns it in `next`.
     pub(super) cursor: String,
     /// The time at which the event became a dead letter.
     pub(super) at: String,

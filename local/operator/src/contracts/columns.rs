@@ -44,8 +44,8 @@ pub(super) fn changes(stream: &str, old: &Value, new: &Value) -> Vec<Change> {
     names.into_iter().filter_map(change).collect()
 }
 
-/// Returns a change for each column that no longer reads strings as numbers. Whether a column does so depends on the
-/// schema.
+/// Returns a change for each column that no longer reads strings as numbers. Whether a column reads strings as numbers
+/// depends on the schema.
 pub(super) fn strings(old: &Contract, new: &Contract) -> Vec<Change> {
     let of = |contract: &Contract, name: &str| {
         let column = |landing: &Landing| landing.columns.iter().find(|column| column.name == name).cloned();

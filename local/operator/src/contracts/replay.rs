@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_records_are_spread_over_the_partitions_and_as_many_as_allowed_are_read() {
+    fn the_last_records_are_read_evenly_from_all_partitions_up_to_the_allowed_number() {
         let taken = |lengths: &[i64], most: usize| {
             let ranges = lengths.iter().zip(0..).map(|(length, partition)| (partition, 100..100 + length)).collect();
             let mut taken = last(ranges, most);

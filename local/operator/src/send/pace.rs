@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rate_events_are_sent_immediately() {
+    fn events_are_sent_immediately_when_no_rate_is_given() {
         let now = Instant::now();
         let mut pace = Pace::new(None);
         pace.went(1_000_000, now);

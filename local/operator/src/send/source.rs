@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_json_is_reported_with_its_position_and_the_next_line_is_read() {
+    fn the_position_of_a_line_that_is_not_json_is_reported_and_the_next_line_is_read() {
         let read = read(b"{}\n  {\"a\": nul}\n{}\n");
         assert_eq!(read.len(), 3);
         assert_eq!((read[1].0, read[1].1.contains("(column 1")), (2, true), "{}", read[1].1);

@@ -195,7 +195,7 @@ NOT every event landed: 1 refused, 1,040 rejected.
     }
 
     #[test]
-    fn the_summary_says_if_every_event_is_accounted_for() {
+    fn the_summary_says_whether_every_event_is_accounted_for() {
         let mut tally = SendTally { produced: 1, accepted: 1, requests: 1, ..SendTally::default() };
         let place = Place { topic: Arc::from("city"), partition: 0, offset: 0 };
         tally.decided(&EventStatus { status: Status::Written, reason: None }, &place, Instant::now());

@@ -56,7 +56,7 @@ pub(super) struct SendTally {
     /// The number of events that were posted, plus the number of lines without an event.
     pub(super) produced: u64,
     pub(super) requests: u64,
-    /// Repeated requests. A request is repeated if its answer was lost or asked for a retry.
+    /// Repeated requests. A request is repeated if its answer was lost, or if the answer asked for a retry.
     pub(super) repeated: u64,
     /// Events that were never accepted, by reason.
     pub(super) refused: Reasons,
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_in_no_count_makes_the_balance_contradictory() {
+    fn an_event_that_is_in_none_of_the_counts_makes_the_balance_wrong() {
         let mut tally = tally();
         tally.produced += 1;
         assert_eq!(tally.balance(3, 0), Balance::Wrong);

@@ -226,7 +226,7 @@ async fn a_batch_whose_answer_was_lost_is_counted_once() {
 }
 
 #[tokio::test]
-async fn lines_without_a_valid_event_are_refused_with_their_reasons_and_the_others_are_sent() {
+async fn all_valid_lines_are_sent_and_each_invalid_line_is_refused_with_a_reason() {
     let text = "{\"name\": \"Asia\"}\nnot json\n\n{\"name\": \"\"}\n{\"name\": \"Asia\"}\n{\"name\": \"Europe\"}";
     let (outcome, gate) = sent_file(Gate::default(), text).await;
     let tally = &outcome.tally;
@@ -256,7 +256,7 @@ async fn a_run_that_ends_while_events_still_wait_for_their_parents_is_not_a_succ
 }
 
 #[tokio::test]
-async fn a_run_with_a_receipt_that_stays_pending_names_the_receipt_and_is_not_a_success() {
+async fn a_run_names_the_receipt_that_stayed_pending_and_is_not_a_success() {
     let patience = Patience { pending_for: Duration::from_millis(50), ..PATIENCE };
     let source = file_source("{\"name\": \"Asia\"}\n{\"name\": \"lost\"}\n");
     let (outcome, _) = sent_with(patience, "continent", Gate::default(), source, Lanes::new(1, 10)).await;

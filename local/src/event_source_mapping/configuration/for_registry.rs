@@ -79,7 +79,7 @@ Resources:
     }
 
     #[test]
-    fn the_template_configures_the_mappings_and_lambdas_defaults_fill_in_the_rest() {
+    fn lambdas_defaults_fill_in_what_the_template_does_not_configure() {
         let mappings = mappings(TEMPLATE, &["city", "country", "routes"]);
         assert_eq!(
             mappings,

@@ -14,7 +14,7 @@ async fn next_offsets(topic: &str, partitions: i32) -> Vec<Option<i64>> {
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_batch_is_redelivered_until_it_succeeds_and_is_not_committed_earlier() {
+async fn a_failed_batch_is_not_committed_but_redelivered_until_it_succeeds() {
     let topic = topic_with(1, &numbered(5)).await;
     let recorder = Recorder::failing(|number| number < 3);
     let mapping = start(&mapping(&topic, 5, LONG_WINDOW), &recorder);

@@ -15,7 +15,7 @@ async fn move_behind(gateway: &TestGateway, receipts: &[Receipt]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_comparison_lands_the_records_that_a_restored_database_lacks_even_without_new_events() {
+async fn a_comparison_is_enough_to_land_the_records_that_a_restored_database_lacks() {
     let mut gateway = plan().start().await;
     let sender = Sender::for_gateway(&gateway);
     let mut receipts = sender.write(1..=1).await;
@@ -35,7 +35,7 @@ async fn a_comparison_lands_the_records_that_a_restored_database_lacks_even_with
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_comparison_lands_every_record_after_a_restore_to_before_the_first_event() {
+async fn a_comparison_lands_every_record_if_the_database_is_restored_to_its_state_before_the_first_event() {
     let mut gateway = plan().start().await;
     let sender = Sender::for_gateway(&gateway);
     gateway.database.back_up().await.unwrap();

@@ -91,7 +91,7 @@ async fn a_dead_letter_that_a_restore_reopens_is_closed_when_a_comparison_reads_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_that_a_restore_reopens_lands_once_although_it_is_immediately_replayed_again() {
+async fn the_event_of_a_reopened_dead_letter_lands_once_although_the_letter_is_immediately_replayed_again() {
     let mut restored = Restored::start().await;
     let (_, again) = replay_letter(&restored.gateway, restored.letter, "wait=0").await;
     assert!(again.offset > restored.receipts[1].offset);

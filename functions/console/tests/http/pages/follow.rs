@@ -38,7 +38,7 @@ async fn an_event_is_found_by_its_receipt_and_by_its_key() {
 }
 
 #[tokio::test]
-async fn a_rejected_event_leads_to_its_dead_letter_and_a_replayed_event_to_its_replay() {
+async fn a_rejected_event_leads_to_its_dead_letter_and_after_a_replay_also_to_the_replay() {
     let function = TestPages::start().await;
     function.land_everything("routes", 4).await;
     let id = function.reject("routes", 0, 41, b"{\"userID\": 5}", &json!([])).await;

@@ -56,7 +56,7 @@ async fn a_long_payload_is_cut_and_cannot_be_edited_on_the_page() {
 }
 
 #[tokio::test]
-async fn groups_and_filters_are_links_and_forms_whose_state_is_in_the_address() {
+async fn a_groups_link_and_the_filter_form_both_put_the_filter_into_the_address() {
     let function = TestPages::start().await;
     for (offset, value) in [(1, "12"), (2, "13"), (3, "14")] {
         let rejection = Rejection::new("23503", format!("there is no user {value}"));

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::browser::TestPages;
 
 #[tokio::test]
-async fn the_overview_lists_every_stream_with_its_dead_letters_and_the_stalled_partitions() {
+async fn the_overview_lists_the_stalled_partitions_and_every_stream_with_its_dead_letters() {
     let function = TestPages::start().await;
     for offset in 0..3 {
         function.reject("routes", 0, offset, b"{}", &json!([])).await;

@@ -10,7 +10,7 @@ async fn store(function: &TestPages, letters: i64) {
 }
 
 #[tokio::test]
-async fn all_matching_letters_are_replayed_after_an_exact_count_and_the_progress_is_shown() {
+async fn the_pages_count_the_matching_letters_then_replay_exactly_these_and_show_the_progress() {
     let function = TestPages::start().await;
     store(&function, 12).await;
     function.reject("city", 0, 1, b"{}", &json!([])).await;

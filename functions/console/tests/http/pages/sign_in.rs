@@ -50,7 +50,7 @@ async fn without_a_session_every_page_leads_to_the_sign_in_form_and_no_browser_a
 }
 
 #[tokio::test]
-async fn an_admin_can_sign_in_return_to_the_page_and_sign_out() {
+async fn an_admin_can_sign_in_and_return_to_the_page_and_sign_out() {
     let function = TestPages::start().await;
     let mut browser = function.browser();
     let page = browser.open("/console/audit").await;
@@ -136,7 +136,7 @@ async fn the_browser_keeps_the_cookie_of_a_session_that_cannot_be_ended() {
 }
 
 #[tokio::test]
-async fn signing_in_replaces_a_planted_session_and_the_new_cookie_is_only_for_this_host() {
+async fn signing_in_replaces_a_planted_session_with_a_new_cookie_that_is_only_for_this_host() {
     let function = TestPages::start().await;
     let form = "user=Admin&password=the+admin%27s+password";
     for (host, name, secure) in
@@ -221,7 +221,7 @@ async fn wrong_passwords_at_the_form_and_at_login_count_together() {
 }
 
 #[tokio::test]
-async fn a_session_ends_after_an_idle_hour_a_password_change_or_the_deletion_of_the_user() {
+async fn a_session_ends_after_an_idle_hour_or_a_password_change_or_the_deletion_of_the_user() {
     let function = TestPages::start().await;
     let name = UserName::parse(ADMIN.0).unwrap();
     let mut browser = function.signed_in().await;

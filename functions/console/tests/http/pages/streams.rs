@@ -3,7 +3,7 @@ use axum::http::StatusCode;
 use super::browser::TestPages;
 
 #[tokio::test]
-async fn an_event_is_checked_without_being_sent_and_then_sent_and_followed() {
+async fn an_event_is_not_sent_by_a_check_and_is_followed_after_it_is_sent() {
     let function = TestPages::start().await;
     function.land_everything("routes", 4).await;
     let mut browser = function.signed_in().await;

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::browser::{TestPages, USER};
 
 #[tokio::test]
-async fn a_blocked_user_is_listed_with_the_time_left_and_unblocked() {
+async fn a_blocked_user_is_listed_with_the_time_left_and_can_be_unblocked() {
     let function = TestPages::start().await;
     let mut browser = function.signed_in().await;
     for name in [USER.0, "no/such user"] {

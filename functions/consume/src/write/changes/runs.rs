@@ -5,8 +5,8 @@
 //! run. An operation of the same shape may join the run:
 //!
 //! - An insert always joins, because it reads nothing.
-//! - An update that keeps its row's key replaces an earlier update of the run that kept the same key, because nobody
-//!   sees the row in between.
+//! - An update that leaves its row's key unchanged takes the place of an earlier such update of the same key, because
+//!   nobody sees the row in between.
 //! - Any other update or delete joins if it names none of the run's old or new keys. Otherwise, it ends the run.
 //!
 //! Truncates that follow each other in one transaction of the source are one run, even if they are of different tables:
@@ -229,12 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_names_a_deleted_key_again_starts_a_new_run() {
+    fn a_step_that_names_a_deleted_key_starts_a_new_run() {
         assert_eq!(runs(&[delete("1"), delete("2"), delete("1")], false), [vec![0, 1], vec![2]]);
     }
 
     #[test]
-    fn of_several_updates_that_keep_a_key_only_the_last_is_applied() {
+    fn only_the_last_of_several_updates_that_keep_a_key_is_applied() {
         let steps = [update("1", "1"), update("2", "2"), update("1", "1"), update("1", "1")];
         let relations = [Relation::missing("a")];
         let runs = gather(&relations, &steps);

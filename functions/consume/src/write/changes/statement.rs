@@ -91,7 +91,7 @@ fn insert(table: &str, relation: &Relation, columns: &[usize]) -> String {
     )
 }
 
-/// Changes the rows in `chosen`, if none of the tables `obstacles` contains a row.
+/// Changes the rows in `chosen`, provided that all tables in `obstacles` are empty.
 fn change(target: &Target, relation: &Relation, shape: &Shape, obstacles: &[&str]) -> String {
     let only = &target.only;
     let at = target.is_at("t", "c");

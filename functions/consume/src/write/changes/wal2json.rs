@@ -1,5 +1,5 @@
-//! Reads a change set as wal2json writes it (<https://github.com/eulerto/wal2json>), in format 1 or 2, into operations.
-//! The set was already checked against the stream's schema. If a set is malformed nevertheless, it is rejected.
+//! Turns a change set into operations. The set is in format 1 or 2 of wal2json (<https://github.com/eulerto/wal2json>)
+//! and was already checked against the stream's schema. If a set is malformed nevertheless, it is rejected.
 
 use serde_json::{Map, Value};
 use shared::ledger::Rejection;
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_unequal_lengths_and_malformed_sets_are_refused() {
+    fn malformed_sets_and_lists_of_unequal_lengths_are_refused() {
         let lengths = json!({"change": [{"kind": "message"}, {"kind": "insert", "table": "t",
             "columnnames": ["a", "b"], "columntypes": ["integer"], "columnvalues": [1, 2]}]});
         let rejection = operations(&lengths).expect_err("unequal");

@@ -28,7 +28,7 @@ pub(super) struct Before {
 /// The result of the commands.
 #[derive(Debug)]
 pub(super) struct Decided<'c> {
-    /// Each entity that a command was decided against, by key.
+    /// The entities about which a decision was made, by key.
     pub(super) rows: BTreeMap<&'c str, Row<'c>>,
     pub(super) rejected: Vec<(usize, Rejection)>,
     /// Commands whose entity has a higher version.
@@ -56,7 +56,8 @@ pub(super) struct Row<'c> {
 }
 
 impl Row<'_> {
-    /// Returns the version that outlives the row, if these commands have deleted it and it had one.
+    /// Returns the version that must be remembered, provided that these commands have deleted the entity and that the
+    /// entity had a version.
     pub(super) fn last_version(&self) -> Option<Cell<'_>> {
         self.version.as_deref().filter(|version| self.is_gone && *version != NULL)
     }

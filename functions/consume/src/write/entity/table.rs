@@ -159,8 +159,8 @@ pub(super) async fn parents_of(
     sqlx::query_scalar(&select).bind(parents).fetch_all(connection).await
 }
 
-/// Deletes rows, and remembers the versions of the deleted entities. `rows` are all entities that commands were decided
-/// against.
+/// Deletes rows, and remembers the versions of the deleted entities. `rows` are all entities about which a decision was
+/// made.
 pub(super) async fn delete<'r>(
     connection: &mut PgConnection,
     stream: &str,

@@ -103,7 +103,7 @@ async fn while_bigquery_uses_an_old_schema_a_batch_fails_and_no_event_becomes_a_
 }
 
 #[tokio::test]
-async fn after_an_open_append_to_a_lost_stream_the_function_asks_the_table_or_stops() {
+async fn the_function_asks_the_table_or_stops_after_the_stream_of_an_open_append_was_lost() {
     for has_places in [true, false] {
         let world = World::new(6, has_places).await;
         let consume = world.start();

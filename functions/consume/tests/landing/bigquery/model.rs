@@ -179,8 +179,8 @@ impl History<'_> {
             self.deliver_some().await?;
             match self.rng.random_range(0..12) {
                 // If the table has no columns for partition and offset, a backup is made only after each partition's
-                // first append. With an earlier backup, nothing would show after the restore that the ledger lacks
-                // rows.
+                // first append. After the restore of an earlier backup, the ledger would not know of a partition's
+                // append, and the function could write the partition's rows again.
                 0 if self.has_places || self.known_partitions().await == PARTITIONS => self.back_up().await,
                 1 if self.has_backup => self.restore().await,
                 2 => {

@@ -8,7 +8,7 @@ use super::{ACCOUNTS, FAMILY, dead_letters, entry, function, ids, insert};
 use crate::support::{Record, record, records, route};
 
 #[tokio::test]
-async fn children_that_precede_their_parents_in_a_batch_land_wherever_the_bad_record_is() {
+async fn children_that_precede_their_parents_land_no_matter_where_in_the_batch_the_bad_record_is() {
     for bad in 0..=6 {
         let function = function(FAMILY).await;
         let child = |id| insert("child", &[("id", id), ("parent", id)]);
@@ -100,7 +100,8 @@ async fn balanced_entries_land_in_a_batch_with_a_row_that_comes_before_its_paren
     assert_eq!(ids(&function, "entry").await, json!([1, 2]));
 }
 
-/// Lands 10,000 positions under a deferred unique constraint. One position in `every` repeats another.
+/// Lands 10,000 positions under a deferred unique constraint. Of any `every` consecutive positions, exactly one repeats
+/// an earlier position.
 async fn positions_with_repeats(every: i64) {
     const RECORDS: i64 = 10_000;
     let unique = r#"alter table public.routes_table add unique (user_id, "timestamp") deferrable initially deferred"#;

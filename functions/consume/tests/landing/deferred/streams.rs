@@ -6,7 +6,7 @@ use super::{dead_letters, function};
 use crate::support::{Function, Record, record, records, route, user_event};
 
 #[tokio::test]
-async fn in_a_stream_that_skips_known_ids_only_the_event_that_violates_a_deferred_constraint_is_rejected() {
+async fn a_deferred_constraint_rejects_only_the_event_that_violates_it_in_a_stream_that_skips_known_ids() {
     let function = function("alter table public.user_events add unique (city) deferrable initially deferred").await;
     let batch = [user_event(1, "Delft"), user_event(2, "Delft"), user_event(1, "Delft"), user_event(3, "Lima")];
     let summary = function.land(&records("user-events", batch)).await;
@@ -81,7 +81,7 @@ async fn a_guilty_parent_leaves_its_children_waiting() {
 }
 
 #[tokio::test]
-async fn commands_land_if_they_are_consistent_at_the_end_although_they_were_not_in_between() {
+async fn commands_land_if_the_rows_are_consistent_at_the_end_although_they_were_inconsistent_in_between() {
     let unique = "alter table public.continents add unique (area) deferrable initially deferred";
     let function = function(unique).await;
     let command = |op: &str, name: &str, area: i64| json!({"op": op, "name": name, "area": area});

@@ -30,7 +30,7 @@ const GROUP: &str = "sluice-routes";
 const PARTITIONS: usize = 2;
 
 #[test]
-fn whatever_happens_to_database_groups_and_logs_no_record_is_lost_or_written_twice_and_every_receipt_is_true() {
+fn no_record_is_lost_or_written_twice_and_every_receipt_is_true_whatever_happens_to_database_or_groups_or_logs() {
     let seed = number_from("SLUICE_SEED").unwrap_or_else(rand::random);
     let histories = number_from("SLUICE_WORLDS").unwrap_or(HISTORIES);
     println!("SLUICE_SEED={seed} SLUICE_WORLDS={histories}");
@@ -221,8 +221,9 @@ impl<'f> World<'f> {
     }
 
     /// Compares the watermarks with Kafka if the ledger does not yet show how often the log was rewritten. After a
-    /// restore, only applied records that Kafka still has reveal that the log was rewritten, so this comparison must
-    /// happen before Kafka removes records. In production, a comparison happens every minute.
+    /// restore, the function recognises a rewritten log by the records that Kafka has at the offsets of applied
+    /// records, so this comparison must happen before Kafka removes those records. In production, a comparison happens
+    /// every minute.
     async fn compare_if_unnoticed(&mut self, partition: usize, seen: &mut Seen) {
         const REWRITES: &str =
             r#"select cardinality(incarnation_starts) - 1 from sluice.watermarks where "partition" = $1"#;
@@ -252,10 +253,10 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Truncates a log or recreates its topic, and writes more records. Does nothing if the change could not be
-    /// noticed: the log must still have the last applied record, and the group's offset must be above that record. A
-    /// running process notices the change when the mapping goes back to where the log was cut, or when the process
-    /// compares the watermarks with Kafka.
+    /// Truncates a log or recreates its topic, and writes more records. The change can be noticed only if the log still
+    /// has the last applied record and the group's offset is above that record. Otherwise, this does nothing. A running
+    /// process notices the change when the mapping goes back to where the log was cut, or when the process compares the
+    /// watermarks with Kafka.
     async fn rewrite(&mut self, partition: usize, seen: &mut Seen) {
         let Some((_, last)) = self.evidence().await.get(&number(partition)).copied() else { return };
         if !self.logs[partition].records.contains_key(&last) || self.logs[partition].committed <= last {

@@ -31,7 +31,7 @@ pub(super) enum Obligation<'s> {
     Subset { old: Vec<&'s Value>, new: &'s Value, at: String },
     /// The new schema at a pointer accepts each of these values.
     Values { values: Vec<Value>, at: String },
-    /// No value is accepted by all of `old`. If such a value may exist, `narrowing` is reported.
+    /// No value is accepted by all of `old`. If the comparison cannot show this, it reports `narrowing`.
     Gone { old: Vec<&'s Value>, narrowing: Narrowing },
 }
 

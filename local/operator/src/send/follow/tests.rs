@@ -22,7 +22,7 @@ fn looks(follower: &mut Follower, now: Instant) -> Vec<Place> {
 }
 
 #[test]
-fn while_the_first_event_is_pending_the_others_are_not_looked_up() {
+fn later_events_are_not_looked_up_while_the_first_event_is_pending() {
     let start = Instant::now();
     let mut follower = Follower::new(Patience::default(), start);
     for offset in [7, 5, 6] {

@@ -64,7 +64,7 @@ fn code(rules: &Changes, there: Vec<Relation>, set: Value) -> Option<String> {
 }
 
 #[test]
-fn a_set_may_name_no_schema_except_public_and_the_target_schema() {
+fn the_only_schemas_that_a_set_may_name_are_public_and_the_target_schema() {
     for (schema, expected) in [
         (None, None),
         (Some("public"), None),
@@ -85,7 +85,7 @@ fn only_the_contracts_tables_are_allowed() {
 }
 
 #[test]
-fn without_evolve_no_table_or_column_is_created() {
+fn no_table_or_column_is_created_if_evolve_is_off() {
     let rules = Changes { evolve: false, ..rules() };
     let there = || vec![table("t", &[("a", "integer")])];
     assert_eq!(code(&rules, there(), insert(None, "t", &[("a", "INT")])), None);
@@ -162,7 +162,7 @@ fn a_rejected_set_leaves_no_trace() {
 }
 
 #[test]
-fn an_update_delete_or_truncate_of_a_missing_table_is_skipped() {
+fn an_update_or_delete_or_truncate_of_a_missing_table_is_skipped() {
     let old = json!([{"name": "a", "type": "integer", "value": 1}]);
     let sets = [
         json!({"action": "U", "table": "t", "columns": old, "identity": old}),

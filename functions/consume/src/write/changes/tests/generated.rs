@@ -85,7 +85,7 @@ async fn an_identity_value_that_the_source_changed_is_changed_in_the_landing_tab
 }
 
 #[tokio::test]
-async fn without_evolve_a_changed_identity_value_is_refused() {
+async fn a_changed_identity_value_is_refused_if_evolve_is_off() {
     let database = TestDatabase::create().await;
     sql(&database, R3).await;
     apply(&database, &[format_2("r3", Some(&r3(1, "a", "x")), None)]).await;
@@ -130,7 +130,7 @@ async fn a_generated_column_is_left_to_postgresql() {
 }
 
 #[tokio::test]
-async fn a_generated_column_of_the_old_row_chooses_between_rows_but_does_not_rule_out_a_single_row() {
+async fn generated_columns_decide_between_several_matching_rows_but_are_ignored_if_only_one_row_matches() {
     for format in 0..2 {
         let database = TestDatabase::create().await;
         sql(

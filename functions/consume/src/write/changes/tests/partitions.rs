@@ -143,7 +143,7 @@ async fn a_partition_whose_root_is_in_another_schema_is_written_but_not_extended
 }
 
 #[tokio::test]
-async fn a_change_of_a_table_leaves_the_tables_that_inherit_from_it_alone() {
+async fn a_change_of_a_table_does_not_change_rows_of_tables_that_inherit_from_it() {
     let database = TestDatabase::create().await;
     sql(&database, "create table landing.p (a int, b int); create table landing.c () inherits (landing.p)").await;
     let both_tables = |new: &[Cell<'_>]| [format_2("p", Some(new), None), format_2("c", Some(new), None)];

@@ -30,7 +30,7 @@ const CREATED: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn published_tables_take_updates_and_deletes_however_they_were_created() {
+async fn a_published_table_takes_updates_and_deletes_no_matter_how_it_was_created() {
     for publication in PUBLICATIONS {
         let database = TestDatabase::create().await;
         for (created, published_first) in CREATED.into_iter().flat_map(|created| [(created, true), (created, false)]) {
@@ -57,7 +57,7 @@ async fn published_tables_take_updates_and_deletes_however_they_were_created() {
 }
 
 #[tokio::test]
-async fn a_table_that_evolve_created_can_be_changed_by_hand_after_it_is_published() {
+async fn a_table_created_by_evolve_can_be_changed_by_hand_after_it_is_published() {
     let database = TestDatabase::create().await;
     apply(&database, &[format_2("t", Some(&cells("x")), None)]).await;
     sql(&database, &format!("{}; update landing.t set b = 'y'; delete from landing.t", PUBLICATIONS[0])).await;
@@ -136,7 +136,7 @@ async fn updates_of_another_owners_table_without_an_identity_are_rejected_and_in
 }
 
 #[tokio::test]
-async fn without_evolve_changes_of_a_table_without_an_identity_are_rejected() {
+async fn a_delete_from_a_published_table_without_a_replica_identity_is_rejected_if_evolve_is_off() {
     let database = TestDatabase::create().await;
     sql(&database, &format!("{}; create table landing.t (id int, b text)", PUBLICATIONS[0])).await;
     let fixed = Changes { evolve: false, ..rules() };

@@ -30,7 +30,7 @@ async fn counts(database: &TestDatabase) -> Value {
 }
 
 #[tokio::test]
-async fn truncates_that_follow_each_other_empty_their_tables_together() {
+async fn tables_are_emptied_together_if_their_truncates_follow_each_other() {
     for tables in [["a", "b", "c"], ["c", "b", "a"], ["b", "a", "c"]] {
         for changed in [
             "",
@@ -88,7 +88,7 @@ async fn a_truncate_of_a_table_to_which_rows_refer_is_refused() {
 }
 
 #[tokio::test]
-async fn a_truncate_keeps_the_tables_sequences_and_fires_its_own_triggers() {
+async fn a_truncate_does_not_restart_sequences_and_fires_the_tables_triggers() {
     let database = TestDatabase::create().await;
     sql(
         &database,
