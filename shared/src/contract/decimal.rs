@@ -39,14 +39,16 @@ impl Decimal {
         if digits.iter().any(|&digit| digit > 9) {
             return None;
         }
-        let exponent = match exponent.parse::<i64>() {
-            Ok(exponent) => exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?,
-            Err(_) if digits.is_empty() => 0,
-            Err(_) => return None,
+        let exponent = exponent.parse::<i64>().ok();
+        let exponent = exponent.and_then(|exponent| exponent.checked_sub(i64::try_from(fraction.len()).ok()?));
+        let exponent = match exponent.filter(|exponent| *exponent != i64::MIN) {
+            Some(exponent) => exponent,
+            None if digits.is_empty() => 0,
+            None => return None,
         };
         Some(Self {
             negative: negative && !digits.is_empty(),
-            scale: exponent.checked_neg()?.max(0),
+            scale: (-exponent).max(0),
             exponent: if digits.is_empty() { 0 } else { exponent },
             digits,
         })
@@ -254,7 +256,7 @@ mod tests {
     fn numbers_of_any_size_are_compared_by_value() {
         for texts in [
             vec!["5", "5.0", "5e0", "50e-1", "0.5E+1", "5.000000000000000000000000000000000000"],
-            vec!["0", "-0", "0.0", "-0e9", "0e99999999999999999999"],
+            vec!["0", "-0", "0.0", "-0e9", "0e99999999999999999999", "0e-9223372036854775808", "0.0e-9223372036854775808"],
             vec!["-1.50", "-15e-1", "-0.0015e3"],
             vec!["1e400", "10e399", "0.01e402"],
             vec!["1e-9000000000000000000", "0.1e-8999999999999999999"],

@@ -52,6 +52,7 @@ pub(super) fn set_token(client: &Client<Context>, token: OAuthToken) -> Result<(
     if answer == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
         Ok(())
     } else {
-        Err(KafkaError::ClientCreation("librdkafka rejected the token".to_owned()))
+        let reason = String::from_utf8_lossy(&said.map(|byte| byte as u8)).trim_end_matches('\0').to_owned();
+        Err(KafkaError::ClientCreation(format!("librdkafka rejected the token: {reason}")))
     }
 }
