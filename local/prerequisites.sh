@@ -9,7 +9,8 @@ complain() {
   exit 1
 }
 
-# Prints the folder of the newest PostgreSQL's programs, if there is one. The `local` crate looks in the same places.
+# Prints the folder with the programs of the newest PostgreSQL, or an empty line if PostgreSQL is not installed. The
+# `local` crate looks in the same places.
 postgresql_programs() {
   local folder newest=''
   while IFS= read -r folder; do
@@ -119,7 +120,7 @@ apt_first_of() {
 }
 
 # Installs PostgreSQL. Normally, Debian's package creates and starts a cluster; this function prevents that, because
-# Sluice uses a cluster of its own. Afterwards, it restores the package's setting.
+# Sluice uses a cluster of its own. Afterwards, the function restores the package's setting.
 apt_install_postgresql() {
   local setting=/etc/postgresql-common/createcluster.conf
   if [ -e "$setting" ]; then

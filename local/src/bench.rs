@@ -9,9 +9,9 @@ use operator::terminal::complain;
 
 use crate::CommandError;
 
-/// Measures the throughput from Kafka to committed rows in batches of 100, 1,000 and 10,000, compared with psql's \copy
-/// of the same rows; the times of requests with and without credentials, of reports over ten million events, and of
-/// every route with a million dead letters; and the start times and the cost of functions.
+/// Measures the throughput from Kafka to committed rows, in batches of 100, 1,000 and 10,000 records, and compares it
+/// with psql's \copy of the same rows. Measures the times of requests with and without credentials, of reports over ten
+/// million events, and of every route with a million dead letters. Measures the start times and the cost of functions.
 #[derive(Debug, Args)]
 pub struct Bench {
     /// Number of events for each throughput figure.

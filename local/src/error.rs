@@ -66,7 +66,7 @@ pub enum CommandError {
     /// A variable is invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A resource that the environment names was not found on AWS.
+    /// A resource was not found on AWS, although the environment names it.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
     /// A contract is invalid.

@@ -90,7 +90,7 @@ async fn serve_connection<F: Future<Output = Response> + Send + 'static>(
         .timer(TokioTimer::new())
         .header_read_timeout(patience.headers)
         // Finishes a request even if its client closes the connection in the meantime. Without this setting, hyper
-        // would also read from the connection, into a new buffer, while it handles each request.
+        // would also read from the connection, into a new buffer, while a request is being handled.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_whose_body_stops_gets_408_and_is_cut_off() {
+    async fn a_client_whose_body_stops_arriving_is_answered_408_and_cut_off() {
         let (address, _serving) = start(SHORT_BODY).await;
         for request in [
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n",

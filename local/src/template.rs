@@ -26,8 +26,8 @@ pub enum TemplateError {
     },
 }
 
-/// A template. References to parameters are replaced by the parameters' defaults, and each `!If` by the branch that its
-/// condition selects. Values that depend on anything else stay as written.
+/// A template. References to parameters are replaced by the parameters' defaults, and each `!If` is replaced by the
+/// branch that its condition selects. Values that depend on anything else stay as written.
 #[derive(Debug)]
 pub struct Template {
     /// The file.
@@ -287,7 +287,7 @@ Resources:
     }
 
     #[test]
-    fn every_alarm_that_sends_a_notification_also_sends_one_when_it_is_over() {
+    fn every_alarm_that_sends_a_notification_also_sends_one_when_the_alarm_is_over() {
         let template = Template::read(&own_path()).unwrap();
         let alarms: Vec<(&str, &Value)> =
             template.resources().filter(|(_, r)| r["Type"].as_str() == Some("AWS::CloudWatch::Alarm")).collect();
@@ -297,7 +297,7 @@ Resources:
     }
 
     #[test]
-    fn every_stream_that_users_may_post_to_has_an_alarm_that_fires_when_nothing_lands() {
+    fn an_alarm_watches_every_stream_to_which_users_may_post_and_fires_when_nothing_lands() {
         let template = Template::read(&own_path()).unwrap();
         let is_watched = |stream: &str| {
             template.resources().any(|(name, alarm)| {

@@ -70,7 +70,7 @@ async fn run(program: &str, arguments: &[&str], contracts_dir: &Path) -> (Option
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_contracts_check_counts_the_real_events_that_a_change_would_break() {
+async fn the_check_counts_the_real_events_that_a_change_of_a_contract_would_break() {
     let gateway = plan().without_consuming().start().await;
     let events: Vec<String> = (0..100).map(|user| ROUTE.replace(":5,", &format!(":{user},"))).collect();
     let (status, body) = gateway.post("/events/route", &[], format!("[{}]", events.join(","))).await;
@@ -121,7 +121,7 @@ async fn the_command_contracts_check_counts_the_real_events_that_a_change_would_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_contracts_check_counts_the_change_sets_of_tables_that_are_no_longer_allowed() {
+async fn the_check_counts_the_change_sets_of_tables_that_a_contract_no_longer_allows() {
     let gateway = plan().without_consuming().start().await;
     let set = |table: &str| json!({"action": "I", "table": table, "columns": []});
     let sets: Vec<Value> = (0..20).map(|number| set(if number % 4 == 0 { "orders" } else { "items" })).collect();
@@ -192,7 +192,7 @@ async fn the_error_about_a_migration_that_cannot_be_applied_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_send_says_in_which_contracts_a_stream_is_missing() {
+async fn the_error_of_a_send_says_in_which_contracts_the_stream_is_missing() {
     let database = TestDatabase::create().await;
     let send = async |stream: &str, contracts_dir: &str| {
         let (code, printed) = local(&["send", stream, "--count", "1"], &database, contracts_dir).await;

@@ -131,7 +131,8 @@ async fn a_key_posts_to_its_streams_as_its_user_and_reads_receipts() {
     let (_, city) = admin.create_key("ann", &["city"]).await;
     let city = Client::with_key(&gateway.url, &city);
     assert_eq!(city.post("/submit/1", "").await.0, 403, "the key is not for user-event");
-    // No user may post to a stream without roles. A key may, if it names the stream.
+    // No user may post to a stream without roles. A key may post to such a stream, provided that the key names the
+    // stream.
     let (_, all) = admin.create_key("ann", &["*"]).await;
     for other in [&city, &admin, &Client::with_key(&gateway.url, &all)] {
         assert_eq!(other.post("/events/sensor", ROUTE).await.0, 403);
@@ -185,7 +186,7 @@ async fn an_admins_key_can_only_post_events_and_read_receipts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_key_or_user_is_refused_at_once_in_one_process_and_within_5_s_in_another() {
+async fn a_deleted_key_or_user_is_refused_at_once_by_the_deleting_process_and_within_5_s_by_another() {
     let database = TestDatabase::create().await;
     let plan = plan();
     let start = || UpProcess::start(&database.url, plan.contracts(), &[]);

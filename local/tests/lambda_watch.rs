@@ -31,7 +31,7 @@ async fn the_geonames_data_lands_unchanged_through_cargo_lambda_watch() {
     let geonames = GeoNames::read();
     geonames.load(&client_of(ADMIN), &up.url, &registry).await;
     geonames.has_landed(&database).await;
-    // The router of `cargo lambda watch` passes this address to `ingest`, as API Gateway may.
+    // The router of `cargo lambda watch` passes this address to `ingest`, as API Gateway may do.
     let client = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
     let answer = client.get(format!("{}/console/", up.url)).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), &answer.headers()["location"]), (308, &"/console".parse().unwrap()));

@@ -82,7 +82,8 @@ async fn requests_in_the_form_of_the_replaced_services_are_answered_as_before() 
     assert_eq!(posted.status, 200, "{}", posted.body);
     assert_eq!(ask("/continent", continent).await.status, 401);
 
-    // Every attempt to log in lands in its table, and so do Basic credentials that had to be verified.
+    // Every attempt to log in lands in `sluice.login_attempts`. So does each request whose Basic credentials had to be
+    // verified.
     let database = &gateway.database;
     await_count(database, r#"select count(*) from sluice.login_attempts where "user" in ('test', 'vector')"#, 8).await;
     let landed = database
@@ -103,7 +104,7 @@ async fn requests_in_the_form_of_the_replaced_services_are_answered_as_before() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn roles_limit_what_a_user_may_post_and_the_name_of_the_sender_is_in_each_record() {
+async fn a_user_may_post_only_what_the_users_role_allows_and_each_record_names_its_sender() {
     let gateway = plan().start().await;
     let anonymous = reqwest::Client::new();
     post(&anonymous, &gateway.url, "/register", &json!({"user": "Ann", "pass": "test1234"})).await;
@@ -291,7 +292,7 @@ fn spellings(password: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_logins_uses_only_the_memory_of_the_permits_for_hashing_and_leaves_other_routes_quick() {
+async fn a_flood_of_logins_neither_exceeds_the_memory_limit_for_hashing_nor_slows_other_routes() {
     const LOGINS: usize = 500;
     const KIB_PER_HASH: u64 = 19 * 1_024;
     let database = TestDatabase::create().await;

@@ -66,13 +66,13 @@ impl Members {
         if self.members.contains_key(name) { Ok(()) } else { Err(self.wrong(name, "is missing")) }
     }
 
-    /// Takes an object that may have only the members in `names`.
+    /// Takes out the member `name`, an object that may have only the members in `names`.
     pub(crate) fn object(&mut self, name: &str, names: &[&str]) -> Result<Self, Error> {
         self.require(name)?;
         Self::of(self.pointer(name), self.members.remove(name).unwrap_or_default(), names)
     }
 
-    /// Takes a boolean. Returns false if there is none.
+    /// Takes out the member `name`, a boolean. Returns false if there is no such member.
     pub(crate) fn flag(&mut self, name: &str) -> Result<bool, Error> {
         match self.members.remove(name) {
             None => Ok(false),
@@ -80,8 +80,8 @@ impl Members {
         }
     }
 
-    /// Takes a string, if there is one. `null` counts as omitted. PostgreSQL cannot store U+0000, so no string may
-    /// contain it.
+    /// Takes out the member `name`, a string, if there is such a member. `null` counts as omitted. PostgreSQL cannot
+    /// store U+0000, so no string may contain it.
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Error> {
         match self.members.remove(name) {
             None | Some(Value::Null) => Ok(None),
@@ -93,7 +93,7 @@ impl Members {
         }
     }
 
-    /// Takes an array of ids, if there is one. `null` counts as omitted.
+    /// Takes out the member `name`, an array of ids, if there is such a member. `null` counts as omitted.
     pub(crate) fn ids(&mut self, name: &str) -> Result<Option<Vec<i64>>, Error> {
         let ids = match self.members.remove(name) {
             None | Some(Value::Null) => return Ok(None),

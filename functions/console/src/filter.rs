@@ -39,7 +39,7 @@ impl FilterParts {
     /// The names of a filter's members.
     const NAMES: [&str; 9] = ["stream", "topic", "error_code", "reason", "contains", "since", "until", "status", "ids"];
 
-    /// Takes a body's member `filter`.
+    /// Takes the member `filter` out of a body.
     ///
     /// # Errors
     /// The member is missing, is not an object, or contains a member whose name or type is wrong.

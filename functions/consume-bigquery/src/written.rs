@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_query_names_the_tables_project_or_the_default_one() {
+    fn the_query_names_the_project_of_the_table_or_else_the_default_project() {
         for (project, expected) in [(None, "main.lake.readings"), (Some("other".to_owned()), "other.lake.readings")] {
             let table = BigQueryTable { project, dataset: "lake".to_owned(), name: "readings".to_owned() };
             let query =
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_read_as_bigquery_writes_it() {
+    fn a_page_in_the_format_of_bigquery_is_read() {
         let page: Page = serde_json::from_value(json!({
             "kind": "bigquery#queryResponse", "jobComplete": true, "totalRows": "2",
             "jobReference": {"projectId": "p", "jobId": "j", "location": "EU"},

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn aws_examples_with_surplus_bits_or_with_a_partition_as_a_string_are_read() -> Result<(), String> {
+    fn examples_from_aws_are_read_even_if_base64_has_surplus_bits_or_the_partition_is_a_string() -> Result<(), String> {
         for (partition, key) in [(json!(0), json!("abcDEFghiJKLmnoPQRstuVWXyz1234==")), (json!("0"), json!(null))] {
             let record = json!({"topic": "mytopic", "partition": partition, "offset": 15, "timestamp": 1_545_084_650_987_u64,
                 "timestampType": "CREATE_TIME", "key": key, "value": "SGVsbG8sIHRoaXMgaXMgYSB0ZXN0Lg=="});
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_differ_in_time_or_key_or_value_differ_in_hash() -> Result<(), String> {
+    fn records_with_different_times_or_keys_or_values_have_different_hashes() -> Result<(), String> {
         let hash = |timestamp: i64, key: Option<&str>, value: Option<&str>| -> Result<i64, String> {
             let record =
                 json!({"topic": "t", "partition": 0, "offset": 3, "timestamp": timestamp, "key": key, "value": value});

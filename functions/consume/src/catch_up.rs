@@ -47,7 +47,7 @@ impl Budget {
         self.until
     }
 
-    /// Returns the limits of the next read, or `None` if nothing is left.
+    /// Returns the limits of the next read, or `None` if one of the invocation's limits is used up.
     fn limits(&self) -> Option<Limits> {
         let left = self.until.saturating_duration_since(Instant::now());
         let is_spent = self.records == 0 || self.bytes == 0 || left.is_zero();
@@ -70,7 +70,7 @@ impl Budget {
 pub(crate) enum Reached {
     /// The whole range has landed.
     End,
-    /// The batch itself contains every record of the range that the log still has.
+    /// The batch itself contains all records that the log still has in the range.
     InBatch(Vouched),
     /// Another process has moved the watermark.
     Moved,
@@ -87,7 +87,8 @@ pub(crate) struct CatchUp<'c> {
 }
 
 impl CatchUp<'_> {
-    /// Asks Kafka what must be known before a held partition can land. The caller then tries the batch again.
+    /// Asks Kafka the question that keeps a partition from landing (see [`Reason`]). The caller then tries the batch
+    /// again.
     pub(crate) async fn resolve(&mut self, partition: &mut Partition<'_>, hold: &Hold) -> Result<(), ConsumeError> {
         let watermark = &hold.watermark;
         let until = match hold.reason {
@@ -120,8 +121,8 @@ impl CatchUp<'_> {
         Ok(())
     }
 
-    /// Asks Kafka whether its log is the log whose records were applied. If it is another log, and that log does not
-    /// contain the batch's record `head`, the batch comes from a deleted log.
+    /// Asks Kafka whether its log is the log whose records were applied. Kafka may have a new log instead, because the
+    /// old log was deleted. The batch comes from the old log if the new log lacks the batch's record `head`.
     async fn verify_batch(
         &mut self,
         partition: &mut Partition<'_>,
@@ -203,7 +204,7 @@ impl CatchUp<'_> {
     }
 
     /// Reads a range of a partition's log and lands it. `known` lists the batch's own records of this partition. If the
-    /// range contains no other records, nothing is landed here, because the batch itself can land them.
+    /// range contains only these records, nothing is landed here, because they can land with the batch.
     pub(crate) async fn read(
         &mut self,
         contract: &Arc<Contract>,

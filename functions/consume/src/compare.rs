@@ -2,9 +2,9 @@
 //! when it starts.
 //!
 //! Kafka does not redeliver records that a consumer group has committed. If a watermark is behind the committed offset,
-//! because the database was restored or someone moved the group, `consume` reads the records in between from Kafka.
-//! Otherwise, `consume` reads nothing: the event source mapping delivers the records that follow, or keeps them back
-//! while the mapping is paused.
+//! because the database was restored or someone moved that offset, `consume` reads the records in between from Kafka.
+//! Otherwise, `consume` reads nothing: the event source mapping delivers the records after the committed offset, or
+//! keeps them back while the mapping is paused.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -15,8 +15,8 @@ use crate::error::failed;
 
 /// For this long after a batch, its connection may be used again without a test.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
-/// The maximum age of a connection. An older connection is replaced, because the database's host name may have come to
-/// mean another server.
+/// The maximum age of a connection. An older connection is replaced, because the database's host name may now belong to
+/// another server.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// Idle connections, and the pool that opens new ones.
@@ -84,9 +84,9 @@ impl Connections {
             self.idle().push(connection);
         } else {
             // The connection itself may be the cause: its server may have become a standby, or a table may have changed
-            // since its statements were prepared. The next batch opens a new connection. The old one is closed now,
-            // because the function may be frozen after its answer, and a transaction that is still open by then would
-            // hold up the retry.
+            // since the connection's statements were prepared. The next batch opens a new connection. The old one is
+            // closed now, because the function may be frozen after its answer, and a transaction that is still open by
+            // then would hold up the retry.
             database::end(connection.inner).await;
         }
     }

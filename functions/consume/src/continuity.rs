@@ -66,12 +66,12 @@ async fn ask_for_last(reader: &dyn Reader, watermark: &Watermark) -> Result<Last
 }
 
 /// Decides whether the log has changed, given that it has no record at the last applied offset. Only compaction removes
-/// a record from the middle of a log, so a log that is not compacted has changed. In a compacted log, the first applied
-/// record may give the answer.
+/// a record from the middle of a log. So if the topic is not compacted, the log has changed. If the topic is compacted,
+/// the first applied record may give the answer.
 async fn ask_without_last(reader: &dyn Reader, watermark: &Watermark, applied: Applied) -> Result<Last, ReadError> {
     let is_compacted = match reader.is_compacted(&watermark.topic).await {
         Ok(is_compacted) => is_compacted,
-        // Kafka may forbid reading a topic's configuration. The topic may then be compacted.
+        // Kafka may forbid reading a topic's configuration. The topic is then assumed to be compacted.
         Err(ReadError::Forbidden(_)) => true,
         Err(error) => return Err(error),
     };

@@ -52,9 +52,9 @@ pub(crate) enum Ending {
 /// How strictly a transaction looks for bad rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Strictness {
-    /// All rows are written at once: a bad row fails the transaction.
+    /// All rows are written at once. A bad row makes the transaction fail.
     Whole,
-    /// Rows that fail a statement are isolated.
+    /// Rows that make a statement fail are isolated.
     Isolated,
     /// Deferred constraints are checked before COMMIT, so that rows that violate them are isolated as well.
     Constraints,

@@ -23,9 +23,9 @@ pub(crate) enum Claim {
     Conflict,
 }
 
-/// Returns whether an event may retry the rejected event that has its id. Both must have the same payload. In addition,
-/// the event must be a replayed dead letter, or the earlier event must have been rejected because its parent did not
-/// arrive in time: the parent may have arrived since.
+/// Returns whether an event may retry the rejected event that has the same id. The payloads of the two events must be
+/// equal. In addition, one of two things must be true: the event is a replayed dead letter, or the rejected event's
+/// parent did not arrive in time. In the second case, the parent may have arrived since.
 fn may_retry(id: &EventId, held: &HeldId) -> bool {
     let is_open = held.error_code.as_ref().is_some_and(|code| id.is_replay || code == PARENT_MISSING);
     is_open && id.payload.is(held.payload_hash)

@@ -1,6 +1,6 @@
-//! Rejects overtaken replays. A replay was overtaken if a later event with the same key was sent after `console` had
-//! searched for such events, but before `console` sent the replay. If the replay landed, it would replace the later
-//! event.
+//! Rejects overtaken replays. Before `console` replays an event, it searches for later events with the same key. A
+//! replay was overtaken if such an event was sent after the search, but before the replay. If the replay landed, it
+//! would replace the later event.
 //!
 //! Nothing is rejected if the contract has a version or the replay is forced. Even a later event that is itself
 //! rejected may overtake a replay. The replay is then rejected needlessly, but its dead letter can be replayed again.

@@ -2,9 +2,9 @@
 //! when the records come from another log than the applied records.
 //!
 //! A record does not say which log it comes from. When a topic is recreated or its log is truncated, different records
-//! appear under offsets that were applied before. A record below the watermark contradicts what was applied in three
-//! cases: it is newer than every applied record, it has another hash than the first or last applied record at the same
-//! offset, or Kafka had no record at its offset before.
+//! appear under offsets that were applied before. In three cases, a record below the watermark contradicts what was
+//! applied: the record is newer than every applied record, it has another hash than the first or last applied record at
+//! the same offset, or Kafka had no record at its offset before.
 
 use std::ops::Range;
 
@@ -24,8 +24,8 @@ pub(crate) struct Trace {
 pub(crate) enum Vouched {
     /// Nobody does: an event source mapping delivered the records and may have skipped some.
     No,
-    /// Kafka does. Its log begins at `log_start` and was read from `from` up to, but excluding, `until`. Offsets above
-    /// the log's start are missing because of `holes`.
+    /// Kafka does. The log begins at `log_start`. It was read, beginning at `from` and ending before `until`. `holes`
+    /// is the reason why offsets at or above `log_start` are missing.
     ByKafka { from: i64, until: i64, log_start: i64, holes: Cause },
     /// Nobody can, because the log was deleted.
     Deleted,
@@ -133,8 +133,8 @@ fn differs(applied: &Applied, next_offset: i64, records: &[Trace], is_missed: im
     differs_where_known || records.iter().enumerate().any(is_newer)
 }
 
-/// Returns the missing ranges from `next_offset` on, by first and last offset. If some ranges are not vouched for, the
-/// error is the offset where the last of these ranges ends.
+/// Returns the missing ranges from `next_offset` on: first offset, last offset and cause. If some ranges are not
+/// vouched for, the error is the offset where the last of these ranges ends.
 fn missing(next_offset: i64, fresh: &[Trace], vouched: Vouched) -> Result<Vec<(i64, i64, Cause)>, i64> {
     // Each range excludes its end.
     let mut holes: Vec<Range<i64>> = Vec::new();
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_offsets_are_blamed_on_retention_only_if_they_are_below_the_logs_start() {
+    fn missing_offsets_are_blamed_on_retention_only_if_they_precede_the_start_of_the_log() {
         let watermark = after(&log(1, 0..10, 0));
         let records = [log(1, 15..17, 0), log(1, 18..19, 0)].concat();
         let vouched = Vouched::ByKafka { from: 10, until: 20, log_start: 12, holes: Cause::Transaction };
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_in_a_gap_is_applied_and_fills_the_gap_only_after_kafka_has_confirmed_its_log() {
+    fn a_record_in_a_gap_is_applied_only_after_kafka_has_confirmed_that_the_log_is_unchanged() {
         let watermark = Watermark { next_offset: 9, ..after(&log(1, 0..6, 0)) };
         let gap = Gap { id: 1, topic: "t".to_owned(), partition: 0, incarnation: 1, first_offset: 6, last_offset: 8 };
         let records = log(1, 7..9, 0);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recreated_topic_is_noticed_by_newer_timestamps() {
+    fn newer_timestamps_reveal_a_recreated_topic() {
         let watermark = after(&log(1, 0..10, 0));
         assert_eq!(applies(&watermark, &log(2, 0..3, 1_000)), different());
         assert_eq!(applies(&watermark, &log(2, 4..6, 1_000)), different());

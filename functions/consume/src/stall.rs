@@ -1,4 +1,4 @@
-//! Records why batches fail. For each partition of such a batch, one sentence says why the partition is stalled.
+//! Records why batches fail. For each partition of a failed batch, one sentence says why the partition is stalled.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Stalls<'_> {
         }
     }
 
-    /// Records that the next events of these partitions cannot land, because the stream's table differs from the
+    /// Records these partitions as stalled: their next events cannot land, because the stream's table differs from the
     /// stream's contract.
     pub(crate) async fn record_drift(&self, partitions: &[(&str, i32)], differences: &[Difference]) {
         let failure = Failure {
@@ -148,7 +148,7 @@ async fn failure(search: &Search<'_>, partitions: &[(&str, i32)], error: &Consum
     let (landed, read) = search.records();
     match error {
         // If the payload was not a batch, no partition is known. If the missing records before the batch are landing,
-        // nothing is stalled. A failed comparison is recorded elsewhere, for each partition with its own error.
+        // nothing is stalled. A failed comparison is recorded elsewhere, with a separate error for each partition.
         ConsumeError::NotABatch(_) | ConsumeError::CatchingUp | ConsumeError::Comparison(_) => None,
         ConsumeError::Kafka(cause) => {
             let fault = if cause.passes() { Fault::Environment } else { Fault::Operator };
@@ -257,8 +257,8 @@ fn describe_database_error(contracts: &[&Arc<Contract>], cause: &WriteError) -> 
     format!("{streams}{}: {message} (SQLSTATE {code}).", place.unwrap_or_default())
 }
 
-/// Whether PostgreSQL's message only names a relation or column that is missing or forbidden. If the error has a
-/// CONTEXT field, it comes from a statement inside a trigger. The names in such a statement may be built from an
+/// Returns whether PostgreSQL's message only names a relation or column that is missing or forbidden. If the error has
+/// a CONTEXT field, it comes from a statement inside a trigger. The names in such a statement may be built from an
 /// event's values, which the message must not repeat.
 fn names_only(error: &PgDatabaseError) -> bool {
     ["42501", "42703", "42P01", "3F000"].contains(&error.code()) && error.r#where().is_none()

@@ -83,7 +83,7 @@ fn reason(error: &PgDatabaseError) -> String {
         "10" | "22" => value_reason(error, &names),
         "23" => constraint_reason(error, &names),
         "27" => format!("a trigger{of_table} changed the row while it was being written"),
-        // Of class 42, only a violated row-level security policy is the row's fault.
+        // Among the errors of class 42, only a violated row-level security policy is the row's fault.
         "42" => format!("a row-level security policy{of_table} rejects the row"),
         "44" => "the view's check option rejects the row".to_owned(),
         "54" => match (code, names.constraint) {
@@ -154,8 +154,8 @@ fn constraint_reason(error: &PgDatabaseError, names: &Names<'_>) -> String {
             Some(domain) => format!("check {constraint} of domain {domain} rejects a value of the row"),
             None => format!("check {constraint}{of_table} rejects the row"),
         },
-        // If PostgreSQL names no constraint, the table has no partition for the row, or the table is a partition whose
-        // bounds exclude the row.
+        // An error with a table but without a constraint is about partitions. Either the table has no partition for the
+        // row, or the table is itself a partition, and its bounds exclude the row.
         ("23514", None, _) if !of_table.is_empty() => format!("no partition{of_table} accepts the row"),
         (_, Some(constraint), _) => format!("constraint {constraint}{of_table} rejects the row"),
         (_, None, _) => format!("a constraint{of_table} rejects the row"),

@@ -79,7 +79,8 @@ pub struct Accepted {
     errors: Option<Vec<EventError>>,
 }
 
-/// Checks the caller's events and sends them. If the caller prefers to wait, answers once they are written or rejected.
+/// Checks the caller's events and sends them. If the caller prefers to wait, the answer is delayed until all events are
+/// written, one is rejected, or the time is up.
 pub(crate) async fn accept(
     ingest: &Ingest,
     contract: &Contract,
@@ -94,8 +95,8 @@ pub(crate) async fn accept(
     let AcceptOptions { arrived, deadline, prefer, .. } = options;
     let is_lenient = prefer.is_lenient();
     count(Counter::Invalid, EventError::count_events(&errors));
-    // If the time might run out, nothing is sent, because nobody knows after an abandoned send whether the events
-    // arrived.
+    // Nothing is sent if the time might run out during the send. After an abandoned send, nobody would know whether the
+    // events arrived.
     if deadline.is_some_and(|deadline| Instant::now() + SEND_TIMEOUT > deadline) {
         tracing::error!("too little time is left in this invocation to send anything: raise the function's timeout");
         count(Counter::Unacknowledged, valid.len());

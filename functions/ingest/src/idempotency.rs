@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batchs_event_never_has_the_key_of_another_request() {
+    fn an_event_of_a_batch_never_has_the_key_of_another_request() {
         let of_batch = IdempotencyKey("k".to_owned()).for_event(3, true);
         assert_eq!(IdempotencyKey("k".to_owned()).for_event(0, false), "k");
         assert_ne!(of_batch, IdempotencyKey("k".to_owned()).for_event(4, true));

@@ -6,8 +6,7 @@
 //!
 //! With `?validate_only=true`, the path ends at `dry_run`, which also calls `check`, but sends nothing.
 //!
-//! `event_error`, `receipt` and `error` are at the bottom: every module may use them. `state` has what the handlers
-//! share.
+//! Every module may use `event_error`, `receipt` and `error`. `state` has what the handlers share.
 //!
 //! The function `console` replays dead letters with the connections in [`Ingest`] and with [`check_event`],
 //! [`send_records`], [`respond`] and [`replay_receipts`]. The console's pages use the routes. Nothing here uses

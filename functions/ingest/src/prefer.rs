@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_wait_is_shortened_to_25_seconds() {
+    fn a_wait_of_more_than_25_seconds_is_shortened_to_25_seconds() {
         assert_eq!(applied(&["wait=26"]), "wait=25");
         assert_eq!(applied(&["wait=99999999999999999999999"]), "wait=25");
         assert_eq!(applied(&["wait=0"]), "wait=0");

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_that_are_left_out_are_not_suggested() {
+    fn only_the_given_streams_are_suggested() {
         let registry = Registry::load(None).unwrap();
         let others = registry.contracts().map(AsRef::as_ref).filter(|contract| contract.stream != "route");
         assert_eq!(similar_stream("routes", others), None);

@@ -32,7 +32,7 @@ pub(crate) fn reject_key(options: &AcceptOptions<'_>) -> Result<(), Error> {
     }
 }
 
-/// Generates a batch of `number` events, as if they had been posted.
+/// Generates a batch of random events, as if they had been posted. `number` is the number of events.
 ///
 /// # Errors
 /// `number` is not a number from 1 to 10,000, or no random event satisfies the contract.

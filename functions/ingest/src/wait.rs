@@ -14,7 +14,7 @@ use crate::receipt::Receipt;
 /// The status of a batch of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BatchStatus {
-    /// All events have landed: each is written, a duplicate or superseded.
+    /// All events have landed: each has the status `written`, `duplicate` or `superseded`.
     Written,
     /// At least one event is rejected or lost.
     Rejected,

@@ -1,9 +1,10 @@
 //! Makes sure that there is one mail an hour, however often the schedule fires. A row in `sluice.reports` records
 //! whether the hour's mail was sent.
 //!
-//! Each time the schedule fires, a run begins. In one transaction, the run locks the hour's row, hands the mail over,
-//! and marks the row as sent. If the run is killed, its transaction is rolled back, so the next run sends the mail. If
-//! the mail server had already accepted the mail, the next run sends the mail again under the same Message-ID.
+//! Each time the schedule fires, a run begins. In one transaction, the run locks the hour's row, hands the mail to the
+//! mail server, and marks the report as sent. If the run is killed, its transaction is rolled back, so the next run
+//! sends the mail. If the mail server had already accepted the mail, the next run sends the mail again under the same
+//! Message-ID.
 
 use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn names_all_in_lower_or_upper_case_are_shown_in_title_case() {
+    fn a_name_that_is_all_lower_or_all_upper_case_is_shown_in_title_case() {
         for (name, shown) in [
             ("baltimore", "Baltimore"),
             ("SÃO PAULO", "São Paulo"),

@@ -81,7 +81,8 @@ impl Reports {
             Err(_late) => Err(MailError::Late.into()),
         };
         if result.is_err() {
-            // The connection's transaction may still be open, or the server may have become a standby.
+            // The connection is not used again, because its transaction may still be open, or the server may have
+            // become a standby.
             connection.close_on_drop();
         }
         result

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_variable_is_named() {
+    fn the_error_names_the_variable_that_is_missing_or_malformed() {
         for (to, from, url, name) in [
             ("ann", "s@example.com", "", "REPORT_TO"),
             ("ann@example.com", "", "", "REPORT_FROM"),

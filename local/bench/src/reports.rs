@@ -43,8 +43,8 @@ const INSERT: &str = "
            '2025-01-01'::timestamp + ($2 + random()) * interval '365 days' / $3
     from (select n, 'City ' || floor(20000 * power(random(), 3))::int as city from generate_series(1, $1) as n) as c";
 
-/// Compares a full count with the counts that the trigger keeps. Returns three numbers: how many counts the full count
-/// has, how many only the trigger has, and how many only the full count has.
+/// Compares a full count with the counts that the trigger keeps. Returns three numbers: the number of all entries of
+/// the full count, of the entries that only the trigger has, and of the entries that only the full count has.
 const DIFFERENCES: &str = "
     with kept as (
         select what, since, name, sum(events)::bigint from sluice.user_event_counts

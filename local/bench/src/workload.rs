@@ -14,7 +14,7 @@ pub(crate) struct Workload {
     event: fn(u64) -> Value,
 }
 
-/// The table for mode `upsert`, which no built-in stream uses.
+/// The table for the workload in mode `upsert`. No built-in stream has this mode.
 pub(crate) const POSITIONS: &str = "create table public.positions (user_id bigint primary key, at timestamptz not null,
     latitude double precision not null, longitude double precision not null)";
 /// The table for mode `changes`. It is created beforehand, so that the figures do not include its creation.

@@ -25,8 +25,8 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// Invokes the function with the batch until an invocation succeeds. There is no limit on retries or on the
-    /// records' age, as in Lambda's on-demand mode.
+    /// Invokes the function with the batch until an invocation succeeds. As in Lambda's on-demand mode, neither the
+    /// number of retries nor the records' age is limited.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>
     pub(super) async fn deliver(&self, batch: &Batch) -> Result<(), Stopped> {
         let mut backoff = Backoff::default();

@@ -39,7 +39,8 @@ type GroupConsumer = BaseConsumer<Member>;
 /// The interval at which the thread checks whether it should stop. The thread serves events immediately.
 const TURN: Duration = Duration::from_millis(100);
 /// The time that running invocations may take to finish when the group revokes the partitions. Meanwhile, the group
-/// waits for this member. If a batch is not finished by then, the partition's next owner delivers it again.
+/// waits for this member. If a batch is not finished within this time, the partition's next owner delivers the batch
+/// again.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A member of the group. librdkafka calls its methods when the assignment of partitions changes. The member keeps its

@@ -227,7 +227,7 @@ impl<C: ConsumerContext> Reader<C> {
         Some(batch)
     }
 
-    /// Returns the time at which the earliest window of any waiting records ends.
+    /// Returns the earliest time at which a window of waiting records ends.
     fn window_ends(&self) -> Option<Instant> {
         let waiting = self
             .partitions

@@ -1,7 +1,7 @@
 //! Restricts who may invoke functions. Programs on this machine may invoke them, because these programs could do the
-//! same without Sluice. Web pages in a browser on this machine may not. The check is needed because a web page can make
-//! the browser send requests to any address. If such a request looks like a form's request, the browser sends it
-//! without a preflight request.
+//! same without Sluice. Web pages in a browser on this machine may not invoke functions. The check is needed because a
+//! web page can make the browser send requests to any address. If such a request looks like a form's request, the
+//! browser sends it without a preflight request.
 
 use axum::Json;
 use axum::extract::Request;

@@ -60,8 +60,8 @@ impl Sandbox {
         ready.map(|ready| ready - self.spawned)
     }
 
-    /// Returns the durations of the sandbox's invocations, in the order of the answers. A duration is the time until
-    /// the answer, which Lambda bills. Unanswered invocations are left out.
+    /// Returns the durations of the sandbox's invocations, in the order of the answers. A duration is the time from an
+    /// invocation's start to its answer. Lambda bills this time. Unanswered invocations are left out.
     pub fn durations(&self) -> Vec<Duration> {
         self.durations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -160,7 +160,7 @@ impl Supervision {
     }
 }
 
-/// Starts the process. Of Lambda's environment variables, sets those that functions read.
+/// Starts the process. Sets only those of Lambda's environment variables that the functions read.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 fn spawn(plan: &Plan, log: &Path, runtime_api: &str) -> std::io::Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;

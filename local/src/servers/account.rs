@@ -20,7 +20,7 @@ pub(super) fn to_drop_to() -> Result<Option<Account>, ServerError> {
     ["postgres", "nobody"].into_iter().find_map(account).map(Some).ok_or(ServerError::NoAccount)
 }
 
-/// Looks up an account with the program `id`, which reads every source of accounts, not only `/etc/passwd`.
+/// Runs the program `id` to look up an account, because `id` reads every source of accounts, not only `/etc/passwd`.
 fn account(name: &str) -> Option<Account> {
     let number = |which: &str| {
         let output = Command::new("id").args([which, name]).output().ok()?;

@@ -54,7 +54,7 @@ pub enum ServerError {
         /// The server.
         name: &'static str,
     },
-    /// A host that a flag names does not resolve.
+    /// The host name in a flag's value does not resolve.
     #[error("{flag}: cannot connect to {host}: the name does not resolve to an address")]
     Unresolved {
         /// The flag.

@@ -293,7 +293,7 @@ fn java_missing(error: ServerError) -> ServerError {
 }
 
 /// Returns 16 random bytes in URL-safe base64, which is Kafka's format for ids. Like Kafka's own ids, the text never
-/// begins with a hyphen: such a text would look like an option on the command line.
+/// begins with a hyphen. A hyphen at the beginning would make the text look like an option on the command line.
 fn cluster_id() -> String {
     loop {
         let id = base64_simd::URL_SAFE_NO_PAD.encode_to_string(rand::random::<[u8; 16]>());

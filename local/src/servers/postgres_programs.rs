@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::ServerError;
 
-/// Returns the folder with `initdb` and `postgres`: Debian's newest, Homebrew's newest, or one from `PATH`.
+/// Returns the folder with `initdb` and `postgres`. Looks for the newest version in Debian's folder, then in Homebrew's
+/// folders, and last for any version in `PATH`.
 pub(super) fn folder() -> Result<PathBuf, ServerError> {
     let has_both = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("postgres").exists();
     let versioned =

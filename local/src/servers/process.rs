@@ -77,7 +77,7 @@ struct Process {
 /// Tracks the dropped processes that are being stopped, and the commands that [`output`] runs.
 static DROPPED: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
-/// Waits until every server that was dropped without being stopped has ended.
+/// Waits for the servers that were dropped without being stopped. Returns once all of them have ended.
 pub async fn wait_for_dropped_servers() {
     DROPPED.close();
     DROPPED.wait().await;
@@ -130,7 +130,7 @@ impl ServerProcess {
         self.dismiss_guard().await;
     }
 
-    /// Kills the process with SIGKILL, without a chance to clean up.
+    /// Kills the process with SIGKILL, so that the process has no chance to clean up.
     pub(super) async fn kill9(&mut self) {
         self.process.end(Signal::KILL, DROPPED_PATIENCE).await;
         self.dismiss_guard().await;

@@ -119,7 +119,8 @@ impl SecureListener {
     }
 }
 
-/// Puts a PEM text on one line, in which each line end becomes `\n`, as in Java's properties files.
+/// Puts a PEM text on one line: replaces each line end with the two characters `\n`, as Java's properties files
+/// require.
 fn on_one_line(pem: &str) -> String {
     pem.trim().replace("\r\n", "\n").replace('\n', "\\n")
 }

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_demo_password_stays_the_same_in_a_kept_folder_and_only_its_owner_can_read_it() {
+    fn the_demo_password_stays_the_same_in_a_kept_folder_and_only_the_owner_of_its_file_can_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let password = || credentials(&DataFolder::kept(folder.path()).unwrap()).unwrap().password;
         let first = password();

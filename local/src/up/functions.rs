@@ -79,7 +79,7 @@ impl Functions {
         }
     }
 
-    /// Waits until the functions stop serving on their own, and returns the reason.
+    /// Waits until serving ends without having been stopped, and returns the reason.
     pub(super) async fn ended(&mut self) -> CommandError {
         match self {
             Self::InProcess { serving, .. } => {

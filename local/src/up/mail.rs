@@ -9,7 +9,7 @@ pub(super) enum Mail {
 }
 
 impl Mail {
-    /// Returns the server's address, and whether it is this machine's sink.
+    /// Returns the server's address, and whether the server is this machine's sink.
     pub(super) fn smtp(&self) -> (&str, bool) {
         match self {
             Self::Server(url) => (url, false),

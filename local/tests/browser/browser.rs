@@ -117,7 +117,7 @@ impl Browser {
         self.until_done(name, &xpath, async |session, element| session.click(&element).await).await;
     }
 
-    /// Clicks a button. [`Self::click`] would find a section's link with the same text first.
+    /// Clicks a button, even if a link to a section has the same text. [`Self::click`] would click the link.
     pub(super) async fn press(&mut self, name: &str) {
         let xpath = format!("//button[normalize-space(.) = {}]", quoted(name));
         self.clicks += 1;

@@ -6,7 +6,7 @@ use super::browser::{Browser, Scripts, is_skipped};
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_console_shows_how_many_letters_match_before_a_replay_and_shows_progress_during_the_replay() {
+async fn the_console_shows_the_number_of_matching_letters_before_a_replay_and_the_progress_during_the_replay() {
     if is_skipped() {
         return;
     }

@@ -6,7 +6,7 @@ use super::browser::{Browser, Scripts, is_skipped};
 use super::support::gateway::{ADMIN, TestGateway, plan};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_signs_in_and_out_and_others_read_why_they_cannot() {
+async fn an_admin_signs_in_and_out_and_others_read_why_they_cannot_sign_in() {
     if is_skipped() {
         return;
     }

@@ -130,9 +130,9 @@ impl Session {
         self.post(&format!("/element/{element}/value"), &json!({"text": text})).await.map(drop)
     }
 
-    /// Runs a script in the page. The script is the body of a function. It runs even if scripts are switched off, and
-    /// even though the page's policy forbids inline scripts. After `arguments`, WebDriver passes one more argument: a
-    /// callback, which the script must call with its result.
+    /// Runs a script in the page. The script is the body of a function. The script runs even if scripts are switched
+    /// off, and even though the page's policy forbids inline scripts. After `arguments`, WebDriver passes one more
+    /// argument: a callback, which the script must call with its result.
     pub(super) async fn run(&self, script: &str, arguments: &[Value]) -> Result<Value, Fault> {
         self.post("/execute/async", &json!({"script": script, "args": arguments})).await
     }

@@ -15,7 +15,7 @@ use super::lambda::Consume;
 use super::sender::Gateway;
 use super::workload::hash;
 
-/// The time limit for each condition.
+/// The time limit for each condition that a test awaits.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use testing::TestDatabase;
 use crate::aws::StubAws;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_hourly_report_is_sent_only_once_although_it_is_retried_until_ses_accepts_it() {
+async fn an_hourly_report_is_retried_until_ses_accepts_it_and_is_then_not_sent_again() {
     let (aws, database) = (StubAws::start().await, TestDatabase::create().await);
     sqlx::query(
         "insert into public.user_events (id, city, datetime) values (gen_random_uuid(), 'Holland', '2019-05-07')",

@@ -132,7 +132,7 @@ fn too_many_connects(version: i16, correlation_id: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_retries_after_a_second_if_the_broker_has_too_many_new_connections() {
+async fn a_start_tries_again_after_one_second_if_the_broker_has_too_many_new_connections() {
     let mut world = World::start().await;
     let signer = StubSigner::new(Mood::Well(Duration::from_secs(3_600)));
     let topic = topic_name("throttled");

@@ -132,7 +132,7 @@ async fn topic_creation_and_producer_and_mapping_authenticate_with_tokens_that_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failing_or_hanging_signer_is_reported_within_seconds_and_a_send_succeeds_after_it_recovers() {
+async fn a_failing_or_hanging_signer_is_reported_within_seconds_and_a_send_succeeds_after_the_signer_has_recovered() {
     const PATIENCE: Duration = Duration::from_secs(7);
     let mut world = World::start().await;
     let healthy = StubSigner::new(Mood::Well(HOUR));

@@ -14,7 +14,7 @@ const BROKER: &str = "nowhere.invalid:9092";
 const AT_ONCE: Duration = Duration::from_secs(4);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_does_not_resolve_is_named_immediately() {
+async fn the_error_immediately_names_a_host_that_does_not_resolve() {
     let up_database = format!("up --port 0 --broker embedded --database {DATABASE}");
     let up_broker = format!("up --port 0 --database embedded --broker {BROKER}");
     for (command, variables) in [
@@ -34,7 +34,7 @@ async fn a_host_that_does_not_resolve_is_named_immediately() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_not_listening_is_named_with_its_port() {
+async fn the_error_names_a_server_that_is_not_listening_and_its_port() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let database = format!("postgres://user:hunter2@{unused}/sluice");
     let said = run("migrate", &[("DATABASE_URL", &database)]).await;

@@ -41,7 +41,7 @@ async fn an_event_posted_with_wait_is_in_the_table_when_the_answer_arrives_and_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn prometheus_reads_the_metrics_of_all_functions_without_credentials() {
+async fn prometheus_needs_no_credentials_to_read_the_metrics_of_all_functions() {
     let gateway = plan().start().await;
     let event = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}"#;
     gateway.post("/events/route", &[("prefer", "wait=20")], event).await;

@@ -1,6 +1,6 @@
 """Translates a SAM template with AWS's own translator, as CloudFormation does, and prints the result as JSON.
 
-Parameters without a default keep their references. As after `sam package`, the code has an address in S3.
+References to parameters without a default stay as written. As after `sam package`, the code has an address in S3.
 """
 
 import json

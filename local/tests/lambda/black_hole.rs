@@ -149,7 +149,7 @@ fn longest(load: &Load, before: &[VecDeque<Duration>]) -> (Duration, Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn consume_lands_as_soon_as_a_silent_database_answers_and_no_sandbox_waits_for_it() {
+async fn a_silent_database_keeps_no_sandbox_waiting_and_consume_lands_a_batch_as_soon_as_the_database_answers() {
     const SANDBOXES: usize = 4;
     /// The time for which a request may hold its sandbox, once the sandbox has noticed that the database does not
     /// answer.
@@ -203,7 +203,7 @@ async fn consume_lands_as_soon_as_a_silent_database_answers_and_no_sandbox_waits
     let late = lateness.end();
     for (name, (first, later)) in [("ingest", longest(&ingest, &before)), ("users", longest(&users, &before_users))] {
         eprintln!(
-            "{name}: the first requests took at most {first:?}, the later ones {later:?}; threads woke up to {late:?} late"
+            "{name}: the first requests took at most {first:?}, the later ones {later:?}; threads woke at most {late:?} late"
         );
         assert!(later < HELD + late, "{name}: {later:?}");
     }

@@ -11,7 +11,7 @@ use super::support::gateway::plan;
 use super::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_cannot_land_in_time_fails_before_lambda_ends_it_and_lands_when_it_is_redelivered() {
+async fn a_batch_that_cannot_land_in_time_fails_before_lambda_ends_the_invocation_and_lands_after_a_redelivery() {
     let (database, plan) = (TestDatabase::create().await, plan());
     let topic = Registry::load(Some(plan.contracts())).unwrap().stream("route").unwrap().topic.clone();
     let environment = environment(&database.url, &kafka::settings(), plan.contracts());

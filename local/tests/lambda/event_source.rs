@@ -47,7 +47,7 @@ async fn the_example_events_of_aws_are_accepted_and_counted() {
     let lags: Vec<Value> =
         metrics.iter_mut().map(|line| line.as_object_mut().unwrap().remove("lag_ms").into()).collect();
     let lags: Vec<Option<u64>> = lags.iter().map(Value::as_u64).collect();
-    assert!(matches!(lags[..], [Some(_), None, Some(_)]), "only records that are applied now have a lag: {lags:?}");
+    assert!(matches!(lags[..], [Some(_), None, Some(_)]), "only newly applied records have a lag: {lags:?}");
     let counted = |what: &str, n: u64| json!({"function": "consume", "stream": "mytopic", what: n});
     // The first record's offset is 15, and Kafka has no record before it.
     let first = json!({"function": "consume", "stream": "mytopic", "gaps": 15, "rejected": 1});
@@ -62,7 +62,7 @@ async fn the_example_events_of_aws_are_accepted_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_invocation_reports_a_short_error_type_without_the_payload() {
+async fn a_failed_invocation_reports_a_short_error_type_and_logs_no_payload() {
     let (database, plan) = (TestDatabase::create().await, plan());
     let environment = environment(&database.url, &kafka::settings(), plan.contracts());
     let function = LambdaFunction::start("consume", environment, CONSUME_TIMEOUT).await;

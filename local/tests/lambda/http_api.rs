@@ -50,7 +50,7 @@ async fn a_user_registers_and_logs_in_over_api_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn console_and_ingest_both_redirect_the_path_console_with_a_final_slash_to_the_path_without_it() {
+async fn console_and_ingest_both_redirect_to_the_path_of_the_console_without_a_final_slash() {
     let (database, plan) = (TestDatabase::create().await, plan());
     let environment = environment(&database.url, &kafka::settings(), plan.contracts());
     let mut event = request("$default", "/console/", &[], "");
@@ -67,7 +67,7 @@ async fn console_and_ingest_both_redirect_the_path_console_with_a_final_slash_to
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_that_its_caller_encoded_is_decoded_only_once() {
+async fn an_encoded_path_is_decoded_only_once() {
     let (database, kafka) = (TestDatabase::create().await, kafka::settings());
     let ingest = IngestLambda::start((&database.pool, &database.url), &kafka, TIMEOUT).await;
     for stage in ["$default", "prod"] {

@@ -34,7 +34,7 @@ async fn last_words(name: &'static str, environment: Environment) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_variable_ends_a_function_with_one_line_that_names_it() {
+async fn a_missing_variable_ends_a_function_with_one_line_that_names_the_variable() {
     let contracts = plan();
     let complete = environment("postgres://sluice@127.0.0.1:1/sluice", &kafka::settings(), contracts.contracts());
     for (name, lacking) in [
@@ -81,7 +81,7 @@ async fn a_refused_connection_or_an_invalid_variable_ends_a_function_with_one_li
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_error_about_a_secret_that_cannot_sign_tokens_names_the_variable_of_the_secret() {
+async fn the_error_names_the_variable_of_a_secret_that_cannot_sign_tokens() {
     let (contracts, database, aws) = (plan(), TestDatabase::create().await, StubAws::start().await);
     aws.set(|answers| answers.secret = "hunter2".to_owned());
     let mut environment = environment(&database.url, &kafka::settings(), contracts.contracts());

@@ -58,7 +58,7 @@ async fn a_role_has_no_password_while_it_uses_iam_tokens_and_gets_one_when_it_re
     assert_eq!(role().await, (false, true));
     assert_eq!(with_tokens.invoke(&json!({})).await.unwrap()["changed"], json!([]));
 
-    // From members of `rds_iam`, RDS accepts no passwords. Therefore, the role must leave `rds_iam`.
+    // RDS accepts no passwords from members of `rds_iam`. Therefore, the role must leave `rds_iam`.
     let with_password = start(("DATABASE_SECRET_ARN", SECRET)).await;
     let done = with_password.invoke(&json!({})).await.unwrap();
     let expected = ["role functions: no longer a member of rds_iam", "role functions: password set"];

@@ -1,5 +1,5 @@
 //! A stack before its first deployment: the secrets of the owner and of the functions, a server without the database,
-//! and a server that receives the answers instead of CloudFormation.
+//! and a server that takes CloudFormation's place and receives the answers.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};

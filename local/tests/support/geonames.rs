@@ -16,7 +16,7 @@ fn example(stream: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The GeoNames files, children first.
+/// The GeoNames files. Children come before their parents: first the cities, then the countries, then the continents.
 pub struct GeoNames([(&'static str, &'static str, Vec<Value>); 3]);
 
 impl GeoNames {

@@ -43,7 +43,8 @@ impl Recorder {
         Arc::new(Self { log: watch::channel(Vec::new()).0, answers: Box::new(answers), may_end })
     }
 
-    /// Creates a recorder that holds its invocations. The returned sender sets how many of them may end.
+    /// Creates a recorder whose invocations do not end until the test lets them. The returned sender sets how many of
+    /// them may end.
     pub fn held() -> (Arc<Self>, watch::Sender<usize>) {
         let (release, may_end) = watch::channel(0);
         let answers = Box::new(|_: usize| Ok(Bytes::new()));
@@ -84,7 +85,7 @@ impl Function for Recorder {
         });
         Box::pin(async move {
             let mut may_end = self.may_end.clone();
-            // If the sender was dropped, invocations are not held.
+            // If the sender was dropped, the invocation ends immediately.
             let _ended = may_end.wait_for(|count| *count > number).await;
             (self.answers)(number)
         })

@@ -1,5 +1,5 @@
-//! Tests replays through the whole gateway: an older event never replaces a later event with the same key, and a
-//! receipt names the last replay of its event.
+//! Tests replays through the whole gateway. A replay never overwrites the row of a later event that has the same key,
+//! unless the replay is forced. A receipt names the last replay of its event.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ fn update(number: &str, state: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_forced_replay_is_accepted_after_a_later_event_with_the_same_key_if_there_is_no_version() {
+async fn only_a_forced_replay_is_accepted_after_a_later_event_with_the_same_key_if_the_contract_has_no_version() {
     for mode in ["upsert", "entity"] {
         let orders = Orders::start(orders(mode, None)).await;
         orders.send(&json!({"op": "create", "number": "a", "state": "first"})).await;
@@ -169,7 +169,7 @@ async fn a_later_event_with_a_different_kafka_key_overtakes_a_dead_letter_too() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_with_a_version_is_accepted_and_never_replaces_a_row_with_a_higher_version() {
+async fn a_replay_with_a_version_is_accepted_but_never_overwrites_a_row_whose_version_is_higher() {
     for (mode, version) in [
         ("upsert", json!("/revision")),
         ("entity", json!("/revision")),

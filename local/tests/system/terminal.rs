@@ -18,7 +18,7 @@ async fn run(url: &str, arguments: &[&str]) -> (i32, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_follow_leads_from_an_events_receipt_or_id_to_its_row() {
+async fn the_follow_command_leads_from_the_receipt_or_id_of_an_event_to_its_row() {
     let gateway = plan().start().await;
     let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
     let address = json!({"city": "Baltimore", "state": "Maryland", "country": null, "postCode": "21201"});

@@ -10,7 +10,8 @@ use super::shape::{Shape, Types};
 
 /// The maximum number of alternatives. A random event needs only one.
 const ALTERNATIVES: usize = 64;
-/// The maximum nesting of references and combinators. A schema that refers to itself endlessly has no values.
+/// The maximum nesting of references and combinators. Deeper alternatives are dropped, so a schema that refers to
+/// itself endlessly has no alternatives.
 const DEPTH: usize = 48;
 
 /// Returns the alternatives of a schema within `document`. An empty result means that no value seems to be valid.

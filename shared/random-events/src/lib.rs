@@ -31,7 +31,8 @@ use plausible::Hints;
 
 /// The maximum number of attempts to generate a valid event.
 const TRIES: usize = 200;
-/// The JSON escape of U+0000. [`Contract::check`] looks for U+0000 only if the event's text contains this escape.
+/// The JSON escape of U+0000. [`Contract::check`] looks for U+0000 only if the event's text contains this escape. A
+/// random event has no text yet, so the escape is passed as its text.
 const ESCAPED_NUL: &[u8] = b"\\u0000";
 
 /// No valid event was found.

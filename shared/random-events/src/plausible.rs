@@ -173,7 +173,7 @@ fn time(ty: ColumnType, present: &Value, now_ms: i64, rng: &mut dyn Rng) -> Opti
     present.is_string().then(|| Value::from(time.strftime(format).to_string()))
 }
 
-/// Returns a name that sounds like that of a place. It hardly ever returns the same name twice.
+/// Returns a name that sounds like that of a place. The same name is hardly ever returned twice.
 pub(super) fn name(rng: &mut dyn Rng) -> String {
     let mut name = String::new();
     for _ in 0..rng.random_range(2..=3) {

@@ -197,7 +197,7 @@ fn random_times_are_within_the_last_thirty_days() {
 }
 
 #[test]
-fn random_changes_use_one_table_and_one_type_per_column() {
+fn random_changes_use_one_table_in_which_each_column_has_one_type() {
     let mut rng = SmallRng::seed_from_u64(7);
     let Some(mut events) = stream("changes", &[]) else { panic!("no stream changes") };
     let (mut types, mut kinds) = (BTreeMap::new(), BTreeSet::new());

@@ -133,7 +133,7 @@ impl Pattern {
     }
 
     fn matches(&self, text: &str) -> bool {
-        // If the pattern could not be compiled, the check of the whole event decides.
+        // If the pattern could not be compiled, every text counts as a match here. The whole event is checked later.
         self.matches.as_ref().is_none_or(|validator| validator.is_valid(&Value::from(text)))
     }
 

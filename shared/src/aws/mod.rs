@@ -39,8 +39,8 @@ pub(crate) struct DatabaseUser<'a> {
     pub(crate) name: &'a str,
 }
 
-/// Returns whether a text is an ARN of this service. The ARN's last part must consist of the prefix `resource` and a
-/// name.
+/// Returns whether `text` is an ARN of the service that `service` names. The ARN's last part must begin with the text
+/// in `resource`, and a name must follow.
 pub(crate) fn is_arn(text: &str, service: &str, resource: &str) -> bool {
     let mut parts = text.splitn(6, ':');
     let prefix = [parts.next(), parts.next(), parts.next()];

@@ -16,7 +16,8 @@ pub fn text(value: &Value) -> String {
     text
 }
 
-/// Writes a number in canonical form. A number whose exponent does not fit into 64 bits is returned unchanged.
+/// Writes a number in canonical form. Returns the number unchanged if it is not zero and its exponent does not fit into
+/// 64 bits.
 pub fn number(number: &Number) -> Cow<'_, str> {
     let written = number.as_str();
     let is_plain_integer = written.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && written != "-0";

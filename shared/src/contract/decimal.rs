@@ -25,7 +25,7 @@ const NEGATIVE: i16 = 0x4000;
 const ZEROS: i64 = 400;
 
 impl Decimal {
-    /// Parses a JSON number. Returns `None` for a number other than zero whose exponent does not fit into 64 bits.
+    /// Parses a JSON number. Returns `None` if the number is not zero and its exponent does not fit into 64 bits.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_with_serde_jsons_internal_name_for_numbers_stays_an_object() {
+    fn an_object_stays_an_object_even_if_a_member_has_the_internal_name_of_serde_json_for_numbers() {
         for name in ["$serde_json::private::Number", "$serde_json::private::RawValue"] {
             for spelling in [name.to_owned(), name.replace('$', "\\u0024"), name.replace(':', "\\u003A")] {
                 for value in [json!("7"), json!("x"), json!(7), json!(null), json!({"a": 1.5}), json!(["7"])] {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_named() {
+    fn the_error_names_the_encoding_of_a_byte_order_mark() {
         let utf16 = |bytes: fn(u16) -> [u8; 2]| "\u{feff}{}".encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
         let utf32 =
             |bytes: fn(u32) -> [u8; 4]| "\u{feff}{}".chars().map(u32::from).flat_map(bytes).collect::<Vec<u8>>();

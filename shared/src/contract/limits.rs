@@ -110,9 +110,9 @@ impl Limit {
         }
     }
 
-    /// Compares a number with the limit as integers or as doubles. Returns `None` if the doubles are equal, because
-    /// rounding to doubles can make different numbers equal. If the doubles differ, their order is right, because
-    /// rounding never reverses an order.
+    /// Compares a number with the limit: both as integers, or both as doubles. Returns `None` if the doubles are equal,
+    /// because rounding to doubles can make different numbers equal. If the doubles differ, their order is right,
+    /// because rounding never reverses an order.
     fn rough_order(&self, number: &Number) -> Option<Ordering> {
         if let (Some(limit), Some(number)) = (self.integer, number.as_i64()) {
             return Some(number.cmp(&limit));

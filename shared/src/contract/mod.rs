@@ -86,8 +86,8 @@ pub enum Mode {
         landing: Landing,
         /// The columns that make up the key.
         key: Vec<usize>,
-        /// The column that holds the version. An event does not replace a row with a higher version. Without a version
-        /// column, the later event wins.
+        /// The column that holds the version. An event leaves the row unchanged if the row's version is higher than the
+        /// event's version. Without a version column, the later event wins.
         version: Option<usize>,
     },
     /// Commands that create, update and delete rows.
@@ -105,8 +105,8 @@ pub struct Entity {
     pub key: Vec<usize>,
     /// The parent that the entity belongs to.
     pub parent: Option<Parent>,
-    /// The column that holds the version. A command does not apply to an entity with a higher version. Without a
-    /// version column, the later command wins.
+    /// The column that holds the version. A command changes nothing if the entity's version is higher than the
+    /// command's version. Without a version column, the later command wins.
     pub version: Option<usize>,
 }
 

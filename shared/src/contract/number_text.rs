@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_in_a_string_is_read_in_its_form_only() {
+    fn a_string_is_read_as_a_number_only_if_it_has_the_required_form() {
         let text = |form: Form, text: &str| form.read(text).map(|decimal| decimal.canonical());
         for (written, integer, decimal) in [
             ("7", Some("7"), Some("7")),

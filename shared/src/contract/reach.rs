@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_allows_a_value_that_never_fits_the_column_is_refused() {
+    fn a_schema_is_refused_if_it_allows_a_value_that_never_fits_the_column() {
         use ColumnType::{Bigint, Boolean, Date, Double, Numeric, Smallint, Text, Timestamp, Timestamptz, Uuid};
         for (schema, ty, has) in [
             (json!({"type": "string"}), Numeric, "a string without a pattern for decimals"),

@@ -82,8 +82,8 @@ impl Column {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(text) => Some(Value::from(text)),
             },
-            // These values stay unchanged: canonical JSON gives equal numbers one spelling later, and other equal
-            // values already have the same spelling.
+            // These values stay unchanged. Numbers are written as canonical JSON later, which gives equal numbers the
+            // same spelling. Other equal values already have the same spelling.
             (
                 ColumnType::Boolean
                 | ColumnType::Smallint
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_a_person_typed_in_any_spelling_becomes_the_same_record_key() {
+    fn the_record_key_does_not_depend_on_how_a_person_spells_the_key() {
         let uuid = contract("uuid");
         let expected = "0a1b2c3d-0000-4000-8000-00000000abcd";
         assert_eq!(uuid.record_key_from_text("0A1B2C3D-0000-4000-8000-00000000ABCD"), expected);

@@ -13,7 +13,7 @@ use super::{Contract, Entity, Mode, json, validator};
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/contracts");
 
-/// Why the contracts cannot be used. The process fails to start with this message.
+/// Why the contracts cannot be used. The process does not start, and shows this message.
 #[derive(Debug, thiserror::Error)]
 pub enum ContractError {
     /// The folder, or a file in it, cannot be read.
@@ -152,7 +152,8 @@ impl Contract {
     }
 }
 
-/// Adds the built-in contract of the stream `login` if the files contain none. Sluice itself writes to this stream.
+/// Adds the built-in contract of the stream `login` if no file is a contract of this stream. Sluice itself writes to
+/// this stream.
 fn with_login(mut files: Vec<(PathBuf, Vec<u8>)>) -> Vec<(PathBuf, Vec<u8>)> {
     let is_login = |path: &Path| path.file_stem().is_some_and(|stem| stem == Contract::LOGIN);
     if !files.iter().any(|(path, _)| is_login(path)) {
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_in_which_no_event_replaces_another_have_no_version() {
+    fn a_version_is_refused_in_modes_in_which_no_event_replaces_another() {
         let append = refusal(|contract| {
             contract["x-sluice"]["mode"] = json!("append");
             contract["x-sluice"]["version"] = json!("/name");
@@ -375,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_of_wrong_metadata_is_refused_when_contracts_are_loaded() {
+    fn a_metadata_column_with_a_wrong_definition_is_refused_when_contracts_are_loaded() {
         let with = |column: &Value| refusal(|contract| contract["x-sluice"]["columns"]["extra"] = column.clone());
         for (meta, types) in [
             ("offset", ["bigint"].as_slice()),

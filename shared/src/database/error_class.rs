@@ -85,8 +85,8 @@ pub fn is_raised(error: &PgDatabaseError) -> bool {
     error.routine() == Some("exec_stmt_raise")
 }
 
-/// Classifies an SQLSTATE by its class, which is its first two characters. If the codes of a class are the faults of
-/// different parties, the whole code decides. The list names every class that PostgreSQL defines
+/// Classifies an SQLSTATE by its class, which is its first two characters. If different parties are at fault for the
+/// codes of a class, the whole code decides. The list names every class that PostgreSQL defines
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 pub fn classify_sqlstate(code: &str) -> ErrorClass {
     let Some(class) = code.get(..2) else {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_postgresql_does_not_define_is_the_rows_fault() {
+    fn a_class_that_postgresql_does_not_define_is_the_fault_of_the_row() {
         for code in ["45000", "99999", "AB123", "Z0001", "46000"] {
             assert_eq!(classify_sqlstate(code), ErrorClass::Row, "{code}");
         }

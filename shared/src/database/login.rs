@@ -91,9 +91,9 @@ impl Login {
             .max_connections(max_connections)
             .acquire_timeout(Duration::from_secs(5))
             .after_connect(|connection, _| Box::pin(session::settle(connection)))
-            // `begin; rollback` tests the connection, and ends a transaction that is still open on it. sqlx 0.8.6
-            // returns a connection with an open transaction if a caller's future is dropped while the transaction
-            // begins.
+            // `begin; rollback` tests the connection, and ends a transaction that is still open on it. If a caller's
+            // future is dropped while a transaction begins, sqlx 0.8.6 returns the connection to the pool and leaves
+            // the transaction open.
             .test_before_acquire(false)
             .before_acquire(move |connection, _| {
                 let login = login.clone();
@@ -161,8 +161,8 @@ impl Login {
         }
     }
 
-    /// Checks every minute whether the login is due for renewal, and then renews it. Meant for processes that Lambda
-    /// never freezes.
+    /// Checks every minute whether the login is due for renewal, and renews it if it is due. Meant for processes that
+    /// Lambda never freezes.
     pub async fn renew_forever(self) {
         loop {
             tokio::time::sleep(Duration::from_secs(60)).await;

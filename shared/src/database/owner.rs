@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_or_malformed_secret_is_named() {
+    fn the_error_names_the_variable_if_it_is_missing_or_malformed() {
         let read = |arn: Option<&str>| {
             let source = OwnerSource::read(|name| match name {
                 "DATABASE_URL" => Some("postgres://functions:p@localhost/sluice".to_owned()),

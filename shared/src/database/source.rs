@@ -225,7 +225,8 @@ fn parse(url: &str) -> Result<(PgConnectOptions, Option<Secret>), SettingsError>
 
 /// Makes encrypted connections verify the server's certificate. By themselves, the modes `prefer` (the default),
 /// `allow` and `require` would accept any certificate, and `prefer` and `allow` would even accept an unencrypted
-/// connection. If the server is on this machine, `prefer` and `allow` turn off encryption instead.
+/// connection. So these three modes become `verify-full`. But if the server is on this machine, `prefer` and `allow`
+/// become `disable`.
 fn verified(options: PgConnectOptions) -> PgConnectOptions {
     let mode = match options.get_ssl_mode() {
         PgSslMode::Allow | PgSslMode::Prefer if is_here(&options) => PgSslMode::Disable,

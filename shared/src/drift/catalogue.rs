@@ -50,7 +50,7 @@ pub(super) struct Unique {
     pub(super) is_valid: bool,
 }
 
-/// Reads the tables in one round trip, and returns them in the same order.
+/// Reads the tables in one round trip, and returns them in the order of `tables`.
 pub(super) async fn read(connection: &mut PgConnection, tables: &[&Table]) -> Result<Vec<FoundTable>, sqlx::Error> {
     let schemas: Vec<&str> = tables.iter().map(|table| table.schema.as_str()).collect();
     let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();

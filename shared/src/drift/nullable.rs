@@ -114,7 +114,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_value_may_be_null_where_it_is_not_required_or_its_type_allows_null() {
+    fn a_value_may_be_null_if_its_type_allows_null_or_if_it_is_not_required() {
         let document = json!({
             "type": "object",
             "required": ["id", "name", "place", "at", "any", "one", "ref", "both", "either"],

@@ -22,7 +22,7 @@ pub(super) fn judge(contract: &Contract, table: &Table, found: &FoundTable) -> V
     let differs = |column: Option<&str>, expected: String, found: String| {
         difference(&contract.stream, table, column, expected, found)
     };
-    // In mode `changes`, only change sets that need what is missing are rejected. Other change sets can still land.
+    // In mode `changes`, a change set is rejected only if it needs what is missing. Other change sets can still land.
     let rejects_only = matches!(contract.mode, Mode::Changes(_));
     if !found.has_schema {
         let missing = differs(None, format!("a schema {}", table.schema), "no such schema".to_owned());

@@ -1,8 +1,8 @@
 //! A circuit breaker: requests do not wait for a database that cannot be reached.
 //!
 //! Without a breaker, every request would occupy its Lambda sandbox for seconds, and Lambda would start a new sandbox
-//! for each further request. For a second after a failed connection, requests that need the database fail at once. The
-//! first request after that second tries to connect, but only for a short time.
+//! for each further request. The breaker prevents this. For a second after a failed connection, requests that need the
+//! database fail at once. The first request after that second tries to connect, but only for a short time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_from_the_same_site_are_accepted_and_so_are_requests_without_a_browsers_headers() {
+    fn requests_from_the_same_site_are_accepted_and_so_are_requests_without_the_headers_of_browsers() {
         assert!(!is_refused(&[]));
         assert!(!is_refused(&[("host", "localhost:9000")]));
         for site in ["same-origin", "same-site", "none"] {

@@ -49,7 +49,7 @@ pub fn serve(routes: Router) -> Router {
     with_fallback(routes).layer(from_fn(edge))
 }
 
-/// Adds a fallback for unknown paths to routes. The caller must run each request with [`answer`].
+/// Gives `routes` a fallback for unknown paths. The caller must run each request with [`answer`].
 pub fn with_fallback(routes: Router) -> Router {
     routes.fallback(no_route)
 }
@@ -141,8 +141,8 @@ pub fn note_stream(stream: &str) {
     tracing::Span::current().record("stream", stream);
 }
 
-/// Removes the problem that a handler attached to the response, or creates a problem for the router's own error
-/// response. Returns `None` if the response stays as it is: a success, or an error that is a page.
+/// Removes the problem that a handler attached to the response, and returns it. For the router's own error response,
+/// returns a new problem. Returns `None` if the response stays as it is: a success, or an error that is a page.
 fn problem(response: &mut Response) -> Option<Problem> {
     let status = response.status();
     let is_page = response.extensions().get::<Rendered>().is_some();

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_the_route_does_not_support_is_rejected_by_name() {
+    fn the_error_names_a_parameter_that_the_route_does_not_support() {
         let wrong =
             |query, supported: &[&str]| Fields::from_query(Some(query), supported).err().map(|wrong| wrong.to_string());
         assert_eq!(wrong("after=1&limit=2", &PAGE), None);

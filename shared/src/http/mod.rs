@@ -15,7 +15,7 @@
 //! - [`path`]: the paths that API Gateway passes on
 //! - [`login`]: keeps the database login valid
 //! - `breaker`: makes requests fail at once if the database is out of reach
-//! - [`database`]: the database's time limit per request, and the response when it fails
+//! - [`database`]: how long a request waits for the database, and the response if the database fails
 
 pub mod accept;
 pub mod answer;

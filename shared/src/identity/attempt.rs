@@ -1,5 +1,6 @@
 //! The records of login attempts on their way to the topic `login`. A record is committed to an outbox together with
-//! the attempt's effect, and sent from there. So a broker that does not answer delays the record, but never the login.
+//! the attempt's effect, and is then sent from the outbox. So a broker that does not answer delays the record, but
+//! never the login.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -12,7 +12,7 @@ use crate::http::problem_type::ProblemType;
 /// Why a caller is denied.
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
-    /// `401`: no readable credentials.
+    /// `401`: the request has no readable credentials.
     #[error("no credentials")]
     Missing,
     /// `401`: the token is invalid or has expired.

@@ -13,7 +13,8 @@ pub(super) struct EndedSession {
     pub(super) kept_until_ms: i64,
 }
 
-/// Records that a session has ended, unless its user has been deleted. Also deletes the rows that are no longer kept.
+/// Records that a session has ended, unless its user has been deleted. Also deletes the rows whose `kept_until_ms` has
+/// passed.
 pub(super) async fn insert(
     executor: impl PgExecutor<'_>,
     ended: &EndedSession,

@@ -132,7 +132,7 @@ pub async fn list(
     after: i64,
     limit: i64,
 ) -> Result<Vec<ListedKey>, sqlx::Error> {
-    // There are two statements, each with its own plan, so that a user's few keys are found through the index by user.
+    // There are two statements, each with its own plan, so that the index on `user_id` is used for a user's few keys.
     let of_user = if user_id.is_some() { "k.user_id = $3" } else { "$3::bigint is null" };
     let select = format!(
         r#"select k.*, u.name as "user" from sluice.keys k join sluice.users u on u.id = k.user_id

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_started_before_a_block_was_lifted_does_not_count() {
+    fn a_failed_attempt_that_began_before_a_block_was_lifted_does_not_count() {
         let mut count = Count::default();
         count.admit(RULE, 0);
         let mut lifted = Count::default();

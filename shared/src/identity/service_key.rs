@@ -29,7 +29,7 @@ const SHOWN: usize = PREFIX.len() + 8;
 /// The SHA-256 hash of a key.
 pub(super) type KeyHash = [u8; 32];
 
-/// A well-formed service key. It may not belong to any user.
+/// A well-formed service key, whether or not it belongs to a user.
 #[derive(PartialEq, Eq)]
 pub struct ServiceKey(String);
 

@@ -55,8 +55,8 @@ impl Identity {
     /// Changes the caller's own password. Earlier tokens and credentials stop working.
     ///
     /// # Errors
-    /// `old` is wrong, the name is blocked, or another request has changed the password in the meantime. A wrong `old`
-    /// counts as a failed attempt.
+    /// The old password is wrong, the name is blocked, or another request has changed the password in the meantime. A
+    /// wrong old password counts as a failed attempt.
     pub async fn change_password(
         &self,
         name: &UserName,

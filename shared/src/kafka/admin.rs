@@ -36,7 +36,7 @@ pub(super) fn set_token(client: &Client<Context>, token: OAuthToken) -> Result<(
     let (value, principal) = (text(token.token)?, text(token.principal_name)?);
     let mut said: [c_char; 512] = [0; 512];
     // SAFETY: the client lives as long as the reference to it. Both texts and the buffer live until the call returns,
-    // and librdkafka copies what it keeps. There are no extensions.
+    // and librdkafka copies what it keeps. The call passes no SASL extensions.
     let answer = unsafe {
         rd_kafka_oauthbearer_set_token(
             client.native_ptr(),

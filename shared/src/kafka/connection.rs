@@ -66,7 +66,7 @@ pub(super) struct Connection {
 /// The client in use. There is none before the first lookup, nor between a failure and the next lookup.
 struct Current {
     client: Option<Client>,
-    /// The number of clients before this one.
+    /// A number that identifies the client. It grows whenever a client is created or replaced.
     number: u64,
     /// The settings of the last client.
     settings: Option<KafkaSettings>,
@@ -79,7 +79,7 @@ pub(super) struct Client {
     pub(super) context: Context,
 }
 
-/// A client, with the number of clients before it.
+/// A client, with the number that identifies it.
 pub(super) struct Numbered {
     pub(super) client: Client,
     number: u64,
@@ -216,8 +216,8 @@ fn configuration(settings: &KafkaSettings) -> ClientConfig {
         .set("linger.ms", "0")
         .set("message.timeout.ms", SEND_TIMEOUT.as_millis().to_string())
         .set("message.max.bytes", "1048588")
-        // This is the default partitioner of Kafka's Java client, so that other producers choose the same partition for
-        // a key.
+        // This is the default partitioner of Kafka's Java client, so Java producers choose the same partition for a
+        // key.
         .set("partitioner", "murmur2_random")
         .set("queue.buffering.max.messages", "100000")
         .set("queue.buffering.max.kbytes", "131072");

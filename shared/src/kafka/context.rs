@@ -1,4 +1,4 @@
-//! The context of our Kafka clients. It supplies tokens and records refused connections.
+//! The context of our Kafka clients. It supplies tokens, and notes which connections were refused.
 
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
@@ -42,7 +42,7 @@ impl Context {
         self.refusal.borrow().clone()
     }
 
-    /// Records a client's error and logs the first refusal.
+    /// Notes a client's error, and logs the first refusal.
     pub fn note(&self, error: &KafkaError, reason: &str) {
         let said = first_line(reason);
         // A summary such as "1/1 brokers are down" follows the error that gives the reason, and must not replace it.
@@ -70,7 +70,8 @@ impl Context {
         }
     }
 
-    /// Returns a token. Only clients that request their tokens themselves call this.
+    /// Returns a token. Blocks until the token is signed, so this function must not be called on a thread of the
+    /// runtime.
     ///
     /// # Errors
     /// No token is available, or this connection uses none.

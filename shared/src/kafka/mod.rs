@@ -2,7 +2,7 @@
 //!
 //! [`KafkaSource`] reads environment variables. If these name resources at AWS, [`KafkaSource::look_up`] looks the
 //! resources up. The result is [`KafkaSettings`], from which clients are created. [`Context`] supplies every client's
-//! tokens and records refused connections.
+//! tokens, and notes which connections were refused.
 
 mod admin;
 mod connection;
@@ -106,7 +106,7 @@ impl KafkaSettings {
             .set("allow.auto.create.topics", "false");
         match self.access {
             // With IAM, each Amazon MSK broker accepts 100 new connections a second, and a small broker only 4. So a
-            // client connects only to the brokers that it needs, which is the default, and reconnects only after a
+            // client connects only to the brokers that it needs (librdkafka's default), and reconnects only after a
             // second.
             // <https://docs.aws.amazon.com/msk/latest/developerguide/limits.html>
             Access::Iam { .. } => {

@@ -88,7 +88,7 @@ impl Producer {
         Self(Arc::new(Connection::looked_up(source, aws)))
     }
 
-    /// Looks up the settings, connects, and waits for a broker's answer for at most `patience`.
+    /// Looks up the settings, connects, and waits at most `patience` for a broker's answer.
     ///
     /// # Errors
     /// No broker answered in time, none of the brokers' names resolves, or the connection was refused. The next send

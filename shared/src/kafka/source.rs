@@ -59,7 +59,7 @@ impl KafkaSource {
         Ok(Self { brokers: brokers(&variable)?, access: access(&variable)? })
     }
 
-    /// Looks up the resources at AWS that the settings name.
+    /// Looks up the AWS resources that the settings name.
     ///
     /// # Errors
     /// AWS does not answer, or a resource is unsuitable.

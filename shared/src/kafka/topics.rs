@@ -1,4 +1,4 @@
-//! Creates the topics of the contracts if they are missing, and checks those that exist.
+//! Creates the contracts' topics that are missing, and checks the topics that exist.
 
 use std::fmt;
 use std::sync::Arc;

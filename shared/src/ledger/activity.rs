@@ -1,8 +1,8 @@
 //! Table `activity`: for each partition and minute, the number of records that landed, by outcome, and the log's end.
 //!
 //! The landing transaction updates the counts, so their sums agree with the other tables. The counts of a partition's
-//! latest minute are in its watermark; the view `minutes` adds them to the rows of this table. Minutes and lags use the
-//! database's clock.
+//! latest minute are in its watermark; the view `minutes` lists them together with the rows of this table. Minutes and
+//! lags use the database's clock.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -22,7 +22,7 @@ pub struct Counts {
     pub written: i64,
     /// Records that repeated an event.
     pub duplicates: i64,
-    /// Records whose rows had a higher version.
+    /// Records that changed nothing, because their rows already had a higher version.
     pub superseded: i64,
     /// Records that began to wait for their parent.
     pub waiting: i64,
@@ -128,7 +128,7 @@ pub(super) const MINUTE: &str = "date_trunc('minute', now(), 'UTC')";
 pub(super) const LAG_MS: &str = "case when oldest_ms is not null
     then greatest((extract(epoch from clock_timestamp()) * 1000)::bigint - oldest_ms, 0) end";
 
-/// Returns the parameters that [`bind`] binds, as arguments of `unnest`. The first is number `first`.
+/// Returns the parameters that [`bind`] binds, as arguments of `unnest`. Their numbers begin at `first`.
 pub(super) fn arrays(first: usize) -> String {
     let types = ["text", "integer", "integer"].into_iter().chain(["bigint"; 11]);
     let arrays: Vec<String> = types.zip(first..).map(|(of, number)| format!("${number}::{of}[]")).collect();
@@ -185,7 +185,7 @@ pub(super) fn note_from(destination: &str, relation: &str) -> String {
     )
 }
 
-/// Adds what landed to the current minute.
+/// Adds an activity to the counts of the current minute.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -300,8 +300,9 @@ pub struct Minute {
     pub max_lag_ms: Option<i64>,
 }
 
-/// Reads the minutes of each topic: the last `minutes` minutes up to the current one, oldest first. Minutes in which
-/// nothing happened are missing. `ends` has the current ends of logs, as topic, partition and offset.
+/// Reads what happened to each topic in the latest minutes, oldest first. `minutes` is the number of minutes, including
+/// the current one. Minutes in which nothing happened are missing. `ends` has the current ends of logs, as topic,
+/// partition and offset.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -48,7 +48,7 @@ pub struct DeadLetter {
     pub replayed_as: Option<Place>,
     /// How often this dead letter's event was replayed, including replays of the event's earlier dead letters.
     pub replays: i32,
-    /// If this dead letter is itself a rejected replay, the id of the dead letter that was replayed.
+    /// The id of the dead letter that was replayed, if this dead letter is itself a rejected replay.
     pub replay_of: Option<i64>,
     /// The note of the operator who discarded the dead letter.
     pub note: Option<String>,
@@ -302,8 +302,9 @@ pub async fn mark_read_by_number(
     Ok(())
 }
 
-/// Erases the key, headers and payload of at most `limit` dead letters that are older than `days` days, the oldest
-/// first. Returns how many were erased. The letters' places and reasons stay, so their receipts do not change.
+/// Erases the key, headers and payload of dead letters that are older than the given number of days: at most `limit`
+/// letters, the oldest first. Returns how many were erased. The letters' places and reasons stay, so their receipts do
+/// not change.
 ///
 /// # Errors
 /// PostgreSQL's error.

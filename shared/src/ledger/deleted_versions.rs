@@ -15,8 +15,8 @@ pub fn hashes<'k>(keys: impl Iterator<Item = &'k str>) -> Vec<Uuid> {
 }
 
 /// Returns a query for the versions of some keys. The query has two columns: `position` is the number of the key,
-/// counted from 1, and `version` is in PostgreSQL's binary format for the versions' type. The parameters, from number
-/// `first` on, are the stream, the versions' type and the keys' hashes.
+/// counted from 1, and `version` is in PostgreSQL's binary format for the versions' type. The numbers of the parameters
+/// begin at `first`. The parameters are the stream, the versions' type and the keys' hashes.
 pub fn find(first: usize) -> String {
     format!(
         "select k.position, d.version
@@ -28,8 +28,8 @@ pub fn find(first: usize) -> String {
     )
 }
 
-/// Returns a statement that remembers versions. The parameters, from number `first` on, are the stream, the versions'
-/// type, the keys' hashes, the versions and the time of the deletion.
+/// Returns a statement that remembers versions. The numbers of the parameters begin at `first`. The parameters are the
+/// stream, the versions' type, the keys' hashes, the versions and the time of the deletion.
 pub fn remember(first: usize) -> String {
     format!(
         "insert into sluice.deleted_versions (stream, version_type, key_hash, version, deleted_at_ms)

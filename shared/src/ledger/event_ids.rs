@@ -117,8 +117,8 @@ pub(super) fn note_rejections_from(relation: &str) -> String {
     )
 }
 
-/// Deletes ids that were seen before `before_ms`, except the ids of rejected events, which stay as long as the dead
-/// letters. Without such an id, a repeat of a rejected event would look like a repeat of a written event.
+/// Deletes ids that were seen before `before_ms`. The id of a rejected event stays as long as the event's dead letter.
+/// Without the id, a repeat of the rejected event would look like a repeat of a written event.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -56,9 +56,9 @@ pub struct Filter {
     pub reason: Option<String>,
     /// A text that the reason or the payload contains. The payload may contain it with JSON escapes.
     pub contains: Option<String>,
-    /// The earliest time at which the event became a dead letter.
+    /// The event became a dead letter at or after this time.
     pub since: Option<Timestamp>,
-    /// The time before which the event became a dead letter.
+    /// The event became a dead letter before this time.
     pub until: Option<Timestamp>,
     /// The letters' ids.
     pub ids: Option<Vec<i64>>,

@@ -38,8 +38,8 @@ fn waiting(applied: Option<&PartitionProgress>, position: &Position, now_ms: i64
     let age = |timestamp_ms: i64| Duration::from_millis(u64::try_from(now_ms - timestamp_ms).unwrap_or_default());
     let oldest = position.oldest_ms.map(age);
     let success_age = applied.map(|applied| applied.success_age);
-    // The time is at most the age of the oldest record. A partition that was idle for a day has not been failing for a
-    // day when the next record arrives.
+    // The time is at most the age of the oldest record. If a partition was idle for a day, and then a record arrives,
+    // the partition has not been failing for a day.
     let since_success = match (oldest, success_age) {
         (Some(oldest), Some(success_age)) => oldest.min(success_age),
         (Some(one), None) | (None, Some(one)) => one,
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_if_the_watermark_is_at_the_end_or_the_topic_is_empty() {
+    fn there_is_no_lag_if_the_watermark_is_at_the_end_or_the_topic_is_empty() {
         let end = |first, end| Position { first, end, oldest_ms: None };
         assert_eq!(waiting(Some(&applied(7, 900)), &end(0, 7), 0), Lag::default());
         assert_eq!(waiting(None, &end(7, 7), 0), Lag::default());
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_counts_as_failing_since_its_last_success_but_not_before_its_oldest_record_arrived() {
+    fn a_partition_counts_as_failing_since_its_last_success_but_not_before_its_oldest_unlanded_record_arrived() {
         let position = Position { first: 0, end: 10, oldest_ms: Some(100 * SECOND_MS) };
         let seconds = Duration::from_secs;
         let long_idle = waiting(Some(&applied(7, 86_400)), &position, 130 * SECOND_MS);

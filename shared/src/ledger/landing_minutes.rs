@@ -7,9 +7,14 @@ use super::POSTGRESQL;
 /// The number of days for which `activity` keeps a minute.
 const KEPT_DAYS: i32 = 35;
 
-/// Returns the beginning of the minute in which each of a topic's records landed, in milliseconds since the Unix epoch.
-/// Records are given as partition, offset and time. `None` means that the record has not landed, that its minute is no
-/// longer kept, or that the record may have landed later, because records of its minute waited for their parents.
+/// Returns, for each of a topic's records, when the minute began in which the record landed, in milliseconds since the
+/// Unix epoch. Records are given as partition, offset and time.
+///
+/// A record's result is `None` in three cases:
+/// - The record has not landed.
+/// - The record is so old that the minute in which it landed may no longer be kept.
+/// - Some records of the partition began to wait for their parents in the minute in which `consume` processed this
+///   record. This record may be one of them. If so, it landed later than in that minute, or it still waits.
 ///
 /// # Errors
 /// PostgreSQL's error.

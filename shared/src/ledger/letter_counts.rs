@@ -121,7 +121,7 @@ pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, 
     push_is_group(query, " <> ");
 }
 
-/// Appends a subquery for the counts of the letters with a reason. The subquery includes all topics and error codes,
+/// Appends a subquery for the counts of the letters with this reason. The subquery includes all topics and error codes,
 /// even if the filter names some.
 fn push_of_reason<'f>(filter: &'f Filter, reason: &'f str, query: &mut QueryBuilder<'f, Postgres>) {
     query.push("(select topic, error_code, letters from sluice.dead_letter_counts");
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_split_into_days_and_periods_of_ten_minutes_and_the_rest() {
+    fn a_range_is_split_into_days_and_ten_minute_periods_and_remainders() {
         let (since, until) = (at(1, 141, 1), at(4, 2, 7));
         let expected = [
             (Source::Letters, (since, at(1, 142, 0))),
@@ -204,13 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_begins_and_ends_with_a_day_has_only_days() {
+    fn a_range_from_midnight_to_midnight_has_only_days() {
         assert_eq!(split((at(1, 0, 0), at(3, 0, 0))), [(Source::Days, (at(1, 0, 0), at(3, 0, 0)))]);
         assert_eq!(split((at(-3, 0, 0), at(-1, 0, 0))), [(Source::Days, (at(-3, 0, 0), at(-1, 0, 0)))]);
     }
 
     #[test]
-    fn a_range_without_a_whole_day_or_without_whole_ten_minutes_has_no_such_part() {
+    fn a_range_without_a_whole_day_is_counted_by_ten_minute_periods_or_letter_by_letter() {
         assert_eq!(split((at(1, 1, 0), at(1, 3, 0))), [(Source::TenMinutes, (at(1, 1, 0), at(1, 3, 0)))]);
         assert_eq!(split((at(1, 1, 5), at(1, 2, 9))), [(Source::Letters, (at(1, 1, 5), at(1, 2, 9)))]);
         assert_eq!(split((at(2, 0, 0), at(1, 0, 0))), [(Source::Letters, (at(2, 0, 0), at(1, 0, 0)))]);

@@ -3,7 +3,8 @@
 
 use sqlx::PgConnection;
 
-/// Deletes at most `limit` attempts that are older than `days` days, the oldest first. Returns how many were deleted.
+/// Deletes attempts that are older than the given number of days: at most `limit` attempts, the oldest first. Returns
+/// how many were deleted.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -60,7 +60,8 @@ pub async fn list(
     Ok(Page { letters, next })
 }
 
-/// Appends `where` and the condition that selects the first `limit` matching letters after a position.
+/// Appends `where` and a condition. The condition selects the matching letters that follow a position: the first ones,
+/// and at most `limit` of them.
 fn push_page<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f Filter, after: Option<Position>, limit: i64) {
     const ORDERED: &str = " order by created_at, id limit ";
     let after = |query: &mut QueryBuilder<'f, Postgres>| {
@@ -70,8 +71,8 @@ fn push_page<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f Filter, aft
         }
     };
     // An error code or a reason may match few of the letters, so reading all letters in order would be slow. Instead,
-    // the counts show which topics and error codes have matching letters. For each of them, an index returns the
-    // letters in order: one index by topic and code, or another by reason.
+    // the counts show which topics and error codes have matching letters. For each such topic and error code, an index
+    // returns the letters in order: the index by topic and error code, or the index by reason.
     if filter.ids.is_none() && (filter.error_code.is_some() || filter.reason.is_some()) {
         query.push(" where id = any(array(select id from (");
         letter_counts::push_places(filter, query);
@@ -123,7 +124,8 @@ pub struct Group {
     pub sample_id: i64,
 }
 
-/// Groups matching dead letters, the largest group first. Skips `skip` groups, and returns at most `limit`.
+/// Groups the dead letters that match the filter, and lists the largest group first. Skips `skip` groups, and returns
+/// at most `limit`.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -133,8 +133,8 @@ enum Found {
 /// The maximum number of steps that are followed in a chain of repeats or replays. No real chain is that long.
 const LONGEST_CHAIN: usize = 100;
 
-/// Follows each replay to the last one, because a rejected replay may be replayed in turn. Returns the place and the
-/// outcome of each last replay, in the order of `places`.
+/// Follows each chain of replays to its last replay. A chain arises because a rejected replay may be replayed in turn.
+/// Returns the place and the outcome of each last replay, in the order of `places`.
 ///
 /// # Errors
 /// PostgreSQL's error.

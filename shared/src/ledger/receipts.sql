@@ -1,4 +1,5 @@
--- Parameters: $1 is a topic, $2 are partitions, $3 offsets, $4 record times or nulls.
+-- Parameters: $1 is the topic. $2 to $4 are arrays of partitions, of offsets, and of the records' times, which may be
+-- null.
 -- An offset belongs to the latest incarnation that begins at or before it: a truncated log keeps the records before the
 -- cut, and their outcome stays the same.
 select coalesce(r."offset" < w.next_offset and coalesce(r.time_ms <= w.max_timestamp_ms, true), false) as applied,

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rejection_can_be_stored_whatever_the_members_are_called() {
+    fn a_rejection_can_be_stored_whatever_the_members_of_the_event_are_called() {
         let rejection = Rejection::new("contract", "/a\0b is wrong").at("/a\0b");
         assert_eq!((&rejection.reason[..], rejection.pointer.as_deref()), (r"/a\u0000b is wrong", Some(r"/a\u0000b")));
     }

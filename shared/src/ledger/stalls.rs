@@ -33,14 +33,15 @@ pub enum FoundBy {
     /// A batch that failed. The stall ends when the partition lands something.
     Batch,
     /// A comparison of watermarks with Kafka, or of contracts with their tables. The stall also ends when a later
-    /// comparison finds nothing.
+    /// comparison finds no fault.
     Comparison,
 }
 
 /// Why a batch failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// One sentence that names stream, table, column and SQLSTATE as far as they are known, never a value.
+    /// One sentence. It names stream, table, column and SQLSTATE as far as they are known. It contains no value of an
+    /// event.
     pub reason: String,
     /// The failed invocation's error type.
     pub error_type: &'static str,

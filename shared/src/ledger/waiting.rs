@@ -179,8 +179,8 @@ pub async fn release(
         .await
 }
 
-/// The maximum number of events that one statement rejects. This many take about half a second. Rejecting a million at
-/// once would exceed an invocation's time, so the statement would fail and be retried forever.
+/// The maximum number of events that one statement rejects. Rejecting this many takes about half a second. Rejecting a
+/// million at once would exceed an invocation's time, so the statement would fail and be retried forever.
 pub const EXPIRED_AT_ONCE: u64 = 10_000;
 
 /// Rejects events that began to wait for their parent before `before_ms`: the oldest ones first, and at most

@@ -210,7 +210,7 @@ async fn close_minutes(
 /// # Errors
 /// PostgreSQL's error.
 pub async fn all(connection: &mut PgConnection) -> Result<Locked, sqlx::Error> {
-    // The query returns at least one row, so that there is a start time even if there are no watermarks.
+    // The query returns at least one row, so that the server's start time is returned even if there are no watermarks.
     let select = format!(
         r#"
         select w.topic, w."partition", w.next_offset, w.incarnation_starts, w.max_timestamp_ms, w.first_offset,
@@ -245,7 +245,7 @@ fn read(rows: &[PgRow]) -> Result<Locked, sqlx::Error> {
     Ok(Locked { watermarks, server_started_us, over: Vec::new() })
 }
 
-/// Creates the missing watermarks. Other transactions see them only once this transaction has committed.
+/// Creates the missing watermarks. Other transactions do not see them before this transaction has committed.
 async fn create_missing(
     connection: &mut PgConnection,
     destination: Destination,
@@ -333,7 +333,7 @@ fn advance_statement(destination: &str) -> String {
 }
 
 /// Returns the beginning of a statement: a WITH query `advanced` that advances watermarks, counts what landed, and has
-/// a row for each advanced watermark. [`bind_steps`] binds the steps. The first parameter is number `first`.
+/// a row for each advanced watermark. [`bind_steps`] binds the steps. The numbers of the parameters begin at `first`.
 ///
 /// Either all watermarks of the steps are advanced, or none. They are advanced only if the server has not been
 /// restarted, and if for each step

@@ -15,7 +15,7 @@ const NAMESPACE: &str = "Sluice";
 /// The name of CloudWatch's metric for batches that did not land.
 const FAILED_BATCHES: &str = "failed_batches";
 
-/// Writes the counts since the last call to standard output. Each stream and each error type has a separate line,
+/// Writes to standard output what was counted since the last call. Each stream and each error type has a separate line,
 /// because both are dimensions, and a line has only one value for each dimension. If nothing was counted, nothing is
 /// written. Request durations are left out, because API Gateway has its own metrics for them.
 pub fn embed(metrics: &Metrics) {

@@ -119,7 +119,8 @@ impl Metrics {
         }
     }
 
-    /// Records that a batch of a stream was committed `lag_ms` after the time of its oldest new record.
+    /// Notes a batch's lag: a batch of this stream was committed `lag_ms` milliseconds after the time of its oldest new
+    /// record.
     pub fn note_lag(&self, stream: &str, lag_ms: u64) {
         self.update(Some(stream), |count| count.lag.note(lag_ms));
     }
@@ -129,7 +130,8 @@ impl Metrics {
         *self.lock().failed_batches.entry(error_type).or_default() += 1;
     }
 
-    /// Records how long a function took for a request. `route` is the route's pattern, `status` the response's status.
+    /// Notes how long a function took for a request. `route` is the route's pattern, and `status` is the response's
+    /// status.
     pub fn note_request(&self, function: &'static str, route: &str, status: u16, elapsed: Duration) {
         let class = status / 100;
         let mut counted = self.lock();

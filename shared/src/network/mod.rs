@@ -1,4 +1,4 @@
-//! What connections to any server need: certificates and keys, and whether a host's name resolves. `kafka` and
+//! Helps to connect to servers: reads certificates and keys, and checks whether a host's name resolves. `kafka` and
 //! `database` use this module.
 
 pub mod pem;

@@ -33,7 +33,7 @@ impl Clock {
         }
     }
 
-    /// Moves a fixed clock forward, or back by a negative number. Has no effect on a clock that reads the machine's
+    /// Moves a fixed clock forward. A negative number moves it back. Has no effect on a clock that reads the machine's
     /// time.
     pub fn advance(&self, by_ms: i64) {
         match &self.0 {

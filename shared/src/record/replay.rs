@@ -13,7 +13,8 @@ use super::place::{Place, number};
 /// event carry the same value. If the event has no other id, this value is its id. Older versions wrote the number of
 /// the first dead letter.
 pub const FIRST: &str = "sluice-replay";
-/// The header that names the dead letter that this record replays, unless that letter is the event's first one.
+/// The header that names the dead letter that this record replays. The header is missing if that letter is the event's
+/// first one.
 pub const OF: &str = "sluice-replay-of";
 /// The header that says that an operator has edited the event, and names the letter that was edited. Later replays of
 /// the edited event keep this header.
@@ -43,7 +44,8 @@ pub struct Replay {
     pub searched: Option<Searched>,
 }
 
-/// For each partition, the offset below which no later event with the key was found. In text, this is `0/17,1/4`.
+/// For each partition, the offset below which no later event with the key was found. The text form is a list such as
+/// `0/17,1/4`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Searched(BTreeMap<i32, i64>);
 

@@ -1,5 +1,5 @@
-//! Starts a function that answers HTTP. Besides the connections that every function has, it needs an [`Identity`],
-//! which authenticates callers, and a producer.
+//! Starts a function that answers HTTP. Besides the connections that every function has, it needs a producer, and an
+//! [`Identity`], which authenticates callers.
 
 use sqlx::PgPool;
 
@@ -79,7 +79,7 @@ impl HttpWorld {
 const TOKEN_KEY: &str = "TOKEN_KEY";
 const TOKEN_SECRET: &str = "TOKEN_SECRET_ARN";
 
-/// Returns the ARN of the secret that contains the keys that sign tokens. Returns `None` if `TOKEN_KEY` contains the
+/// Returns the ARN of the secret that contains the keys for signing tokens. Returns `None` if `TOKEN_KEY` contains the
 /// keys, or no secret is named.
 fn token_secret(variable: impl Fn(&'static str) -> Option<String>) -> Result<Option<String>, SettingsError> {
     match variable(TOKEN_SECRET) {

@@ -4,7 +4,7 @@
 //! A function does not start if there is a problem that an operator has to fix: a wrong variable, a missing secret, a
 //! rejected certificate or password. The error is one line. But a function does start if a server does not answer,
 //! because Lambda would otherwise restart the function over and over during an outage. The first request tries to
-//! connect again, and reports the failure.
+//! connect again. If that fails, the request reports the failure.
 
 #[cfg(feature = "identity")]
 mod http;
@@ -98,8 +98,8 @@ pub async fn close_on_shutdown(pool: PgPool) {
 /// Runs `closing`, which closes connections, when Lambda ends the sandbox. Call this before the first invocation is
 /// requested.
 pub async fn on_shutdown(closing: impl Future<Output = ()> + Send + 'static) {
-    // Lambda sends the signal only if an extension is registered. The library panics if no extension can be registered,
-    // as in an emulator without the Extensions API.
+    // Lambda signals the end of the sandbox only if an extension is registered. The library panics if no extension can
+    // be registered, as in an emulator without the Extensions API.
     let registering = tokio::spawn(async move {
         lambda_runtime::spawn_graceful_shutdown_handler(move || closing).await;
     });

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_variable_is_named_without_its_value() {
+    fn the_error_names_the_malformed_variable_but_does_not_show_its_value() {
         for (name, value) in [
             ("DATABASE_URL", "mysql://root:secret@localhost"),
             ("WAIT_FOR_PARENT_SECONDS", "an hour"),

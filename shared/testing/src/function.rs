@@ -271,7 +271,7 @@ impl TestFunction {
         self.reject_because(topic, (partition, offset), payload, headers, &rejection).await
     }
 
-    /// Stores a dead letter with another rejection and returns its id.
+    /// Stores a dead letter with this rejection, and returns the dead letter's id.
     pub async fn reject_because(
         &self,
         topic: &str,

@@ -66,7 +66,7 @@ impl TestDatabase {
         Ok(())
     }
 
-    /// Replaces the database with the copy, and cuts every connection to it. The copy is kept.
+    /// Cuts every connection to the database, and restores the database from the copy. The copy is kept.
     ///
     /// # Errors
     /// PostgreSQL's error.
@@ -132,7 +132,8 @@ async fn template(
     if !sqlx::query_scalar(EXISTS).bind(&name).fetch_one(&mut *server).await? {
         server.execute(LOCK).await?;
         if !sqlx::query_scalar(EXISTS).bind(&name).fetch_one(&mut *server).await? {
-            // The database gets its name only once it is complete, so a killed test leaves no half-migrated template.
+            // The database gets its final name only after it is complete, so a killed test leaves no half-migrated
+            // template.
             let unfinished = format!("unfinished_{name}");
             server.execute(format!("drop database if exists {unfinished} with (force)").as_str()).await?;
             server.execute(format!("create database {unfinished}").as_str()).await?;

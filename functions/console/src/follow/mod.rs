@@ -1,6 +1,6 @@
 //! Follows events through every stage: `GET /follow`.
 //!
-//! The ledger has no row for each event. So an event is found in Kafka, by reading the stream's topic from a given time
+//! The ledger does not store every event. So a search for an event reads the stream's topic in Kafka, from a given time
 //! onwards.
 //!
 //! - `request`: what the query asks for

@@ -4,7 +4,7 @@
 //! The result is only a hint. Other producers may use other partitioners, and the number of partitions may have
 //! changed, so the search also reads the other partitions.
 
-/// Returns the partition of a key among `partitions`.
+/// Returns the partition of a key in a topic. `partitions` is the topic's number of partitions.
 pub(super) fn partition(key: &[u8], partitions: i32) -> i32 {
     (murmur2(key) & 0x7fff_ffff).cast_signed() % partitions.max(1)
 }
@@ -36,7 +36,7 @@ mod tests {
 
     /// The keys and hashes come from `UtilsTest.testMurmur2` in Kafka's source.
     #[test]
-    fn hashes_are_those_of_kafkas_own_tests() {
+    fn the_hashes_equal_those_in_the_tests_of_kafka() {
         for (key, expected) in [
             ("21", -973_932_308),
             ("foobar", -790_332_482),

@@ -108,7 +108,7 @@ async fn letters(
     for letter in dead_letters::at(&console.ingest.pool, &contract.topic, &places).await? {
         let is_it = |found: &&mut FoundRecord| {
             let time_ms = found.record.as_ref().map(|record| record.timestamp_ms);
-            // After a topic was recreated, another record may have had the same offset.
+            // If the topic was recreated, the letter may belong to an earlier record that had the same offset.
             (found.partition, found.offset) == (letter.partition, letter.offset)
                 && time_ms.is_none_or(|time_ms| time_ms == letter.record_timestamp_ms)
         };

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_of_the_hour_has_a_place_and_an_older_minute_has_none() {
+    fn only_the_minutes_of_the_hour_are_counted() {
         let mut hour = Hour::until(NOW_MS);
         let bin = Bin { written: 3, waiting: 0, rejected: 1, lag_ms: Some(20) };
         for back in [0, 59, 60, -1] {

@@ -247,7 +247,9 @@ fn landing(event: &Event) -> Markup {
             ("plain", "Duplicate", "An earlier event with the same id has landed, so this one changed nothing.")
         }
         "superseded" => ("plain", "Superseded", "Its row already had a higher version, so this event changed nothing."),
-        "waiting" => ("warn", "Waiting", "Its parent has not arrived. The event lands once the parent has arrived."),
+        "waiting" => {
+            ("warn", "Waiting", "Its parent has not arrived. The event lands as soon as the parent has arrived.")
+        }
         "pending" => {
             ("warn", "On its way", "It has not been applied yet. If this lasts, the overview shows the cause.")
         }

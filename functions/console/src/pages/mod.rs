@@ -51,7 +51,7 @@ use self::api::Refusal;
 use self::state::Pages;
 
 /// Builds the routes of the pages. `api` contains the JSON routes that the pages call. The pages add the caller to each
-/// of these requests.
+/// request that they send to these routes.
 pub(crate) fn routes(api: Router, ingest: &Ingest, identity: Identity) -> Router {
     let streams = ingest.registry.contracts().map(|contract| contract.stream.clone()).collect();
     let pages = Pages { api, identity, pool: ingest.pool.clone(), clock: ingest.clock.clone(), streams };

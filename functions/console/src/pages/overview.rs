@@ -67,7 +67,7 @@ fn alarms(health: &Result<Health, Refusal>, now_ms: i64) -> Markup {
         @if !stalled.is_empty() {
             section.notice.bad {
                 h2 { "Events of these partitions cannot land" }
-                p { "Nothing is lost: the events wait in Kafka, and land by themselves once the cause is removed." }
+                p { "Nothing is lost: the events wait in Kafka, and land by themselves as soon as the cause is removed." }
                 ul {
                     @for stall in stalled {
                         li { code { (stall.topic) "/" (stall.partition) } " since " (time(stall.since, now_ms)) ": " (stall.reason) }

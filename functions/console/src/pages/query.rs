@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_cannot_end_its_parameter() {
+    fn a_value_is_encoded_so_that_it_cannot_end_its_parameter() {
         let path = with_query("/console", [("reason", "a&b=c #%\"é"), ("stream", "user-event")]);
         assert_eq!(path, "/console?reason=a%26b%3Dc%20%23%25%22%C3%A9&stream=user-event");
         assert_eq!(with_query("/console", []), "/console");

@@ -167,7 +167,7 @@ fn progress(run: &Run) -> Markup {
         @if run.skipped > 0 {
             p.soft { "A letter is left out if it is no longer open, if no stream uses its topic any more, or if it is "
                 "too large for the broker. A run that is not forced also leaves out a letter if its event was replayed "
-                "three times, or if a later event with the same key was applied or cannot be ruled out." }
+                "three times, or if a later event with the same key was applied or may have been applied." }
         }
         @if let Some(at) = run.finished_at {
             p.soft { "Ended at " time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M:%S UTC")) } ". "

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_durations_and_distances_are_short() {
+    fn numbers_and_durations_and_distances_are_short() {
         for (given, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (-1_234_567, "-1,234,567")] {
             assert_eq!(number(given), text);
         }

@@ -1,10 +1,10 @@
 //! Searches Kafka for later events that have the same keys as dead letters. One search can look for the keys of several
 //! letters of a topic.
 //!
-//! Only Kafka has all events in order. A letter's partition is read from the event's first record onwards. The topic's
-//! other partitions are read from that record's time onwards, because a key's events may go to another partition after
-//! partitions are added. The search, like `consume`, takes a key from the event, not from the record, because other
-//! producers may set other record keys.
+//! Only Kafka has all events in order. For each letter, the search begins at the first record of the letter's event. It
+//! reads that record's partition from the record's offset onwards. It reads the topic's other partitions from the
+//! record's time onwards, because a key's events may go to another partition after partitions are added. The search,
+//! like `consume`, takes a key from the event, not from the record, because other producers may set other record keys.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -34,7 +34,7 @@ pub(crate) enum Later {
     NoKey,
     /// A later event that was written or may still be written.
     Found(Place),
-    /// A replay of the same event that was written or may still be written.
+    /// The letter's event was replayed, and this replay was written or may still be written.
     SentAgain(Place),
     /// Kafka no longer has the event.
     Gone,
@@ -126,8 +126,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Runs the search. Returns the offset at which the search of each partition ended: before these offsets, the
-    /// letters that are still undecided have no later event.
+    /// Runs the search. Returns, for each partition, the offset at which the search ended. If a letter is still
+    /// undecided, there is no later event before these offsets.
     async fn run(&mut self, ingest: &Ingest, deadline: Instant) -> Result<Searched, SearchError> {
         let topic = &self.contract.topic;
         let Some(partitions) = ingest.reader.partitions(topic).await? else {

@@ -142,7 +142,7 @@ pub(crate) fn replayable<'i>(ingest: &'i Ingest, letter: &DeadLetter) -> Result<
 /// Whether a letter may be replayed, given the events that were sent after it.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// The order of the events does not matter, or their versions decide it.
+    /// The order of the events does not matter, or their versions decide which event wins.
     Irrelevant,
     /// The result of the search for later events with the letter's key.
     Searched(Later),
@@ -153,7 +153,8 @@ impl Order {
     /// events do not matter.
     ///
     /// # Errors
-    /// A later event with the letter's key was written or may still be written, or such an event cannot be ruled out.
+    /// A later event with the letter's key, or another replay of the letter, was written or may still be written. Or
+    /// the search could not find out whether there is such an event.
     pub(crate) fn allowed(self) -> Result<Option<Searched>, Error> {
         match self {
             Self::Irrelevant | Self::Searched(Later::NoKey) => Ok(None),

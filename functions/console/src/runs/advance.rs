@@ -42,7 +42,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 enum Step {
     /// Letters were replayed or skipped.
     Made,
-    /// There is nothing to do, or another process is doing it.
+    /// The run has ended, or another transaction has locked the run or its next letters.
     Idle,
 }
 

@@ -28,8 +28,8 @@ use crate::{Console, body};
 pub(crate) struct RunBody {
     filter: FilterParts,
     dry_run: bool,
-    /// Whether the run also replays letters that a single replay would refuse, or that were replayed three times
-    /// already.
+    /// Whether the run also replays letters that were already replayed three times, and letters whose keys have, or may
+    /// have, later events.
     force: bool,
 }
 
@@ -92,7 +92,8 @@ impl IntoResponse for Requested {
     }
 }
 
-/// Creates a run that replays the open letters that match the filter. A dry run only counts them.
+/// Creates a run that replays the open letters that match the filter. A request with `dry_run` only counts these
+/// letters, and creates no run.
 pub(crate) async fn create(console: &Console, caller: &Caller, body: RunBody) -> Result<Requested, Error> {
     let RunBody { filter: parts, dry_run, force } = body;
     let pool = &console.ingest.pool;

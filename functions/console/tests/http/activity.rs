@@ -18,7 +18,7 @@ fn sum(stream: &Value, count: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn accepted_events_and_events_that_do_not_land_are_shown_by_stream() {
+async fn the_activity_of_each_stream_shows_its_accepted_and_written_and_rejected_events_and_its_lag() {
     let function = TestConsole::start().await;
     let topic = function.topic("routes");
     let event = Outgoing { topic: &topic, key: Some(b"5"), value: Some(b"{}"), headers: &[] };

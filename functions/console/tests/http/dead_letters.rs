@@ -54,7 +54,7 @@ async fn any_payload_is_shown() {
 }
 
 #[tokio::test]
-async fn dead_letters_are_listed_page_by_page_and_by_topic() {
+async fn dead_letters_are_listed_page_by_page_and_can_be_limited_to_one_topic() {
     let function = TestConsole::start().await;
     for offset in 0..25 {
         function.reject("city", 0, offset, b"{}", &json!([])).await;
@@ -83,7 +83,7 @@ async fn dead_letters_are_listed_page_by_page_and_by_topic() {
 }
 
 #[tokio::test]
-async fn a_page_of_large_dead_letters_fits_into_lambdas_response_limit() {
+async fn a_page_of_large_dead_letters_fits_into_the_response_limit_of_lambda() {
     let function = TestConsole::start().await;
     let payload = serde_json::to_vec(&"x".repeat(900_000)).unwrap();
     for offset in 0..5 {

@@ -8,7 +8,7 @@ async fn discard(function: &TestConsole, body: Value) -> Answer {
 }
 
 #[tokio::test]
-async fn the_matching_letters_are_discarded_with_a_note_but_their_receipts_stay_rejected() {
+async fn the_matching_letters_are_discarded_with_a_note_but_their_receipts_keep_the_status_rejected() {
     let function = TestConsole::start().await;
     let city = function.reject("city", 0, 0, b"{}", &json!([])).await;
     let route = function.reject("routes", 1, 5, b"{}", &json!([])).await;

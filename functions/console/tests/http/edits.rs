@@ -10,7 +10,7 @@ async fn replay(function: &TestConsole, id: i64, event: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn an_edited_event_is_sent_in_the_letters_place_and_the_original_is_kept() {
+async fn an_edited_event_is_sent_instead_of_the_original_and_the_original_is_kept() {
     let function = TestConsole::start().await;
     let headers = json!([
         {"name": "idempotency-key", "value": "k"}, {"name": "sluice-user", "value": "ann"},
@@ -62,7 +62,7 @@ async fn an_edited_event_is_checked_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_rejected_replay_is_linked_to_the_replayed_letter_and_includes_earlier_replays_in_its_count() {
+async fn the_letter_of_a_rejected_replay_names_the_replayed_letter_and_counts_all_replays() {
     let function = TestConsole::start().await;
     let first = function.reject("routes", 0, 1, b"{}", &json!([])).await;
     let mut id = first;

@@ -160,7 +160,7 @@ async fn a_cloud_event_is_found_by_its_id() {
 }
 
 #[tokio::test]
-async fn a_rejected_event_is_shown_with_its_dead_letter_even_if_kafka_no_longer_has_it() {
+async fn a_rejected_event_is_shown_with_its_dead_letter_even_if_kafka_no_longer_has_the_event() {
     let function = TestConsole::start().await;
     let id = function.reject("city", 1, 7, b"{\"name\": 1}", &json!([{"name": "sluice-user", "value": "ann"}])).await;
     function.apply("city", 1, 8, NOW_MS).await;

@@ -62,7 +62,7 @@ async fn reasons_that_differ_only_in_quoted_values_or_numbers_form_one_group() {
 }
 
 #[tokio::test]
-async fn the_counts_equal_a_full_count_whatever_changes_the_letters() {
+async fn the_stored_counts_stay_correct_when_letters_are_inserted_or_changed_or_deleted() {
     const COUNTED: &str = "
         select status, topic, error_code, reason, sum(letters) as letters from sluice.dead_letter_counts
         group by 1, 2, 3, 4 having sum(letters) <> 0 order by 1, 2, 3, 4";

@@ -53,7 +53,7 @@ fn query(filter: &Value) -> String {
 }
 
 #[tokio::test]
-async fn the_count_and_the_groups_and_the_list_of_a_time_range_cover_exactly_the_letters_that_became_dead_in_it() {
+async fn the_count_and_the_groups_and_the_list_of_a_time_range_cover_exactly_the_letters_created_in_it() {
     let function = TestConsole::start().await;
     let topics = ["city", "routes"].map(|topic| function.topic(topic));
     sqlx::query(LETTERS).bind(&topics[0]).bind(&topics[1]).execute(&function.pool).await.unwrap();

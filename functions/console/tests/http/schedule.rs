@@ -49,7 +49,7 @@ async fn keep_expired(function: &TestConsole, events: u64) {
 }
 
 #[tokio::test]
-async fn one_statement_rejects_a_limited_number_of_events_and_the_schedule_rejects_all_of_them() {
+async fn one_statement_rejects_a_limited_number_of_expired_events_but_the_schedule_rejects_all_expired_events() {
     let function = TestConsole::start().await;
     keep_expired(&function, EXPIRED_AT_ONCE + 1).await;
     let reject = async || waiting::reject_expired(&function.pool, NOW_MS, &Metrics::default()).await.unwrap();

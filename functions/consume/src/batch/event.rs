@@ -39,7 +39,7 @@ pub(super) struct RawRecord<'a> {
     pub(super) headers: Vec<Headers>,
 }
 
-/// Reads a partition's number. In AWS's example event of a self-managed cluster, it is a string.
+/// Reads a partition's number. In AWS's example event of a self-managed cluster, this number is a string.
 fn partition<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
     let number = <&RawValue>::deserialize(deserializer)?.get();
     number.trim_matches('"').parse().map_err(de::Error::custom)

@@ -29,8 +29,9 @@ pub(crate) fn land<'a>(
     now_ms: i64,
     checked: &'a CheckedBatch<'_>,
 ) -> BoxFuture<'a, Result<Ending, ConsumeError>> {
-    // The future is boxed for two reasons: the future of a batch for PostgreSQL then reserves no space for it, and the
-    // compiler checks separately whether it can move to another thread.
+    // The future is boxed for two reasons. Without the box, a caller that lands a batch in PostgreSQL would reserve
+    // space for this future, too. With the box, the compiler checks separately whether this future can move to another
+    // thread.
     land_in_rounds(connection, tables, trust, now_ms, checked).boxed()
 }
 

@@ -9,7 +9,7 @@
 //!    as a whole
 //! 3. `settle`: advances the watermark, stores dead letters, and removes the intent
 //!
-//! A process that finds an open intent does not know whether the rows were appended, and finalises the stream
+//! A process that finds an open intent does not know whether the rows were appended, so it finalises the stream
 //! (`recover`). Finalising returns the stream's row count. A finalised stream refuses late appends, such as one by a
 //! function that was frozen after `prepare`. The next append gets a new stream.
 //!

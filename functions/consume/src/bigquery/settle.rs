@@ -86,10 +86,10 @@ fn released(
         let state = StreamState { intent: None, ..announced.states[index].clone() };
         match outcome {
             Outcome::Refused(_) => released.push(state),
-            // If the database server has not restarted, the stream was idle for three days, or an emulator has lost it.
-            // After a restart, the database may have been restored. The ledger may then name an old stream, although
-            // later streams have written later rows. So the intent stays open after a restart, and `recover` compares
-            // the table.
+            // Without a restart of the database server, there are two reasons why the stream can be gone: it was idle
+            // for three days, or an emulator has lost it. After a restart, the database may have been restored. The
+            // ledger may then name an old stream, although later rows were appended to later streams. So the intent
+            // stays open after a restart, and `recover` compares the table.
             Outcome::StreamGone if state.server_started_us == server_started_us => {
                 released.push(StreamState { stream: None, next_row: 0, ..state });
             }

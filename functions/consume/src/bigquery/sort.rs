@@ -133,8 +133,8 @@ async fn claim(
 }
 
 impl<'c> Sorted<'c> {
-    /// Sorts a record whose id belongs to an earlier event: it is a duplicate, or it is rejected if the payloads
-    /// differ.
+    /// Sorts a record whose id belongs to an earlier event. The record is a duplicate if the payloads are equal.
+    /// Otherwise, it is rejected.
     fn repeat(&mut self, row: &Row<'c>, has_same_payload: bool) {
         if has_same_payload {
             self.duplicates.push(row.record.position);

@@ -7,7 +7,7 @@ use super::settle::{BatchResult, StreamRecords, settle};
 use super::summary::Tally;
 use crate::write::{Context, WriteError};
 
-/// Writes the streams' records in order. After each stream come the commands that were waiting for its records.
+/// Writes the streams' records in order. After each stream's records, writes the commands that were waiting for them.
 pub(super) async fn apply(
     connection: &mut PgConnection,
     context: &Context<'_>,

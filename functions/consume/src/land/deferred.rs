@@ -1,8 +1,8 @@
-//! Finds the records of a batch that violate deferred constraints. PostgreSQL reports such a violation at COMMIT,
-//! where no savepoint isolates it, so here constraints are checked within the transaction.
+//! Finds the records of a batch that violate deferred constraints. PostgreSQL reports such a violation at COMMIT, where
+//! no savepoint isolates it. The search therefore checks constraints within the transaction.
 //!
-//! A record may depend on a later one: a child may come before its parent, even if they are in different streams. The
-//! search therefore has two parts:
+//! A record may depend on a later one: a child may come before its parent, even if they are in different streams. So
+//! the search has two parts:
 //!
 //! 1. *Grow* a consistent set: records are written in order, constraints are checked after each slice, and slices that
 //!    fail are halved. A record that fails alone is set aside. The rest is consistent.
@@ -201,8 +201,9 @@ impl Search<'_, '_> {
         self.streams[stream].candidates[index].origin()
     }
 
-    /// Tries the whole batch until a trial succeeds. After each failed trial, excludes the records whose refusal has
-    /// the same signature. If only one record has that signature, it is guilty: it failed when written with all others.
+    /// Tries the whole batch until a trial succeeds. Each failed trial has a signature. Records whose refusal has that
+    /// signature are excluded from later trials. If there is only one such record, it is guilty: it failed when written
+    /// with all others.
     async fn eliminate(&mut self, aside: Aside) -> Result<Found, WriteError> {
         let mut out: Aside = Vec::new();
         let mut is_out: HashSet<Origin> = HashSet::new();
@@ -244,9 +245,9 @@ impl Search<'_, '_> {
         self.confirm(written, fitting).await
     }
 
-    /// Writes the consistent set together with the groups that fit at its end, now in the order of their offsets. A
-    /// record that fits at the end may fail at its own offset, because a row that it refers to may come later. So if
-    /// the groups fail together, they are halved and tried again.
+    /// Writes the consistent set together with the groups that fit at its end, now in the order of the records'
+    /// offsets. A record that fits at the end may fail at its own offset, because a row that it refers to may come
+    /// later. So if the groups fail together, each half of the groups is tried by itself.
     async fn confirm(&mut self, written: Written, fitting: Vec<Vec<Position>>) -> Result<Written, WriteError> {
         if fitting.is_empty() {
             return Ok(written);

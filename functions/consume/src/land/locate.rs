@@ -47,7 +47,8 @@ async fn character_limits(connection: &mut PgConnection, landing: &Landing) -> R
     sqlx::query_as(SELECT).bind(landing.table.quoted()).fetch_all(connection).await
 }
 
-/// Names the first column whose text is longer than its limit. If a trigger lengthened the text, names no column.
+/// Names the first column whose text is longer than its limit. There is no such column if a trigger lengthened the
+/// text.
 fn name_column(rejection: &mut Rejection, landing: &Landing, limits: &[(String, i32)], candidate: &Candidate<'_>) {
     let too_long = landing.columns.iter().zip(cells(candidate.cells())).find_map(|(column, cell)| {
         let (_, limit) = limits.iter().find(|(name, _)| *name == column.name)?;

@@ -51,7 +51,7 @@ impl Partition<'_> {
 /// Checks a batch.
 ///
 /// # Errors
-/// No contract has a record's topic. The error is that topic.
+/// A record's topic is in no contract. The error is that topic.
 pub(crate) fn check<'b>(
     registry: &Registry,
     destination: Destination,

@@ -171,7 +171,7 @@ impl<'c, 'b> Planned<'c, 'b> {
         }
     }
 
-    /// Adds the times and offsets of the records that land to `activity`.
+    /// Adds to `activity` the times and offsets of the records that land.
     pub(crate) fn note_log(&self, activity: &mut Activity) {
         let Self { partition, plan, .. } = self;
         let present = plan.after.incarnation();

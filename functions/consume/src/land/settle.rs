@@ -86,8 +86,8 @@ pub(super) async fn reject(
     contract: &Contract,
     violations: &[Violation<'_>],
 ) -> Result<Settled, sqlx::Error> {
-    // A batch may contain an invalid event together with its replay, which is just as invalid. The other records are
-    // stored first, so that such a replay finds its dead letter.
+    // A batch may contain an invalid event together with its replay, which is just as invalid. Records that are not
+    // replays are stored first, so that such a replay finds its dead letter.
     let (replays, others): (Vec<_>, Vec<_>) =
         violations.iter().copied().partition(|(record, _)| Envelope::for_record(record).replay().is_some());
     let mut settled = Settled::default();
@@ -178,7 +178,7 @@ async fn settle_stage(
     Ok(settled)
 }
 
-/// Describes an event that repeats an earlier event: the two have the same id or the same row.
+/// Describes an event that repeats an earlier event. Either the two events have the same id, or their rows do.
 fn repeat<'c>(candidate: &Candidate<'c>) -> NewDuplicate<'c> {
     let repeated = candidate.id.map_or(Repeated::Unknown, |id| Repeated::ById(id.id));
     NewDuplicate { position: candidate.record.position, repeated }

@@ -40,7 +40,7 @@ pub struct Summary {
     pub incarnations: usize,
     /// Offsets for which Kafka had no record.
     pub skipped_offsets: i64,
-    /// Changes in change sets whose rows or tables do not exist.
+    /// Changes (in mode `changes`) to rows or tables that do not exist.
     pub skipped_rows: u64,
 }
 
@@ -142,7 +142,7 @@ impl Tally {
         self.streams.values().fold(Summary::default(), |sum, of_stream| sum.and(of_stream.summary))
     }
 
-    /// Returns the milliseconds from the oldest new record's timestamp to `now_ms`, or `None` without new records.
+    /// Returns the milliseconds from the oldest new record's timestamp to `now_ms`, or `None` if no record is new.
     pub(crate) fn lag_ms(&self, now_ms: i64) -> Option<u64> {
         self.streams.values().filter_map(|of_stream| of_stream.lag_ms(now_ms)).max()
     }

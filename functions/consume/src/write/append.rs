@@ -62,7 +62,7 @@ pub(super) fn conditional(
     Some(sql)
 }
 
-/// Splits records into the first one of each id and the repetitions.
+/// Returns the indexes of the first record with each id, and the indexes of the records that repeat an id.
 fn first_of_each_id(id: usize, slice: &[Candidate<'_>]) -> (Vec<usize>, Vec<usize>) {
     let mut seen = HashSet::with_capacity(slice.len());
     (0..slice.len()).partition(|&index| seen.insert(id_cell(id, &slice[index])))

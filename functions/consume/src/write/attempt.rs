@@ -22,7 +22,7 @@ pub(crate) struct Context<'a> {
 /// How a batch's records are written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Attempt<'a> {
-    /// Without savepoints: a row's fault fails the batch.
+    /// Without savepoints: if a row has a fault, the whole batch fails.
     Whole,
     /// With a savepoint for each slice: a row's fault is isolated.
     Isolating,
@@ -42,7 +42,7 @@ pub(crate) struct Exceptions {
     pub(crate) refused: Vec<(usize, Refusal)>,
     /// Records that repeat existing rows.
     pub(crate) duplicates: Vec<usize>,
-    /// Records whose rows had a higher version.
+    /// Records that were not written because the existing row, or an earlier record, has a higher version.
     pub(crate) superseded: Vec<usize>,
     /// Records that wait for their parent.
     pub(crate) waiting: Vec<usize>,

@@ -11,8 +11,8 @@ use crate::candidate::Candidate;
 /// The part of a larger statement that writes a slice's rows if a condition holds.
 pub(crate) struct Conditional<'s> {
     pub(crate) sql: String,
-    /// True if the part returns a row for each row that it writes. If it returns fewer rows than there are records,
-    /// some records were not written. False if the part returns no rows at all.
+    /// True if the part returns a row for each row that it writes. The number of returned rows then shows whether all
+    /// records were written. False if the part returns no rows, whatever it writes.
     pub(crate) returns_rows: bool,
     landing: &'s Landing,
     rows: Vec<&'s Candidate<'s>>,

@@ -67,7 +67,7 @@ pub(crate) async fn isolate(
         Mode::Append { .. } | Mode::Upsert { .. } | Mode::Entity(_) => true,
         Mode::Changes(_) => false,
     };
-    // The slices still to write, the first on top.
+    // The slices that are still to be written. The next one is on top.
     let mut slices = vec![Slice { records: 0..records.len(), is_first_half: false, is_known_to_fail: false }];
     connection.execute("savepoint slice").await?;
     while let Some(slice) = slices.pop() {

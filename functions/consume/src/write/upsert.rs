@@ -1,5 +1,6 @@
-//! Mode `upsert`: a row per key. Later events replace the row. If the contract has a version, only events with an equal
-//! or higher version replace a row. Rows are always sent as arrays, never by COPY, because ON CONFLICT needs an INSERT.
+//! Mode `upsert`: a row per key. Later events replace the row. If the contract has a version, an event replaces the row
+//! only if the event's version is at least as high as the row's. Rows are always sent as arrays, never by COPY, because
+//! ON CONFLICT needs an INSERT.
 
 use shared::contract::{Column, Landing, quoted};
 use sqlx::postgres::PgRow;
@@ -30,8 +31,8 @@ pub(super) async fn write(
     Ok(Exceptions { superseded: superseded.into_iter().filter_map(index).collect(), ..Exceptions::default() })
 }
 
-/// Returns a statement that writes a slice only if `condition` holds. The contract has no version. Also returns the
-/// events that the statement writes.
+/// Returns a statement that writes a slice only if `condition` holds, and the events that the statement writes. The
+/// contract must not have a version.
 pub(super) fn conditional<'s>(
     landing: &Landing,
     key: &[usize],

@@ -51,8 +51,8 @@ fn float(bytes: &[u8]) -> f64 {
     }
 }
 
-/// A `numeric` as PostgreSQL sends it: the number of digits, the first digit's weight, sign and scale, then the digits
-/// in base 10,000 (`numeric_send` in PostgreSQL's source).
+/// A `numeric` as PostgreSQL sends it (`numeric_send` in PostgreSQL's source): the number of digits, the weight of the
+/// first digit, the sign, the scale, and then the digits in base 10,000.
 struct Numeric {
     class: Class,
     weight: i32,

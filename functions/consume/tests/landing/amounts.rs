@@ -33,7 +33,7 @@ async fn function() -> (Function, tempfile::TempDir) {
 }
 
 #[tokio::test]
-async fn an_amount_lands_exactly_whether_it_is_a_string_or_a_number() {
+async fn a_string_and_a_number_both_land_as_the_exact_amount() {
     let (function, _folder) = function().await;
     let totals = [json!("1.50"), json!("-0012.345"), json!("123456789012345678901234567890.10"), json!(7), json!(null)];
     let orders = totals.iter().zip(0..).map(|(total, number)| json!({"number": number, "total": total}));

@@ -74,7 +74,7 @@ async fn a_fitting_table_has_no_difference_in_any_mode() {
 }
 
 #[tokio::test]
-async fn each_difference_is_one_line_that_names_stream_table_column_expectation_and_finding() {
+async fn each_difference_is_one_line_with_the_expected_and_the_actual_state_of_the_table() {
     let (append, dedupe) = (contract("append", json!({})), contract("append", json!({"dedupe": "/id"})));
     let (upsert, entity) = (contract("upsert", json!({})), contract("entity", json!({})));
     let elsewhere = contract("append", json!({"table": "shop.orders"}));
@@ -166,7 +166,7 @@ async fn all_missing_privileges_on_a_table_are_reported_in_one_line() {
 }
 
 #[tokio::test]
-async fn a_stream_in_mode_changes_needs_its_schema_and_each_table_that_consume_may_not_create() {
+async fn a_stream_of_change_sets_needs_its_schema_and_each_table_that_consume_may_not_create() {
     let contract = |more: Value| {
         let mut block = json!({"topic": "changes", "partitions": 1, "mode": "changes", "schema": "shop"});
         if let (Some(block), Value::Object(more)) = (block.as_object_mut(), more) {

@@ -70,7 +70,7 @@ fn country(name: &str, continent: &str) -> Value {
 }
 
 #[tokio::test]
-async fn children_wait_for_their_parents_and_land_in_the_parents_transaction() {
+async fn children_wait_for_their_parent_and_land_in_its_transaction() {
     let function = Function::new().await;
     let first =
         function.land(&records("city", [city("Muscat", "Oman"), city("Muscat", "Oman"), city("Lima", "Peru")])).await;
@@ -129,7 +129,7 @@ async fn a_command_that_waits_for_over_an_hour_is_rejected_and_may_be_sent_again
 }
 
 #[tokio::test]
-async fn parents_and_children_that_land_at_the_same_time_never_miss_each_other() {
+async fn a_child_that_lands_at_the_same_time_as_its_parent_does_not_wait_forever() {
     let function = Function::new().await;
     function.land(&records("continent", [json!({"name": "Asia"})])).await;
     for round in 0..40 {

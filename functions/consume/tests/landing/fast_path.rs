@@ -141,7 +141,7 @@ async fn a_process_continues_on_the_fast_path_where_another_process_has_stopped(
 }
 
 #[tokio::test]
-async fn two_processes_that_land_the_same_batches_at_once_write_each_event_once() {
+async fn two_processes_that_land_the_same_batches_at_the_same_time_write_each_event_once() {
     let function = Function::within_a_minute().await;
     let other = function.other_process();
     let (mut fast, mut total) = (0, 0);

@@ -215,7 +215,7 @@ async fn a_frozen_transaction_delays_the_next_batch_only_as_long_as_its_lock_las
 }
 
 #[tokio::test]
-async fn after_a_silent_cut_of_its_connection_the_function_opens_another_one_in_time() {
+async fn the_function_opens_a_new_connection_in_time_if_its_connection_is_cut_silently() {
     let database = TestDatabase::create().await;
     let server = PgConnectOptions::from_str(&database.url).expect("an address");
     let server = format!("{}:{}", server.get_host(), server.get_port());
@@ -252,7 +252,7 @@ async fn after_a_silent_cut_of_its_connection_the_function_opens_another_one_in_
 }
 
 #[tokio::test]
-async fn if_the_server_ends_a_connection_between_two_invocations_neither_invocation_fails() {
+async fn neither_of_two_invocations_fails_if_the_server_ends_a_connection_between_them() {
     let function = Function::new().await;
     for offset in 0..3 {
         assert_eq!(function.land(&[record("routes", offset, &route(offset, 1.0))]).await.written, 1);

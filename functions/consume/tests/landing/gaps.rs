@@ -1,5 +1,5 @@
-//! If a batch skips offsets above the watermark, `consume` reads the records in between from Kafka. Offsets at which
-//! Kafka no longer has a record are stored as gaps.
+//! If a batch skips offsets above the watermark, `consume` reads the records at these offsets from Kafka. Offsets at
+//! which Kafka no longer has a record are stored as gaps.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ fn gap(incarnation: i32, first: i64, last: i64, cause: &str) -> Value {
 }
 
 #[tokio::test]
-async fn events_that_a_restored_database_lacks_are_read_from_kafka_before_the_next_batch() {
+async fn events_missing_from_a_restored_database_are_read_from_kafka_before_the_next_batch() {
     let function = Function::new().await;
     function.land(&routes(0..2)).await;
     let backup = function.restored().await;
@@ -78,7 +78,7 @@ async fn events_that_a_restored_database_lacks_are_read_from_kafka_before_the_ne
 }
 
 #[tokio::test]
-async fn events_that_a_restored_database_lacks_are_read_from_a_real_kafka() {
+async fn events_missing_from_a_restored_database_are_read_from_a_real_kafka() {
     let contracts = tempfile::tempdir().expect("a folder");
     let topic = format!("gaps-{}", rand::random::<u64>());
     let contract =
@@ -127,7 +127,7 @@ async fn a_comparison_lands_the_records_that_the_consumer_group_has_committed_an
     let backup = function.restored().await;
     function.land(&routes(2..5)).await;
     backup.restore(&function.database.pool).await;
-    // The mapping has not delivered these two records yet, perhaps because it is paused.
+    // The event source mapping has not delivered these two records yet, perhaps because the mapping is paused.
     function.send(&routes(5..7));
     function.log.commit("sluice-routes", "routes", 0, 5);
 
@@ -173,7 +173,7 @@ async fn records_before_the_first_batch_of_a_partition_are_read_from_the_log() {
 }
 
 #[tokio::test]
-async fn holes_that_transactions_or_compaction_left_are_stored_as_gaps_with_their_cause() {
+async fn holes_left_by_transactions_or_compaction_are_stored_as_gaps_with_their_cause() {
     for (compacted, cause) in [(false, "transaction"), (true, "compaction")] {
         let function = Function::new().await;
         function.log.set_compacted(compacted);

@@ -49,7 +49,7 @@ async fn metadata_lands_in_columns_whether_rows_are_sent_as_arrays_or_by_copy() 
 }
 
 #[tokio::test]
-async fn metadata_that_a_record_lacks_is_null() {
+async fn a_column_is_null_if_the_record_lacks_its_metadata() {
     let own = orders("append", &json!({}), &columns(), TABLE).await;
     let headers =
         vec![("traceparent".to_owned(), "00-nonsense".to_owned()), ("sluice-user".to_owned(), "\0".to_owned())];

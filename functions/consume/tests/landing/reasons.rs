@@ -197,7 +197,7 @@ async fn a_bug_in_a_trigger_stops_the_batch_and_no_event_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_views_check_option_rejects_the_row() {
+async fn the_check_option_of_a_view_rejects_the_row() {
     let rule = "alter table public.routes_table rename to all_routes;
                 create view public.routes_table as select * from public.all_routes where user_id < 100
                 with check option";
@@ -228,7 +228,7 @@ async fn an_index_that_cannot_hold_a_value_is_named() {
 }
 
 #[tokio::test]
-async fn a_row_that_no_partition_accepts_is_rejected_and_the_reason_names_the_table() {
+async fn a_row_without_a_partition_is_rejected_and_the_reason_names_the_table() {
     let rule = "drop table public.routes_table;
                 create table public.routes_table
                     (user_id bigint, \"timestamp\" timestamptz, latitude double precision, longitude double precision)
@@ -242,7 +242,7 @@ async fn a_row_that_no_partition_accepts_is_rejected_and_the_reason_names_the_ta
 }
 
 #[tokio::test]
-async fn a_text_that_is_too_long_is_named_with_its_place_in_the_payload() {
+async fn a_text_that_is_too_long_is_rejected_with_its_column_and_its_place_in_the_payload() {
     let rule = "alter table public.user_events alter column city type varchar(5)";
     let expected = json!({
         "error_code": "22001", "constraint": null, "table": "user_events", "column": "city",
@@ -253,7 +253,7 @@ async fn a_text_that_is_too_long_is_named_with_its_place_in_the_payload() {
 }
 
 #[tokio::test]
-async fn a_text_that_is_too_long_for_a_triggers_table_is_rejected_without_naming_a_column() {
+async fn a_text_that_is_too_long_for_the_table_of_a_trigger_is_rejected_and_no_column_is_named() {
     let rule = "create table public.seen (city varchar(5));
                 create function public.note() returns trigger language plpgsql as
                     $$ begin insert into public.seen values (new.city); return new; end $$;

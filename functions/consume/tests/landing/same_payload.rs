@@ -41,7 +41,7 @@ async fn a_repeat_whose_numbers_are_written_differently_is_a_duplicate() {
 }
 
 #[tokio::test]
-async fn payloads_whose_numbers_differ_only_beyond_a_doubles_precision_are_different() {
+async fn payloads_whose_numbers_differ_only_beyond_the_precision_of_a_double_are_different() {
     let function = Function::new().await;
     let payloads = [
         r#"{"userID":9007199254740992,"timestamp":1,"coordinates":[1,2]}"#,

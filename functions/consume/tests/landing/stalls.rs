@@ -15,7 +15,7 @@ async fn execute(function: &Function, sql: &str) {
 }
 
 #[tokio::test]
-async fn a_missing_column_stalls_its_partition_until_the_column_is_there() {
+async fn a_missing_column_stalls_the_partition_until_the_column_is_there() {
     let function = Function::new().await;
     function.land(&[record("routes", 0, &route(1, 1.0))]).await;
     assert_eq!(stalls(&function).await, []);
@@ -255,7 +255,7 @@ async fn a_comparison_that_cannot_land_missing_records_stalls_the_partition_with
 }
 
 #[tokio::test]
-async fn a_stall_that_a_comparison_found_ends_when_no_record_is_missing_any_more() {
+async fn a_stall_found_by_a_comparison_ends_when_no_record_is_missing_any_more() {
     let function = Function::new().await;
     function.land(&[record("routes", 0, &route(1, 1.0))]).await;
     commit_only(&function, &[record("routes", 1, &route(2, 1.0))]);
@@ -268,7 +268,7 @@ async fn a_stall_that_a_comparison_found_ends_when_no_record_is_missing_any_more
     .await;
     compare(&function).await.expect_err("the comparison fails");
     assert_eq!(reasons(&function).await, ["Stream route: a function or operator does not exist (SQLSTATE 42883)."]);
-    // The consumer group's offset is moved back, so the mapping will deliver the record.
+    // The consumer group's offset is moved back, so the event source mapping will deliver the record.
     function.log.commit("sluice-routes", "routes", 0, 1);
     compare(&function).await.expect("the comparison succeeds");
     assert_eq!(stalls(&function).await, []);
@@ -288,7 +288,7 @@ async fn a_comparison_leaves_the_stall_of_a_failed_batch_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_table_that_no_event_can_enter_stalls_its_partitions_before_the_first_batch_and_until_the_repair() {
+async fn partitions_are_stalled_even_before_a_batch_fails_if_no_event_can_enter_their_table() {
     for (fault, mending, difference) in [
         (
             NO_LATITUDE,
@@ -327,7 +327,7 @@ async fn a_table_that_no_event_can_enter_stalls_its_partitions_before_the_first_
 }
 
 #[tokio::test]
-async fn a_drifted_table_that_some_events_may_still_enter_causes_no_stall_before_a_batch_fails() {
+async fn a_drifted_table_causes_no_stall_before_a_batch_fails_if_some_events_may_still_enter_the_table() {
     for difference in [
         // A small batch lands, because PostgreSQL converts the batch's numbers.
         "alter table public.routes_table alter column user_id type numeric",

@@ -211,12 +211,12 @@ impl History {
             let held = rows.get(sent.number).and_then(|(version, _)| *version);
             match outcome.as_str() {
                 "written" => {
-                    assert!(sent.version >= held, "{name}: {index} replaced a higher version");
+                    assert!(sent.version >= held, "{name}: {index} was written, but its version was too low");
                     rows.insert(sent.number, (sent.version, sent.root));
                     assert!(landed.insert(sent.root), "{name}: {index} landed twice");
                 }
                 "superseded" => {
-                    assert!(sent.version < held, "{name}: {index} was superseded without a higher version");
+                    assert!(sent.version < held, "{name}: {index} was superseded, but its version was not lower");
                     assert!(landed.insert(sent.root), "{name}: {index} landed twice");
                 }
                 "duplicate" | "rejected: P0001" => {}

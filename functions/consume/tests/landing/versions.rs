@@ -155,7 +155,7 @@ async fn updating_or_deleting_an_entity_needs_an_equal_or_higher_version() {
 }
 
 #[tokio::test]
-async fn the_version_of_a_deleted_entity_is_remembered_for_as_long_as_ids_are() {
+async fn the_version_of_a_deleted_entity_is_remembered_for_seven_days() {
     for in_one_batch in [false, true] {
         let own = by_event("entity").await;
         let land = async |from: i64, commands: &[Value]| {

@@ -1,6 +1,6 @@
 //! A live source: a PostgreSQL database whose changes wal2json sends, in both formats. The load consists of pgbench's
-//! transactions and of random statements on tables with awkward types. The test needs a server with `wal_level =
-//! logical` and wal2json, which `cargo local with-servers` starts.
+//! transactions and of random statements on tables with awkward types. The test needs a server that has wal2json and
+//! `wal_level = logical`. `cargo local with-servers` starts such a server.
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};

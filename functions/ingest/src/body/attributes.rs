@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_in_rfc_3339() {
+    fn a_time_must_have_the_format_of_rfc_3339() {
         for time in [
             "2019-05-07T19:54:13Z",
             "2019-05-07t19:54:13.563z",

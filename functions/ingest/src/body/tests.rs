@@ -256,7 +256,7 @@ fn form(fields: &str, query: Option<&str>) -> Result<Value, u16> {
 }
 
 #[test]
-fn a_forms_fields_take_the_contracts_types() {
+fn the_fields_of_a_form_take_the_types_of_the_contract() {
     let fields = "name=12&country=Iran&population=90000&area=&latitude=36.1890&longitude=east";
     let text = r#"{"name":"12","country":"Iran","population":90000,"area":null,"latitude":36.1890,"longitude":"east"}"#;
     assert_eq!(form(fields, None).ok(), serde_json::from_str(text).ok());

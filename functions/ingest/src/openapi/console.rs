@@ -69,7 +69,7 @@ fn replay() -> Value {
         "type": "object",
         "required": ["event"],
         "additionalProperties": false,
-        "properties": {"event": {"description": "An edited event, which is checked and sent in the letter's place."}}
+        "properties": {"event": {"description": "An edited event. It is checked, and is sent instead of the letter's event."}}
     });
     let example = json!({"event": {"country": "Iran", "name": "Alvand"}});
     let body = json!({"required": false, "content": {"application/json": media(edited, example)}});
@@ -144,7 +144,7 @@ fn create_run() -> Value {
             "dry_run": dry_run(),
             "force": {
                 "type": "boolean", "default": false,
-                "description": "Also replays letters that a single replay would refuse, or that were replayed three times already."
+                "description": "Also replays letters that were already replayed three times, and letters whose keys have, or may have, later events."
             }
         }
     });

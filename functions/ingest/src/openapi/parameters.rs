@@ -7,8 +7,8 @@ pub(super) fn shared() -> Value {
     json!({
         "Prefer": {
             "name": "Prefer", "in": "header", "schema": {"type": "string"},
-            "description": "RFC 7240. wait=N (at most 25): answers once the events are written. handling=lenient: \
-                            accepts the valid events of a batch. return=minimal: omits the receipts.",
+            "description": "RFC 7240. wait=N (at most 25): waits up to N seconds for the events to be written. \
+                            handling=lenient: accepts the valid events of a batch. return=minimal: omits the receipts.",
             "example": "wait=10, handling=lenient"
         },
         "ValidateOnly": {

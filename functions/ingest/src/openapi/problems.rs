@@ -145,13 +145,13 @@ pub(super) fn problem_examples() -> Map<String, Value> {
 /// Returns the answer `200` of an operation that sends events.
 pub(super) fn written(topic: &str) -> Value {
     let example = json!({"accepted": 1, "receipts": [examples::written_receipt(topic)]});
-    receipts("If the request prefers to wait: each event is written, a duplicate or superseded.", example)
+    receipts("If the request prefers to wait: each event has the status written, duplicate or superseded.", example)
 }
 
 /// Extends the answer `200` to cover requests with `validate_only`.
 pub(super) fn or_validated(written: &mut Value) {
     written["description"] = json!(
-        "If the request prefers to wait: each event is written, a duplicate or superseded. If the request has validate_only: the events are valid, and nothing was sent."
+        "If the request prefers to wait: each event has the status written, duplicate or superseded. If the request has validate_only: the events are valid, and nothing was sent."
     );
     let content = &mut written["content"]["application/json"];
     let example = content["example"].take();

@@ -106,7 +106,7 @@ fn every_stream_and_every_entity_has_its_paths() {
 }
 
 #[test]
-fn a_contracts_schema_omits_its_topic_and_table() {
+fn the_schema_of_a_contract_omits_the_topic_and_the_table() {
     let city = &document()["components"]["schemas"]["city"];
     assert_eq!(city["title"], "City");
     assert!(city.get("x-sluice").is_none());

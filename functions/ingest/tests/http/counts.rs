@@ -8,7 +8,7 @@ fn assert_metrics(function: &TestIngest, expected: &[&str]) {
 }
 
 #[tokio::test]
-async fn accepted_and_invalid_events_are_counted_by_stream() {
+async fn accepted_and_invalid_events_are_counted_for_each_stream() {
     let function = TestIngest::start().await;
     function.post("/events/route", &[NDJSON], format!("{ROUTE}\n{ROUTE}")).await;
     function.post("/events/route", &[NDJSON], format!("{ROUTE}\n{{}}\n{{\"userID\": 1}}")).await;

@@ -42,7 +42,7 @@ async fn the_method_sets_the_operation_without_changing_the_other_bytes() {
 }
 
 #[tokio::test]
-async fn a_form_becomes_an_event_with_the_contracts_types() {
+async fn a_form_becomes_an_event_with_the_types_of_the_contract() {
     let function = TestIngest::start().await;
     let answer = function.post("/city", &[FORM], "country=Iran&name=S%C3%A3o+1&population=90000&area=").await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
@@ -62,7 +62,7 @@ async fn a_form_becomes_an_event_with_the_contracts_types() {
 }
 
 #[tokio::test]
-async fn an_entity_is_found_in_any_spelling_of_its_name() {
+async fn an_entity_is_found_by_any_spelling_of_its_name() {
     let function = TestIngest::start().await;
     fill(&function).await;
     let country = function.get("/country?name=Co%CC%82te+%26+%22x%22").await;

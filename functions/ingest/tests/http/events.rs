@@ -47,7 +47,7 @@ async fn a_valid_traceparent_is_passed_on_and_an_invalid_one_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_batchs_receipts_are_in_the_order_of_its_events() {
+async fn the_receipts_of_a_batch_are_in_the_order_of_its_events() {
     let function = TestIngest::start().await;
     let events: Vec<String> = (0..500).map(|user| ROUTE.replace("5, ", &format!("{user}, "))).collect();
     for (content_type, body) in
@@ -149,7 +149,7 @@ async fn a_minimal_answer_omits_the_receipts() {
 }
 
 #[tokio::test]
-async fn the_data_of_a_cloud_event_becomes_the_records_value_and_each_attribute_becomes_a_header() {
+async fn the_data_of_a_cloud_event_becomes_the_value_of_the_record_and_each_attribute_becomes_a_header() {
     let function = TestIngest::start().await;
     let structured = format!(
         r#"{{"specversion":"1.0","id":"7","source":"/gps","type":"moved","time":"2019-05-07T19:54:13Z","data":{ROUTE}}}"#

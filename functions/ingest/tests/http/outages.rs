@@ -27,7 +27,7 @@ async fn requests_get_503_in_time_without_a_broker() {
 }
 
 #[tokio::test]
-async fn events_are_accepted_once_the_broker_is_back() {
+async fn events_are_accepted_again_when_the_broker_is_back() {
     let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = reserved.local_addr().unwrap();
     drop(reserved);

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{CITY, Lacking, NOW_MS, TestIngest};
 
 #[tokio::test]
-async fn a_receipt_leads_to_the_events_status() {
+async fn a_receipt_leads_to_the_status_of_its_event() {
     let function = TestIngest::start().await;
     let topic = function.topic("city");
     function.apply("city", 3, 4, NOW_MS).await;
@@ -79,7 +79,7 @@ async fn gaps_are_listed_in_pages() {
 }
 
 #[tokio::test]
-async fn a_pending_event_of_a_stalled_partition_shows_why_it_is_stalled() {
+async fn the_status_of_a_pending_event_says_why_its_partition_is_stalled() {
     let function = TestIngest::start().await;
     let topic = function.topic("city");
     function.apply("city", 3, 4, NOW_MS).await;

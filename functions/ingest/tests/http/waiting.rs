@@ -13,7 +13,7 @@ fn statuses(body: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_request_that_waits_is_answered_once_the_events_are_written() {
+async fn a_request_that_waits_is_answered_as_soon_as_all_events_are_written() {
     let function = TestIngest::start().await;
     let started = Instant::now();
     let (answer, ()) =
@@ -93,7 +93,7 @@ async fn an_event_that_waits_too_long_for_its_parent_is_rejected() {
 }
 
 #[tokio::test]
-async fn an_event_on_a_recreated_topic_is_not_mistaken_for_written() {
+async fn an_event_on_a_recreated_topic_is_not_mistaken_for_a_written_event() {
     let function = TestIngest::start().await;
     for partition in 0..4 {
         // This watermark is left over from the deleted topic.

@@ -88,7 +88,7 @@ async fn never() -> Result<Value, MigrateError> {
 }
 
 #[tokio::test]
-async fn an_answer_is_a_put_request_with_an_empty_content_type_to_the_signed_address() {
+async fn an_answer_goes_to_the_signed_address_as_a_put_request_with_an_empty_content_type() {
     let receiver = Receiver::answering(&[StatusCode::OK]).await;
     let done = receiver.answer(CREATE, unchanged, work()).await.unwrap();
     assert_eq!(done, json!({"status": "SUCCESS", "reason": "", "done": "work"}));
@@ -154,7 +154,7 @@ async fn a_panic_is_answered_as_a_failure() {
 }
 
 #[tokio::test]
-async fn cloudformation_gets_a_failure_before_it_gives_up_if_the_work_takes_too_long() {
+async fn work_that_takes_too_long_is_answered_as_a_failure_before_cloudformation_gives_up() {
     let Ok(Request::CloudFormation(request)) = Request::read(CREATE) else { panic!("{CREATE}") };
     let decided = decide(&request, Duration::from_millis(10), std::future::pending()).await;
     let said = decided.unwrap_err().to_string();

@@ -80,7 +80,7 @@ fn markup(tally: &Tally) -> Markup {
     }
 }
 
-/// Draws a bar for `events`. The bar for `most` events has the full length.
+/// Draws a bar whose length is proportional to `events`. The bar has the full length if `events` equals `most`.
 fn bar(events: i64, most: i64) -> Markup {
     let percent = (events * 100 / most).clamp(1, 100);
     html! {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{ADMIN, TestUsers, basic};
 
 #[tokio::test]
-async fn users_are_listed_by_name_a_page_at_a_time() {
+async fn users_are_listed_a_page_at_a_time_in_the_order_of_their_names() {
     let function = TestUsers::start().await;
     for name in ["Zoe", "ben", "Émile", "carl"] {
         function.register(name).await;

@@ -30,7 +30,7 @@ async fn a_body_over_the_limit_is_read_to_its_end_so_that_the_answer_arrives() {
 }
 
 #[tokio::test]
-async fn a_body_in_another_charset_or_coding_is_rejected() {
+async fn a_body_with_an_unsupported_media_type_or_charset_or_coding_is_rejected() {
     let function = TestUsers::start().await;
     for path in ["/register", "/login"] {
         for (headers, code) in [

@@ -313,7 +313,7 @@ async fn a_key_stops_working_when_its_user_is_deleted_but_not_when_the_user_is_b
 }
 
 #[tokio::test]
-async fn the_last_use_is_recorded_to_the_minute_and_at_most_once_a_minute_by_all_processes_together() {
+async fn all_processes_together_record_the_minute_of_the_last_use_at_most_once_a_minute() {
     let function = TestUsers::start().await;
     let another = function.another();
     let counting = "
@@ -378,7 +378,8 @@ async fn repeated_requests_and_requests_with_a_mistyped_key_need_no_database() {
 async fn guesses_with_correct_checksums_are_looked_up_one_at_a_time() {
     let function = TestUsers::start().await;
     let body = json!({"name": "n", "streams": ["*"]});
-    // These keys are deleted at once. They are well formed, but another process has never seen them.
+    // Each key is deleted as soon as it is created. These keys are well formed, but another process has never seen
+    // them.
     let mut guesses = Vec::new();
     for _ in 0..40 {
         let (key, bearer) = function.create_key(ADMIN, &body).await;

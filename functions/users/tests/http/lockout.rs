@@ -126,7 +126,7 @@ async fn idle_names_are_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn identical_concurrent_guesses_are_compared_one_at_a_time_for_known_and_unknown_users() {
+async fn identical_concurrent_guesses_are_checked_one_at_a_time_for_known_and_unknown_users() {
     let function = TestUsers::start().await;
     function.register("known").await;
     for name in ["known", "nobody"] {

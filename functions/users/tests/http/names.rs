@@ -30,7 +30,7 @@ async fn the_composed_and_the_decomposed_form_of_a_name_are_the_same_name_at_any
 }
 
 #[tokio::test]
-async fn guesses_count_however_the_name_is_spelt() {
+async fn failed_guesses_are_counted_together_for_all_spellings_of_a_name() {
     let function = TestUsers::start().await;
     let (composed, decomposed) = ("\u{e9}".repeat(40), "e\u{301}".repeat(40));
     function.register(&composed).await;
@@ -63,7 +63,7 @@ async fn a_path_that_api_gateway_has_decoded_means_the_user_that_the_caller_name
     let function = TestUsers::start().await;
     function.register("eve").await;
     function.register("bob").await;
-    // Users may have registered with such names before the names were refused.
+    // Users may have registered such names when these were still allowed.
     for name in ["eve?1", "eve#1", "a%41"] {
         let name = UserName::parse_existing(name).unwrap();
         make_admin(&function.database.pool, &name, Password::given("test1234")).await.unwrap();
@@ -153,7 +153,7 @@ async fn an_invalid_name_belongs_to_nobody() {
 }
 
 #[tokio::test]
-async fn a_name_that_differs_only_in_invisible_characters_is_taken_or_refused() {
+async fn a_name_that_differs_from_another_only_in_invisible_characters_is_taken_or_refused() {
     let function = TestUsers::start().await;
     function.register("eve").await;
     let register = async |name: &str| {

@@ -95,7 +95,7 @@ async fn fill(pool: &PgPool) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Sends the requests of one variant after another. Returns a table of variants and a table of routes.
+/// Sends the requests of all variants, one variant after another. Returns a table of variants and a table of routes.
 async fn send(client: &Client, sample: &Sample, rounds: u32) -> Result<Vec<Value>, CommandError> {
     let title = "Milliseconds per request, by route and parameters; one client";
     let mut table = Table::new(title.to_owned(), &["route", "with", "requests", "p50", "p95", "longest"]);

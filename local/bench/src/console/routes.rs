@@ -189,8 +189,8 @@ fn pairs(letters: &[Letter]) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Returns requests for exact counts. A discard counts letters in the same way as a run of replays, so one variant of
-/// it is enough.
+/// Returns requests for exact counts. A discard counts letters in the same way as a run of replays, so one variant with
+/// a discard is enough.
 fn counts(sample: &Sample) -> Vec<Variant> {
     const ROUTE: &str = "POST /dead-letters/replays, dry_run";
     let Sample { open, .. } = sample;

@@ -18,7 +18,7 @@ const LIMITS: Limits = Limits { max_records: 5_000, max_bytes: 8 * 1_024 * 1_024
 /// The number of chunks of records that are checked at the same time, each on its own thread.
 const CHECKED_AT_ONCE: usize = 4;
 
-/// Reads the last records of each stream's topic, at most `most` for each. Counts how many of these records each change
+/// Reads up to `most` records from the end of each stream's topic. Counts how many of these records each change
 /// affects. Without older contracts (`old` is `None`), counts how many of these records the current contracts reject.
 ///
 /// # Errors
@@ -106,8 +106,8 @@ async fn finished(checking: JoinHandle<Tally>) -> Tally {
     checking.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
 }
 
-/// Keeps only the end of each partition's range. The ranges then have at most `most` offsets in total, spread evenly
-/// over the partitions.
+/// Keeps only the end of each partition's range: `most` offsets in total, spread evenly over the partitions. Keeps all
+/// offsets if there are fewer.
 fn last(mut ranges: Vec<(i32, Range<i64>)>, most: usize) -> Vec<(i32, Range<i64>)> {
     let mut left = i64::try_from(most).unwrap_or(i64::MAX);
     let length = |range: &Range<i64>| range.end.saturating_sub(range.start).max(0);

@@ -23,7 +23,7 @@ pub enum SourceError {
     /// The program `git` cannot be started.
     #[error("--against: git cannot be started: {0}")]
     Git(#[source] io::Error),
-    /// `against` is neither a folder nor a commit.
+    /// The value of `--against` is neither a folder nor a commit.
     #[error("--against: {against:?} should be a folder, or a commit, branch or tag of the repository of {}", .folder.display())]
     Unknown {
         /// The value of `--against`.
@@ -31,7 +31,7 @@ pub enum SourceError {
         /// The folder of the current contracts.
         folder: PathBuf,
     },
-    /// There is no contract in `against`.
+    /// The folder or commit that `--against` names contains no contract.
     #[error("--against: {0} contains no *.json file")]
     Empty(String),
     /// A contract is not JSON.
@@ -44,7 +44,8 @@ pub enum SourceError {
     },
 }
 
-/// Reads the contracts of `against`: a folder, or a commit of the repository that holds `folder`.
+/// Reads the older contracts. `against` is the path of a folder, or names a commit of the repository that holds
+/// `folder`.
 ///
 /// # Errors
 /// There are no contracts, or they cannot be read.

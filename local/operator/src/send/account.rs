@@ -145,7 +145,8 @@ impl Account {
         }
     }
 
-    /// Counts `out` events that were sent, but for which no answer arrived before the run was stopped.
+    /// Counts the events that were sent, but for which no answer arrived before the run was stopped. `out` is their
+    /// number.
     pub(super) fn given_up(&mut self, out: u64) {
         self.tally.produced += out;
         self.tally.unanswered.add("stopped before an answer arrived", out, || None);

@@ -81,7 +81,7 @@ pub(super) struct Decision {
 }
 
 impl Answer {
-    /// Interprets the answer to a batch of `events` events.
+    /// Interprets the answer to a batch. `events` is the number of events in the batch.
     pub(super) fn meaning(self, status: StatusCode, events: usize) -> Meaning {
         let says = match (&self.title, &self.detail) {
             (Some(title), Some(detail)) => format!("{} {title}: {detail}", status.as_u16()),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_the_gateway_left_out_of_a_batch_are_refused_with_their_reasons() {
+    fn events_for_which_an_answer_contains_errors_count_as_refused() {
         let errors = json!([
             {"index": 1, "pointer": "/name", "detail": "is empty"}, {"index": 1, "pointer": "", "detail": "and more"},
             {"index": 2, "pointer": "", "detail": "is not an object"}

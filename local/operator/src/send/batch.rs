@@ -34,7 +34,7 @@ struct Lane {
 }
 
 impl Lanes {
-    /// Creates `lanes` lanes, whose batches have at most `most_events` events.
+    /// Creates this many lanes. Each batch has at most `most_events` events.
     pub(super) fn new(lanes: usize, most_events: usize) -> Self {
         let lanes = (0..lanes.max(1)).map(|_| Lane::default()).collect();
         Self { lanes, most_events: most_events.clamp(1, MOST_EVENTS) }

@@ -44,7 +44,7 @@ pub(super) enum Step {
     Rest(Instant),
     /// Do nothing until an answer arrives.
     Answers,
-    /// Stop: every event is decided, or no event has been decided for too long.
+    /// Stop: every event is decided, or too much time has passed since the last decision.
     Done,
 }
 
@@ -77,7 +77,8 @@ struct Round {
     not_before: Instant,
     /// Whether the round covers all waiting events instead of a sample.
     is_sweep: bool,
-    /// Whether this is the last round. If an event is decided in this round, more rounds follow.
+    /// Whether `send` gives up on waiting events after this round. If an event is decided in this round, `send` goes
+    /// on.
     is_last: bool,
 }
 

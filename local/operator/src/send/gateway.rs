@@ -25,9 +25,9 @@ pub(super) struct Patience {
     pub(super) repeat_for: Duration,
     /// The interval between lookups of events that wait for their parents.
     pub(super) look_every: Duration,
-    /// `send` stops looking up waiting events when none of them has been decided for this long.
+    /// `send` stops looking up waiting events if no event is decided within this time.
     pub(super) waiting_for: Duration,
-    /// `send` gives up on pending events when no event has been decided for this long.
+    /// `send` gives up on pending events if no event is decided within this time.
     pub(super) pending_for: Duration,
 }
 
@@ -172,8 +172,8 @@ impl GatewayClient {
         items.iter().filter_map(|item| item.get(column)?.as_str()).map(str::to_owned).collect()
     }
 
-    /// Posts a batch, and retries until the batch is decided or [`Patience::repeat_for`] has passed. Calls `again` with
-    /// the reason before each retry.
+    /// Posts a batch, and retries until the batch is decided or [`Patience::repeat_for`] has passed. Passes the reason
+    /// to `again` before each retry.
     pub(super) async fn post(&self, stream: &str, batch: &RequestBatch, again: impl Fn(&str)) -> PostedBatch {
         let first_sent = Instant::now();
         let mut attempts = 0;

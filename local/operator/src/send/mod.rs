@@ -49,7 +49,7 @@ const LANES: usize = 8;
 const BATCH_EVENTS: usize = 2_500;
 /// With a single lane, larger batches compensate for the lack of concurrency.
 const ONE_LANE_EVENTS: usize = 10_000;
-/// The events of a file below this size go through a single lane.
+/// The events of a file that is smaller than this go through a single lane.
 const SMALL_FILE_BYTES: u64 = 512 * 1_024;
 /// At this rate and above, requests wait for their events to be decided, because separate lookups would cost more.
 const BULK_PER_SECOND: f64 = 500.0;

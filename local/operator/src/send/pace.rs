@@ -24,7 +24,7 @@ impl Pace {
         self.next.map_or(now, |next| next.max(now))
     }
 
-    /// Records that `events` events were sent at `now`.
+    /// Records that events were sent at `now`. `events` is their number.
     pub(super) fn went(&mut self, events: usize, now: Instant) {
         if let Some(per_second) = self.per_second {
             #[expect(clippy::cast_precision_loss, reason = "batches are small")]

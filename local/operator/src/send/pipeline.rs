@@ -30,7 +30,7 @@ pub(super) enum LaneReport {
     NoEvent(u64, String),
 }
 
-/// Makes batches until the source ends, sending is cancelled, or the receiver is dropped.
+/// Makes batches until the source ends, the receiver is dropped, or `sending` is cancelled.
 pub(super) fn make(
     mut source: EventSource,
     mut lanes: Lanes,

@@ -38,7 +38,8 @@ impl ProgressDisplay {
         Self { bar, since: now, settled_then: 0, rate: 0.0, next_line: now + LINE_EVERY }
     }
 
-    /// Updates the display after `sent` events, if an update is due.
+    /// Updates the display. `sent` is the number of events that were sent so far, and `waiting` the number of events
+    /// that wait for their parents.
     pub(super) fn show(&mut self, tally: &SendTally, sent: u64, waiting: u64, now: Instant) {
         let since = now.saturating_duration_since(self.since);
         if since >= RATE_OVER {

@@ -9,8 +9,8 @@ use super::tally::{Balance, Group, Reasons, SendTally};
 const REASONS_SHOWN: usize = 20;
 const RECEIPTS_SHOWN: usize = 10;
 
-/// Formats the summary of a run. After the run, `waiting` events still wait for their parents, and the events at the
-/// places `pending` are undecided.
+/// Formats the summary of a run. `waiting` is the number of events that still wait for their parents after the run.
+/// `pending` lists the places of the events that are still undecided.
 pub(super) fn summary(tally: &SendTally, waiting: u64, pending: &[Place], last_failure: Option<&str>) -> String {
     let mut text = String::new();
     let (rejected, refused) = (tally.rejected.count(), tally.refused.count());
@@ -156,7 +156,7 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn the_summary_lists_counts_reasons_and_missing_events() {
+    fn the_summary_lists_the_counts_and_the_reasons_and_the_pending_receipts() {
         let start = Instant::now();
         let pending = [Place { topic: Arc::from("city"), partition: 3, offset: 17 }];
         let mut tally =

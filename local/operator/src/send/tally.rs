@@ -58,9 +58,9 @@ pub(super) struct SendTally {
     pub(super) requests: u64,
     /// Repeated requests. A request is repeated if its answer was lost, or if the answer asked for a retry.
     pub(super) repeated: u64,
-    /// Events that were never accepted, by reason.
+    /// Events that were never accepted, grouped by reason.
     pub(super) refused: Reasons,
-    /// Events for which no answer shows whether they were accepted, by error.
+    /// Events for which no answer shows whether they were accepted, grouped by the kind of failure.
     pub(super) unanswered: Reasons,
     pub(super) accepted: u64,
     /// Accepted events without a receipt, which cannot be followed.
@@ -69,9 +69,9 @@ pub(super) struct SendTally {
     pub(super) duplicate: u64,
     /// Events that were not written, because the row already has a higher version.
     pub(super) superseded: u64,
-    /// Events that Kafka lost before they were read, by reason.
+    /// Events that Kafka lost before they were read, grouped by reason.
     pub(super) lost: Reasons,
-    /// Events that became dead letters, by reason.
+    /// Events that became dead letters, grouped by reason.
     pub(super) rejected: Reasons,
     pub(super) first_sent: Option<Instant>,
     pub(super) last_decided: Option<Instant>,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_an_answer_or_a_receipt_keeps_the_balance_open() {
+    fn a_missing_answer_or_receipt_keeps_the_balance_open() {
         let mut without_answer = SendTally { produced: 5, ..SendTally::default() };
         without_answer.unanswered.add("no answer in time", 5, || None);
         assert_eq!(without_answer.balance(0, 0), Balance::Open);

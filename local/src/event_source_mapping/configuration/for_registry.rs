@@ -129,7 +129,7 @@ Resources:
     }
 
     #[test]
-    fn an_invalid_property_is_named_with_its_expected_value() {
+    fn the_error_names_an_invalid_property_and_its_expected_value() {
         for (wrong, property) in [
             ("BatchSize: 10001", "BatchSize should be a number from 1 to 10000"),
             ("BatchSize: !If [A, 1, 2]", "BatchSize should be a number from 1 to 10000"),
@@ -148,7 +148,7 @@ Resources:
     }
 
     #[test]
-    fn a_property_that_would_change_delivery_is_refused_by_name() {
+    fn a_property_that_would_change_delivery_is_refused_and_the_error_names_it() {
         for (set, property, instead) in [
             ("FilterCriteria: {}", "FilterCriteria", "every record is delivered"),
             ("MaximumRetryAttempts: 3", "MaximumRetryAttempts", "a failed batch is retried until it succeeds"),

@@ -17,8 +17,9 @@ const LONGEST_WINDOW_SECONDS: u64 = 300;
 
 /// Properties that change which records reach the function. Each comes with the behaviour of a mapping that lacks it.
 ///
-/// `template.yaml` sets none of them. `consume` itself writes bad records to the database as dead letters, so it is
-/// always worth retrying a failed batch. A retry limit would drop good records while the database is down.
+/// `template.yaml` sets none of them. `consume` itself writes bad records to the database as dead letters, so a bad
+/// record does not make its batch fail. A failed batch is therefore always worth retrying. A retry limit would drop
+/// good records while the database is down.
 const UNSUPPORTED: [(&str, &str); 6] = [
     ("BisectBatchOnFunctionError", "a failed batch is retried as a whole"),
     ("DestinationConfig", "the mapping never gives up on a batch"),

@@ -188,7 +188,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Adds several commands of one stream in a row, because a batch contains commands of only one stream.
+    /// Adds several consecutive commands of one stream, because a batch contains commands of only one stream.
     fn run(&mut self, until: usize) {
         let stream = match self.random.random_range(0..100) {
             0..4 => Stream::Continent,

@@ -118,7 +118,7 @@ async fn a_window_of_zero_delivers_the_available_records() {
     assert_eq!(events.iter().map(offsets).collect::<Vec<_>>(), [[0], [1]]);
 }
 
-/// The payload contains the records in base64, so five records of a million bytes do not fit.
+/// The payload contains the records in base64, so five records of a million bytes each do not fit.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html#invocation-eventsourcemapping-batching>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_closes_at_six_megabytes_and_no_record_is_lost_between_two_batches() {

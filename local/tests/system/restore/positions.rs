@@ -22,7 +22,7 @@ pub(crate) const ROWS: &str = "
     select extract(epoch from \"timestamp\")::bigint - 1557258800 as number, count(*) as times
     from public.routes_table group by 1 order by 1";
 
-/// Returns the result of [`ROWS`] if each of these events is in its table once.
+/// Returns what [`ROWS`] selects if each of these events is in its table exactly once.
 pub(crate) fn once_each(numbers: impl IntoIterator<Item = i64>) -> Value {
     numbers.into_iter().map(|number| json!({"number": number, "times": 1})).collect()
 }

@@ -18,7 +18,8 @@ use super::super::{DatabaseUser, LookUpError, PATIENCE, Secret, Service};
 use super::Aws;
 use super::error::chain;
 
-/// The time for which a token can open connections. RDS accepts no other value. Open connections outlive their token.
+/// The time for which a token can open connections. RDS accepts no other value. A connection stays open when its token
+/// expires.
 const VALID_FOR: Duration = Duration::from_secs(15 * 60);
 
 const AUTH: &str = "DATABASE_AUTH";

@@ -67,7 +67,7 @@ mod tests {
     use crate::process::clock::Clock;
 
     #[tokio::test]
-    async fn the_token_is_a_signed_address_that_expires_with_the_credentials() {
+    async fn a_token_is_a_signed_address_and_expires_no_later_than_its_credentials() {
         let credentials = |expiry| Credentials::new("AKIDEXAMPLE", "secret", None, expiry, "test");
         let sign = async |credentials| {
             let provider = SharedCredentialsProvider::new(credentials);

@@ -12,7 +12,7 @@ impl Aws {
     /// (<https://docs.aws.amazon.com/msk/latest/developerguide/msk-get-bootstrap-brokers.html>).
     ///
     /// # Errors
-    /// MSK does not answer or refuses, or the cluster has no such listener.
+    /// MSK does not answer, MSK refuses, or the cluster has no such listener.
     pub async fn brokers(&self, cluster_arn: &str, listener: Listener) -> Result<String, LookUpError> {
         const VARIABLE: &str = "MSK_CLUSTER_ARN";
         let config = Builder::from(self.config().await).region(region_of(cluster_arn)).build();

@@ -10,7 +10,7 @@ impl Aws {
     /// Reads the current version of the secret whose ARN is in `variable`.
     ///
     /// # Errors
-    /// Secrets Manager does not answer or refuses, or the secret is not text.
+    /// Secrets Manager does not answer, Secrets Manager refuses, or the secret is not text.
     pub async fn secret(&self, variable: &'static str, arn: &str) -> Result<Secret, LookUpError> {
         let config = Builder::from(self.config().await).region(region_of(arn)).build();
         let question = Client::from_conf(config).get_secret_value().secret_id(arn);

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_beyond_a_types_limits_is_refused_and_never_rounded() {
+    fn a_value_beyond_the_limits_of_its_type_is_refused_and_never_rounded() {
         for (ty, value, expected) in [
             ("numeric", "100000000000000000000000000000", NUMERIC),
             ("numeric", "0.0000000001", NUMERIC),

@@ -43,7 +43,7 @@ pub(super) fn look_up(
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the client outlives this call, and so do the names and the list, which librdkafka copies. Each object
     // that librdkafka creates for us is destroyed by its guard, in the reverse order. The data of a result lives as
-    // long as the librdkafka event that carries it, which is not destroyed before the data has been read.
+    // long as the librdkafka event that carries it. The event is not destroyed before the data has been read.
     unsafe {
         let queue = Queue(rd_kafka_queue_new(native));
         let options =
@@ -83,8 +83,8 @@ pub(super) fn look_up(
     }
 }
 
-/// Returns whether the group has no coordinator at the moment. This happens while Kafka creates the topic of committed
-/// offsets for the first group, and while a broker restarts.
+/// Returns whether the group has no coordinator at the moment. This happens while a broker restarts. It also happens
+/// when the cluster's first group is used, until Kafka has created its internal topic for committed offsets.
 pub(super) fn is_coordinator_moving(error: &ReadError) -> bool {
     let ReadError::Failed(error) = error else { return false };
     matches!(

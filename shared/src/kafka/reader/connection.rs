@@ -18,8 +18,8 @@ pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause before repeating a request that failed because the partition's leader was moving.
 const LEADER_MOVES_FOR: Duration = Duration::from_millis(100);
 
-/// The name of a consumer group. librdkafka assigns no partition to a client without one. The group has no members and
-/// commits nothing.
+/// The consumer group that the client names. librdkafka assigns no partition to a client that names no group. The group
+/// has no members and commits nothing.
 const GROUP: &str = "sluice-reader";
 
 /// For each partition, an offset and the time of the first record at or after that offset. The time is `None` if there
@@ -135,7 +135,7 @@ impl ReaderClient {
 }
 
 /// Sends a request to a partition's leader, and repeats it while the leader moves, for at most [`QUESTION_TIMEOUT`].
-/// librdkafka looks for the new leader by itself, but still reports the error (see its function
+/// librdkafka looks for the new leader by itself, but the request still fails (see its function
 /// `rd_kafka_handle_ListOffsets`). A leader moves when a broker restarts. A topic that was just created has no leader
 /// for a moment.
 fn ask_leader<T>(mut question: impl FnMut(Duration) -> KafkaResult<T>) -> KafkaResult<T> {

@@ -66,8 +66,8 @@ impl ReaderClient {
         Ok(ends)
     }
 
-    /// Returns where partitions begin or end. Each leader is queried once for all of its partitions. In the protocol,
-    /// the times -1 and -2 stand for a log's end and start
+    /// Returns where partitions begin or end. Each leader is queried once for all of its partitions. `Offset::End` and
+    /// `Offset::Beginning` are sent as the times -1 and -2, which stand for a log's end and start in the protocol
     /// (<https://kafka.apache.org/protocol#The_Messages_ListOffsets>).
     fn offsets(&self, partitions: &TopicPartitionList, which: Offset) -> KafkaResult<BTreeMap<(String, i32), i64>> {
         if partitions.count() == 0 {

@@ -1,8 +1,8 @@
 //! Reads a partition's records straight from Kafka, outside of any consumer group.
 //!
 //! The event source mapping delivers only records that its group has not committed. This module reads any range, such
-//! as the records that a restored database lacks, or later events with the same key. [`KafkaReader`] implements the
-//! trait [`Reader`] for Kafka. Tests use a log in memory instead.
+//! as the records that a restored database lacks, or the records after a dead letter's record, to find later events
+//! with its key. [`KafkaReader`] implements the trait [`Reader`] for Kafka. Tests use a log in memory instead.
 
 mod client;
 mod committed;
@@ -152,6 +152,6 @@ pub trait Reader: std::fmt::Debug + Send + Sync {
         partitions: &'a [i32],
     ) -> BoxFuture<'a, Result<Vec<Option<i64>>, ReadError>>;
 
-    /// Returns whether the topic is compacted, so that records may be missing within its log.
+    /// Returns whether the topic is compacted. Records may be missing within the log of a compacted topic.
     fn is_compacted<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<bool, ReadError>>;
 }

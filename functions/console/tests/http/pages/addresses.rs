@@ -18,7 +18,7 @@ async fn unknown_addresses_are_not_found_and_values_that_are_too_long_are_refuse
 }
 
 #[tokio::test]
-async fn a_slash_at_the_end_of_the_consoles_address_leads_to_the_overview() {
+async fn a_slash_at_the_end_of_the_address_of_the_console_leads_to_the_overview() {
     let function = TestPages::start().await;
     let mut browser = function.browser();
     for (path, expected) in [("/console/", "/console"), ("/console/?x=%2F&y", "/console?x=%2F&y")] {

@@ -56,7 +56,7 @@ async fn a_long_payload_is_cut_and_cannot_be_edited_on_the_page() {
 }
 
 #[tokio::test]
-async fn a_groups_link_and_the_filter_form_both_put_the_filter_into_the_address() {
+async fn the_link_of_a_group_and_the_filter_form_both_put_the_filter_into_the_address() {
     let function = TestPages::start().await;
     for (offset, value) in [(1, "12"), (2, "13"), (3, "14")] {
         let rejection = Rejection::new("23503", format!("there is no user {value}"));
@@ -89,7 +89,7 @@ async fn a_groups_link_and_the_filter_form_both_put_the_filter_into_the_address(
 }
 
 #[tokio::test]
-async fn a_letter_leads_back_to_the_letters_that_matched() {
+async fn the_page_of_a_letter_links_back_to_the_filtered_list() {
     let function = TestPages::start().await;
     let id = function.reject("routes", 0, 1, b"{\"needle\": 1}", &json!([])).await;
     let mut browser = function.signed_in().await;

@@ -3,7 +3,7 @@ use axum::http::StatusCode;
 use super::browser::TestPages;
 
 #[tokio::test]
-async fn an_event_is_not_sent_by_a_check_and_is_followed_after_it_is_sent() {
+async fn checking_an_event_sends_nothing_and_sending_it_opens_the_page_that_follows_it() {
     let function = TestPages::start().await;
     function.land_everything("routes", 4).await;
     let mut browser = function.signed_in().await;

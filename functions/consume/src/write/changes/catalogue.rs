@@ -1,5 +1,5 @@
-//! Looks up the tables and types that change sets name, except built-in types. Nothing is cached between calls, because
-//! rolling back a rejected set also removes the tables and columns that it created.
+//! Looks up the tables and types that a change set names, except built-in types. Nothing is cached between calls,
+//! because rolling back a rejected set also removes the tables and columns that it created.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use sqlx::{PgConnection, Row as _};
 use super::type_name::{self, Given, Other, Parsed};
 use super::types::Type;
 
-/// A name that change sets may write to, and the table behind it.
+/// A name that a change set uses for a table, and what the catalogue has under that name.
 #[derive(Debug, Clone)]
 pub(super) struct Relation {
     pub(super) name: String,
@@ -37,7 +37,7 @@ pub(super) struct Relation {
 pub(super) struct Unidentified {
     /// The table's name with its schema, both quoted.
     pub(super) table: String,
-    /// Whether our role owns the table, and `replica identity full` would allow changes to its rows.
+    /// True if our role owns the table and `replica identity full` would allow changes to the table's rows.
     pub(super) ours: bool,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct KnownType {
     pub(super) storable: bool,
 }
 
-/// The existing types that the change sets name, by the text that names them.
+/// The existing types that are named in the change sets. The key is the text that names the type.
 pub(super) type Types<'d> = HashMap<&'d str, KnownType>;
 
 impl Relation {

@@ -1,5 +1,5 @@
-//! Creates what a plan needs and the database lacks: tables, columns, replica identities, and indexes on keys by which
-//! rows are looked up.
+//! Creates what a plan needs if the database does not have it yet: tables, columns, replica identities, and indexes on
+//! keys by which rows are looked up.
 
 use sqlx::{Executor as _, PgConnection};
 
@@ -60,8 +60,8 @@ pub(super) async fn execute(connection: &mut PgConnection, statements: &[String]
     Ok(())
 }
 
-/// Whether the plan adds columns to existing tables. The tables' partitions, and tables that inherit from them, may
-/// then get the columns, too.
+/// Whether the plan adds columns to existing tables. If so, the partitions of these tables get the columns as well, and
+/// so do the tables that inherit from these tables.
 pub(super) fn shares_columns(plan: &Plan<'_>) -> bool {
     let adds = |relation: &Relation| relation.columns.iter().any(|column| column.state == ColumnState::Planned);
     plan.relations.iter().any(|relation| relation.state == State::There && adds(relation))

@@ -93,7 +93,7 @@ fn cells<'o, 'd>(operation: &'o Operation<'d>) -> impl Iterator<Item = &'o Cell<
     new.iter().chain(old)
 }
 
-/// Applies the plan's steps. Returns how many of them found no row. `last_resort` says that the call has only one set.
+/// Applies the plan's steps. Returns how many of them found no row. `last_resort` is true if the call has only one set.
 async fn steps(
     connection: &mut PgConnection,
     rules: &Changes,

@@ -1,10 +1,11 @@
--- The relations named $2 in schema $1, with a row per column, in the order of the columns. Then the types that have one
--- of these names. A table with the name of a type cannot be created, because the table's row type would need the name.
+-- Finds the relations named $2 in schema $1, and returns a row for each of their columns. Also finds the types that
+-- have one of these names. A table with the name of a type cannot be created, because the table's row type would need
+-- the name.
 select c.relname::text as name,
        c.relkind in ('r', 'p') as ordinary,
        c.relkind = 'p' as partitioned,
-       -- The table to add a column to. A partition has the columns of its root, and a typed table has the columns of
-       -- its type.
+       -- The table to which a new column is added. A partition has the columns of its root, and a typed table has the
+       -- columns of its type.
        case
            when c.reloftype <> 0 then null
            when not c.relispartition then c.relname::text

@@ -13,7 +13,7 @@ pub(crate) fn middle(sets: &[&Value]) -> usize {
 
 /// Whether the index separates two adjacent truncates of one transaction.
 fn parts_truncate(sets: &[&Value], index: usize) -> bool {
-    // A message does not end a statement.
+    // A message (`M`) between two truncates does not separate them.
     let changes = |set: &&&Value| action(set) != Some("M");
     match (sets[..index].iter().rev().find(changes), sets[index..].iter().find(changes)) {
         (Some(before), Some(after)) => {
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn truncates_that_fail_together_are_parted() {
+    fn a_slice_that_is_one_truncate_statement_is_split_in_the_middle() {
         assert_eq!(middle_of("TT"), 1);
         assert_eq!(middle_of("TTTT"), 2);
     }

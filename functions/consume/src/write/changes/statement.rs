@@ -180,7 +180,7 @@ fn all(conditions: &[String]) -> String {
     if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
 }
 
-/// Finds the one row that each tuple of old values identifies, and changes it.
+/// Each tuple of old values identifies one row. The statement finds that row and changes it.
 ///
 /// If the old values include generated columns, rows that agree with these values are preferred to rows that do not.
 ///

@@ -1,4 +1,5 @@
--- Whether the tables named $2 in schema $1 can be emptied together by `truncate`. Otherwise their rows are deleted.
+-- Returns whether the tables named $2 in schema $1 can be emptied together by `truncate`. If not, their rows are
+-- deleted.
 with named as (
     select c.oid, c.relname, c.relkind
     from pg_namespace n

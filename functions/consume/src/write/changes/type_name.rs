@@ -122,7 +122,7 @@ fn built_in_type(text: &str, array: bool) -> Option<Given> {
         interval if interval == "interval" || interval.starts_with("interval ") => {
             interval_type(interval.trim_start_matches("interval"), modifiers, array)
         }
-        // Many names in the catalogue are also valid in SQL, such as text, uuid and int4.
+        // Many of the catalogue's names are also valid in SQL: for example, `text`, `uuid` and `int4`.
         name => own(name).and_then(|_| plain(name)),
     }?;
     let or = if words == "char" && modifiers.is_none() { type_of("char", "") } else { None };
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_one_type_are_one_type() {
+    fn all_spellings_of_a_type_give_the_same_type() {
         for spellings in [
             &["integer", "INT", "int4", "pg_catalog.int4", " Integer "][..],
             &["character varying(30)", "VARCHAR(30)", "varchar ( 30 )", "Character  Varying(30)"],

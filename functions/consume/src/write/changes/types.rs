@@ -31,7 +31,7 @@ pub(super) enum IndexPart {
     Hash,
 }
 
-/// The number of characters of a text that an index stores, if it stores a prefix.
+/// If an index stores only the beginning of a text, it stores this number of characters.
 pub(super) const PREFIX_CHARACTERS: usize = 128;
 const LONGEST_CHARACTER_BYTES: usize = 4;
 

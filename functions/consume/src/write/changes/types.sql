@@ -1,5 +1,5 @@
--- The types named $2 in the schemas $1. A schema is null if the change gave none. A type that the given schema does
--- not contain is looked up in schema $3, where the tables land.
+-- Finds types. $2 is the list of their names, and $1 is the list of their schemas. A schema is null if the change gave
+-- none. A type that the given schema does not contain is looked up in schema $3, where the tables land.
 select w.position,
        tn.nspname::text as type_schema,
        t.typname::text as type_name,

@@ -31,7 +31,7 @@ pub(super) struct Decided<'c> {
     /// The entities about which a decision was made, by key.
     pub(super) rows: BTreeMap<&'c str, Row<'c>>,
     pub(super) rejected: Vec<(usize, Rejection)>,
-    /// Commands whose entity has a higher version.
+    /// Commands that have a lower version than their entity.
     pub(super) superseded: Vec<usize>,
     /// Commands that wait, each with the key of the parent.
     pub(super) waiting: Vec<(usize, String)>,

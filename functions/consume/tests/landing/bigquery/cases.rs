@@ -89,7 +89,7 @@ async fn a_frozen_append_that_arrives_after_its_batch_has_landed_changes_nothing
 }
 
 #[tokio::test]
-async fn while_bigquery_uses_an_old_schema_a_batch_fails_and_no_event_becomes_a_dead_letter() {
+async fn a_batch_fails_without_dead_letters_while_bigquery_uses_an_old_schema() {
     let world = World::new(5, true).await;
     let consume = world.start();
     let batch = [reading(0, 0, 1)];
@@ -103,7 +103,7 @@ async fn while_bigquery_uses_an_old_schema_a_batch_fails_and_no_event_becomes_a_
 }
 
 #[tokio::test]
-async fn the_function_asks_the_table_or_stops_after_the_stream_of_an_open_append_was_lost() {
+async fn the_function_looks_in_the_table_or_stops_if_the_stream_of_an_open_append_is_lost() {
     for has_places in [true, false] {
         let world = World::new(6, has_places).await;
         let consume = world.start();

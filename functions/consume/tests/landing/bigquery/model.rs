@@ -310,7 +310,7 @@ impl History<'_> {
         self.deliver_until_it_lands(&batch).await
     }
 
-    /// Delivers a batch until it lands, as the mapping does.
+    /// Delivers a batch until it lands, as an event source mapping does.
     async fn deliver_until_it_lands(&mut self, batch: &[Record]) -> Result<(), Stopped> {
         for _ in 0..100 {
             self.played.deliveries += 1;

@@ -51,7 +51,7 @@ async fn rows_that_refer_to_each_other_land_in_a_batch_with_bad_rows() {
 }
 
 #[tokio::test]
-async fn rows_in_the_reverse_order_of_their_references_land_in_a_batch_with_bad_records() {
+async fn a_chain_of_rows_in_reverse_order_lands_in_a_batch_with_bad_records() {
     let chain = "create table landing.node (id int primary key,
                      next int references landing.node deferrable initially deferred)";
     let function = function(chain).await;
@@ -100,8 +100,8 @@ async fn balanced_entries_land_in_a_batch_with_a_row_that_comes_before_its_paren
     assert_eq!(ids(&function, "entry").await, json!([1, 2]));
 }
 
-/// Lands 10,000 positions under a deferred unique constraint. Of any `every` consecutive positions, exactly one repeats
-/// an earlier position.
+/// Lands 10,000 positions under a deferred unique constraint. Of each run of `every` consecutive positions, exactly one
+/// repeats an earlier position.
 async fn positions_with_repeats(every: i64) {
     const RECORDS: i64 = 10_000;
     let unique = r#"alter table public.routes_table add unique (user_id, "timestamp") deferrable initially deferred"#;

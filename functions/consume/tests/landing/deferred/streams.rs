@@ -15,7 +15,7 @@ async fn a_deferred_constraint_rejects_only_the_event_that_violates_it_in_a_stre
 }
 
 #[tokio::test]
-async fn an_upsert_that_violates_a_deferred_constraint_leaves_the_row_as_it_was() {
+async fn an_upsert_that_violates_a_deferred_constraint_is_rejected_and_a_swap_of_unique_values_lands() {
     let folder = tempfile::tempdir().expect("a folder");
     let contract = json!({
         "type": "object",

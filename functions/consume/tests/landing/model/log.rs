@@ -41,7 +41,7 @@ pub(crate) struct Log {
     pub(crate) partition: i32,
     pub(crate) incarnation: i32,
     pub(crate) entries: Vec<Entry>,
-    /// The number of records that the mapping has delivered.
+    /// The number of records that the event source mapping has delivered.
     pub(crate) committed: usize,
     /// How far the clock of the log's producer is ahead. The value is negative if the clock is behind.
     pub(crate) skew_ms: i64,

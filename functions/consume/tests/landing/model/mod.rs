@@ -129,7 +129,7 @@ async fn run(function: &Function, seed: u64) -> Played {
         // Kafka does not order the records of different partitions, so only some partitions advance at a time.
         let mut chosen: Vec<bool> = logs.iter().map(|_| source.chance(0.5)).collect();
         if source.chance(0.4) {
-            // A batch of a real mapping has records of only one topic.
+            // A batch of a real event source mapping has records of only one topic.
             let topic = logs[source.below(logs.len())].topic;
             chosen = logs.iter().map(|log| log.topic == topic).collect();
         }

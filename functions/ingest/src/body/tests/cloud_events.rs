@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_batch_of_cloud_events_is_an_array() {
+fn a_batch_of_cloud_events_must_be_an_array() {
     let batch = |body: &str| match of_type("application/cloudevents-batch+json", body.to_owned()) {
         Err(error) => error.problem().body(""),
         Ok(_) => json!("accepted"),
@@ -75,7 +75,7 @@ fn attributes_of_a_binary_cloud_event_are_decoded_from_http_headers() {
 }
 
 #[test]
-fn errors_in_a_structured_cloud_event_have_pointers() {
+fn each_error_in_a_structured_cloud_event_has_a_json_pointer() {
     let structured = |body: &'static str| wrong_places(of_type("application/cloudevents+json", body));
     assert_eq!(structured("{\"data\":{}}"), ["/specversion", "/id", "/source", "/type"]);
     assert_eq!(structured("[]"), [""]);
@@ -113,7 +113,7 @@ fn errors_in_a_structured_cloud_event_have_pointers() {
 }
 
 #[test]
-fn errors_in_a_binary_cloud_event_name_headers() {
+fn each_error_in_a_binary_cloud_event_says_which_header_is_wrong() {
     let given = [("ce-specversion", "0.3"), ("ce-id", "1"), ("ce-id", "2"), ("ce-datacontenttype", "application/json")];
     let mut found = wrong_places(posted(&given, "{}"));
     found.sort();

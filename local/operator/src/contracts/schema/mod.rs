@@ -56,8 +56,8 @@ pub(super) fn narrowings(old: &Value, new: &Value) -> Vec<Narrowing> {
 struct Comparison<'s> {
     old: &'s Value,
     new: &'s Value,
-    /// Pairs of old schemas and a new schema whose comparison is under way. A recursive schema leads to the same pair
-    /// again, for a smaller part of the value.
+    /// The comparisons that are under way. Each is a pair: a list of old schemas, and a new schema. A recursive schema
+    /// leads to the same pair again, for a smaller part of the value.
     under_way: BTreeSet<(Vec<*const Value>, *const Value)>,
     steps: usize,
 }
@@ -164,7 +164,7 @@ impl<'s> Comparison<'s> {
         }
     }
 
-    /// Reports which of these values the part of the new document at `pointer` rejects.
+    /// Checks values against the new document's schema at `pointer`, and reports those that this schema rejects.
     fn values(&self, values: Vec<Value>, pointer: &str) -> Vec<Narrowing> {
         if values.is_empty() {
             return Vec::new();
@@ -256,9 +256,9 @@ impl<'s> Comparison<'s> {
     }
 }
 
-/// Removes repeated schemas, which occur because several references may lead to the same schema. Without this, the list
-/// of old schemas could grow at each step into a recursive schema. The comparison would then never reach the same pair
-/// again, and would not end.
+/// Removes repeated schemas, which occur because several references may lead to the same schema. If they were kept, a
+/// recursive schema could make the list of old schemas longer at each step. The comparison would then never reach the
+/// same pair again, and would not end.
 fn distinct(mut schemas: Vec<&Value>) -> Vec<&Value> {
     schemas.sort_unstable_by_key(|schema| std::ptr::from_ref(*schema));
     schemas.dedup_by_key(|schema| std::ptr::from_ref(*schema));

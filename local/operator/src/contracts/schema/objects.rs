@@ -92,7 +92,7 @@ fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation
     let formerly: BTreeSet<&'s String> =
         old.iter().filter_map(|schema| schema.get("properties")?.as_object()).flat_map(|named| named.keys()).collect();
     // First come the properties that only the old schemas name. For simplicity, these include properties that match a
-    // pattern of the new schema, to which `additionalProperties` does not apply.
+    // pattern of the new schema, although `additionalProperties` does not apply to such properties.
     let mut obligations: Vec<Obligation<'s>> = formerly
         .into_iter()
         .filter(|name| !named(name))

@@ -232,5 +232,8 @@ fn a_new_schema_without_narrowings_accepts_all_old_values() {
             }
         }
     }
-    assert!(wider > pairs / 10 && accepted > pairs, "SLUICE_SEED={first}: only {wider} pairs, {accepted} values");
+    assert!(
+        wider > pairs / 10 && accepted > pairs,
+        "SLUICE_SEED={first}: too few pairs without narrowings ({wider}) or too few accepted values ({accepted})"
+    );
 }

@@ -79,7 +79,7 @@ fn a_failed_lookup_leaves_the_event_pending() {
 }
 
 #[test]
-fn waiting_events_are_looked_up_until_no_event_has_been_decided_for_a_while() {
+fn waiting_events_are_looked_up_until_too_much_time_passes_without_a_decision() {
     let start = Instant::now();
     let patience = Patience::default();
     let mut follower = Follower::new(patience, start);

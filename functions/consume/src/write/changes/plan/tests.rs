@@ -49,7 +49,8 @@ fn insert(schema: Option<&str>, table: &str, columns: &[(&str, &str)]) -> Value 
     }
 }
 
-/// Returns the plan of these sets, and the codes of the rejected sets by their index.
+/// Plans these sets. Returns the plan's relations, the number of its steps, and the index and the code of each rejected
+/// set.
 fn planned(rules: &Changes, there: Vec<Relation>, sets: &[Value]) -> (Vec<Relation>, usize, Vec<(usize, String)>) {
     let texts = ["integer", "INT", "bigint", "text", "varchar(30)", "varchar(31)", "numeric(10,2)"];
     let sets: Vec<Set<'_>> = sets.iter().map(wal2json::read).collect();

@@ -9,7 +9,7 @@ fn number(text: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_integer_lands_whatever_its_notation() {
+async fn an_integer_lands_no_matter_how_it_is_written() {
     for (ty, text, landed) in [
         ("bigint", "7E+3", "7000"),
         ("integer", "5.0", "5"),
@@ -48,7 +48,7 @@ async fn an_integer_lands_whatever_its_notation() {
 }
 
 #[tokio::test]
-async fn columns_of_integer_types_and_of_domains_in_an_operators_table_take_any_notation() {
+async fn integer_columns_and_domain_columns_of_an_existing_table_take_numbers_in_any_notation() {
     let database = TestDatabase::create().await;
     sql(
         &database,
@@ -81,7 +81,7 @@ async fn columns_of_integer_types_and_of_domains_in_an_operators_table_take_any_
 }
 
 #[tokio::test]
-async fn a_fraction_or_a_number_out_of_range_is_the_sets_fault() {
+async fn a_fraction_or_a_number_out_of_range_is_a_fault_of_the_set() {
     let database = TestDatabase::create().await;
     sql(&database, "create table landing.t (small smallint, id bigint primary key)").await;
     let change = |format: usize, column: &'static str, value: &str| {

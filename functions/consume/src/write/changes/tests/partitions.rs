@@ -118,8 +118,8 @@ async fn new_columns_are_added_to_the_root_and_so_to_every_partition() {
         database.json("select a, c, d from landing.t order by a").await,
         json!([{"a": 1, "c": 1, "d": "x"}, {"a": 20, "c": 1, "d": null}, {"a": 21, "c": null, "d": "x"}])
     );
-    // Two sets give the same new column different types, each in another partition of one root: one of the sets is
-    // rejected.
+    // Two sets name different partitions of one root. The sets give the same new column different types, so one of the
+    // sets is rejected.
     let e = |ty| ("e", ty, json!("1"));
     let sets =
         [format_2("low", Some(&with(1, &[e("text")])), None), format_2("high", Some(&with(30, &[e("bigint")])), None)];

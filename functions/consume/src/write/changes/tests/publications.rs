@@ -111,10 +111,11 @@ async fn only_updates_and_deletes_of_rows_that_a_publication_cannot_identify_are
 }
 
 #[tokio::test]
-async fn updates_of_another_owners_table_without_an_identity_are_rejected_and_inserts_land() {
+async fn inserts_but_no_updates_are_written_to_a_published_table_that_another_role_owns() {
     let database = TestDatabase::create().await;
     let mut connection = database.pool.acquire().await.expect("connected");
-    // The transaction is never committed, because the role would remain in the whole server.
+    // The transaction is never committed. After a commit, the role would remain, and every database of the server
+    // would have it.
     let mut transaction = connection.begin().await.expect("begun");
     let prepared = format!(
         "{};

@@ -1,5 +1,6 @@
-//! Tests that a landing table ends with the same rows as the source's table. The source's table has random histories,
-//! in both formats, with a key or the whole row as replica identity. Each history is split into calls at random.
+//! Tests that a landing table has the same rows as the source's table at the end of a history. The histories are
+//! random. They are in both formats, with a key or the whole row as replica identity. Each history is split into calls
+//! at random.
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
@@ -135,7 +136,7 @@ const LANDED: &str = "select coalesce(k::text, '-') || '|' || coalesce(a::text, 
     || coalesce('''' || t || '''', '-') || '|' || coalesce(n::text, '-') from landing.t";
 
 #[tokio::test]
-async fn the_landing_table_ends_with_the_same_rows_as_the_history() {
+async fn the_landing_table_has_the_same_rows_as_the_source_at_the_end_of_a_history() {
     let seed: u64 = rand::rng().next_u64();
     println!("seed {seed}");
     let database = TestDatabase::create().await;

@@ -7,7 +7,7 @@ use super::*;
 const ALL: &str = "select * from landing.t order by 1, 2, 3";
 
 #[tokio::test]
-async fn deletes_that_name_part_of_the_row_remove_only_the_rows_that_match() {
+async fn a_delete_that_names_part_of_a_row_removes_only_the_row_that_matches() {
     let database = TestDatabase::create().await;
     let insert = |a: i32, c: &str| {
         json!({"kind": "insert", "table": "mytable", "columnnames": ["a", "b", "c"],
@@ -120,7 +120,7 @@ async fn changes_of_one_key_in_one_call_are_applied_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_column_that_an_update_does_not_name_keeps_its_value() {
+async fn a_column_keeps_its_value_in_an_update_that_does_not_name_it() {
     let database = TestDatabase::create().await;
     let insert = format_2("t", Some(&row([Some(1), Some(2), Some(3)])), None);
     let key: &[Cell<'_>] = &[("a", "integer", json!(1))];
@@ -134,7 +134,7 @@ async fn a_column_that_an_update_does_not_name_keeps_its_value() {
 }
 
 #[tokio::test]
-async fn truncate_removes_only_rows_that_came_before_it() {
+async fn a_truncate_removes_only_rows_that_were_inserted_before_it() {
     let database = TestDatabase::create().await;
     let insert = |table: &str, a| format_2(table, Some(&row([Some(a)])), None);
     let truncate = json!({"action": "T", "schema": "public", "table": "t"});
@@ -153,7 +153,7 @@ async fn truncate_removes_only_rows_that_came_before_it() {
 }
 
 #[tokio::test]
-async fn deletes_that_spell_one_value_differently_do_not_delete_the_same_row() {
+async fn three_deletes_that_write_one_number_in_three_ways_delete_three_rows() {
     let database = TestDatabase::create().await;
     let old = |n: &str| [("n", "numeric", serde_json::from_str::<Value>(n).expect("a number"))];
     let texts = ["1", "1.0", "1.00"];
@@ -165,7 +165,7 @@ async fn deletes_that_spell_one_value_differently_do_not_delete_the_same_row() {
 }
 
 #[tokio::test]
-async fn changes_that_spell_one_key_differently_are_applied_one_after_the_other() {
+async fn changes_that_write_one_key_in_different_ways_are_applied_one_after_the_other() {
     let database = TestDatabase::create().await;
     let change = |a: &str, new: Option<i64>| {
         let key = [("a", "integer", json!(a))];

@@ -34,7 +34,7 @@ async fn tables_are_emptied_together_if_their_truncates_follow_each_other() {
     for tables in [["a", "b", "c"], ["c", "b", "a"], ["b", "a", "c"]] {
         for changed in [
             "",
-            // Because of each of these, the statement `truncate` cannot be used, and the rows are deleted.
+            // With any of the following, the statement `truncate` cannot be used, so the rows are deleted instead.
             "create table public.other (a int references landing.b)",
             "create function public.seen() returns trigger language plpgsql as 'begin return old; end';
              create trigger seen before delete on landing.b for each row execute function public.seen()",
@@ -88,7 +88,7 @@ async fn a_truncate_of_a_table_to_which_rows_refer_is_refused() {
 }
 
 #[tokio::test]
-async fn a_truncate_does_not_restart_sequences_and_fires_the_tables_triggers() {
+async fn a_truncate_fires_triggers_and_does_not_restart_sequences() {
     let database = TestDatabase::create().await;
     sql(
         &database,
@@ -111,11 +111,12 @@ async fn a_truncate_does_not_restart_sequences_and_fires_the_tables_triggers() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_delete_but_not_truncate_empties_a_table() {
+async fn a_role_that_may_delete_rows_but_may_not_truncate_can_empty_tables() {
     let database = TestDatabase::create().await;
     sql(&database, &format!("{TABLES} {ROWS}")).await;
     let mut connection = database.pool.acquire().await.expect("connected");
-    // The transaction is never committed, because the role would remain in the whole server.
+    // The transaction is never committed. After a commit, the role would remain, and every database of the server
+    // would have it.
     let mut transaction = connection.begin().await.expect("begun");
     sqlx::raw_sql(
         "create role truncater_of_changes; grant usage on schema landing to truncater_of_changes;
