@@ -133,37 +133,40 @@ async fn topic_creation_and_producer_and_mapping_authenticate_with_tokens_that_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_or_hanging_signer_is_reported_within_seconds_and_a_send_succeeds_after_the_signer_has_recovered() {
-    const PATIENCE: Duration = Duration::from_secs(7);
     let mut world = World::start().await;
     let healthy = StubSigner::new(Mood::Well(HOUR));
     topics::ensure(&world.settings(&healthy), &Registry::load(None).unwrap()).await.unwrap();
 
-    for (mood, why) in
-        [(Mood::Failing, "the credential source is unavailable"), (Mood::Hanging, "no AWS credentials within 5 s")]
-    {
-        let signer = StubSigner::new(mood);
-        let producer = Producer::new(&world.settings(&signer)).unwrap();
-        let started = Instant::now();
-        let refused = producer.connect(PATIENCE).await.unwrap_err();
-        assert!(matches!(&refused, ProducerError::Refused(reason) if reason.contains(why)), "{refused}");
-        assert!(started.elapsed() < PATIENCE, "{mood:?}: {:?}", started.elapsed());
-
-        // While the signer fails, a send fails within the time limit. The next send uses a new client, which requests a
-        // token.
-        let send = async || {
-            let record = Outgoing { topic: "routes", key: None, value: Some(b"{}"), headers: &[] };
-            producer.send(&[record]).await.remove(0)
-        };
-        let started = Instant::now();
-        assert!(send().await.is_err());
-        assert!(started.elapsed() < Duration::from_secs(10), "{mood:?}: {:?}", started.elapsed());
-        signer.becomes(Mood::Well(HOUR));
-        let mut answer = send().await;
-        if answer.is_err() {
-            // The new client had requested its token before the signer recovered, so only the next client succeeds.
-            answer = send().await;
-        }
-        assert!(answer.is_ok(), "{mood:?}: {answer:?}");
-    }
+    tokio::join!(
+        a_producer_recovers_with_its_signer(&world, Mood::Failing, "the credential source is unavailable"),
+        a_producer_recovers_with_its_signer(&world, Mood::Hanging, "no AWS credentials within 5 s"),
+    );
     world.kafka.stop().await;
+}
+
+async fn a_producer_recovers_with_its_signer(world: &World, mood: Mood, why: &str) {
+    const PATIENCE: Duration = Duration::from_secs(7);
+    let signer = StubSigner::new(mood);
+    let producer = Producer::new(&world.settings(&signer)).unwrap();
+    let started = Instant::now();
+    let refused = producer.connect(PATIENCE).await.unwrap_err();
+    assert!(matches!(&refused, ProducerError::Refused(reason) if reason.contains(why)), "{refused}");
+    assert!(started.elapsed() < PATIENCE, "{mood:?}: {:?}", started.elapsed());
+
+    // While the signer fails, a send fails within the time limit. The next send uses a new client, which requests a
+    // token.
+    let send = async || {
+        let record = Outgoing { topic: "routes", key: None, value: Some(b"{}"), headers: &[] };
+        producer.send(&[record]).await.remove(0)
+    };
+    let started = Instant::now();
+    assert!(send().await.is_err());
+    assert!(started.elapsed() < Duration::from_secs(10), "{mood:?}: {:?}", started.elapsed());
+    signer.becomes(Mood::Well(HOUR));
+    let mut answer = send().await;
+    if answer.is_err() {
+        // The new client had requested its token before the signer recovered, so only the next client succeeds.
+        answer = send().await;
+    }
+    assert!(answer.is_ok(), "{mood:?}: {answer:?}");
 }
