@@ -24,8 +24,8 @@ pub struct Watermark {
     /// The offset at which each incarnation of the partition's log begins. The first incarnation begins at 0. A log
     /// that is recreated or truncated begins a new incarnation.
     pub starts: Vec<i64>,
-    /// Facts about the applied records. When an incarnation begins, only facts about records that the log still has are
-    /// kept.
+    /// Facts about the applied records. When an incarnation begins, facts about records that the log has lost are
+    /// forgotten.
     pub applied: Option<Applied>,
 }
 

@@ -37,8 +37,8 @@ const USER_EVENTS: i64 = 3_000_000;
 const ROUTES: i64 = 7_000_000;
 /// The number of rows that one statement inserts.
 const BATCH: i64 = 10_000;
-/// The time limit for the requests of one variant: one route with some of its parameters. A slow variant gets fewer
-/// requests.
+/// The time limit for all requests of one variant. A variant is a route with some of its parameters. A slow variant
+/// gets fewer requests.
 const LONGEST: Duration = Duration::from_secs(10);
 const USER: &str = "bench";
 const PASSWORD: &str = "correct horse battery";
