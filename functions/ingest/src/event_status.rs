@@ -173,7 +173,8 @@ async fn outcomes(ingest: &Ingest, topic: &str, records: &[(i32, i64)]) -> Resul
 /// Checks whether the event with this outcome has waited too long for its parent. If so, rejects the oldest events that
 /// have waited too long, and returns true. The caller must then look up the event again.
 ///
-/// `consume` and `console` also reject such events: `consume` whenever it gets a batch, and `console` once a minute.
+/// `consume` and `console` also reject such events: `consume` with its batches, at most once a second, and `console`
+/// once a minute.
 pub(crate) async fn reject_if_expired(ingest: &Ingest, outcome: &Outcome) -> Result<bool, sqlx::Error> {
     let Outcome::Waiting { since_ms } = outcome else {
         return Ok(false);

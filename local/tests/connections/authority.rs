@@ -38,8 +38,8 @@ impl Authority {
         (certificate, key.serialize_pem())
     }
 
-    /// Issues a server's certificate for these names. If the server requires a client certificate, this authority must
-    /// have signed it.
+    /// Issues a server's certificate for these names. If the server requires certificates of its clients, it accepts
+    /// those that this authority has signed.
     pub(crate) fn for_server(&self, names: &[&str]) -> ServerCertificate {
         let (certificate, key) = self.sign(names);
         ServerCertificate { certificate, key, authority: self.certificate.clone() }

@@ -265,8 +265,9 @@ pub async fn note_ends(connection: &mut PgConnection, ends: &[End]) -> Result<()
     Ok(())
 }
 
-/// Deletes minutes that are older than 35 days. A log's last minute with a known end stays until the watermark reaches
-/// that end, because records that Kafka accepts later are counted from that end.
+/// Deletes minutes that are older than 35 days. A log's last row with a known `end_offset` is kept as long as the
+/// watermark is below that offset. Until then, that offset is the only record of where the log ended, and new records
+/// are counted from it.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -7,7 +7,7 @@
 //! 1. *Grow* a consistent set: records are written in order, constraints are checked after each slice, and slices that
 //!    fail are halved. A record that fails alone is set aside. The rest is consistent.
 //! 2. *Bring back* the good records among those set aside. Each trial rolls back and then writes a chosen set, always
-//!    in the order of the records' offsets, not in the order in which the search chose them.
+//!    in the order in which the batch is written, not in the order in which the search chose the records.
 //!
 //! Each trial writes the whole batch, so the number of trials is limited. If the limit suffices, the search ends with a
 //! set to which no record can be added. If it does not suffice (for example, for hundreds of bad records among
