@@ -1,5 +1,5 @@
 //! Tests service keys through the whole gateway: what a caller may do with a key, and that a deleted key stops working
-//! in every process.
+//! in every process. `SLUICE_GUESSES` sets how often a stranger guesses at a user's password.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,6 +11,7 @@
 mod support;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -24,6 +25,8 @@ use support::secrecy;
 
 const ROUTE: &str = r#"{"userID":5,"timestamp":1557258853.563,"coordinates":[52.3676,4.9041]}"#;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The default number of guesses.
+const GUESSES: usize = 5_000;
 
 /// A gateway's address, and the credentials that requests contain.
 #[derive(Clone)]
@@ -183,6 +186,54 @@ async fn an_admins_key_can_only_post_events_and_read_receipts() {
     for path in ["/cities", "/city?country=a&name=b", "/gaps"] {
         assert_eq!(with_key.send("GET", path, &[], "").await.0, 403, "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_a_users_password_do_not_slow_that_users_keys() {
+    const CLIENTS: usize = 8;
+    let guesses = std::env::var("SLUICE_GUESSES").map_or(GUESSES, |number| number.parse().unwrap());
+    let gateway = plan().start().await;
+    let admin = Client::admin(&gateway.url);
+    let mut users = Vec::new();
+    for user in ["attacked", "other"] {
+        admin.register(user).await;
+        let (_, key) = admin.create_key(user, &["route"]).await;
+        users.push((Client::with_key(&gateway.url, &key), Vec::new()));
+    }
+
+    let made = AtomicUsize::new(0);
+    let guess = json!({"user": "attacked", "pass": "wrong password"}).to_string();
+    let guessing = join_all((0..CLIENTS).map(|_| async {
+        let stranger = Client::anonymous(&gateway.url);
+        while made.fetch_add(1, Ordering::Relaxed) < guesses {
+            let (status, body) = stranger.post("/login", &guess).await;
+            assert!([401, 403].contains(&status), "{body}");
+        }
+    }));
+    // The two keys post in turn, so that anything else on this machine slows both of them.
+    let posting = async {
+        while made.load(Ordering::Relaxed) < guesses {
+            for (client, times) in &mut users {
+                let started = Instant::now();
+                let (status, body) = client.post("/events/route", ROUTE).await;
+                times.push(started.elapsed());
+                assert_eq!(status, 202, "{body}");
+            }
+        }
+    };
+    futures::future::join(guessing, posting).await;
+
+    let [attacked, other] = [0, 1].map(|index| {
+        let times: &mut Vec<Duration> = &mut users[index].1;
+        times.sort_unstable();
+        times[times.len() / 2].as_secs_f64() * 1_000.0
+    });
+    let posts = users[0].1.len();
+    eprintln!(
+        "{guesses} guesses, {posts} posts with each key: medians {attacked:.2} ms, of the other user {other:.2} ms"
+    );
+    assert!(posts >= 50, "{posts} posts are too few to compare");
+    assert!(attacked < 1.1 * other, "{attacked} ms and {other} ms");
 }
 
 #[tokio::test(flavor = "multi_thread")]
