@@ -1,8 +1,8 @@
 //! Reads a partition's records straight from Kafka, outside of any consumer group.
 //!
-//! The event source mapping delivers only records that its group has not committed. This module reads any range, such
-//! as the records that a restored database lacks, or the records after a dead letter's record, to find later events
-//! with its key. [`KafkaReader`] implements the trait [`Reader`] for Kafka. Tests use a log in memory instead.
+//! The event source mapping delivers only records that its group has not committed. This module reads any range. For
+//! example, `consume` reads the records that a restored database lacks, and `console` searches the records that follow
+//! a dead letter's record. [`KafkaReader`] implements the trait [`Reader`] for Kafka. Tests use a log in memory instead.
 
 mod client;
 mod committed;

@@ -64,7 +64,7 @@ impl World {
         Self { database, log: Arc::default(), tables: MemoryTables::new(seed), registry, _folder: folder }
     }
 
-    /// Deletes everything, for another history.
+    /// Empties the ledger, the log and the tables, so that another random history can begin.
     pub(crate) async fn reset(&mut self, seed: u64) {
         let deletes = LEDGER.map(|table| format!("delete from sluice.{table}")).join(";");
         self.database.pool.execute(deletes.as_str()).await.expect("the ledger is cleared");
