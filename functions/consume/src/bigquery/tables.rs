@@ -98,8 +98,8 @@ pub enum BigqueryError {
     #[error(
         "{topic}-{partition} may or may not have landed in BigQuery from offset {from} on: {detail}. Compare table {table} \
          with the topic, delete the partition's rows from that offset on, then delete the partition's row in \
-         sluice.bigquery_streams. Sluice itself compares a table that has columns for {{\"meta\": \"partition\"}} and \
-         {{\"meta\": \"offset\"}}"
+         sluice.bigquery_streams. If the table had columns for {{\"meta\": \"partition\"}} and {{\"meta\": \"offset\"}}, \
+         Sluice would make this comparison"
     )]
     Undecided {
         /// The topic.
