@@ -3,7 +3,7 @@
 use sqlx::postgres::PgPool;
 use sqlx::{Executor as _, PgExecutor};
 
-/// The tables to which batches write. Parents come before their children.
+/// The tables to which the batches of these tests write. Parents come before their children.
 pub(crate) const TABLES: [&str; 13] = [
     "sluice.watermarks",
     "sluice.gaps",
