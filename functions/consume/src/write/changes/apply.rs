@@ -71,9 +71,9 @@ async fn truncate(
     Ok(run.steps.len() as u64)
 }
 
-/// Adds a hint if a table could not be emptied because rows of another table still refer to its rows. The referring
-/// rows may be gone later: one `truncate` of several tables becomes several operations, and only operations in the same
-/// batch are applied together.
+/// Adds a hint if a table could not be emptied because rows of another table still refer to its rows. The source may
+/// have emptied both tables with one `truncate`. That statement becomes one operation per table, and the operation for
+/// the other table may come in a later batch.
 fn not_emptied(error: sqlx::Error) -> Failure {
     const HINT: &str =
         "if one statement of the source truncated several tables, replay this after the other tables are empty";
