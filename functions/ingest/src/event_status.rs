@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use shared::contract::Contract;
 use shared::http::answer::{List, json};
 use shared::http::database::in_time;
 use shared::http::edge::note_stream;
@@ -40,18 +41,22 @@ impl IntoResponse for EventStatus {
 
 /// Looks up an event's status, given the parts of its receipt's path.
 pub(crate) async fn find(ingest: &Ingest, topic: &str, partition: &str, offset: &str) -> Result<EventStatus, Error> {
-    let record = record(ingest, topic, partition, offset).await?;
+    let contract = contract(ingest, topic)?;
+    note_stream(&contract.stream);
+    let record = record(ingest, contract, partition, offset).await?;
     let found = statuses(ingest, topic, &[record]).await?.pop();
     Ok(found.unwrap_or(EventStatus { status: Status::Pending, reason: None, stalled: None, replayed_as: None }))
+}
+
+fn contract<'i>(ingest: &'i Ingest, topic: &str) -> Result<&'i Contract, Error> {
+    ingest.registry.topic(topic).map(AsRef::as_ref).ok_or_else(|| Error::not_found("There is no such topic."))
 }
 
 /// Parses the parts of a receipt's path: partition and offset.
 ///
 /// # Errors
-/// The partition or the offset is malformed, or the topic or partition does not exist.
-async fn record(ingest: &Ingest, topic: &str, partition: &str, offset: &str) -> Result<(i32, i64), Error> {
-    let contract = ingest.registry.topic(topic).ok_or_else(|| Error::not_found("There is no such topic."))?;
-    note_stream(&contract.stream);
+/// The partition or the offset is malformed, or the topic has no such partition.
+async fn record(ingest: &Ingest, contract: &Contract, partition: &str, offset: &str) -> Result<(i32, i64), Error> {
     let partition: i32 = number(partition)?;
     let offset: i64 = number(offset)?;
     if !ingest.partitions.has(&ingest.producer, contract, partition).await {
@@ -131,7 +136,12 @@ async fn find_each(ingest: &Ingest, ids: &[&str]) -> Result<List<ReceiptStatus>,
         else {
             return Err(Error::malformed("`ids` must be TOPIC/PARTITION/OFFSET, separated by commas."));
         };
-        places.push((topic, record(ingest, topic, partition, offset).await?));
+        let contract = contract(ingest, topic)?;
+        if by_topic.is_empty() {
+            // A log line names one stream, so a request about several streams is logged with the first one.
+            note_stream(&contract.stream);
+        }
+        places.push((topic, record(ingest, contract, partition, offset).await?));
         by_topic.entry(topic).or_default().push(index);
     }
     let mut items = Vec::with_capacity(ids.len());

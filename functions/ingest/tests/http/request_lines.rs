@@ -38,6 +38,7 @@ async fn the_log_line_of_a_request_names_the_user_and_the_stream_and_the_code_of
     function.send("POST", "/city", &[], "[").await;
     function.get("/streams/route").await;
     function.send("PUT", "/streams/route", &[], "").await;
+    function.get(&format!("/receipts?ids={0}/0/1,{0}/0/2", function.topic("routes"))).await;
 
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("answered")).collect();
@@ -47,6 +48,7 @@ async fn the_log_line_of_a_request_names_the_user_and_the_stream_and_the_code_of
         ["path=\"/city\"", "user=\"anyone\" stream=\"city\"", "status=400 code=\"not-json\""],
         ["path=\"/streams/route\"", "user=\"anyone\" stream=\"route\"", "answered status=200 elapsed_ms"],
         ["path=\"/streams/route\"", "method=PUT", "status=405 code=\"method-not-allowed\""],
+        ["path=\"/receipts\"", "user=\"anyone\" stream=\"route\"", "status=503 code=\"unavailable\""],
     ];
     assert_eq!(lines.len(), expected.len(), "{text}");
     for (line, parts) in lines.iter().zip(expected) {
