@@ -13,6 +13,7 @@ mod decimal;
 mod decode;
 mod definition;
 pub mod json;
+pub mod keyword;
 mod landing;
 mod limits;
 mod metadata;

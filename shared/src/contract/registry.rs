@@ -9,7 +9,7 @@ use jsonschema::ValidationError;
 
 use super::definition::Definition;
 use super::wrong::Wrong;
-use super::{Contract, Entity, Mode, json, validator};
+use super::{Contract, Entity, Mode, json, keyword, validator};
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/contracts");
 
@@ -194,6 +194,7 @@ pub(super) fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
     let document = json::parse(text).map_err(|error| wrong("", error.to_string()))?;
     let schema_error = |error: ValidationError<'_>| wrong(&error.instance_path().to_string(), error.to_string());
     let validator = validator::compile(&document).map_err(schema_error)?;
+    keyword::check(&document)?;
     let definition = Definition::read(&document)?;
     let mode = definition.mode(&document)?;
     let bigquery = definition.bigquery(&document, &mode)?;

@@ -20,6 +20,17 @@ pub struct Difference {
     pub keeps_all_out: bool,
 }
 
+impl Difference {
+    /// Returns the difference, and what it means for the stream's events, in one line.
+    pub fn with_effect(&self) -> String {
+        let effect = match self.keeps_all_out {
+            true => "no event of the stream can land until both agree",
+            false => "events that the table does not accept cannot land",
+        };
+        format!("{self}; {effect}")
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stream, table, column, expected, found, keeps_all_out: _ } = self;

@@ -1,9 +1,10 @@
 //! Lists the differences between two schemas. Ignores keywords that have no effect on validation.
 
 use serde_json::{Map, Value};
+use shared::contract::keyword::{Form, form};
 use shared::contract::{canonical, pointer};
 
-use super::schema::{Form, form, has_effect};
+use super::schema::has_effect;
 
 /// The number of characters after which a value is cut off.
 const SHOWN_CHARACTERS: usize = 80;

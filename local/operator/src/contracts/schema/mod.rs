@@ -29,7 +29,7 @@ use shared::contract::{Part, schema};
 
 pub(super) use self::obligation::Narrowing;
 use self::obligation::{Keyword, Obligation, is_trivial};
-pub(super) use self::same::{Form, form, has_effect};
+pub(super) use self::same::has_effect;
 use self::same::{Sameness, is_opaque};
 use self::types::{by_type, finite, may_be};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 use shared::contract::canonical;
+use shared::contract::keyword::{Form, form};
 
 /// Keywords that validate nothing themselves. A schema in `$defs` counts only where a reference leads to it.
 const WITHOUT_EFFECT: [&str; 10] = [
@@ -22,42 +23,6 @@ const WITHOUT_EFFECT: [&str; 10] = [
 /// Returns whether a keyword of a schema has an effect on validation.
 pub(crate) fn has_effect(keyword: &str) -> bool {
     !keyword.starts_with("x-") && !WITHOUT_EFFECT.contains(&keyword)
-}
-
-/// The form of a keyword's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// A schema.
-    Schema,
-    /// A list of schemas.
-    Schemas,
-    /// Schemas by name.
-    Named,
-    /// A reference to a schema.
-    Reference,
-    /// Anything else.
-    Data,
-}
-
-/// Returns the form of a keyword's value.
-pub(crate) fn form(keyword: &str) -> Form {
-    match keyword {
-        "additionalProperties"
-        | "contains"
-        | "contentSchema"
-        | "else"
-        | "if"
-        | "items"
-        | "not"
-        | "propertyNames"
-        | "then"
-        | "unevaluatedItems"
-        | "unevaluatedProperties" => Form::Schema,
-        "allOf" | "anyOf" | "oneOf" | "prefixItems" => Form::Schemas,
-        "$defs" | "definitions" | "dependentSchemas" | "patternProperties" | "properties" => Form::Named,
-        "$ref" => Form::Reference,
-        _ => Form::Data,
-    }
 }
 
 /// Compares parts of two documents.
