@@ -100,6 +100,10 @@ async fn the_check_counts_the_real_events_that_a_change_of_a_contract_would_brea
         (code, printed.trim_end().to_owned())
     };
     assert_eq!(check(&["--against", "HEAD", "--replay", "1000"]).await, (Some(0), "no changes".to_owned()));
+    let accepted = "the contracts accept all of the 100 events that were checked";
+    assert_eq!(check(&["--replay", "1000"]).await, (Some(0), accepted.to_owned()));
+    let (code, printed) = check(&[]).await;
+    assert!(code == Some(0) && printed.starts_with("2 contracts are valid: `--against` compares"), "{printed}");
 
     write(&|contract| contract["properties"]["userID"]["maximum"] = json!(49));
     let line = "route /properties/userID/maximum: numbers above 49 are no longer accepted";
@@ -175,8 +179,14 @@ async fn the_error_about_a_migration_that_cannot_be_applied_says_what_to_do() {
     refused("number 1 is taken by one of Sluice's own migrations; give your migrations numbers from 1000").await;
 
     std::fs::rename(&taken, &table).unwrap();
-    assert_eq!(migrate().await, (Some(0), "migration 1000 orders applied\n".to_owned()));
-    assert_eq!(migrate().await, (Some(0), "no new migrations: all were applied before\n".to_owned()));
+    assert_eq!(
+        migrate().await,
+        (Some(0), "migration 1000 orders applied\nevery contract agrees with its tables\n".to_owned())
+    );
+    assert_eq!(
+        migrate().await,
+        (Some(0), "no new migrations: all were applied before\nevery contract agrees with its tables\n".to_owned())
+    );
 
     std::fs::write(&typo, "creat table public.items (id bigint)").unwrap();
     let syntax = r#"error returned from database: syntax error at or near "creat""#;

@@ -173,7 +173,7 @@ impl Consume {
         match in_time(until, comparing).await {
             Ok(differences) => {
                 for difference in differences {
-                    tracing::error!("{difference}");
+                    tracing::error!("{}", difference.with_effect());
                 }
             }
             Err(error) => {

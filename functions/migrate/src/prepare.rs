@@ -7,7 +7,7 @@ use serde::Serialize;
 use shared::aws::Aws;
 use shared::contract::Registry;
 use shared::database::{self, OwnerSource};
-use shared::drift;
+use shared::drift::{self, Difference};
 use shared::kafka::{KafkaSource, topics};
 use sqlx::Executor as _;
 
@@ -48,7 +48,7 @@ pub(crate) async fn prepare(
     done.changed.extend(applied.iter().map(|migration| format!("migration {migration} applied")));
     done.changed.extend(role::prepare(&owner, &pool).boxed_local().await?);
     let differences = drift::compare_all(&pool, &registry).await.map_err(failed)?;
-    done.differences.extend(differences.iter().map(ToString::to_string));
+    done.differences.extend(differences.iter().map(Difference::with_effect));
     pool.close().await;
 
     for topic in topics::ensure(&kafka, &registry).boxed_local().await? {

@@ -32,7 +32,10 @@ impl Migrate {
         migrate(&database, contracts_dir.as_deref()).await?;
         let differences = compare(&database, &registry).await?;
         for difference in &differences {
-            say(difference);
+            say(difference.with_effect());
+        }
+        if differences.is_empty() {
+            say("every contract agrees with its tables");
         }
         Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

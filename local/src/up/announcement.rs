@@ -2,7 +2,7 @@
 
 use operator::credentials::Credentials;
 use operator::terminal::say;
-use shared::contract::Registry;
+use shared::contract::{Contract, Registry};
 
 use super::mail::Mail;
 use crate::servers::RunningServers;
@@ -64,9 +64,13 @@ fn text(
             ),
         ),
     ];
-    // If the contracts come from another folder, some of these streams may be missing.
+    // If the contracts come from another folder, some or all of these streams may be missing.
     let of_streams: String =
         of_streams.into_iter().filter(|(stream, _)| registry.stream(stream).is_some()).map(|(_, text)| text).collect();
+    let of_streams = match registry.contracts().find(|contract| contract.stream != Contract::LOGIN) {
+        Some(contract) if of_streams.is_empty() => of_own_stream(contract, &user, &address, database_url),
+        Some(_) | None => of_streams,
+    };
     format!(
         "\
 The console: {address}/console
@@ -86,9 +90,38 @@ Ctrl-C stops everything."
     )
 }
 
+/// Returns commands for a stream that is not one of the built-in streams.
+fn of_own_stream(contract: &Contract, user: &str, address: &str, database_url: &str) -> String {
+    let stream = &contract.stream;
+    let send = format!(
+        "Check an event of the stream {stream} without sending it (put your event in place of {{}}); send ten random events:
+  curl -s {user} '{address}/events/{stream}?validate_only=true' -H 'content-type: application/json' -d '{{}}'
+  CONTRACTS_DIR=\"${{CONTRACTS_DIR:?the folder of your contracts}}\" cargo local send {stream} {} --count 10
+",
+        user.replacen("-u", "--user", 1)
+    );
+    let rows = contract.landing().map(|landing| {
+        let table = landing.table.quoted();
+        format!("Look at the rows:\n  psql '{database_url}' -c 'select * from {table} limit 10'\n")
+    });
+    send + &rows.unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_team_that_has_only_its_own_streams_gets_commands_for_one_of_them() {
+        let admin = Credentials { name: "demo".to_owned(), password: "secret".to_owned() };
+        let mail = Mail::Server("smtp://here".to_owned());
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/orders/contracts");
+        let registry = Registry::load(Some(std::path::Path::new(folder))).unwrap();
+        let printed = text(9000, "postgres://here", "here:9092", &registry, &admin, &mail);
+        assert!(printed.contains("cargo local send order --user 'demo:secret' --count 10"), "{printed}");
+        assert!(printed.contains("http://127.0.0.1:9000/events/order?validate_only=true"), "{printed}");
+        assert!(printed.contains("-c 'select * from \"public\".\"orders\" limit 10'"), "{printed}");
+    }
 
     #[test]
     fn ann_has_the_same_password_in_the_announcement_and_in_the_readme() {

@@ -187,14 +187,17 @@ async fn migrate_prints_each_difference_and_exits_with_status_1() {
     };
     std::fs::write(contracts.path().join("route.json"), route_with_altitude().to_string()).unwrap();
     let (code, printed) = migrate().await;
-    let line =
-        "stream route: table public.routes_table, column altitude: expected double precision, found no such column";
+    let line = "stream route: table public.routes_table, column altitude: expected double precision, found no such column; \
+         no event of the stream can land until both agree";
     assert_eq!((code, printed.lines().last()), (Some(1), Some(line)), "{printed}");
 
     std::fs::create_dir(contracts.path().join("migrations")).unwrap();
     let migration = "alter table public.routes_table add column altitude double precision";
     std::fs::write(contracts.path().join("migrations/1000_altitude.sql"), migration).unwrap();
-    assert_eq!(migrate().await, (Some(0), "migration 1000 altitude applied\n".to_owned()));
+    assert_eq!(
+        migrate().await,
+        (Some(0), "migration 1000 altitude applied\nevery contract agrees with its tables\n".to_owned())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

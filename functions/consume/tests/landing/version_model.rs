@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
+use crate::model::number_from;
 use crate::own_stream::{Own, orders, replay};
 use crate::support::{Record, record};
 
@@ -54,9 +55,9 @@ struct History {
 
 #[tokio::test]
 async fn random_histories_end_as_the_versions_say() {
-    let histories = std::env::var("HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(HISTORIES);
-    let seed: u64 = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
-    eprintln!("SEED={seed} HISTORIES={histories}");
+    let histories = number_from("SLUICE_HISTORIES").unwrap_or(HISTORIES);
+    let seed = number_from("SLUICE_SEED").unwrap_or_else(rand::random);
+    println!("SLUICE_SEED={seed} SLUICE_HISTORIES={histories}");
     for by_offset in [false, true] {
         let (version, columns) = match by_offset {
             true => (json!({"meta": "offset"}), json!({"pos": {"meta": "offset", "type": "bigint"}})),
@@ -78,7 +79,7 @@ async fn random_histories_end_as_the_versions_say() {
                 history.step().await;
             }
             history.deliver(history.log.len()).await;
-            history.check(&format!("SEED={seed} history {number}, by offset: {by_offset}")).await;
+            history.check(&format!("SLUICE_SEED={seed} history {number}, by offset: {by_offset}")).await;
             own = history.own;
         }
     }

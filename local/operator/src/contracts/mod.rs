@@ -87,13 +87,24 @@ impl Check {
             new.remove(Contract::LOGIN);
         }
         let mut changes = old.as_ref().map(|old| compare(old, &new)).unwrap_or_default();
+        let mut checked = None;
         if let Some(most) = self.replay {
             let kafka = environment.kafka()?.look_up(&Aws::default()).await?;
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            replay::replay(&KafkaReader::new(kafka), most, old.as_ref(), &new, &mut changes).await?;
+            checked = Some(replay::replay(&KafkaReader::new(kafka), most, old.as_ref(), &new, &mut changes).await?);
         }
         changes.iter().for_each(say);
-        say(summary(&changes));
+        match (&old, checked) {
+            (None, None) => say(format_args!(
+                "{} contracts are valid: `--against` compares them with older contracts, and `--replay` checks real \
+                 events against them",
+                registry.contracts().len()
+            )),
+            (None, Some(checked)) if changes.is_empty() => {
+                say(format_args!("the contracts accept all of the {checked} events that were checked"));
+            }
+            (Some(_), _) | (None, Some(_)) => say(summary(&changes)),
+        }
         let is_breaking = changes.iter().any(|change| change.severity == Severity::Breaking);
         Ok(if is_breaking { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }

@@ -20,6 +20,7 @@ const CHECKED_AT_ONCE: usize = 4;
 
 /// Reads up to `most` records from the end of each stream's topic. Counts how many of these records each change
 /// affects. Without older contracts (`old` is `None`), counts how many of these records the current contracts reject.
+/// Returns the number of records that were checked.
 ///
 /// # Errors
 /// Kafka cannot be read.
@@ -29,7 +30,8 @@ pub(super) async fn replay(
     old: Option<&Documents>,
     new: &Documents,
     changes: &mut Vec<Change>,
-) -> Result<(), ReadError> {
+) -> Result<usize, ReadError> {
+    let mut checked = 0;
     for stream in old.unwrap_or(new).keys() {
         let compile = |documents: Option<&Documents>| {
             documents?.get(stream).and_then(|document| compiled(stream, document).ok()).map(Arc::new)
@@ -41,11 +43,14 @@ pub(super) async fn replay(
         let affects = own.iter().map(|index| changes[*index].affects.clone()).collect();
         let checker = Arc::new(Checker { old, new, affects });
         match last_records(reader, &topic, most, &checker).await? {
-            Some(tally) => settle(stream, &own, tally, changes),
+            Some(tally) => {
+                checked += tally.checked;
+                settle(stream, &own, tally, changes);
+            }
             None => say(format_args!("topic {topic} does not exist, so no events of stream {stream} were checked")),
         }
     }
-    Ok(())
+    Ok(checked)
 }
 
 /// Adds the counts to the changes of a stream. Also adds a change for each kind of rejection that no listed change
