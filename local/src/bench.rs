@@ -11,7 +11,8 @@ use crate::CommandError;
 
 /// Measures the throughput from Kafka to committed rows, in batches of 100, 1,000 and 10,000 records, and compares it
 /// with psql's \copy of the same rows. Measures the times of requests with and without credentials, of reports over ten
-/// million events, and of every route with a million dead letters. Measures the start times and the cost of functions.
+/// million events, and of most JSON routes, but not `/follow`, in a database with a million dead letters. Measures the
+/// start times and the cost of functions.
 #[derive(Debug, Args)]
 pub struct Bench {
     /// Number of events for each throughput figure.
@@ -42,7 +43,7 @@ pub enum Only {
     Landing,
     /// `GET /report` over ten million events.
     Reports,
-    /// Every JSON route but `/follow`, with a million dead letters and ten million events.
+    /// Most JSON routes, but not `/follow`, with a million dead letters and ten million events.
     Console,
     /// Time from process start to a function's first answer.
     ColdStart,

@@ -1,5 +1,5 @@
 //! Tests service keys through the whole gateway: what a caller may do with a key, and that a deleted key stops working
-//! in every process. `SLUICE_GUESSES` sets how often a stranger guesses at a user's password.
+//! in every process. `SLUICE_GUESSES` sets the number of a stranger's guesses at a user's password.
 
 #![allow(
     clippy::unwrap_used,
@@ -158,7 +158,8 @@ async fn an_admins_key_can_only_post_events_and_read_receipts() {
         let place =
             path.replace("{stream}", "city").replace("{entity}", "city").replace("{topic}", gateway.topic("city"));
         let place = place.replace(['{', '}'], "");
-        // The gateway refuses the request before the request has any effect.
+        // These headers, or a name such as `n` in place of a number, make the gateway refuse each request that could
+        // have an effect.
         let headers = [("content-encoding", "none"), ("content-type", "text/plain")];
         let (status, problem) = with_key.send(method, &place, &headers, "").await;
         if status == 403 {
@@ -230,7 +231,7 @@ async fn guesses_at_a_users_password_do_not_slow_that_users_keys() {
     });
     let posts = users[0].1.len();
     eprintln!(
-        "{guesses} guesses, {posts} posts with each key: medians {attacked:.2} ms, of the other user {other:.2} ms"
+        "{guesses} guesses; median times of {posts} posts: attacked user {attacked:.2} ms, other user {other:.2} ms"
     );
     assert!(posts >= 50, "{posts} posts are too few to compare");
     assert!(attacked < 1.1 * other, "{attacked} ms and {other} ms");

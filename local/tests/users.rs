@@ -274,7 +274,7 @@ async fn no_topic_and_no_table_and_no_log_line_contains_a_password() {
     for (place, text) in &haystack {
         let text = String::from_utf8_lossy(text).to_lowercase();
         for needle in &needles {
-            // The command line of `up` contains the admin's password, and `up` prints it for the person who gave it.
+            // `up` prints the admin's password, which is in the command line of `up`, for the person who started `up`.
             let is_announcement = place == "stdout" && needle.contains("admin");
             assert!(is_announcement || !text.contains(&needle.to_lowercase()), "{place} contains a password");
         }
@@ -309,8 +309,8 @@ async fn a_flood_of_logins_neither_exceeds_the_memory_limit_for_hashing_nor_slow
     // Opens as many connections as the flood does, so that the memory of the connections is not attributed to the
     // hashes. Some of these health checks may time out, because they all run at the same time.
     join_all((0..LOGINS).map(|_| answer(http.get(format!("{}/health", process.url))))).await;
-    // Waits for a check that succeeds, because the checks' requests to the broker continue even after the checks have
-    // timed out.
+    // After a check has timed out, its request to the broker continues, and may slow the checks that are measured
+    // below. Therefore, waits until a check succeeds.
     while answer(http.get(format!("{}/health", process.url))).await.status != 200 {}
     process.forget_peak();
     let idle = process.kibibytes("VmRSS");

@@ -59,9 +59,9 @@ struct StreamMinute {
 pub(crate) async fn list(console: &Console, query: &Fields) -> Result<List<StreamActivity>, Error> {
     let minutes = minutes(query)?;
     let ingest = &console.ingest;
+    // The watermarks and the end offsets are read before the counts of the minutes. A record that lands in between is
+    // counted in its minute, and perhaps also in the lag, so it is never missing.
     let progress = in_time(progress::read(&ingest.pool)).await?;
-    // The end offsets of the partitions are read first, and the counts of each minute are read second. A record that
-    // lands between the two reads is then counted in the lag, in a minute, or in both, so it is never missing.
     let topics = ingest.registry.contracts().map(|contract| contract.topic.clone()).collect();
     let ends = console.ends.ends(topics, progress.next_offsets()).await;
     let ends = ends.inspect_err(|error| tracing::warn!(%error, "cannot read the ends of the logs from Kafka")).ok();

@@ -31,8 +31,8 @@ impl Consume {
         let stalls = Stalls { connections, registry, destination, deadline: begun + budget };
         match &result {
             Ok(()) => {
-                // A stall ends when the partition's watermark advances. It does not advance if all records of the
-                // partition had been applied before. This call therefore ends the stall.
+                // A stall ends when the partition's watermark advances. If all records of the partition had been
+                // applied before, the watermark does not advance, so this call ends the stall.
                 if landed.summary().replayed > 0 {
                     stalls.clear(&partitions()).await;
                 }

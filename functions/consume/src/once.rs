@@ -1,6 +1,6 @@
 //! Claims the ids of events in the landing transaction. At most one event lands under an id. A rejected event keeps its
-//! id, so that sending the same events again has the same result. Otherwise, a rejected command could succeed the
-//! second time, after the commands that followed it.
+//! id, so that sending the same events again has the same result. Otherwise, a command that was rejected the first time
+//! could land the second time, although commands that were meant to follow it have already landed.
 
 use std::collections::{HashMap, HashSet};
 

@@ -78,8 +78,8 @@ impl Stalls<'_> {
         self.change(Instant::now() + LAST_RECORD_TIMEOUT, partitions, Change::Clear).await;
     }
 
-    /// Runs `recording`, which records several findings, and stops it when the invocation's time is up. A later
-    /// comparison finds again what was not recorded.
+    /// Runs `recording`, which records several findings, and stops it when the invocation's time is up. If a finding
+    /// was not recorded by then, a later comparison makes the same finding again.
     pub(crate) async fn within_the_invocation(&self, recording: impl Future<Output = ()>) {
         let left = self.deadline.saturating_duration_since(Instant::now()) + LAST_RECORD_TIMEOUT;
         if timeout(left, recording).await.is_err() {
@@ -257,9 +257,9 @@ fn describe_database_error(contracts: &[&Arc<Contract>], cause: &WriteError) -> 
     format!("{streams}{}: {message} (SQLSTATE {code}).", place.unwrap_or_default())
 }
 
-/// Returns whether PostgreSQL's message only names a relation or column that is missing or forbidden. If the error has
-/// a CONTEXT field, it comes from a statement inside a trigger. The names in such a statement may be built from an
-/// event's values, which the message must not repeat.
+/// Returns whether PostgreSQL's message only names a schema, relation or column that is missing or forbidden. If the
+/// error has a CONTEXT field, it comes from a statement inside a trigger. The names in such a statement may be built
+/// from an event's values, which the message must not repeat.
 fn names_only(error: &PgDatabaseError) -> bool {
     ["42501", "42703", "42P01", "3F000"].contains(&error.code()) && error.r#where().is_none()
 }

@@ -39,7 +39,7 @@ impl Purpose {
     /// Reads the query of a request.
     ///
     /// # Errors
-    /// The parameter appears twice, or is neither `true` nor `false`.
+    /// The parameter appears twice, or its value is not `true`, `false` or empty.
     pub(crate) fn from_query(query: &Fields) -> Result<Self, Error> {
         match query.get(VALIDATE_ONLY)? {
             None | Some("false") => Ok(Self::Send),

@@ -100,7 +100,7 @@ impl Error {
         Self::NotFound(detail.into())
     }
 
-    /// Returns the number of events that violate their contract.
+    /// Returns the number of events that violate their contract. A request that is not JSON counts as one such event.
     pub(crate) fn invalid_events(&self) -> usize {
         match self {
             Self::Violations(errors) => EventError::count_events(errors),

@@ -9,8 +9,8 @@ use shared::http::login::logged_in;
 use shared::metrics::Metrics;
 use shared::start::{self, HttpWorld, World};
 
-/// Lambda runs one request at a time, so one connection serves the request. The other serves the outbox of login
-/// attempts, which is sent concurrently.
+/// Lambda runs one request at a time, so one connection is enough for requests. The second connection is for the task
+/// that sends the login attempts in the outbox, because this task may run at the same time as a request.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]

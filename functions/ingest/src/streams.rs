@@ -24,7 +24,8 @@ pub(crate) struct Stream<'c> {
     mode: &'static str,
     table: Option<String>,
     bigquery: Option<InBigQuery>,
-    /// The roles that may post events to the stream. If there are none, only service keys may post events.
+    /// The roles that may post events to the stream. If there are none, only service keys may post events. The stream
+    /// `login` is an exception: if it has no roles, no caller may post to it.
     roles: &'c [Role],
     contract: &'c Value,
 }

@@ -50,7 +50,7 @@ pub enum MigrateError {
         "the functions' role {0} does not exist, and neither DATABASE_URL nor DATABASE_SECRET_ARN has a password for it"
     )]
     NoPassword(String),
-    /// The functions' password contains characters that PostgreSQL does not allow in passwords (RFC 4013).
+    /// The functions' password contains characters that SASLprep (RFC 4013) prohibits.
     #[error("the functions' password contains characters that a password must not contain (RFC 4013)")]
     Password,
     /// The functions' role cannot log in, although its password has just been set.

@@ -1,8 +1,8 @@
 //! A password as PostgreSQL stores it (SCRAM-SHA-256, RFC 5802 and RFC 7677).
 //!
 //! `create role … password '…'` puts the text between the quotes into PostgreSQL's log if statements are logged, or if
-//! the statement fails. Instead of the password, PostgreSQL accepts the password's stored form, which nobody can use to
-//! log in.
+//! the statement fails. Between these quotes, PostgreSQL also accepts the password's stored form. Nobody can log in
+//! with the stored form.
 //! <https://www.postgresql.org/docs/current/sql-createrole.html>
 
 use base64_simd::STANDARD;
@@ -19,7 +19,7 @@ const SALT_BYTES: usize = 16;
 /// Returns a password's stored form, with a random salt.
 ///
 /// # Errors
-/// The password has characters that no client could send.
+/// The password contains characters that SASLprep (RFC 4013) prohibits.
 pub(crate) fn stored(password: &Secret) -> Result<String, MigrateError> {
     with_salt(password, &rand::random::<[u8; SALT_BYTES]>())
 }
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_no_client_could_send_is_refused() {
+    fn a_password_with_a_prohibited_character_is_refused() {
         assert!(matches!(stored(&Secret::new("a\u{7}b".to_owned())), Err(MigrateError::Password)));
     }
 }

@@ -11,8 +11,8 @@ use shared::http::login::logged_in;
 use shared::process::settings::from_env;
 use shared::start::{self, HttpWorld, World};
 
-/// Lambda runs one invocation at a time, so one connection serves the invocation. The other serves the outbox of login
-/// attempts, from which attempts are sent concurrently.
+/// Lambda runs one invocation at a time, so one connection is enough for invocations. The second connection is for the
+/// task that sends the login attempts in the outbox, because this task may run at the same time as an invocation.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]

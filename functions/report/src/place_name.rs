@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_frequent_spelling_of_mixed_case_is_shown() {
+    fn the_most_frequent_mixed_case_spelling_is_shown() {
         assert_eq!(shown_of(&[("mcallen", 9), ("McAllen", 2), ("Mcallen", 1), ("MCALLEN", 9)]), "McAllen");
         assert_eq!(shown_of(&[("Baltimore ", 1), ("baltimore", 5)]), "Baltimore");
         assert_eq!(shown_of(&[("B b", 1), ("b B", 1)]), "B b");

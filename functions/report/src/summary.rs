@@ -58,7 +58,7 @@ const PLACES: &str = "
     ) as counted (name, events)";
 
 // Infinite times have no hour and are excluded. Times before the year 1, which only SQL can insert, are marked `BC`,
-// because programs that read ISO 8601 disagree about how to write them.
+// because programs disagree about how ISO 8601 numbers the years before the year 1.
 const HOURS: &str = r#"
     select coalesce(array_agg(to_char(hour, 'YYYY-MM-DD"T"HH24:MI') || case when hour < '0001-01-01' then ' BC' else '' end), '{}'),
            coalesce(array_agg(events), '{}')

@@ -43,7 +43,7 @@ pub(crate) fn sentence(tally: &Tally) -> String {
 pub(crate) fn name(by: By, name: &str) -> Cow<'_, str> {
     match by {
         By::City | By::Country if name.is_empty() => "(none)".into(),
-        // Control characters are valid in neither HTML nor a terminal.
+        // HTML does not allow control characters, and a terminal that shows the mail's text would obey them.
         By::City | By::Country if name.contains(char::is_control) => name.replace(char::is_control, "\u{fffd}").into(),
         By::City | By::Country => name.into(),
         By::Hour => name.replace('T', " ").into(),

@@ -61,7 +61,7 @@ pub(crate) enum Error {
     /// `403`: the old password is wrong.
     #[error("the old password is wrong")]
     WrongOld,
-    /// `401`, `403` or `503`: the caller is unknown, blocked or lacks the permission, or the check failed.
+    /// `401` or `403`: the caller is unknown, is blocked, or lacks the permission. `500` or `503`: the check failed.
     #[error(transparent)]
     Denied(#[from] Denied),
 }

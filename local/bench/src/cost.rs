@@ -155,7 +155,7 @@ fn batch(first_offset: usize, events: &[Value]) -> Bytes {
     Bytes::from(event.to_string())
 }
 
-/// The average resource usage of an invocation.
+/// The average CPU time and duration of an invocation, and the peak memory of the process.
 struct Usage {
     processor_ms: f64,
     elapsed_ms: f64,

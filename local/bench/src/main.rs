@@ -6,7 +6,7 @@
 //! - requests per second for posting events, compared with a bare gateway that only sends to Kafka
 //! - the cost of authenticating a request
 //! - the time of a report over ten million events
-//! - the time of requests to the JSON routes, with a million dead letters in the database
+//! - the time of requests to most JSON routes, with a million dead letters in the database
 //! - how long functions take to start, and what they cost
 
 mod cold_start;

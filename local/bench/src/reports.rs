@@ -33,8 +33,8 @@ const TIMES: usize = 21;
 const USER: &str = "bench";
 const PASSWORD: &str = "correct horse battery";
 
-/// Inserts a year's events in chronological order. They name 20,000 cities in about 200 countries, with four spellings
-/// of each city. Cities with low numbers have the most events.
+/// Inserts a year's events in chronological order. They name 20,000 cities in 50 countries, with four spellings of
+/// each city. Cities with low numbers have the most events.
 const INSERT: &str = "
     insert into public.user_events (id, city, state, country, post_code, datetime)
     select gen_random_uuid(),
@@ -43,8 +43,8 @@ const INSERT: &str = "
            '2025-01-01'::timestamp + ($2 + random()) * interval '365 days' / $3
     from (select n, 'City ' || floor(20000 * power(random(), 3))::int as city from generate_series(1, $1) as n) as c";
 
-/// Compares a full count with the counts that the trigger keeps. Returns three numbers: the number of all entries of
-/// the full count, of the entries that only the trigger has, and of the entries that only the full count has.
+/// Compares a full count with the counts that the trigger keeps. Returns three numbers: how many entries the full count
+/// has, how many entries are only among the trigger's counts, and how many entries are only in the full count.
 const DIFFERENCES: &str = "
     with kept as (
         select what, since, name, sum(events)::bigint from sluice.user_event_counts
@@ -124,7 +124,7 @@ pub(crate) async fn measure(servers: &RunningServers) -> Result<Value, CommandEr
     let (counts, more, less): (i64, i64, i64) =
         sqlx::query_as(DIFFERENCES).fetch_one(&pool).await.map_err(|error| failed(&error))?;
     say(format_args!(
-        "{counts} entries in the full count: {less} are not stored, and {more} stored entries are not among them"
+        "entries in the full count: {counts}; not stored: {less}; stored, but not in the full count: {more}"
     ));
     if (more, less) != (0, 0) {
         return Err(CommandError::Bench("the stored counts differ from a full count".to_owned()));

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_delay_is_between_half_and_all_of_a_value_that_doubles_up_to_5_seconds() {
+    fn each_delay_is_50_to_100_percent_of_a_maximum_that_doubles_up_to_5_seconds() {
         let mut backoff = Backoff::default();
         for most_ms in [200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
             let wait_ms = backoff.next().as_millis();

@@ -99,8 +99,7 @@ impl Member {
                 .set("topic.metadata.refresh.interval.ms", "10000")
                 .create_with_context(member)?,
         );
-        // The callback needs a reference to the consumer, because the callback splits a queue off the consumer for each
-        // partition.
+        // `begin` needs the consumer's `Arc`, because `begin` splits a queue off the consumer for each partition.
         let _first = consumer.context().consumer.set(Arc::downgrade(&consumer));
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics)?;

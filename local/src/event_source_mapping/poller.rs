@@ -95,8 +95,8 @@ struct PolledPartition<C: ConsumerContext + 'static> {
     queue: PartitionQueue<C>,
     /// Records that were read and are not in flight.
     pending: Segment,
-    /// The start of the pending records' window: the time at which the first of them was read, or at which the records
-    /// before them were taken.
+    /// The start of the pending records' window. A window starts when a record or an error is read and no window is
+    /// open. It starts anew when a batch takes only some of the pending records.
     pending_since: Option<Instant>,
     is_in_flight: bool,
 }
@@ -137,7 +137,8 @@ impl<C: ConsumerContext> Reader<C> {
     /// Runs until the poller is stopped. Returns the offsets after the last records that the function accepted.
     async fn read(mut self) -> TopicPartitionList {
         // The queues are checked at this interval even without a signal. librdkafka signals only when an empty queue
-        // receives something, so a record that follows an error in the queue arrives without a signal.
+        // receives something. A record that arrives while its queue still holds something else, such as an error,
+        // causes no signal.
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         let stop = self.delivery.stop.clone();
         while !stop.is_cancelled() {

@@ -1,7 +1,8 @@
 //! Emulates Lambda for one function. Each sandbox is a process with its own Runtime API. The process takes one
 //! invocation at a time, may be frozen between invocations, and is killed and restarted when an invocation times out.
 //!
-//! Tests and benchmarks use this module to run the real binaries. `up` runs the functions in its own process instead.
+//! Tests and benchmarks use this module to run the real binaries. `up` does not use this module. `up` runs the
+//! functions in its own process, and `up --lambda` runs them under `cargo lambda watch`.
 
 mod build;
 mod plan;

@@ -1,5 +1,5 @@
-//! A sandbox: a process of the function, and the process's Runtime API. A process that is killed, or whose invocation
-//! times out, is restarted.
+//! A sandbox: a process of the function, and the process's Runtime API. After [`Sandbox::kill`] and after an invocation
+//! that timed out, the sandbox starts a new process.
 
 use std::fs::File;
 use std::net::Ipv4Addr;

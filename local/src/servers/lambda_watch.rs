@@ -60,8 +60,8 @@ impl LambdaWatch {
             // By default, `cargo lambda watch` listens on all addresses.
             .args(["--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()])
             .current_dir(workspace())
-            // The option --env-file is not used, because it would require secrets on disk, and because a value such as
-            // a certificate may have several lines.
+            // The option --env-file of `cargo lambda watch` is not used, because this option would require secrets on
+            // disk, and because a value such as a certificate may have several lines.
             .envs(variables);
         let process = ServerProcess::spawn(NAME, command, log.clone(), StopSignal::Terminate, &folder)?;
         let url =

@@ -17,9 +17,9 @@ use super::ServerError;
 use super::data_folder::Subfolder;
 use super::log::Log;
 
-/// A guard that waits until its standard input ends. If the input ends without the word `done`, the parent has died,
-/// perhaps by SIGKILL. The guard then stops the server and removes the server's temporary files. The guard runs in its
-/// own process group, so that Ctrl-C in the terminal does not end the guard.
+/// A guard that waits for the word `done` on its standard input. If the input ends without this word, the parent has
+/// died, perhaps by SIGKILL. The guard then stops the server and removes the server's temporary files. The guard runs
+/// in its own process group, so that Ctrl-C in the terminal does not end the guard.
 const GUARD: &str = r#"
 trap '' HUP INT TERM
 read -r word && exit 0

@@ -93,11 +93,13 @@ pub struct RunningServers {
 }
 
 impl RunningServers {
-    /// Starts the servers concurrently, with their files in `data`. Dropping the future stops the servers that were
-    /// started. [`super::wait_for_dropped_servers`] waits until they have stopped.
+    /// Starts the servers concurrently, with their files in `data`. Dropping the future stops the child processes that
+    /// were started, but not the containers. [`super::wait_for_dropped_servers`] waits until the child processes have
+    /// stopped.
     ///
     /// # Errors
-    /// A server does not start. The servers that did start are stopped.
+    /// A server does not start. The child processes that did start are stopped. If the server that does not start is a
+    /// child process, the containers are not stopped.
     pub async fn start(
         broker: &BrokerChoice,
         database: &DatabaseChoice,

@@ -8,7 +8,8 @@ use operator::credentials::Credentials;
 
 use crate::servers::DataFolder;
 
-/// Returns the demo admin's credentials. The password is random at first, and stays the same as long as `data` is kept.
+/// Returns the demo admin's credentials. The password is random. If `data` is permanent, later runs use the same
+/// password.
 ///
 /// # Errors
 /// The password cannot be read from `data` or written to it.
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_demo_password_stays_the_same_in_a_kept_folder_and_only_the_owner_of_its_file_can_read_it() {
+    fn a_kept_folder_keeps_the_demo_password_in_a_file_that_only_its_owner_can_read() {
         let folder = tempfile::tempdir().unwrap();
         let password = || credentials(&DataFolder::kept(folder.path()).unwrap()).unwrap().password;
         let first = password();

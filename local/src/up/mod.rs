@@ -251,7 +251,8 @@ impl Running {
         drop(self.scheduler);
         self.functions.stop_accepting(interrupts, is_orderly).await;
         if !is_orderly {
-            // Otherwise, the mappings would wait for servers that are gone.
+            // A server or the functions have ended, so running invocations may never finish. The cancelled tokens make
+            // the mappings stop without waiting for invocations.
             self.mappings.iter().for_each(|mapping| mapping.hurrier().cancel());
         }
         poll::stop(self.mappings, interrupts).await;

@@ -14,7 +14,7 @@ async fn two_hundred_dead_letters_of_one_constraint_are_gone_after_at_most_six_c
     for (scripts, currency) in [(Scripts::On, "GBP"), (Scripts::Off, "CHF")] {
         world.accept_currencies("'EUR'").await;
         world.pay(currency, 200, currency).await;
-        // This dead letter has another cause, so the console must not count it among the 200.
+        // This event becomes a dead letter with another cause, so the console must not count it among the 200.
         world.send("order", &serde_json::json!({"number": currency, "state": "lost"})).await;
         browser.switch(scripts).await;
         browser.open("/console").await;

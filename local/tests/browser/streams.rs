@@ -4,7 +4,7 @@ use super::browser::{Browser, Scripts, is_skipped};
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_checks_and_sends_events_on_the_page_of_their_stream() {
+async fn an_admin_checks_and_sends_events_on_the_page_of_a_stream() {
     if is_skipped() {
         return;
     }

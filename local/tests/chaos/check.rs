@@ -17,7 +17,7 @@ use super::world::World;
 /// The results of the check.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// Acknowledged events that are neither in their table nor dead-lettered.
+    /// Acknowledged routes and user events without a row, and expected entities without a row.
     pub(crate) lost: Vec<String>,
     /// Events that are in their table more than once.
     pub(crate) twice: Vec<String>,
@@ -254,8 +254,8 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that each record was counted once, that no partition appears to have been recreated, and that there are
-    /// no gaps.
+    /// Checks that the written events, the duplicates and the dead letters add up to the number of records, that no
+    /// partition appears to have been recreated, and that there are no gaps.
     async fn ledger(&mut self) {
         const ANOMALIES: &str = "select (select count(*) from sluice.watermarks where incarnation <> 1)
                             + (select count(*) from sluice.gaps)";
@@ -263,7 +263,7 @@ impl Check<'_> {
         const LETTERS: &str = "select count(*) from sluice.dead_letters";
         let anomalies = scalar(self.pool, ANOMALIES).await;
         if anomalies > 0 {
-            self.findings.wrong.push(format!("{anomalies} partitions appear to have been recreated or to have gaps"));
+            self.findings.wrong.push(format!("{anomalies} partitions that appear to have been recreated, and gaps"));
         }
         self.findings.duplicates = scalar(self.pool, "select count(*) from sluice.duplicates").await;
         let records = scalar(self.pool, RECORDS).await;

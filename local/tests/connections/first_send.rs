@@ -9,8 +9,9 @@ use crate::support::kafka::{create_topic, settings, topic_name};
 /// The time limit for a first send. It is shorter than the 500 ms after which librdkafka requests its producer id
 /// again.
 const AT_MOST: Duration = Duration::from_millis(450);
-/// The number of producers, which is high enough to notice a wait: if `connect` requested the metadata only once, the
-/// first send of about every twelfth producer would wait.
+/// The number of producers. If `connect` requested the metadata only once, about every twelfth producer would request
+/// its id 500 ms late, and the first send of that producer would wait for the id. Sixty producers are enough to notice
+/// this.
 const PRODUCERS: usize = 60;
 
 #[tokio::test(flavor = "multi_thread")]

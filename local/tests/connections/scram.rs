@@ -91,7 +91,7 @@ async fn an_event_reaches_its_row_through_a_cluster_that_requires_name_and_passw
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_producer_looks_up_its_brokers_when_aws_answers_and_again_only_after_all_of_them_have_failed() {
+async fn a_producer_looks_up_its_brokers_after_an_outage_of_aws_and_again_only_after_all_brokers_have_failed() {
     let servers = std::env::var("KAFKA_BOOTSTRAP_SERVERS").unwrap();
     let topic = topic_name("looked-up");
     create_topic(&KafkaSettings::plaintext(&*servers), &topic, 1).await;

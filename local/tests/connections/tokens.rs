@@ -153,8 +153,8 @@ async fn a_producer_recovers_with_its_signer(world: &World, mood: Mood, why: &st
     assert!(matches!(&refused, ProducerError::Refused(reason) if reason.contains(why)), "{refused}");
     assert!(started.elapsed() < PATIENCE, "{mood:?}: {:?}", started.elapsed());
 
-    // While the signer fails, a send fails within the time limit. The next send uses a new client, which requests a
-    // token.
+    // While the signer fails or hangs, a send fails within ten seconds. The next send uses a new client, which requests
+    // a token.
     let send = async || {
         let record = Outgoing { topic: "routes", key: None, value: Some(b"{}"), headers: &[] };
         producer.send(&[record]).await.remove(0)

@@ -1,6 +1,7 @@
 """Translates a SAM template with AWS's own translator, as CloudFormation does, and prints the result as JSON.
 
-References to parameters without a default stay as written. As after `sam package`, the code has an address in S3.
+References to parameters without a default stay as written. Like `sam package`, this script replaces the local path of
+the code with an address in S3.
 """
 
 import json

@@ -1,4 +1,4 @@
-//! Reads the modules of a crate, and resolves paths to files.
+//! Reads the modules of a crate, and finds the file to which a path such as `crate::a::B` leads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -13,7 +13,7 @@ use crate::support::gateway::plan;
 use crate::support::kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_has_no_password_while_it_uses_iam_tokens_and_gets_one_when_it_returns_to_passwords() {
+async fn a_role_created_for_iam_tokens_gets_a_password_only_when_it_switches_to_passwords() {
     let (plan, aws, authority) = (plan(), StubAws::start().await, Authority::new());
     let data = DataFolder::temporary().unwrap();
     let certificate = Some(authority.for_server(&["127.0.0.1"]));

@@ -28,7 +28,7 @@ impl UpProcess {
         Self::spawn(&servers, database_url, contracts, &[], variables).await
     }
 
-    /// Starts `up` with this database, another cluster, these contracts, and additional arguments.
+    /// Starts `up` with this database, this cluster, these contracts, and additional arguments.
     pub async fn start_on(servers: &str, database_url: &str, contracts: &Path, arguments: &[&str]) -> Self {
         Self::spawn(servers, database_url, contracts, arguments, &[]).await
     }

@@ -22,7 +22,7 @@ const PORTS: [&str; 3] = ["9092", "9093", "19092"];
 const DATA: &str = "/var/lib/kafka/data";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_environment_in_the_compose_file_starts_a_working_broker_through_the_images_own_class() {
+async fn the_environment_in_the_compose_file_becomes_a_configuration_with_which_a_broker_works() {
     let folder = tempfile::tempdir().unwrap();
     let held = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     let ports = held.each_ref().map(|listener| listener.local_addr().unwrap().port());

@@ -139,7 +139,7 @@ async fn a_report_is_logged_if_there_are_no_recipients() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_of_api_gateway_invokes_each_function_that_has_routes() {
+async fn each_function_that_has_routes_can_be_invoked_with_an_event_of_api_gateway() {
     let gateway = plan().without_consuming().start().await;
     let request = |method: &str, path: &str| {
         json!({

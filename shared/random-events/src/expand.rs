@@ -87,7 +87,8 @@ impl Expansion<'_> {
         branches.iter().enumerate().flat_map(only).collect()
     }
 
-    /// Returns alternatives that violate a schema, each by one keyword. Keywords that are hard to violate are ignored.
+    /// Returns alternatives that violate a schema, each by one keyword. For a keyword that is hard to violate, the
+    /// alternative has no requirements, so its values may be valid for the schema.
     fn not(&self, schema: &Value, depth: usize) -> Vec<Shape> {
         let keywords = match schema {
             Value::Object(keywords) => keywords,

@@ -12,8 +12,8 @@ use super::shape::{Shape, Types, same};
 use super::text::{Texts, untidy};
 use super::{number, shape};
 
-/// Values that are nested more deeply than `DEEP` are as small as the schema allows. No values are nested more deeply
-/// than `TOO_DEEP`.
+/// Arrays and objects that are nested more deeply than `DEEP` have as few elements and members as the schema allows. No
+/// values are nested more deeply than `TOO_DEEP`.
 const DEEP: usize = 5;
 const TOO_DEEP: usize = 24;
 /// The maximum number of values generated for one event, including dead ends.

@@ -41,7 +41,7 @@ const ESCAPED_NUL: &[u8] = b"\\u0000";
 pub struct NoEvent {
     /// The stream.
     pub stream: String,
-    /// What was wrong with the event of the last attempt.
+    /// What was wrong with the last generated event, or that the schema seems to allow no value.
     pub reason: String,
 }
 

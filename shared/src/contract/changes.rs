@@ -16,10 +16,10 @@ pub struct Changes {
     pub evolve: bool,
 }
 
-/// Why a change is rejected, regardless of which tables exist.
+/// Why a change is rejected. None of these reasons depends on which tables exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAllowed {
-    /// No table can have this name.
+    /// No table or column can have this name.
     #[error(transparent)]
     Name(#[from] WrongTableName),
     /// The contract does not allow the change's schema.

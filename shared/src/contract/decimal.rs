@@ -81,8 +81,8 @@ impl Decimal {
             return Some(true);
         }
         let Ok(mut power) = u128::try_from(exponent(self) - exponent(divisor)) else {
-            // The number's exponent is lower than the divisor's. So the number's digits would have to be divisible by
-            // ten, but the last digit is not zero.
+            // The number's exponent is lower than the divisor's. If the number were a multiple, its digits would be
+            // divisible by ten, but its last digit is not zero.
             return Some(false);
         };
         let times = |a: u128, b: u128| a * b % u128::from(modulus);

@@ -155,8 +155,8 @@ impl<'de> Visitor<'de> for StrictVisitor {
 enum Key {
     /// A member's name: the map is an object.
     Name(String),
-    /// The internal name of `serde_json` for numbers. To keep a number's digits, `serde_json` passes the number as a
-    /// map with this key.
+    /// The name that `serde_json` uses internally for numbers. To keep a number's digits, `serde_json` passes the
+    /// number as a map with this key.
     Number,
 }
 
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_stays_an_object_even_if_a_member_has_the_internal_name_of_serde_json_for_numbers() {
+    fn an_object_stays_an_object_even_if_a_member_has_a_name_that_serde_json_uses_internally() {
         for name in ["$serde_json::private::Number", "$serde_json::private::RawValue"] {
             for spelling in [name.to_owned(), name.replace('$', "\\u0024"), name.replace(':', "\\u003A")] {
                 for value in [json!("7"), json!("x"), json!(7), json!(null), json!({"a": 1.5}), json!(["7"])] {

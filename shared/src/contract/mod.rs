@@ -60,7 +60,8 @@ pub struct Contract {
     pub partitions: i32,
     /// Pointers to the values that decide an event's partition. Without pointers, an event may go to any partition.
     pub key: Vec<Pointer>,
-    /// The roles that may post the stream's events. If the list is empty, only service keys may post them.
+    /// The roles that may post the stream's events. If the list is empty, only service keys may post them. The stream
+    /// [`Self::LOGIN`] is an exception: if its list is empty, no caller may post to it.
     pub roles: Vec<Role>,
     /// How the stream's events land.
     pub mode: Mode,
@@ -207,7 +208,7 @@ impl Contract {
     }
 
     /// Returns JSON pointers to the keywords of the contract that an event violates. A pointer gives the keyword's own
-    /// place in the contract, even if the event was checked against the keyword because of a `$ref`.
+    /// place in the contract, even if a `$ref` led to the keyword.
     pub fn violated_keywords(&self, event: &Value) -> BTreeSet<String> {
         self.validator.iter_errors(event).map(|error| error.schema_path().to_string()).collect()
     }

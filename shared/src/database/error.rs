@@ -22,7 +22,7 @@ pub enum DatabaseError {
     /// The server does not answer, or its name does not resolve.
     #[error("DATABASE_URL: cannot connect to {address}: {}", cause(.source))]
     Unreachable {
-        /// The server's host and port.
+        /// The server's host and port, or its socket.
         address: String,
         /// The cause.
         source: sqlx::Error,

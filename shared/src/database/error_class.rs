@@ -72,7 +72,7 @@ fn classify_postgres(error: &PgDatabaseError) -> ErrorClass {
         // A trigger that raises an error rejects the row, whatever code the trigger's author chose. Only a code that
         // asks for a retry keeps its meaning.
         (ErrorClass::Operator, true) => ErrorClass::Row,
-        // A row-level security policy refuses the row with the code of a missing grant.
+        // When a row-level security policy refuses a row, PostgreSQL reports the code of a missing grant.
         (ErrorClass::Operator, false) if error.code() == "42501" && error.routine() == Some("ExecWithCheckOptions") => {
             ErrorClass::Row
         }
@@ -98,7 +98,7 @@ pub fn classify_sqlstate(code: &str) -> ErrorClass {
         "00" | "01" | "02" | "03" => ErrorClass::Row,
         // Connection exception.
         "08" => ErrorClass::Environment,
-        // Triggered action exception: the triggers of PostgreSQL's own module `spi` refuse a row with this class.
+        // Triggered action exception: the triggers of PostgreSQL's own module `spi` raise this when they refuse a row.
         "09" => ErrorClass::Row,
         // Feature not supported, invalid transaction initiation.
         "0A" | "0B" => ErrorClass::Operator,
@@ -126,7 +126,7 @@ pub fn classify_sqlstate(code: &str) -> ErrorClass {
         // Invalid authorization, dependent privileges, invalid transaction termination (a trigger that commits), SQL
         // routine exception (a trigger without RETURN), invalid cursor name.
         "28" | "2B" | "2D" | "2F" | "34" => ErrorClass::Operator,
-        // External routine exception: triggers in Python, Perl or Tcl refuse a row with this class.
+        // External routine exception: triggers in Python, Perl or Tcl raise this when they refuse a row.
         "38" => ErrorClass::Row,
         // External routine invocation exception: a trigger breaks the trigger protocol.
         "39" => match code {
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_class_that_postgresql_defines_has_one_culprit() {
+    fn codes_of_every_class_that_postgresql_defines_are_classified_by_fault() {
         let expected = [
             (ErrorClass::Value, "10608 22P02 22001 22021"),
             (

@@ -47,10 +47,11 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, DatabaseError>
     Ok(Login::for_address(source, max_connections))
 }
 
-/// Creates a pool for a short-lived command. The pool's login is looked up now, and is never renewed.
+/// Creates a pool for a short-lived command. The pool's login is looked up now. Nothing renews the login before the
+/// server refuses it.
 ///
 /// # Errors
-/// Looking up the login at AWS failed.
+/// The resource at AWS is unsuitable, or AWS refuses the lookup.
 pub async fn connect_to(source: &DatabaseSource, max_connections: u32) -> Result<PgPool, DatabaseError> {
     let (pool, _login) = Login::open(source, &Aws::default(), &Clock::system(), max_connections).await?;
     Ok(pool)

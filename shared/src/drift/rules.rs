@@ -71,8 +71,8 @@ pub(super) fn judge(contract: &Contract, table: &Table, found: &FoundTable) -> V
 
 fn judge_column(contract: &Contract, landing: &Landing, column: &Column, found: &FoundTable) -> Option<Difference> {
     let actual = found.columns.iter().find(|found| found.name == column.name);
-    // In these modes, every statement writes all columns. In mode `entity`, a delete still lands if a column is
-    // missing.
+    // In modes `append` and `upsert`, every statement writes all columns. In mode `entity`, a delete still lands if a
+    // column is missing.
     let is_always_written = matches!(contract.mode, Mode::Append { .. } | Mode::Upsert { .. });
     let wrong_type = type_difference(&contract.stream, landing, column, actual.map(|a| (a.type_oid, a.ty.as_str())));
     if let Some(difference) = wrong_type {

@@ -8,7 +8,7 @@ use base64_simd::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
-/// The look of all pages: colours, type, tables and fields, as CSS.
+/// The look of all pages: colours, fonts, tables and fields, as CSS.
 pub const LOOK: &str = include_str!("look.css");
 
 /// The layout of a standalone page.

@@ -88,7 +88,7 @@ impl Inner {
         }
     }
 
-    /// Counts the attempt, unless the name is blocked.
+    /// Decides about the attempt, and counts it if it is admitted.
     async fn admit(&self, claimant: &Claimant) -> Result<Result<Admitted, Admission>, sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
         let now_ms = self.clock.now_ms();

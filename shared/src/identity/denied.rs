@@ -129,8 +129,8 @@ impl Denied {
             .retry_after(*retry_after_seconds),
             Self::Forbidden => forbidden("Your role does not allow this."),
             Self::OtherStream => forbidden(
-                "This service key is not for this stream. `GET /keys` lists each key's streams; a stream whose contract \
-                 has no roles must be named in a key that an admin creates.",
+                "This service key is not for this stream. `GET /keys` lists each key's streams. If the stream's \
+                 contract has no roles, an admin must create a key that names the stream.",
             ),
             Self::UsersOnly => forbidden(
                 "A service key can only post events and read receipts. Use Basic credentials or a token from `/login` here.",

@@ -92,7 +92,7 @@ impl Producer {
     ///
     /// # Errors
     /// No broker answered in time, none of the brokers' names resolves, or the connection was refused. The next send
-    /// tries again if the error may go away by itself.
+    /// tries again.
     pub async fn connect(&self, patience: Duration) -> Result<(), ProducerError> {
         let used = self.0.client().await?;
         let context = used.client.context.clone();

@@ -265,9 +265,9 @@ pub async fn note_ends(connection: &mut PgConnection, ends: &[End]) -> Result<()
     Ok(())
 }
 
-/// Deletes minutes that are older than 35 days. A log's last row with a known `end_offset` is kept as long as the
-/// watermark is below that offset. Until then, that offset is the only record of where the log ended, and new records
-/// are counted from it.
+/// Deletes minutes that are older than 35 days. A log's last row with a known `end_offset` is kept until the watermark
+/// reaches that offset. Until then, that offset is the only record of where the log ended, and new records are counted
+/// from it.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -25,7 +25,8 @@ pub struct StreamState {
     pub server_started_us: i64,
     /// An announced append whose outcome is not stored yet.
     pub intent: Option<Intent>,
-    /// The records whose rows are known to be in the table, although the watermark has not passed the records yet.
+    /// The records whose rows are known to be in the BigQuery table, although the watermark has not passed the records
+    /// yet.
     pub written: Written,
 }
 

@@ -1,7 +1,8 @@
 //! Table `gaps`: ranges of offsets that Kafka no longer had when `consume` needed them.
 //!
-//! None of a gap's offsets were applied. Adjacent gaps share one row. A partition keeps at most [`MAX_EXACT`] exact
-//! rows. Older gaps are merged into one row that is not exact, because it also spans records that were applied.
+//! Adjacent gaps share one row. A row is exact if none of its offsets were applied. A partition keeps at most
+//! [`MAX_EXACT`] exact rows. The surplus gaps of an incarnation are merged into one row that is not exact, because it
+//! also spans records that were applied.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,7 +11,8 @@ use sqlx::{PgConnection, PgExecutor, Row as _};
 
 use super::Destination;
 
-/// The maximum number of exact gaps that a partition keeps.
+/// The maximum number of exact gaps that a partition keeps, besides the gap before the first record that was ever
+/// applied.
 pub const MAX_EXACT: i64 = 1_000;
 
 /// Why Kafka no longer has a range of offsets. If gaps with different causes are merged, the cause that comes last in
@@ -363,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn adjacent_gaps_are_merged_under_the_cause_that_ranks_highest() {
+    fn adjacent_gaps_are_merged_under_the_cause_that_is_listed_last() {
         let gap = |first_offset, last_offset, cause| NewGap {
             topic: "t",
             partition: 0,

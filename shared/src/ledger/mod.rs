@@ -7,8 +7,8 @@
 //! - [`gaps`]: offsets that Kafka no longer had
 //! - [`dead_letters`]: events that could not be written
 //! - [`event_ids`], [`duplicates`]: ids under which events land at most once, and events that repeat another event
-//! - [`bigquery_streams`], [`bigquery_event_ids`], [`bigquery_duplicates`]: write streams, ids and duplicates of what
-//!   lands in BigQuery
+//! - [`bigquery_streams`], [`bigquery_event_ids`], [`bigquery_duplicates`]: for events that land in BigQuery, each
+//!   partition's write stream, the events' ids, and the duplicates
 //! - [`superseded`]: events that changed nothing because their rows had higher versions
 //! - [`deleted_versions`]: versions of deleted rows
 //! - [`waiting`]: commands of mode `entity` whose parent has not arrived

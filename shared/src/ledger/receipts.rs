@@ -1,5 +1,5 @@
-//! Receipts. A receipt's status is derived from its partition's watermark and the exception tables: `dead_letters`,
-//! `waiting`, `duplicates`, `superseded` and `gaps`.
+//! Receipts. A receipt's status is derived from its partition's watermark, the table `gaps`, and the exception tables:
+//! `dead_letters`, `waiting`, `duplicates` and `superseded`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -24,8 +24,8 @@ pub struct Watermark {
     /// The offset at which each incarnation of the partition's log begins. The first incarnation begins at 0. A log
     /// that is recreated or truncated begins a new incarnation.
     pub starts: Vec<i64>,
-    /// Facts about the applied records. When an incarnation begins, facts about records that the log has lost are
-    /// forgotten.
+    /// Facts about the applied records. When an incarnation begins, all facts are forgotten if the log has lost the
+    /// first applied record. Otherwise, only those about the last applied record are forgotten.
     pub applied: Option<Applied>,
 }
 

@@ -34,7 +34,7 @@ impl HttpWorld {
     /// the database.
     ///
     /// # Errors
-    /// There is a problem that an operator has to fix.
+    /// There is a problem that an operator has to fix, or AWS does not answer the request for the key for tokens.
     pub async fn connect(max_connections: u32) -> Result<Self, StartError> {
         let (aws, source) = (Aws::default(), KafkaSource::read(from_env)?);
         let identity = match token_secret(from_env)? {

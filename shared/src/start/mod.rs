@@ -4,7 +4,8 @@
 //! A function does not start if there is a problem that an operator has to fix: a wrong variable, a missing secret, a
 //! rejected certificate or password. The error is one line. But a function does start if a server does not answer,
 //! because Lambda would otherwise restart the function over and over during an outage. The first request tries to
-//! connect again. If that fails, the request reports the failure.
+//! connect again. If that fails, the request reports the failure. There is one exception: a function whose key for
+//! tokens is a secret at AWS does not start if AWS does not answer.
 
 #[cfg(feature = "identity")]
 mod http;

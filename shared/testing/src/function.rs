@@ -189,7 +189,7 @@ impl TestFunction {
         Self { router, pool, clock, producer, metrics, suffix, database }
     }
 
-    /// Returns this test's name for a built-in contract's topic.
+    /// Returns the name that a built-in contract's topic has in this test.
     pub fn topic(&self, topic: &str) -> String {
         format!("{topic}{}", self.suffix)
     }

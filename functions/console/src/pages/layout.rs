@@ -65,12 +65,12 @@ pub(super) enum Tone {
     Failed,
 }
 
-/// One sentence about the last action. The next page shows it once.
+/// A message about the last action. The next page shows it once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Notice {
     /// Whether the action succeeded.
     pub(super) tone: Tone,
-    /// The sentence.
+    /// The message.
     pub(super) text: String,
 }
 
@@ -195,7 +195,7 @@ impl IntoResponse for Refusal {
 pub(super) struct SeeOther {
     /// The path.
     pub(super) path: String,
-    /// The sentence that the next page shows.
+    /// The message that the next page shows.
     pub(super) notice: Option<Notice>,
 }
 

@@ -171,7 +171,7 @@ fn progress(run: &Run) -> Markup {
         }
         @if let Some(at) = run.finished_at {
             p.soft { "Ended at " time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M:%S UTC")) } ". "
-                "If the cause of a letter is not fixed, its event is rejected again, as a new letter. "
+                "If the cause of a rejection is not removed, the event is rejected again, and becomes a new letter. "
                 a href=(run.letters_path()) { "See which letters match now" } }
         }
     }

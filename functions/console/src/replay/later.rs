@@ -42,7 +42,7 @@ pub(crate) enum Later {
     TooMany,
 }
 
-/// A letter, and the payload that will be sent for the letter. The search looks for the key in this payload.
+/// A letter, and the payload that will be sent for the letter. The search takes the letter's key from this payload.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sought<'a> {
     pub(crate) letter: &'a DeadLetter,
@@ -185,10 +185,9 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Marks a letter as gone if Kafka no longer has the first record of the letter's event. This is so if the record's
-    /// offset is outside the log's bounds (checked only in the first chunk), or if a record with another timestamp now
-    /// has this offset. If the offset is within the bounds but has no record, compaction has removed the record. Then
-    /// the letter is not gone.
+    /// Marks a letter as gone if the offset of its event's first record is outside the log's bounds (checked only in
+    /// the first chunk), or if a record with another timestamp now has this offset. If the offset is within the bounds
+    /// but has no record, compaction has removed the record. Then the letter is not gone.
     fn note_gone(&mut self, partition: i32, chunk: &Chunk, is_first: bool) {
         let is_gone = |first: &Place| {
             let is_within = !is_first || (chunk.bounds.start <= first.offset && first.offset < chunk.bounds.end);
@@ -205,9 +204,9 @@ impl<'a> Search<'a> {
     /// `true` if the record repeats the letter's own event, or `false` if it is a later event.
     ///
     /// In the partition of the letter's first record, a record is later if its offset is higher. In the other
-    /// partitions, timestamps decide. There, the first record that is not older than the letter's first record is
-    /// later, and so are all records after it. `latest_ms` carries the latest timestamp of the partition from one call
-    /// to the next.
+    /// partitions, timestamps decide. There, once a record's timestamp is at least that of the letter's first record,
+    /// this record and all records after it are later. `latest_ms` carries the latest timestamp of the partition from
+    /// one call to the next.
     fn repeated(&self, partition: i32, records: &[LogRecord], latest_ms: &mut i64) -> Vec<(usize, usize, bool)> {
         let mut repeated = Vec::new();
         for (at, record) in records.iter().enumerate() {

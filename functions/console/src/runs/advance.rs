@@ -26,8 +26,8 @@ const BYTES_AT_ONCE: i64 = 8 * 1_024 * 1_024;
 /// search and the send must be over well before that.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 
-/// A run skips a letter if its event was already replayed this many times, including replays of its earlier dead
-/// letters. Without this limit, runs could replay the event in a loop.
+/// A run that is not forced skips a letter whose event was already replayed this many times. Replays of the event's
+/// earlier dead letters count, too. Without this limit, runs could replay the event in a loop.
 const MOST_REPLAYS: i32 = 3;
 
 /// When a request looks up a run, it first advances the run for this long. The last step may take longer.

@@ -32,7 +32,7 @@ async fn count(function: &TestConsole, filter: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn each_filter_selects_the_same_letters_in_a_list_and_in_groups_and_in_a_body() {
+async fn each_filter_selects_the_same_letters_for_a_list_and_for_groups_and_for_a_discard() {
     let function = TestConsole::start().await;
     let [alvand, qazvin, first, eof, third] = letters(&function).await;
     // Moves one letter to the distant past, and gives another letter a different status.

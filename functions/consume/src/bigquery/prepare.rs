@@ -114,8 +114,8 @@ pub(super) fn has_stream(step: Step<'_, '_>, index: usize, state: &StreamState) 
     state.stream.as_ref().is_some_and(|stream| step.tables.is_stream_of(stream, table))
 }
 
-/// Cuts each plan so that its rows fit into one append and its records belong to one incarnation. Also returns true if
-/// no plan had to be cut.
+/// Cuts each plan so that its rows fit into one append and its records belong to one incarnation. The second result is
+/// true if no plan had to be cut.
 fn within_limit<'c, 'b>(
     step: Step<'c, 'b>,
     planned: Vec<Planned<'c, 'b>>,

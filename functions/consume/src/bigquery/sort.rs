@@ -89,7 +89,7 @@ fn sort_one<'c>(
                         sorted.rejected.push((record, rejection.clone()));
                     } else if bytes.len() > APPEND_BYTES {
                         let reason =
-                            format!("the row has more than the {APPEND_BYTES} bytes that BigQuery takes at once");
+                            format!("the row has more than {APPEND_BYTES} bytes, Sluice's maximum for one append");
                         sorted.rejected.push((record, Rejection::new("too_large", reason)));
                     } else {
                         sorted.rows.push(Row { record, bytes, id: event.id });

@@ -98,8 +98,9 @@ pub enum BigqueryError {
     #[error(
         "{topic}-{partition} may or may not have landed in BigQuery from offset {from} on: {detail}. Compare table {table} \
          with the topic, delete the partition's rows from that offset on, then delete the partition's row in \
-         sluice.bigquery_streams. If the table had columns for {{\"meta\": \"partition\"}} and {{\"meta\": \"offset\"}}, \
-         Sluice would make this comparison"
+         sluice.bigquery_streams. Sluice can make this comparison itself only if the table has columns for \
+         {{\"meta\": \"partition\"}} and {{\"meta\": \"offset\"}}, and only if the partition's offsets have never \
+         restarted"
     )]
     Undecided {
         /// The topic.

@@ -9,9 +9,10 @@
 //! 2. *Bring back* the good records among those set aside. Each trial rolls back and then writes a chosen set, always
 //!    in the order in which the batch is written, not in the order in which the search chose the records.
 //!
-//! Each trial writes the whole batch, so the number of trials is limited. If the limit suffices, the search ends with a
-//! set to which no record can be added. If it does not suffice (for example, for hundreds of bad records among
-//! thousands), each record first gets a cheaper test: can it be written after the consistent set?
+//! A trial may write almost the whole batch, so the number of trials is limited. If the limit suffices, the search ends
+//! with a set to which no record can be added. If the limit does not suffice (for example, for hundreds of bad records
+//! among thousands), a cheaper test comes before the trials: it finds the records that can be written after the
+//! consistent set.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -30,8 +31,9 @@ const TRIAL_RECORDS: usize = 300_000;
 
 /// If at most this many records are set aside, every pair of them is tried.
 const ALL_PAIRS_LIMIT: usize = 64;
-/// In all other combinations, a record is tried with at most this many earlier records: the nearest ones that were
-/// refused for the same reason.
+/// If more records are set aside, a pair consists of a record and one of at most this many earlier records. A run of
+/// three or more consists of a record and at most this many earlier records. In both cases, the earlier records are the
+/// nearest ones that were refused for the same reason.
 const PARTNERS: usize = 12;
 /// The maximum number of combinations that are tried in one pass over the records set aside.
 const COMBINATIONS: usize = 4_000;
@@ -245,9 +247,9 @@ impl Search<'_, '_> {
         self.confirm(written, fitting).await
     }
 
-    /// Writes the consistent set together with the groups that fit at its end, now in the order of the records'
-    /// offsets. A record that fits at the end may fail at its own offset, because a row that it refers to may come
-    /// later. So if the groups fail together, each half of the groups is tried by itself.
+    /// Writes the consistent set together with the groups that fit at its end, now in the order in which the batch is
+    /// written. A record that fits at the end may fail at its place in this order, because a row that it refers to may
+    /// come later. So if the groups fail together, each half of the groups is tried by itself.
     async fn confirm(&mut self, written: Written, fitting: Vec<Vec<Position>>) -> Result<Written, WriteError> {
         if fitting.is_empty() {
             return Ok(written);
@@ -322,8 +324,8 @@ impl Search<'_, '_> {
     }
 
     /// Brings back records that count as guilty although they fit. They may have been blamed wrongly when the batch was
-    /// written as a whole: another record may have failed with the same signature, or a record with the same key may
-    /// have replaced the row.
+    /// written as a whole: another record may have failed with the same signature, or a later record with the blamed
+    /// record's key may have replaced the blamed record's row.
     async fn acquit(&mut self, mut found: Found) -> Result<Found, WriteError> {
         let guilty = |(place, _): &&(Origin, Refusal)| self.guilty.contains(place);
         let guilty: Vec<Origin> = found.aside.iter().filter(guilty).map(|(place, _)| place.clone()).collect();

@@ -1,9 +1,9 @@
 //! The fast path: a batch with nothing unusual lands with one statement, in one round trip.
 //!
 //! The statement advances the watermarks if they are exactly where the batch begins, and writes the rows only if it has
-//! advanced the watermarks. It decides nothing else. If a watermark is elsewhere or of another incarnation, if its
-//! minute is over, if the server has restarted, or if a row makes the statement fail, nothing is changed. The
-//! transaction of `land` then lands the batch.
+//! advanced the watermarks. It decides nothing else. If a watermark is elsewhere or of another incarnation, if the
+//! minute for which a watermark counts records is over, if the server has restarted, or if a row makes the statement
+//! fail, nothing is changed. The transaction of `land` then lands the batch.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

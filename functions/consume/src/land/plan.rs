@@ -28,7 +28,7 @@ pub(crate) struct Hold {
 /// The question to ask Kafka.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reason {
-    /// Is the log the one whose records were applied? This process has not asked since the database server started.
+    /// Is the log the one whose records were applied? This process does not know, or no longer knows (see [`Trust`]).
     Unverified,
     /// Is the log the one whose records were applied? Records of the batch contradict what was applied.
     Contradicted(Contradiction),

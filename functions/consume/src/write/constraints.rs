@@ -12,8 +12,8 @@ impl Constraints {
     /// Reads which deferrable constraints the database has.
     pub(crate) async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
         // Two tables of a schema may have constraints of the same name, and SET CONSTRAINTS changes both. If one of
-        // these constraints is initially deferred, both stay deferred here. The other one is then merely checked later,
-        // which rejects no good record.
+        // these constraints is initially deferred, both stay deferred here. The other one is then checked later, but a
+        // later check does not reject any good record.
         const INITIALLY_IMMEDIATE: &str = "
             select string_agg(distinct format('%I.%I', n.nspname, c.conname), ', ')
             from pg_catalog.pg_constraint c join pg_catalog.pg_namespace n on n.oid = c.connamespace

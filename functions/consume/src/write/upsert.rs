@@ -31,8 +31,8 @@ pub(super) async fn write(
     Ok(Exceptions { superseded: superseded.into_iter().filter_map(index).collect(), ..Exceptions::default() })
 }
 
-/// Returns a statement that writes a slice only if `condition` holds, and the events that the statement writes. The
-/// contract must not have a version.
+/// Returns two things: a statement that writes a slice only if `condition` holds, and the events that this statement
+/// writes. The contract must not have a version.
 pub(super) fn conditional<'s>(
     landing: &Landing,
     key: &[usize],

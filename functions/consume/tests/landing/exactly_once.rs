@@ -153,7 +153,7 @@ fn with_headers(topic: &str, offset: i64, event: &serde_json::Value, headers: &[
 }
 
 #[tokio::test]
-async fn a_batch_that_is_sent_again_has_the_same_outcomes() {
+async fn a_batch_that_is_sent_again_adds_neither_rows_nor_dead_letters() {
     let function = Function::new().await;
     let create = json!({"name": "Atlantis"});
     let delete = json!({"op": "delete", "name": "Atlantis"});

@@ -132,7 +132,7 @@ async fn a_process_continues_on_the_fast_path_where_another_process_has_stopped(
         consume.invoke(&event(&routes(offsets)), BUDGET).await.expect("the batch lands")
     };
     land(&function.consume, 0..10).await;
-    assert_eq!(written(land(&other, 10..20).await), (10, 10), "the other process first asks Kafka about the partition");
+    assert_eq!(written(land(&other, 10..20).await), (10, 10), "the process takes the fast path after it asks Kafka");
     let again = land(&function.consume, 10..20).await;
     assert_eq!((written(again), again.replayed), ((0, 0), 10));
     assert_eq!(written(land(&other, 20..30).await), (10, 10));
@@ -180,7 +180,7 @@ async fn an_event_whose_id_exists_is_a_duplicate_and_the_next_20_batches_skip_th
 }
 
 #[tokio::test]
-async fn rows_that_a_constraint_or_a_trigger_refuses_have_the_same_outcome_on_both_paths() {
+async fn rows_that_a_constraint_or_a_trigger_refuses_have_the_same_outcome_in_a_new_process() {
     const DEFERRED: &str =
         r#"alter table public.routes_table add unique (user_id, "timestamp") deferrable initially deferred"#;
     const REFUSES: &str = "alter table public.routes_table add check (user_id <> 7)";
@@ -204,7 +204,7 @@ async fn rows_that_a_constraint_or_a_trigger_refuses_have_the_same_outcome_on_bo
         }
         let summary = known.land(&batch).await;
         assert_eq!((summary.fast_path, summary.rejected, summary.duplicates), (0, rejected, duplicates), "{rule}");
-        // A process that sees the partition for the first time does not try the fast path.
+        // A process that sees the partition for the first time asks Kafka about the log before it tries the fast path.
         let expected = unknown.other_process().invoke(&event(&batch), BUDGET).await.expect("the batch lands");
         assert_eq!(summary, expected, "{rule}");
         for rows in ["select * from sluice.duplicates", "select \"offset\", error_code from sluice.dead_letters"] {

@@ -332,14 +332,14 @@ async fn a_range_that_is_too_large_for_one_invocation_is_read_by_several_invocat
 }
 
 #[tokio::test]
-async fn kafka_is_not_asked_if_no_record_is_missing() {
+async fn kafka_is_not_asked_if_no_record_is_missing_unless_the_process_is_new() {
     let function = Function::new().await;
     for first in [0, 10, 20] {
         function.land(&routes(first..first + 10)).await;
     }
     function.land(&routes(15..40)).await;
     assert_eq!(function.log.questions(), 0);
-    // A new process asks Kafka once, with two requests, and only for its first batch.
+    // For its first batch, a new process sends Kafka two requests. For later batches, it sends none.
     let restarted = function.restarted();
     for first in [40, 50] {
         function.send(&routes(first..first + 10));

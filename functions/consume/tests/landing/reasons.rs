@@ -253,7 +253,7 @@ async fn a_text_that_is_too_long_is_rejected_with_its_column_and_its_place_in_th
 }
 
 #[tokio::test]
-async fn a_text_that_is_too_long_for_the_table_of_a_trigger_is_rejected_and_no_column_is_named() {
+async fn a_text_that_is_too_long_for_a_table_that_a_trigger_writes_to_is_rejected_and_no_column_is_named() {
     let rule = "create table public.seen (city varchar(5));
                 create function public.note() returns trigger language plpgsql as
                     $$ begin insert into public.seen values (new.city); return new; end $$;

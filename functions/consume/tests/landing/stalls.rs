@@ -162,7 +162,7 @@ async fn a_batch_that_was_already_applied_ends_the_stall_of_its_partition() {
 }
 
 #[tokio::test]
-async fn a_stall_ends_although_the_batch_has_new_records_only_of_another_partition() {
+async fn a_batch_ends_the_stall_of_a_partition_even_if_all_its_records_of_that_partition_were_already_applied() {
     let function = Function::new().await;
     let applied = record("routes", 0, &route(1, 1.0));
     function.land(std::slice::from_ref(&applied)).await;

@@ -43,7 +43,7 @@ impl Function {
         Self::connected(database, pool, contracts_dir).await
     }
 
-    /// Creates a function that reaches its database through `pool`, which the tests themselves do not use.
+    /// Creates a function that reaches its database through `pool`. The migrations use the pool of `database`.
     pub(crate) async fn connected(database: TestDatabase, pool: PgPool, contracts_dir: Option<&Path>) -> Self {
         shared::database::migrate(&database.pool, contracts_dir).await.expect("the migrations apply");
         let clock = Clock::fixed(NOW_MS);

@@ -48,8 +48,8 @@ struct History {
     log: Vec<Sent>,
     blocked: BTreeSet<&'static str>,
     next_offset: usize,
-    /// The roots of the events that could land. An event could land if one of its records was applied while the event's
-    /// number was not blocked.
+    /// The roots of the events that could land. An event could land if one of its records, other than a duplicate, was
+    /// applied while the event's number was not blocked.
     could_land: BTreeSet<usize>,
 }
 

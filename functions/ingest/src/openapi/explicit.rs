@@ -3,9 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-/// Completes each part of a schema that describes objects: adds `additionalProperties` with its default, and adds an
-/// empty schema for each required property that has no schema. The schema still accepts the same values. A schema with
-/// `unevaluatedProperties` stays as it is, because both additions would change that keyword's effect.
+/// Completes the parts of a schema that describe objects and lack `additionalProperties`. Each such part gets
+/// `additionalProperties` with its default, and an empty schema for each required property that has no schema. The
+/// schema still accepts the same values. A schema with `unevaluatedProperties` stays as it is, because both additions
+/// would change that keyword's effect.
 pub(super) fn make_explicit(schema: &mut Value) {
     if !has_unevaluated(schema) {
         in_schema(schema);

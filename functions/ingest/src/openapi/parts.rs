@@ -21,7 +21,7 @@ pub(super) fn list_of(item: Value) -> Value {
     })
 }
 
-/// Returns the last page of a list. The page has one item.
+/// Returns an example of a list's last page. The page has one item.
 pub(super) fn page_of(item: Value) -> Value {
     json!({"items": [item], "next": null})
 }

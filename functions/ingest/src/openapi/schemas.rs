@@ -68,7 +68,7 @@ fn column_type(ty: ColumnType) -> Value {
 pub(super) fn fixed() -> Map<String, Value> {
     let status = json!({"enum": ["pending", "waiting", "written", "duplicate", "superseded", "rejected", "lost"]});
     let number = json!({"type": "integer", "minimum": 0});
-    let stalled = json!({"type": "string", "description": "Why the events of this partition cannot land, if the event is pending."});
+    let stalled = json!({"type": "string", "description": "Why the events of the event's partition cannot land. Present only if the event is pending."});
     let replayed_as = json!({
         "allOf": [schema("Receipt")],
         "description": "The receipt of the event's last replay, with the replay's status."
@@ -270,7 +270,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "table": {"type": ["string", "null"]},
                     "bigquery": {
                         "type": ["object", "null"],
-                        "description": "Where the events land in BigQuery, if the contract says so.",
+                        "description": "Where the events land in BigQuery. Null if the contract's `x-sluice` block has no `bigquery`.",
                         "required": ["table", "dataset", "evolve", "columns"],
                         "properties": {
                             "table": {"type": ["string", "null"]},
@@ -289,7 +289,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "roles": {
                         "type": "array",
                         "items": {"enum": ["user", "admin"]},
-                        "description": "The roles that may post. If there are none, only service keys may post."
+                        "description": "The roles that may post. If there are none, only service keys may post. If `login` has none, no caller may post to it."
                     },
                     "contract": {"type": "object"}
                 }

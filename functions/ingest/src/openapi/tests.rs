@@ -18,7 +18,7 @@ fn each(value: &Value, visit: &mut impl FnMut(&str, &Value)) {
     }
 }
 
-/// Returns the operations: `GET /path` and the Operation Object.
+/// Returns the name of each operation, such as `GET /path`, and its Operation Object.
 fn operations(document: &Value) -> Vec<(String, &Value)> {
     let paths = document["paths"].as_object().into_iter().flatten();
     let operations = paths.flat_map(|(path, item)| {

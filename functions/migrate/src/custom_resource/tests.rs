@@ -194,7 +194,7 @@ async fn an_answer_that_does_not_arrive_is_sent_again_but_a_refused_answer_is_no
 }
 
 #[tokio::test]
-async fn an_address_that_cannot_be_reached_or_is_not_encrypted_is_never_shown() {
+async fn the_error_about_an_unreachable_or_non_https_address_does_not_show_the_address() {
     let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
     for (url, expected) in [
         (format!("http://{unused}/?secret"), "the answer did not reach CloudFormation's address: "),

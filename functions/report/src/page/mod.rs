@@ -1,5 +1,5 @@
-//! A report as a page: a chart, the same figures as a table, and a form for other questions. The page needs no script
-//! and loads nothing. `routes` returns it.
+//! A report as a page: a chart, a table that shows the same figures, and a form for other questions. The page needs no
+//! script and loads nothing. `routes` returns it.
 
 mod chart;
 

@@ -378,8 +378,8 @@ async fn repeated_requests_and_requests_with_a_mistyped_key_need_no_database() {
 async fn guesses_with_correct_checksums_are_looked_up_one_at_a_time() {
     let function = TestUsers::start().await;
     let body = json!({"name": "n", "streams": ["*"]});
-    // Each key is deleted as soon as it is created. These keys are well formed, but another process has never seen
-    // them.
+    // Each key is deleted as soon as it is created. The keys are well formed, but the process that is started below has
+    // never seen them.
     let mut guesses = Vec::new();
     for _ in 0..40 {
         let (key, bearer) = function.create_key(ADMIN, &body).await;

@@ -59,7 +59,7 @@ async fn a_new_name_must_not_contain_a_character_that_is_ambiguous_in_a_path() {
 }
 
 #[tokio::test]
-async fn a_path_that_api_gateway_has_decoded_means_the_user_that_the_caller_named() {
+async fn a_path_decoded_by_api_gateway_still_names_the_user_that_the_caller_named() {
     let function = TestUsers::start().await;
     function.register("eve").await;
     function.register("bob").await;

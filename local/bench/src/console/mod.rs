@@ -1,5 +1,5 @@
-//! Measures every JSON route except `/follow`, in a database with a million dead letters and ten million events. One
-//! client sends requests to the real functions over HTTP.
+//! Measures most JSON routes in a database with a million dead letters and ten million events. One client sends
+//! requests to the real functions over HTTP.
 
 mod client;
 mod routes;

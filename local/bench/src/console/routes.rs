@@ -7,7 +7,8 @@ use super::sample::{Letter, Sample};
 
 /// The number of requests per round for a variant that only reads.
 const READS: usize = 60;
-/// The number of requests for a variant that changes letters, in all rounds together.
+/// The number of requests for a variant that changes letters, in all rounds together. The variant with 100 letters per
+/// request has fewer.
 const CHANGES: usize = 40;
 /// The number of replay runs in the filled database. The next replay run gets the next id.
 const FINISHED_RUNS: usize = 10_000;

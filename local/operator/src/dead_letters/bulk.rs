@@ -40,7 +40,7 @@ pub(super) async fn replay(
     say(format_args!("run {id} is {status}: {replayed} replayed, {skipped} skipped"));
     settled(client, filter).await?;
     if skipped > 0 {
-        complain("--force also replays letters that were skipped after three replays, or because of newer data");
+        complain("--force also replays letters replayed three times before, and letters whose key may have newer data");
     }
     let left = count_matching(client, &PATH, &asked).await?;
     if left > 0 {
@@ -53,7 +53,8 @@ pub(super) async fn replay(
 /// replay landed or was rejected.
 async fn settled(client: &Client, filter: &FilterArgs) -> Result<(), DeadLettersError> {
     const PATIENCE: Duration = Duration::from_secs(60);
-    // The query leaves out the filter's status, because the letters that matched now have the status `replayed`.
+    // The query leaves out the filter's status: the letters were `open` when they matched, but their status is now
+    // `replayed`.
     let query = filter.to_query().into_iter().filter(|(name, _)| *name != "status");
     let query: Vec<(&str, String)> = query.collect();
     let mut after: Option<String> = None;

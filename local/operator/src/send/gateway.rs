@@ -245,8 +245,8 @@ impl GatewayClient {
         let wait = self.wait_seconds.load(Ordering::Relaxed);
         let next = match (is(Status::Pending), is(Status::Waiting)) {
             (_, true) => 1,
-            // The gateway also stops waiting at a rejection. Pending events then do not show that the full wait passed
-            // in vain.
+            // The gateway also ends the wait when it finds a rejected event. Other events may be pending only because
+            // the wait ended early, so their status is no reason to ask for a shorter wait.
             (true, false) if !is(Status::Rejected) => (wait / 2).max(1),
             (true, false) => wait,
             (false, false) => LONGEST_WAIT_SECONDS,

@@ -22,7 +22,7 @@ struct Gate {
     turn_away: usize,
     /// The number of times that the gateway accepts a batch without completing its answer.
     lose_answers: usize,
-    /// The number of events that the gateway reports as pending before it reports outcomes.
+    /// The number of lookups that the gateway answers with `pending` before it reports outcomes.
     pending_looks: usize,
     /// A stop signal, which is given when the first batch arrives.
     stop: Option<Stop>,

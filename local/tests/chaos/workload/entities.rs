@@ -188,7 +188,8 @@ struct Writer {
 }
 
 impl Writer {
-    /// Adds several consecutive commands of one stream, because a batch contains commands of only one stream.
+    /// Adds several consecutive commands of one stream. A batch contains commands of only one stream, so batches would
+    /// be tiny if the stream changed after every command.
     fn run(&mut self, until: usize) {
         let stream = match self.random.random_range(0..100) {
             0..4 => Stream::Continent,

@@ -13,7 +13,8 @@ use super::connection::{Heads, ReaderClient};
 
 /// The time limit for Kafka to report where its topics end.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The time limit for reading the first records that have not landed. The next call reads the rest.
+/// The time limit for reading one record from every partition that lags. The next call reads from the partitions that
+/// are left.
 const READ_FOR: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(50);
 /// The maximum number of partitions from which one call reads a record.
@@ -111,7 +112,8 @@ impl ReaderClient {
         for (key, position) in ends.iter_mut() {
             match heads.get(key) {
                 Some((_, Some(oldest_ms))) => position.oldest_ms = Some(*oldest_ms),
-                // No record follows, so the offsets up to the end belong to transaction markers.
+                // No readable record follows, so the offsets up to the end belong to transaction markers and aborted
+                // transactions.
                 Some((offset, None)) => position.end = *offset,
                 None => {}
             }

@@ -88,7 +88,8 @@ impl LogRecord {
     }
 }
 
-/// The limits of a read. The read stops at the first limit that it reaches, but returns at least one record.
+/// The limits of a read. The read stops at the first limit that it reaches, but not before its first record. If the
+/// maximum time passes before the first record arrives, the read fails.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The maximum number of records.

@@ -20,7 +20,7 @@ async fn the_pages_count_the_matching_letters_then_replay_exactly_these_and_show
     page.shows("<b class=\"number\">12</b> open letters match");
     // This letter arrives after the count was shown, so it must not be replayed.
     function.reject("routes", 0, 99, b"{}", &json!([])).await;
-    assert_eq!(function.records("routes").await.len(), 0, "the question alone replays nothing");
+    assert_eq!(function.records("routes").await.len(), 0, "opening the confirmation page replays nothing");
     let page = browser.submit(&page, "Replay 12 letters", &[]).await;
     assert_eq!(page.path, "/console/dead-letters/replays/1");
     page.shows("The run has started with 12 letters.");

@@ -15,12 +15,12 @@ use super::wal2json::{Action, Border, Cell, Nulls, Old, Operation, Set};
 /// Everything that a call will do.
 #[derive(Debug)]
 pub(super) struct Plan<'d> {
-    /// The tables that the steps name, including planned tables and columns.
+    /// The tables that the sets name, some of them missing. Planned tables and columns are included.
     pub(super) relations: Vec<Relation>,
     pub(super) steps: Vec<Step<'d>>,
     /// The sets that have no steps, because they have a fault.
     pub(super) rejected: Vec<(usize, Rejection)>,
-    /// The number of operations on rows of missing tables.
+    /// The number of updates, deletes and truncates of missing tables.
     pub(super) skipped_rows: u64,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Step<'d> {
     pub(super) unwritable: Vec<Text<'d>>,
     /// The old values, in the order of the shape's `old`.
     pub(super) old: Vec<Text<'d>>,
-    /// A number for the source's transaction. Steps with the same number are known to belong to one transaction.
+    /// A number for the source's transaction. Steps with the same number are treated as one transaction.
     pub(super) transaction: usize,
 }
 
@@ -70,8 +70,8 @@ pub(super) struct OldColumn {
 }
 
 impl Shape {
-    /// Returns the identity columns among `unwritable`, each after its position in `unwritable`. Only the table's rows
-    /// show whether the values of these columns change.
+    /// Returns each identity column among `unwritable`, given as its position in `unwritable` and its index among the
+    /// columns. Only the table's rows show whether the values of these columns change.
     pub(super) fn identities<'s>(&'s self, relation: &'s Relation) -> impl Iterator<Item = (usize, usize)> + 's {
         let is_identity = |(_, column): &(usize, usize)| relation.columns[*column].access == Access::Identity;
         self.unwritable.iter().copied().enumerate().filter(is_identity)

@@ -15,7 +15,7 @@ pub(super) enum Parsed {
     Other(Other),
 }
 
-/// A given type that exists.
+/// A type that a change set gives and that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Given {
     /// The type that a new column gets.

@@ -1,5 +1,5 @@
 //! Mode `entity`: commands that create, update and delete rows. They are decided in memory, in offset order, against
-//! existing rows. The result is written in at most three statements.
+//! existing rows. At most three statements write the rows, and one more stores the commands that wait for a parent.
 
 mod command;
 mod decide;

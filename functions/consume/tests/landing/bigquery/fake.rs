@@ -96,7 +96,7 @@ impl MemoryTables {
         self.state().faults = probability;
     }
 
-    /// Freezes the next append before it is sent, until [`Self::thaw`].
+    /// Freezes the next append: it arrives only at [`Self::thaw`], and its caller gets no answer before that.
     pub(crate) fn freeze_next(&self) {
         self.state().freeze_next = true;
     }

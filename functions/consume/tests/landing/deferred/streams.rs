@@ -6,7 +6,7 @@ use super::{dead_letters, function};
 use crate::support::{Function, Record, record, records, route, user_event};
 
 #[tokio::test]
-async fn a_deferred_constraint_rejects_only_the_event_that_violates_it_in_a_stream_that_skips_known_ids() {
+async fn in_a_stream_that_skips_known_ids_a_deferred_constraint_rejects_only_the_event_that_violates_it() {
     let function = function("alter table public.user_events add unique (city) deferrable initially deferred").await;
     let batch = [user_event(1, "Delft"), user_event(2, "Delft"), user_event(1, "Delft"), user_event(3, "Lima")];
     let summary = function.land(&records("user-events", batch)).await;

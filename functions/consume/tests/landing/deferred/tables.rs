@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-/// Creates tables whose constraints are checked at once or at COMMIT, within one stream or across streams.
+/// Creates tables and constraints. Some constraints are checked at once, and others at COMMIT. The foreign key from
+/// `landing.child` to `public.gauges` connects the tables of two streams.
 pub(crate) const TABLES: &str = "
     create table landing.parent (id int primary key, rank int unique deferrable initially deferred);
     create table landing.child (

@@ -221,9 +221,9 @@ impl<'f> World<'f> {
     }
 
     /// Compares the watermarks with Kafka if the ledger does not yet show how often the log was rewritten. After a
-    /// restore, the function recognises a rewritten log by the records that Kafka has at the offsets of applied
-    /// records, so this comparison must happen before Kafka removes those records. In production, a comparison happens
-    /// every minute.
+    /// restore, the function asks Kafka for the records at the offsets of the first and the last applied record. If
+    /// Kafka has other records there, the function knows that the log was rewritten. The comparison must happen before
+    /// Kafka removes these other records. In production, a comparison happens every minute.
     async fn compare_if_unnoticed(&mut self, partition: usize, seen: &mut Seen) {
         const REWRITES: &str =
             r#"select cardinality(incarnation_starts) - 1 from sluice.watermarks where "partition" = $1"#;
@@ -408,8 +408,8 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Checks that the activity counts exactly the rows and dead letters that exist, and that the recorded end of each
-    /// log is the real one.
+    /// Checks that the counts in `sluice.minutes` equal the numbers of rows and dead letters, and that the recorded end
+    /// of each log is the real one.
     async fn check_activity(&self, written: usize, at: &str) {
         let pool = &self.function.database.pool;
         let sums: (i64, i64, i64) = sqlx::query_as(

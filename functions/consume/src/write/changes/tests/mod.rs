@@ -32,8 +32,8 @@ pub(super) async fn try_apply(database: &TestDatabase, rules: &Changes, sets: &[
     Ok(applied)
 }
 
-/// Applies the sets, which are all valid. Returns how many updates and deletes found no row, and how many truncates
-/// found no table.
+/// Applies the sets, which are all valid. Returns the number of updates and deletes that found no row, plus the
+/// truncates that found no table.
 pub(super) async fn apply(database: &TestDatabase, sets: &[Value]) -> u64 {
     let applied = try_apply(database, &rules(), sets).await.expect("applied");
     assert_eq!(applied.rejected, []);
