@@ -134,8 +134,8 @@ async fn a_key_posts_to_its_streams_as_its_user_and_reads_receipts() {
     let (_, city) = admin.create_key("ann", &["city"]).await;
     let city = Client::with_key(&gateway.url, &city);
     assert_eq!(city.post("/submit/1", "").await.0, 403, "the key is not for user-event");
-    // No user may post to a stream without roles. A key may post to such a stream, provided that the key names the
-    // stream.
+    // The contract of `sensor` lists no roles. To such a stream, no user may post, and a key may post only if the key
+    // names the stream.
     let (_, all) = admin.create_key("ann", &["*"]).await;
     for other in [&city, &admin, &Client::with_key(&gateway.url, &all)] {
         assert_eq!(other.post("/events/sensor", ROUTE).await.0, 403);

@@ -15,7 +15,7 @@ const EXPIRE_EVERY_MS: i64 = 1_000;
 /// The interval between deletions of expired rows.
 const FORGET_EVERY_MS: i64 = 3_600_000;
 
-/// When each kind of work was last done.
+/// When each kind of work last began.
 #[derive(Debug)]
 pub(crate) struct Sweeps {
     expired_ms: AtomicI64,
@@ -41,22 +41,31 @@ impl Sweeps {
             waiting::reject_expired(&mut *connection, now_ms.saturating_sub(longest_wait_ms), metrics).await?;
         }
         if is_due(&self.forgot_ms, now_ms, FORGET_EVERY_MS) {
-            let before_ms = now_ms - event_ids::REMEMBERED_MS;
-            duplicates::forget(&mut *connection, before_ms).await?;
-            event_ids::forget(&mut *connection, before_ms).await?;
-            bigquery_duplicates::forget(&mut *connection, before_ms).await?;
-            bigquery_event_ids::forget(&mut *connection, before_ms).await?;
-            superseded::forget(&mut *connection, before_ms).await?;
-            deleted_versions::forget(&mut *connection, before_ms).await?;
-            activity::forget(&mut *connection).await?;
-            stalls::forget(connection).await?;
+            let forgot = forget(connection, now_ms - event_ids::REMEMBERED_MS).await;
+            if forgot.is_err() {
+                // The next batch tries again, instead of a batch in an hour.
+                self.forgot_ms.store(i64::MIN, Ordering::Relaxed);
+            }
+            return forgot;
         }
         Ok(())
     }
 }
 
-/// Returns whether a task is due again. `last_ms` is the time when the task was last done. If the task is due, it is
-/// marked as done now.
+/// Deletes expired rows. Ids, duplicates and versions expire if they are older than `before_ms`.
+async fn forget(connection: &mut PgConnection, before_ms: i64) -> Result<(), sqlx::Error> {
+    duplicates::forget(&mut *connection, before_ms).await?;
+    event_ids::forget(&mut *connection, before_ms).await?;
+    bigquery_duplicates::forget(&mut *connection, before_ms).await?;
+    bigquery_event_ids::forget(&mut *connection, before_ms).await?;
+    superseded::forget(&mut *connection, before_ms).await?;
+    deleted_versions::forget(&mut *connection, before_ms).await?;
+    activity::forget(&mut *connection).await?;
+    stalls::forget(connection).await
+}
+
+/// Returns whether a task is due again. `last_ms` is the time when the task last began. If the task is due, it is
+/// marked as begun now.
 fn is_due(last_ms: &AtomicI64, now_ms: i64, every_ms: i64) -> bool {
     let last = last_ms.load(Ordering::Relaxed);
     now_ms.saturating_sub(last) >= every_ms

@@ -37,7 +37,7 @@ async fn an_admin_finds_dead_letters_by_filter_or_group_or_page_and_discards_the
         browser.fill("Contains", &format!("{prefix}-7")).await;
         browser.set("since", "2001-01-01T00:00:00").await;
         browser.click("Apply").await;
-        browser.shows("Replay all 1 letter…").await;
+        browser.shows("Replay 1 letter…").await;
         browser.fill("Contains", "nowhere").await;
         browser.click("Apply").await;
         browser.shows("Nothing matches").await;

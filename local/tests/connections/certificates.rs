@@ -112,7 +112,7 @@ async fn a_certificate_and_key_in_a_secret_work_too(world: &World, secret: Strin
     assert!(said.is_well && said.stdout.contains("topic routes"), "{said:?}");
     aws.set(|answers| answers.secret = json!({"certificate": "hunter2", "privateKey": "hunter2"}).to_string());
     let said = topics().await;
-    let unfit = "KAFKA_SECRET_ARN names an unsuitable resource; it must be a JSON object with certificate and privateKey in PEM";
+    let unfit = "KAFKA_SECRET_ARN names an unsuitable resource: the resource must be a JSON object with certificate and privateKey in PEM";
     assert!(said.error().contains(unfit) && !said.stderr.contains("hunter2"), "{said:?}");
 }
 

@@ -90,7 +90,7 @@ async fn the_error_names_the_variable_of_a_secret_that_cannot_sign_tokens() {
     environment.extend(aws.variables().map(|(name, value)| (name, value.to_owned())));
     let message = last_words("users", environment).await;
     let expected =
-        "TOKEN_SECRET_ARN names an unsuitable resource; it must be at least 32 random bytes in hex or base64";
+        "TOKEN_SECRET_ARN names an unsuitable resource: the resource must be at least 32 random bytes in hex or base64";
     assert!(message.starts_with(expected) && !message.contains("hunter2"), "{message}");
 }
 

@@ -46,12 +46,18 @@ pub enum LookUpError {
         cause: String,
     },
     /// The variable's value is unsuitable. The message does not repeat the value, which may be secret.
-    #[error("{variable} names an unsuitable resource; it must be {expected}")]
+    #[error("{variable} names an unsuitable resource: the resource must be {expected}")]
     Unfit {
         /// The variable.
         variable: &'static str,
         /// What it should be.
         expected: &'static str,
+    },
+    /// The variable's value needs a region, and the environment names none.
+    #[error("{variable} is iam, so AWS_REGION must name a region, such as eu-central-1")]
+    NoRegion {
+        /// The variable.
+        variable: &'static str,
     },
     /// This build contains no AWS SDK.
     #[error("{variable} needs a build with the AWS SDK, which the feature `aws` enables")]
@@ -66,7 +72,7 @@ impl LookUpError {
     pub fn passes(&self) -> bool {
         match self {
             Self::Unavailable { .. } => true,
-            Self::Refused { .. } | Self::Unfit { .. } | Self::NotBuiltIn { .. } => false,
+            Self::Refused { .. } | Self::Unfit { .. } | Self::NoRegion { .. } | Self::NotBuiltIn { .. } => false,
         }
     }
 }

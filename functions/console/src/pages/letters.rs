@@ -102,14 +102,15 @@ fn total(groups: &List<Group>) -> Option<i64> {
 }
 
 fn actions(filter: &LetterFilter, groups: &List<Group>) -> Markup {
-    let all = match total(groups) {
-        Some(total) => counted(total, "letter"),
-        None => "letters".to_owned(),
+    let which = match total(groups) {
+        Some(1) => "1 letter".to_owned(),
+        Some(total) => format!("all {}", counted(total, "letter")),
+        None => "all letters".to_owned(),
     };
     html! {
         @if filter.is_open() {
             div.actions {
-                a.button.primary href=(filter.path("/console/dead-letters/replay")) { "Replay all " (all) "…" }
+                a.button.primary href=(filter.path("/console/dead-letters/replay")) { "Replay " (which) "…" }
                 a.button.danger href=(filter.path("/console/dead-letters/discard")) { "Discard all…" }
             }
         }

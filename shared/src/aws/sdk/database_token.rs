@@ -31,10 +31,7 @@ impl Aws {
     /// There is no region, there are no credentials, or the credentials do not arrive in time.
     pub(crate) async fn database_token(&self, user: DatabaseUser<'_>, now_ms: i64) -> Result<Secret, LookUpError> {
         let refused = |cause: String| LookUpError::Refused { variable: AUTH, service: Service::Credentials, cause };
-        let region = self.region().await.ok_or(LookUpError::Unfit {
-            variable: AUTH,
-            expected: "iam with a region in AWS_REGION, such as eu-central-1",
-        })?;
+        let region = self.region().await.ok_or(LookUpError::NoRegion { variable: AUTH })?;
         let provider = self.credentials().await.ok_or_else(|| refused("there are no credentials".to_owned()))?;
         let late = |cause: String| LookUpError::Unavailable { variable: AUTH, service: Service::Credentials, cause };
         let credentials = match tokio::time::timeout(PATIENCE, provider.provide_credentials()).await {

@@ -23,10 +23,7 @@ impl Aws {
             Some(arn) => Some(region_of(arn)),
             None => self.region().await,
         };
-        let region = region.ok_or(LookUpError::Unfit {
-            variable: VARIABLE,
-            expected: "iam with a region in AWS_REGION, such as eu-central-1",
-        })?;
+        let region = region.ok_or(LookUpError::NoRegion { variable: VARIABLE })?;
         let provider = self.credentials().await.ok_or_else(|| LookUpError::Refused {
             variable: VARIABLE,
             service: Service::Credentials,

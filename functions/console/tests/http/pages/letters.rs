@@ -78,10 +78,10 @@ async fn the_link_of_a_group_and_the_filter_form_both_put_the_filter_into_the_ad
     page.shows("Nothing matches");
     let page = browser.open(&page.link("Show all open dead letters")).await;
     let page = browser.submit(&page, "Apply", &[("stream", "city"), ("since", "2001-01-01T00:00")]).await;
-    page.shows("Replay all 1 letter…");
+    page.shows("Replay 1 letter…");
     page.shows("value=\"2001-01-01T00:00:00\"");
     let page = browser.submit(&page, "Apply", &[("status", "discarded")]).await;
-    page.lacks("Replay all");
+    page.lacks("Replay 1 letter");
     let page = browser.open("/console/dead-letters?since=yesterday").await;
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
     page.shows("<code>since</code> must be a time");
@@ -205,7 +205,7 @@ async fn one_letter_or_all_that_match_are_discarded_with_a_note() {
     let page = browser.submit(&page, "Discard 3 letters", &[("note", "too old")]).await;
     assert_eq!(page.path, "/console/dead-letters");
     page.shows("Discarded 3 letters.");
-    page.shows("Replay all 1 letter…");
+    page.shows("Replay 1 letter…");
     let audit = browser.open("/console/audit").await;
     audit.shows("too old");
     audit.shows("<b>Admin</b>");

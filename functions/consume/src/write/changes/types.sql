@@ -7,20 +7,12 @@ select w.position,
        t.typtype = 'e' as type_enumeration,
        case
            when t.oid <> found.oid then false
-           when t.typtype <> 'd' then t.oid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype)
-           else (
-               with recursive under (type, domain_of) as (
-                   select t.oid, t.typbasetype
-                   union all
-                   select b.oid, b.typbasetype from under join pg_type b on b.oid = under.domain_of
-               )
-               select bool_or(type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype)) from under
-           )
+           else base.oid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype)
        end as type_integer,
        t.typmodin <> 0 as takes_modifiers,
        -- A column cannot have a pseudo-type. Row types are excluded because a table cannot contain its own row type.
        t.typisdefined
-           and coalesce(base.typtype, t.typtype) in ('b', 'e', 'r', 'm') as storable
+           and base.typtype in ('b', 'e', 'r', 'm') as storable
 from unnest((select $1)::text[], (select $2)::text[]) with ordinality as w (schema, name, position)
 cross join lateral (
     select candidate.*
@@ -34,5 +26,13 @@ cross join lateral (
 ) as found
 left join pg_type element on element.oid = found.typelem and element.typarray = found.oid
 join pg_type t on t.oid = coalesce(element.oid, found.oid)
-left join pg_type base on t.typtype = 'd' and base.oid = t.typbasetype
+cross join lateral (
+    -- The type itself or, for a domain, the type under it. There may be more domains in between.
+    with recursive under as (
+        select t.oid, t.typtype, t.typbasetype
+        union all
+        select b.oid, b.typtype, b.typbasetype from under join pg_type b on b.oid = under.typbasetype
+    )
+    select oid, typtype from under where typtype <> 'd'
+) as base
 join pg_namespace tn on tn.oid = t.typnamespace

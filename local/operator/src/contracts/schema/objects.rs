@@ -105,8 +105,8 @@ fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation
             others(property(old, name), keyword, narrowing)
         })
         .collect();
-    // Then come all other properties, which match no pattern of the new schema. An old schema's `additionalProperties`
-    // certainly applies to them if every pattern of this old schema is also a pattern of the new schema.
+    // Then come all other properties, which match no pattern of the new schema. If every pattern of an old schema is also
+    // a pattern of the new schema, they match no pattern of the old schema either, so its `additionalProperties` applies.
     let applies = |schema: &&'s Value| {
         let known = |pattern: &String| patterns.is_some_and(|patterns| patterns.get(pattern).is_some());
         let excluded = schema.get("patternProperties").and_then(Value::as_object);

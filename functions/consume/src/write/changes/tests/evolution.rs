@@ -135,7 +135,7 @@ async fn an_operators_own_table_is_written_with_its_types_and_defaults() {
     let database = TestDatabase::create().await;
     sql(
         &database,
-        "create type landing.mood as enum ('a', 'B c'); create domain public.short as varchar(3) not null;
+        "create type landing.mood as enum ('a', 'B c'); create domain public.three as varchar(3); create domain public.short as public.three not null;
          create table landing.t (id bigint generated always as identity, m landing.mood, s public.short,
                                  loaded_at timestamptz not null default now());",
     )

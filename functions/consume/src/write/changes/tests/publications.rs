@@ -86,7 +86,7 @@ async fn a_partition_that_is_published_through_its_root_is_updated() {
 #[tokio::test]
 async fn only_updates_and_deletes_of_rows_that_a_publication_cannot_identify_are_rejected() {
     for publication in [
-        // Without a key, the publication's column list would have to contain every column.
+        // The table has no key, so PostgreSQL refuses updates and deletes unless the column list has every column.
         "create table landing.t (id int, b text); create publication listed for table landing.t (id)",
         // The publication's row filter uses a column outside the key.
         "create table landing.t (id int primary key, b text);
