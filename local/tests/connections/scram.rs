@@ -78,7 +78,8 @@ async fn an_event_reaches_its_row_through_a_cluster_that_requires_name_and_passw
     aws.set(|answers| answers.brokers = json!({"bootstrapBrokerStringTls": "b-1:9094"}));
     let said = topics(&[("MSK_CLUSTER_ARN", CLUSTER), ("KAFKA_SECRET_ARN", SECRET)]).await;
     assert!(
-        said.error().contains("MSK_CLUSTER_ARN names an unsuitable resource: the resource must be a cluster with SASL/SCRAM"),
+        said.error()
+            .contains("MSK_CLUSTER_ARN names an unsuitable resource: the resource must be a cluster with SASL/SCRAM"),
         "{said:?}"
     );
     let said = topics(&[servers, ("KAFKA_SECRET_ARN", &SECRET.replace("sluice", "other"))]).await;

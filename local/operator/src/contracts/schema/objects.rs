@@ -105,8 +105,9 @@ fn additional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation
             others(property(old, name), keyword, narrowing)
         })
         .collect();
-    // Then come all other properties, which match no pattern of the new schema. If every pattern of an old schema is also
-    // a pattern of the new schema, they match no pattern of the old schema either, so its `additionalProperties` applies.
+    // Then come all other properties, which match no pattern of the new schema. If every pattern of an old schema is
+    // also a pattern of the new schema, these properties match no pattern of the old schema either. The old schema's
+    // `additionalProperties` then applies to them.
     let applies = |schema: &&'s Value| {
         let known = |pattern: &String| patterns.is_some_and(|patterns| patterns.get(pattern).is_some());
         let excluded = schema.get("patternProperties").and_then(Value::as_object);
