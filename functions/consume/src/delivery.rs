@@ -33,7 +33,7 @@ impl Consume {
             Ok(()) => {
                 // A stall ends when the partition's watermark advances. If all records of the partition had been
                 // applied before, the watermark does not advance, so this call ends the stall.
-                if landed.summary().replayed > 0 {
+                if landed.summary().redelivered > 0 {
                     stalls.clear(&partitions()).await;
                 }
             }

@@ -16,8 +16,10 @@ mod settle;
 mod summary;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use shared::contract::Registry;
+use shared::contract::{Contract, Registry};
+use shared::drift::{self, Difference};
 use shared::ledger::Destination;
 use shared::ledger::activity::Activity;
 use shared::ledger::records::LogPosition;
@@ -28,7 +30,7 @@ pub(crate) use self::fast_path::Pauses;
 pub(crate) use self::partitions::{CheckedBatch, Partition};
 pub(crate) use self::plan::{Hold, Reason};
 use self::plan::{Planned, Plans};
-use self::settle::{StreamRecords, Violation};
+use self::settle::{RejectedRecord, StreamRecords};
 use crate::candidate::Candidate;
 use crate::trust::Trust;
 use crate::verdict::Verdict;
@@ -79,9 +81,35 @@ pub(crate) async fn land(
     loop {
         match transaction(connection, registry, trust, now_ms, checked, strictness).await {
             Ok(landing) => return Ok(landing),
-            Err(error) => strictness = stricter(strictness, &error).ok_or(error)?,
+            Err(error) => match unfilled_column(connection, checked, &error).await? {
+                Some(difference) => return Err(WriteError::Drift(Box::new(difference))),
+                None => strictness = stricter(strictness, &error).ok_or(error)?,
+            },
         }
     }
+}
+
+/// Returns the difference between a table and its contract that caused this error, if the error is about a column that
+/// must not be null and that nothing fills. No row of the table can land then, so the rows are not at fault.
+async fn unfilled_column(
+    connection: &mut PgConnection,
+    checked: &CheckedBatch<'_>,
+    error: &WriteError,
+) -> Result<Option<Difference>, WriteError> {
+    let Some(column) = error.null_column() else { return Ok(None) };
+    let contracts: Vec<Arc<Contract>> = checked
+        .partitions
+        .iter()
+        .map(|partition| &partition.contract)
+        .filter(|contract| contract.landing().is_some_and(|landing| landing.columns.iter().all(|c| c.name != column)))
+        .map(Arc::clone)
+        .collect();
+    if contracts.is_empty() {
+        return Ok(None);
+    }
+    let differences = drift::compare(connection, &contracts).await?;
+    let is_cause = |difference: &Difference| difference.keeps_all_out && difference.column.as_deref() == Some(column);
+    Ok(differences.into_iter().find(is_cause))
 }
 
 /// Returns the strictness with which a batch can land despite this error, or `None` if no strictness helps.
@@ -129,8 +157,8 @@ async fn transaction(
     let mut streams = Vec::new();
     for group in planned.chunk_by(|a, b| a.partition.contract.stream == b.partition.contract.stream) {
         let contract = &*group[0].partition.contract;
-        let (candidates, violations) = split(checked, group, &mut landed);
-        settle::reject(&mut transaction, now_ms, contract, &violations).await?.add_to(&mut landed, contract);
+        let (candidates, rejected) = split(checked, group, &mut landed);
+        settle::reject(&mut transaction, now_ms, contract, &rejected).await?.add_to(&mut landed, contract);
         streams.push(StreamRecords { contract, candidates });
     }
     let mut landed = match strictness {
@@ -168,15 +196,15 @@ fn split<'c>(
     checked: &'c CheckedBatch<'_>,
     group: &[Planned<'c, '_>],
     landed: &mut Tally,
-) -> (Vec<Candidate<'c>>, Vec<Violation<'c>>) {
+) -> (Vec<Candidate<'c>>, Vec<RejectedRecord<'c>>) {
     let mut candidates = Vec::new();
-    let mut violations = Vec::new();
+    let mut rejected = Vec::new();
     let mut tombstones = Activity::default();
     for (partition, range, incarnation) in group.iter().flat_map(Planned::fresh) {
         for (record, event) in partition.records[range.clone()].iter().zip(&partition.events[range]) {
             match (checked.batch.kept(record, incarnation), event) {
                 (Some(record), Some(Ok(event))) => candidates.push(Candidate::new(record, event, &checked.rows)),
-                (Some(record), Some(Err(rejection))) => violations.push((record, rejection)),
+                (Some(record), Some(Err(rejection))) => rejected.push((record, rejection)),
                 (None, _) | (_, None) => {
                     let (topic, partition, offset) = record.place();
                     let position = LogPosition { topic, partition, offset, incarnation };
@@ -186,5 +214,5 @@ fn split<'c>(
         }
     }
     landed.count_records(&group[0].partition.contract.stream, &tombstones);
-    (candidates, violations)
+    (candidates, rejected)
 }

@@ -54,7 +54,7 @@ impl Consume {
             records = summary.records,
             written = summary.written,
             fast_path = summary.fast_path,
-            replayed = summary.replayed,
+            replayed = summary.redelivered,
             duplicates = summary.duplicates,
             superseded = summary.superseded,
             waiting = summary.waiting,

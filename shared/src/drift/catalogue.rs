@@ -13,6 +13,8 @@ pub(super) struct FoundTable {
     pub(super) has_schema: bool,
     pub(super) may_use_schema: bool,
     pub(super) kind: Option<Kind>,
+    /// Whether a trigger may change rows before they are inserted.
+    pub(super) has_insert_trigger: bool,
     /// The privileges that the role lacks: `select`, `insert`, `update` or `delete`.
     pub(super) missing_privileges: Vec<String>,
     pub(super) columns: Vec<FoundColumn>,
@@ -65,6 +67,7 @@ pub(super) async fn read(connection: &mut PgConnection, tables: &[&Table]) -> Re
                 has_schema: row.try_get("has_schema")?,
                 may_use_schema: row.try_get("may_use_schema")?,
                 kind: kind.map(|kind| if matches!(kind.as_str(), "r" | "p") { Kind::Table } else { Kind::Other }),
+                has_insert_trigger: row.try_get("has_insert_trigger")?,
                 missing_privileges: row.try_get("missing_privileges")?,
                 columns,
                 uniques,

@@ -3,6 +3,11 @@
 select n.oid is not null as has_schema,
        coalesce(pg_catalog.has_schema_privilege(n.oid, 'usage'), false) as may_use_schema,
        c.relkind::text as kind,
+       -- Whether a trigger may change rows before they are inserted: tgtype has the bits ROW (1), BEFORE (2), INSERT (4).
+       exists (
+           select from pg_catalog.pg_trigger g
+           where g.tgrelid = c.oid and g.tgtype & 7 = 7 and g.tgenabled <> 'D' and not g.tgisinternal
+       ) as has_insert_trigger,
        coalesce(privileges.missing, '{}') as missing_privileges,
        coalesce(columns.list, '[]') as columns,
        coalesce(uniques.list, '[]') as uniques

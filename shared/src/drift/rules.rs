@@ -61,7 +61,10 @@ pub(super) fn judge(contract: &Contract, table: &Table, found: &FoundTable) -> V
     };
     for column in found.columns.iter().filter(is_unfilled) {
         let expected = "a default or a nullable column, because the contract does not fill it".to_owned();
-        differences.push(differs(Some(&column.name), expected, "not null without a default".to_owned()));
+        let difference = differs(Some(&column.name), expected, "not null without a default".to_owned());
+        // A trigger may fill the column. In mode `entity`, updates and deletes still land.
+        let is_always_inserted = matches!(contract.mode, Mode::Append { .. } | Mode::Upsert { .. });
+        differences.push(difference.keeping_all_out(is_always_inserted && !found.has_insert_trigger));
     }
     if kind == Kind::Table {
         differences.extend(judge_key(contract, landing, found));

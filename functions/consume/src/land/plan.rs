@@ -137,7 +137,7 @@ impl<'c, 'b> Planned<'c, 'b> {
         let stream = &partition.contract.stream;
         let summary = landed.for_stream(stream);
         summary.records += partition.records.len();
-        summary.replayed += partition.records.len() - plan.applies();
+        summary.redelivered += partition.records.len() - plan.applies();
         summary.skipped_offsets += plan.misses();
         let fresh = plan.fresh.iter().flat_map(|(range, _)| &partition.traces[range.clone()]);
         if let Some(oldest_ms) = fresh.map(|trace| trace.timestamp_ms).min() {

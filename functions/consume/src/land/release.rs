@@ -5,7 +5,7 @@ use shared::ledger::waiting::{self, Released};
 use shared::ledger::{Destination, Rejection};
 use sqlx::PgConnection;
 
-use super::settle::{BatchResult, Settled, Violation, reject, settle_claimed};
+use super::settle::{BatchResult, RejectedRecord, Settled, reject, settle_claimed};
 use crate::candidate::Candidate;
 use crate::check::{Event, Rows};
 use crate::envelope::Envelope;
@@ -49,14 +49,14 @@ async fn land_released(
     let check = |one: &Released| rows.check(contract, &one.payload, &Envelope::for_record(&one.record()));
     let events: Vec<Result<Event, Rejection>> = released.iter().map(check).collect();
     let mut candidates = Vec::with_capacity(released.len());
-    let mut violations: Vec<Violation<'_>> = Vec::new();
+    let mut rejected: Vec<RejectedRecord<'_>> = Vec::new();
     for (one, event) in released.iter().zip(&events) {
         match event {
             Ok(event) => candidates.push(Candidate::new(one.record(), event, &rows).waiting_since(one.since_ms)),
-            Err(rejection) => violations.push((one.record(), rejection)),
+            Err(rejection) => rejected.push((one.record(), rejection)),
         }
     }
-    let mut settled = reject(connection, context.now_ms, contract, &violations).await?;
+    let mut settled = reject(connection, context.now_ms, contract, &rejected).await?;
     settled.add(settle_claimed(connection, context, contract, &candidates).await?);
     for one in released {
         settled.activity.counts(one.record().position).released += 1;

@@ -19,7 +19,7 @@ use crate::replay::{self, Standing};
 use crate::write::{Context, Exceptions, Refusal, WriteError, isolate};
 
 /// A rejected record and the reason.
-pub(super) type Violation<'c> = (KeptRecord<'c>, &'c Rejection);
+pub(super) type RejectedRecord<'c> = (KeptRecord<'c>, &'c Rejection);
 
 /// A stream's new records that conform to their contract.
 #[derive(Debug)]
@@ -52,11 +52,14 @@ impl Settled {
     }
 
     /// Stores records as dead letters, and counts them.
-    async fn reject(&mut self, connection: &mut PgConnection, violations: &[Violation<'_>]) -> Result<(), sqlx::Error> {
-        let letters: Vec<_> =
-            violations.iter().map(|&(record, rejection)| NewDeadLetter { record, rejection }).collect();
+    async fn reject(
+        &mut self,
+        connection: &mut PgConnection,
+        rejected: &[RejectedRecord<'_>],
+    ) -> Result<(), sqlx::Error> {
+        let letters: Vec<_> = rejected.iter().map(|&(record, rejection)| NewDeadLetter { record, rejection }).collect();
         dead_letters::insert(connection, Destination::Postgresql, &letters).await?;
-        for (record, rejection) in violations {
+        for (record, rejection) in rejected {
             self.activity.counts(record.position).rejected += 1;
             self.letters.note(record, rejection);
         }
@@ -84,12 +87,12 @@ pub(super) async fn reject(
     connection: &mut PgConnection,
     now_ms: i64,
     contract: &Contract,
-    violations: &[Violation<'_>],
+    rejected: &[RejectedRecord<'_>],
 ) -> Result<Settled, sqlx::Error> {
     // A batch may contain an invalid event together with its replay, which is just as invalid. Records that are not
     // replays are stored first, so that such a replay finds its dead letter.
     let (replays, others): (Vec<_>, Vec<_>) =
-        violations.iter().copied().partition(|(record, _)| Envelope::for_record(record).replay().is_some());
+        rejected.iter().copied().partition(|(record, _)| Envelope::for_record(record).replay().is_some());
     let mut settled = Settled::default();
     settled.reject(connection, &others).await?;
     // A batch may also contain a replay together with its own replay.
@@ -170,8 +173,8 @@ async fn settle_stage(
     }
     let mut settled = settle_claimed(connection, context, contract, &first).await?;
     let conflict = Rejection::new("idempotency_conflict", "an earlier event has the same id but a different payload");
-    let violations: Vec<Violation<'_>> = conflicts.iter().map(|candidate| (candidate.record, &conflict)).collect();
-    settled.reject(connection, &violations).await?;
+    let rejected: Vec<RejectedRecord<'_>> = conflicts.iter().map(|candidate| (candidate.record, &conflict)).collect();
+    settled.reject(connection, &rejected).await?;
     duplicates::insert(connection, &contract.stream, &repeats, context.now_ms).await?;
     repeats.iter().for_each(|repeat| activity.counts(repeat.position).duplicates += 1);
     settled.activity.add(&activity);
@@ -212,10 +215,10 @@ pub(super) async fn settle_claimed(
     locate(connection, contract, written, &mut rejected).await?;
     locate(connection, contract, written, &mut refusals).await?;
     out.extend(rejected.iter().chain(&refusals).map(|(index, rejection)| (&written[*index], rejection)));
-    let violations: Vec<Violation<'_>> =
+    let all_rejected: Vec<RejectedRecord<'_>> =
         out.iter().map(|(candidate, rejection)| (candidate.record, *rejection)).collect();
     let mut settled = Settled { skipped_rows, created, ..Settled::default() };
-    settled.reject(connection, &violations).await?;
+    settled.reject(connection, &all_rejected).await?;
     let ids: Vec<(Uuid, &Rejection)> =
         out.iter().filter_map(|(candidate, rejection)| Some((candidate.id?.id, *rejection))).collect();
     event_ids::note_rejections(connection, &contract.stream, &ids).await?;
@@ -225,7 +228,7 @@ pub(super) async fn settle_claimed(
     superseded::insert(connection, &stale, context.now_ms).await?;
     let activity = &mut settled.activity;
     candidates.iter().for_each(|candidate| activity.counts(candidate.record.position).written += 1);
-    violations.iter().for_each(|(record, _)| activity.counts(record.position).written -= 1);
+    all_rejected.iter().for_each(|(record, _)| activity.counts(record.position).written -= 1);
     let mut is_not_written = |position: LogPosition<'_>, count: fn(&mut Counts) -> &mut i64| {
         let counts = activity.counts(position);
         counts.written -= 1;

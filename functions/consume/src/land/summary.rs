@@ -19,7 +19,8 @@ pub struct Summary {
     /// Records in the batch.
     pub records: usize,
     /// Records that had been applied before.
-    pub replayed: usize,
+    #[serde(rename = "replayed")]
+    pub redelivered: usize,
     /// Events that were written, including released ones.
     pub written: usize,
     /// Events that the fast path wrote with its single statement. They are also counted as written.
@@ -184,7 +185,7 @@ impl Summary {
     fn and(self, other: Self) -> Self {
         Self {
             records: self.records + other.records,
-            replayed: self.replayed + other.replayed,
+            redelivered: self.redelivered + other.redelivered,
             written: self.written + other.written,
             fast_path: self.fast_path + other.fast_path,
             duplicates: self.duplicates + other.duplicates,
@@ -204,7 +205,7 @@ impl Summary {
             // Other counters already count these records.
             records: _,
             fast_path: _,
-            replayed,
+            redelivered,
             written,
             duplicates,
             superseded,
@@ -217,7 +218,7 @@ impl Summary {
             skipped_rows,
         } = self;
         for (counter, n) in [
-            (Counter::Replayed, replayed as u64),
+            (Counter::Replayed, redelivered as u64),
             (Counter::Written, written as u64),
             (Counter::Duplicate, duplicates as u64),
             (Counter::Superseded, superseded as u64),

@@ -37,9 +37,9 @@ async fn a_redelivered_batch_of_any_size_changes_nothing() {
         let function = Function::new().await;
         let batch = routes(count);
         let first = function.land(&batch).await;
-        assert_eq!((first.written, first.replayed), (batch.len(), 0));
+        assert_eq!((first.written, first.redelivered), (batch.len(), 0));
         let second = function.land(&batch).await;
-        assert_eq!((second.written, second.replayed), (0, batch.len()));
+        assert_eq!((second.written, second.redelivered), (0, batch.len()));
         assert_eq!(positions(&function).await, count);
     }
 }
@@ -50,7 +50,7 @@ async fn only_the_tail_of_a_batch_that_straddles_the_watermark_lands() {
     let all = routes(30);
     function.land(&all[..20]).await;
     let tail = function.land(&all[10..]).await;
-    assert_eq!((tail.written, tail.replayed), (10, 10));
+    assert_eq!((tail.written, tail.redelivered), (10, 10));
     assert_eq!(positions(&function).await, 30);
 }
 
@@ -96,8 +96,8 @@ async fn the_records_of_a_recreated_topic_land_and_its_new_incarnation_is_counte
     let recreated: Vec<Record> =
         routes(4).into_iter().map(|route| Record { timestamp_ms: NOW_MS + 60_000 + route.offset, ..route }).collect();
     let summary = function.land(&recreated).await;
-    assert_eq!((summary.incarnations, summary.written, summary.replayed), (1, 4, 0));
-    assert_eq!(function.land(&recreated).await.replayed, 4);
+    assert_eq!((summary.incarnations, summary.written, summary.redelivered), (1, 4, 0));
+    assert_eq!(function.land(&recreated).await.redelivered, 4);
     assert_eq!(positions(&function).await, 14);
     assert_eq!(
         function.outcomes("routes", 0..6).await,

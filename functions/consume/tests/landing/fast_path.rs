@@ -96,7 +96,7 @@ async fn batches_of_a_partition_that_the_process_knows_take_the_fast_path() {
         assert_eq!(written(function.land(&first).await), (0, 5));
         let summary = function.land(&second).await;
         assert_eq!((written(summary), summary.records), ((20, 20), 20));
-        assert_eq!(function.land(&second).await.replayed, 20);
+        assert_eq!(function.land(&second).await.redelivered, 20);
     }
     assert_eq!(function.positions().await, (0..25).collect::<Vec<_>>());
     let gauges = function.database.json("select id, value from public.gauges order by id").await;
@@ -118,7 +118,7 @@ async fn a_batch_of_several_partitions_takes_the_fast_path_unless_another_proces
     let other = function.other_process();
     other.invoke(&event(&on_partition(1, routes(6..8))), BUDGET).await.expect("the batch lands");
     let summary = function.land(&both(6..9)).await;
-    assert_eq!((written(summary), summary.replayed), ((0, 4), 2));
+    assert_eq!((written(summary), summary.redelivered), ((0, 4), 2));
     assert_eq!(function.positions().await.len(), 18);
     assert_eq!(function.written().await, 18);
 }
@@ -134,7 +134,7 @@ async fn a_process_continues_on_the_fast_path_where_another_process_has_stopped(
     land(&function.consume, 0..10).await;
     assert_eq!(written(land(&other, 10..20).await), (10, 10), "the process takes the fast path after it asks Kafka");
     let again = land(&function.consume, 10..20).await;
-    assert_eq!((written(again), again.replayed), ((0, 0), 10));
+    assert_eq!((written(again), again.redelivered), ((0, 0), 10));
     assert_eq!(written(land(&other, 20..30).await), (10, 10));
     assert_eq!(written(land(&function.consume, 30..40).await), (10, 10));
     assert_eq!(function.positions().await, (0..40).collect::<Vec<_>>());
@@ -315,7 +315,7 @@ async fn a_batch_whose_connection_is_cut_lands_once_over_another_connection() {
     assert_eq!(written(function.land(&routes(20..30)).await), (10, 10), "the statement did not arrive");
     cutter.cut_before_the_next_answer();
     let summary = function.land(&routes(30..40)).await;
-    assert_eq!((summary.written, summary.replayed), (0, 10), "the statement was committed, and its answer was lost");
+    assert_eq!((summary.written, summary.redelivered), (0, 10), "the statement was committed, and its answer was lost");
     assert_eq!(function.positions().await, (0..40).collect::<Vec<_>>());
     assert_eq!(function.written().await, 40);
     assert_eq!(written(function.land(&routes(40..50)).await), (10, 10));

@@ -116,6 +116,16 @@ async fn a_batch_for_a_drifted_table_fails_and_no_event_is_rejected() {
             1_000,
             "stream route: table public.routes_table, column user_id: expected bigint, found double precision",
         ),
+        (
+            "alter table public.routes_table add height integer not null default 0, alter height drop default",
+            10,
+            "column height: expected a default or a nullable column",
+        ),
+        (
+            "alter table public.routes_table add height integer not null default 0, alter height drop default",
+            1_000,
+            "column height: expected a default or a nullable column",
+        ),
         ("drop table public.routes_table", 10, "does not exist"),
         ("drop table public.routes_table", 1_000, "does not exist"),
     ] {
@@ -132,6 +142,21 @@ async fn a_batch_for_a_drifted_table_fails_and_no_event_is_rejected() {
         assert_eq!(function.database.count("select count(*) from sluice.dead_letters").await, 0);
         assert_eq!(function.database.count("select next_offset from sluice.watermarks").await, count);
     }
+}
+
+#[tokio::test]
+async fn a_row_for_which_a_trigger_fills_no_column_is_rejected_and_the_other_rows_land() {
+    let function = Function::new().await;
+    let trigger = "
+        alter table public.routes_table add height integer not null;
+        create function public.fill() returns trigger language plpgsql
+        as $$ begin new.height := nullif(new.user_id, 1); return new; end $$;
+        create trigger fill before insert on public.routes_table for each row execute function public.fill()";
+    function.database.pool.execute(trigger).await.expect("the table changes");
+    let summary = function.land(&records("routes", (0..3).map(|user| route(user, 1.0)))).await;
+    assert_eq!((summary.written, summary.rejected), (2, 1));
+    let letters = function.database.json("select error_code, \"column\" from sluice.dead_letters").await;
+    assert_eq!(letters, json!([{"error_code": "23502", "column": "height"}]));
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ async fn events_missing_from_a_restored_database_are_read_from_a_real_kafka() {
     deliver(&sent[1..4]).await.expect("the batch lands");
     backup.restore(&pool).await;
     let summary = deliver(&sent[4..]).await.expect("the batch lands");
-    assert_eq!((summary.written, summary.replayed, summary.incarnations), (5, 0, 0));
+    assert_eq!((summary.written, summary.redelivered, summary.incarnations), (5, 0, 0));
     assert_eq!(function.users().await, users(0..6));
 }
 
@@ -240,12 +240,12 @@ async fn a_batch_that_goes_back_into_a_gap_lands_and_the_gap_shrinks() {
     assert_eq!(function.outcomes("routes", 0..3).await, ["lost", "lost", "written"]);
 
     let summary = function.land(&routes(1..3)).await;
-    assert_eq!((summary.written, summary.replayed, summary.incarnations), (1, 1, 0));
+    assert_eq!((summary.written, summary.redelivered, summary.incarnations), (1, 1, 0));
     assert_eq!(function.gaps().await, json!([gap(1, 0, 0, "unknown")]));
     function.land(&routes(0..1)).await;
     assert_eq!(function.gaps().await, json!([]));
     assert_eq!(function.users().await, users(0..3));
-    assert_eq!(function.land(&routes(0..3)).await.replayed, 3);
+    assert_eq!(function.land(&routes(0..3)).await.redelivered, 3);
 }
 
 #[tokio::test]

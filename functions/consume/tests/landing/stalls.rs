@@ -87,6 +87,11 @@ async fn the_reason_of_a_stall_names_the_operators_fault_and_contains_no_value_o
              the contract does not fill it, found not null without a default.",
         ),
         (
+            "alter table public.routes_table add column height double precision not null",
+            "Stream route: table public.routes_table, column height: expected a default or a nullable column, because \
+             the contract does not fill it, found not null without a default.",
+        ),
+        (
             "alter table sluice.watermarks rename column last_hash to gone",
             "Stream route: column w.last_hash does not exist (SQLSTATE 42703).",
         ),

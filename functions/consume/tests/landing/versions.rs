@@ -89,7 +89,7 @@ async fn the_events_of_one_batch_have_the_same_outcomes_as_in_batches_of_their_o
     for own in [whole, single] {
         assert_eq!(own.outcomes(0..10).await, expected);
         assert_eq!(own.rows().await, rows);
-        assert_eq!(own.function.land(&batch).await.replayed, 10);
+        assert_eq!(own.function.land(&batch).await.redelivered, 10);
     }
 }
 

@@ -22,7 +22,7 @@ async fn a_batch_lands_once_and_moves_only_the_watermarks_of_bigquery() {
     assert_eq!((landed.records, landed.written), (3, 3));
     assert_eq!(world.tables.rows(), [row(0, 0, 1), row(0, 1, 2), row(1, 0, 3)]);
     let again = deliver(&consume, &batch).await.expect("the batch was applied before");
-    assert_eq!((again.replayed, again.written), (3, 0));
+    assert_eq!((again.redelivered, again.written), (3, 0));
     assert_eq!(world.tables.rows().len(), 3);
     assert_eq!(world.watermarks().await, [(0, 2), (1, 1)]);
     let others = world.database.json("select destination from sluice.watermarks where destination <> 'bigquery'").await;

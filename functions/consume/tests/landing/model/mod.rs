@@ -220,7 +220,7 @@ async fn deliver(
     }
     if source.chance(0.2) {
         let again = function.land(&records).await;
-        assert_eq!(again.replayed, again.records, "seed {seed}: a batch that has landed changes nothing");
+        assert_eq!(again.redelivered, again.records, "seed {seed}: a batch that has landed changes nothing");
         played.deliveries += 1;
     }
     expected.apply(&batch);
