@@ -10,15 +10,16 @@ use operator::terminal::complain;
 use crate::CommandError;
 
 /// Measures the throughput from Kafka to committed rows, in batches of 100, 1,000 and 10,000 records, and compares it
-/// with psql's \copy of the same rows. Measures the times of requests with and without credentials, of reports over ten
-/// million events, and of most JSON routes, but not `/follow`, in a database with a million dead letters. Measures the
-/// start times and the cost of functions.
+/// with psql's \copy of the same rows. Measures the rate of requests with and without credentials, and the time of
+/// reports over ten million events. Measures the time of requests to most JSON routes, but not to `/follow`, in a
+/// database with a million dead letters. Measures the start times and the cost of functions.
 #[derive(Debug, Args)]
 pub struct Bench {
     /// Number of events for each throughput figure.
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     pub events: u64,
-    /// Number of rounds. Each round measures everything once [default: 1 for landing, 5 for gateway, 8 for requests].
+    /// Number of rounds. Each round measures everything once [default: 1 for landing and console, 5 for gateway, 8 for
+    /// requests].
     #[arg(long, value_name = "N")]
     pub rounds: Option<u32>,
     /// Seconds for which the gateway is under load in a round.

@@ -83,10 +83,10 @@ fn report_variable(environment: &Environment, name: &str, smtp_url: Option<&str>
     }
 }
 
-/// Returns environment variables for functions that run in their own processes: the variables of the file of
-/// `--env-file` that this process's environment does not contain, the defaults of [`identity`], [`users()`] and
-/// [`reports`], and `CONTRACTS_DIR` as an absolute path. The functions also get this process's variables, and those of
-/// [`for_broker`] and [`for_database`].
+/// Returns environment variables for functions that run in their own processes. If the file of `--env-file` has a
+/// variable that this process's environment lacks, that variable is included. So are the defaults of [`identity`],
+/// [`users()`] and [`reports`], and `CONTRACTS_DIR` as an absolute path. The functions also get this process's
+/// variables, and those of [`for_broker`] and [`for_database`].
 pub fn for_functions(environment: &Environment, smtp_url: Option<&str>, is_sink: bool) -> Vec<(String, String)> {
     let from_file = environment.only_in_file();
     let mut variables: Vec<_> = from_file.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -105,8 +105,8 @@ pub fn for_functions(environment: &Environment, smtp_url: Option<&str>, is_sink:
     variables
 }
 
-/// Returns the environment variables that give functions in their own processes the settings of [`kafka_at`]. An empty
-/// variable counts as unset, and overrides an inherited variable.
+/// Returns environment variables for functions that run in their own processes. With these variables, the functions
+/// have the settings that [`kafka_at`] returns. An empty variable counts as unset, and overrides an inherited variable.
 pub fn for_broker(bootstrap_servers: &str, is_ours: bool) -> Vec<(String, String)> {
     const ACCESS: [&str; 8] = [
         "MSK_CLUSTER_ARN",
@@ -122,8 +122,9 @@ pub fn for_broker(bootstrap_servers: &str, is_ours: bool) -> Vec<(String, String
     none.chain([("KAFKA_BOOTSTRAP_SERVERS".to_owned(), bootstrap_servers.to_owned())]).collect()
 }
 
-/// Returns the environment variables that give functions in their own processes the settings of [`settings_for`]. An
-/// empty variable counts as unset, and overrides an inherited variable.
+/// Returns environment variables for functions that run in their own processes. With these variables, the functions
+/// have the database settings that [`settings_for`] returns. An empty variable counts as unset, and overrides an
+/// inherited variable.
 pub fn for_database(database_url: &str, is_ours: bool) -> Vec<(String, String)> {
     let access = ["DATABASE_SECRET_ARN", "DATABASE_AUTH"].into_iter().filter(|_| is_ours);
     let none = access.map(|name| (name.to_owned(), String::new()));

@@ -4,7 +4,8 @@
 //!   crate `bench` implements the benchmarks)
 //! - [`servers`]: Apache Kafka and PostgreSQL, as child processes or in containers
 //! - [`event_source_mapping`]: hands batches of records to `consume`, as Lambda does
-//! - [`gateway`]: all functions in this process, behind one router, which the module `http_server` serves
+//! - [`gateway`]: runs the functions in this process, and passes HTTP requests to them; the module `http_server` serves
+//!   the connections
 //! - [`function_settings`]: the settings of those functions
 //! - [`scheduler`]: invokes functions on the schedules in the template
 //! - [`mail_sink`]: receives the e-mails that the functions send

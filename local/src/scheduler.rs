@@ -152,7 +152,7 @@ impl Scheduler {
     /// Invokes the schedules' functions at `endpoint`.
     ///
     /// # Errors
-    /// The endpoint cannot have a path.
+    /// The endpoint is an address without a path, such as `mailto:`, or the HTTP client cannot be set up.
     pub fn start(schedules: Vec<Schedule>, endpoint: &Url, clock: &Clock) -> Result<Self, EndpointError> {
         let start = |schedule: Schedule| {
             let function = Arc::new(OverHttp::new(endpoint, &schedule.function)?);

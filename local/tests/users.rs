@@ -1,4 +1,4 @@
-//! Tests users through the whole gateway: requests in the form of the services that Sluice replaces, and attacks on
+//! Tests users through the whole gateway: requests in the format of the services that Sluice replaces, and attacks on
 //! passwords.
 
 #![allow(
@@ -60,7 +60,7 @@ async fn await_count(database: &TestDatabase, query: &str, count: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_in_the_form_of_the_replaced_services_are_answered_as_before() {
+async fn requests_in_the_format_of_the_replaced_services_are_answered_as_before() {
     let gateway = plan().start().await;
     let anonymous = reqwest::Client::new();
     let ask = async |path: &str, body: Value| post(&anonymous, &gateway.url, path, &body).await;
@@ -274,7 +274,8 @@ async fn no_topic_and_no_table_and_no_log_line_contains_a_password() {
     for (place, text) in &haystack {
         let text = String::from_utf8_lossy(text).to_lowercase();
         for needle in &needles {
-            // `up` prints the admin's password, which is in the command line of `up`, for the person who started `up`.
+            // The tests pass the admin's password to `up` on the command line. `up` prints this password for the person
+            // who started `up`.
             let is_announcement = place == "stdout" && needle.contains("admin");
             assert!(is_announcement || !text.contains(&needle.to_lowercase()), "{place} contains a password");
         }
@@ -306,8 +307,8 @@ async fn a_flood_of_logins_neither_exceeds_the_memory_limit_for_hashing_nor_slow
         started.elapsed()
     };
     post(&http, &process.url, "/register", &json!({"user": "test", "pass": "test1234"})).await;
-    // Opens as many connections as the flood does, so that the memory of the connections is not attributed to the
-    // hashes. Some of these health checks may time out, because they all run at the same time.
+    // Opens as many connections as the flood does, with a health check on each, so that the memory of the connections
+    // is not attributed to the hashes. Some of these health checks may time out, because they all run at the same time.
     join_all((0..LOGINS).map(|_| answer(http.get(format!("{}/health", process.url))))).await;
     // After a check has timed out, its request to the broker continues, and may slow the checks that are measured
     // below. Therefore, waits until a check succeeds.

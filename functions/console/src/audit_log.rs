@@ -1,4 +1,4 @@
-//! Lists what admins did.
+//! Lists the entries of the audit log: who replayed, discarded, unblocked, deleted or created what.
 
 use shared::http::answer::List;
 use shared::http::database::in_time;

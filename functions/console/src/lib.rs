@@ -8,7 +8,7 @@
 //! - `dead_letters` lists letters, `groups` groups them by reason, and `discard` discards them
 //! - `replay` sends a letter's event, as it is or edited, to its topic again
 //! - `runs` replays all letters that match a filter
-//! - `audit_log` lists what admins did
+//! - `audit_log` lists who did what
 //! - `follow` finds events in Kafka, with the outcome of each
 //! - `pages` offers all of this in a browser, through the routes
 //! - `schedule` does the work that is due every minute

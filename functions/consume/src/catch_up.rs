@@ -87,8 +87,8 @@ pub(crate) struct CatchUp<'c> {
 }
 
 impl CatchUp<'_> {
-    /// Asks Kafka the question that keeps a partition from landing (see [`Reason`]). The caller then tries the batch
-    /// again.
+    /// Asks Kafka the question that `hold` contains (see [`Reason`]). The partition cannot land before Kafka has
+    /// answered. The caller then tries the batch again.
     pub(crate) async fn resolve(&mut self, partition: &mut Partition<'_>, hold: &Hold) -> Result<(), ConsumeError> {
         let watermark = &hold.watermark;
         let until = match hold.reason {

@@ -31,8 +31,8 @@ impl Consume {
         let stalls = Stalls { connections, registry, destination, deadline: begun + budget };
         match &result {
             Ok(()) => {
-                // A stall ends when the partition's watermark advances. If all records of the partition had been
-                // applied before, the watermark does not advance, so this call ends the stall.
+                // A stall ends when the partition's watermark advances. The watermark does not advance if all of the
+                // batch's records of a partition had been applied before. In this case, this call ends the stall.
                 if landed.summary().redelivered > 0 {
                     stalls.clear(&partitions()).await;
                 }

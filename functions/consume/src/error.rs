@@ -93,7 +93,8 @@ impl ConsumeError {
 pub(crate) fn failed(error: WriteError) -> ConsumeError {
     match error.verdict() {
         Verdict::Stop => ConsumeError::Stop(error),
-        // A rejection concerns one record. If no record was being written, only a retry can help.
+        // The fault of a record is handled where the record is written: the record becomes a dead letter. Elsewhere,
+        // the same SQLSTATE cannot be a record's fault, so only a retry can help.
         Verdict::Retry | Verdict::Reject(_) => ConsumeError::Retry(error),
     }
 }

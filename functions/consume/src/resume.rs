@@ -2,9 +2,12 @@
 //! when the records come from another log than the applied records.
 //!
 //! A record does not say which log it comes from. When a topic is recreated or its log is truncated, different records
-//! appear under offsets that were applied before. In three cases, a record below the watermark contradicts what was
-//! applied: the record is newer than every applied record, it has another hash than the first or last applied record at
-//! the same offset, or Kafka had no record at its offset before.
+//! appear under offsets that were applied before. In each of these cases, a record below the watermark contradicts what
+//! was applied:
+//!
+//! - the record is newer than every applied record
+//! - the record has the offset of the first or last applied record, but another hash
+//! - Kafka had no record at the record's offset before
 
 use std::ops::Range;
 

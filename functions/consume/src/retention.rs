@@ -1,4 +1,4 @@
-//! Erases data that is past its retention. Each schedule event triggers this. Each step erases few rows, so that it
+//! Erases data that is past its retention. Each schedule event triggers this. Each step changes few rows, so that it
 //! holds few locks.
 
 use std::time::Instant;
@@ -7,7 +7,7 @@ use shared::ledger::{dead_letters, login_attempts};
 use shared::start::Retention;
 use sqlx::PgConnection;
 
-/// The maximum number of rows that one statement erases, and therefore locks.
+/// The maximum number of rows that one statement changes, and therefore locks.
 const STEP: i64 = 1_000;
 /// The maximum number of statements that one invocation runs for each table. The next invocation continues.
 const MAX_STEPS: u64 = 50;
@@ -18,7 +18,7 @@ enum Table {
     LoginAttempts,
 }
 
-/// Erases data that is past its retention, until `until` at the latest.
+/// Erases data that is past its retention. After `until`, at most one further statement begins for each table.
 pub(crate) async fn apply(
     connection: &mut PgConnection,
     retention: Retention,
@@ -33,7 +33,8 @@ pub(crate) async fn apply(
     Ok(())
 }
 
-/// Erases the rows of a table that are older than `days`, step by step. Returns how many it erased.
+/// Erases data that is older than `days`, step by step. Login attempts are deleted. Dead letters lose their key,
+/// headers and payload. Returns the number of login attempts or dead letters.
 async fn erase(
     connection: &mut PgConnection,
     table: Table,

@@ -28,7 +28,7 @@ pub(crate) struct Stalls<'a> {
     pub(crate) connections: &'a Connections,
     pub(crate) registry: &'a Registry,
     pub(crate) destination: Destination,
-    /// When the invocation has to end.
+    /// The end of the invocation's budget. After this, only the time that is reserved for the answer is left.
     pub(crate) deadline: Instant,
 }
 

@@ -52,7 +52,7 @@ impl Sweeps {
     }
 }
 
-/// Deletes expired rows. Ids, duplicates and versions expire if they are older than `before_ms`.
+/// Deletes expired rows. Ids, duplicates, superseded events and versions expire if they are older than `before_ms`.
 async fn forget(connection: &mut PgConnection, before_ms: i64) -> Result<(), sqlx::Error> {
     duplicates::forget(&mut *connection, before_ms).await?;
     event_ids::forget(&mut *connection, before_ms).await?;

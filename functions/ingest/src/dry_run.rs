@@ -62,8 +62,8 @@ pub(crate) struct Validated {
 /// Checks the caller's events as [`accept`](crate::accept::accept) does, and returns their rows. Sends nothing.
 ///
 /// # Errors
-/// The same errors as when the events are sent, except those of the broker. There is also an error if a change set
-/// would be rejected on landing, no matter which tables exist.
+/// The same errors as when the events are sent, except those of the broker. A change set also causes an error if it
+/// would be rejected on landing no matter which tables exist.
 pub(crate) fn validate(
     contract: &Contract,
     posted: &PostedEvents,

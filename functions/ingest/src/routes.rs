@@ -95,7 +95,8 @@ async fn post_events(
 
 /// Returns the stream that a request posts to, or `None` if [`post_events_without_router`] cannot answer the request.
 pub fn posted_stream<'u>(method: &Method, uri: &'u Uri) -> Option<&'u str> {
-    // Other names may be encoded, or have several segments. The router decides what they mean.
+    // A plain name consists of letters, digits, `-` and `_`. Any other name may be encoded, or have several segments.
+    // The router decides what such a name means.
     let is_plain =
         |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     uri.path().strip_prefix("/events/").filter(|_| *method == Method::POST).filter(is_plain)

@@ -30,7 +30,7 @@ pub struct MigrateFunction<V> {
 
 impl<V: Fn(&'static str) -> Option<String>> MigrateFunction<V> {
     /// Creates a function that reads its settings through `variable` at each invocation. If logging could not be
-    /// configured, every invocation fails with that error.
+    /// configured, the preparation of database and cluster fails with that error.
     pub fn new(logging: Result<(), SettingsError>, variable: V, aws: Aws) -> Self {
         Self { logging, variable, aws }
     }

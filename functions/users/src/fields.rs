@@ -40,7 +40,8 @@ pub(crate) async fn read(request: Request) -> Result<PostedFields, Error> {
     }
 }
 
-/// Returns whether the body is a form. Any other body is JSON, even without a `Content-Type`.
+/// Returns whether the body is a form and not JSON. A body without a `Content-Type` counts as JSON. Any other media
+/// type is an error.
 fn is_form(headers: &HeaderMap) -> Result<bool, Error> {
     let media_type = match headers.get(CONTENT_TYPE) {
         Some(value) => value.to_str().map_err(|_| Error::MediaType)?,

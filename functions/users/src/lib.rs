@@ -1,5 +1,5 @@
 //! Registers users, logs them in, blocks them after wrong passwords, and manages service keys. This crate has the
-//! routes. The rules are in `shared::identity`, which all functions use.
+//! routes. The rules are in `shared::identity`, which other functions use, too.
 
 mod error;
 mod fields;

@@ -33,8 +33,8 @@ const TIMES: usize = 21;
 const USER: &str = "bench";
 const PASSWORD: &str = "correct horse battery";
 
-/// Inserts a year's events in chronological order. They name 20,000 cities in 50 countries, with four spellings of
-/// each city. Cities with low numbers have the most events.
+/// Inserts one batch of a year's events. The batches are in chronological order. The events name 20,000 cities in 50
+/// countries, with four spellings of each city. Cities with low numbers have the most events.
 const INSERT: &str = "
     insert into public.user_events (id, city, state, country, post_code, datetime)
     select gen_random_uuid(),

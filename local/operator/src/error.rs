@@ -24,7 +24,7 @@ pub enum OperatorError {
     /// A contract is invalid.
     #[error(transparent)]
     Contract(#[from] ContractError),
-    /// The older contracts cannot be read.
+    /// The contracts that `--against` names cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The topics cannot be read.

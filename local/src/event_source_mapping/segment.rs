@@ -78,7 +78,7 @@ impl Segment {
         self.marks.push(Mark { end: self.json.len(), offset: message.offset() });
     }
 
-    /// Returns how many of the first records fit into this many bytes.
+    /// Returns the number of records, counted from the first, whose JSON fits into `most_bytes`.
     pub(super) fn fitting(&self, most_bytes: usize) -> usize {
         self.marks.partition_point(|mark| mark.end <= most_bytes)
     }

@@ -90,8 +90,9 @@ impl Functions {
         }
     }
 
-    /// Accepts no further requests, and lets running requests finish. `cargo lambda watch` has no such mode, so only
-    /// [`Self::close`] stops it.
+    /// Accepts no further requests. If `is_orderly` is true, lets running requests finish, but stops waiting after
+    /// [`REQUEST_PATIENCE`] or at the next interrupt. `cargo lambda watch` has no such mode, so only [`Self::close`]
+    /// stops it.
     pub(super) async fn stop_accepting(&mut self, interrupts: &mut Interrupts, is_orderly: bool) {
         let Self::InProcess { stop_accepting, serving, .. } = self else {
             return;

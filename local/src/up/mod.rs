@@ -244,8 +244,8 @@ impl Running {
         }
     }
 
-    /// Stops accepting requests, lets running requests finish, and then lets batches finish. Requests come first,
-    /// because a request may wait for its batch.
+    /// Stops accepting requests, lets running requests finish, and then lets batches finish. The mappings stop last,
+    /// because a running request may wait until its events have landed.
     async fn stop(mut self, interrupts: &mut Interrupts, is_orderly: bool) {
         say("stopping; press Ctrl-C again to hurry");
         drop(self.scheduler);

@@ -263,7 +263,7 @@ impl Check<'_> {
         const LETTERS: &str = "select count(*) from sluice.dead_letters";
         let anomalies = scalar(self.pool, ANOMALIES).await;
         if anomalies > 0 {
-            self.findings.wrong.push(format!("{anomalies} partitions that appear to have been recreated, and gaps"));
+            self.findings.wrong.push(format!("gaps, plus partitions that appear to have been recreated: {anomalies}"));
         }
         self.findings.duplicates = scalar(self.pool, "select count(*) from sluice.duplicates").await;
         let records = scalar(self.pool, RECORDS).await;

@@ -96,7 +96,7 @@ async fn the_next_query_succeeds_and_the_secret_is_read_once_after_a_rotation_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_is_retried_and_only_the_first_request_fails_if_no_connection_was_open_during_a_rotation() {
+async fn after_a_rotation_without_open_connections_a_batch_is_retried_but_the_first_http_request_fails() {
     let rotating = Rotating::start().await;
     let (pool, login) = rotating.open(1).await;
     rotating.rotate("second").await;

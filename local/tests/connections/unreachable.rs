@@ -10,7 +10,7 @@ use crate::support::kafka::settings;
 /// An address in a domain that never resolves (RFC 2606).
 const DATABASE: &str = "postgres://user:hunter2@nowhere.invalid/sluice";
 const BROKER: &str = "nowhere.invalid:9092";
-/// A time limit. Every command waits longer than this for a silent server.
+/// The time limit for an error that appears immediately. A command that waited for a silent server would take longer.
 const AT_ONCE: Duration = Duration::from_secs(4);
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
-//! Translates the template with AWS's translator, and compares the result with what runs on this machine: routes,
-//! functions, schedules and mappings.
+//! Translates the template with AWS's translator. Compares the translated routes and functions with the template, and
+//! the translated schedules and mappings with those that `local` reads from the template.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -105,7 +105,7 @@ fn the_api_has_only_the_default_stage_so_its_address_names_no_stage() {
 }
 
 #[test]
-fn aws_creates_the_same_routes_and_functions_and_schedules_and_mappings_as_this_machine() {
+fn aws_creates_the_routes_and_functions_of_the_template_and_the_schedules_and_mappings_of_local() {
     let Some(translated) = Translated::read() else {
         // `eprintln!` is not used, because a test program hides the output of `eprintln!` if the test passes.
         let _shown = writeln!(std::io::stderr(), "translated: skipped, because aws-sam-translator is not installed");

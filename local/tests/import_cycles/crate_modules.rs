@@ -16,7 +16,7 @@ struct Module {
     parent: usize,
     children: BTreeMap<String, usize>,
     defines: BTreeSet<String>,
-    /// Names that other modules can import from this module, with their targets; `*` stands for every item of a module.
+    /// The names that this module re-exports, each with its target. The name `*` stands for every item of the target.
     re_exports: Vec<(String, ModulePath)>,
     paths: Vec<ModulePath>,
 }

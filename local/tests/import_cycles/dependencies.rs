@@ -1,5 +1,5 @@
-//! Checks that a build of `consume` alone contains nothing that only functions with HTTP routes need. This keeps the
-//! binary of `consume` small and its cold start short.
+//! Checks that a build of `consume` alone contains no crate that is needed only by functions with HTTP routes. This
+//! keeps the binary of `consume` small and its cold start short.
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -87,8 +87,9 @@ impl Expansion<'_> {
         branches.iter().enumerate().flat_map(only).collect()
     }
 
-    /// Returns alternatives that violate a schema, each by one keyword. For a keyword that is hard to violate, the
-    /// alternative has no requirements, so its values may be valid for the schema.
+    /// Returns alternatives that violate a schema, each by one keyword. If a keyword is hard to violate, the
+    /// alternative for this keyword has no requirements, so a value of this alternative may still be valid for the
+    /// schema.
     fn not(&self, schema: &Value, depth: usize) -> Vec<Shape> {
         let keywords = match schema {
             Value::Object(keywords) => keywords,

@@ -119,8 +119,8 @@ pub(super) fn check(document: &Value) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Returns the restriction that `keyword` misspells, if it does. Case, `_` and `-` do not matter, and a long keyword may
-/// have one typing error.
+/// Returns the restriction that `keyword` misspells, if there is one. Differences in case, `_` and `-` are ignored. If
+/// the restriction is long, one typing error is ignored, too.
 fn meant(keyword: &str) -> Option<&'static str> {
     const LONG: usize = 6;
     let plain = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");

@@ -58,8 +58,8 @@ impl Contract {
 }
 
 impl Column {
-    /// Returns a value as text, in the form of a [`Contract::record_key`] of a single value. Returns `None` if the
-    /// value is null.
+    /// Returns a value as text, as [`Contract::record_key`] does if the key is a single value in this column. Returns
+    /// `None` if the value is null.
     pub fn key_text<'v>(&self, value: &'v Value) -> Option<Cow<'v, str>> {
         text(self.one_spelling(value))
     }

@@ -2,7 +2,7 @@
 //!
 //! sqlx opens connections by itself and cannot ask for a password. So the pool is given a new password in three cases:
 //!
-//! - A token is about to become too old.
+//! - No login is known yet, or a token is about to become too old.
 //! - An idle connection turns out to be dead, and the server refuses the login that sqlx would use for a new
 //!   connection.
 //! - A request has failed, and the server refuses the login.

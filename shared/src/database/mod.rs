@@ -47,8 +47,8 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, DatabaseError>
     Ok(Login::for_address(source, max_connections))
 }
 
-/// Creates a pool for a short-lived command. The pool's login is looked up now. Nothing renews the login before the
-/// server refuses it.
+/// Creates a pool for a short-lived command. The pool's login is looked up now, and is renewed only after the server
+/// has refused it.
 ///
 /// # Errors
 /// The resource at AWS is unsuitable, or AWS refuses the lookup.

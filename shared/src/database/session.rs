@@ -1,8 +1,8 @@
 //! The settings of every session.
 //!
 //! `migrate` stores the settings with the functions' role, so that a function's sessions have them from the start, even
-//! behind RDS Proxy. Sessions of other roles, such as the role of an installation on one machine, apply the settings
-//! after connecting.
+//! behind RDS Proxy. Sessions of other roles, such as the role in the `DATABASE_URL` of `./local/up`, apply the
+//! settings after connecting.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Executor as _, Row as _};

@@ -7,8 +7,8 @@ use std::fmt;
 pub struct Difference {
     /// The stream.
     pub stream: String,
-    /// The stream's table, as `schema.name`. In mode `changes`, this is only the schema's name if no particular table
-    /// has to exist.
+    /// The stream's table, as `schema.name`. If no particular table has to exist in mode `changes`, this is the
+    /// schema's name alone.
     pub table: String,
     /// The column, if one column differs.
     pub column: Option<String>,

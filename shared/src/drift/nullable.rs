@@ -28,7 +28,7 @@ const OPAQUE: [&str; 9] = [
 pub(super) fn may_be_null(document: &Value, pointer: &Pointer) -> bool {
     let mut tokens = pointer.tokens().peekable();
     if tokens.peek().is_none() {
-        // The pointer refers to the whole event, which is an object in every contract that has columns.
+        // The pointer refers to the whole event, which is normally an object.
         return false;
     }
     let Some(mut node) = conjuncts(document, vec![document], DEPTH) else { return false };

@@ -2,7 +2,7 @@
 //!
 //! Without a breaker, every request would occupy its Lambda sandbox for seconds, and Lambda would start a new sandbox
 //! for each further request. The breaker prevents this. For a second after a failed connection, requests that need the
-//! database fail at once. The first request after that second tries to connect, but only for a short time.
+//! database fail at once. The first such request after this pause tries to connect, but only for a short time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -43,8 +43,8 @@ fn is_safe(method: &Method) -> bool {
 }
 
 /// Returns whether a browser sent the request on behalf of another site. `Sec-Fetch-Site` is checked first, because it
-/// also covers requests without `Origin`. The value `same-site` also stands for pages on other ports and subdomains.
-/// In this case, `Origin` decides, because such pages count as another site here.
+/// also covers requests without `Origin`. The value `same-site` decides nothing, because browsers also send it for
+/// pages on other ports and subdomains, which count as another site here. With this value, `Origin` decides.
 fn comes_from_another_site(headers: &HeaderMap, uri: &Uri) -> bool {
     match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
         Some(b"cross-site") => return true,

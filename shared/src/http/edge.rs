@@ -106,7 +106,7 @@ pub async fn answer<F: Future<Output = Response>>(mut request: Request, run: imp
     response
 }
 
-/// Returns a problem if no route may handle the request.
+/// Returns a problem if the request is refused before any route handles it.
 fn refusal(request: &Request) -> Option<Problem> {
     dot_segments(request.uri()).or_else(|| cross_site::change(request))
 }

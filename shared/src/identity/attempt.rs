@@ -1,6 +1,6 @@
 //! The records of login attempts on their way to the topic `login`. A record is committed to an outbox together with
-//! the attempt's effect, and is then sent from the outbox. So a broker that does not answer delays the record, but
-//! never the login.
+//! the attempt's effect, and is then sent from the outbox. If the broker does not answer, the record is sent later. The
+//! login waits for the broker for at most `PATIENCE`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ impl Relay {
 
     /// Sends the attempts in the outbox, and waits a moment until the broker has acknowledged them, because on Lambda
     /// nothing runs between requests. Attempts that are not acknowledged in time stay in the outbox, and are sent
-    /// together with the next attempt. An attempt that is sent twice lands once.
+    /// together with a later attempt. An attempt that is sent twice lands once.
     pub async fn send(&self) {
         let inner = Arc::clone(&self.0);
         let _sent_or_late = tokio::time::timeout(PATIENCE, spawn(async move { inner.drain().await })).await;

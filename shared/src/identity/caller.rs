@@ -83,7 +83,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// An admin. A handler that takes an `Admin` as a parameter answers `403` to everyone else.
+/// An admin. A handler that takes an `Admin` as a parameter answers `403` to every other [`Caller`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin(pub Caller);
 

@@ -36,7 +36,7 @@ pub(super) struct Count {
 pub(super) enum Admission {
     /// The attempt's password may be compared.
     Admitted,
-    /// All attempts that the name has left are in flight. The caller must wait for their results.
+    /// If all attempts in flight failed, the name would be blocked. The caller must wait for their results.
     Wait,
     /// The name is blocked.
     Blocked {

@@ -77,8 +77,8 @@ struct Inner {
     relay: Option<Relay>,
 }
 
-/// The maximum number of passwords hashed in parallel. Each hash needs 19 MiB and keeps a processor busy, so hashing
-/// more passwords at once would not be faster.
+/// The maximum number of passwords hashed in parallel, however many processors there are. Each hash needs 19 MiB and
+/// keeps a processor busy.
 const MOST_HASHES_AT_ONCE: usize = 4;
 
 impl Identity {
@@ -144,7 +144,8 @@ impl Identity {
         if let Some(account) = self.0.remembered.account(&claims.sub).filter(|account| claims.are_current(account)) {
             return Ok((account, claims));
         }
-        // The account is not remembered, or the token is newer than the remembered account.
+        // Either the account is not remembered, or the token does not match the remembered account, which may be out of
+        // date.
         let Found { account, .. } = self.read(&claims.sub).await?;
         let account = account.filter(|account| claims.are_current(account)).ok_or(Denied::InvalidToken)?;
         Ok((account, claims))
@@ -158,8 +159,8 @@ impl Identity {
         {
             return Ok(account);
         }
-        // From here on, a name that no user has takes the same path as the name of a user, so that response times do
-        // not reveal which names exist.
+        // From here on, an unknown name takes the same path as the name of a user, so that response times do not reveal
+        // which names exist.
         let Found { account, blocked_until_ms } = self.read(name.key()).await?;
         if self.is_blocked(blocked_until_ms) {
             return self.check(name, password, Some(Via::Basic), origin).await;

@@ -93,8 +93,8 @@ fn is_invisible(c: char) -> bool {
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// Returns the form in which names are compared: NFKC and case folding without invisible characters, repeated until
-/// nothing changes (Unicode, section 3.13, `toNFKC_Casefold`).
+/// Returns the form in which names are compared: NFKC and case folding without invisible characters, applied twice, so
+/// that applying them again changes nothing (Unicode, section 3.13, `toNFKC_Casefold`).
 pub(super) fn key(text: &str) -> String {
     let once = |text: &str| -> String {
         let decomposed: String = text.nfkd().collect();

@@ -23,7 +23,8 @@ const RANDOM: usize = 43;
 /// The number of characters of the checksum: 62^6 is more than 2^32.
 const CHECKSUM: usize = 6;
 
-/// The number of characters that lists show. The 35 random characters that lists do not show have 208 bits.
+/// The number of characters that a list of keys shows. The 35 random characters that such a list does not show have 208
+/// bits.
 const SHOWN: usize = PREFIX.len() + 8;
 
 /// The SHA-256 hash of a key.

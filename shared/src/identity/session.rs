@@ -14,8 +14,8 @@ use super::{Identity, Via};
 use crate::http::database::in_time;
 use crate::http::edge::Origin;
 
-/// The time for which an ended session is kept after its last token has expired. For a few seconds after the end of a
-/// session, another process may not know of it yet, and may renew the session's token.
+/// The time for which an ended session is kept after its last token has expired. For a few seconds, another process may
+/// not know yet that the session has ended, and may renew the session's token.
 const MARGIN_MS: i64 = 60_000;
 
 /// A session that has not ended.

@@ -35,9 +35,9 @@ pub struct Outgoing<'a> {
 pub struct Acknowledged {
     /// The partition.
     pub partition: i32,
-    /// Its offset.
+    /// The record's offset.
     pub offset: i64,
-    /// Its timestamp, in milliseconds since the Unix epoch.
+    /// The record's timestamp, in milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
 }
 

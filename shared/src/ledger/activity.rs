@@ -266,8 +266,7 @@ pub async fn note_ends(connection: &mut PgConnection, ends: &[End]) -> Result<()
 }
 
 /// Deletes minutes that are older than 35 days. A log's last row with a known `end_offset` is kept until the watermark
-/// reaches that offset. Until then, that offset is the only record of where the log ended, and new records are counted
-/// from it.
+/// reaches that offset. Until then, only this row shows where the log ended, and new records are counted from there.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -1,4 +1,4 @@
-//! Table `bigquery_duplicates`: events that repeat another event whose row is in BigQuery.
+//! Table `bigquery_duplicates`: events that get no row in BigQuery, because they repeat an earlier event.
 
 use sqlx::PgConnection;
 

@@ -20,8 +20,8 @@ pub struct StreamState {
     pub stream: Option<String>,
     /// The number of the write stream's rows that are applied, which is the offset of the next append.
     pub next_row: i64,
-    /// The start time that the PostgreSQL server had when this row last agreed with BigQuery, microseconds since the
-    /// Unix epoch.
+    /// The PostgreSQL server's start time, microseconds since the Unix epoch. It was noted when this row last agreed
+    /// with BigQuery.
     pub server_started_us: i64,
     /// An announced append whose outcome is not stored yet.
     pub intent: Option<Intent>,
@@ -39,7 +39,8 @@ pub struct Intent {
     pub rows: i64,
     /// The Kafka records of the rows.
     pub records: Written,
-    /// The start time that the PostgreSQL server had when the append was announced, microseconds since the Unix epoch.
+    /// The PostgreSQL server's start time, microseconds since the Unix epoch. It was noted when the append was
+    /// announced.
     pub server_started_us: i64,
 }
 

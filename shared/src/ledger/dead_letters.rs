@@ -272,7 +272,7 @@ pub async fn mark_read(connection: &mut PgConnection, replays: &[ReadReplay]) ->
 }
 
 /// Like [`mark_read`], but for a replay that names its dead letter by id. A dead letter with that id but another key or
-/// payload is not marked: a restored database has given the id to a different letter.
+/// payload is not marked, because it is a different letter: a restored database can assign an id again.
 ///
 /// # Errors
 /// PostgreSQL's error.

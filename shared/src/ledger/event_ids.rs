@@ -118,7 +118,7 @@ pub(super) fn note_rejections_from(relation: &str) -> String {
 }
 
 /// Deletes ids that were seen before `before_ms`. The id of a rejected event stays as long as the event's dead letter.
-/// Without the id, a repeat of the rejected event would look like a repeat of a written event.
+/// Without the id, the receipts of events that repeated the rejected event would no longer say `rejected`.
 ///
 /// # Errors
 /// PostgreSQL's error.

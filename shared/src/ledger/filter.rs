@@ -65,7 +65,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns whether the tables of counts show how many letters match, so that only few letters have to be read.
+    /// Returns whether matching letters are counted with the help of the tables of counts. Otherwise, they are counted
+    /// one by one.
     pub(super) fn is_counted(&self) -> bool {
         let Self { status: _, topics: _, error_code: _, reason: _, contains, since: _, until: _, ids } = self;
         contains.is_none() && ids.is_none()

@@ -38,8 +38,8 @@ fn waiting(applied: Option<&PartitionProgress>, position: &Position, now_ms: i64
     let age = |timestamp_ms: i64| Duration::from_millis(u64::try_from(now_ms - timestamp_ms).unwrap_or_default());
     let oldest = position.oldest_ms.map(age);
     let success_age = applied.map(|applied| applied.success_age);
-    // The time is at most the age of the oldest record. If a partition was idle for a day, and then a record arrives,
-    // the partition has not been failing for a day.
+    // `since_success` is at most the age of the oldest record. If a partition was idle for a day, and then a record
+    // arrives, the partition has not been failing for a day.
     let since_success = match (oldest, success_age) {
         (Some(oldest), Some(success_age)) => oldest.min(success_age),
         (Some(one), None) | (None, Some(one)) => one,

@@ -20,7 +20,7 @@ enum Source {
     Days,
     /// The counts per ten minutes.
     TenMinutes,
-    /// The letters themselves, for less than ten minutes.
+    /// The letters themselves, for a range that contains no whole period of ten minutes.
     Letters,
 }
 

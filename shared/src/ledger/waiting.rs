@@ -96,7 +96,7 @@ pub async fn queued(
 /// # Errors
 /// PostgreSQL's error.
 pub async fn oldest(executor: impl PgExecutor<'_>) -> Result<HashMap<String, i64>, sqlx::Error> {
-    // The query steps from stream to stream, so it reads two index entries per stream instead of all rows.
+    // The query steps from stream to stream, so it reads one index entry per stream instead of all rows.
     const SELECT: &str = "
         with recursive streams as (
             (select stream, since_ms from sluice.waiting order by stream, since_ms limit 1)

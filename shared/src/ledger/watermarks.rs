@@ -205,7 +205,7 @@ async fn close_minutes(
     Ok(())
 }
 
-/// Reads all watermarks, without locking them.
+/// Reads all watermarks of destination `postgresql`, without locking them.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -279,8 +279,8 @@ pub async fn advance<'w>(
 ) -> Result<(), sqlx::Error> {
     close_minutes(connection, destination, over).await?;
     let watermarks: Vec<&Watermark> = watermarks.into_iter().collect();
-    // Usually, only these partitions have counts. Other partitions have counts if their waiting events were released or
-    // rejected.
+    // Usually, only the partitions of `watermarks` have counts. Other partitions have counts if their waiting events
+    // were released or rejected.
     let (landed, others) = landed.split_off(|log| {
         let is_it =
             |w: &&Watermark| (w.partition, w.incarnation()) == (log.partition, log.incarnation) && w.topic == log.topic;

@@ -49,7 +49,7 @@ counters! {
     Unacknowledged = "unacknowledged",
     /// Events whose rows were written, including those that had been waiting.
     Written = "written",
-    /// Events that repeat a landed event, by idempotency key or id.
+    /// Events that repeat an earlier event, by idempotency key or id.
     Duplicate = "duplicate",
     /// Events that changed nothing because their row had a higher version.
     Superseded = "superseded",
@@ -71,7 +71,7 @@ counters! {
     Gaps = "gaps",
 }
 
-/// The name of the only metric that is not a count: milliseconds from a batch's oldest new record to its commit.
+/// The name of the lag's metric: milliseconds from a batch's oldest new record to its commit.
 const LAG_MS: &str = "lag_ms";
 
 /// The upper bounds of the lag's buckets, in milliseconds.

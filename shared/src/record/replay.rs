@@ -86,7 +86,8 @@ impl Replay {
     pub fn from_headers<'h>(topic: &str, header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Self> {
         let text = |name: &str| std::str::from_utf8(header(name)?).ok();
         let place = |text: &str| Place::parse(text).filter(|place| place.topic == topic);
-        // An empty header counts as missing, as it does for ids, so that every replay has an id.
+        // If the header `FIRST` is empty, the record is not a replay. `event_id` ignores empty headers, so the record
+        // may have no id, but every replay must have an id.
         let root = text(FIRST).filter(|root| !root.is_empty())?;
         let first = place(root);
         let letter = match (text(OF), &first) {

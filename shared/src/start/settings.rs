@@ -15,7 +15,7 @@ pub struct Settings {
     pub contracts_dir: Option<PathBuf>,
     /// `WAIT_FOR_PARENT_SECONDS`: the time after which an event that waits for its parent is rejected.
     pub wait_for_parent: Duration,
-    /// The times for which dead letters and login attempts are kept.
+    /// How long login attempts and the contents of dead letters are kept.
     pub retention: Retention,
 }
 

@@ -1,4 +1,4 @@
-//! A function whose routes are tested. It has its own database, topics and client.
+//! A function whose routes are tested. It has its own database, topics and Kafka clients.
 //!
 //! `consume` does not run: the tests themselves write into the ledger what `consume` would write.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails where its setup fails")]

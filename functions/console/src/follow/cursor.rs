@@ -25,7 +25,7 @@ impl Cursor {
         BASE64.encode_to_string(serde_json::to_vec(&self).unwrap_or_default())
     }
 
-    /// Parses the text of a cursor. Returns `None` if [`Self::to_text`] did not write the text.
+    /// Parses the text of a cursor. Returns `None` if the text is not a valid cursor.
     pub(super) fn from_text(text: &str) -> Option<Self> {
         let cursor: Self = serde_json::from_slice(&BASE64.decode_to_vec(text).ok()?).ok()?;
         let is_valid = cursor.first >= 0 && cursor.partition >= 0 && cursor.offset.is_none_or(|offset| offset >= 0);
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_read_back_from_its_text_and_any_other_text_gives_no_cursor() {
+    fn a_cursor_is_read_back_from_its_text_and_an_invalid_text_gives_no_cursor() {
         let cursor = Cursor { since_ms: 1, until_ms: 2, first: 3, partition: 4, offset: Some(5) };
         assert_eq!(Cursor::from_text(&cursor.to_text()), Some(cursor));
         let at_the_beginning = Cursor { offset: None, ..cursor };

@@ -6,7 +6,7 @@
 //! - `request`: what the query asks for
 //! - `wanted`: decides whether a record matches the query
 //! - `scan`: reads the topic's partitions, within a time limit
-//! - `partitioner`: computes the partition of a key, which `scan` reads first
+//! - `partitioner`: computes a key's partition, which `scan` reads first
 //! - `cursor`: the position at which the next request continues
 //! - `stages`: looks up the outcomes of the records that were found
 //! - `row`: reads the row of an event

@@ -1,4 +1,5 @@
-//! Reads a topic's partitions from a given time onwards, until enough records are found or the time limit is reached.
+//! Searches a topic's partitions for records of a time range. The search stops early once it has found enough records,
+//! or at its deadline.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The page of the audit log, which lists what admins did.
+//! The page of the audit log, which lists who did what.
 
 use axum::Extension;
 use axum::extract::State;

@@ -80,7 +80,8 @@ impl Question {
         })
     }
 
-    /// Returns the path of the JSON route that finds these events, with its query. `None` if the form is empty.
+    /// Returns the path, with its query, of the JSON route that finds the events that the form asks for. `None` if the
+    /// form has neither a receipt nor a value.
     fn api_path(&self) -> Option<String> {
         if !self.receipt.is_empty() {
             // People may paste a receipt's whole `href`.

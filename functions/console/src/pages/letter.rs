@@ -192,7 +192,7 @@ fn actions(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>) -> Mar
                 details open[attempt.event.is_some()] {
                     summary { "Edit and replay" }
                     p.soft {
-                        "The edited event is checked like any other event, and is sent in place of this event. This event is kept."
+                        "The edited event is checked like any other event, and is sent in place of this event. The dead letter keeps the original event."
                     }
                     @if let Some(refusal) = attempt.refusal.filter(|_| attempt.event.is_some()) { (problem(refusal)) }
                     form method="post" action=(path) {

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 /// encoded.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// Encodes a value for a query, or a segment of a path.
+/// Encodes a value for a query or for a path. In a path, the value's slashes separate segments.
 pub(super) fn encoded(value: &str) -> String {
     utf8_percent_encode(value, ENCODED).to_string()
 }

@@ -190,7 +190,7 @@ pub(super) async fn cancel(Extension(api): Extension<Api>, Path(id): Path<String
     let run: Run = api.post(&format!("/dead-letters/replays/{}/cancel", run_id(&id)?), &json!(null)).await?;
     let notice = match run.status.as_str() {
         "cancelled" => Notice::done(format!(
-            "Cancelled after {}. If a step was in progress, it still replays its letters.",
+            "Cancelled after {}. If the run was replaying letters at that moment, these letters are still replayed.",
             counted(run.replayed, "letter")
         )),
         _ => Notice::failed("The run had already ended."),

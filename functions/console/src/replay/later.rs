@@ -187,7 +187,8 @@ impl<'a> Search<'a> {
 
     /// Marks a letter as gone if the offset of its event's first record is outside the log's bounds (checked only in
     /// the first chunk), or if a record with another timestamp now has this offset. If the offset is within the bounds
-    /// but has no record, compaction has removed the record. Then the letter is not gone.
+    /// but has no record, compaction has removed the record. The letter is then not marked, because the search can
+    /// still read the records after this offset.
     fn note_gone(&mut self, partition: i32, chunk: &Chunk, is_first: bool) {
         let is_gone = |first: &Place| {
             let is_within = !is_first || (chunk.bounds.start <= first.offset && first.offset < chunk.bounds.end);

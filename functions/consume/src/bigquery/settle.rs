@@ -89,7 +89,7 @@ fn released(
             // Without a restart of the database server, there are two reasons why the stream can be gone: it was idle
             // for three days, or an emulator has lost it. After a restart, the database may have been restored. The
             // ledger may then name an old stream, although later rows were appended to later streams. So the intent
-            // stays open after a restart, and `recover` compares the table.
+            // stays open after a restart, and `recover` asks BigQuery which records are in the table.
             Outcome::StreamGone if state.server_started_us == server_started_us => {
                 released.push(StreamState { stream: None, next_row: 0, ..state });
             }

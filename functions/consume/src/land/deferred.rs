@@ -31,9 +31,8 @@ const TRIAL_RECORDS: usize = 300_000;
 
 /// If at most this many records are set aside, every pair of them is tried.
 const ALL_PAIRS_LIMIT: usize = 64;
-/// If more records are set aside, a pair consists of a record and one of at most this many earlier records. A run of
-/// three or more consists of a record and at most this many earlier records. In both cases, the earlier records are the
-/// nearest ones that were refused for the same reason.
+/// Apart from those pairs, each record is tried only together with earlier records that were refused for the same
+/// reason: with one or several of the nearest ones, but at most with this many.
 const PARTNERS: usize = 12;
 /// The maximum number of combinations that are tried in one pass over the records set aside.
 const COMBINATIONS: usize = 4_000;
@@ -95,7 +94,8 @@ struct Written {
 impl Search<'_, '_> {
     async fn run(&mut self) -> Result<Tally, WriteError> {
         let grown = self.grow(&[]).await?;
-        // The batch as a whole has failed before. So if only one record was set aside, it cannot be brought back.
+        // If only one record was set aside, it stays out: with it, the batch would be whole, and the whole batch has
+        // failed before.
         if grown.refused.len() <= 1 {
             return Ok(grown.landed);
         }
@@ -323,9 +323,9 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// Brings back records that count as guilty although they fit. They may have been blamed wrongly when the batch was
-    /// written as a whole: another record may have failed with the same signature, or a later record with the blamed
-    /// record's key may have replaced the blamed record's row.
+    /// Brings back records that count as guilty although they fit. When the batch was written as a whole, a record may
+    /// have been blamed wrongly: because another record failed with the same signature, or because a later record with
+    /// the same key replaced its row.
     async fn acquit(&mut self, mut found: Found) -> Result<Found, WriteError> {
         let guilty = |(place, _): &&(Origin, Refusal)| self.guilty.contains(place);
         let guilty: Vec<Origin> = found.aside.iter().filter(guilty).map(|(place, _)| place.clone()).collect();

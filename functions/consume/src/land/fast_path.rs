@@ -1,9 +1,13 @@
 //! The fast path: a batch with nothing unusual lands with one statement, in one round trip.
 //!
 //! The statement advances the watermarks if they are exactly where the batch begins, and writes the rows only if it has
-//! advanced the watermarks. It decides nothing else. If a watermark is elsewhere or of another incarnation, if the
-//! minute for which a watermark counts records is over, if the server has restarted, or if a row makes the statement
-//! fail, nothing is changed. The transaction of `land` then lands the batch.
+//! advanced the watermarks. It decides nothing else. In each of these cases, it changes nothing, and the transaction of
+//! `land` then lands the batch:
+//!
+//! - a watermark is elsewhere or of another incarnation
+//! - a watermark still has the counts of an earlier minute, which must be moved to `activity` first
+//! - the server has restarted
+//! - the statement fails because of a row, or because of something that an operator must repair
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -75,8 +79,8 @@ pub(super) async fn land(
         }
         Ok(false) => Ok(None),
         Err(error) => match WriteError::from(error) {
-            // If `needs_checks` is true, only the transaction can land the batch, because it can check deferred
-            // constraints before COMMIT.
+            // An outage ends the attempt. SQLSTATE 55006 (see `needs_checks`) is a `Retry`, too, but the transaction
+            // can land such a batch, because it can check deferred constraints before COMMIT.
             error if error.verdict() == Verdict::Retry && !error.needs_checks() => Err(error),
             _of_a_row_or_an_operator => {
                 pauses.begin(&plain.contract.stream);
@@ -87,8 +91,8 @@ pub(super) async fn land(
 }
 
 /// Returns the batch if nothing about it is unusual: all records belong to one stream, are valid and carry no ids. In
-/// each partition, the records follow each other without a hole, and begin at or above the watermark that this process
-/// last saw.
+/// each partition, the records follow each other without a hole, and do not begin below the watermark that this process
+/// last saw. The statement itself decides whether they begin exactly at the watermark.
 fn plain<'c>(trust: &Trust, checked: &'c CheckedBatch<'_>) -> Option<Plain<'c>> {
     let contract = &*checked.partitions.first()?.contract;
     let mut records = Vec::with_capacity(checked.batch.records.len());

@@ -25,7 +25,7 @@ pub struct Summary {
     pub written: usize,
     /// Events that the fast path wrote with its single statement. They are also counted as written.
     pub fast_path: usize,
-    /// Events that repeated a landed event.
+    /// Events that repeated an earlier event.
     pub duplicates: usize,
     /// Events that changed nothing because their row had a higher version.
     pub superseded: usize,
@@ -94,7 +94,8 @@ impl Letters {
         self.0.extend(other.0.into_iter().take(room));
     }
 
-    /// Logs the dead letters. Their reasons are not logged, because they may quote values.
+    /// Logs the dead letters. Their reasons are not logged, because a reason may quote names from the event, such as
+    /// the name of an unexpected field.
     pub(crate) fn log(&self) {
         for Letter { topic, partition, offset, error_code, trace_id } in &self.0 {
             tracing::info!(topic, partition, offset, error_code, trace_id, "became a dead letter");
@@ -127,7 +128,8 @@ impl Tally {
         self.activity.add(activity);
     }
 
-    /// Adds another batch's result, whose activity was stored and whose dead letters were logged.
+    /// Adds another batch's result, but not its activity or its dead letters. The activity has already been stored, and
+    /// the dead letters have already been logged.
     pub(crate) fn add(&mut self, other: Self) {
         for (stream, OfStream { summary, oldest_ms }) in other.streams {
             let sum = self.for_stream(&stream);

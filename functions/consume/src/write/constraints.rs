@@ -9,7 +9,7 @@ pub(crate) struct Constraints {
 }
 
 impl Constraints {
-    /// Reads which deferrable constraints the database has.
+    /// Reads which of the database's deferrable constraints are initially immediate.
     pub(crate) async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
         // Two tables of a schema may have constraints of the same name, and SET CONSTRAINTS changes both. If one of
         // these constraints is initially deferred, both stay deferred here. The other one is then checked later, but a
@@ -27,7 +27,7 @@ impl Constraints {
     }
 
     /// Returns SQL that fails if a deferred constraint is violated. Otherwise, the SQL leaves each constraint's timing
-    /// as the table declares it.
+    /// as the table declares it, except for the constraints that [`Self::read`] leaves out.
     pub(crate) fn check(&self) -> &str {
         &self.check
     }

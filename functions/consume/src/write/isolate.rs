@@ -18,9 +18,8 @@ use crate::verdict::Verdict;
 struct Slice {
     records: Range<usize>,
     is_first_half: bool,
-    /// Whether this slice is known to fail: it is the second half of a slice that failed, and the first half was
-    /// written. A slice that is known to fail is split without being tried. A single record is still tried, to get the
-    /// reason.
+    /// True if a slice failed, its first half was then written, and this is its second half. Such a slice is split
+    /// without being tried. Only a single record is still tried, to get the reason.
     is_known_to_fail: bool,
 }
 

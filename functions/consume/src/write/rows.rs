@@ -68,7 +68,7 @@ impl<'a> Cells<'a> {
 
 impl Type<Postgres> for Cells<'_> {
     fn type_info() -> PgTypeInfo {
-        // Never used, because `produces` returns the column's type.
+        // Never used, because `produces` returns the array's type.
         PgTypeInfo::with_oid(Oid(0))
     }
 }

@@ -68,8 +68,8 @@ fn on_conflict(landing: &Landing, key: &[usize]) -> String {
 /// Returns the statement that writes a slice with versions. For each key, it writes the event with the highest version.
 /// If several events have that version, it writes the last of them. If the row has a higher version, the row stays as
 /// it is. The statement returns the positions of the superseded events, counted from 1. An event is superseded if the
-/// row or an earlier event of the slice has a higher version. PostgreSQL compares both keys and versions, by the
-/// columns' own rules.
+/// row or an earlier event of the slice has a higher version. PostgreSQL compares the keys and the versions, by the
+/// rules of their columns' types.
 fn versioned_statement(landing: &Landing, key: &[usize], version: usize) -> String {
     let keys = |of: &str| key.iter().map(|column| format!("{of}c{column}")).collect::<Vec<_>>();
     let matches = |a: &str, b: &dyn Fn(usize) -> String| {

@@ -166,7 +166,7 @@ async fn all_missing_privileges_on_a_table_are_reported_in_one_line() {
 }
 
 #[tokio::test]
-async fn a_stream_of_change_sets_needs_its_schema_and_without_evolve_it_also_needs_the_tables_that_it_names() {
+async fn a_stream_of_change_sets_always_needs_its_schema_and_needs_its_tables_unless_it_may_create_them() {
     let contract = |more: Value| {
         let mut block = json!({"topic": "changes", "partitions": 1, "mode": "changes", "schema": "shop"});
         if let (Some(block), Value::Object(more)) = (block.as_object_mut(), more) {

@@ -192,7 +192,7 @@ async fn a_rejected_event_and_its_repeat_in_one_batch_make_one_dead_letter() {
 }
 
 #[tokio::test]
-async fn a_replay_of_a_dead_letter_is_decided_again_and_lands_once() {
+async fn a_replay_of_a_dead_letter_is_processed_like_a_new_event_and_lands_once() {
     let function = Function::new().await;
     let delete = json!({"op": "delete", "name": "Atlantis"});
     let send = |offset, headers: &[(&str, &str)]| with_headers("continent", offset, &delete, headers);

@@ -277,7 +277,7 @@ async fn the_function_opens_a_new_connection_in_time_if_its_connection_is_cut_si
 }
 
 #[tokio::test]
-async fn neither_of_two_invocations_fails_if_the_server_ends_a_connection_between_them() {
+async fn an_invocation_succeeds_although_the_server_has_ended_the_connection_of_the_previous_invocation() {
     let function = Function::new().await;
     for offset in 0..3 {
         assert_eq!(function.land(&[record("routes", offset, &route(offset, 1.0))]).await.written, 1);

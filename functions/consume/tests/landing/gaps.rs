@@ -332,7 +332,7 @@ async fn a_range_that_is_too_large_for_one_invocation_is_read_by_several_invocat
 }
 
 #[tokio::test]
-async fn kafka_is_not_asked_if_no_record_is_missing_unless_the_process_is_new() {
+async fn if_no_record_is_missing_only_a_new_process_asks_kafka() {
     let function = Function::new().await;
     for first in [0, 10, 20] {
         function.land(&routes(first..first + 10)).await;

@@ -70,7 +70,7 @@ async fn an_edited_event_lands_once_in_place_of_its_dead_letter_although_the_pay
 }
 
 #[tokio::test]
-async fn after_a_restore_a_dead_letter_and_its_replays_have_the_same_outcomes_in_one_batch_or_in_several() {
+async fn after_a_restore_the_outcomes_of_a_dead_letter_and_its_replays_do_not_depend_on_how_they_are_batched() {
     for in_one_batch in [false, true] {
         let own = appended().await;
         let log = [bad(0), replay(&bad(0), &bad(0), 1), replay(&replay(&bad(0), &bad(0), 1), &bad(0), 2)];

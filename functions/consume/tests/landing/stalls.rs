@@ -293,7 +293,7 @@ async fn a_comparison_leaves_the_stall_of_a_failed_batch_as_it_is() {
 }
 
 #[tokio::test]
-async fn partitions_are_stalled_even_before_a_batch_fails_if_no_event_can_enter_their_table() {
+async fn if_no_event_can_enter_a_table_the_partitions_of_its_stream_are_stalled_even_before_a_batch_fails() {
     for (fault, mending, difference) in [
         (
             NO_LATITUDE,
@@ -332,7 +332,7 @@ async fn partitions_are_stalled_even_before_a_batch_fails_if_no_event_can_enter_
 }
 
 #[tokio::test]
-async fn a_drifted_table_causes_no_stall_before_a_batch_fails_if_some_events_may_still_enter_the_table() {
+async fn if_some_events_may_still_enter_a_drifted_table_its_stream_is_not_stalled_before_a_batch_fails() {
     for difference in [
         // A small batch lands, because PostgreSQL converts the batch's numbers.
         "alter table public.routes_table alter column user_id type numeric",

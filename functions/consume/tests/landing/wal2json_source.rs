@@ -46,7 +46,8 @@ const LANDING: &str = "
     create publication everything for all tables;
 ";
 
-/// Tables that refer to each other, for format 2 only. The load truncates them, and format 1 does not send truncates.
+/// Two tables, one of which refers to the other, for format 2 only. The load truncates both tables, and format 1 does
+/// not send truncates.
 const LANDING_OF_FORMAT_2: &str = "
     create table landing.orders (id integer primary key);
     create table landing.items (id integer primary key, order_id integer references landing.orders);

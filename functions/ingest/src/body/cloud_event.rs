@@ -29,7 +29,7 @@ pub(super) fn is_in(headers: &HeaderMap) -> bool {
     ["ce-specversion", "ce-id", "ce-source", "ce-type"].iter().any(|name| headers.contains_key(*name))
 }
 
-/// Returns whether a media type is JSON (CloudEvents JSON format, section 3.1).
+/// Returns whether a media type is JSON in UTF-8 (CloudEvents JSON format, section 3.1).
 pub(super) fn is_json(media_type: &str) -> bool {
     let essence = essence(media_type);
     is_utf8(media_type)

@@ -82,7 +82,7 @@ fn an_array_or_lines_are_a_batch_and_one_object_is_not() {
 }
 
 #[test]
-fn invalid_json_is_rejected_with_its_line_and_column_in_the_body() {
+fn invalid_json_is_rejected_with_the_line_and_column_of_the_error_in_the_posted_body() {
     let at = |line: u8, column: u8| (400, json!(line), json!(column));
     assert_eq!(rejection(of_type("application/json", "{\"a\":\n  nope}")), at(2, 4));
     assert_eq!(rejection(of_type("application/json", "")), at(1, 1));

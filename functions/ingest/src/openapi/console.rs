@@ -191,7 +191,7 @@ fn follow() -> Value {
         text(
             "receipt",
             "city/2/17",
-            "One event, as TOPIC/PARTITION/OFFSET. A request without it needs stream and exactly one of these parameters: key, id, idempotency_key.",
+            "One event, as TOPIC/PARTITION/OFFSET. A request without a receipt needs stream and exactly one of these parameters: key, id, idempotency_key.",
         ),
         text("stream", "city", "The stream of the events."),
         text("key", "[\"Iran\",\"Alvand\"]", "The key of the events' records."),

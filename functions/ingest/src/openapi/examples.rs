@@ -128,8 +128,8 @@ pub(super) fn followed_event() -> Value {
     })
 }
 
-/// Returns a stream with only a part of its contract. The whole contract may contain references, which tools would try
-/// to resolve in this document.
+/// Returns a stream with only a part of its contract. The whole contract may contain references, and tools would try to
+/// resolve these references in the OpenAPI document.
 pub(super) fn stream(contract: &Contract) -> Value {
     let mut stream = serde_json::to_value(Stream::from(contract)).unwrap_or_default();
     stream["contract"] = json!({"title": contract.document["title"], "x-sluice": contract.document["x-sluice"]});

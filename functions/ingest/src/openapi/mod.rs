@@ -1,5 +1,6 @@
 //! The OpenAPI 3.1 document of all routes, generated from the contracts. Its schemas, like the contracts, are written
-//! in JSON Schema 2020-12. This module uses only `entities`, `streams` and `submit`. `routes` serves the document.
+//! in JSON Schema 2020-12. Of the crate's other modules, this module uses only `entities`, `streams` and `submit`.
+//! `routes` serves the document.
 //!
 //! - `events`, `entities`, `console`, `users`, `service`: the operations, by path and method
 //! - `schemas`, `console_schemas`: the schemas of requests and responses

@@ -96,7 +96,7 @@ fn members(known: &ProblemType) -> (&'static [&'static str], Vec<(&'static str, 
     let wrong_password = || json!({"const": "Wrong password"});
     match *known {
         ProblemType::NOT_JSON => (&["line", "column"], vec![("line", place()), ("column", place())]),
-        // `errors` is present only if the mistake is in a member of a JSON body.
+        // `errors` is present only if the mistake is in a JSON body.
         ProblemType::MALFORMED => (&[], vec![("errors", list("FieldError"))]),
         ProblemType::UNAUTHORIZED => (&[], vec![("error", wrong_password())]),
         ProblemType::WRONG_PASSWORD => (&["error"], vec![("error", wrong_password())]),

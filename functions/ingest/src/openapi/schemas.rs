@@ -289,7 +289,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "roles": {
                         "type": "array",
                         "items": {"enum": ["user", "admin"]},
-                        "description": "The roles that may post. If there are none, only service keys may post. If `login` has none, no caller may post to it."
+                        "description": "The roles that may post. If there are none, only service keys may post. If the stream `login` has no roles, no caller may post to that stream."
                     },
                     "contract": {"type": "object"}
                 }

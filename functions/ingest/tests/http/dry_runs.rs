@@ -137,7 +137,7 @@ async fn a_dry_run_has_the_same_errors_as_sending() {
 }
 
 #[tokio::test]
-async fn a_misspelled_parameter_is_refused_and_only_the_value_false_sends_events() {
+async fn validate_only_false_sends_events_and_a_misspelled_validate_only_is_refused() {
     let function = TestIngest::start().await;
     for query in [
         "validate_only=1",

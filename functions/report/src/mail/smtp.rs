@@ -19,8 +19,8 @@ impl Smtp {
         Ok(Self(AsyncSmtpTransport::<Tokio1Executor>::from_url(url)?.timeout(Some(TIMEOUT)).build()))
     }
 
-    /// Sends a message over a new connection. A connection that stayed open after the last mail would have been closed
-    /// within the hour.
+    /// Sends a message over a new connection. The next mail is sent an hour later, and the server would close an idle
+    /// connection before then.
     pub(super) async fn send(&self, message: Message) -> Result<(), MailError> {
         self.0.send(message).await?;
         Ok(())

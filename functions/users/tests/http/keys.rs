@@ -111,7 +111,7 @@ async fn users_manage_their_own_keys_and_admins_manage_the_keys_of_everyone() {
 }
 
 #[tokio::test]
-async fn unauthenticated_callers_and_keys_cannot_manage_keys_or_users() {
+async fn service_keys_and_unauthenticated_callers_cannot_manage_keys_or_users() {
     let function =
         TestUsers::start_with(users::UsersSettings { registration: users::Registration::Closed, ..settings() }).await;
     let (_, admins) = function.create_key(ADMIN, &json!({"name": "a", "streams": ["*"]})).await;

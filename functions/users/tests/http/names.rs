@@ -153,7 +153,7 @@ async fn an_invalid_name_belongs_to_nobody() {
 }
 
 #[tokio::test]
-async fn a_name_that_differs_from_another_only_in_invisible_characters_is_taken_or_refused() {
+async fn a_name_that_differs_from_another_only_in_invisible_characters_cannot_be_registered() {
     let function = TestUsers::start().await;
     function.register("eve").await;
     let register = async |name: &str| {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::client::Request;
 use super::sample::{Letter, Sample};
 
-/// The number of requests per round for a variant that only reads.
+/// The number of requests per round for a variant that does not change letters.
 const READS: usize = 60;
 /// The number of requests for a variant that changes letters, in all rounds together. The variant with 100 letters per
 /// request has fewer.

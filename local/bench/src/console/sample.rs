@@ -23,7 +23,7 @@ pub(super) struct Letter {
     pub(super) at: String,
 }
 
-/// Values for the requests, in random order.
+/// Values for the requests. The letters and their ids are in random order.
 #[derive(Debug)]
 pub(super) struct Sample {
     /// Open letters.

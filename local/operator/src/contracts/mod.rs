@@ -1,4 +1,4 @@
-//! `cargo local contracts check`: shows what changes to contracts mean for the events' senders and the tables' readers.
+//! `cargo local contracts check`: shows how changes to contracts affect the events' senders and the tables' readers.
 //!
 //! - `source`: reads the older contracts
 //! - `compare`: lists the changes; `block` and `columns` compare the `x-sluice` blocks, and `schema` and `difference`

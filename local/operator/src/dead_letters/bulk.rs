@@ -40,7 +40,7 @@ pub(super) async fn replay(
     say(format_args!("run {id} is {status}: {replayed} replayed, {skipped} skipped"));
     settled(client, filter).await?;
     if skipped > 0 {
-        complain("--force also replays letters replayed three times before, and letters whose key may have newer data");
+        complain("--force also replays letters already replayed three times and letters whose key may have newer data");
     }
     let left = count_matching(client, &PATH, &asked).await?;
     if left > 0 {
@@ -128,9 +128,9 @@ struct Confirmed {
     filter: Value,
 }
 
-/// Prints how many letters match, and asks for confirmation unless `yes` is set. The operator confirms only the letters
-/// that were counted, so the returned filter excludes letters that arrive later. Returns `None` if there are no
-/// letters.
+/// Prints how many letters match, and asks for confirmation unless `yes` is set. Without `yes`, the operator confirms
+/// only the letters that were counted, so the returned filter excludes letters that arrive later. Returns `None` if
+/// there are no letters.
 async fn confirmed(
     client: &Client,
     path: &[&str],

@@ -48,7 +48,8 @@ enum Action {
         #[command(flatten)]
         gateway: GatewayArgs,
     },
-    /// Sends the events of all matching open letters to their topics again, and waits until these events have landed.
+    /// Sends the events of all matching open letters to their topics again, and waits until each of these events has
+    /// landed or is rejected again.
     ///
     /// Exits with status 1 if any matching letter is left, including letters that were rejected again.
     Replay {

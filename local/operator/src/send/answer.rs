@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn events_for_which_an_answer_contains_errors_count_as_refused() {
+    fn an_event_counts_as_refused_if_the_answer_contains_an_error_for_it() {
         let errors = json!([
             {"index": 1, "pointer": "/name", "detail": "is empty"}, {"index": 1, "pointer": "", "detail": "and more"},
             {"index": 2, "pointer": "", "detail": "is not an object"}

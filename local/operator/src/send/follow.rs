@@ -1,8 +1,8 @@
 //! Follows receipts until each event's outcome is known.
 //!
 //! The records of a partition are applied in order. Therefore, `send` looks up only the first pending event of a
-//! partition until this event is decided. Then `send` looks up the events that follow, many at once. In this way, each
-//! event is looked up about once, however long the backlog is.
+//! partition until this event is no longer pending. Then `send` looks up the events that follow, many at once. In this
+//! way, each event is looked up about once, however long the backlog is.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use super::gateway::Patience;
 
 /// The maximum number of events that are looked up at the same time: as many as fit into eight requests.
 const LOOKS: usize = 800;
-/// The number of waiting events that are looked up as a sample. Once an event of the sample is decided, all waiting
-/// events are looked up.
+/// The maximum number of waiting events that are looked up as a sample. Once an event of the sample is decided, all
+/// waiting events are looked up.
 const SAMPLE: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -63,8 +63,8 @@ pub(super) struct Follower {
 struct Partition {
     pending: BTreeSet<i64>,
     looks: usize,
-    /// Whether the last lookup showed that the first pending event was decided. If so, the events that follow are
-    /// probably decided, too.
+    /// Whether the last lookup showed that an event is no longer pending. If so, the events that follow are probably no
+    /// longer pending, either.
     is_open: bool,
     pause: Duration,
     not_before: Instant,

@@ -16,7 +16,7 @@ pub(super) fn summary(tally: &SendTally, waiting: u64, pending: &[Place], last_f
     let (rejected, refused) = (tally.rejected.count(), tally.refused.count());
     let repeated = match tally.repeated {
         0 => String::new(),
-        times => format!(", {} of them retries", number(times)),
+        times => format!(" (retries: {})", number(times)),
     };
     line(&mut text, "sent", tally.produced, &format!("in {} requests{repeated}", number(tally.requests)));
     line(&mut text, "accepted", tally.accepted, "");
@@ -175,7 +175,7 @@ mod tests {
             tally.decided(&rejected, &pending[0], start + Duration::from_secs(4));
         }
         let expected = "\
-sent             34,006  in 15 requests, 1 of them retries
+sent             34,006  in 15 requests (retries: 1)
 accepted         34,005
 written          32,964
 duplicate             0

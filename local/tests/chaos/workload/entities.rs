@@ -41,7 +41,7 @@ pub(crate) type Key = (Stream, String, Option<String>);
 pub(crate) struct Command {
     operation: Operation,
     key: Key,
-    /// A country's continent. `None` for other entities, and in an update that keeps the continent.
+    /// A country's continent. `None` for other entities, and in updates and deletions that name no continent.
     continent: Option<String>,
     population: i64,
     /// The coordinates, in millionths of a degree. `None` leaves them out.

@@ -49,7 +49,7 @@ impl Route {
     }
 }
 
-/// Decodes the client and the sequence number from a row. `None` if the row has neither.
+/// Decodes the client and the sequence number from a row. Returns `None` if one of the two is out of range.
 pub(crate) fn origin((user, time_us, _, _): &Row) -> Option<(u32, u64)> {
     let client = u32::try_from(user.div_euclid(USERS_OF_A_CLIENT)).ok()?;
     let sequence = u64::try_from(time_us.div_euclid(1_000_000) - FIRST_SECOND).ok()?;

@@ -51,7 +51,7 @@ async fn a_comparison_lands_every_record_if_the_database_is_restored_to_its_stat
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn skipped_records_land_before_the_first_batch_after_a_group_was_moved_forward() {
+async fn the_first_batch_after_a_group_was_moved_forward_also_lands_the_skipped_records() {
     let mut gateway = plan().without_consuming().start().await;
     let sender = Sender::for_gateway(&gateway);
     let mut receipts = Vec::new();

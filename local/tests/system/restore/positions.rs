@@ -1,4 +1,5 @@
-//! Sends the events of these tests: positions of one user, one per second. All of these events are in one partition.
+//! Sends the events of these tests: positions of one user, with timestamps one second apart. All of these events are in
+//! one partition.
 
 use std::time::Duration;
 

@@ -78,7 +78,8 @@ impl ReaderClient {
         Ok(Self { consumer, context, heads: RefCell::default() })
     }
 
-    /// Serves librdkafka's events, such as a request for a new token. No partition is assigned, so no record arrives.
+    /// Serves librdkafka's events, such as a request for a new token. Between reads, no partition is assigned, so no
+    /// record arrives here.
     pub(super) fn serve(&self) {
         while self.consumer.poll(Duration::ZERO).is_some() {}
     }

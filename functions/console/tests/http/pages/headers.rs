@@ -8,7 +8,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
                       connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 #[tokio::test]
-async fn every_page_forbids_inline_scripts_and_foreign_frames_and_caching() {
+async fn no_page_may_run_inline_scripts_or_be_shown_in_a_frame_or_be_cached() {
     let function = TestPages::start().await;
     function.reject("routes", 0, 1, b"{}", &json!([])).await;
     let mut browser = function.signed_in().await;

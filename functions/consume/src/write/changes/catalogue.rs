@@ -27,8 +27,8 @@ pub(super) struct Relation {
     pub(super) triggers: bool,
     /// Whether the database publishes updates or deletes of some table, perhaps of this one.
     pub(super) publishing: bool,
-    /// Those of the relation's tables (itself or its partitions) that are published without a replica identity.
-    /// PostgreSQL refuses to change the rows of these tables.
+    /// The tables that hold the relation's rows and are published without a replica identity. A partitioned table's
+    /// rows are in its partitions. PostgreSQL refuses to update or delete the rows of the listed tables.
     pub(super) unidentified: Vec<Unidentified>,
 }
 
@@ -248,7 +248,8 @@ pub(super) async fn types<'d>(
         };
         let mut ty = type_of(&row, other.modifiers.clone())?;
         ty.array |= other.array;
-        // Built-in types that take modifiers have been parsed above, so a built-in type found here takes none.
+        // Built-in types with valid modifiers have been parsed above, so the modifiers of a built-in type found here
+        // are not valid.
         if !other.modifiers.is_empty() && (ty.is_built_in() || !row.try_get::<bool, _>("takes_modifiers")?) {
             continue;
         }

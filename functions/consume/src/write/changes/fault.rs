@@ -13,8 +13,8 @@ pub(crate) enum Failure {
     /// PostgreSQL reports an error.
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
-    /// A value does not fit its column. Although the column's type reports this with an SQLSTATE outside class 22, the
-    /// set is at fault.
+    /// A value does not fit its column, so the set is at fault. The error's SQLSTATE does not show this, because the
+    /// column's type reports an invalid value with an SQLSTATE outside class 22.
     #[error("a value does not fit its column: {0}")]
     Value(#[source] sqlx::Error),
     /// The set cannot be applied while a table is in its present state, so the set is rejected.

@@ -1,8 +1,8 @@
 -- Looks at the relations named $2 in schema $1 or, if they are partitioned, at their partitions. Finds the tables that
 -- are published without a replica identity. PostgreSQL refuses to update or delete their rows, because a subscriber
 -- could not tell which row changed. `relation` is the name from $2, and `target` is the table's own name, quoted.
--- `ours` is true if we may set `replica identity full` and this helps. It does not help if the publication lists
--- columns, because the list would then have to name every column of the table.
+-- `ours` is true if we may set `replica identity full` and this helps. It does not help if a publication has a column
+-- list for the table, because PostgreSQL then still refuses updates and deletes.
 select c.relname::text as relation,
        format('%I.%I', ns.nspname, leaf.relname) as target,
        pg_has_role(leaf.relowner, 'usage') and not bool_or(published.some_columns) as ours

@@ -55,7 +55,8 @@ impl<'t> Decimal<'t> {
             return Ok("0".to_owned());
         }
         let trailing_zeros = digits.len() - digits.trim_end_matches('0').len();
-        // An exponent beyond `i64` is replaced by one that is out of range for any number.
+        // An exponent that does not fit into `i64` is replaced by the nearest one that fits. The number stays a
+        // fraction or out of range.
         let out_of_reach = if self.exponent.starts_with('-') { i128::from(i64::MIN) } else { i128::from(i64::MAX) };
         let exponent = self.exponent.parse::<i64>().map_or(out_of_reach, i128::from);
         let zeros = exponent - self.after_point.len() as i128 + trailing_zeros as i128;

@@ -48,8 +48,8 @@ pub(super) struct Shape {
     pub(super) kind: Kind,
     /// The columns to write.
     pub(super) new: Vec<usize>,
-    /// Columns whose values an update may change, although PostgreSQL does not let us write them: identity columns, and
-    /// those generated columns that are part of `old`.
+    /// Columns that PostgreSQL does not let an update write, but whose values the update possibly changes: identity
+    /// columns, and those generated columns that are part of `old`.
     pub(super) unwritable: Vec<usize>,
     pub(super) old: Vec<OldColumn>,
     pub(super) nulls: Nulls,

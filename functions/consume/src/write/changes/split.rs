@@ -11,9 +11,9 @@ pub(crate) fn middle(sets: &[&Value]) -> usize {
     (0..=half).flat_map(|distance| [half - distance, half + distance]).find(fits).unwrap_or(half)
 }
 
-/// Whether the index separates two adjacent truncates of one transaction.
+/// Whether the index separates two adjacent truncates of one transaction. Such truncates count as one statement.
 fn parts_truncate(sets: &[&Value], index: usize) -> bool {
-    // A message (`M`) between two truncates does not separate them.
+    // Messages (`M`) are ignored, so two truncates with only messages between them are adjacent.
     let changes = |set: &&&Value| action(set) != Some("M");
     match (sets[..index].iter().rev().find(changes), sets[index..].iter().find(changes)) {
         (Some(before), Some(after)) => {

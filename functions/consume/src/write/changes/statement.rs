@@ -12,9 +12,9 @@ use super::wal2json::Nulls;
 ///
 /// An insert takes the columns' arrays, or the number of rows if there are no columns. An update or delete takes the
 /// arrays of the new values (those of identity columns last), the arrays of the old values that are not NULL, and an
-/// array with the number of steps that each row stands for. An update or delete returns how many steps found their row,
-/// whether it did nothing because the steps must be applied one by one, and whether it did nothing because an identity
-/// column would change.
+/// array of weights. The weight of a tuple of values is the number of the run's steps that the tuple stands for. An
+/// update or delete returns how many steps found their row, whether it did nothing because the steps must be applied
+/// one by one, and whether it did nothing because an identity column would change.
 pub(super) fn for_run(table: &str, relation: &Relation, shape: &Shape) -> String {
     match shape.kind {
         Kind::Insert => insert(table, relation, &shape.new),

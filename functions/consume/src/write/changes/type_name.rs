@@ -2,7 +2,8 @@
 //! `timestamp(3) with time zone`.
 //!
 //! The texts are not trusted. A text is either one of the spellings below or a name to look up ([`Parsed::Other`]).
-//! From a spelling, only our own words and numbers get into SQL. A name is passed to PostgreSQL as a bound value.
+//! In place of a spelling, SQL contains words from our code and the spelling's numbers. A name is passed to PostgreSQL
+//! as a bound value.
 
 use super::types::{Type, own};
 
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_built_in_type_is_written_in_our_own_words() {
+    fn a_built_in_type_is_written_with_its_name_in_the_catalogue() {
         for (given, expected) in [
             ("int2", r#""pg_catalog"."int2""#),
             ("varchar(30)[]", r#""pg_catalog"."varchar"(30)[]"#),

@@ -130,7 +130,7 @@ async fn if_bigquery_forgets_a_write_stream_an_open_intent_is_settled_only_if_ro
 }
 
 #[tokio::test]
-async fn a_lost_stream_without_an_open_append_is_replaced() {
+async fn a_forgotten_write_stream_without_an_open_intent_is_replaced() {
     let world = World::new(7, false).await;
     let consume = world.start();
     for (offset, number) in [(0, 1), (1, 2)] {

@@ -174,7 +174,8 @@ impl Expected {
         }
     }
 
-    /// Returns the places of duplicates, each with the repeated event's error code if that event was rejected.
+    /// Returns the places of duplicates. Each place comes with the error code of the event that holds the duplicate's
+    /// id, if that event was rejected.
     pub(crate) fn duplicates(&self) -> impl Iterator<Item = (Place, Option<&'static str>)> {
         let rejected = |id: &Option<Id>| self.ids.get(id.as_ref()?)?.rejected;
         self.duplicates.iter().map(move |(place, id)| (*place, rejected(id)))

@@ -212,7 +212,7 @@ impl<'s> Comparison<'s> {
         if self.is_disjoint(old, keyword.value) {
             return Vec::new();
         }
-        fails(&keyword.at(), "values of this form are no longer accepted (perhaps the old schema rejected them, too)")
+        fails(&keyword.at(), "values of this form are not accepted (perhaps the old schema rejected them, too)")
     }
 
     /// Returns whether the types alone show that a schema of the new document rejects every value that all of `old`

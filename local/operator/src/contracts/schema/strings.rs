@@ -21,7 +21,7 @@ pub(super) fn obligations<'o>(old: &[&Value], keyword: Keyword<'_, '_>) -> Vec<O
             format!("strings of more than {written} characters are no longer accepted"),
         ),
         name => keyword.fails(format!(
-            "strings that violate the {name} {} are no longer accepted (perhaps the old schema rejected them, too)",
+            "strings that violate the {name} {} are not accepted (perhaps the old schema rejected them, too)",
             written.as_str().unwrap_or_default()
         )),
     }

@@ -177,7 +177,7 @@ fn an_update_or_delete_or_truncate_of_a_missing_table_is_skipped() {
 }
 
 #[test]
-fn an_update_never_writes_an_identity_column_but_notes_a_value_that_changes() {
+fn an_update_lists_an_identity_column_as_unwritable_if_its_value_changes_and_otherwise_leaves_it_out() {
     let mut there = table("t", &[("id", "integer"), ("a", "integer")]);
     there.columns[0].access = Access::Identity;
     let update = |id: i64| {

@@ -99,7 +99,7 @@ async fn views_and_sequences_are_not_written() {
 }
 
 #[tokio::test]
-async fn a_set_with_many_columns_is_applied_and_a_set_with_too_many_is_at_fault() {
+async fn a_set_with_many_columns_is_applied_and_a_set_that_would_give_a_table_too_many_columns_fails() {
     let database = TestDatabase::create().await;
     let names: Vec<String> = (0..1_700).map(|n| format!("c{n}")).collect();
     let cells: Vec<Cell<'_>> = names.iter().map(|name| (name.as_str(), "smallint", json!(1))).collect();

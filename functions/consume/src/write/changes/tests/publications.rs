@@ -86,7 +86,8 @@ async fn a_partition_that_is_published_through_its_root_is_updated() {
 #[tokio::test]
 async fn only_updates_and_deletes_of_rows_that_a_publication_cannot_identify_are_rejected() {
     for publication in [
-        // The table has no key, so PostgreSQL refuses updates and deletes unless the column list has every column.
+        // The table has no key, so only `replica identity full` could identify its rows. Even with `replica identity
+        // full`, PostgreSQL refuses updates and deletes, because the publication has a column list.
         "create table landing.t (id int, b text); create publication listed for table landing.t (id)",
         // The publication's row filter uses a column outside the key.
         "create table landing.t (id int primary key, b text);

@@ -193,7 +193,7 @@ async fn a_set_that_swaps_unique_values_is_applied() {
 }
 
 #[tokio::test]
-async fn tables_that_refer_to_each_other_are_written_in_the_order_of_the_changes() {
+async fn two_tables_are_written_in_the_order_of_the_changes_if_one_of_them_refers_to_the_other() {
     let database = TestDatabase::create().await;
     sql(&database, "create table landing.p (a int primary key); create table landing.c (a int references landing.p)")
         .await;
