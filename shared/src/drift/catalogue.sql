@@ -3,7 +3,8 @@
 select n.oid is not null as has_schema,
        coalesce(pg_catalog.has_schema_privilege(n.oid, 'usage'), false) as may_use_schema,
        c.relkind::text as kind,
-       -- Whether a trigger may change rows before they are inserted: tgtype has the bits ROW (1), BEFORE (2), INSERT (4).
+       -- Whether a trigger may change rows before they are inserted: tgtype has the bits ROW (1), BEFORE (2), INSERT
+       -- (4).
        exists (
            select from pg_catalog.pg_trigger g
            where g.tgrelid = c.oid and g.tgtype & 7 = 7 and g.tgenabled <> 'D' and not g.tgisinternal
