@@ -125,7 +125,7 @@ fn meant(keyword: &str) -> Option<&'static str> {
     const LONG: usize = 6;
     let plain = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");
     let typed = plain(keyword);
-    if RESTRICTIONS.contains(&keyword) {
+    if RESTRICTIONS.contains(&keyword) || keyword.starts_with("x-") {
         return None;
     }
     let same = RESTRICTIONS.into_iter().find(|known| plain(known) == typed);
