@@ -101,7 +101,8 @@ async fn the_check_counts_the_real_events_that_a_change_of_a_contract_would_brea
     };
     assert_eq!(check(&["--against", "HEAD", "--replay", "1000"]).await, (Some(0), "no changes".to_owned()));
     let accepted = "the contracts accept all of the 100 events that were checked";
-    assert_eq!(check(&["--replay", "1000"]).await, (Some(0), accepted.to_owned()));
+    let (code, printed) = check(&["--replay", "1000"]).await;
+    assert_eq!((code, printed.lines().last()), (Some(0), Some(accepted)), "{printed}");
     let (code, printed) = check(&[]).await;
     assert!(code == Some(0) && printed.starts_with("2 contracts are valid: `--against` compares"), "{printed}");
 

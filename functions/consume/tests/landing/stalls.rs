@@ -311,6 +311,12 @@ async fn if_no_event_can_enter_a_table_the_partitions_of_its_stream_are_stalled_
             "alter table public.routes_table drop column latitude, add column latitude double precision",
             "table public.routes_table, column latitude: expected a column that can be written, found generated always",
         ),
+        (
+            "alter table public.routes_table add column extra integer not null",
+            "alter table public.routes_table drop column extra",
+            "table public.routes_table, column extra: expected a default or a nullable column, because the contract does \
+             not fill it, found not null without a default",
+        ),
     ] {
         let function = Function::new().await;
         function.log.create("routes", 2);
@@ -336,8 +342,11 @@ async fn if_some_events_may_still_enter_a_drifted_table_its_stream_is_not_stalle
     for difference in [
         // A small batch lands, because PostgreSQL converts the batch's numbers.
         "alter table public.routes_table alter column user_id type numeric",
-        // A trigger may fill the new column.
-        "alter table public.routes_table add column extra integer not null",
+        // A trigger fills the new column.
+        "alter table public.routes_table add column extra integer not null;
+         create function public.fill() returns trigger language plpgsql
+         as $$ begin new.extra := 1; return new; end $$;
+         create trigger fill before insert on public.routes_table for each row execute function public.fill()",
         // A large batch lands, because it is sent by COPY, which needs no index.
         "alter table public.user_events drop constraint user_events_pkey",
     ] {
