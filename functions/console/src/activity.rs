@@ -10,8 +10,9 @@ use shared::http::answer::List;
 use shared::http::database::in_time;
 use shared::http::fields::Fields;
 use shared::kafka::reader::Ends;
-use shared::ledger::activity::{self, Counts, Minute};
+use shared::ledger::activity::Counts;
 use shared::ledger::lag::{self, Lag};
+use shared::ledger::minutes::{self, Minute};
 use shared::ledger::progress::{self, Progress};
 use shared::ledger::{POSTGRESQL, waiting};
 
@@ -89,7 +90,7 @@ async fn read(console: &Console, minutes: i32, ends: Option<&Ends>) -> Result<Re
     let mut connection = console.ingest.pool.acquire().await?;
     let ends = ends.into_iter().flatten();
     let ends = ends.map(|((topic, partition), position)| (topic.as_str(), *partition, position.end));
-    let by_topic = activity::read(&mut connection, minutes, ends).await?;
+    let by_topic = minutes::read(&mut connection, minutes, ends).await?;
     Ok((by_topic, waiting::oldest(&mut *connection).await?))
 }
 

@@ -4,14 +4,12 @@
 //! latest minute are in its watermark; the view `minutes` lists them together with the rows of this table. Minutes and
 //! lags use the database's clock.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{Connection as _, PgConnection, Postgres, Row as _};
+use sqlx::{PgConnection, Postgres};
 
-use super::POSTGRESQL;
 use super::destination::{Destination, PerDestination};
 use super::records::LogPosition;
 
@@ -37,7 +35,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         let Self { written, duplicates, superseded, waiting, released, rejected, tombstones, replays } = other;
         self.written += written;
         self.duplicates += duplicates;
@@ -285,96 +283,4 @@ pub async fn forget(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
               ))"#;
     sqlx::query(DELETE).execute(connection).await?;
     Ok(())
-}
-
-/// What happened to a topic in one minute.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Minute {
-    /// When it began, milliseconds since the Unix epoch.
-    pub began_ms: i64,
-    /// By how much the ends of the topic's logs moved.
-    pub accepted: i64,
-    /// What became of the records that landed.
-    pub counts: Counts,
-    /// The longest time from a record's timestamp to its landing, in milliseconds. `None` if no new record landed.
-    pub max_lag_ms: Option<i64>,
-}
-
-/// Reads what happened to each topic in the latest minutes, oldest first. `minutes` is the number of minutes, including
-/// the current one. Minutes in which nothing happened are missing. `ends` has the current ends of logs, as topic,
-/// partition and offset.
-///
-/// # Errors
-/// PostgreSQL's error.
-pub async fn read(
-    connection: &mut PgConnection,
-    minutes: i32,
-    ends: impl IntoIterator<Item = (&str, i32, i64)>,
-) -> Result<BTreeMap<String, Vec<Minute>>, sqlx::Error> {
-    // Without a snapshot, events that land between the queries would be counted twice, or not at all.
-    let mut snapshot = connection.begin_with("begin isolation level repeatable read read only").await?;
-    let mut by_topic: BTreeMap<String, Vec<Minute>> = BTreeMap::new();
-    // The statement is not kept prepared. Otherwise, PostgreSQL might switch to a generic plan, which would suit only
-    // some numbers of minutes.
-    let rows = sqlx::query(include_str!("activity_minutes.sql")).persistent(false).bind(minutes).bind(POSTGRESQL);
-    for row in rows.fetch_all(&mut *snapshot).await? {
-        by_topic.entry(row.try_get("topic")?).or_default().push(minute(&row)?);
-    }
-    let (present_ms, grown) = grown(&mut snapshot, ends).await?;
-    snapshot.commit().await?;
-    for (topic, accepted) in grown {
-        let of_topic = by_topic.entry(topic).or_default();
-        match of_topic.last_mut().filter(|last| last.began_ms >= present_ms) {
-            Some(last) => last.accepted += accepted,
-            None => of_topic.push(Minute { began_ms: present_ms, accepted, ..Minute::default() }),
-        }
-    }
-    Ok(by_topic)
-}
-
-/// Returns when the current minute began, and by how much topics' logs have grown since their ends were last stored.
-async fn grown(
-    connection: &mut PgConnection,
-    ends: impl IntoIterator<Item = (&str, i32, i64)>,
-) -> Result<(i64, Vec<(String, i64)>), sqlx::Error> {
-    const PRESENT: &str = "select (extract(epoch from date_trunc('minute', clock_timestamp(), 'UTC')) * 1000)::bigint";
-    const GROWN: &str = r#"
-        select e.topic, sum(e.end_offset - coalesce(greatest(known.end_offset, w.next_offset), 0))::bigint
-        from unnest($1::text[], $2::integer[], $3::bigint[]) as e (topic, "partition", end_offset)
-        left join sluice.watermarks w on w.topic = e.topic and w."partition" = e."partition" and w.destination = $4
-        left join lateral (
-            select k.end_offset from sluice.activity k
-            where k.destination = $4 and k.topic = e.topic and k."partition" = e."partition"
-                  and k.incarnation = coalesce(w.incarnation, 1) and k.end_offset is not null
-            order by k.minute desc limit 1
-        ) known on true
-        where e.end_offset > coalesce(greatest(known.end_offset, w.next_offset), 0)
-        group by e.topic"#;
-    let present_ms = sqlx::query_scalar(PRESENT).fetch_one(&mut *connection).await?;
-    let (mut topics, mut partitions, mut offsets) = (Vec::new(), Vec::new(), Vec::new());
-    for (topic, partition, end_offset) in ends {
-        topics.push(topic);
-        partitions.push(partition);
-        offsets.push(end_offset);
-    }
-    let query = sqlx::query_as(GROWN).bind(topics).bind(partitions).bind(offsets).bind(POSTGRESQL);
-    Ok((present_ms, query.fetch_all(connection).await?))
-}
-
-fn minute(row: &PgRow) -> Result<Minute, sqlx::Error> {
-    Ok(Minute {
-        began_ms: row.try_get("began_ms")?,
-        accepted: row.try_get("accepted")?,
-        counts: Counts {
-            written: row.try_get("written")?,
-            duplicates: row.try_get("duplicates")?,
-            superseded: row.try_get("superseded")?,
-            waiting: row.try_get("waiting")?,
-            released: row.try_get("released")?,
-            rejected: row.try_get("rejected")?,
-            tombstones: row.try_get("tombstones")?,
-            replays: row.try_get("replays")?,
-        },
-        max_lag_ms: row.try_get("max_lag_ms")?,
-    })
 }

@@ -16,7 +16,7 @@
 //! - [`stalls`]: partitions whose batches fail
 //! - [`replay_runs`], [`replay_run_letters`]: replays of all dead letters that match a filter
 //! - [`audit`]: who did what
-//! - [`receipts`], [`landing_minutes`], [`progress`]: lookups across those tables
+//! - [`receipts`], [`minutes`], [`landing_minutes`], [`progress`]: lookups across those tables
 //! - [`lag`]: how far landing is behind Kafka
 //! - [`filter`], [`matching`]: the filter that selects dead letters, and the queries that list, count and group them
 //! - `letter_counts`: how many dead letters there are
@@ -46,6 +46,7 @@ pub mod landing_minutes;
 mod letter_counts;
 pub mod login_attempts;
 pub mod matching;
+pub mod minutes;
 pub mod progress;
 pub mod receipts;
 pub mod records;

@@ -31,8 +31,8 @@ const TRIAL_RECORDS: usize = 300_000;
 
 /// If at most this many records are set aside, every pair of them is tried.
 const ALL_PAIRS_LIMIT: usize = 64;
-/// Apart from those pairs, each record is tried only together with earlier records that were refused for the same
-/// reason: with one or several of the nearest ones, but at most with this many.
+/// The maximum number of earlier records with which a record is tried in a larger combination, or in a pair if more
+/// than [`ALL_PAIRS_LIMIT`] records are set aside. They are the nearest ones that were refused for the same reason.
 const PARTNERS: usize = 12;
 /// The maximum number of combinations that are tried in one pass over the records set aside.
 const COMBINATIONS: usize = 4_000;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use shared::ledger::activity::{self, Minute};
+use shared::ledger::minutes::{self, Minute};
 use shared::process::clock::Clock;
 
 use crate::support::{BUDGET, Function, Record, record, records, route, user_event};
@@ -25,7 +25,7 @@ async fn minutes(function: &Function, topic: &str, end_offset: Option<i64>) -> V
     let mut connection = function.database.pool.acquire().await.expect("a connection");
     let ends = end_offset.map(|end| (topic, 0, end));
     let mut by_topic: BTreeMap<String, Vec<Minute>> =
-        activity::read(&mut connection, 60, ends).await.expect("the activity is read");
+        minutes::read(&mut connection, 60, ends).await.expect("the activity is read");
     by_topic.remove(topic).unwrap_or_default()
 }
 

@@ -33,7 +33,8 @@ fn with_search(mut record: Record, searched_until: &str) -> Record {
 
 #[tokio::test]
 async fn an_event_that_landed_between_the_search_and_the_replay_overtakes_the_replay() {
-    // The search ended before the later event, or the search did not cover partition 0, which did not exist yet.
+    // The later event is in partition 0, at offset 1. The first search ended before it, and the second search did not
+    // cover its partition.
     for searched_until in ["0/1", "1/9"] {
         let (own, rejected) = with_rejected("a").await;
         own.function.land(&[order(1, &json!({"number": "a", "state": "new"}))]).await;
