@@ -211,12 +211,13 @@ async fn the_error_of_a_send_says_in_which_contracts_the_stream_is_missing() {
         printed
     };
     let built_in = send("order", "").await;
-    let expected = "error: there is no stream order in the built-in contracts, because CONTRACTS_DIR is not set; ";
+    let expected =
+        "error: there is no stream `order` in the built-in contracts, which are used if CONTRACTS_DIR is not set; ";
     assert!(built_in.starts_with(expected), "{built_in}");
     let folder = own_contracts();
     let own = send("route", folder.to_str().unwrap()).await;
     let expected = format!(
-        "error: there is no stream route in CONTRACTS_DIR ({}); the streams are login, order\n",
+        "error: there is no stream `route` in CONTRACTS_DIR ({}); the streams are login, order\n",
         folder.display()
     );
     assert_eq!(own, expected);

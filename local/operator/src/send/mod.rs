@@ -92,7 +92,7 @@ pub struct SendArgs {
 enum SendError {
     #[error(transparent)]
     Contract(#[from] ContractError),
-    #[error("there is no stream {stream} in {contracts}; the streams are {known}")]
+    #[error("there is no stream `{stream}` in {contracts}; the streams are {known}")]
     NoStream { stream: String, contracts: String, known: String },
     #[error("{}: {source}", .path.display())]
     File { path: PathBuf, source: io::Error },
@@ -127,7 +127,7 @@ async fn try_run(args: SendArgs) -> Result<bool, SendError> {
         stream: args.stream.clone(),
         contracts: match &contracts_dir {
             Some(folder) => format!("CONTRACTS_DIR ({})", folder.display()),
-            None => "the built-in contracts, because CONTRACTS_DIR is not set".to_owned(),
+            None => "the built-in contracts, which are used if CONTRACTS_DIR is not set".to_owned(),
         },
         known: registry.contracts().map(|contract| contract.stream.as_str()).collect::<Vec<_>>().join(", "),
     })?;
