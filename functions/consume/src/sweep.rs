@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use shared::database::error_class::{describe, ended_connection};
 use shared::ledger::{
     activity, bigquery_duplicates, bigquery_event_ids, deleted_versions, duplicates, event_ids, stalls, superseded,
     waiting,
@@ -14,6 +15,8 @@ use sqlx::PgConnection;
 const EXPIRE_EVERY_MS: i64 = 1_000;
 /// The interval between deletions of expired rows.
 const FORGET_EVERY_MS: i64 = 3_600_000;
+/// The time after which a failed deletion of expired rows is tried again.
+const FORGET_AGAIN_AFTER_MS: i64 = 600_000;
 
 /// When each kind of work last began.
 #[derive(Debug)]
@@ -41,12 +44,15 @@ impl Sweeps {
             waiting::reject_expired(&mut *connection, now_ms.saturating_sub(longest_wait_ms), metrics).await?;
         }
         if is_due(&self.forgot_ms, now_ms, FORGET_EVERY_MS) {
-            let forgot = forget(connection, now_ms - event_ids::REMEMBERED_MS).await;
-            if forgot.is_err() {
-                // The next batch tries again, instead of a batch in an hour.
-                self.forgot_ms.store(i64::MIN, Ordering::Relaxed);
+            match forget(connection, now_ms - event_ids::REMEMBERED_MS).await {
+                Ok(()) => {}
+                Err(error) if ended_connection(&error) => return Err(error),
+                // Expired rows do no harm, so the batch lands although they stay.
+                Err(error) => {
+                    tracing::warn!(error = describe(&error), "cannot delete expired rows");
+                    self.forgot_ms.store(now_ms - FORGET_EVERY_MS + FORGET_AGAIN_AFTER_MS, Ordering::Relaxed);
+                }
             }
-            return forgot;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Prints the first instructions once everything runs.
 
+use std::sync::Arc;
+
 use operator::credentials::Credentials;
 use operator::terminal::say;
 use shared::contract::{Contract, Registry};
@@ -67,7 +69,8 @@ fn text(
     // If the contracts come from another folder, some or all of these streams may be missing.
     let of_streams: String =
         of_streams.into_iter().filter(|(stream, _)| registry.stream(stream).is_some()).map(|(_, text)| text).collect();
-    let of_streams = match registry.contracts().find(|contract| contract.stream != Contract::LOGIN) {
+    let is_own = |contract: &&Arc<Contract>| contract.stream != Contract::LOGIN && !contract.roles.is_empty();
+    let of_streams = match registry.contracts().find(is_own) {
         Some(contract) if of_streams.is_empty() => of_own_stream(contract, &user, &address, database_url),
         Some(_) | None => of_streams,
     };

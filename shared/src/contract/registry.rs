@@ -101,6 +101,7 @@ impl Registry {
         for (path, text) in files {
             let file = path.display().to_string();
             let contract = Arc::new(Contract::compile(&path, &text)?);
+            keyword::check(&contract.document).map_err(|wrong| wrong.in_file(&file))?;
             if let Some(other) = by_topic.insert(contract.topic.clone(), Arc::clone(&contract)) {
                 let reason = format!("stream {} has this topic already", other.stream);
                 return Err(wrong("/x-sluice/topic", reason).in_file(&file));
@@ -194,7 +195,6 @@ pub(super) fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
     let document = json::parse(text).map_err(|error| wrong("", error.to_string()))?;
     let schema_error = |error: ValidationError<'_>| wrong(&error.instance_path().to_string(), error.to_string());
     let validator = validator::compile(&document).map_err(schema_error)?;
-    keyword::check(&document)?;
     let definition = Definition::read(&document)?;
     let mode = definition.mode(&document)?;
     let bigquery = definition.bigquery(&document, &mode)?;

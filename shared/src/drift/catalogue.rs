@@ -38,6 +38,8 @@ pub(super) struct FoundColumn {
     #[serde(rename = "type")]
     pub(super) ty: String,
     pub(super) not_null: bool,
+    /// Whether only the column's domain forbids null. COPY does not check the domain of a column that it does not fill.
+    pub(super) is_not_null_of_domain: bool,
     pub(super) has_default: bool,
     pub(super) is_generated: bool,
 }

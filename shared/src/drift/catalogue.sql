@@ -3,11 +3,13 @@
 select n.oid is not null as has_schema,
        coalesce(pg_catalog.has_schema_privilege(n.oid, 'usage'), false) as may_use_schema,
        c.relkind::text as kind,
-       -- Whether a trigger may change rows before they are inserted: tgtype has the bits ROW (1), BEFORE (2), INSERT
-       -- (4).
+       -- Whether a trigger may change rows before they are inserted: tgtype has the bits ROW (1), BEFORE (2), INSERT (4).
+       -- A partition may have triggers of its own.
        exists (
            select from pg_catalog.pg_trigger g
-           where g.tgrelid = c.oid and g.tgtype & 7 = 7 and g.tgenabled <> 'D' and not g.tgisinternal
+           where g.tgtype & 7 = 7 and g.tgenabled in ('O', 'A')
+             and (g.tgrelid = c.oid
+                  or c.relkind = 'p' and g.tgrelid in (select relid from pg_catalog.pg_partition_tree(c.oid)))
        ) as has_insert_trigger,
        coalesce(privileges.missing, '{}') as missing_privileges,
        coalesce(columns.list, '[]') as columns,
@@ -31,6 +33,7 @@ left join lateral (
         'type_oid', a.atttypid::bigint,
         'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
         'not_null', a.attnotnull or t.typnotnull,
+        'is_not_null_of_domain', t.typnotnull and not a.attnotnull,
         'has_default', a.atthasdef or a.attidentity <> '' or t.typdefault is not null,
         'is_generated', a.attgenerated <> '' or a.attidentity = 'a'
     ) order by a.attnum) as list

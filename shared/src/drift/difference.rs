@@ -25,7 +25,7 @@ impl Difference {
     pub fn with_effect(&self) -> String {
         let effect = match self.keeps_all_out {
             true => "no event of the stream can land until both agree",
-            false => "events that the table does not accept cannot land",
+            false => "some events or batches cannot land until both agree",
         };
         format!("{self}; {effect}")
     }

@@ -64,7 +64,9 @@ pub(super) fn judge(contract: &Contract, table: &Table, found: &FoundTable) -> V
         let difference = differs(Some(&column.name), expected, "not null without a default".to_owned());
         // A trigger may fill the column. In mode `entity`, updates and deletes still land.
         let is_always_inserted = matches!(contract.mode, Mode::Append { .. } | Mode::Upsert { .. });
-        differences.push(difference.keeping_all_out(is_always_inserted && !found.has_insert_trigger));
+        let keeps_all_out = is_always_inserted && !found.has_insert_trigger && !column.is_not_null_of_domain;
+        // PostgreSQL does not enforce the constraints of a foreign table.
+        differences.push(difference.keeping_all_out(keeps_all_out && kind == Kind::Table));
     }
     if kind == Kind::Table {
         differences.extend(judge_key(contract, landing, found));

@@ -1,7 +1,7 @@
 //! View `minutes`: what landed from each partition in each minute. The view lists the rows of `activity` together with
 //! the counts of the latest minute, which are still in `watermarks`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, Row as _};
@@ -22,6 +22,9 @@ pub struct Minute {
     pub max_lag_ms: Option<i64>,
 }
 
+/// The number of minutes that one query reads. It limits the memory for a day of hundreds of partitions.
+const MINUTES_AT_ONCE: i32 = 360;
+
 /// Reads what happened to each topic in the latest minutes, oldest first. `minutes` is the number of minutes, including
 /// the current one. Minutes in which nothing happened are missing. `ends` has the current ends of logs, as topic,
 /// partition and offset.
@@ -35,12 +38,16 @@ pub async fn read(
 ) -> Result<BTreeMap<String, Vec<Minute>>, sqlx::Error> {
     // Without a snapshot, events that land between the queries would be counted twice, or not at all.
     let mut snapshot = connection.begin_with("begin isolation level repeatable read read only").await?;
-    let rows = Rows::read(&mut snapshot, minutes).await?;
-    let (logs, log_of_row) = rows.logs();
-    let before = ends_before(&mut snapshot, &logs).await?;
+    let mut totals = Totals::default();
+    let mut left = minutes;
+    while left > 0 {
+        let after = (left - MINUTES_AT_ONCE).max(0);
+        totals.add(&mut snapshot, &Rows::read(&mut snapshot, left, (after > 0).then_some(after)).await?).await?;
+        left = after;
+    }
+    let mut by_topic = totals.by_topic;
     let (present_ms, grown) = grown(&mut snapshot, ends).await?;
     snapshot.commit().await?;
-    let mut by_topic = rows.by_topic(&log_of_row, before);
     for (topic, accepted) in grown {
         let of_topic = by_topic.entry(topic).or_default();
         match of_topic.last_mut().filter(|last| last.began_ms >= present_ms) {
@@ -51,8 +58,8 @@ pub async fn read(
     Ok(by_topic)
 }
 
-/// Rows of the view, oldest first. A day of a busy system has tens of thousands of rows, and reading them as one row
-/// with arrays takes a third of the time.
+/// Rows of the view, oldest first. A day of a busy system has tens of thousands of rows, and reading them as rows with
+/// arrays takes a third of the time.
 struct Rows {
     topics: Vec<String>,
     partitions: Vec<i32>,
@@ -62,18 +69,9 @@ struct Rows {
     end_offsets: Vec<Option<i64>>,
 }
 
-/// A log whose activity is shown.
-struct Log<'r> {
-    topic: &'r str,
-    partition: i32,
-    incarnation: i32,
-    /// When the first minute shown began, milliseconds since the Unix epoch.
-    first_ms: i64,
-}
-
 impl Rows {
-    async fn read(connection: &mut PgConnection, minutes: i32) -> Result<Self, sqlx::Error> {
-        // Unlike clock_timestamp(), statement_timestamp() lets PostgreSQL use the index.
+    /// Reads the rows of the last `minutes` minutes, except those of the last `except` minutes.
+    async fn read(connection: &mut PgConnection, minutes: i32, except: Option<i32>) -> Result<Self, sqlx::Error> {
         const SELECT: &str = r#"
             select array_agg(topic), array_agg("partition"), array_agg(incarnation), array_agg(end_offset),
                    array_agg((extract(epoch from minute) * 1000)::bigint), array_agg(max_lag_ms),
@@ -81,13 +79,14 @@ impl Rows {
                    array_agg(released), array_agg(rejected), array_agg(tombstones), array_agg(replays)
             from (
                 select * from sluice.minutes
-                where destination = $2
-                      and minute > date_trunc('minute', statement_timestamp(), 'UTC') - make_interval(mins => $1)
+                where destination = $3
+                      and minute > date_trunc('minute', now(), 'UTC') - make_interval(mins => $1)
+                      and ($2::integer is null or minute <= date_trunc('minute', now(), 'UTC') - make_interval(mins => $2))
                 order by minute
             ) as shown"#;
         // The statement is not kept prepared. Otherwise, PostgreSQL might switch to a generic plan, which would suit
         // only some numbers of minutes.
-        let query = sqlx::query(SELECT).persistent(false).bind(minutes).bind(POSTGRESQL);
+        let query = sqlx::query(SELECT).persistent(false).bind(minutes).bind(except).bind(POSTGRESQL);
         Self::from_arrays(&query.fetch_one(connection).await?)
     }
 
@@ -120,41 +119,64 @@ impl Rows {
             minutes: numbers(4)?.into_iter().enumerate().map(minute).collect(),
         })
     }
+}
 
-    /// Returns the logs, and the index of each row's log.
-    fn logs(&self) -> (Vec<Log<'_>>, Vec<usize>) {
-        let (mut logs, mut known) = (Vec::new(), HashMap::new());
-        let mut log_of_row = Vec::with_capacity(self.topics.len());
-        for (row, topic) in self.topics.iter().enumerate() {
-            let (partition, incarnation) = (self.partitions[row], self.incarnations[row]);
-            let log = *known.entry((topic, partition, incarnation)).or_insert_with(|| {
-                logs.push(Log { topic, partition, incarnation, first_ms: self.minutes[row].began_ms });
-                logs.len() - 1
-            });
-            log_of_row.push(log);
+/// What happened in the rows that were read so far.
+#[derive(Default)]
+struct Totals {
+    by_topic: BTreeMap<String, Vec<Minute>>,
+    /// Where each log ended, by topic, and then by partition and incarnation.
+    ends: HashMap<String, HashMap<(i32, i32), i64>>,
+}
+
+impl Totals {
+    /// Adds rows that are newer than all rows before.
+    async fn add(&mut self, connection: &mut PgConnection, rows: &Rows) -> Result<(), sqlx::Error> {
+        let logs = self.new_logs(rows);
+        for (log, end) in logs.iter().zip(ends_before(connection, &logs).await?) {
+            let of_topic = self.ends.entry(log.topic.to_owned()).or_default();
+            of_topic.insert((log.partition, log.incarnation), end);
         }
-        (logs, log_of_row)
-    }
-
-    /// Adds up the partitions of each topic. `ends` says where each log ended before its first row.
-    fn by_topic(&self, log_of_row: &[usize], mut ends: Vec<i64>) -> BTreeMap<String, Vec<Minute>> {
-        let mut by_topic: BTreeMap<&str, Vec<Minute>> = BTreeMap::new();
-        for (row, topic) in self.topics.iter().enumerate() {
-            let mut minute = self.minutes[row];
-            let end = &mut ends[log_of_row[row]];
-            // An unknown end counts as an end that has not moved. So does an end that is lower than an earlier end, as
-            // after the truncation of a log.
-            let moved = self.end_offsets[row].map_or(*end, |offset| offset.max(*end));
-            minute.accepted = moved - *end;
-            *end = moved;
-            let of_topic = by_topic.entry(topic).or_default();
+        for (row, topic) in rows.topics.iter().enumerate() {
+            let mut minute = rows.minutes[row];
+            let log = (rows.partitions[row], rows.incarnations[row]);
+            if let Some(end) = self.ends.get_mut(topic).and_then(|of_topic| of_topic.get_mut(&log)) {
+                // An unknown end counts as an end that has not moved. So does an end that is lower than an earlier end,
+                // as after the truncation of a log.
+                let moved = rows.end_offsets[row].map_or(*end, |offset| offset.max(*end));
+                minute.accepted = moved - *end;
+                *end = moved;
+            }
+            let of_topic = self.by_topic.entry(topic.clone()).or_default();
             match of_topic.last_mut().filter(|last| last.began_ms == minute.began_ms) {
                 Some(last) => last.add(minute),
                 None => of_topic.push(minute),
             }
         }
-        by_topic.into_iter().map(|(topic, minutes)| (topic.to_owned(), minutes)).collect()
+        Ok(())
     }
+
+    /// Returns the logs that occur only in these rows.
+    fn new_logs<'r>(&self, rows: &'r Rows) -> Vec<Log<'r>> {
+        let (mut logs, mut seen) = (Vec::new(), HashSet::new());
+        for (row, topic) in rows.topics.iter().enumerate() {
+            let (partition, incarnation) = (rows.partitions[row], rows.incarnations[row]);
+            let is_known = self.ends.get(topic).is_some_and(|ends| ends.contains_key(&(partition, incarnation)));
+            if !is_known && seen.insert((topic, partition, incarnation)) {
+                logs.push(Log { topic, partition, incarnation, first_ms: rows.minutes[row].began_ms });
+            }
+        }
+        logs
+    }
+}
+
+/// A log whose activity is shown.
+struct Log<'r> {
+    topic: &'r str,
+    partition: i32,
+    incarnation: i32,
+    /// When the first minute shown began, milliseconds since the Unix epoch.
+    first_ms: i64,
 }
 
 impl Minute {

@@ -95,11 +95,11 @@ impl Check {
         }
         changes.iter().for_each(say);
         match (&old, checked) {
-            (None, None) => say(format_args!(
-                "{} contracts are valid: `--against` compares them with older contracts, and `--replay` checks real \
+            (None, None) => say(
+                "the contracts are valid: `--against` compares them with older contracts, and `--replay` checks real \
                  events against them",
-                registry.contracts().len()
-            )),
+            ),
+            (None, Some(0)) => say("no event was checked, because the topics are missing or empty"),
             (None, Some(checked)) if changes.is_empty() => {
                 say(format_args!("the contracts accept all of the {checked} events that were checked"));
             }
