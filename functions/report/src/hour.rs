@@ -3,8 +3,8 @@
 //!
 //! Each time the schedule fires, a run begins. In one transaction, the run locks the hour's row, hands the mail to the
 //! mail server, and marks the report as sent. If the run is killed, its transaction is rolled back, so the next run
-//! sends the mail. If the mail server had already accepted the mail, the next run sends the mail again under the same
-//! Message-ID.
+//! sends the mail. If the mail server had already accepted the mail, the next run sends a second copy. Both copies have
+//! the same Message-ID, unless Amazon SES sends them: SES replaces the Message-ID.
 
 use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};

@@ -13,8 +13,7 @@ use crate::wording::{grouped, name, sentence, title};
 /// The maximum number of rows in a mail. The page and the JSON have more.
 const MOST_ROWS: usize = 50;
 
-/// Writes an hour's report. The Message-ID is derived from the hour, so a report that is sent twice is the same
-/// message.
+/// Writes an hour's report. The Message-ID is derived from the hour, so that mail systems can recognise a second copy.
 pub(super) fn message(from: &Mailbox, to: &Mailboxes, tally: &Tally, hour: Hour) -> Result<Message, MailError> {
     let events = tally.events();
     let event = if events == 1 { "event" } else { "events" };
