@@ -158,8 +158,8 @@ async fn an_admins_key_can_only_post_events_and_read_receipts() {
         let place =
             path.replace("{stream}", "city").replace("{entity}", "city").replace("{topic}", gateway.topic("city"));
         let place = place.replace(['{', '}'], "");
-        // The gateway refuses each request that could have an effect: because of these headers, or because the path has
-        // a name in place of a number, as in `/submit/n`.
+        // These requests have no effect. The headers, or a path such as `/submit/n` without a number, make the gateway
+        // refuse each request that could have one.
         let headers = [("content-encoding", "none"), ("content-type", "text/plain")];
         let (status, problem) = with_key.send(method, &place, &headers, "").await;
         if status == 403 {

@@ -9,8 +9,8 @@ pub struct Decimal {
     /// The digits without leading zeros. Zero has no digits.
     digits: Vec<u8>,
     exponent: i64,
-    /// The number of digits after the point if the number is written without an exponent: two for `1.50`, one for
-    /// `1.50e1`. `numeric` keeps this number.
+    /// The number of digits after the point, once the exponent is applied: two for `1.50`, and one for `1.50e1`, which
+    /// is `15.0`. `numeric` keeps this number.
     scale: i64,
 }
 
