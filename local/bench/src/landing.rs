@@ -38,11 +38,11 @@ const COLUMNS: [&str; 9] = [
     "mode",
     "events",
     "batches of 100, events per second",
-    "100 to copy",
+    "100, relative to `\\copy`",
     "of 1,000",
-    "1,000 to copy",
+    "1,000, relative to `\\copy`",
     "of 10,000",
-    "10,000 to copy",
+    "10,000, relative to `\\copy`",
     "`\\copy`, rows per second",
 ];
 
