@@ -72,7 +72,7 @@ impl<'s> Sameness<'s> {
     /// Returns whether a reference leads to the same schema in both documents.
     fn targets(&mut self, reference: &'s str) -> bool {
         let Some(pointer) = reference.strip_prefix('#') else { return false };
-        // The targets of a reference that was followed before have been compared, or are being compared. That
+        // If this reference was followed before, its targets have already been compared, or are being compared now. That
         // comparison finds any difference.
         if !self.followed.insert(reference) {
             return true;
