@@ -48,7 +48,8 @@ const PLACEHOLDER: char = '…';
 pub struct Filter {
     /// The letter's status.
     pub status: LetterStatus,
-    /// Topics, all of which must equal the topic of the letter's record. If two of them differ, nothing matches.
+    /// Conditions on the topic of the letter's record, which must be equal to each of these topics. If two of them differ,
+    /// nothing matches.
     pub topics: Vec<String>,
     /// The error code.
     pub error_code: Option<String>,
@@ -109,8 +110,8 @@ impl Filter {
         if let Some(reason) = &self.reason {
             if reason.contains(PLACEHOLDER) {
                 query.push(" and pattern_hash = hashtextextended(sluice.reason_pattern(").push_bind(reason);
-                // If the reason is the name of a group, its pattern is the reason itself, and all letters of the group
-                // match. Any other reason matches only letters with that reason.
+                // `reason_pattern` returns the name of a reason's group. For the name of a group, it returns the same
+                // name, and all letters of the group match. Any other reason matches only letters with that reason.
                 query.push("), 0) and (reason = ").push_bind(reason).push(" or ").push_bind(reason);
                 query.push(" = sluice.reason_pattern(").push_bind(reason).push("))");
             } else {
