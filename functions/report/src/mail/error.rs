@@ -7,7 +7,7 @@ pub enum MailError {
     #[error("the message cannot be written: {0}")]
     Message(#[from] lettre::error::Error),
     /// The SMTP server cannot be reached or refuses the message.
-    #[error("the SMTP server (SMTP_URL or SMTP_SECRET_ARN): {0}")]
+    #[error("SMTP_URL or SMTP_SECRET_ARN: {0}")]
     Smtp(#[from] lettre::transport::smtp::Error),
     /// Amazon SES cannot be reached or refuses the message.
     #[error("Amazon SES: {0}")]
