@@ -49,7 +49,7 @@ impl Sweeps {
                 Err(error) if ended_connection(&error) => return Err(error),
                 // Expired rows do no harm, so the batch lands although they stay.
                 Err(error) => {
-                    tracing::warn!(error = describe(&error), "cannot delete expired rows");
+                    tracing::warn!(error = %describe(&error), "cannot delete expired rows");
                     self.forgot_ms.store(now_ms - FORGET_EVERY_MS + FORGET_AGAIN_AFTER_MS, Ordering::Relaxed);
                 }
             }

@@ -119,7 +119,10 @@ async fn a_run_fails_when_its_mail_is_not_accepted_but_the_next_run_sends_the_ma
 
     let (_, answer) = fire(&gateway, "2026-11-21T16:00:00Z").await;
     assert_eq!(answer["errorType"], "Sluice.Mail", "{answer}");
-    assert!(answer["errorMessage"].as_str().unwrap().starts_with("the report was not sent: SMTP_URL or SMTP_SECRET_ARN: "), "{answer}");
+    assert!(
+        answer["errorMessage"].as_str().unwrap().starts_with("the report was not sent: SMTP_URL or SMTP_SECRET_ARN: "),
+        "{answer}"
+    );
 
     let _sink = MailSink::serve_on(TcpListener::bind(address).await.unwrap(), folder.path()).unwrap();
     let (_, answer) = fire(&gateway, "2026-11-21T16:00:00Z").await;

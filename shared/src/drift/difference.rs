@@ -7,8 +7,8 @@ use std::fmt;
 pub struct Difference {
     /// The stream.
     pub stream: String,
-    /// The stream's table, as `schema.name`. If no particular table has to exist in mode `changes`, this is the
-    /// schema's name alone.
+    /// The stream's table, as `schema.name`. A contract of mode `changes` may need no particular table. For such a
+    /// contract, this is the schema's name alone.
     pub table: String,
     /// The column, if one column differs.
     pub column: Option<String>,
