@@ -215,3 +215,26 @@ async fn minutes_are_deleted_after_35_days_but_the_last_known_end_of_a_log_is_ke
     // The partition was idle for 40 days. Later records are still counted from the last known end of its log.
     assert_eq!(accepted(&function, "routes", Some(5)).await, 1);
 }
+
+#[tokio::test]
+async fn a_day_is_added_up_across_the_parts_in_which_it_is_read() {
+    let function = Function::new().await;
+    // Each row says that 10 more records were accepted. The first row is a minute before the day.
+    let minutes_ago = [1_440, 1_439, 1_081, 1_080, 1_079, 720, 361, 360, 359, 0];
+    for partition in 0..2 {
+        for (row, minutes_ago) in (1..).zip(minutes_ago) {
+            let insert = r#"
+                insert into sluice.activity (destination, topic, "partition", incarnation, minute, written, end_offset)
+                values ('postgresql', 'routes', $1, 1,
+                        date_trunc('minute', now(), 'UTC') - make_interval(mins => $2), 7, $3)"#;
+            let query = sqlx::query(insert).bind(partition).bind(minutes_ago).bind(row * 10_i64);
+            query.execute(&function.database.pool).await.expect("the row is inserted");
+        }
+    }
+    let mut connection = function.database.pool.acquire().await.expect("a connection");
+    let day = minutes::read(&mut connection, 1_440, []).await.expect("the activity is read").remove("routes");
+    let day = day.expect("the topic has activity");
+    let counts: Vec<(i64, i64)> = day.iter().map(|minute| (minute.accepted, minute.counts.written)).collect();
+    assert_eq!(counts, [(20, 14); 9], "two partitions, each with 10 accepted and 7 written records");
+    assert!(day.is_sorted_by_key(|minute| minute.began_ms));
+}
