@@ -81,35 +81,30 @@ pub(crate) async fn land(
     loop {
         match transaction(connection, registry, trust, now_ms, checked, strictness).await {
             Ok(landing) => return Ok(landing),
-            Err(error) => match unfilled_column(connection, checked, &error).await? {
-                Some(difference) => return Err(WriteError::Drift(Box::new(difference))),
-                None => strictness = stricter(strictness, &error).ok_or(error)?,
-            },
+            Err(error) => {
+                let stricter = stricter(strictness, &error).ok_or(error)?;
+                if strictness == Strictness::Whole
+                    && let Some(difference) = takes_no_row(connection, checked).await?
+                {
+                    return Err(WriteError::Drift(Box::new(difference)));
+                }
+                strictness = stricter;
+            }
         }
     }
 }
 
-/// Returns the difference between a table and its contract that caused this error, if the error is about a column that
-/// must not be null and that nothing fills. No row of the table can land then, so the rows are not at fault.
-async fn unfilled_column(
+/// Returns a difference between a table and its contract that keeps every row out, if there is one. No row is at fault
+/// then, although PostgreSQL may blame the row, for example if nothing fills a column that must not be null.
+async fn takes_no_row(
     connection: &mut PgConnection,
     checked: &CheckedBatch<'_>,
-    error: &WriteError,
 ) -> Result<Option<Difference>, WriteError> {
-    let Some(column) = error.null_column() else { return Ok(None) };
-    let contracts: Vec<Arc<Contract>> = checked
-        .partitions
-        .iter()
-        .map(|partition| &partition.contract)
-        .filter(|contract| contract.landing().is_some_and(|landing| landing.columns.iter().all(|c| c.name != column)))
-        .map(Arc::clone)
-        .collect();
-    if contracts.is_empty() {
-        return Ok(None);
-    }
+    let mut contracts: Vec<Arc<Contract>> =
+        checked.partitions.iter().map(|partition| Arc::clone(&partition.contract)).collect();
+    contracts.dedup_by(|a, b| a.stream == b.stream);
     let differences = drift::compare(connection, &contracts).await?;
-    let is_cause = |difference: &Difference| difference.keeps_all_out && difference.column.as_deref() == Some(column);
-    Ok(differences.into_iter().find(is_cause))
+    Ok(differences.into_iter().find(|difference| difference.keeps_all_out))
 }
 
 /// Returns the strictness with which a batch can land despite this error, or `None` if no strictness helps.

@@ -149,8 +149,8 @@ impl DatabaseSource {
         Ok(verified(options))
     }
 
-    /// Returns the database's address, and the login with which the functions connect to the database. The owner needs
-    /// both to create the login.
+    /// Returns the database's address, and the login with which the functions connect to the database. `migrate` needs
+    /// both, because it creates this login as the database's owner.
     ///
     /// # Errors
     /// AWS does not answer, or the secret is unsuitable.

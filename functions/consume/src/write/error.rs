@@ -66,12 +66,6 @@ impl WriteError {
         self.sqlstate() == "55006"
     }
 
-    /// Returns the column that must not be null, if PostgreSQL refuses a row because of such a column.
-    pub(crate) fn null_column(&self) -> Option<&str> {
-        let error = self.database_error()?.try_downcast_ref::<PgDatabaseError>()?;
-        error.column().filter(|_| error.code() == "23502")
-    }
-
     pub(super) fn sqlstate(&self) -> String {
         self.database_error().and_then(|error| error.code()).unwrap_or_default().into_owned()
     }

@@ -141,6 +141,19 @@ async fn a_batch_for_a_drifted_table_fails_and_no_event_is_rejected() {
 }
 
 #[tokio::test]
+async fn no_event_is_rejected_if_nothing_fills_a_column_even_if_another_row_has_a_fault_of_its_own() {
+    let function = Function::new().await;
+    let check = format!("{UNFILLED}; alter table public.routes_table add check (user_id <> 0)");
+    function.database.pool.execute(check.as_str()).await.expect("the table changes");
+    for count in [3, 1_000] {
+        let batch = records("routes", (0..count).map(|user| route(user, 1.0)));
+        let error = function.deliver(&batch).await.expect_err("the batch fails").to_string();
+        assert!(error.contains("column height: expected a default or a nullable column"), "{error}");
+    }
+    assert_eq!(function.database.count("select count(*) from sluice.dead_letters").await, 0);
+}
+
+#[tokio::test]
 async fn a_row_for_which_a_trigger_fills_no_column_is_rejected_and_the_other_rows_land() {
     let function = Function::new().await;
     let trigger = "
