@@ -158,8 +158,8 @@ async fn an_admins_key_can_only_post_events_and_read_receipts() {
         let place =
             path.replace("{stream}", "city").replace("{entity}", "city").replace("{topic}", gateway.topic("city"));
         let place = place.replace(['{', '}'], "");
-        // These requests have no effect. The headers, or a path such as `/submit/n` without a number, make the gateway
-        // refuse each request that could have one.
+        // The requests must not change anything. So those that could are made invalid: by these headers, or by a path
+        // without a number, such as `/submit/n`.
         let headers = [("content-encoding", "none"), ("content-type", "text/plain")];
         let (status, problem) = with_key.send(method, &place, &headers, "").await;
         if status == 403 {

@@ -1,4 +1,5 @@
-//! Remembers for which partitions Kafka's log is known to be the log whose records were applied.
+//! Remembers which partitions this process has verified: Kafka's log is the one whose records were applied, and not a
+//! log that replaced it.
 //!
 //! Normally, the database's watermarks and Kafka's logs advance together. After a restore or a failover, the database
 //! may be in an earlier state, and logs may have been recreated. There are two signs of this: the database server has
