@@ -31,8 +31,8 @@ const TRIAL_RECORDS: usize = 300_000;
 
 /// If at most this many records are set aside, every pair of them is tried.
 const ALL_PAIRS_LIMIT: usize = 64;
-/// The maximum number of earlier records with which a record is tried in a larger combination, or in a pair if more
-/// than [`ALL_PAIRS_LIMIT`] records are set aside. They are the nearest ones that were refused for the same reason.
+/// A record is combined with at most this many earlier records: the nearest ones that were refused for the same reason.
+/// If at most [`ALL_PAIRS_LIMIT`] records are set aside, this limits only combinations of three or more.
 const PARTNERS: usize = 12;
 /// The maximum number of combinations that are tried in one pass over the records set aside.
 const COMBINATIONS: usize = 4_000;

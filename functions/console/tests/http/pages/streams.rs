@@ -3,7 +3,7 @@ use axum::http::StatusCode;
 use super::browser::TestPages;
 
 #[tokio::test]
-async fn checking_an_event_sends_nothing_and_sending_it_opens_the_page_that_follows_it() {
+async fn checking_an_event_sends_nothing_and_sending_it_leads_to_the_page_about_that_event() {
     let function = TestPages::start().await;
     function.land_everything("routes", 4).await;
     let mut browser = function.signed_in().await;
