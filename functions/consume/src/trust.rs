@@ -1,5 +1,5 @@
-//! Remembers which partitions this process has verified: Kafka's log is the one whose records were applied, and not a
-//! log that replaced it.
+//! Remembers the partitions whose logs this process has verified. A log is verified if Kafka has confirmed that it is
+//! the log whose records were applied, and not a log that has replaced that one.
 //!
 //! Normally, the database's watermarks and Kafka's logs advance together. After a restore or a failover, the database
 //! may be in an earlier state, and logs may have been recreated. There are two signs of this: the database server has

@@ -19,7 +19,7 @@ async fn run_logged_in(State(logged_in): State<LoggedIn>, request: Request, next
 }
 
 /// Runs one function's requests. The database login is renewed before a request if a renewal is due, and after a failed
-/// request if the database refuses the login. In the second case, only the next request uses the new login.
+/// request if the database refuses the login. The failed request is not repeated: the new login is for later requests.
 #[derive(Debug, Clone)]
 pub struct LoggedIn {
     login: Login,

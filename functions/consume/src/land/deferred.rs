@@ -9,10 +9,9 @@
 //! 2. *Bring back* the good records among those set aside. Each trial rolls back and then writes a chosen set, always
 //!    in the order in which the batch is written, not in the order in which the search chose the records.
 //!
-//! A trial may write almost the whole batch, so the number of trials is limited. If the limit suffices, the search ends
-//! with a set to which no record can be added. If the limit does not suffice (for example, for hundreds of bad records
-//! among thousands), a cheaper test comes before the trials: it finds the records that can be written after the
-//! consistent set.
+//! A trial may write almost the whole batch, so the number of trials is limited. With few bad records, the search ends
+//! with a set to which no record can be added. With many (for example, hundreds among thousands), a cheaper test comes
+//! before the trials: it finds the records that can be written after the consistent set.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -323,9 +322,8 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// Brings back records that count as guilty although they fit. When the batch was written as a whole, a record may
-    /// have been blamed wrongly: because another record failed with the same signature, or because a later record with
-    /// the same key replaced its row.
+    /// Brings back records that count as guilty although they fit. A record may have been blamed wrongly when the batch
+    /// was written as a whole, for example if another record failed with the same signature.
     async fn acquit(&mut self, mut found: Found) -> Result<Found, WriteError> {
         let guilty = |(place, _): &&(Origin, Refusal)| self.guilty.contains(place);
         let guilty: Vec<Origin> = found.aside.iter().filter(guilty).map(|(place, _)| place.clone()).collect();

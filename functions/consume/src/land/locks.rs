@@ -41,7 +41,8 @@ pub(super) async fn lock(
     Ok(())
 }
 
-/// Collects the locks that a stream's records need, including those for released children.
+/// Collects the locks that a stream's records need. If a record creates a parent, children that wait for the
+/// parent may land with it, so the locks for these children are included.
 fn gather<'r>(registry: &'r Registry, contract: &'r Contract, modes: &mut BTreeMap<&'r str, LockMode>) {
     let Mode::Entity(entity) = &contract.mode else { return };
     let mut need = |stream: &'r str, mode: LockMode| {

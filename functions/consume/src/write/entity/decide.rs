@@ -49,7 +49,7 @@ pub(super) struct Row<'c> {
     version: Option<Vec<u8>>,
     existed: bool,
     exists: bool,
-    /// Some of these commands had an effect. Whether the last of those deleted the entity.
+    /// Whether the last command that had an effect deleted the entity.
     is_gone: bool,
     /// Whether these commands created the entity, perhaps after deleting another one with the same key.
     is_new: bool,
