@@ -105,7 +105,7 @@ fn the_api_has_only_the_default_stage_so_its_address_names_no_stage() {
 }
 
 #[test]
-fn aws_creates_the_routes_and_functions_of_the_template_and_the_schedules_and_mappings_of_local() {
+fn what_aws_creates_from_the_template_equals_what_the_template_and_local_say() {
     let Some(translated) = Translated::read() else {
         // `eprintln!` is not used, because a test program hides the output of `eprintln!` if the test passes.
         let _shown = writeln!(std::io::stderr(), "translated: skipped, because aws-sam-translator is not installed");

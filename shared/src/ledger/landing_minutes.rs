@@ -7,8 +7,8 @@ use super::POSTGRESQL;
 /// The number of days for which `activity` keeps a minute.
 const KEPT_DAYS: i32 = 35;
 
-/// Returns, for each of a topic's records, when the minute began in which the record landed, in milliseconds since the
-/// Unix epoch. Records are given as partition, offset and time.
+/// Returns the minute in which each of a topic's records landed: the minute's beginning, in milliseconds since the Unix
+/// epoch. Records are given as partition, offset and time.
 ///
 /// A record's result is `None` in three cases:
 /// - The record has not landed.
