@@ -1,5 +1,5 @@
 //! The ledger: what happened to every event, without a row per event. Each of its tables is in schema `sluice` and has
-//! a file of the same name, except that `letter_counts` reads two tables. The statements that change a table are only
+//! a file of the same name; only `letter_counts` is about two tables. The statements that change a table are only
 //! in the table's own file, although other files may execute them.
 //!
 //! - [`watermarks`]: each partition's next offset to apply

@@ -15,7 +15,7 @@ const MOST_RECORDS: usize = 10_000;
 /// Lambda's maximum batching window.
 const LONGEST_WINDOW_SECONDS: u64 = 300;
 
-/// Properties that change which records reach the function. Each comes with the behaviour of a mapping that lacks it.
+/// Properties that change which records reach the function. The text beside each says how a mapping without it behaves.
 ///
 /// `template.yaml` sets none of them. `consume` itself writes bad records to the database as dead letters, so a bad
 /// record does not make its batch fail. A failed batch is therefore always worth retrying. A retry limit would drop
