@@ -297,7 +297,7 @@ Resources:
     }
 
     #[test]
-    fn an_alarm_watches_every_stream_to_which_users_may_post_and_fires_when_nothing_lands() {
+    fn each_stream_to_which_users_may_post_has_an_alarm_that_fires_when_nothing_lands() {
         let template = Template::read(&own_path()).unwrap();
         let is_watched = |stream: &str| {
             template.resources().any(|(name, alarm)| {

@@ -158,8 +158,8 @@ async fn an_admins_key_can_only_post_events_and_read_receipts() {
         let place =
             path.replace("{stream}", "city").replace("{entity}", "city").replace("{topic}", gateway.topic("city"));
         let place = place.replace(['{', '}'], "");
-        // The requests must not change anything. So those that could are made invalid: by these headers, or by a path
-        // without a number, such as `/submit/n`.
+        // The requests must not change anything, so each request that could change something is made invalid: by these
+        // headers, or by a path without a number, such as `/submit/n`.
         let headers = [("content-encoding", "none"), ("content-type", "text/plain")];
         let (status, problem) = with_key.send(method, &place, &headers, "").await;
         if status == 403 {

@@ -152,7 +152,7 @@ async fn a_read_passes_over_transaction_markers_and_aborted_records() {
 }
 
 #[tokio::test]
-async fn the_offset_at_a_time_is_the_offset_of_the_first_record_that_is_not_older() {
+async fn offset_at_time_returns_the_offset_of_the_first_record_at_or_after_the_given_time() {
     let topic = Topic::new().await;
     topic.produce(&topic.producer(false), 0..5).await;
     let at = async |time_ms| topic.reader.offset_at_time(&topic.name, 0, time_ms).await.unwrap();

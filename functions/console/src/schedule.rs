@@ -9,8 +9,8 @@ use shared::ledger::{replay_run_letters, waiting};
 use crate::error::Error;
 use crate::{Console, runs};
 
-/// The time limit for all of this work. The last step of a run may exceed the limit, so the limit is well below the
-/// function's timeout of 30 s.
+/// The time limit for all of this work. Runs of replays advance step by step, and the last step may exceed the limit,
+/// so the limit is well below the function's timeout of 30 s.
 const LONGEST_WORK: Duration = Duration::from_secs(8);
 
 /// The result of the scheduled work.

@@ -43,7 +43,8 @@ enum Last {
     There,
     /// Another record, or none. The log has changed.
     Gone,
-    /// Nothing that shows whether the log has changed.
+    /// It is not known whether the log has changed: nothing has been applied yet, retention or compaction may have
+    /// removed the record, or an open transaction hides what is at this offset.
     Unknown,
 }
 

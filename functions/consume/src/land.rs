@@ -94,8 +94,9 @@ pub(crate) async fn land(
     }
 }
 
-/// Returns a difference between a table and its contract that keeps every row out, if there is one. No row is at fault
-/// then, although PostgreSQL may blame the row, for example if nothing fills a column that must not be null.
+/// Returns a difference that keeps every row out of a table, if a table differs from its contract in such a way.
+/// PostgreSQL may then blame a single row, for example because nothing fills a column that must not be null, but no row
+/// is at fault.
 async fn takes_no_row(
     connection: &mut PgConnection,
     checked: &CheckedBatch<'_>,

@@ -29,8 +29,9 @@ struct Other {
     first: Option<Place>,
 }
 
-/// Rejects the batch's replays that were overtaken. Events before the batch are read from Kafka; if that fails, a
-/// replay that needs them is rejected, too.
+/// Rejects the batch's replays that were overtaken. In each partition, the events between the end of a replay's search
+/// and the batch are read from Kafka. If they cannot all be read, every replay in the partition whose search ended
+/// before the batch's first record is rejected, too.
 pub(crate) async fn reject(reader: &dyn Reader, checked: &mut CheckedBatch<'_>) {
     let CheckedBatch { partitions, rows, .. } = checked;
     for partition in partitions {
@@ -126,7 +127,8 @@ fn other(contract: &Contract, topic: &str, key: &[usize], record: &LogRecord) ->
 }
 
 /// Returns whether an event that precedes a replay in the log is newer than the event that was replayed. An event that
-/// is not itself a replay is always newer. For a replay, the places of the two original events decide.
+/// is not itself a replay is always newer. If the preceding event is itself a replay, it is newer if its original event
+/// comes after the original event of the later replay, or if the place of either original event is not known.
 fn is_later(other: Option<&Place>, own: Option<&Place>) -> bool {
     match (other, own) {
         (Some(other), Some(own)) => other.is_after(own),

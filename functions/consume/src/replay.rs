@@ -1,9 +1,9 @@
 //! Handles replays in the landing transaction. A replay is a dead letter that was sent to its topic again.
 //!
 //! A dead letter counts as replayed as soon as `consume` reads its replay, even if the database was restored to a time
-//! before the replay. After such a restore, a replay may match no dead letter. The replay then repeats the original
-//! event, which has landed since the restore or has not been read again yet. If Kafka has lost the original event,
-//! however, only the replay remains, so the replay is processed like a new event.
+//! before the replay. After such a restore, a replay may match no dead letter, because the original event landed when
+//! it was read again, or has not been read again yet. Such a replay repeats the original event. If Kafka has lost the
+//! original event, however, only the replay remains, so the replay is processed like a new event.
 
 use std::collections::{BTreeMap, HashSet};
 

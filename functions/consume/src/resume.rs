@@ -2,8 +2,8 @@
 //! when the records come from another log than the applied records.
 //!
 //! A record does not say which log it comes from. When a topic is recreated or its log is truncated, different records
-//! appear under offsets that were applied before. In each of these cases, a record below the watermark contradicts what
-//! was applied:
+//! appear under offsets that were applied before. A record below the watermark contradicts what was applied if any of
+//! the following is true:
 //!
 //! - the record is newer than every applied record
 //! - the record has the offset of the first or last applied record, but another hash
@@ -42,7 +42,8 @@ pub(crate) struct Unit<'a> {
     pub(crate) vouched: Vouched,
     /// The partition's exact gaps (see `shared::ledger::gaps`) that may contain records below the watermark.
     pub(crate) gaps: &'a [Gap],
-    /// Whether Kafka has confirmed that its log is the log whose records were applied.
+    /// Whether `resume` no longer has to compare these records with the applied ones, because Kafka was already asked
+    /// if its log is still the one that the applied records came from.
     pub(crate) is_confirmed: bool,
 }
 

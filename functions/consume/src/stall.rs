@@ -188,7 +188,7 @@ async fn failure(search: &Search<'_>, partitions: &[(&str, i32)], error: &Consum
 /// prepares the statement again.
 const STALE_PLAN: &str = "0A000";
 
-/// Compares the tables that the batch writes to with their contracts, and describes the differences.
+/// Compares each table that the batch may write to against its contract, and describes the differences.
 async fn differences(search: &Search<'_>, contracts: &[&Arc<Contract>], cause: &WriteError) -> Option<String> {
     if let WriteError::Drift(difference) = cause {
         return Some(sentence(std::slice::from_ref(&**difference)));

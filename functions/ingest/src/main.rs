@@ -10,7 +10,8 @@ use shared::metrics::Metrics;
 use shared::start::{self, HttpWorld, World};
 
 /// Lambda runs one request at a time, so one connection is enough for requests. The second connection is for the task
-/// that sends the login attempts in the outbox, because this task may run at the same time as a request.
+/// that reads login attempts from the outbox (a table) and sends them to Kafka, because this task may run at the same
+/// time as a request.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]

@@ -12,7 +12,8 @@ use shared::process::settings::from_env;
 use shared::start::{self, HttpWorld, World};
 
 /// Lambda runs one invocation at a time, so one connection is enough for invocations. The second connection is for the
-/// task that sends the login attempts in the outbox, because this task may run at the same time as an invocation.
+/// task that reads login attempts from the outbox (a table) and sends them to Kafka, because this task may run at the
+/// same time as an invocation.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]

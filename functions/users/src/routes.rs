@@ -31,10 +31,11 @@ pub fn routes_for_callers(users: Users) -> Router {
 fn guarded() -> Router<Users> {
     Router::new()
         .route("/blocked", get(get_blocked))
+        // New names must not contain `/`, but the name in `/blocked/{*user}` and `/users/{*user}` can: the user may
+        // have registered when `/` was still allowed, or someone may have tried to log in with such a name. API Gateway
+        // decodes `%2F`, so the name is the whole rest of the path.
         .route("/blocked/{*user}", delete(delete_block))
         .route("/users", get(get_users))
-        // A name may contain `/`. It may have been registered when that was allowed, or someone may have tried to log
-        // in with it. API Gateway decodes `%2F`, so the name is the whole rest of the path.
         .route("/users/{*user}", delete(delete_user).put(put_password))
         .route("/keys", get(get_keys).post(post_key))
         .route("/keys/{id}", delete(delete_key))

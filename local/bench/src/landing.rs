@@ -39,9 +39,9 @@ const COLUMNS: [&str; 9] = [
     "events",
     "batches of 100, events per second",
     "100, relative to `\\copy`",
-    "of 1,000",
+    "batches of 1,000, events per second",
     "1,000, relative to `\\copy`",
-    "of 10,000",
+    "batches of 10,000, events per second",
     "10,000, relative to `\\copy`",
     "`\\copy`, rows per second",
 ];

@@ -39,7 +39,8 @@ impl Admin {
     }
 }
 
-/// Makes a user in the database an admin. `by` names the command in the audit log.
+/// Gives a user the role of an admin and this password. Creates the user if the database has no user of this name. `by`
+/// names the command in the audit log.
 ///
 /// # Errors
 /// The name or the password is refused, or the database is not ready.

@@ -181,7 +181,8 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        // Once this process has collected the exit status, the kernel may give the process id to another process.
+        // Once the server's exit status has been collected, the kernel may give the server's process id to another
+        // process.
         if self.exited.borrow().is_none() {
             // The process may have just ended. In that case, there is nothing left to do.
             let _gone = kill_process(self.pid, signal);

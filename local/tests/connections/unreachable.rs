@@ -34,7 +34,7 @@ async fn the_error_immediately_names_a_host_that_does_not_resolve() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_error_names_a_server_that_is_not_listening_and_its_port() {
+async fn the_error_names_the_host_and_the_port_of_a_server_that_is_not_listening() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let database = format!("postgres://user:hunter2@{unused}/sluice");
     let said = run("migrate", &[("DATABASE_URL", &database)]).await;

@@ -74,7 +74,7 @@ fn roles(imports: &Graph, source: &str) -> Graph {
 }
 
 #[test]
-fn a_cycle_through_a_re_export_and_a_macro_is_found() {
+fn a_cycle_through_a_re_export_and_a_path_in_a_macros_arguments_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
     write("lib.rs", "mod a; mod b; mod c; pub use a::A; #[cfg(test)] mod tests { use super::a; }");

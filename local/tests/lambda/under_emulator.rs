@@ -65,7 +65,7 @@ async fn events_from_api_gateway_are_answered_and_a_function_shuts_down_graceful
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn batches_from_both_kinds_of_clusters_land_and_the_schedule_compares_the_watermarks() {
+async fn batches_from_both_kinds_of_clusters_land_and_a_scheduled_invocation_compares_the_watermarks_with_kafka() {
     let Some(program) = installed() else { return };
     let (database, kafka, plan) = (TestDatabase::create().await, kafka::settings(), plan());
     let registry = Registry::load(Some(plan.contracts())).unwrap();

@@ -41,7 +41,7 @@ async fn the_error_names_an_unreachable_server_or_a_refused_login_or_a_wrong_var
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deployment_after_one_that_reached_no_broker_does_only_the_remaining_work() {
+async fn after_a_deployment_that_reached_no_broker_the_next_one_does_only_the_remaining_work() {
     let stack = Stack::new().await;
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let function = stack.start(&[("KAFKA_BOOTSTRAP_SERVERS", &unused)]).await;

@@ -85,7 +85,11 @@ fn environment(folder: &Path, ports: [u16; 3]) -> BTreeMap<String, String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("compose.yaml");
     let compose: Value = serde_norway::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     let kafka = &compose["services"]["kafka"];
-    assert_eq!(kafka["image"].as_str(), Some("apache/kafka:4.1.2"), "local/kafka/pom.xml has the same version");
+    assert_eq!(
+        kafka["image"].as_str(),
+        Some("apache/kafka:4.1.2"),
+        "the image's version has changed: local/kafka/pom.xml and this test must name the same version"
+    );
     let here = |text: &str| {
         let mut text =
             text.replace("${SLUICE_KAFKA_PORT:-9092}", "9092").replace(DATA, folder.join("data").to_str().unwrap());

@@ -31,7 +31,7 @@ async fn everything(database: &TestDatabase) -> BTreeMap<&'static str, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_geonames_data_lands_completely_although_children_are_sent_first_and_a_redelivery_changes_nothing() {
+async fn the_geonames_data_lands_completely_with_children_sent_first_and_a_redelivery_then_changes_nothing() {
     let mut gateway = plan().start().await;
     let geonames = GeoNames::read();
     geonames.load(&gateway.http, &gateway.url, &gateway.registry).await;

@@ -251,7 +251,9 @@ impl Generator {
         (object.len() >= shape.properties.min).then_some(object)
     }
 
-    /// Generates a member that the schema allows without naming it, if there is one.
+    /// Generates a member with an invented name rather than a name taken from the schema's `properties`. The name
+    /// follows the schema's rules for names and usually one of its patterns for names. Returns `None` if no name or no
+    /// value is found.
     fn further_member(&mut self, shape: &Shape, depth: usize, rng: &mut dyn Rng) -> Option<(String, Value)> {
         let patterns: Vec<&String> =
             shape.members.iter().flat_map(|members| members.patterns.iter().map(|(pattern, _)| pattern)).collect();

@@ -7,8 +7,8 @@ use serde_json::Value;
 /// The settings of mode `changes`.
 #[derive(Debug)]
 pub struct Changes {
-    /// The only schema that the stream may write to. Changes that name no schema, or the schema `public`, are also
-    /// written to this schema.
+    /// The only schema that the stream may write to. Changes that name the schema `public`, and changes that name no
+    /// schema at all, are also written to this schema.
     pub schema: String,
     /// The tables of this schema that the stream may write to. `None` means all tables.
     pub tables: Option<BTreeSet<String>>,

@@ -79,7 +79,8 @@ pub fn copy_deadline(from: &Extensions, to: &mut Extensions) {
 }
 
 /// Returns how long API Gateway still waits for the response to a request that it received at `received_ms`. Returns
-/// `None` if the request is too old for any running invocation.
+/// `None` if `received_ms` is at least 15 minutes ago: Lambda would already have ended the request's invocation, so the
+/// event must be a recording.
 fn left_at_api_gateway(received_ms: i64, now_ms: i64) -> Option<Duration> {
     let age_ms = now_ms.checked_sub(received_ms)?;
     let left_ms = API_GATEWAY_MS.saturating_sub(age_ms).max(0);
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_handler_sees_the_name_that_the_caller_encoded() {
+    async fn a_handler_sees_the_name_as_it_was_before_the_caller_encoded_it() {
         for (raw_path, name) in [
             ("/users/eve", "eve"),
             ("/users/eve?1", "eve?1"),

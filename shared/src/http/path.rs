@@ -2,9 +2,10 @@
 //!
 //! API Gateway's HTTP APIs decode a path once before they pass it on as `rawPath`, so `rawPath` can contain any
 //! character. But `lambda_http` parses `rawPath` as part of a URL. It would decode whatever is still encoded, resolve
-//! dot segments, and end the path at `?` or `#`. For example, `/users/eve%231` would then mean the user `eve`. So the
-//! path is encoded again before `lambda_http` reads the event. This does not prevent `lambda_http` from resolving dot
-//! segments, so afterwards the encoded path replaces the path that `lambda_http` made.
+//! dot segments, and end the path at `?` or `#`. For example, if a caller requests `/users/eve%231`, `rawPath` is
+//! `/users/eve#1`, and `lambda_http` would take this as the path of the user `eve`. So the path is encoded again before
+//! `lambda_http` reads the event. This does not prevent `lambda_http` from resolving dot segments, so afterwards the
+//! encoded path replaces the path that `lambda_http` made.
 
 use std::borrow::Cow;
 

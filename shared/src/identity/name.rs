@@ -93,8 +93,9 @@ fn is_invisible(c: char) -> bool {
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// Returns the form in which names are compared: NFKC and case folding without invisible characters, applied twice, so
-/// that applying them again changes nothing (Unicode, section 3.13, `toNFKC_Casefold`).
+/// Returns the form in which names are compared (Unicode, section 3.13, `toNFKC_Casefold`). Each of two passes
+/// decomposes the text (NFKD), folds its case and removes invisible characters. NFKC composes the result. The second
+/// pass is a precaution, because the key of a key must be the key itself.
 pub(super) fn key(text: &str) -> String {
     let once = |text: &str| -> String {
         let decomposed: String = text.nfkd().collect();

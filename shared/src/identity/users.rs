@@ -14,7 +14,7 @@ use crate::http::database::in_time;
 use crate::http::edge::Origin;
 use crate::ledger::audit::{self, Action, NewEntry};
 
-/// Records in the audit log that `by` did something to `object`, such as `users/ann`.
+/// Adds an audit log entry which says that `by` did something to `object`. An object is written like `users/ann`.
 pub(super) async fn record(
     connection: &mut PgConnection,
     by: &str,

@@ -1,7 +1,7 @@
 //! Table `bigquery_streams`: each partition's write stream in BigQuery, and how many of its rows are applied.
 //!
-//! Every change happens in a transaction that has locked the partition's watermark, so the rows need no lock of their
-//! own.
+//! Every change to this table happens in a transaction that has locked the partition's watermark, so the table's rows
+//! need no lock of their own.
 
 use std::ops::RangeInclusive;
 

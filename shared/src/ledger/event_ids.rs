@@ -59,8 +59,8 @@ pub async fn insert(
     Ok(found.into_iter().map(|(id, payload_hash, error_code)| (id, HeldId { payload_hash, error_code })).collect())
 }
 
-/// Clears the rejections of ids whose events are retried. Returns the ids whose rejections it cleared. The other
-/// rejections may have been cleared by another transaction before.
+/// Clears the rejections of ids whose events are retried. Returns the ids whose rejections it cleared. A passed id that
+/// is not returned had no rejection left, perhaps because another transaction had already cleared it.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -48,8 +48,7 @@ const PLACEHOLDER: char = '…';
 pub struct Filter {
     /// The letter's status.
     pub status: LetterStatus,
-    /// Conditions on the topic of the letter's record, which must equal each of these topics. If two of them differ,
-    /// nothing matches.
+    /// Topics, all of which the topic of the letter's record must equal; so if two of them differ, nothing matches.
     pub topics: Vec<String>,
     /// The error code.
     pub error_code: Option<String>,

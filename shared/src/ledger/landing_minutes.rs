@@ -1,4 +1,5 @@
-//! Finds out when records landed, to the minute, from the minutes in `activity` and `watermarks`.
+//! Finds the minute in which each record landed. The table `activity` has a row for each partition and minute; the
+//! latest minute's counts are in `watermarks`.
 
 use sqlx::PgExecutor;
 

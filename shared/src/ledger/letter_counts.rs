@@ -56,8 +56,8 @@ fn split((since, until): Range) -> Vec<(Source, Range)> {
 /// Appends a query that counts matching letters, with the columns `topic`, `error_code`, `pattern_hash` and `letters`.
 /// A group may have several rows. Its size is the sum of their `letters`.
 ///
-/// If the filter's reason is the name of a group, all letters of the group match. Otherwise, letters match by the hash
-/// of their reason.
+/// The filter's reason is either the name of a group or a letter's reason. If it is the name of a group, all letters of
+/// the group match. Otherwise, the letters match whose reason has the same hash.
 pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, Postgres>) {
     let push_is_group = |query: &mut QueryBuilder<'f, Postgres>, operator: &str| {
         if let Some(reason) = &filter.reason {
@@ -101,8 +101,8 @@ pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, 
         push_of_reason(filter, reason, query);
         query.push(" where true");
     } else {
-        // Usually, all letters with the same reason also have the same topic and error code. Then they can be counted
-        // by the index on reasons alone.
+        // Usually, all letters with the same reason also have the same topic and error code. Then the index on reasons
+        // is enough to count them, and no condition on topic or error code is needed.
         query.push("found.letters from (select topic, error_code, count(*) over () as places from ");
         push_of_reason(filter, reason, query);
         query.push(" group by topic, error_code having sum(letters) > 0) as p cross join lateral (");

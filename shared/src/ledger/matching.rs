@@ -165,9 +165,10 @@ fn push_counted_groups<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f F
     if let Some(reason) = &filter.reason {
         query.push(" when last.reason = ").push_bind(reason).push(" then last.reason");
     }
-    // If all matching letters of a group have the same reason, the group shows that reason. The counts show whether the
-    // whole group has one reason, regardless of the filter's times. If the whole group has several reasons, the
-    // matching letters are searched for a second reason.
+    // If all matching letters of a group have the same reason, the group shows that reason. The counts ignore the
+    // filter's times: they show whether all letters of the group, at any time, have the same reason. If they do not,
+    // the letters within the filter's times may still have only one reason, so these letters are searched for a second
+    // one.
     query.push(" when first.reason <> last.reason then sluice.reason_pattern(last.reason) when ");
     letter_counts::push_has_one_reason(filter, query, "g", "last.reason_hash");
     query.push(" then last.reason when exists (select from sluice.dead_letters");

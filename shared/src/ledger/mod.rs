@@ -1,6 +1,7 @@
 //! The ledger: what happened to every event, without a row per event. Each of its tables is in schema `sluice` and has
-//! a file of the same name; only `letter_counts` is about two tables. The statements that change a table are only
-//! in the table's own file, although other files may execute them.
+//! a file of the same name, with one exception: the tables `dead_letter_counts` and `dead_letter_group_counts` share
+//! the file `letter_counts`. The statements that change a table are only in the table's own file, although other files
+//! may execute them.
 //!
 //! - [`watermarks`]: each partition's next offset to apply
 //! - [`activity`]: what landed from each partition, minute by minute
@@ -61,5 +62,5 @@ pub mod watermarks;
 pub use destination::Destination;
 pub use rejection::Rejection;
 
-/// The value of the columns `destination` in rows about what lands in PostgreSQL.
+/// Several tables have a column `destination`. This is its value in rows about events that land in PostgreSQL.
 pub const POSTGRESQL: &str = Destination::Postgresql.name();

@@ -83,9 +83,11 @@ impl Outcome {
 /// Looks up the outcomes of one topic's records, in the order of `records`. Each record is given as its partition and
 /// offset.
 ///
-/// If a topic was recreated, an offset means a record of the current topic. A merged gap also spans applied records, so
-/// the ledger alone does not show whether a record in the gap is lost. Such a record is looked up in Kafka. If there is
-/// no reader, the record is reported as lost.
+/// If a topic was recreated, an offset means a record of the current topic.
+///
+/// If a partition has too many gaps, `gaps` merges some gaps of an incarnation into one range, which also spans applied
+/// records. So the ledger alone does not show whether a record in a merged gap is lost. Such a record is looked up in
+/// Kafka. If there is no reader, the record is reported as lost.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -263,8 +265,8 @@ fn repeated(row: &PgRow) -> Result<Option<Place>, sqlx::Error> {
     Ok(Some(Place { topic, partition, offset, timestamp_ms }))
 }
 
-/// Returns the outcomes of the records, in their order. Records in merged gaps are looked up in Kafka: a record that
-/// Kafka still has was also received by `consume`.
+/// Returns the outcomes of the records, in their order. Records in merged gaps are looked up in Kafka. If Kafka still
+/// has a record now, it also had the record when `consume` needed it, so the record is not lost.
 async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)], found: Vec<Found>) -> Vec<Outcome> {
     let uncertain = records.iter().zip(&found).filter(|(_, found)| matches!(found, Found::Unless(..)));
     let mut chunks = BTreeMap::new();

@@ -120,9 +120,9 @@ impl Watermark {
     }
 }
 
-/// Locks the watermarks of these partitions until the transaction ends, in sorted order, so that two transactions
-/// cannot deadlock. Creates missing watermarks. Returns the watermarks in the order of `partitions`, which must be
-/// sorted and without duplicates.
+/// Locks the watermarks of these partitions in sorted order, so that two transactions cannot deadlock. The locks are
+/// held until the transaction ends. Creates missing watermarks. Returns the watermarks in the order of `partitions`,
+/// which must be sorted and without duplicates.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -264,9 +264,10 @@ async fn create_missing(
 }
 
 /// Stores watermarks that this transaction has locked, and counts what the transaction landed. Each watermark may have
-/// begun at most one incarnation since it was locked. `over` lists the partitions whose latest minute or incarnation is
-/// over. Their counts of that minute are moved to `activity` first. Call this last in the transaction, because other
-/// transactions may wait for these rows.
+/// begun at most one incarnation since it was locked. `over` lists the partitions whose latest minute is over, or whose
+/// incarnation has ended. Before the watermarks are stored, the counts that these partitions have for their latest
+/// minute are moved to `activity`. Call this last in the transaction, because other transactions may wait for these
+/// rows.
 ///
 /// # Errors
 /// PostgreSQL's error.
@@ -279,8 +280,8 @@ pub async fn advance<'w>(
 ) -> Result<(), sqlx::Error> {
     close_minutes(connection, destination, over).await?;
     let watermarks: Vec<&Watermark> = watermarks.into_iter().collect();
-    // Usually, only the partitions of `watermarks` have counts. Other partitions have counts if their waiting events
-    // were released or rejected.
+    // Usually, `landed` has counts only for the partitions of `watermarks`. It also has counts for another partition if
+    // waiting events of that partition were released or rejected in this transaction.
     let (landed, others) = landed.split_off(|log| {
         let is_it =
             |w: &&Watermark| (w.partition, w.incarnation()) == (log.partition, log.incarnation) && w.topic == log.topic;

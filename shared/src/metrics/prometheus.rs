@@ -49,7 +49,7 @@ mod tests {
     use crate::metrics::{Counter, Metrics};
 
     #[test]
-    fn sums_are_grouped_by_stream_or_error_type_whereas_times_are_grouped_by_bucket() {
+    fn counters_are_labelled_by_stream_or_error_type_and_durations_are_counted_in_buckets() {
         let metrics = Metrics::default();
         metrics.count(Counter::Accepted, Some("a \"b\"\\"), 2);
         metrics.count(Counter::Invalid, None, 3);

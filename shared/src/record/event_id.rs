@@ -21,8 +21,8 @@ use crate::contract::canonical;
 pub fn from_headers<'h>(header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Uuid> {
     let user = header(USER).unwrap_or_default();
     let header = |name: &str| header(name).filter(|value| !value.is_empty());
-    // An edited event gets an id of its own. The outcome that is stored under the original event's id therefore stays
-    // the original event's outcome. Repeats of the original event share this outcome.
+    // An edited event gets an id of its own, so its outcome is not stored under the original event's id. Repeats of the
+    // original event therefore still share the original event's outcome.
     if let (Some(edited), Some(_)) = (header(replay::EDITED), header(replay::FIRST)) {
         return Some(hash(&[b"edited", edited]));
     }

@@ -37,7 +37,8 @@ pub enum Letter {
 pub struct Replay {
     /// The letter that the record replays.
     pub letter: Letter,
-    /// The first of the event's records that the headers name. `None` if they name no record.
+    /// The place of the event's original record or, if the headers do not name that place, the place of the replayed
+    /// letter's record. `None` if the headers name no place.
     pub first: Option<Place>,
     /// The offsets up to which `console` searched for later events with the same key and found none. `None` if
     /// `console` did not search.
@@ -86,8 +87,8 @@ impl Replay {
     pub fn from_headers<'h>(topic: &str, header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Self> {
         let text = |name: &str| std::str::from_utf8(header(name)?).ok();
         let place = |text: &str| Place::parse(text).filter(|place| place.topic == topic);
-        // If the header `FIRST` is empty, the record is not a replay. `event_id` ignores empty headers, so the record
-        // may have no id, but every replay must have an id.
+        // Every replay must have an id. `event_id` ignores empty headers, so a record whose header `FIRST` is empty may
+        // have no id. Such a record therefore does not count as a replay.
         let root = text(FIRST).filter(|root| !root.is_empty())?;
         let first = place(root);
         let letter = match (text(OF), &first) {

@@ -122,8 +122,9 @@ fn rejected(refusal: &Refusal) -> Option<Vec<Receipt>> {
     (refusal.status.is_client_error() && !receipts.is_empty()).then_some(receipts)
 }
 
-/// If one event was sent, redirects to the page that follows the event. If several events were sent, redirects to the
-/// page of the stream, with a notice that says how many events were written and rejected.
+/// If one event was sent, redirects to the page that shows what happens to the event (`/console/follow`). If several
+/// events were sent, redirects to the page of the stream, with a notice that says how many events were written and
+/// rejected.
 fn sent(stream: &str, receipts: &[Receipt]) -> SeeOther {
     if let [receipt] = receipts {
         let notice = match receipt.status.as_deref() {

@@ -205,8 +205,9 @@ impl<'a> Search<'a> {
     /// `true` if the record repeats the letter's own event, or `false` if it is a later event.
     ///
     /// In the partition of the letter's first record, a record is later if its offset is higher. In the other
-    /// partitions, timestamps decide: the first record that is not older than the letter's first record is later, and
-    /// so are all records after it. `latest_ms` carries the latest timestamp of the partition from one call to the next.
+    /// partitions, timestamps decide: once a record is at least as new as the letter's first record, that record and
+    /// all records after it count as later. `latest_ms` carries the latest timestamp of the partition from one call to
+    /// the next.
     fn repeated(&self, partition: i32, records: &[LogRecord], latest_ms: &mut i64) -> Vec<(usize, usize, bool)> {
         let mut repeated = Vec::new();
         for (at, record) in records.iter().enumerate() {

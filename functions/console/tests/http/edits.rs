@@ -62,7 +62,7 @@ async fn an_edited_event_is_checked_like_any_other() {
 }
 
 #[tokio::test]
-async fn the_letter_of_a_rejected_replay_names_the_replayed_letter_and_counts_all_replays() {
+async fn the_new_dead_letter_of_a_rejected_replay_names_the_replayed_dead_letter_and_counts_all_replays_so_far() {
     let function = TestConsole::start().await;
     let first = function.reject("routes", 0, 1, b"{}", &json!([])).await;
     let mut id = first;

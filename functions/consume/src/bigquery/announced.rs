@@ -1,4 +1,4 @@
-//! Appends that are announced: their intents are committed, and their rows can be sent.
+//! The announced appends of a batch. An append is announced when its intent is committed; its rows can then be sent.
 
 use shared::contract::BigQueryColumn;
 use shared::ledger::bigquery_streams::StreamState;

@@ -24,16 +24,18 @@ pub(super) async fn recover(
 ) -> Result<(), ConsumeError> {
     let state = &open.state;
     let (Some(stream), Some(intent)) = (&state.stream, &state.intent) else { return Ok(()) };
-    // The ledger of a restored database may name an old stream, which was finalised and replaced before the restore.
-    // The row count of an old stream proves nothing.
+    // The ledger of a restored database may name an old stream: one that was in use at the time that the database was
+    // restored to, but was finalised and replaced later, before the restore was made. The row count of an old stream
+    // proves nothing.
     let is_current = open.is_same_server || is_open(step, open.index, stream).await?;
     let count = match step.tables.finalize(stream).await {
         Ok(count) => Some(count),
         Err(TablesError::UnknownStream) => None,
         Err(error) => return Err(BigqueryError::from(error).into()),
     };
-    // After a restore, the stream may already have rows that the ledger does not know, beginning at the intent's row
-    // offset. If the intent was announced after the restore, those rows are not necessarily the intent's.
+    // A restored ledger may have forgotten an append, whose rows begin at the same row offset as the intent's would. If
+    // the intent was announced after the restore, a row count that fits the intent may therefore come from the
+    // forgotten append.
     let is_own = open.is_same_server || intent.server_started_us == state.server_started_us;
     let by_count = match count.filter(|_| is_current).map(|count| count - state.next_row) {
         Some(0) => Some(Written::default()),

@@ -61,9 +61,10 @@ pub(super) async fn settle(
     for (index, outcome) in outcomes {
         match outcome {
             Outcome::Applied | Outcome::Unclear | Outcome::StreamGone => {}
-            // Although nothing was written, the intent stays open, so that `recover` finalises the stream. Otherwise,
-            // another intent could use the stream at the same row offset. If the database were then restored to a time
-            // when the first intent was open, the row count would not show which of the two intents was written.
+            // Although nothing was written, the intent stays open, so that `recover` finalises the stream. If this
+            // intent were dropped, a later intent could append to the same stream at the same row offset. Suppose that
+            // the database were then restored to a time when this intent was open. `recover` would count the later
+            // intent's rows in the stream, and could take them for the rows of this intent.
             Outcome::RowsRefused(rows) => refuse(memory, index, &sorted[index], &rows),
             Outcome::Refused(error) | Outcome::Unreachable(error) => failure = Some(error),
         }

@@ -27,7 +27,8 @@ pub(crate) struct Partition<'b> {
     pub(crate) traces: Vec<Trace>,
     /// Who confirms that offsets missing between these records are also missing from Kafka.
     pub(crate) vouched: Vouched,
-    /// Whether Kafka has confirmed that its log is the log whose records were applied.
+    /// Whether `resume` no longer has to compare these records with the applied ones, because Kafka was already asked
+    /// if its log is still the one that the applied records came from.
     pub(crate) is_confirmed: bool,
     /// The result of each record's check; `None` for a tombstone.
     pub(crate) events: Vec<Option<Result<Event, Rejection>>>,

@@ -1,4 +1,4 @@
-//! Plans which records of a batch land, and what Kafka has to be asked first.
+//! Decides which records of a batch land, and which questions must be put to Kafka before they can land.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -28,9 +28,10 @@ pub(crate) struct Hold {
 /// The question to ask Kafka.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reason {
-    /// Is the log the one whose records were applied? This process does not know, or no longer knows (see [`Trust`]).
+    /// Did the applied records come from the log that Kafka has now? This process does not know, or no longer knows
+    /// (see [`Trust`]).
     Unverified,
-    /// Is the log the one whose records were applied? Records of the batch contradict what was applied.
+    /// Did the applied records come from the log that Kafka has now? Records of the batch contradict what was applied.
     Contradicted(Contradiction),
     /// Which records does the log have from the watermark up to, but excluding, this offset?
     Behind { until: i64 },
@@ -230,8 +231,8 @@ impl<'c, 'b> Planned<'c, 'b> {
         })
     }
 
-    /// Remembers that the log is the one whose records were applied, because its records were just committed. If the
-    /// log was deleted, forgets the partition.
+    /// Call this after the landing transaction has committed. The records that it landed came from Kafka's current log,
+    /// so that log is remembered as verified. If the log was deleted, the partition is forgotten instead.
     pub(crate) fn trust(&self, trust: &Trust, server_started_us: i64) {
         match self.partition.vouched {
             Vouched::No | Vouched::ByKafka { .. } => trust.note(&self.plan.after, server_started_us),

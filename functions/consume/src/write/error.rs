@@ -52,7 +52,7 @@ impl WriteError {
         }
     }
 
-    /// Whether the fault can be isolated only if deferred constraints are checked within the transaction.
+    /// Whether isolating the fault requires checking deferred constraints within the transaction.
     pub(crate) fn needs_checks(&self) -> bool {
         match self {
             Self::Commit(_) => matches!(self.verdict(), Verdict::Reject(_)),

@@ -18,8 +18,9 @@ use crate::verdict::Verdict;
 struct Slice {
     records: Range<usize>,
     is_first_half: bool,
-    /// True if a slice failed, its first half was then written, and this is its second half. Such a slice is split
-    /// without being tried. Only a single record is still tried, to get the reason.
+    /// True if a slice failed, its first half was then written, and this is its second half. If such a slice has
+    /// several records, it is split without being tried. If it has only one, it is tried all the same, because only the
+    /// error gives the reason.
     is_known_to_fail: bool,
 }
 

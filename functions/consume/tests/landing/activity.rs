@@ -217,7 +217,7 @@ async fn minutes_are_deleted_after_35_days_but_the_last_known_end_of_a_log_is_ke
 }
 
 #[tokio::test]
-async fn a_day_is_added_up_across_the_parts_in_which_it_is_read() {
+async fn a_day_that_is_read_in_several_queries_has_the_right_counts() {
     let function = Function::new().await;
     // Each row says that 10 more records were accepted. The first row is a minute before the day.
     let minutes_ago = [1_440, 1_439, 1_081, 1_080, 1_079, 720, 361, 360, 359, 0];

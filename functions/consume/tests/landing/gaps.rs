@@ -121,7 +121,7 @@ async fn events_missing_from_a_restored_database_are_read_from_a_real_kafka() {
 }
 
 #[tokio::test]
-async fn a_comparison_lands_the_records_that_the_consumer_group_has_committed_and_no_others() {
+async fn comparing_the_watermarks_with_kafka_lands_the_records_that_the_consumer_group_has_committed_and_no_others() {
     let function = Function::new().await;
     function.land(&routes(0..2)).await;
     let backup = function.restored().await;
@@ -225,7 +225,7 @@ async fn thousands_of_small_transactions_leave_a_limited_number_of_gaps_and_corr
 }
 
 #[tokio::test]
-async fn a_batch_that_goes_back_into_a_gap_lands_and_the_gap_shrinks() {
+async fn records_in_a_gap_land_if_a_batch_delivers_them_later_and_the_gap_shrinks() {
     let function = Function::new().await;
     // Puts the database into the state that migration 0006 left behind: the offsets before the first applied record are
     // a gap.
@@ -332,7 +332,7 @@ async fn a_range_that_is_too_large_for_one_invocation_is_read_by_several_invocat
 }
 
 #[tokio::test]
-async fn if_no_record_is_missing_only_a_new_process_asks_kafka() {
+async fn only_a_new_process_asks_kafka_while_no_record_is_missing() {
     let function = Function::new().await;
     for first in [0, 10, 20] {
         function.land(&routes(first..first + 10)).await;

@@ -1,4 +1,4 @@
-//! Logs in memory, which the function reads in place of Kafka's logs.
+//! In-memory partition logs, which the function reads in place of Kafka's logs.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -55,7 +55,7 @@ async fn payloads_whose_numbers_differ_only_beyond_the_precision_of_a_double_are
 }
 
 #[tokio::test]
-async fn an_empty_idempotency_key_from_another_producer_does_not_count_as_a_key() {
+async fn an_empty_idempotency_key_from_a_producer_other_than_ingest_does_not_count_as_a_key() {
     for key in ["", " "] {
         let function = Function::new().await;
         let payloads = [

@@ -199,7 +199,7 @@ async fn the_version_of_a_deleted_entity_is_remembered_for_seven_days() {
 }
 
 #[tokio::test]
-async fn a_deleted_entity_with_another_key_or_version_type_does_not_block_commands() {
+async fn a_deleted_version_blocks_no_command_for_another_key_and_none_after_the_version_columns_type_has_changed() {
     let own = by_event("entity").await;
     let of =
         |number: &str, op: &str, version: i64| json!({"op": op, "number": number, "state": op, "version": version});

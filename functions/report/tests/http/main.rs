@@ -1,4 +1,5 @@
-//! Tests the function's routes against a real PostgreSQL. Run them with `cargo local with-servers -- cargo test`.
+//! Tests the function's routes against a real PostgreSQL. Run these tests with
+//! `cargo local with-servers -- cargo test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where its setup fails")]
 
 use std::time::Duration;

@@ -236,7 +236,8 @@ async fn a_key_is_limited_to_its_streams_and_to_what_its_user_may_do() {
     }
     let answer = function.may_post(&named, "city").await;
     assert!(answer.body["detail"].as_str().unwrap().starts_with("This service key is not for this stream."));
-    // A user's key gives no access to a stream whose contract lost its roles after the key was created.
+    // A key that a user created, not an admin, gives no access to a stream whose contract lost its roles after the key
+    // was created.
     let rename = "update sluice.keys set streams = '{sensor}' where not by_admin";
     sqlx::raw_sql(rename).execute(&function.database.pool).await.unwrap();
     let process = function.another();
@@ -313,7 +314,7 @@ async fn a_key_stops_working_when_its_user_is_deleted_but_not_when_the_user_is_b
 }
 
 #[tokio::test]
-async fn all_processes_together_record_the_minute_of_the_last_use_at_most_once_a_minute() {
+async fn the_last_use_is_rounded_down_to_the_minute_and_written_at_most_once_per_minute_by_all_processes_together() {
     let function = TestUsers::start().await;
     let another = function.another();
     let counting = "

@@ -89,7 +89,7 @@ async fn a_path_decoded_by_api_gateway_still_names_the_user_that_the_caller_name
 }
 
 #[tokio::test]
-async fn a_name_with_slashes_is_the_whole_rest_of_the_path() {
+async fn slashes_in_a_path_after_users_or_blocked_belong_to_the_name() {
     let function = TestUsers::start().await;
     function.register("eve").await;
     let old = UserName::parse_existing("eve/1/password").unwrap();

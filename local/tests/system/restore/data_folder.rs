@@ -54,7 +54,7 @@ impl Running {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_event_that_is_missing_from_a_restored_data_folder_is_written_once_with_or_without_newer_events() {
+async fn after_the_data_folder_is_restored_each_missing_event_is_written_once_even_if_no_newer_event_arrives() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
     let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));

@@ -56,7 +56,7 @@ async fn a_long_payload_is_cut_and_cannot_be_edited_on_the_page() {
 }
 
 #[tokio::test]
-async fn the_link_of_a_group_and_the_filter_form_both_put_the_filter_into_the_address() {
+async fn the_filter_is_in_the_address_after_following_a_groups_link_and_after_submitting_the_filter_form() {
     let function = TestPages::start().await;
     for (offset, value) in [(1, "12"), (2, "13"), (3, "14")] {
         let rejection = Rejection::new("23503", format!("there is no user {value}"));

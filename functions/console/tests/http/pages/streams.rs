@@ -39,7 +39,7 @@ async fn checking_an_event_sends_nothing_and_sending_it_leads_to_the_page_about_
 }
 
 #[tokio::test]
-async fn a_stream_of_the_gateway_itself_has_no_form_and_an_unknown_stream_has_no_page() {
+async fn a_stream_whose_contract_names_no_roles_has_no_form_and_an_unknown_stream_has_no_page() {
     let function = TestPages::start().await;
     let mut browser = function.signed_in().await;
     let page = browser.open("/console/streams/login").await;

@@ -248,8 +248,8 @@ pub(super) async fn types<'d>(
         };
         let mut ty = type_of(&row, other.modifiers.clone())?;
         ty.array |= other.array;
-        // Built-in types with valid modifiers have been parsed above, so the modifiers of a built-in type found here
-        // are not valid.
+        // A built-in type with valid modifiers would have been recognised by `parse` above. So if the query finds a
+        // built-in type and the text has modifiers, these modifiers are invalid.
         if !other.modifiers.is_empty() && (ty.is_built_in() || !row.try_get::<bool, _>("takes_modifiers")?) {
             continue;
         }

@@ -111,7 +111,7 @@ fn indexes(rules: &Changes, plan: &Plan<'_>) -> Vec<String> {
             continue;
         }
         let table = quoted_name(rules, relation);
-        // Even if no index is possible, the next step does not have to try again.
+        // The columns are marked even if no index on them is possible, so that later steps do not try again.
         old.iter().for_each(|old| indexed[old.column] = true);
         if let Some(columns) = index_columns(relation, old) {
             statements.push(format!("create index on {table} {columns}"));

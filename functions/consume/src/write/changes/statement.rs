@@ -12,9 +12,10 @@ use super::wal2json::Nulls;
 ///
 /// An insert takes the columns' arrays, or the number of rows if there are no columns. An update or delete takes the
 /// arrays of the new values (those of identity columns last), the arrays of the old values that are not NULL, and an
-/// array of weights. The weight of a tuple of values is the number of the run's steps that the tuple stands for. An
-/// update or delete returns how many steps found their row, whether it did nothing because the steps must be applied
-/// one by one, and whether it did nothing because an identity column would change.
+/// array of weights. The values at one position of all other arrays form a tuple, which can stand for several steps of
+/// the run. Its weight is the number of these steps. An update or delete returns three values: the number of steps that
+/// found their row; whether nothing was done because the steps must be applied one by one; and whether nothing was done
+/// because an identity column would change.
 pub(super) fn for_run(table: &str, relation: &Relation, shape: &Shape) -> String {
     match shape.kind {
         Kind::Insert => insert(table, relation, &shape.new),
@@ -184,10 +185,10 @@ fn all(conditions: &[String]) -> String {
 ///
 /// If the old values include generated columns, rows that agree with these values are preferred to rows that do not.
 ///
-/// wal2json's format 1 leaves NULLs out of the old row. So matching rows with NULL in the missing columns come first.
-/// If there are no such rows, the missing columns were not part of the key. A matching row is then the right one only
-/// if no other row matches, or if all matching rows are equal. Of rows with equal values, a row with the same texts
-/// comes first.
+/// wal2json's format 1 leaves NULLs out of the old row. So, of the rows that match, those with NULL in the missing
+/// columns come first. If there are no such rows, the missing columns were not part of the key. A matching row is then
+/// the right one only if no other row matches, or if all matching rows are equal. Of rows with equal values, a row
+/// whose values also have the same texts as the old values comes first.
 ///
 /// The statement does nothing, and the steps of the run have to be applied one by one, in two cases: two tuples of old
 /// values identify the same row (their texts differ, but their values do not), or an update that stands for several

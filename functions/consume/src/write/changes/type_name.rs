@@ -1,9 +1,9 @@
 //! Parses types as change sets give them: `character varying(30)`, `VARCHAR(30)`, `_int4`,
 //! `timestamp(3) with time zone`.
 //!
-//! The texts are not trusted. A text is either one of the spellings below or a name to look up ([`Parsed::Other`]).
-//! In place of a spelling, SQL contains words from our code and the spelling's numbers. A name is passed to PostgreSQL
-//! as a bound value.
+//! The texts are not trusted. A text is either one of the spellings below or a name to look up ([`Parsed::Other`]). A
+//! spelling itself never gets into the SQL that we send: that SQL is built from words in our code and from the
+//! spelling's numbers. A name is passed to PostgreSQL as a bound value.
 
 use super::types::{Type, own};
 
@@ -22,7 +22,8 @@ pub(super) struct Given {
     /// The type that a new column gets.
     pub(super) ty: Type,
     /// Another type that the text can mean. wal2json removes the quotes of `"char"`, and `char` without quotes is the
-    /// SQL name of `character(1)`. A new column becomes `character(1)`, because `"char"` would cut a longer text.
+    /// SQL name of `character(1)`. A new column becomes `character(1)`, which rejects a text that is too long, whereas
+    /// `"char"` would silently cut the text to one byte.
     pub(super) or: Option<Type>,
 }
 

@@ -1,4 +1,4 @@
-//! Decides each command, in offset order, against existing rows and earlier commands.
+//! Decides the outcome of each command, in offset order, from the existing rows and the earlier commands.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};

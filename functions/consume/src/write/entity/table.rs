@@ -159,8 +159,8 @@ pub(super) async fn parents_of(
     sqlx::query_scalar(&select).bind(parents).fetch_all(connection).await
 }
 
-/// Deletes rows, and remembers the versions of the deleted entities. `rows` are all entities about which a decision was
-/// made.
+/// Deletes the existing rows of the entities that commands deleted, and remembers the versions of the entities that are
+/// gone after the last command. `rows` contains every entity about which a decision was made, deleted or not.
 pub(super) async fn delete<'r>(
     connection: &mut PgConnection,
     stream: &str,

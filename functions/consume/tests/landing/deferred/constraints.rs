@@ -6,7 +6,7 @@ use super::{ACCOUNTS, FAMILY, dead_letters, delete, entry, function, ids, insert
 use crate::support::{Record, record, records, route};
 
 #[tokio::test]
-async fn a_repeated_position_becomes_a_dead_letter_and_the_positions_of_other_users_land() {
+async fn an_event_that_repeats_a_users_timestamp_becomes_a_dead_letter_and_the_events_of_other_users_land() {
     let unique = r#"alter table public.routes_table add unique (user_id, "timestamp") deferrable initially deferred"#;
     let function = function(unique).await;
     let batch = records("routes", [route(1, 1.0), route(2, 1.0), route(1, 1.0), route(3, 1.0)]);

@@ -1,6 +1,6 @@
-//! Random histories with random batch boundaries, under constraints that are checked at once and constraints that are
-//! checked at COMMIT. Each batch lands, and the written rows are consistent. If any of the batch's dead letters had
-//! also landed, alone or with others, the rows would not be consistent.
+//! Random histories with random batch boundaries. Some constraints are checked by each statement, others only at
+//! COMMIT. Each batch lands, and the written rows are consistent. If any of the batch's dead letters had also landed,
+//! alone or with others, the rows would not be consistent.
 //!
 //! `SLUICE_SEED` repeats a run, and `SLUICE_HISTORIES` sets the number of histories.
 

@@ -100,16 +100,17 @@ async fn balanced_entries_land_in_a_batch_with_a_row_that_comes_before_its_paren
     assert_eq!(ids(&function, "entry").await, json!([1, 2]));
 }
 
-/// Lands 10,000 positions under a deferred unique constraint. One position in `every` repeats an earlier position.
-async fn positions_with_repeats(every: i64) {
+/// Lands 10,000 positions under a deferred unique constraint. One of `interval` consecutive positions repeats an
+/// earlier position.
+async fn positions_with_repeats(interval: i64) {
     const RECORDS: i64 = 10_000;
     let unique = r#"alter table public.routes_table add unique (user_id, "timestamp") deferrable initially deferred"#;
     let function = function(unique).await;
-    let position = |n: i64| route(if n % every == every / 2 { n - every / 2 } else { n }, 1.0);
+    let position = |n: i64| route(if n % interval == interval / 2 { n - interval / 2 } else { n }, 1.0);
     let batch = records("routes", (0..RECORDS).map(position));
     let started = Instant::now();
     let summary = function.land(&batch).await;
-    let guilty = usize::try_from(RECORDS / every).expect("a count");
+    let guilty = usize::try_from(RECORDS / interval).expect("a count");
     assert_eq!((summary.written, summary.rejected), (10_000 - guilty, guilty));
     // An invocation may take 300 seconds. The limit of 60 seconds is far below that, but allows for two slow cores.
     assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());

@@ -47,7 +47,7 @@ async fn an_upsert_that_violates_a_deferred_constraint_is_rejected_and_a_swap_of
 }
 
 #[tokio::test]
-async fn a_waiting_child_that_is_guilty_does_not_block_its_parent() {
+async fn a_waiting_child_that_violates_a_deferred_constraint_does_not_block_its_parent() {
     let unique = "alter table public.countries add unique (area) deferrable initially deferred";
     let function = function(unique).await;
     let country = |name: &str, continent: &str, area: i64| json!({"name": name, "continent": continent, "area": area});
@@ -68,7 +68,7 @@ async fn a_waiting_child_that_is_guilty_does_not_block_its_parent() {
 }
 
 #[tokio::test]
-async fn a_guilty_parent_leaves_its_children_waiting() {
+async fn a_parent_that_violates_a_deferred_constraint_leaves_its_children_waiting() {
     let unique = "alter table public.continents add unique (area) deferrable initially deferred";
     let function = function(unique).await;
     let continent = |name: &str, area: i64| json!({"name": name, "area": area});

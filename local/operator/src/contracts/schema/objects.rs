@@ -54,7 +54,8 @@ pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Ve
             keyword.holds(keyword.members().all(is_met), "some fields are accepted only with the fields that they need")
         }
         // `dependentSchemas`: each schema applies only to objects that have a certain field. For simplicity, the
-        // comparison requires each schema to accept all objects.
+        // comparison ignores this condition if objects can have the field: the schema must accept every value that the
+        // old schemas accept, whether or not it has the field.
         _ => keyword
             .members()
             .filter(|(name, _)| !is_impossible(old, name))

@@ -27,7 +27,7 @@ impl Narrowing {
 pub(super) enum Obligation<'s> {
     /// The condition is not met, or the comparison cannot show that it is met.
     Fails(Narrowing),
-    /// `new` accepts every value that all of `old` accept.
+    /// `new` accepts every value that is valid under every schema in `old`.
     Subset { old: Vec<&'s Value>, new: &'s Value, at: String },
     /// The new schema at a pointer accepts each of these values.
     Values { values: Vec<Value>, at: String },

@@ -142,12 +142,12 @@ async fn generated_columns_decide_between_several_matching_rows_but_are_ignored_
         let delete = |a: i64, sum: Value| {
             both("t", None, Some(&[("a", "integer", json!(a)), ("sum", "integer", sum)]))[format].clone()
         };
-        // Two rows of the table have the change's `a`, so the row that also has the change's sum is deleted, or none if
-        // neither has it. If only one row has the change's `a`, that row is deleted even if its sum differs, because the
-        // source may compute the sum differently.
+        // `delete(1, 3)`: two rows have this `a`, so the sum decides between them. `delete(2, 99)`: only one row has
+        // this `a`, so it is deleted although its sum differs, because the source may compute the sum differently.
         assert_eq!(apply(&database, &[delete(1, json!(3)), delete(2, json!(99))]).await, 0);
         assert_eq!(database.json("select a, b from landing.t").await, json!([{"a": 1, "b": 1}]));
         sql(&database, "insert into landing.t values (1, 2)").await;
+        // Two rows have this `a`, and neither has this sum, so no row is deleted.
         assert_eq!(apply(&database, &[delete(1, json!(99))]).await, 1);
     }
 }

@@ -95,7 +95,7 @@ async fn a_change_that_names_a_partition_applies_to_the_partitions_rows() {
         };
         assert_eq!(error.as_database_error().and_then(|e| e.code()).as_deref(), Some("23514"));
     }
-    // The source records `truncate low` as a truncate of `low` and of each of its partitions.
+    // For `truncate low`, the source sends a truncate of `low` and of each of its partitions.
     let truncate = |table: &str| json!({"action": "T", "table": table});
     assert_eq!(apply(&database, &[truncate("low"), truncate("low_odd"), truncate("low_rest")]).await, 0);
     assert_eq!(database.count("select count(*) from landing.t").await, 0);

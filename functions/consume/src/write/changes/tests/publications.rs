@@ -151,7 +151,7 @@ async fn a_delete_from_a_published_table_without_a_replica_identity_is_rejected_
 }
 
 #[tokio::test]
-async fn a_truncate_that_has_to_delete_the_rows_needs_a_replica_identity() {
+async fn a_truncate_that_is_executed_as_a_delete_statement_needs_a_replica_identity() {
     let database = TestDatabase::create().await;
     let tables = format!(
         "{}; create table landing.t (id int unique); create table public.refers (id int references landing.t (id))",

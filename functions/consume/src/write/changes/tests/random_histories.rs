@@ -97,7 +97,8 @@ impl History {
         }
     }
 
-    /// Returns the changes as sets. In format 1, one set has several changes.
+    /// Returns the changes as sets. In wal2json's format 1 (`self.format` is 0), a set can have several changes. In
+    /// format 2 (`self.format` is 1), each change is a set.
     fn sets(&mut self) -> Vec<Value> {
         let mut changes = std::mem::take(&mut self.changes);
         if self.format == 1 {
