@@ -4,7 +4,7 @@
 //! `Tables`, which this crate implements:
 //!
 //! - `client` sends the requests, `messages` defines them, and `error` translates the errors
-//! - `written` asks a table, through the REST API, which Kafka records are in it
+//! - `written` uses the REST API to find out which Kafka records are in a table
 //! - `credentials` authenticates the requests, and `settings` reads the environment
 
 mod client;

@@ -93,8 +93,8 @@ impl ConsumeError {
 pub(crate) fn failed(error: WriteError) -> ConsumeError {
     match error.verdict() {
         Verdict::Stop => ConsumeError::Stop(error),
-        // The fault of a record is handled where the record is written: the record becomes a dead letter. Elsewhere,
-        // the same SQLSTATE cannot be a record's fault, so only a retry can help.
+        // `Reject` blames a record. But a record that is at fault becomes a dead letter where it is written, so its
+        // error does not get here. An error that gets here comes from another statement, and only a retry can help.
         Verdict::Retry | Verdict::Reject(_) => ConsumeError::Retry(error),
     }
 }

@@ -96,7 +96,7 @@ struct PolledPartition<C: ConsumerContext + 'static> {
     /// Records that were read and are not in flight.
     pending: Segment,
     /// The start of the pending records' window. A window starts when a record or an error is read and no window is
-    /// open. It starts anew when a batch takes only some of the pending records.
+    /// open. A new window starts when a batch takes only some of the pending records.
     pending_since: Option<Instant>,
     is_in_flight: bool,
 }

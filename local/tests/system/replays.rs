@@ -140,7 +140,7 @@ async fn only_a_forced_replay_is_accepted_after_a_later_event_with_the_same_key_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_lands_if_the_later_events_with_its_key_were_rejected_or_only_replay_earlier_events() {
+async fn a_replay_lands_if_all_later_events_with_its_key_were_rejected_or_are_replays_of_earlier_events() {
     let orders = Orders::start(orders("upsert", None)).await;
     let (_, first) = orders.rejected(&order("a", "1")).await;
     let (_, second) = orders.rejected(&order("a", "2")).await;

@@ -22,7 +22,8 @@ pub struct Minute {
     pub max_lag_ms: Option<i64>,
 }
 
-/// The number of minutes that one query reads. It limits the memory for a day of hundreds of partitions.
+/// The number of minutes that one query reads. It limits the memory that a day's rows need if there are
+/// hundreds of partitions.
 const MINUTES_AT_ONCE: i32 = 360;
 
 /// Reads what happened to each topic in the latest minutes, oldest first. `minutes` is the number of minutes, including
@@ -59,8 +60,8 @@ pub async fn read(
     Ok(by_topic)
 }
 
-/// Rows of the view, oldest first. A busy system has tens of thousands of rows per day. A query returns them as arrays, in
-/// a single row, because reading that row takes a third of the time of reading so many rows.
+/// Rows of the view, oldest first. A busy system has tens of thousands of rows per day. A query returns them as arrays,
+/// in a single row, because reading that row takes a third of the time of reading so many rows.
 struct Rows {
     topics: Vec<String>,
     partitions: Vec<i32>,

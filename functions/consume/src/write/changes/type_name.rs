@@ -22,8 +22,8 @@ pub(super) struct Given {
     /// The type that a new column gets.
     pub(super) ty: Type,
     /// Another type that the text can mean. wal2json removes the quotes of `"char"`, and `char` without quotes is the
-    /// SQL name of `character(1)`. A new column becomes `character(1)`, which rejects a text that is too long, whereas
-    /// `"char"` would silently cut the text to one byte.
+    /// SQL name of `character(1)`. A new column becomes `character(1)`, which rejects values that are too long, whereas
+    /// `"char"` would silently cut a value to one byte.
     pub(super) or: Option<Type>,
 }
 
