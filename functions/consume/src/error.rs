@@ -82,7 +82,7 @@ impl ConsumeError {
             Self::Retry(error) | Self::Stop(error) => error.to_string(),
             Self::Bigquery(error) => error.to_string(),
             Self::Kafka(error) => error.to_string(),
-            Self::CatchingUp => "there are more records than one invocation reads; the next one continues".to_owned(),
+            Self::CatchingUp => "one invocation could not read all missing records; the next one continues".to_owned(),
             Self::Deadline => "the invocation's time was up".to_owned(),
             Self::Comparison(cause) => cause.cause(),
         }
@@ -93,8 +93,8 @@ impl ConsumeError {
 pub(crate) fn failed(error: WriteError) -> ConsumeError {
     match error.verdict() {
         Verdict::Stop => ConsumeError::Stop(error),
-        // `Reject` blames a record. But a record that is at fault becomes a dead letter where it is written, so its
-        // error does not get here. An error that gets here comes from another statement, and only a retry can help.
+        // `Reject` blames a record. But the code that writes rows makes such a record a dead letter, and does not
+        // return its error. So this error comes from another statement, and only a retry can help.
         Verdict::Retry | Verdict::Reject(_) => ConsumeError::Retry(error),
     }
 }

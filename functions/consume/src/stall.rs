@@ -130,10 +130,10 @@ impl Search<'_> {
     /// Names the records that could not land, and those that could not be read.
     fn records(&self) -> (&'static str, &'static str) {
         match self.found_by {
-            FoundBy::Batch => ("its batch", "records before its batch"),
+            FoundBy::Batch => ("the batch", "records before the batch"),
             FoundBy::Comparison => {
                 const COMMITTED: &str =
-                    "records below its consumer group's committed offset, which no batch will deliver again,";
+                    "records that no batch will deliver again, because they are below the group's committed offset,";
                 (COMMITTED, COMMITTED)
             }
         }
@@ -188,7 +188,7 @@ async fn failure(search: &Search<'_>, partitions: &[(&str, i32)], error: &Consum
 /// prepares the statement again.
 const STALE_PLAN: &str = "0A000";
 
-/// Compares each table that the batch may write to against its contract, and describes the differences.
+/// Compares the tables that the batch may write to with their contracts, and describes the differences.
 async fn differences(search: &Search<'_>, contracts: &[&Arc<Contract>], cause: &WriteError) -> Option<String> {
     if let WriteError::Drift(difference) = cause {
         return Some(sentence(std::slice::from_ref(&**difference)));

@@ -97,7 +97,7 @@ fn check_streams(registry: &Registry, caller: &Caller, owner: &Caller, streams: 
             continue;
         };
         if contract.stream == Contract::LOGIN {
-            wrong("must not be named: only the gateway itself writes to this stream");
+            wrong("must not be named: only Sluice itself writes to this stream");
         } else if contract.roles.is_empty() {
             if caller.must_be_admin().is_err() {
                 forbidden.get_or_insert(format!(

@@ -1,4 +1,4 @@
-//! Measures how long `GET /report` takes over ten million events, and checks its counts.
+//! Measures how long `GET /report` takes over ten million events, and checks the stored counts.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The default admin of a gateway on this machine. The command line may name another admin instead.
+//! The default admin on this machine. The command line may name another admin instead.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};

@@ -116,7 +116,7 @@ async fn answers(mut broker: Child, kafka: &KafkaSettings, log: &Path, work: imp
     broker.kill().await.unwrap();
 }
 
-#[expect(clippy::panic, reason = "a test without its broker has failed")]
+#[expect(clippy::panic, reason = "if the broker does not answer, the test has failed")]
 fn unreachable(why: &str, log: &str) -> ! {
     panic!("the broker does not answer: {why}\n{log}")
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 const REPORT: &str = "/2015-03-31/functions/report/invocations";
 
-/// Invokes `report` as its schedule does at this time.
+/// Invokes `report` with the event that its schedule sends at `time`.
 async fn fire(gateway: &TestGateway, time: &str) -> (u16, Value) {
     let event = json!({"source": "aws.events", "detail-type": "Scheduled Event", "time": time, "detail": {}});
     gateway.post(REPORT, &[], event.to_string()).await

@@ -46,7 +46,7 @@ pub enum Denied {
     #[error("only service keys may post")]
     KeysOnly,
     /// `403`: the stream is written by Sluice itself.
-    #[error("only the gateway may post")]
+    #[error("only Sluice itself may post")]
     OwnStream,
     /// `503`: too many passwords are being compared.
     #[error("busy")]
@@ -136,7 +136,7 @@ impl Denied {
                 "A service key can only post events and read receipts. Use Basic credentials or a token from `/login` here.",
             ),
             Self::KeysOnly => forbidden("Only service keys may post to this stream: its contract has no roles."),
-            Self::OwnStream => forbidden("Only the gateway itself writes to this stream."),
+            Self::OwnStream => forbidden("Only Sluice itself writes to this stream."),
             Self::Busy => Problem::new(
                 ProblemType::UNAVAILABLE,
                 "The server is busy checking passwords. Try again after the time in `Retry-After`.",

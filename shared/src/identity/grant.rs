@@ -30,7 +30,7 @@ impl Grant {
         self.is_by_admin
     }
 
-    /// Returns whether the grant includes a contract's stream. No grant includes `login`, because only the gateway
+    /// Returns whether the grant includes a contract's stream. No grant includes `login`, because only Sluice
     /// itself posts to that stream.
     pub(super) fn includes(&self, contract: &Contract) -> bool {
         let lists = |name: &str| self.streams.iter().any(|stream| stream == name);

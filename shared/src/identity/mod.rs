@@ -61,7 +61,7 @@ use crate::http::database::in_time;
 use crate::http::edge::{Origin, note_user};
 use crate::process::clock::Clock;
 
-/// The users of the gateway. There is one value per process.
+/// The users. There is one value per process.
 #[derive(Clone)]
 pub struct Identity(Arc<Inner>);
 

@@ -16,8 +16,8 @@ pub struct Run {
     pub created_at: Timestamp,
     /// Its filter, as it was given.
     pub filter: Value,
-    /// Whether it also replays letters that were already replayed three times, and letters whose keys have, or may
-    /// have, later events.
+    /// Whether it also replays letters whose event was already replayed three times, and letters whose keys
+    /// have, or may have, later events.
     pub is_forced: bool,
     /// How many letters matched.
     pub letters: i64,

@@ -26,7 +26,7 @@ impl TestDatabase {
     ///
     /// # Panics
     /// `DATABASE_URL` is not set, or the server does not answer, so the test has failed.
-    #[expect(clippy::panic, reason = "a test without its database has failed")]
+    #[expect(clippy::panic, reason = "if there is no database, the test has failed")]
     pub async fn create() -> Self {
         let Ok(server_url) = std::env::var("DATABASE_URL") else {
             panic!("DATABASE_URL is not set: run the tests under `cargo local with-servers -- cargo test`");

@@ -55,7 +55,8 @@ pub(super) async fn look_up(
     Ok(items)
 }
 
-/// Returns whether the event with this outcome has a row.
+/// Returns whether there may be a row for an event with this outcome. For a duplicate or superseded event, another
+/// event wrote that row.
 fn has_row(outcome: &Outcome) -> bool {
     match outcome.status() {
         Status::Written | Status::Duplicate | Status::Superseded => true,

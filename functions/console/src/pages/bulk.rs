@@ -55,7 +55,7 @@ pub(super) async fn ask_replay(Extension(api): Extension<Api>, uri: Uri) -> Resu
         form method="post" action=(counted_filter.path(REPLAY)) {
             label.check {
                 input type="checkbox" name="force" value="true";
-                span { "Also replay letters that were already replayed three times, or whose key has later events. "
+                span { "Also replay letters whose event was already replayed three times, or whose key has later events. "
                     "An older event may then replace a newer row." }
             }
             div.actions {

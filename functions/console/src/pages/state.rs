@@ -10,7 +10,7 @@ use sqlx::PgPool;
 /// The pages' state.
 #[derive(Clone)]
 pub(super) struct Pages {
-    /// The JSON routes. Each request must carry its caller.
+    /// The JSON routes. A request to them must have its `Caller` among its extensions.
     pub(super) api: Router,
     /// Checks names and passwords at sign-in, and sessions afterwards.
     pub(super) identity: Identity,

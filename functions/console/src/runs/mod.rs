@@ -28,8 +28,8 @@ use crate::{Console, body};
 pub(crate) struct RunBody {
     filter: FilterParts,
     dry_run: bool,
-    /// Whether the run also replays letters that were already replayed three times, and letters whose keys have, or may
-    /// have, later events.
+    /// Whether the run also replays letters whose event was already replayed three times, and letters whose keys have,
+    /// or may have, later events.
     force: bool,
 }
 

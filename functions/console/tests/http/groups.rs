@@ -54,7 +54,7 @@ async fn reasons_that_differ_only_in_quoted_values_or_numbers_form_one_group() {
         groups(&function, "?contains=known_users2").await,
         found.iter().filter(|group| group["error_code"] == "23514").cloned().collect::<Vec<_>>()
     );
-    // A filter whose reason is a group's name selects the letters of the group.
+    // A group's reason has `…` in place of the values. As a filter, it selects the letters of the group.
     let name = "change%20%E2%80%A6:%20no%20table%20%22%E2%80%A6%22";
     let letters = function.get(&format!("/dead-letters?stream=changes&error_code=42P01&reason={name}")).await.body;
     assert_eq!(letters["items"].as_array().unwrap().len(), 3);

@@ -73,7 +73,7 @@ struct Search<'s, 'c> {
     landed: Tally,
     constraints: Constraints,
     trials_left: usize,
-    /// Records that failed when written together with all others.
+    /// Records each of which is the only one with the signature of a failed trial (see `eliminate`).
     guilty: HashSet<Origin>,
 }
 
@@ -202,9 +202,9 @@ impl Search<'_, '_> {
         self.streams[stream].candidates[index].origin()
     }
 
-    /// Tries the whole batch until a trial succeeds. Each failed trial has a signature. Records whose refusal has that
-    /// signature are excluded from later trials. If there is only one such record, it is guilty: it failed when written
-    /// with all others.
+    /// Tries to write the whole batch. If the trial fails, the records that were refused with the same signature (the
+    /// same constraint and key) are left out of the next trial. This ends if a trial succeeds, if there are no such
+    /// records, or if no trials are left. If there is only one such record, it is guilty.
     async fn eliminate(&mut self, aside: Aside) -> Result<Found, WriteError> {
         let mut out: Aside = Vec::new();
         let mut is_out: HashSet<Origin> = HashSet::new();

@@ -144,7 +144,7 @@ fn create_run() -> Value {
             "dry_run": dry_run(),
             "force": {
                 "type": "boolean", "default": false,
-                "description": "Also replays letters that were already replayed three times, and letters whose keys have, or may have, later events."
+                "description": "Also replays letters whose event was already replayed three times, and letters whose keys have, or may have, later events."
             }
         }
     });

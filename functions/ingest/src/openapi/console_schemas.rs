@@ -55,7 +55,7 @@ pub(super) fn all() -> Map<String, Value> {
                     "id": {"type": "integer"},
                     "count": {"type": "integer", "minimum": 0, "description": "How many letters matched when the run was created."},
                     "replayed": number,
-                    "skipped": {"type": "integer", "minimum": 0, "description": "How many letters were skipped. A letter is skipped if a request to replay this letter alone would be refused, or if the letter was already replayed three times."},
+                    "skipped": {"type": "integer", "minimum": 0, "description": "How many letters were skipped. A letter is skipped if a request to replay this letter alone would be refused, or if the letter's event was already replayed three times."},
                     "status": {"enum": ["running", "done", "cancelled"]},
                     "href": {"type": "string", "format": "uri-reference"},
                     "created_by": {"type": "string"},

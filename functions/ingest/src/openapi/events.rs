@@ -143,7 +143,7 @@ fn cloud_event(event: &Value) -> Value {
     })
 }
 
-/// Returns whether users or service keys may post to a stream. If not, only the gateway itself writes to it.
+/// Returns whether users or service keys may post to a stream. If not, only Sluice itself writes to it.
 pub(super) fn has_senders(contract: &Contract) -> bool {
     !contract.roles.is_empty() || contract.stream != Contract::LOGIN
 }

@@ -50,7 +50,7 @@ pub(crate) fn document(registry: &Registry) -> Value {
             {"name": "dead letters", "description": "Events that could not be written."},
             {"name": "reports", "description": "User events, counted."},
             {"name": "users", "description": "Registration, login and blocks."},
-            {"name": "service", "description": "The gateway itself."}
+            {"name": "service", "description": "Sluice itself."}
         ],
         "security": [{"basic": []}, {"bearer": []}],
         "paths": paths,

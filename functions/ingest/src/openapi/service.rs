@@ -1,4 +1,4 @@
-//! The operations about the gateway itself, and the report.
+//! The operations about Sluice itself, and the report.
 
 use serde_json::{Map, Value, json};
 use shared::http::problem_type::ProblemType;

@@ -69,7 +69,7 @@ async fn without_roles_only_service_keys_may_post_and_the_documents_say_so() {
         ("PUT", "/city", keys),
         ("DELETE", "/country?name=a", keys),
         ("POST", "/submit/5", keys),
-        ("POST", "/events/login", "Only the gateway itself writes to this stream."),
+        ("POST", "/events/login", "Only Sluice itself writes to this stream."),
     ] {
         let answer = function.send(method, path, &[], "{}").await;
         assert_eq!((answer.status.as_u16(), &answer.body["detail"]), (403, &json!(detail)), "{method} {path}");

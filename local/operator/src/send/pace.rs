@@ -19,7 +19,7 @@ impl Pace {
         Self { per_second, next: None }
     }
 
-    /// Returns when the next events may be sent. `now` is the current time.
+    /// Returns the time from which the next events may be sent. `now` is the current time.
     pub(super) fn due(&self, now: Instant) -> Instant {
         self.next.map_or(now, |next| next.max(now))
     }
