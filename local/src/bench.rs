@@ -36,7 +36,7 @@ pub struct Bench {
 /// One group of measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Only {
-    /// Posting events, compared with a bare gateway to Kafka. The load comes from wrk.
+    /// Posting events, compared with a bare gateway (axum and rdkafka, nothing else). The load comes from wrk.
     Gateway,
     /// Requests with and without credentials.
     Requests,

@@ -1,4 +1,4 @@
-//! Runs all functions in this process.
+//! Runs all functions except `migrate` and `consume-bigquery` in this process.
 
 use std::io;
 use std::sync::Arc;

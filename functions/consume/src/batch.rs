@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_several_partitions_come_sorted_and_decoded() -> Result<(), String> {
+    fn records_of_several_partitions_are_decoded_and_sorted() -> Result<(), String> {
         let batch = decoded(json!({
             "a-b-1": [{"topic": "a-b", "partition": 1, "offset": 8, "timestamp": 5, "value": "e30="}],
             "a-b-0": [
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_of_another_source_is_refused() {
+    fn a_payload_that_is_not_a_batch_of_records_is_refused() {
         for payload in ["", "{}", r#"{"eventSource":"aws:sqs","records":{}}"#, r#"{"Records":[]}"#] {
             assert!(Batch::decode(payload.as_bytes()).is_err(), "{payload}");
         }

@@ -14,8 +14,8 @@ use crate::resume::Trace;
 pub(crate) enum Continuity {
     /// The last applied record is still in its place.
     Same,
-    /// Nothing was applied yet, or the last applied record was removed by retention or compaction. Nothing shows that
-    /// the log has changed.
+    /// Nothing shows that the log has changed: nothing was applied yet, retention or compaction may have removed the
+    /// last applied record, or an open transaction hides what is at its offset.
     Unknown,
     /// Kafka has another record, or none, at the offset of the last applied record. [`Restart`] says where the new
     /// records begin.

@@ -14,7 +14,7 @@ pub(crate) struct Policies(Mutex<HashMap<String, (bool, Instant)>>);
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 impl Policies {
-    /// Returns whether a topic is compacted, or `None` if the cluster does not allow reading its configuration.
+    /// Returns whether a topic is compacted, or `None` if the cluster does not allow reading the topic's settings.
     pub(crate) async fn is_compacted(&self, reader: &dyn Reader, topic: &str) -> Result<Option<bool>, ReadError> {
         let policies = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered = policies().get(topic).filter(|(_, at)| at.elapsed() < REMEMBERED).map(|(policy, _)| *policy);

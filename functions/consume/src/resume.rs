@@ -42,8 +42,8 @@ pub(crate) struct Unit<'a> {
     pub(crate) vouched: Vouched,
     /// The partition's exact gaps (see `shared::ledger::gaps`) that may contain records below the watermark.
     pub(crate) gaps: &'a [Gap],
-    /// Whether `resume` no longer has to compare these records with the applied ones, because Kafka was already asked
-    /// if its log is still the one that the applied records came from.
+    /// Whether Kafka was already asked if its log is still the log of the applied records. If so, `resume` does not
+    /// compare these records with the applied ones.
     pub(crate) is_confirmed: bool,
 }
 

@@ -53,8 +53,8 @@ pub(crate) fn key(cleaned: Cow<'_, str>) -> Cow<'_, str> {
 /// converted to title case. Ties are broken by code points.
 ///
 /// The result always belongs to the same city. If title case would turn a name into another city's name, the name stays
-/// as it is. For example, `ısparta` (with a dotless ı) does not become `Isparta`, because `Isparta` is the same city as
-/// `isparta` (with a dotted i), which is a different city.
+/// as it is. For example, `ısparta` (with a dotless ı) does not become `Isparta`, because `Isparta` counts as another
+/// city, namely the city `isparta` (with a dotted i).
 pub(crate) fn shown<'s>(spellings: impl Iterator<Item = (&'s str, i64)>) -> String {
     let mut spellings: Vec<(&str, i64)> = spellings.collect();
     spellings.sort_by(|(a, a_events), (b, b_events)| b_events.cmp(a_events).then_with(|| a.cmp(b)));

@@ -1,4 +1,4 @@
-//! `cargo local admin`: creates the first admin. An admin can create further admins.
+//! `cargo local admin`: makes a user an admin. No HTTP route can do this.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 

@@ -1,7 +1,7 @@
 //! The commands of `cargo local` that an operator runs against any cluster, on this machine or elsewhere.
 //!
 //! - [`schema`]: prepares the database (`migrate`) and the topics (`topics`)
-//! - [`admin`]: creates the first admin
+//! - [`admin`]: makes a user an admin
 //! - [`contracts`]: compares contracts with older contracts and with real events
 //! - [`dead_letters`]: lists, groups, replays and discards dead letters
 //! - [`follow`]: shows what happened to an event, step by step

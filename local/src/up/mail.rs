@@ -1,4 +1,4 @@
-//! Selects where e-mails go.
+//! Where e-mails go.
 
 use crate::mail_sink::MailSink;
 
@@ -9,7 +9,7 @@ pub(super) enum Mail {
 }
 
 impl Mail {
-    /// Returns the server's address, and whether the server is this machine's sink.
+    /// Returns the server's address, and whether the server is the mail sink.
     pub(super) fn smtp(&self) -> (&str, bool) {
         match self {
             Self::Server(url) => (url, false),

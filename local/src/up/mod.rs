@@ -44,7 +44,7 @@ pub(crate) struct Up {
     /// PostgreSQL to use: embedded, docker or a postgres:// address.
     #[arg(long, value_name = "DATABASE", default_value = "embedded")]
     database: DatabaseChoice,
-    /// Port to serve on, on 127.0.0.1.
+    /// Port of 127.0.0.1 to listen on.
     #[arg(long, default_value_t = 9000)]
     port: u16,
     /// Keeps the servers' state, their ports and the demo password in this folder [default: a temporary folder, removed

@@ -53,7 +53,7 @@ async fn the_overview_leads_to_every_section_with_a_mouse_or_a_keyboard() {
         browser.click("3").await;
         browser.shows("check currency_is_known").await;
         browser.open("/console").await;
-        the_content_is_the_first_stop_of_the_keyboard(&browser).await;
+        the_link_to_the_content_is_the_first_stop_of_the_keyboard(&browser).await;
     }
     the_report_is_a_page_too(&mut browser).await;
 }
@@ -72,7 +72,7 @@ async fn the_report_is_a_page_too(browser: &mut Browser) {
 }
 
 /// On each page, keyboard users can skip the links to the sections.
-async fn the_content_is_the_first_stop_of_the_keyboard(browser: &Browser) {
+async fn the_link_to_the_content_is_the_first_stop_of_the_keyboard(browser: &Browser) {
     const TAB: &str = "\u{E004}";
     const ENTER: &str = "\u{E007}";
     let body = browser.session.find("//body").await.unwrap().remove(0);

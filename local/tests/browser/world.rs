@@ -107,7 +107,7 @@ impl World {
         count.fetch_one(&self.0.database.pool).await.unwrap()
     }
 
-    /// Produces a payment that breaks its contract. Its long names and values are hard to lay out in a page.
+    /// Produces a payment that breaks its contract. Its long names and values are hard to lay out on a page.
     pub(super) async fn produce_what_breaks_its_contract(&self) {
         let long = "unbreakable-".repeat(30);
         let payment =

@@ -68,7 +68,7 @@ fn changed_tables(text: &str) -> Vec<String> {
     changed.collect()
 }
 
-/// Returns a text's last word, without the signs before it, such as `delete` for `query("delete`.
+/// Returns a text's last word, such as `delete` for `query("delete`.
 fn last_word(text: &str) -> &str {
     text.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default()
 }

@@ -15,7 +15,7 @@ fn freeze() -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_request_after_a_thaw_works_although_broker_and_database_were_killed_meanwhile() {
+async fn the_first_request_after_a_freeze_works_even_if_broker_and_database_were_killed_during_it() {
     let data = DataFolder::temporary().unwrap();
     let (kafka, postgres) = tokio::join!(Kafka::start(&data), Postgres::start(&data, PostgresOptions::default()));
     let (mut kafka, mut postgres) = (kafka.unwrap(), postgres.unwrap());
@@ -36,7 +36,7 @@ async fn the_first_request_after_a_thaw_works_although_broker_and_database_were_
     let first = thawed.elapsed();
     assert_eq!(status, 202, "{body}");
     assert!(first < Duration::from_secs(5), "the first request after the thaw took {first:?}");
-    eprintln!("after {:?} frozen, the first request took {first:?}", thawed - frozen);
+    eprintln!("after a freeze of {:?}, the first request took {first:?}", thawed - frozen);
     assert_eq!(ingest.users(&settings).await, [1, 2]);
 
     pool.close().await;

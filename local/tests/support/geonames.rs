@@ -31,8 +31,8 @@ impl GeoNames {
         self.0.iter().map(|(stream, _, _)| *stream)
     }
 
-    /// Posts the events as NDJSON, in requests of the maximum size. Waits until the mapping of every stream has
-    /// committed its whole topic.
+    /// Posts the events as NDJSON, in requests of the maximum size. Waits until the event source mappings have
+    /// committed the offsets of all events.
     pub async fn load(&self, http: &reqwest::Client, url: &str, registry: &Registry) {
         for (stream, _, events) in &self.0 {
             for batch in events.chunks(10_000) {
@@ -47,7 +47,7 @@ impl GeoNames {
         self.is_committed(registry).await;
     }
 
-    /// Waits until the mapping of every stream has committed its whole topic.
+    /// Waits until the event source mappings have committed the offsets of all events.
     pub async fn is_committed(&self, registry: &Registry) {
         for (stream, _, events) in &self.0 {
             let contract = registry.stream(stream).unwrap();

@@ -70,7 +70,7 @@ fn in_plain_words(detail: &str) -> &str {
         "invalid escape" | "unexpected end of hex escape" | "lone leading surrogate in hex escape" => {
             "a string has an invalid escape"
         }
-        "invalid number" => "a number is not written as JSON writes it",
+        "invalid number" => "a number is not written as JSON requires",
         "invalid unicode code point" => "a string is not UTF-8",
         "control character (\\u0000-\\u001F) found while parsing a string" => {
             "a string contains a control character without an escape"

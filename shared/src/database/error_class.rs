@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_postgresql_does_not_define_is_the_fault_of_the_row() {
+    fn an_error_of_a_class_that_postgresql_does_not_define_is_the_fault_of_the_row() {
         for code in ["45000", "99999", "AB123", "Z0001", "46000"] {
             assert_eq!(classify_sqlstate(code), ErrorClass::Row, "{code}");
         }

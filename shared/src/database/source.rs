@@ -150,7 +150,7 @@ impl DatabaseSource {
     }
 
     /// Returns the database's address, and the login with which the functions connect to the database. `migrate` needs
-    /// both, because it creates this login as the database's owner.
+    /// both, because it connects to this address as the database's owner, and then creates this login.
     ///
     /// # Errors
     /// AWS does not answer, or the secret is unsuitable.

@@ -137,8 +137,8 @@ fn remove_unusable_origin(request: &mut ApiGatewayV2httpRequest) {
     request.request_context.domain_name = request.request_context.domain_name.take().filter(|name| is_usable(name));
 }
 
-/// Gives a request the path that [`with_encoded_path`] encoded. Dot segments stay in the path. The stage's name, which
-/// precedes the path in every stage except `$default`, is removed.
+/// Replaces the path that `lambda_http` made with the path that [`with_encoded_path`] encoded, so that dot segments
+/// stay in the path. The stage's name, which precedes the path in every stage except `$default`, is removed.
 fn with_decoded_path(mut request: Request) -> Request {
     let stage = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.stage.as_deref(),
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_earlier_of_both_deadlines_counts() {
+    fn the_earlier_of_the_two_deadlines_counts() {
         let now_ms = unix_ms(SystemTime::now());
         let left = |lambdas_ms: i64, age_ms: i64| {
             let mut context = Context::default();

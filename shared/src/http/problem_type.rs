@@ -111,11 +111,11 @@ problem_types! {
         "Send the request again. With an `Idempotency-Key`, its events land at most once.";
     /// `409`: the user is the last admin.
     LAST_ADMIN: CONFLICT "last-admin", "The last admin stays",
-        "The user is the only admin. Without an admin, nobody could register users or lift blocks.",
+        "The user is the only admin. Without an admin, nobody could delete other users or lift blocks.",
         "Make another admin with `cargo local admin NAME` first.";
     /// `409`: the dead letter cannot be replayed.
     NOT_REPLAYABLE: CONFLICT "not-replayable", "The dead letter was not replayed",
-        "The letter is not open, or the replay could undo a later event with the same key. `detail` says which.",
+        "The letter is not open, no stream uses its topic any more, or the replay could undo a later event with the same key. `detail` says which.",
         "Compare the letter with its row. `?force=true` replays the letter regardless of later events.";
     /// `409`: the name is taken.
     TAKEN: CONFLICT "taken", "The name is taken",
@@ -157,7 +157,7 @@ problem_types! {
     INTERNAL: INTERNAL_SERVER_ERROR "internal", "Internal error",
         "Something went wrong on the server's side. The server's log has the cause under `request_id`.",
         "Report the `request_id` to the operators. A retry under the same `Idempotency-Key` is safe.";
-    /// `503`: the broker, the database or a processor is too busy.
+    /// `503`: the broker or the database does not answer, or the server is too busy.
     UNAVAILABLE: SERVICE_UNAVAILABLE "unavailable", "Temporarily unavailable",
         "The broker or the database did not answer in time, or the server is busy checking passwords. Events in `receipts` were acknowledged; the others may still arrive.",
         "Try again after the number of seconds in `Retry-After`, with the same `Idempotency-Key` if the request had one.";

@@ -91,7 +91,7 @@ impl Tokens {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "aud", "sub"]);
-        // `Tokens::read` checks the expiry against the gateway's own clock.
+        // `Tokens::read` checks the expiry against the functions' clock (`Clock`) instead.
         validation.validate_exp = false;
         let signing = keys.0.first().map(Vec::as_slice).unwrap_or_default();
         Self {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_32_bytes_in_hex_or_base64() {
+    fn a_key_has_at_least_32_bytes_in_hex_or_base64() {
         assert_eq!(TokenKeys::parse(A), Some(TokenKeys(vec![vec![0xa1; 32]])));
         assert_eq!(TokenKeys::parse(B), Some(TokenKeys(vec![vec![0x42; 32]])));
         assert_eq!(TokenKeys::parse(&format!("{A}, {B}")).map(|keys| keys.0.len()), Some(2));

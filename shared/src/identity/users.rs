@@ -86,7 +86,7 @@ impl Identity {
     }
 
     /// Deletes a user on behalf of `by`, unless the user is the last admin. If `id` is given, only the account with
-    /// that number is deleted, because another user may have registered the name in the meantime.
+    /// that id is deleted, because another user may have registered the name in the meantime.
     ///
     /// # Errors
     /// The database failed.

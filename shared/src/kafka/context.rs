@@ -108,7 +108,7 @@ impl ClientContext for Context {
     }
 }
 
-/// The default callbacks are enough: our consumer belongs to no consumer group, so there are no rebalances to react to.
+/// The default callbacks are enough: our consumer joins no consumer group, so there are no rebalances to react to.
 impl ConsumerContext for Context {}
 
 fn is_refusal(code: RDKafkaErrorCode) -> bool {

@@ -1,7 +1,7 @@
 //! Passes tokens for Amazon MSK to librdkafka.
 //!
 //! librdkafka requests a token on its own thread: when a client is created, and after four fifths of the last token's
-//! life. It expects the token as the return value. But signing may first have to fetch credentials, which is
+//! life. It calls a callback, which must return the token. But signing may first have to fetch credentials, which is
 //! asynchronous. So signing runs as a task on the runtime, and librdkafka's thread waits at most [`SIGNING_PATIENCE`]
 //! for the token.
 
@@ -46,7 +46,7 @@ impl IamTokens {
     /// not be called on a thread of the runtime.
     ///
     /// # Errors
-    /// No token was signed in time.
+    /// No valid token was signed in time.
     pub(super) fn next(&self) -> Result<OAuthToken, TokenError> {
         let (answer, answered) = sync_channel(1);
         let signer = Arc::clone(&self.signer);

@@ -213,7 +213,7 @@ pub struct End {
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// The incarnation of its log.
+    /// The incarnation of the partition's log.
     pub incarnation: i32,
     /// The offset that the next record gets.
     pub end_offset: i64,

@@ -238,9 +238,9 @@ pub struct ReadReplay {
 /// Marks the letters of these replays, which were read from Kafka, as replayed. No letter may occur twice. Returns the
 /// places of the letters that the table has.
 ///
-/// If a letter already has a replay's place, it keeps that place. Usually, it is the place of the replay that was just
-/// read, because `console` has already stored it. It is a different replay's place only if the letter was replayed
-/// twice.
+/// If a letter already has a replay's place, the letter keeps that place. Usually, this is the place of the replay that
+/// was just read, because `console` has already stored it. It is the place of a different replay only if the letter was
+/// replayed twice.
 ///
 /// # Errors
 /// PostgreSQL's error.

@@ -23,7 +23,7 @@ pub enum LetterStatus {
 impl LetterStatus {
     const ALL: [Self; 4] = [Self::Open, Self::Replayed, Self::Discarded, Self::Expired];
 
-    /// Returns its name in the table and in requests.
+    /// Returns the status's name in the table and in requests.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -48,7 +48,7 @@ const PLACEHOLDER: char = '…';
 pub struct Filter {
     /// The letter's status.
     pub status: LetterStatus,
-    /// Topics, all of which the topic of the letter's record must equal; so if two of them differ, nothing matches.
+    /// The topic of the letter's record must equal each of these topics, so if two of them differ, nothing matches.
     pub topics: Vec<String>,
     /// The error code.
     pub error_code: Option<String>,

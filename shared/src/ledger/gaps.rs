@@ -32,7 +32,7 @@ pub enum Cause {
 impl Cause {
     const ALL: [Self; 4] = [Self::Transaction, Self::Compaction, Self::Retention, Self::Unknown];
 
-    /// Returns its name in the table.
+    /// Returns the cause's name in the table.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Transaction => "transaction",
@@ -42,7 +42,7 @@ impl Cause {
         }
     }
 
-    /// Returns the cause of this name.
+    /// Returns the cause that has this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|cause| cause.name() == name)
     }

@@ -16,7 +16,7 @@ pub struct Lag {
     pub since_success: Duration,
 }
 
-/// Returns a topic's lag: the number of records in all partitions, and the times of the worst partition.
+/// Returns a topic's lag: the number of unlanded records in all partitions, and the longest of the partitions' times.
 pub fn of_topic(topic: &str, progress: &Progress, ends: &Ends, now_ms: i64) -> Lag {
     let mut worst = Lag::default();
     for ((_, partition), position) in ends.range((topic.to_owned(), i32::MIN)..=(topic.to_owned(), i32::MAX)) {

@@ -57,7 +57,7 @@ fn split((since, until): Range) -> Vec<(Source, Range)> {
 /// A group may have several rows. Its size is the sum of their `letters`.
 ///
 /// The filter's reason is either the name of a group or a letter's reason. If it is the name of a group, all letters of
-/// the group match. Otherwise, the letters match whose reason has the same hash.
+/// the group match. Otherwise, a letter matches if its reason has the same hash.
 pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, Postgres>) {
     let push_is_group = |query: &mut QueryBuilder<'f, Postgres>, operator: &str| {
         if let Some(reason) = &filter.reason {

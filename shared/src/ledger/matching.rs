@@ -15,9 +15,9 @@ const PREPARED: bool = false;
 /// The position of a letter in a list. Lists are in the order in which events became dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// When it became a dead letter, microseconds since the Unix epoch.
+    /// When the event became a dead letter, microseconds since the Unix epoch.
     pub created_us: i64,
-    /// Its id.
+    /// The letter's id.
     pub id: i64,
 }
 

@@ -12,7 +12,7 @@ use super::activity::Counts;
 /// What happened to a topic in one minute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Minute {
-    /// When it began, milliseconds since the Unix epoch.
+    /// When the minute began, milliseconds since the Unix epoch.
     pub began_ms: i64,
     /// By how much the ends of the topic's logs moved.
     pub accepted: i64,
@@ -132,7 +132,7 @@ struct Totals {
 }
 
 impl Totals {
-    /// Adds rows that are newer than all rows before.
+    /// Adds rows that are newer than all rows that were added before.
     async fn add(&mut self, connection: &mut PgConnection, rows: &Rows) -> Result<(), sqlx::Error> {
         let logs = self.new_logs(rows);
         for (log, end) in logs.iter().zip(ends_before(connection, &logs).await?) {

@@ -321,7 +321,7 @@ const MERGED_GAP_LIMITS: Limits =
 fn decide_one(chunk: Option<&Chunk>, offset: i64, outcome: Outcome, cause: Cause) -> Outcome {
     let unknown = |why: &str| Outcome::Lost {
         reason: format!(
-            "not known, because {why}; it was applied unless {}",
+            "not known, because {why}; the event was applied unless {}",
             match cause {
                 Cause::Transaction => "its transaction was aborted",
                 Cause::Compaction => "Kafka had compacted it away before `consume` needed it",

@@ -60,7 +60,7 @@ pub struct Step<'a> {
     pub topic: &'a str,
     /// The partition.
     pub partition: i32,
-    /// The incarnation of its log.
+    /// The incarnation of the partition's log.
     pub incarnation: i32,
     /// The offset of the first record, where the watermark must be.
     pub first_offset: i64,

@@ -34,7 +34,7 @@ impl HttpWorld {
     /// the database.
     ///
     /// # Errors
-    /// There is a problem that an operator has to fix, or AWS does not answer the request for the key for tokens.
+    /// There is a problem that an operator has to fix, or AWS does not answer when asked for the keys that sign tokens.
     pub async fn connect(max_connections: u32) -> Result<Self, StartError> {
         let (aws, source) = (Aws::default(), KafkaSource::read(from_env)?);
         let identity = match token_secret(from_env)? {
@@ -57,7 +57,7 @@ impl HttpWorld {
                 Ok(identity) => return Ok(identity),
                 Err(arn) => arn,
             };
-            // The function can do nothing without the key, so it does not start if AWS does not answer.
+            // The function can do nothing without the keys, so it does not start if AWS does not answer.
             let key = aws.secret(TOKEN_SECRET, &arn).await?;
             let key = || Some(key.reveal().trim().to_owned());
             let settings = IdentitySettings::read(|name| if name == TOKEN_KEY { key() } else { from_env(name) });

@@ -110,7 +110,7 @@ async fn a_run_without_letters_is_done_and_unknown_runs_are_not_found() {
 }
 
 #[tokio::test]
-async fn an_unforced_run_skips_letters_that_were_replayed_three_times_or_whose_keys_may_have_later_events() {
+async fn an_unforced_run_skips_letters_whose_event_was_replayed_three_times_or_whose_key_may_have_later_events() {
     let function = TestConsole::start().await;
     // Kafka has no event at this offset, so later events with the letter's key cannot be ruled out.
     let refused = function.reject("continent", 0, 41, br#"{"op": "update", "name": "Asia"}"#, &json!([])).await;

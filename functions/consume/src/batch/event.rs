@@ -81,7 +81,7 @@ impl<'de> Deserialize<'de> for Headers {
             type Value = Headers;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object of a header's name and bytes")
+                formatter.write_str("an object with a header's name and bytes")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Headers, A::Error> {

@@ -39,7 +39,8 @@ pub(super) async fn append(step: Step<'_, '_>, announced: &Announced<'_, '_>) ->
     join_all(appends).await.into_iter().collect()
 }
 
-/// Appends rows. `is_same_server` says whether the ledger and BigQuery have agreed since the database server started.
+/// Appends rows. `is_same_server` says that the database server did not restart (as in a restore) between the time when
+/// the ledger last agreed with BigQuery and the announcement of this append.
 async fn append_one(tables: &dyn Tables, append: Append<'_>, is_same_server: bool) -> Outcome {
     let failure = match tables.append(append.clone()).await {
         Ok(()) => return Outcome::Applied,

@@ -133,7 +133,7 @@ fn within_limit<'c, 'b>(
     (cut, is_whole)
 }
 
-/// Returns the index of the first record that no longer fits into the append, if there is one.
+/// Returns the index of the first record that must be left to a later append, if there is one.
 fn end_within_limit(step: Step<'_, '_>, planned: &Planned<'_, '_>) -> Option<usize> {
     let mut bytes = 0;
     let mut first = None;

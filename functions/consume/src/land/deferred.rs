@@ -73,7 +73,7 @@ struct Search<'s, 'c> {
     landed: Tally,
     constraints: Constraints,
     trials_left: usize,
-    /// Records each of which is the only one with the signature of a failed trial (see `eliminate`).
+    /// Each of these records was the only one with the signature of a failed trial (see `eliminate`).
     guilty: HashSet<Origin>,
 }
 

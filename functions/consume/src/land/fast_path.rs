@@ -7,7 +7,8 @@
 //! - a watermark is elsewhere or of another incarnation
 //! - a watermark still has the counts of an earlier minute, which must be moved to `activity` first
 //! - the server has restarted
-//! - the statement fails because of a row, or because of something that an operator must repair
+//! - the statement fails because of a row, because of something that an operator must repair, or because deferred
+//!   checks are pending (see `needs_checks`)
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -119,7 +120,8 @@ fn plain<'c>(trust: &Trust, checked: &'c CheckedBatch<'_>) -> Option<Plain<'c>> 
     Some(Plain { contract, records, steps, server_started_us: server_started_us? })
 }
 
-/// Returns a partition's step, if its records follow each other without a hole.
+/// Returns a partition's step, if the partition's records are as `plain` requires: without a hole, and not below the
+/// watermark that was last seen.
 fn step<'c>(partition: &'c Partition<'_>, seen: Seen) -> Option<Step<'c>> {
     let (first, last) = (partition.traces.first()?, partition.traces.last()?);
     let is_whole = i64::try_from(partition.traces.len()).is_ok_and(|count| last.offset - first.offset + 1 == count);

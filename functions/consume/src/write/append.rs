@@ -95,8 +95,8 @@ async fn copy<'s>(
 }
 
 /// Checks the columns' types, because COPY's binary format carries none: if a column had another type of the same
-/// length, PostgreSQL would misread the bytes. The query also names the table itself. This only makes PostgreSQL lock
-/// the table before it reads the catalogue, so that the columns cannot change between this check and the COPY.
+/// length, PostgreSQL would misread the bytes. The query names the table itself only to make PostgreSQL lock the table
+/// before it reads the catalogue, so that the columns cannot change between this check and the COPY.
 async fn check_types(connection: &mut PgConnection, stream: &str, landing: &Landing) -> Result<(), WriteError> {
     let table = landing.table.quoted();
     let select = format!(

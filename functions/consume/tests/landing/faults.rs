@@ -141,7 +141,7 @@ async fn a_batch_for_a_drifted_table_fails_and_no_event_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_required_column_that_nothing_fills_fails_the_batch_and_not_even_a_row_that_violates_a_check_is_rejected() {
+async fn a_batch_fails_if_nothing_fills_a_required_column_and_not_even_a_row_that_violates_a_check_is_rejected() {
     let function = Function::new().await;
     let check = format!("{UNFILLED}; alter table public.routes_table add check (user_id <> 0)");
     function.database.pool.execute(check.as_str()).await.expect("the table changes");
@@ -154,7 +154,7 @@ async fn a_required_column_that_nothing_fills_fails_the_batch_and_not_even_a_row
 }
 
 #[tokio::test]
-async fn a_row_whose_required_column_a_trigger_leaves_null_is_rejected_and_the_other_rows_land() {
+async fn a_row_is_rejected_if_a_trigger_leaves_a_required_column_null_and_the_other_rows_land() {
     let function = Function::new().await;
     let trigger = "
         alter table public.routes_table add height integer not null;

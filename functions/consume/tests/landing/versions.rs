@@ -199,7 +199,7 @@ async fn the_version_of_a_deleted_entity_is_remembered_for_seven_days() {
 }
 
 #[tokio::test]
-async fn a_deleted_version_blocks_no_command_for_another_key_and_none_after_the_version_columns_type_has_changed() {
+async fn the_version_of_a_deleted_entity_blocks_no_other_key_and_no_command_after_versions_change_their_type() {
     let own = by_event("entity").await;
     let of =
         |number: &str, op: &str, version: i64| json!({"op": op, "number": number, "state": op, "version": version});

@@ -68,7 +68,7 @@ fn column_type(ty: ColumnType) -> Value {
 pub(super) fn fixed() -> Map<String, Value> {
     let status = json!({"enum": ["pending", "waiting", "written", "duplicate", "superseded", "rejected", "lost"]});
     let number = json!({"type": "integer", "minimum": 0});
-    let stalled = json!({"type": "string", "description": "Why the events of the event's partition cannot land. Present only if the event is pending."});
+    let stalled = json!({"type": "string", "description": "Why the partition's events cannot land. Present only if the event is pending."});
     let replayed_as = json!({
         "allOf": [schema("Receipt")],
         "description": "The receipt of the event's last replay, with the replay's status."

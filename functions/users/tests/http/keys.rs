@@ -236,7 +236,7 @@ async fn a_key_is_limited_to_its_streams_and_to_what_its_user_may_do() {
     }
     let answer = function.may_post(&named, "city").await;
     assert!(answer.body["detail"].as_str().unwrap().starts_with("This service key is not for this stream."));
-    // A key that a user created, not an admin, gives no access to a stream whose contract lost its roles after the key
+    // A key that was not created by an admin gives no access to a stream whose contract lost its roles after the key
     // was created.
     let rename = "update sluice.keys set streams = '{sensor}' where not by_admin";
     sqlx::raw_sql(rename).execute(&function.database.pool).await.unwrap();
@@ -268,7 +268,7 @@ async fn a_deleted_key_stops_working_at_once_in_this_process_and_within_5_s_in_o
     let function = TestUsers::start().await;
     let another = function.another();
     let body = json!({"name": "checkout", "streams": ["route"]});
-    // During a change of keys, two keys may have the same name.
+    // While a new key replaces an old one, both may have the same name.
     let ((old, old_bearer), (_, new_bearer)) =
         (function.create_key(ADMIN, &body).await, function.create_key(ADMIN, &body).await);
     for bearer in [&old_bearer, &new_bearer] {

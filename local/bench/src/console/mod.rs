@@ -1,5 +1,5 @@
-//! Measures how fast most of the routes that return JSON answer when the database holds a million dead letters and ten
-//! million events. One client sends requests to the real functions over HTTP.
+//! Measures the time of requests to most JSON routes, in a database with a million dead letters and ten million events.
+//! One client sends the requests to the real functions over HTTP.
 
 mod client;
 mod routes;

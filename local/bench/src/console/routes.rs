@@ -1,4 +1,4 @@
-//! The requests, which use each route with realistic and with worst-case parameters.
+//! The requests to the routes, with realistic and with worst-case parameters.
 
 use serde_json::{Value, json};
 

@@ -44,7 +44,7 @@ pub(super) async fn replay(
     }
     let left = count_matching(client, &PATH, &asked).await?;
     if left > 0 {
-        complain(format_args!("{} left: they were skipped or rejected again", letters(left)));
+        complain(format_args!("{} left, skipped or rejected again", letters(left)));
     }
     Ok(left == 0 && status == "done")
 }
@@ -117,7 +117,7 @@ pub(super) async fn discard(
     progress.finish();
     say(format_args!("{discarded} discarded"));
     if left > 0 {
-        complain(format_args!("{} left: they are being replayed, or were rejected meanwhile", letters(left)));
+        complain(format_args!("{} left, being replayed or rejected meanwhile", letters(left)));
     }
     Ok(left == 0)
 }

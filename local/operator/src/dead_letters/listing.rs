@@ -8,7 +8,7 @@ use crate::terminal::{complain, say};
 
 /// Prints the matching letters, oldest first.
 pub(super) async fn list(client: &Client, filter: &FilterArgs, limit: usize) -> Result<(), ClientError> {
-    let header = format!("{:>8}  {:20}  {:28}  {:20}  reason", "id", "event of", "place", "error code");
+    let header = format!("{:>8}  {:20}  {:28}  {:20}  reason", "id", "event time", "place", "error code");
     pages(client, &["dead-letters"], filter, limit, &header, letter).await
 }
 

@@ -51,7 +51,7 @@ const BATCH_EVENTS: usize = 2_500;
 const ONE_LANE_EVENTS: usize = 10_000;
 /// The events of a file that is smaller than this go through a single lane.
 const SMALL_FILE_BYTES: u64 = 512 * 1_024;
-/// At this rate and above, requests wait for their events to be decided, because separate lookups would cost more.
+/// At this rate and above, each request waits for the outcomes of its events, because separate lookups would cost more.
 const BULK_PER_SECOND: f64 = 500.0;
 /// Below [`BULK_PER_SECOND`], the batches of all lanes are sent this many times per second, full or not.
 const FLUSHES_PER_SECOND: f64 = 5.0;

@@ -1,6 +1,6 @@
 //! Reads from the real Kafka, with a librdkafka consumer that is assigned partitions and never subscribes to topics.
 //!
-//! The consumer is created on first use, so a function that never needs it does not pay for it. librdkafka's calls
+//! The consumer is created on first use, so a function that never needs it does not pay for it. The consumer's calls
 //! block, so they run on blocking threads, one at a time.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The faults of a change set itself. They are found before PostgreSQL is asked to write the set.
+//! The faults for which a change set is rejected. Most are found before PostgreSQL is asked to write the set.
 
 use std::borrow::Cow;
 

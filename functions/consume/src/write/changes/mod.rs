@@ -3,8 +3,8 @@
 //! `plan` checks each set against the tables, `evolve` creates what is missing, `runs` gathers operations that one
 //! statement can perform, and `apply` executes the statements. `docs/CHANGES.md` walks through an example.
 //!
-//! A fault of the set itself is found before any of its SQL runs, and only that set is rejected. If PostgreSQL refuses
-//! something later, the call fails. The caller then rolls back and calls again with fewer sets.
+//! Most faults of a set are found before any SQL of the set runs, and only that set is rejected. If a fault is found
+//! later, or PostgreSQL refuses something, the call fails. The caller then rolls back and calls again with fewer sets.
 
 mod apply;
 mod catalogue;

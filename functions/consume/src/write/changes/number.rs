@@ -1,4 +1,5 @@
-//! Whole numbers in other notations. JSON allows `5.0` and `7E+3`, but PostgreSQL's integer types read only digits.
+//! Whole numbers in other notations. JSON allows `5.0` and `7E+3`, but PostgreSQL's integer types accept only digits and a
+//! sign.
 
 use std::borrow::Cow;
 
@@ -14,8 +15,8 @@ pub(super) enum NotAnInteger {
 /// The number of digits of the highest `bigint`.
 const MOST_DIGITS: usize = 19;
 
-/// Writes a whole JSON number with digits only: `7E+3` becomes `7000`. Other text is returned unchanged, so that
-/// PostgreSQL checks it.
+/// Writes a whole JSON number without a decimal point and an exponent: `7E+3` becomes `7000`. Other text is returned
+/// unchanged, so that PostgreSQL checks it.
 pub(super) fn integer(text: &str) -> Result<Cow<'_, str>, NotAnInteger> {
     match Decimal::parse(text) {
         Some(decimal) => decimal.integer().map(Cow::Owned),
@@ -32,7 +33,7 @@ struct Decimal<'t> {
 }
 
 impl<'t> Decimal<'t> {
-    /// Parses JSON's number format. Returns `None` for text that has no decimal point and no exponent.
+    /// Parses JSON's number format. Returns `None` for text that has no decimal point and no exponent, or is malformed.
     fn parse(text: &'t str) -> Option<Self> {
         if !text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
             return None;
@@ -55,8 +56,8 @@ impl<'t> Decimal<'t> {
             return Ok("0".to_owned());
         }
         let trailing_zeros = digits.len() - digits.trim_end_matches('0').len();
-        // An exponent that does not fit into `i64` is replaced by the nearest one that fits. The number stays a
-        // fraction or out of range.
+        // An exponent that does not fit into `i64` is replaced by the nearest one that fits. With either exponent, the
+        // number is a fraction or out of range.
         let out_of_reach = if self.exponent.starts_with('-') { i128::from(i64::MIN) } else { i128::from(i64::MAX) };
         let exponent = self.exponent.parse::<i64>().map_or(out_of_reach, i128::from);
         let zeros = exponent - self.after_point.len() as i128 + trailing_zeros as i128;

@@ -109,7 +109,7 @@ const OWN: &[BuiltIn] = &[
     built_in_type("varchar", Length::Text),
 ];
 
-/// The types whose input functions read only digits.
+/// The types whose input functions accept neither a decimal point nor an exponent.
 const INTEGERS: [&str; 4] = ["int2", "int4", "int8", "oid"];
 
 /// Finds a built-in type by its name in the catalogue.

@@ -269,7 +269,7 @@ fn bind_key_cells<'q, 'r: 'q>(query: Query<'q>, entity: &Entity, rows: &[&'r Row
     })
 }
 
-/// Returns the parameters `$1::text[], $2::text[]`, one for each key column.
+/// Returns one parameter for each key column, for example `$1::text[], $2::bigint[]`.
 fn arrays(entity: &Entity) -> String {
     let array = |(position, &column): (usize, &usize)| {
         format!("${}::{}[]", position + 1, entity.landing.columns[column].ty.sql())

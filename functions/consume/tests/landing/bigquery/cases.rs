@@ -103,7 +103,7 @@ async fn a_batch_fails_without_dead_letters_while_bigquery_uses_an_old_schema() 
 }
 
 #[tokio::test]
-async fn only_partition_and_offset_in_the_rows_show_what_an_open_intent_wrote_if_bigquery_forgets_its_write_stream() {
+async fn an_open_intent_on_a_forgotten_write_stream_is_settled_only_if_the_rows_have_partition_and_offset() {
     for has_places in [true, false] {
         let world = World::new(6, has_places).await;
         let consume = world.start();

@@ -100,8 +100,8 @@ async fn balanced_entries_land_in_a_batch_with_a_row_that_comes_before_its_paren
     assert_eq!(ids(&function, "entry").await, json!([1, 2]));
 }
 
-/// Lands 10,000 positions under a deferred unique constraint. One of `interval` consecutive positions repeats an
-/// earlier position.
+/// Lands 10,000 positions under a deferred unique constraint. In each group of `interval` consecutive positions, one
+/// repeats an earlier position.
 async fn positions_with_repeats(interval: i64) {
     const RECORDS: i64 = 10_000;
     let unique = r#"alter table public.routes_table add unique (user_id, "timestamp") deferrable initially deferred"#;

@@ -51,7 +51,7 @@ pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Ve
                 let mut needed = needed.as_array().into_iter().flatten().filter_map(Value::as_str);
                 is_impossible(old, name) || needed.all(|needed| required.contains(needed))
             };
-            keyword.holds(keyword.members().all(is_met), "some fields are accepted only with the fields that they need")
+            keyword.holds(keyword.members().all(is_met), "some fields are no longer accepted without other fields")
         }
         // `dependentSchemas`: each schema applies only to objects that have a certain field. For simplicity, the
         // comparison ignores this condition if objects can have the field: the schema must accept every value that the
