@@ -40,7 +40,9 @@ pub(super) async fn replay(
     say(format_args!("run {id} is {status}: {replayed} replayed, {skipped} skipped"));
     settled(client, filter).await?;
     if skipped > 0 {
-        complain("--force also replays letters whose event was already replayed three times, and letters whose key may have newer data");
+        complain(
+            "--force also replays events that were already replayed three times, and keys that may have newer data",
+        );
     }
     let left = count_matching(client, &PATH, &asked).await?;
     if left > 0 {

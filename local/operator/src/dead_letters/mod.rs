@@ -55,7 +55,7 @@ enum Action {
     Replay {
         #[command(flatten)]
         filter: FilterArgs,
-        /// Also replays letters whose event was already replayed three times, and letters whose key may have newer data.
+        /// Also replays events that were already replayed three times, and keys that may have newer data.
         #[arg(long)]
         force: bool,
         /// Does not ask for confirmation.

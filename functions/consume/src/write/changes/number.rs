@@ -1,5 +1,5 @@
-//! Whole numbers in other notations. JSON allows `5.0` and `7E+3`, but PostgreSQL's integer types accept only digits and a
-//! sign.
+//! Whole numbers in other notations. JSON allows `5.0` and `7E+3`, but PostgreSQL's integer types accept only digits
+//! and a sign.
 
 use std::borrow::Cow;
 
