@@ -73,7 +73,7 @@ struct Search<'s, 'c> {
     landed: Tally,
     constraints: Constraints,
     trials_left: usize,
-    /// Each of these records was the only one with the signature of a failed trial (see `eliminate`).
+    /// Records to blame for failed trials of the whole batch (see `eliminate`).
     guilty: HashSet<Origin>,
 }
 
@@ -202,9 +202,10 @@ impl Search<'_, '_> {
         self.streams[stream].candidates[index].origin()
     }
 
-    /// Tries to write the whole batch. If the trial fails, the records that were refused with the same signature (the
-    /// same constraint and key) are left out of the next trial. This ends if a trial succeeds, if there are no such
-    /// records, or if no trials are left. If there is only one such record, it is guilty.
+    /// Tries to write the whole batch. If the trial fails, its error has a signature: the constraint and the key that
+    /// PostgreSQL names. Records that were set aside with this signature are left out of all further trials. If this
+    /// leaves out only one more record, that record is guilty. The search ends when a trial succeeds, when a signature
+    /// leaves out no further record, or when no trials are left.
     async fn eliminate(&mut self, aside: Aside) -> Result<Found, WriteError> {
         let mut out: Aside = Vec::new();
         let mut is_out: HashSet<Origin> = HashSet::new();

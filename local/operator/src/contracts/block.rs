@@ -61,7 +61,7 @@ fn judged(name: &str, old: Option<&Value>, new: Option<&Value>) -> (Severity, &'
         ("partitions", ..) => (Safe, "Kafka cannot remove partitions, so nothing happens", Affects::Nothing),
         ("roles", ..) if reach(new) < reach(old) => (Stricter, "fewer callers may post", Affects::Nothing),
         ("roles", ..) => (Safe, "all callers who could post still can", Affects::Nothing),
-        ("dedupe", ..) => (Breaking, "the set of events that count as duplicates changes", Affects::All),
+        ("dedupe", ..) => (Breaking, "different events count as duplicates than before", Affects::All),
         ("version", None, _) => (Stricter, "an event with a lower version no longer changes its row", Affects::Nothing),
         ("version", ..) => (Breaking, "a different event may end up in the row", Affects::All),
         ("parent", None, _) => {

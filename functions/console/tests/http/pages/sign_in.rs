@@ -197,7 +197,7 @@ async fn only_admins_get_in() {
 }
 
 #[tokio::test]
-async fn wrong_passwords_in_the_sign_in_form_and_in_post_login_requests_count_together() {
+async fn wrong_passwords_in_the_sign_in_form_and_at_the_login_route_count_together() {
     let function = TestPages::start().await;
     let mut browser = function.browser();
     let wrong = json!({"user": ADMIN.0, "pass": "wrong password"}).to_string();
