@@ -82,15 +82,22 @@ pub(super) async fn ask_discard(Extension(api): Extension<Api>, uri: Uri) -> Res
     let counted_filter = until_now(&filter);
     let body = json!({"filter": counted_filter.body(), "dry_run": true});
     let Count { count, .. } = api.post("/dead-letters/discard", &body).await?;
-    Ok(discard_page(&filter, &counted_filter, count, None))
+    Ok(discard_page(&filter, &counted_filter, count, "", None))
 }
 
-fn discard_page(filter: &LetterFilter, counted_filter: &LetterFilter, count: i64, refusal: Option<&Refusal>) -> Page {
+/// Shows the form for a note. If the discard was refused, the form contains the refused note.
+fn discard_page(
+    filter: &LetterFilter,
+    counted_filter: &LetterFilter,
+    count: i64,
+    note: &str,
+    refusal: Option<&Refusal>,
+) -> Page {
     let form = html! {
         @if let Some(refusal) = refusal { (Notice::failed(refusal.detail()).show()) }
         form method="post" action=(counted_filter.path(DISCARD)) {
             label { "Why"
-                textarea name="note" rows="3" maxlength="1000" required placeholder="For those who look at these letters later" {}
+                textarea name="note" rows="3" maxlength="1000" required placeholder="For those who look at these letters later" { "\n" (note) }
             }
             div.actions {
                 button.danger disabled[count == 0] { "Discard " (counted(count, "letter")) }
@@ -124,7 +131,7 @@ pub(super) async fn discard(
         Err(refusal) if refusal.status.is_client_error() => {
             let dry = json!({"filter": filter.body(), "dry_run": true});
             let Count { count, .. } = api.post("/dead-letters/discard", &dry).await?;
-            Ok(Err(discard_page(&filter, &filter, count, Some(&refusal)).refused(&refusal)))
+            Ok(Err(discard_page(&filter, &filter, count, form.get("note"), Some(&refusal)).refused(&refusal)))
         }
         Err(refusal) => Err(refusal),
     }

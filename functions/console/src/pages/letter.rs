@@ -70,13 +70,15 @@ impl Letter {
     }
 }
 
-/// The last action on a letter, if that action was refused. The page shows the refusal and the edited event.
+/// The last action on a letter, if that action was refused. The page shows the refusal and what was typed.
 #[derive(Debug, Default)]
 pub(super) struct Attempt<'a> {
     /// Why the action was refused.
     pub(super) refusal: Option<&'a Refusal>,
     /// The edited event.
     pub(super) event: Option<&'a str>,
+    /// The note of a discard.
+    pub(super) note: &'a str,
 }
 
 /// Shows a letter.
@@ -184,7 +186,7 @@ fn actions(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>) -> Mar
                 }
                 form method="post" action=(path) {
                     h3 { "Discard" }
-                    label { "Why" textarea name="note" rows="2" maxlength="1000" required {} }
+                    label { "Why" textarea name="note" rows="2" maxlength="1000" required { "\n" (attempt.note) } }
                     button.danger name="action" value="discard" { "Discard" }
                 }
             }

@@ -49,9 +49,9 @@ pub(super) async fn act(
     };
     match done {
         Ok(notice) => Ok(SeeOther::new(filter.letter_path(letter.id), notice).into_response()),
-        // The page is shown again, with the reason for the refusal and the edited event.
+        // The page is shown again, with the reason for the refusal and what was typed.
         Err(refusal) if refusal.status.is_client_error() => {
-            let attempt = Attempt { refusal: Some(&refusal), event: is_edit.then_some(event.as_str()) };
+            let attempt = Attempt { refusal: Some(&refusal), event: is_edit.then_some(event.as_str()), note: form.get("note") };
             Ok(page(&letter, &filter, &attempt, pages.clock.now_ms()).refused(&refusal).into_response())
         }
         Err(refusal) => Err(refusal),

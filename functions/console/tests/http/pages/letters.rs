@@ -195,6 +195,10 @@ async fn one_letter_or_all_that_match_are_discarded_with_a_note() {
     let page = browser.submit(&page, "Discard", &[("note", " ")]).await;
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
     page.shows("<code>note</code> must say why");
+    let long = format!("</textarea>{}", "x".repeat(1_000));
+    let page = browser.submit(&page, "Discard", &[("note", &long)]).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    page.shows(&format!("&lt;/textarea&gt;{}", "x".repeat(1_000)));
     let page = browser.submit(&page, "Discard", &[("note", "sent <by> a test")]).await;
     page.shows("sent &lt;by&gt; a test");
     page.shows(">discarded</span>");
@@ -202,6 +206,9 @@ async fn one_letter_or_all_that_match_are_discarded_with_a_note() {
     let page = browser.open("/console/dead-letters?stream=route").await;
     let page = browser.open(&page.link("Discard all…")).await;
     page.shows("<b class=\"number\">3</b> open letters match");
+    let page = browser.submit(&page, "Discard 3 letters", &[("note", &long)]).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    page.shows(&format!("&lt;/textarea&gt;{}", "x".repeat(1_000)));
     let page = browser.submit(&page, "Discard 3 letters", &[("note", "too old")]).await;
     assert_eq!(page.path, "/console/dead-letters");
     page.shows("Discarded 3 letters.");
