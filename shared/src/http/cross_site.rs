@@ -43,11 +43,11 @@ fn is_safe(method: &Method) -> bool {
 }
 
 /// Returns whether a browser sent the request on behalf of another site. `Sec-Fetch-Site` is checked first, because it
-/// also covers requests without `Origin`. The value `same-site` decides nothing, because browsers also send it for
-/// pages on other ports and subdomains, which count as another site here. With this value, `Origin` decides.
+/// also covers requests without `Origin`. Browsers send the value `same-site` for pages on other ports and subdomains,
+/// which count as another site here. With any other value, or none, `Origin` decides.
 fn comes_from_another_site(headers: &HeaderMap, uri: &Uri) -> bool {
     match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
-        Some(b"cross-site") => return true,
+        Some(b"cross-site" | b"same-site") => return true,
         Some(b"same-origin" | b"none") => return false,
         Some(_) | None => {}
     }
@@ -76,7 +76,7 @@ mod tests {
     fn requests_from_the_same_site_are_accepted_and_so_are_requests_without_the_headers_of_browsers() {
         assert!(!is_refused(&[]));
         assert!(!is_refused(&[("host", "localhost:9000")]));
-        for site in ["same-origin", "same-site", "none"] {
+        for site in ["same-origin", "none"] {
             assert!(!is_refused(&[("sec-fetch-site", site)]), "{site}");
         }
         assert!(!is_refused(&[("host", "localhost:9000"), ("origin", "http://LOCALHOST:9000")]));
@@ -97,5 +97,7 @@ mod tests {
         let other_port =
             [("host", "localhost:9000"), ("origin", "http://localhost:3000"), ("sec-fetch-site", "same-site")];
         assert!(is_refused(&other_port));
+        // A GET that another page's image or script sends has no `Origin`.
+        assert!(is_refused(&[("host", "localhost:9000"), ("sec-fetch-site", "same-site")]));
     }
 }
