@@ -80,25 +80,25 @@ impl Members {
         }
     }
 
-    /// Takes out the member `name`, a string, if there is such a member. `null` counts as omitted. PostgreSQL cannot
-    /// store U+0000, so no string may contain it.
+    /// Takes out the member `name`, a string, if there is such a member. `null` is refused: a caller whose variable was
+    /// never set would otherwise act on everything. PostgreSQL cannot store U+0000, so no string may contain it.
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Error> {
         match self.members.remove(name) {
-            None | Some(Value::Null) => Ok(None),
+            None => Ok(None),
             Some(Value::String(text)) if text.contains('\0') => Err(self.wrong(name, "must not contain U+0000")),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                 Err(self.wrong(name, "must be a string"))
             }
         }
     }
 
-    /// Takes out the member `name`, an array of ids, if there is such a member. `null` counts as omitted.
+    /// Takes out the member `name`, an array of ids, if there is such a member. `null` is refused, too.
     pub(crate) fn ids(&mut self, name: &str) -> Result<Option<Vec<i64>>, Error> {
         let ids = match self.members.remove(name) {
-            None | Some(Value::Null) => return Ok(None),
+            None => return Ok(None),
             Some(Value::Array(ids)) => ids,
-            Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
                 return Err(self.wrong(name, "must be an array of ids"));
             }
         };

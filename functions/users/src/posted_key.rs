@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use shared::identity::Grant;
+use shared::identity::name::is_control;
 
 use crate::error::{Error, FieldError};
 use crate::fields::PostedFields;
@@ -49,7 +50,7 @@ fn wrong_name(name: &str) -> Option<FieldError> {
     let is_legal = !name.is_empty()
         && name.chars().count() <= MOST_CHARACTERS
         && name.trim() == name
-        && !name.chars().any(char::is_control);
+        && !name.chars().any(is_control);
     let detail = "must be 1 to 100 characters without control characters, and without white space at either end";
     (!is_legal).then(|| FieldError::new("name", detail))
 }

@@ -84,7 +84,7 @@ impl UserName {
 
 /// Returns whether a character is a control character, ends a line or a paragraph, or changes the writing direction
 /// (`Bidi_Control` in Unicode's PropList.txt). Such characters could disguise a name.
-fn is_control(c: char) -> bool {
+pub fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || CodePointSetData::new::<BidiControl>().contains(c)
 }
 

@@ -159,6 +159,8 @@ async fn each_wrong_field_is_listed_with_its_pointer() {
         (json!({"name": ""}), "/name"),
         (json!({"name": " n"}), "/name"),
         (json!({"name": "a\u{0}b"}), "/name"),
+        (json!({"name": "a\u{202e}b"}), "/name"),
+        (json!({"name": "a\u{2028}b"}), "/name"),
         (json!({"name": "n".repeat(101)}), "/name"),
         (json!({"streams": null}), "/streams"),
         (json!({"streams": "route"}), "/streams"),
