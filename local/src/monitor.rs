@@ -89,14 +89,18 @@ impl Monitor {
             "Age of the oldest record that has not landed; 0 if all records have landed.",
         );
         for (contract, lag) in &lags {
-            text.sample("sluice_lag_seconds", &labels(contract), lag.oldest.as_secs_f64());
+            if let Some(times) = lag.times {
+                text.sample("sluice_lag_seconds", &labels(contract), times.oldest.as_secs_f64());
+            }
         }
         let name = "sluice_since_last_success_seconds";
         let meaning = "Longest time in seconds for which a partition has landed nothing although \
                        records wait; 0 if no records wait.";
         text.describe(name, Kind::Gauge, meaning);
         for (contract, lag) in &lags {
-            text.sample(name, &labels(contract), lag.since_success.as_secs_f64());
+            if let Some(times) = lag.times {
+                text.sample(name, &labels(contract), times.since_success.as_secs_f64());
+            }
         }
     }
 }

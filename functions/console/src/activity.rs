@@ -31,7 +31,7 @@ pub(crate) struct StreamActivity {
     destination: &'static str,
     /// Records in Kafka that have not landed. `None` if Kafka did not answer.
     lag_events: Option<i64>,
-    /// The age of the oldest record that has not landed.
+    /// The age of the oldest record that has not landed. `None` if Kafka did not answer in time.
     lag_seconds: Option<f64>,
     /// When the oldest waiting event began to wait for its parent.
     oldest_waiting_at: Option<Timestamp>,
@@ -107,7 +107,7 @@ impl StreamActivity {
             topic: contract.topic.clone(),
             destination: POSTGRESQL,
             lag_events: lag.map(|lag| lag.events),
-            lag_seconds: lag.map(|lag| lag.oldest.as_secs_f64()),
+            lag_seconds: lag.and_then(|lag| lag.times).map(|times| times.oldest.as_secs_f64()),
             oldest_waiting_at: waiting_since_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
             open_dead_letters: progress.open_dead_letters.get(&contract.topic).copied().unwrap_or_default(),
             minutes: minutes.into_iter().map(StreamMinute::from).collect(),

@@ -64,11 +64,11 @@ impl StreamActivity {
         html! {
             @match (self.lag_events, self.lag_ms()) {
                 (Some(0), _) => span.soft { "none" },
-                (Some(events), Some(ms)) => {
+                (Some(events), ms) => {
                     span.nowrap { (number(events)) (if events == 1 { " event" } else { " events" }) }
-                    div.soft.nowrap { (duration(ms)) }
+                    @if let Some(ms) = ms { div.soft.nowrap { (duration(ms)) } }
                 },
-                _ => span.soft title="Kafka did not answer" { "unknown" },
+                (None, _) => span.soft title="Kafka did not answer" { "unknown" },
             }
         }
     }
@@ -85,7 +85,7 @@ impl StreamActivity {
             open_dead_letters: self.open_dead_letters,
             letters_path: self.letters_path(),
             events: self.lag_events,
-            age_ms: self.lag_ms().unwrap_or_default(),
+            age_ms: self.lag_ms(),
         };
         html! {
             @if let Some(since) = self.oldest_waiting_at {
@@ -105,8 +105,8 @@ pub(super) struct Backlog {
     pub(super) letters_path: String,
     /// The number of records that have not landed. `None` if Kafka did not answer.
     pub(super) events: Option<i64>,
-    /// The age of the oldest of these records.
-    pub(super) age_ms: i64,
+    /// The age of the oldest of these records. `None` if it is not known.
+    pub(super) age_ms: Option<i64>,
 }
 
 /// Shows the figures of an hour, and the backlog.
@@ -124,7 +124,7 @@ pub(super) fn tiles(sum: Bin, backlog: &Backlog) -> Markup {
                 dt { "Behind Kafka" }
                 dd {
                     @match *events {
-                        Some(events) => { (number(events)) " " small { (if events == 1 { "event" } else { "events" }) @if events > 0 { ", " (duration(*age_ms)) } } },
+                        Some(events) => { (number(events)) " " small { (if events == 1 { "event" } else { "events" }) @if let Some(ms) = age_ms.filter(|_| events > 0) { ", " (duration(ms)) } } },
                         None => small { "Kafka did not answer" },
                     }
                 }

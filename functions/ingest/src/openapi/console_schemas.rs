@@ -106,7 +106,7 @@ pub(super) fn stream_activity() -> Value {
             "topic": {"type": "string"},
             "destination": {"enum": ["postgresql"]},
             "lag_events": {"type": ["integer", "null"], "description": "Null if Kafka did not answer."},
-            "lag_seconds": {"type": ["number", "null"]},
+            "lag_seconds": {"type": ["number", "null"], "description": "Null if Kafka did not answer in time."},
             "oldest_waiting_at": {"type": ["string", "null"], "format": "date-time"},
             "open_dead_letters": number(),
             "minutes": {"type": "array", "items": minute}
