@@ -254,7 +254,16 @@ fn describe_database_error(contracts: &[&Arc<Contract>], cause: &WriteError) -> 
         Some(table + &column)
     });
     let message = postgres.filter(|error| names_only(error)).map_or(meaning(&code), PgDatabaseError::message);
-    format!("{streams}{}: {message} (SQLSTATE {code}).", place.unwrap_or_default())
+    let function = postgres.and_then(PgDatabaseError::r#where).and_then(function);
+    let function = function.map_or_else(String::new, |function| format!(", in {function}"));
+    format!("{streams}{}: {message} (SQLSTATE {code}){function}.", place.unwrap_or_default())
+}
+
+/// Returns the trigger's function, with the line, from an error's CONTEXT. Other lines of the CONTEXT quote statements,
+/// which may contain an event's values.
+fn function(context: &str) -> Option<&str> {
+    let line = context.lines().find(|line| line.starts_with("PL/pgSQL function "))?;
+    line.split(" at ").next()
 }
 
 /// Returns whether PostgreSQL's message only names a schema, relation or column that is missing or forbidden. If the
@@ -311,6 +320,14 @@ fn meaning(code: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_context_shows_the_function_but_no_statement() {
+        let context = "SQL statement \"insert into history values ('secret')\"\n\
+                       PL/pgSQL function public.note_order() line 3 at SQL statement";
+        assert_eq!(function(context), Some("PL/pgSQL function public.note_order() line 3"));
+        assert_eq!(function("COPY orders, line 7: \"secret\""), None);
+    }
 
     #[test]
     fn a_sentence_names_three_differences_and_counts_the_rest() {

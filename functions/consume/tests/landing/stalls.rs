@@ -66,7 +66,12 @@ async fn a_fault_of_the_environment_is_a_stall_once_it_has_lasted_for_thirty_sec
     execute(&function, "update sluice.stalls set since = since - interval '31 seconds'").await;
     function.deliver(&batch).await.expect_err("the batch still fails");
     let reasons: Vec<String> = stalls(&function).await.into_iter().map(|stall| stall.reason).collect();
-    assert_eq!(reasons, ["Stream route: the transaction conflicts with other transactions (SQLSTATE 40001)."]);
+    assert_eq!(
+        reasons,
+        [
+            "Stream route: the transaction conflicts with other transactions (SQLSTATE 40001), in PL/pgSQL function conflict() line 1."
+        ]
+    );
 
     execute(&function, "drop trigger conflict on public.routes_table").await;
     function.land(&batch).await;
@@ -99,7 +104,7 @@ async fn the_reason_of_a_stall_names_the_operators_fault_and_contains_no_value_o
             "create function public.stop() returns trigger language plpgsql
              as $$ begin perform public.judge(new.user_id); return new; end $$;
              create trigger stop before insert on public.routes_table execute function public.stop()",
-            "Stream route: a function or operator does not exist (SQLSTATE 42883).",
+            "Stream route: a function or operator does not exist (SQLSTATE 42883), in PL/pgSQL function stop() line 1.",
         ),
     ] {
         let function = Function::new().await;
@@ -272,7 +277,10 @@ async fn a_stall_found_by_a_comparison_ends_when_no_record_is_missing_any_more()
     )
     .await;
     compare(&function).await.expect_err("the comparison fails");
-    assert_eq!(reasons(&function).await, ["Stream route: a function or operator does not exist (SQLSTATE 42883)."]);
+    assert_eq!(
+        reasons(&function).await,
+        ["Stream route: a function or operator does not exist (SQLSTATE 42883), in PL/pgSQL function stop() line 1."]
+    );
     // The consumer group's offset is moved back, so the event source mapping will deliver the record.
     function.log.commit("sluice-routes", "routes", 0, 1);
     compare(&function).await.expect("the comparison succeeds");
