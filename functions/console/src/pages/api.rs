@@ -57,6 +57,12 @@ impl Refusal {
         self.body["detail"].as_str().unwrap_or_default()
     }
 
+    /// Replaces a hint for callers of the JSON route by a hint for people who use the page.
+    pub(super) fn reworded(mut self, hint: &str, on_page: &str) -> Self {
+        self.body["detail"] = self.detail().replace(hint, on_page).into();
+        self
+    }
+
     /// Returns the errors that the problem lists, as pairs of a JSON pointer and a detail.
     pub(super) fn errors(&self) -> Vec<(&str, &str)> {
         let errors = self.body["errors"].as_array().into_iter().flatten();

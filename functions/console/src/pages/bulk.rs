@@ -12,7 +12,7 @@ use super::api::{Api, Refusal};
 use super::form::Form;
 use super::layout::{Notice, Page, Section, SeeOther};
 use super::letter_filter::LetterFilter;
-use super::wording::{counted, number};
+use super::wording::{counted, number, sentence};
 
 const LETTERS: &str = "/console/dead-letters";
 const REPLAY: &str = "/console/dead-letters/replay";
@@ -143,7 +143,7 @@ fn question(title: &str, count: i64, filter: &LetterFilter, what: &str, form: &M
         div.card.prose {
             p.count { b.number { (number(count)) } " " (if count == 1 { "open letter matches" } else { "open letters match" }) }
             @if filter.is_everything() { p.soft { "These are all open dead letters." } } @else { (filter.chips(LETTERS)) }
-            p { (what) }
+            p { (sentence(what)) }
             (form)
         }
     };

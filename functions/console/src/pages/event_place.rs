@@ -37,6 +37,11 @@ impl Receipt {
     }
 }
 
+/// Writes a partition as `TOPIC/PARTITION`.
+pub(super) fn partition_place(topic: &str, partition: i32) -> String {
+    format!("{topic}/{partition}")
+}
+
 /// Writes a place as `TOPIC/PARTITION/OFFSET`.
 pub(super) fn place(topic: &str, partition: i32, offset: i64) -> String {
     format!("{topic}/{partition}/{offset}")

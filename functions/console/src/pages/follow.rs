@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use shared::contract::Contract;
 use shared::http::fields::{Fields, Malformed};
 use shared::http::problem::Problem;
 
@@ -16,6 +17,7 @@ use super::layout::{Notice, Page, Section};
 use super::letter_filter::letter_path;
 use super::payload::{payload, plain};
 use super::query::{time_for_api, time_for_field, with_query};
+use super::stalls::Stalls;
 use super::state::Pages;
 use super::wording::{exact_time, status};
 
@@ -84,9 +86,7 @@ impl Question {
     /// form has neither a receipt nor a value.
     fn api_path(&self) -> Option<String> {
         if !self.receipt.is_empty() {
-            // People may paste a receipt's whole `href`.
-            let receipt = self.receipt.trim_start_matches("/receipts/");
-            return Some(with_query("/follow", [("receipt", receipt)]));
+            return Some(with_query("/follow", [("receipt", place_in(&self.receipt))]));
         }
         let by = WAYS.into_iter().find(|(name, _)| *name == self.by).map_or("key", |(name, _)| name);
         let parameters = [
@@ -114,6 +114,13 @@ impl Question {
     }
 }
 
+/// Returns the `TOPIC/PARTITION/OFFSET` in a text that people may paste: a receipt's `href`, a URL that ends with it, or
+/// a place that is followed by the record's time.
+fn place_in(text: &str) -> &str {
+    let place = text.rsplit_once("/receipts/").map_or(text, |(_, place)| place);
+    place.match_indices('/').nth(2).map_or(place, |(end, _)| &place[..end])
+}
+
 /// Shows the form, and the events that it finds.
 pub(super) async fn show(
     State(pages): State<Pages>,
@@ -124,6 +131,11 @@ pub(super) async fn show(
     let found = match question.api_path() {
         Some(path) => Some(api.get::<List<Event>>(&path).await),
         None => None,
+    };
+    let is_pending = |events: &List<Event>| events.items.iter().any(|event| event.status == "pending");
+    let stalls = match &found {
+        Some(Ok(events)) if is_pending(events) => Some(Stalls::read(&api).await),
+        Some(Ok(_) | Err(_)) | None => None,
     };
     let now_ms = pages.clock.now_ms();
     let content = html! {
@@ -136,7 +148,7 @@ pub(super) async fn show(
                     "Without a time, the last hour is searched. One search covers at most 24 hours." }
             },
             Some(Err(refusal)) => (Notice::failed(refusal.detail()).show()),
-            Some(Ok(events)) => (results(&question, events, now_ms)),
+            Some(Ok(events)) => (results(&question, events, stalls.as_ref(), now_ms)),
         }
     };
     let page = Page::new(Section::Follow, "Follow an event", content);
@@ -148,6 +160,9 @@ pub(super) async fn show(
 }
 
 fn forms(question: &Question, streams: &[String]) -> Markup {
+    // Few people look for a login, although its stream may be the first of the list.
+    let first = streams.iter().find(|stream| *stream != Contract::LOGIN);
+    let chosen = if question.stream.is_empty() { first } else { Some(&question.stream) };
     html! {
         div.columns.even {
             form.card method="get" action=(PATH) {
@@ -163,7 +178,7 @@ fn forms(question: &Question, streams: &[String]) -> Markup {
                     label { "Stream"
                         select name="stream" {
                             @for stream in streams {
-                                option value=(stream) selected[*stream == question.stream] { (stream) }
+                                option value=(stream) selected[Some(stream) == chosen] { (stream) }
                             }
                         }
                     }
@@ -184,19 +199,16 @@ fn forms(question: &Question, streams: &[String]) -> Markup {
     }
 }
 
-fn results(question: &Question, events: &List<Event>, now_ms: i64) -> Markup {
+fn results(question: &Question, events: &List<Event>, stalls: Option<&Stalls>, now_ms: i64) -> Markup {
     html! {
-        @for event in &events.items { (stages(event, now_ms)) }
+        @for event in &events.items { (stages(event, stalls, now_ms)) }
         @if events.items.is_empty() {
             div.empty {
                 h2 { "Nothing found" }
                 @if events.next.is_some() {
                     p { "Nothing was found so far, but there is more to search." }
                 } @else {
-                    p {
-                        "Kafka has no such event in this time range. "
-                        "Check the stream, or look further back."
-                    }
+                    p { (nowhere(question)) }
                 }
             }
         }
@@ -206,7 +218,27 @@ fn results(question: &Question, events: &List<Event>, now_ms: i64) -> Markup {
     }
 }
 
-fn stages(event: &Event, now_ms: i64) -> Markup {
+/// Says where nothing was found.
+fn nowhere(question: &Question) -> Markup {
+    let Question { receipt, since, until, .. } = question;
+    html! {
+        @if !receipt.is_empty() {
+            "Kafka has no event at this offset yet. Check the receipt."
+        } @else {
+            "Kafka has no such event "
+            @match (since.as_str(), until.as_str()) {
+                ("", "") => "of the last hour",
+                (since, "") => { "from " (since) " until 24 hours later" },
+                ("", until) => { "in the hour before " (until) },
+                (since, until) => { "from " (since) " until " (until) },
+            }
+            ". Check the stream, the value and the times."
+        }
+    }
+}
+
+fn stages(event: &Event, stalls: Option<&Stalls>, now_ms: i64) -> Markup {
+    let stalled = stalls.and_then(|stalls| stalls.reason(&event.topic, event.partition));
     html! {
         article.card {
             div.title { h2.mono { (place(&event.topic, event.partition, event.offset)) } (status(&event.status)) }
@@ -222,7 +254,7 @@ fn stages(event: &Event, now_ms: i64) -> Markup {
                                 @if let Some(trace) = &event.trace_id { ", trace " code { (trace) } }
                             }
                         }
-                        (landing(event))
+                        (landing(event, stalled))
                         @if let Some(letter) = &event.dead_letter { (dead_letter(letter)) }
                     }
                 }
@@ -241,7 +273,8 @@ fn stages(event: &Event, now_ms: i64) -> Markup {
     }
 }
 
-fn landing(event: &Event) -> Markup {
+/// Shows what became of an event. `stalled` is why the event's partition is stalled.
+fn landing(event: &Event, stalled: Option<&str>) -> Markup {
     let (class, title, what) = match event.status.as_str() {
         "written" => ("good", "Written", "Its row is in the table."),
         "duplicate" => {
@@ -251,9 +284,10 @@ fn landing(event: &Event) -> Markup {
         "waiting" => {
             ("warn", "Waiting", "Its parent has not arrived. The event lands as soon as the parent has arrived.")
         }
-        "pending" => {
-            ("warn", "On its way", "It has not been applied yet. If this lasts, the overview shows the cause.")
-        }
+        "pending" => match stalled {
+            Some(reason) => ("bad", "Stalled", reason),
+            None => ("warn", "On its way", "It has not been applied yet. If this lasts, the overview shows the cause."),
+        },
         "rejected" => ("bad", "Rejected", "It could not be written."),
         "lost" => ("bad", "Lost", "Kafka had already deleted the event when consume tried to read it."),
         other => ("plain", other, ""),

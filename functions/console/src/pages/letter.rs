@@ -191,13 +191,13 @@ fn actions(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>) -> Mar
                 }
             }
             @if let Some(event) = attempt.event.map(str::to_owned).or_else(|| letter.editable()) {
-                details open[attempt.event.is_some()] {
+                details #edit open[attempt.event.is_some()] {
                     summary { "Edit and replay" }
                     p.soft {
                         "The edited event is checked like any other event, and is sent in place of this event. The dead letter keeps the original event."
                     }
                     @if let Some(refusal) = attempt.refusal.filter(|_| attempt.event.is_some()) { (problem(refusal)) }
-                    form method="post" action=(path) {
+                    form method="post" action={ (path) "#edit" } {
                         label { "Event" textarea.mono name="event" rows="14" spellcheck="false" required { "\n" (event) } }
                         label.check {
                             input type="checkbox" name="force" value="true" checked[is_overtaken];

@@ -20,6 +20,7 @@ use super::layout::{Notice, SeeOther};
 use super::letter::{Attempt, Letter, page, sent};
 use super::letter_filter::LetterFilter;
 use super::state::Pages;
+use crate::replay::FORCE;
 
 /// The header that asks the route to wait up to 5 s for the replay to land.
 const WAIT: (&str, &str) = ("prefer", "wait=5");
@@ -51,7 +52,9 @@ pub(super) async fn act(
         Ok(notice) => Ok(SeeOther::new(filter.letter_path(letter.id), notice).into_response()),
         // The page is shown again, with the reason for the refusal and what was typed.
         Err(refusal) if refusal.status.is_client_error() => {
-            let attempt = Attempt { refusal: Some(&refusal), event: is_edit.then_some(event.as_str()), note: form.get("note") };
+            let refusal = refusal.reworded(FORCE, "Tick the box to replay the letter anyway.");
+            let attempt =
+                Attempt { refusal: Some(&refusal), event: is_edit.then_some(event.as_str()), note: form.get("note") };
             Ok(page(&letter, &filter, &attempt, pages.clock.now_ms()).refused(&refusal).into_response())
         }
         Err(refusal) => Err(refusal),

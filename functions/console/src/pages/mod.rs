@@ -4,7 +4,7 @@
 //! A handler calls the JSON routes (`api`) and returns a [`layout::Page`], a [`layout::SeeOther`] or an
 //! [`api::Refusal`]. The middleware in `session` lets only admins through, and renders what a handler returns.
 //!
-//! - `overview`, `stream`: all streams, and one stream (both use `activity`)
+//! - `overview`, `stream`: all streams, and one stream (both use `activity` and `stalls`)
 //! - `letters`, `letter`: all dead letters, and one dead letter
 //! - `letter_action`, `bulk`, `runs`: actions on one letter, actions on all letters that match a filter, and runs of
 //!   replays
@@ -35,6 +35,7 @@ mod query;
 mod runs;
 mod session;
 mod sign_in;
+mod stalls;
 mod state;
 mod stream;
 mod users;

@@ -2,9 +2,7 @@
 
 use axum::Extension;
 use axum::extract::State;
-use jiff::Timestamp;
 use maud::{Markup, html};
-use serde::Deserialize;
 use shared::http::fields::NoQuery;
 
 use super::activity::{Backlog, StreamActivity, panels, tiles};
@@ -12,25 +10,12 @@ use super::api::{Api, Refusal};
 use super::chart::{Bin, Hour};
 use super::layout::{Page, Section};
 use super::query::encoded;
+use super::stalls::Stalls;
 use super::state::Pages;
 use super::wording::{number, time};
 
 /// The interval at which the figures are looked up, in seconds.
 const EVERY_SECONDS: u8 = 10;
-
-#[derive(Debug, Default, Deserialize)]
-struct Health {
-    #[serde(default)]
-    stalled: Vec<Stall>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Stall {
-    topic: String,
-    partition: i32,
-    reason: String,
-    since: Timestamp,
-}
 
 /// Shows the overview.
 pub(super) async fn show(
@@ -38,7 +23,7 @@ pub(super) async fn show(
     Extension(api): Extension<Api>,
     _: NoQuery,
 ) -> Result<Page, Refusal> {
-    let (streams, health) = tokio::join!(StreamActivity::list(&api), api.get::<Health>("/health"));
+    let (streams, stalls) = tokio::join!(StreamActivity::list(&api), Stalls::read(&api));
     let streams = streams?;
     let now_ms = pages.clock.now_ms();
     let mut all = Hour::until(now_ms);
@@ -47,7 +32,7 @@ pub(super) async fn show(
     let content = html! {
         h1 { "Overview" }
         div #overview data-refresh=(EVERY_SECONDS) {
-            (alarms(&health, now_ms))
+            (stalls.show(&streams, now_ms))
             (all_tiles(&streams, &all))
             (panels(&all))
             (table(&streams, &hours, now_ms))
@@ -56,34 +41,12 @@ pub(super) async fn show(
     Ok(Page::new(Section::Overview, "Overview", content))
 }
 
-/// Says which server does not answer, and which partitions have events that cannot land.
-fn alarms(health: &Result<Health, Refusal>, now_ms: i64) -> Markup {
-    let (stalled, silent) = match health {
-        Ok(Health { stalled }) => (stalled.as_slice(), None),
-        Err(refusal) => (&[][..], Some(refusal.detail())),
-    };
-    html! {
-        @if let Some(silent) = silent { p.notice.bad { (silent) } }
-        @if !stalled.is_empty() {
-            section.notice.bad {
-                h2 { "Events of these partitions cannot land" }
-                p { "Nothing is lost: the events wait in Kafka, and land by themselves as soon as the cause is removed." }
-                ul {
-                    @for stall in stalled {
-                        li { code { (stall.topic) "/" (stall.partition) } " since " (time(stall.since, now_ms)) ": " (stall.reason) }
-                    }
-                }
-            }
-        }
-    }
-}
-
 fn all_tiles(streams: &[StreamActivity], all: &Hour) -> Markup {
     let backlog = Backlog {
         open_dead_letters: streams.iter().map(|stream| stream.open_dead_letters).sum(),
         letters_path: "/console/dead-letters".to_owned(),
         events: streams.iter().map(|stream| stream.lag_events).sum(),
-        age_ms: streams.iter().filter_map(StreamActivity::lag_ms).max().unwrap_or_default(),
+        age_ms: streams.iter().filter(|stream| stream.lag_events != Some(0)).filter_map(StreamActivity::lag_ms).max(),
     };
     tiles(all.sum(), &backlog)
 }

@@ -52,6 +52,18 @@ impl Run {
         with_query("/console/dead-letters", parameters.iter().map(|(name, value)| (*name, value.as_str())))
     }
 
+    /// Counts the open letters that now match the run's filter. `None` if they cannot be counted.
+    async fn open_letters(&self, api: &Api) -> Option<i64> {
+        #[derive(Deserialize)]
+        struct Matching {
+            count: i64,
+        }
+        let mut filter = self.filter.clone();
+        filter.as_object_mut()?.remove("until");
+        let body = json!({"filter": filter, "dry_run": true});
+        api.post::<Matching>("/dead-letters/replays", &body).await.ok().map(|matching| matching.count)
+    }
+
     /// Shows the run's filter.
     fn asked_for(&self) -> Markup {
         let members: Vec<(&String, &Value)> = self.filter.as_object().into_iter().flatten().collect();
@@ -125,6 +137,7 @@ pub(super) async fn show(
     _: NoQuery,
 ) -> Result<Page, Refusal> {
     let run: Run = api.get(&format!("/dead-letters/replays/{}", run_id(&id)?)).await?;
+    let open = if run.is_running() { None } else { run.open_letters(&api).await };
     let now_ms = pages.clock.now_ms();
     let content = html! {
         nav.crumbs aria-label="Path" {
@@ -133,7 +146,7 @@ pub(super) async fn show(
         h1 { "Run #" (run.id) }
         @let every = run.is_running().then_some(EVERY_SECONDS);
         div.card {
-            div #progress data-refresh=[every] { (progress(&run)) }
+            div #progress data-refresh=[every] { (progress(&run, open)) }
             // This part is refreshed separately, so that the button keeps the focus while the progress changes.
             div #cancel data-refresh=[every] { (cancel_form(&run)) }
         }
@@ -154,7 +167,8 @@ fn run_id(text: &str) -> Result<i64, Refusal> {
     text.parse().map_err(|_| Problem::not_found("There is no such run.").into())
 }
 
-fn progress(run: &Run) -> Markup {
+/// Shows how far a run is. `open` counts the open letters that match the filter of an ended run.
+fn progress(run: &Run, open: Option<i64>) -> Markup {
     let settled = run.replayed + run.skipped;
     html! {
         p.state { (status(&run.status)) }
@@ -172,6 +186,11 @@ fn progress(run: &Run) -> Markup {
         @if let Some(at) = run.finished_at {
             p.soft { "Ended at " time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M:%S UTC")) } ". "
                 "If the cause of a rejection is not removed, the event is rejected again, and becomes a new letter. "
+                @match open {
+                    Some(0) => "No open letter matches the filter now. ",
+                    Some(open) => { b { (counted(open, "open letter")) } (if open == 1 { " matches" } else { " match" }) " the filter now. " },
+                    None => {},
+                }
                 a href=(run.letters_path()) { "See which letters match now" } }
         }
     }

@@ -22,6 +22,7 @@ use super::payload::{indented_text, payload};
 use super::problem_notice::problem;
 use super::query::encoded;
 use super::session::is_on_loopback;
+use super::stalls::Stalls;
 use super::state::Pages;
 use super::wording::counted;
 
@@ -149,8 +150,10 @@ async fn page(
     outcome: &Outcome<'_>,
 ) -> Result<Page, Refusal> {
     let path = format!("/streams/{}", encoded(name));
-    let (stream, activity) = tokio::join!(api.get::<Stream>(&path), StreamActivity::find(api, name));
+    let (stream, activity, stalls) =
+        tokio::join!(api.get::<Stream>(&path), StreamActivity::find(api, name), Stalls::read(api));
     let (stream, activity) = (stream?, activity?);
+    let stalls = stalls.of_topic(&stream.topic);
     let described: Described = serde_json::from_str(stream.contract.get()).unwrap_or_default();
     let example = described.examples.first().map(|example| indented_text(example.get())).unwrap_or_default();
     let now_ms = pages.clock.now_ms();
@@ -158,6 +161,7 @@ async fn page(
         nav.crumbs aria-label="Path" { a href="/console" { "Streams" } }
         h1 { (stream.stream) }
         @if let Some(text) = described.description.as_ref().or(described.title.as_ref()) { p.lead { (text) } }
+        (stalls.show(&[], now_ms))
         @if let Some(activity) = &activity { (activity.panels(now_ms)) }
         div.columns {
             section.card {

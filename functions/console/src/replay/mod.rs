@@ -139,6 +139,9 @@ pub(crate) fn replayable<'i>(ingest: &'i Ingest, letter: &DeadLetter) -> Result<
     contract.map(AsRef::as_ref).ok_or_else(|| Error::not_replayable("No stream uses the letter's topic any more."))
 }
 
+/// Says to callers of the JSON route how to replay a letter despite later events.
+pub(crate) const FORCE: &str = "`?force=true` replays the letter anyway.";
+
 /// Whether a letter may be replayed, given the events that were sent after it.
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -161,18 +164,17 @@ impl Order {
             Self::Searched(Later::None(searched)) => Ok(Some(searched)),
             Self::Searched(Later::Found(place)) => Err(Error::not_replayable(format!(
                 "A later event with the same key was sent and not rejected: {place}. The letter's older event would \
-                 replace it. `?force=true` replays the letter anyway."
+                 replace it. {FORCE}"
             ))),
             Self::Searched(Later::SentAgain(place)) => {
                 Err(Error::not_replayable(format!("The letter was already replayed, as {place}.")))
             }
-            Self::Searched(Later::Gone) => Err(Error::not_replayable(
-                "Kafka no longer has this event, so later events with the same key cannot be ruled out. \
-                 `?force=true` replays the letter anyway.",
-            )),
+            Self::Searched(Later::Gone) => Err(Error::not_replayable(format!(
+                "Kafka no longer has this event, so later events with the same key cannot be ruled out. {FORCE}"
+            ))),
             Self::Searched(Later::TooMany) => Err(Error::not_replayable(format!(
                 "The events that were sent to the topic after this one cannot be read within {} s, so a later event \
-                 with the same key cannot be ruled out. `?force=true` replays the letter anyway.",
+                 with the same key cannot be ruled out. {FORCE}",
                 LONGEST_SEARCH.as_secs()
             ))),
         }

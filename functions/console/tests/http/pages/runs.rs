@@ -31,6 +31,7 @@ async fn the_pages_count_the_matching_letters_then_replay_exactly_these_and_show
     page.shows("aria-live=\"polite\"");
     page.lacks("data-refresh");
     page.lacks("Cancel the run");
+    page.shows("<b>1 open letter</b> matches the filter now.");
     assert_eq!(page.link("See which letters match now"), "/console/dead-letters?stream=route");
     assert_eq!(function.records("routes").await.len(), 12);
     let history = browser.open("/console/dead-letters/replays").await;
