@@ -176,6 +176,17 @@ async fn the_error_about_a_migration_that_cannot_be_applied_says_what_to_do() {
         assert_eq!((code, printed.lines().last()), (Some(1), Some(expected.as_str())), "{printed}");
         assert!(!printed.contains("terminating connection"), "{printed}");
     };
+    for name in ["orders.sql", "add_orders.sql", "1000-orders.sql", "1000.sql", "1000_orders.SQL"] {
+        let other = migrations.join(name);
+        std::fs::copy(own_contracts().join("migrations/1000_orders.sql"), &other).unwrap();
+        refused(&format!(
+            "{name} is not named like 1000_orders.sql: name it with a number from 1000, then _, then what it does"
+        ))
+        .await;
+        std::fs::remove_file(&other).unwrap();
+    }
+    std::fs::write(migrations.join("README.md"), "Files other than *.sql are ignored.").unwrap();
+
     std::fs::copy(own_contracts().join("migrations/1000_orders.sql"), &taken).unwrap();
     refused("number 1 is taken by one of Sluice's own migrations; give your migrations numbers from 1000").await;
 

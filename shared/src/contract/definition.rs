@@ -76,7 +76,7 @@ impl Definition {
                     Segment::Unknown => None,
                 })
                 .collect();
-            Wrong::at(&tokens.join("/"), error.inner().to_string())
+            Wrong::at(&tokens.join("/"), in_plain_words(&error.inner().to_string()))
         })
     }
 
@@ -257,6 +257,18 @@ impl Definition {
         let key = self.key.iter().enumerate().map(column).collect::<Result<Vec<_>, _>>()?;
         key.iter().try_for_each(|&column| refuse_numbers_as_text("key", &landing.columns[column]))?;
         Ok(key)
+    }
+}
+
+/// Rewords a message of `serde`, which calls a list a sequence.
+fn in_plain_words(message: &str) -> String {
+    let message = match message.strip_suffix("expected a sequence") {
+        Some(found) => format!("{found}expected a list"),
+        None => message.to_owned(),
+    };
+    match message.strip_prefix("invalid type: sequence,") {
+        Some(expected) => format!("invalid type: list,{expected}"),
+        None => message,
     }
 }
 

@@ -1,8 +1,9 @@
 //! The keywords of JSON Schema (2020-12).
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::pointer;
+use super::spelling::Misspelling;
 use super::wrong::Wrong;
 
 /// The form of a keyword's value.
@@ -88,54 +89,91 @@ const RESTRICTIONS: [&str; 43] = [
     "uniqueItems",
 ];
 
+/// A schema within a document.
+#[derive(Debug)]
+pub(super) struct Place<'d> {
+    /// The unescaped tokens of the pointer to the schema.
+    tokens: Vec<String>,
+    pub(super) schema: &'d Value,
+}
+
+impl Place<'_> {
+    /// Returns the pointer to a part of the schema.
+    pub(super) fn pointer_to(&self, part: &[&str]) -> String {
+        pointer::join(self.tokens.iter().map(String::as_str).chain(part.iter().copied()))
+    }
+
+    fn tokens_to(&self, part: &[&str]) -> Vec<String> {
+        self.tokens.iter().cloned().chain(part.iter().map(|&token| token.to_owned())).collect()
+    }
+}
+
+/// Lists the schemas of a document: the document itself, then the schemas within it. A schema comes before those that
+/// it contains.
+pub(super) fn schemas(document: &Value) -> Vec<Place<'_>> {
+    let mut found = Vec::new();
+    let mut to_visit = vec![Place { tokens: Vec::new(), schema: document }];
+    while let Some(place) = to_visit.pop() {
+        to_visit.extend(contained(&place));
+        found.push(place);
+    }
+    found
+}
+
+/// Lists the schemas that the keywords of a schema contain.
+fn contained<'d>(place: &Place<'d>) -> Vec<Place<'d>> {
+    let mut found = Vec::new();
+    for (keyword, value) in place.schema.as_object().into_iter().flatten() {
+        match (form(keyword), value) {
+            (Form::Schema, schema) => found.push(Place { tokens: place.tokens_to(&[keyword]), schema }),
+            (Form::Schemas, Value::Array(list)) => found.extend(list.iter().enumerate().map(|(index, schema)| {
+                let tokens = place.tokens_to(&[keyword, &index.to_string()]);
+                Place { tokens, schema }
+            })),
+            (Form::Named, Value::Object(named)) => found
+                .extend(named.iter().map(|(name, schema)| Place { tokens: place.tokens_to(&[keyword, name]), schema })),
+            (Form::Schemas | Form::Named | Form::Reference | Form::Data, _) => {}
+        }
+    }
+    found
+}
+
 /// Checks that no keyword of a schema is a misspelt restriction, such as `minlength`. JSON Schema ignores unknown
 /// keywords, so a misspelt restriction would restrict nothing. Other unknown keywords are allowed, because they may be
 /// annotations.
 pub(super) fn check(document: &Value) -> Result<(), Wrong> {
-    let mut schemas = vec![(Vec::new(), document)];
-    while let Some((path, schema)) = schemas.pop() {
-        for (keyword, value) in schema.as_object().into_iter().flatten() {
-            let at = |tokens: &[&str]| -> Vec<String> {
-                path.iter().cloned().chain(tokens.iter().map(|&token| token.to_owned())).collect()
-            };
+    for place in schemas(document) {
+        for keyword in place.schema.as_object().into_iter().flat_map(Map::keys) {
             if let Some(meant) = meant(keyword) {
-                let pointer = pointer::join(at(&[keyword]).iter().map(String::as_str));
                 let reason = format!(
                     "JSON Schema has no keyword {keyword:?}, and would ignore it: write {meant:?}, or begin the name of an \
                      annotation with \"x-\""
                 );
-                return Err(Wrong { pointer, reason });
-            }
-            match (form(keyword), value) {
-                (Form::Schema, schema) => schemas.push((at(&[keyword]), schema)),
-                (Form::Schemas, Value::Array(list)) => {
-                    let indexed = list.iter().enumerate();
-                    schemas.extend(indexed.map(|(index, schema)| (at(&[keyword, &index.to_string()]), schema)));
-                }
-                (Form::Named, Value::Object(named)) => {
-                    schemas.extend(named.iter().map(|(name, schema)| (at(&[keyword, name]), schema)));
-                }
-                (Form::Schemas | Form::Named | Form::Reference | Form::Data, _) => {}
+                return Err(Wrong { pointer: place.pointer_to(&[keyword]), reason });
             }
         }
     }
     Ok(())
 }
 
-/// Returns the restriction that `keyword` misspells, if there is one. Differences in case, `_` and `-` are ignored. If
-/// the restriction is long, one typing error is ignored, too.
+/// Returns the restriction that `keyword` misspells, if there is one. Differences in case, `_` and `-` are ignored. One
+/// wrong letter is ignored only if the restriction is long: `note` and `when` are words of their own, and not misspelt
+/// forms of `not` and `then`. A swap of neighbouring letters is ignored even if the restriction is short.
 fn meant(keyword: &str) -> Option<&'static str> {
     const LONG: usize = 6;
-    let plain = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");
-    let typed = plain(keyword);
+    // Two letters are too few: `fi` may be the name of a language.
+    const LONG_ENOUGH_FOR_SWAP: usize = 3;
     if RESTRICTIONS.contains(&keyword) || keyword.starts_with("x-") {
         return None;
     }
-    let same = RESTRICTIONS.into_iter().find(|known| plain(known) == typed);
-    same.or_else(|| {
-        let mut long = RESTRICTIONS.into_iter().filter(|known| known.len() >= LONG);
-        long.find(|known| strsim::osa_distance(&plain(known), &typed) == 1)
-    })
+    let compared = RESTRICTIONS.into_iter().map(|known| (Misspelling::between(keyword, known), known));
+    let similar = compared.filter(|(misspelling, known)| match misspelling {
+        Misspelling::Nothing => true,
+        Misspelling::Swap => known.len() >= LONG_ENOUGH_FOR_SWAP,
+        Misspelling::Letter => known.len() >= LONG,
+        Misspelling::More => false,
+    });
+    similar.min_by_key(|(misspelling, _)| *misspelling).map(|(_, known)| known)
 }
 
 #[cfg(test)]
@@ -169,6 +207,24 @@ mod tests {
     }
 
     #[test]
+    fn a_swap_of_neighbouring_letters_is_refused_in_short_restrictions_too() {
+        for (keyword, meant) in [
+            ("enmu", "enum"),
+            ("tpye", "type"),
+            ("cosnt", "const"),
+            ("itmes", "items"),
+            ("oenOf", "oneOf"),
+            ("esle", "else"),
+            ("nto", "not"),
+            ("$erf", "$ref"),
+        ] {
+            let refusal = refusal(&json!({"properties": {"a": {keyword: []}}})).unwrap_or_default();
+            assert!(refusal.starts_with(&format!("/properties/a/{keyword}: ")), "{refusal}");
+            assert!(refusal.contains(&format!("write {meant:?}")), "{refusal}");
+        }
+    }
+
+    #[test]
     fn annotations_and_names_of_properties_are_not_keywords() {
         for document in [
             json!({"properties": {"minlength": {"type": "string"}, "Required": true}, "required": ["minlength"]}),
@@ -176,6 +232,7 @@ mod tests {
             json!({"$schema": "x", "$id": "y", "$comment": "z", "$anchor": "a", "deprecated": true, "readOnly": true}),
             json!({"x-minlength": 1, "note": "n", "id": 1, "example": 5, "nullable": true, "enum": ["Enum", {"Type": 1}]}),
             json!({"definitions": {}, "dependencies": {}, "const": {"minlength": 1}, "types": 1, "when": 1}),
+            json!({"fi": "suomeksi", "x-enmu": 1, "unit": "kg", "tags": [], "name": "a", "version": 1, "source": "s"}),
         ] {
             assert_eq!(refusal(&document), None, "{document}");
         }

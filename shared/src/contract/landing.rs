@@ -82,11 +82,6 @@ impl Landing {
 }
 
 impl Column {
-    /// Returns the column's pointer if the event's value there is missing or null.
-    pub(super) fn null_in(&self, event: &Value) -> Option<&Pointer> {
-        self.from.pointer().filter(|pointer| pointer.get(event).is_none_or(Value::is_null))
-    }
-
     pub(super) fn encode(
         &self,
         event: &Value,

@@ -25,6 +25,9 @@ mod record_key;
 mod registry;
 mod role;
 pub mod schema;
+mod spelling;
+mod uncompilable;
+mod unmeetable;
 mod validator;
 mod violation;
 mod wrong;
@@ -189,10 +192,7 @@ impl Contract {
             let detail = "must be \"create\", \"update\" or \"delete\"".to_owned();
             return Err(vec![Violation { pointer: "/op".to_owned(), detail }]);
         }
-        if let Mode::Upsert { landing, key, .. } = &self.mode
-            && let Some(pointer) = key.iter().find_map(|&column| landing.columns[column].null_in(event))
-        {
-            // PostgreSQL considers nulls distinct, so each such event would add a row.
+        if let Some(pointer) = self.never_null().iter().find(|pointer| pointer.get(event).is_none_or(Value::is_null)) {
             let detail = "must not be null, because it is the key".to_owned();
             return Err(vec![Violation { pointer: pointer.as_str().to_owned(), detail }]);
         }
@@ -205,6 +205,20 @@ impl Contract {
             }]);
         }
         Ok(())
+    }
+
+    /// Returns the pointers whose values must not be missing or null, whatever the schema says.
+    fn never_null(&self) -> &[Pointer] {
+        match &self.mode {
+            // PostgreSQL considers nulls distinct, so each event without a key would add a row.
+            Mode::Upsert { .. } => &self.key,
+            Mode::Append { .. } | Mode::Entity(_) | Mode::Changes(_) => &[],
+        }
+    }
+
+    /// Returns whether an event is refused if its value at `pointer` is missing or null, whatever the schema says.
+    pub(crate) fn refuses_null(&self, pointer: &Pointer) -> bool {
+        self.never_null().iter().any(|never_null| never_null.is_within(pointer))
     }
 
     /// Returns JSON pointers to the keywords of the contract that an event violates. A pointer gives the keyword's own

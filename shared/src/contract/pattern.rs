@@ -1,4 +1,6 @@
-//! Converts a contract's pattern to an automaton.
+//! Converts a contract's pattern to an automaton, or says why the pattern cannot be used.
+
+use std::borrow::Cow;
 
 use jsonschema_regex::to_rust_regex;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
@@ -99,5 +101,19 @@ impl Automaton {
                 Some(first)
             }
         }
+    }
+}
+
+/// Says in a few words why a pattern cannot be used. `pattern` is one that `jsonschema` refuses to compile.
+pub(super) fn fault(pattern: &str) -> String {
+    use regex_syntax::Error;
+    let translated = to_rust_regex(pattern).unwrap_or(Cow::Borrowed(pattern));
+    match regex_syntax::parse(&translated) {
+        Err(Error::Parse(error)) => error.kind().to_string(),
+        Err(Error::Translate(error)) => error.kind().to_string(),
+        // The enum may get more variants. So far, it has none.
+        Err(_) => "it is not a regular expression".to_owned(),
+        // The syntax is right, so what remains is the limit on the size of a compiled pattern.
+        Ok(_) => "it is too large: let it repeat less often".to_owned(),
     }
 }

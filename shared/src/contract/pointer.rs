@@ -37,6 +37,11 @@ impl Pointer {
         self.tokens.iter().map(|token| token.name.as_str())
     }
 
+    /// Returns whether this pointer is equal to `other`, or leads to a value within the value at `other`.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        self.tokens.starts_with(&other.tokens)
+    }
+
     /// Returns the top-level member that the pointer starts with, or `None` if the pointer refers to the whole event.
     pub fn first(&self) -> Option<&str> {
         self.tokens.first().map(|token| token.name.as_str())
@@ -86,5 +91,16 @@ mod tests {
         assert_eq!(at(""), Some(event.clone()));
         assert_eq!(at("/a/none"), None);
         assert!(Pointer::try_from("a".to_owned()).is_err());
+    }
+
+    #[test]
+    fn a_pointer_is_within_those_that_it_passes_and_not_within_those_whose_text_it_begins_with() {
+        let pointer = |text: &str| Pointer::try_from(text.to_owned());
+        for (other, expected) in [("", true), ("/a", true), ("/a/b", true), ("/a/b/c", false), ("/a/", false)] {
+            let is_within = pointer("/a/b").and_then(|inner| Ok(inner.is_within(&pointer(other)?)));
+            assert_eq!(is_within, Ok(expected), "{other}");
+        }
+        let is_within = pointer("/ab").and_then(|inner| Ok(inner.is_within(&pointer("/a")?)));
+        assert_eq!(is_within, Ok(false));
     }
 }

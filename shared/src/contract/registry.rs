@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use include_dir::{Dir, include_dir};
-use jsonschema::ValidationError;
 
 use super::definition::Definition;
 use super::wrong::Wrong;
-use super::{Contract, Entity, Mode, json, keyword, validator};
+use super::{Contract, Entity, Mode, json, keyword, uncompilable, unmeetable, validator};
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/contracts");
 
@@ -101,7 +100,10 @@ impl Registry {
         for (path, text) in files {
             let file = path.display().to_string();
             let contract = Arc::new(Contract::compile(&path, &text)?);
+            // These checks are not part of `Contract::compile`, so contracts that were written before the checks existed
+            // can still be compared with newer ones.
             keyword::check(&contract.document).map_err(|wrong| wrong.in_file(&file))?;
+            unmeetable::check(&contract.document).map_err(|wrong| wrong.in_file(&file))?;
             if let Some(other) = by_topic.insert(contract.topic.clone(), Arc::clone(&contract)) {
                 let reason = format!("stream {} has this topic already", other.stream);
                 return Err(wrong("/x-sluice/topic", reason).in_file(&file));
@@ -193,8 +195,7 @@ pub(super) fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
         ));
     }
     let document = json::parse(text).map_err(|error| wrong("", error.to_string()))?;
-    let schema_error = |error: ValidationError<'_>| wrong(&error.instance_path().to_string(), error.to_string());
-    let validator = validator::compile(&document).map_err(schema_error)?;
+    let validator = validator::compile(&document).map_err(|error| uncompilable::wrong(&document, &error))?;
     let definition = Definition::read(&document)?;
     let mode = definition.mode(&document)?;
     let bigquery = definition.bigquery(&document, &mode)?;
@@ -277,8 +278,29 @@ mod tests {
                 "order.json: /x-sluice/columns/id/from: the schema has no property",
             ),
             ("/x-sluice/key", json!(["/none"]), "order.json: /x-sluice/key/0: "),
-            ("/properties/id/type", json!("int"), "order.json: /properties/id/type: "),
-            ("/properties/name", json!({"pattern": "("}), "order.json: /properties/name/pattern: "),
+            (
+                "/properties/id/type",
+                json!("int"),
+                "order.json: /properties/id/type: \"int\" is not a type: a type is one of array, ",
+            ),
+            (
+                "/properties/name",
+                json!({"pattern": "("}),
+                "order.json: /properties/name/pattern: the pattern \"(\" cannot be used: unclosed group",
+            ),
+            (
+                "/properties/name",
+                json!({"format": "datetime"}),
+                "order.json: /properties/name/format: there is no format \"datetime\": write \"date-time\"; ",
+            ),
+            (
+                "/properties/name",
+                json!({"additionalProperties": false, "required": ["x"]}),
+                "order.json: /properties/name/required/0: no object meets this schema: the field \"x\" is required, ",
+            ),
+            ("/properties/name", json!({"enmu": []}), "order.json: /properties/name/enmu: JSON Schema has no keyword"),
+            ("/x-sluice/key", json!("/id"), "order.json: /x-sluice/key: invalid type: string \"/id\", expected a list"),
+            ("/x-sluice/topic", json!(["a"]), "order.json: /x-sluice/topic: invalid type: list, expected a string"),
         ] {
             let refusal = refusal(|contract| {
                 if let Some(place) = contract.pointer_mut(pointer) {
@@ -300,6 +322,22 @@ mod tests {
             contract["x-sluice"]["parent"] = json!({"stream": "nation", "from": "/name"});
         });
         assert_eq!(parent, "order.json: /x-sluice/parent/stream: there is no such stream");
+    }
+
+    #[test]
+    fn a_contract_with_a_fault_that_only_the_start_refuses_can_still_be_compared_with_others() {
+        for property in [json!({"enmu": []}), json!({"additionalProperties": false, "required": ["x"]})] {
+            let contract = json!({
+                "properties": {"id": property},
+                "x-sluice": {
+                    "topic": "orders", "partitions": 1, "mode": "append", "table": "public.orders",
+                    "columns": {"id": {"from": "/id", "type": "jsonb"}}
+                }
+            });
+            let text = contract.to_string().into_bytes();
+            assert!(Contract::compile(Path::new("order.json"), &text).is_ok(), "{contract}");
+            assert!(Registry::compile(vec![(PathBuf::from("order.json"), text)]).is_err(), "{contract}");
+        }
     }
 
     #[test]

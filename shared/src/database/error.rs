@@ -46,6 +46,14 @@ pub enum DatabaseError {
         /// The number.
         version: i64,
     },
+    /// A `*.sql` file in the contracts' folder is not named like a migration.
+    #[error("migrations in {}: {file} is not named like 1000_orders.sql: name it with a number from 1000, then _, then what it does", .folder.display())]
+    OtherName {
+        /// The migrations' folder.
+        folder: PathBuf,
+        /// The file's name.
+        file: String,
+    },
 }
 
 fn in_folder(folder: Option<&Path>) -> String {
@@ -95,7 +103,11 @@ impl DatabaseError {
         match self {
             Self::Unreachable { .. } => true,
             Self::LookUp(error) => error.passes(),
-            Self::Settings(_) | Self::Refused(_) | Self::Migration { .. } | Self::NumberTaken { .. } => false,
+            Self::Settings(_)
+            | Self::Refused(_)
+            | Self::Migration { .. }
+            | Self::NumberTaken { .. }
+            | Self::OtherName { .. } => false,
         }
     }
 }

@@ -12,13 +12,14 @@ mod session;
 mod source;
 
 use std::borrow::Cow;
+use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use include_dir::{Dir, include_dir};
 use sqlx::error::BoxDynError;
-use sqlx::migrate::{Migrate, Migration, MigrationSource, MigrationType, Migrator};
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Connection as _, Executor as _};
 use tokio::task::yield_now;
@@ -86,15 +87,51 @@ pub async fn end(connection: PgConnection) {
 ///
 /// # Errors
 /// The database does not answer, a migration fails, a migration has changed since it was applied, or a migration in the
-/// folder has the number of a built-in migration.
+/// folder has the number of a built-in migration, or a name without a number.
 pub async fn migrate(pool: &PgPool, contracts_dir: Option<&Path>) -> Result<Vec<String>, DatabaseError> {
     let mut applied = run(pool, Embedded, None).await?;
     let folder = contracts_dir.map(|folder| folder.join("migrations")).filter(|folder| folder.is_dir());
     if let Some(folder) = folder {
+        refuse_other_names(&folder).await?;
         refuse_taken_numbers(&folder).await?;
         applied.extend(run(pool, folder.as_path(), Some(&folder)).await?);
     }
     Ok(applied)
+}
+
+/// Refuses `*.sql` files that are not named like migrations. sqlx would ignore most of them without a word, although
+/// their authors surely want them to be applied.
+async fn refuse_other_names(folder: &Path) -> Result<(), DatabaseError> {
+    let other = first_other_name(folder).await.map_err(|error| DatabaseError::Migration {
+        folder: Some(folder.to_owned()),
+        source: MigrateError::Source(error.into()),
+    })?;
+    match other {
+        Some(file) => Err(DatabaseError::OtherName { folder: folder.to_owned(), file }),
+        None => Ok(()),
+    }
+}
+
+/// Returns the alphabetically first `*.sql` file in the folder that is not named like a migration.
+async fn first_other_name(folder: &Path) -> io::Result<Option<String>> {
+    let mut entries = tokio::fs::read_dir(folder).await?;
+    let mut first: Option<String> = None;
+    while let Some(entry) = entries.next_entry().await? {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_sql = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("sql"));
+        let is_earlier = first.as_ref().is_none_or(|first| name < *first);
+        if is_sql && is_earlier && !is_migration(&name) && tokio::fs::metadata(&path).await?.is_file() {
+            first = Some(name);
+        }
+    }
+    Ok(first)
+}
+
+/// Returns whether sqlx reads a file of this name as a migration.
+fn is_migration(name: &str) -> bool {
+    let (number, description) = name.split_once('_').unwrap_or_default();
+    number.parse::<i64>().is_ok() && description.ends_with(".sql")
 }
 
 /// Refuses migrations that have the numbers of built-in migrations. sqlx would mistake them for changed versions of the

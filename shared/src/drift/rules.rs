@@ -94,8 +94,11 @@ fn judge_column(contract: &Contract, landing: &Landing, column: &Column, found: 
         return Some(difference.keeping_all_out(is_always_written));
     }
     // Only values from the event are checked. Metadata is normally present. If metadata is missing, the row is at
-    // fault.
-    let may_be_null = column.from.pointer().is_some_and(|pointer| may_be_null(&contract.document, pointer));
+    // fault. In mode `upsert`, an event without its key is refused before it reaches the table.
+    let may_be_null = column
+        .from
+        .pointer()
+        .is_some_and(|pointer| !contract.refuses_null(pointer) && may_be_null(&contract.document, pointer));
     if actual.not_null && may_be_null {
         return differs("a nullable column, because the contract lets the value be missing or null", "not null");
     }

@@ -74,6 +74,34 @@ async fn a_fitting_table_has_no_difference_in_any_mode() {
 }
 
 #[tokio::test]
+async fn a_key_that_the_schema_does_not_require_needs_a_nullable_column_only_if_events_without_a_key_can_land() {
+    let optional = |mode: &str, key: &str| {
+        let mut contract = contract(mode, json!({"key": [key]}));
+        contract["required"] = json!(["name"]);
+        contract["properties"]["place"] = json!({"type": "object", "properties": {"code": {"type": "integer"}}});
+        let columns = &mut contract["x-sluice"]["columns"];
+        columns["place"] = json!({"from": "/place", "type": "jsonb"});
+        columns["code"] = json!({"from": "/place/code", "type": "bigint"});
+        contract
+    };
+    let line = |column: &str| {
+        format!(
+            "stream order: table public.orders, column {column}: expected a nullable column, because the contract lets \
+             the value be missing or null, found not null"
+        )
+    };
+    let by_id = "create table public.orders (id bigint primary key, name text, note text, place jsonb, code bigint)";
+    assert_eq!(lines(&optional("upsert", "/id"), by_id).await, Vec::<String>::new());
+    for mode in ["append", "entity"] {
+        assert_eq!(lines(&optional(mode, "/id"), by_id).await, [line("id")], "{mode}");
+    }
+    // Where the code is present, the place is present, too. The id is not part of this key.
+    let by_code = "create table public.orders (id bigint not null, name text, note text, place jsonb not null,
+        code bigint primary key)";
+    assert_eq!(lines(&optional("upsert", "/place/code"), by_code).await, [line("id")]);
+}
+
+#[tokio::test]
 async fn each_difference_is_one_line_with_the_expected_and_the_actual_state_of_the_table() {
     let (append, dedupe) = (contract("append", json!({})), contract("append", json!({"dedupe": "/id"})));
     let (upsert, entity) = (contract("upsert", json!({})), contract("entity", json!({})));
