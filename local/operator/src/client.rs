@@ -8,6 +8,7 @@ use clap::Args;
 use reqwest::{RequestBuilder, StatusCode, Url};
 use serde_json::Value;
 
+use crate::DEFAULT_ADDRESS;
 use crate::credentials::Credentials;
 
 /// The time limit for an answer. The gateway may take about 20 s to answer `GET /follow`.
@@ -17,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(40);
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GatewayArgs {
     /// Address of the gateway.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
+    #[arg(long, value_name = "URL", default_value = DEFAULT_ADDRESS)]
     to: Url,
     /// Credentials of an admin (HTTP Basic).
     #[arg(long, value_name = "NAME:PASSWORD")]
@@ -33,7 +34,7 @@ pub(crate) enum ClientError {
     Address(Url),
     #[error("the HTTP client could not be set up: {0}")]
     Setup(#[source] reqwest::Error),
-    #[error("{url} did not answer: {cause}. Is `./local/up` running?")]
+    #[error("{url} did not answer: {cause}. Is `./local/up` running? Name another address with --to URL")]
     Unreachable { url: Url, cause: String },
     #[error("{}", refusal(*.status, .detail))]
     Refused { status: StatusCode, detail: String },
@@ -129,4 +130,22 @@ fn cause(error: &reqwest::Error) -> String {
         source = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn if_nothing_answers_the_error_is_one_line_that_ends_with_the_flag_for_another_address() {
+        // The listener is dropped at once, so nothing listens on its port.
+        let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let to = Url::parse(&format!("http://{unused}")).unwrap();
+        let client = Client::new(GatewayArgs { to, user: None }).unwrap();
+        let error = client.get(&["dead-letters"], &[]).await.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("http://{unused}/ did not answer: ")), "{error}");
+        assert!(error.ends_with("Name another address with --to URL") && !error.contains('\n'), "{error}");
+    }
 }

@@ -24,3 +24,6 @@ pub mod send;
 pub mod terminal;
 
 pub use error::OperatorError;
+
+/// The gateway's address if `local/up` listens on its default port.
+pub const DEFAULT_ADDRESS: &str = "http://127.0.0.1:9000";

@@ -48,6 +48,18 @@ pub enum ServerError {
     /// There is no account under which PostgreSQL could run.
     #[error("PostgreSQL does not run as root, and there is neither a user postgres nor a user nobody")]
     NoAccount,
+    /// The account under which PostgreSQL runs cannot enter a folder on the path to the data folder.
+    #[error(
+        "PostgreSQL does not run as root but as the user {user}, who cannot enter {folder}: run `chmod o+x {folder}`, \
+         or choose another folder with --data",
+        folder = .folder.display()
+    )]
+    ClosedFolder {
+        /// The account's name.
+        user: &'static str,
+        /// The folder.
+        folder: PathBuf,
+    },
     /// All ports that were tried are taken.
     #[error("no port is free for {name}")]
     NoFreePort {

@@ -18,6 +18,8 @@ use super::process::{ServerProcess, StopSignal};
 use super::{ServerError, port};
 
 const NAME: &str = "cargo lambda watch";
+/// The functions are built with the profile of this program.
+const PROFILE: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
 const START_PATIENCE: Duration = Duration::from_secs(60);
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// Each function, with the path of a request that starts the function. Any answer shows that the function runs.
@@ -57,6 +59,7 @@ impl LambdaWatch {
         let mut command = Command::new(program);
         command
             .args(["lambda", "--color", "never", "watch"])
+            .args(PROFILE)
             // By default, `cargo lambda watch` listens on all addresses.
             .args(["--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()])
             .current_dir(workspace())
@@ -125,6 +128,7 @@ async fn build() -> Result<(), ServerError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--quiet", "--locked"])
+        .args(PROFILE)
         .args(FIRST_REQUESTS.iter().flat_map(|(function, _)| ["--bin", function]))
         .current_dir(workspace())
         .stdin(Stdio::null())

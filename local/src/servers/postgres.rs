@@ -55,9 +55,13 @@ impl Postgres {
     /// same port.
     ///
     /// # Errors
-    /// PostgreSQL is not installed, or does not start. In the second case, the error contains the log's last lines.
+    /// PostgreSQL is not installed, its account cannot enter the folder, or it does not start. In the last case, the
+    /// error contains the log's last lines.
     pub async fn start(data: &DataFolder, options: PostgresOptions) -> Result<Self, ServerError> {
         let account = account::to_drop_to()?;
+        if let Some(account) = &account {
+            account.must_enter(data.path())?;
+        }
         let folder = data.subfolder("postgresql");
         let in_folder = |source| ServerError::Folder { path: folder.path.clone(), source };
         fs::create_dir_all(&folder.path).map_err(in_folder)?;

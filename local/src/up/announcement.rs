@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use operator::DEFAULT_ADDRESS;
 use operator::credentials::Credentials;
 use operator::terminal::say;
 use shared::contract::{Contract, Registry};
@@ -82,6 +83,7 @@ Sluice is ready at {address}
 DATABASE_URL={database_url}
 KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}
 {mails}
+{name} is an admin, who may use the console and replay dead letters.
 
 {of_streams}Register a user and get a token, which is checked faster than a password:
   curl -s {address}/register {json} -d {ann}
@@ -96,10 +98,12 @@ Ctrl-C stops everything."
 /// Returns commands for a stream that is not one of the built-in streams.
 fn of_own_stream(contract: &Contract, user: &str, address: &str, database_url: &str) -> String {
     let stream = &contract.stream;
+    // Without `--to`, `send` uses the default address.
+    let to = if address == DEFAULT_ADDRESS { String::new() } else { format!(" --to {address}") };
     let send = format!(
         "Check an event of the stream {stream} without sending it (put your event in place of {{}}); send ten random events:
   curl -s {user} '{address}/events/{stream}?validate_only=true' -H 'content-type: application/json' -d '{{}}'
-  CONTRACTS_DIR=\"${{CONTRACTS_DIR:?the folder of your contracts}}\" cargo local send {stream} {} --count 10
+  CONTRACTS_DIR=\"${{CONTRACTS_DIR:?the folder of your contracts}}\" cargo local send {stream}{to} {} --count 10
 ",
         user.replacen("-u", "--user", 1)
     );
@@ -114,16 +118,35 @@ fn of_own_stream(contract: &Contract, user: &str, address: &str, database_url: &
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_team_that_has_only_its_own_streams_gets_commands_for_one_of_them() {
+    /// Returns the announcement for a team that has only the stream `order`.
+    fn of_orders(port: u16) -> String {
         let admin = Credentials { name: "demo".to_owned(), password: "secret".to_owned() };
         let mail = Mail::Server("smtp://here".to_owned());
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/orders/contracts");
         let registry = Registry::load(Some(std::path::Path::new(folder))).unwrap();
-        let printed = text(9000, "postgres://here", "here:9092", &registry, &admin, &mail);
+        text(port, "postgres://here", "here:9092", &registry, &admin, &mail)
+    }
+
+    #[test]
+    fn a_team_that_has_only_its_own_streams_gets_commands_for_one_of_them() {
+        let printed = of_orders(9000);
         assert!(printed.contains("cargo local send order --user 'demo:secret' --count 10"), "{printed}");
         assert!(printed.contains("http://127.0.0.1:9000/events/order?validate_only=true"), "{printed}");
         assert!(printed.contains("-c 'select * from \"public\".\"orders\" limit 10'"), "{printed}");
+    }
+
+    #[test]
+    fn the_command_that_sends_events_names_the_address_if_the_port_is_not_the_default() {
+        let printed = of_orders(9410);
+        let send = "cargo local send order --to http://127.0.0.1:9410 --user 'demo:secret' --count 10";
+        assert!(printed.contains(send), "{printed}");
+    }
+
+    #[test]
+    fn the_announcement_says_that_the_user_is_an_admin() {
+        let printed = of_orders(9000);
+        assert!(printed.contains("\nLog in as demo with the password secret\n"), "{printed}");
+        assert!(printed.contains("\ndemo is an admin, who may use the console"), "{printed}");
     }
 
     #[test]

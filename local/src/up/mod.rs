@@ -6,6 +6,7 @@ mod functions;
 mod mail;
 
 use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -64,10 +65,16 @@ pub(crate) struct Up {
     /// Runs the functions under `cargo lambda watch`, each in its own processes, instead of in this process.
     #[arg(long)]
     lambda: bool,
+    /// Builds with optimisation first. Without this flag, the development build runs.
+    #[arg(long)]
+    release: bool,
 }
 
 impl Up {
     pub(crate) async fn run(self) -> Result<ExitCode, CommandError> {
+        if self.release && cfg!(debug_assertions) {
+            return Err(optimised());
+        }
         let mut interrupts = Interrupts::listen().map_err(CommandError::Signals)?;
         let environment = Environment::with_file(self.env_file.as_deref())?;
         let registry = Arc::new(Registry::load(environment.contracts_dir().as_deref())?);
@@ -258,4 +265,13 @@ impl Running {
         poll::stop(self.mappings, interrupts).await;
         self.functions.close().await;
     }
+}
+
+/// Builds this program with optimisation, and replaces this process with the result. Returns only if that fails.
+fn optimised() -> CommandError {
+    let source = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["run", "--release", "--locked", "--package", "local", "--bin", "local", "--"])
+        .args(std::env::args_os().skip(1))
+        .exec();
+    CommandError::Command { program: "cargo".into(), source }
 }

@@ -37,7 +37,8 @@ pub(crate) fn installed() -> Option<PathBuf> {
     let found = folders.map(|folder| folder.join(PROGRAM)).find(|program| program.is_file());
     if found.is_none() {
         // `eprintln!` is not used, because a test program hides the output of `eprintln!` if the test passes.
-        let _shown = writeln!(std::io::stderr(), "a test under Lambda's emulator: skipped, because {PROGRAM} is not installed");
+        let _shown =
+            writeln!(std::io::stderr(), "a test under Lambda's emulator: skipped, because {PROGRAM} is not installed");
     }
     found
 }

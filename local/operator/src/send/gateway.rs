@@ -61,7 +61,7 @@ pub(super) enum GatewayError {
     Address(Url),
     #[error("the HTTP client could not be set up: {0}")]
     Client(#[source] reqwest::Error),
-    #[error("cannot connect to {url}: {cause}. Is `./local/up` running?")]
+    #[error("cannot connect to {url}: {cause}. Is `./local/up` running? Name another address with --to URL")]
     Unreachable { url: Url, cause: String },
     #[error("{url} answered: {says}")]
     Refuses { url: Url, says: String },

@@ -31,6 +31,7 @@ use reqwest::Url;
 use shared::contract::{Contract, ContractError, Mode, Registry};
 use shared::process::clock::Clock;
 
+use crate::DEFAULT_ADDRESS;
 use crate::credentials::Credentials;
 use crate::environment::Environment;
 use crate::interrupts::Interrupts;
@@ -80,7 +81,7 @@ pub struct SendArgs {
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
     /// Address of the gateway.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
+    #[arg(long, value_name = "URL", default_value = DEFAULT_ADDRESS)]
     to: Url,
     /// Credentials of the sender (HTTP Basic).
     #[arg(long, value_name = "NAME:PASSWORD")]

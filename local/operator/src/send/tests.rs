@@ -207,6 +207,17 @@ async fn every_event_is_followed_until_it_is_decided_although_the_gateway_first_
 }
 
 #[tokio::test]
+async fn if_nothing_answers_the_error_is_one_line_that_ends_with_the_flag_for_another_address() {
+    // The listener is dropped at once, so nothing listens on its port.
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let to = Url::parse(&format!("http://{unused}")).unwrap();
+    let gateway = GatewayClient::new(to, None, PATIENCE).unwrap();
+    let error = gateway.check("continent").await.unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot connect to http://{unused}/: ")), "{error}");
+    assert!(error.ends_with("Name another address with --to URL") && !error.contains('\n'), "{error}");
+}
+
+#[tokio::test]
 async fn receipts_are_looked_up_in_batches() {
     let text: String = (0..2_000).map(|number| format!("{{\"name\": \"Continent {number}\"}}\n")).collect();
     let (outcome, gate) = sent_file(Gate::default(), &text).await;

@@ -11,6 +11,9 @@ use super::positions::{ROWS, Receipt, Sender};
 use crate::support::gateway::client_of;
 use crate::support::process::UpProcess;
 
+/// The beginning of the printed line with the password.
+const LOGIN: &str = "Log in as demo with the password ";
+
 /// Copies a folder with its owners and permissions, because PostgreSQL may run as another user.
 fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
@@ -27,7 +30,7 @@ struct Running {
 impl Running {
     async fn start(data: &Path) -> Self {
         let up = UpProcess::start_in(data).await;
-        let password = up.printed("Log in as demo with the password ");
+        let password = up.printed(LOGIN);
         let sender = Sender { url: up.url.clone(), http: client_of(("demo", &password)) };
         let pool = database::connect(&up.printed("DATABASE_URL="), 1).unwrap();
         Self { up, sender, pool }
@@ -35,8 +38,7 @@ impl Running {
 
     /// Returns the printed password and addresses.
     fn access(&self) -> [String; 3] {
-        ["Log in as demo with the password ", "DATABASE_URL=", "KAFKA_BOOTSTRAP_SERVERS="]
-            .map(|words| self.up.printed(words))
+        [LOGIN, "DATABASE_URL=", "KAFKA_BOOTSTRAP_SERVERS="].map(|words| self.up.printed(words))
     }
 
     /// Waits until every receipt says `written`, then checks that each event is in the table once.
