@@ -45,8 +45,8 @@ struct Findings {
 impl Consume {
     /// Compares the watermarks of all contracts' topics with Kafka, within `budget`, and writes records that were
     /// committed but not applied. If the budget is not enough, the next call continues. This also compares the
-    /// contracts with their tables, and erases data that is past its retention. Partitions that cannot land are
-    /// recorded as stalled until a later comparison finds that they can.
+    /// contracts with their tables, and erases data that is past its retention. Partitions whose records cannot land
+    /// are recorded as stalled until a later comparison finds that they can.
     ///
     /// # Errors
     /// A topic could not be compared, or missing records could not land. The other topics were still compared.
@@ -123,12 +123,12 @@ impl Consume {
 }
 
 impl Findings {
-    /// Records the partitions that cannot land, and deletes what earlier comparisons recorded about the others.
+    /// Records the partitions whose records cannot land, and deletes what earlier comparisons recorded about the others.
     async fn record(&self, stalls: &Stalls<'_>) {
         for (topic, partition, error) in &self.failed {
             let cause = error.cause();
             let what = match error {
-                ConsumeError::CatchingUp => "more records are missing",
+                ConsumeError::CatchingUp => "some missing records have not landed yet; the next comparison continues",
                 ConsumeError::NotABatch(_)
                 | ConsumeError::UnknownTopic(_)
                 | ConsumeError::Retry(_)
@@ -189,8 +189,8 @@ impl CatchUp<'_> {
     /// Compares a topic's partitions with Kafka. A partition that cannot be compared does not hold up the others.
     ///
     /// # Errors
-    /// The error of the first partition that could not be compared. Partitions that could not land are among the
-    /// findings.
+    /// The error of the first partition that could not be compared. Partitions whose records could not land are among
+    /// the findings.
     async fn compare(
         &mut self,
         contract: &Arc<Contract>,

@@ -34,7 +34,7 @@ pub(crate) async fn apply(
 }
 
 /// Erases data that is older than `days`, step by step. Login attempts are deleted. Dead letters lose their key,
-/// headers and payload. Returns the number of login attempts or dead letters.
+/// headers and payload. Returns how many login attempts were deleted, or how many dead letters were erased.
 async fn erase(
     connection: &mut PgConnection,
     table: Table,

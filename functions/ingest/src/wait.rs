@@ -88,8 +88,8 @@ fn batch_status(receipts: &[Receipt]) -> BatchStatus {
     }
 }
 
-/// Returns whether the event has landed. An event that repeats another event, or whose row has a higher version, counts
-/// as landed, too: it need not be written.
+/// Returns whether the event has landed. It has also landed if it repeats another event, or if the existing row has a
+/// higher version: such an event need not be written.
 fn has_landed(receipt: &Receipt) -> bool {
     match receipt.status() {
         Some(Status::Written | Status::Duplicate | Status::Superseded) => true,

@@ -192,7 +192,7 @@ async fn a_rejected_event_is_shown_with_its_dead_letter_even_if_kafka_no_longer_
 }
 
 #[tokio::test]
-async fn queries_that_name_no_event_are_refused() {
+async fn malformed_queries_and_unknown_streams_topics_and_partitions_are_refused() {
     let function = TestConsole::start().await;
     let topic = function.topic("city");
     for (query, status) in [

@@ -46,8 +46,8 @@ async fn a_run_is_cancelled_by_its_form() {
     let function = TestPages::start().await;
     store(&function, 3).await;
     let mut browser = function.signed_in().await;
-    // The JSON route creates the run without advancing it. The form would redirect to the run's page, which advances
-    // the run.
+    // The JSON route creates the run without advancing it. The form that creates a run would redirect to the run's
+    // page, which advances the run.
     let basic = [("authorization", "Basic QWRtaW46dGhlIGFkbWluJ3MgcGFzc3dvcmQ="), ("content-type", "application/json")];
     let created = function.post("/dead-letters/replays", &basic, json!({"filter": {}}).to_string()).await;
     assert_eq!(created.status, StatusCode::ACCEPTED, "{created:?}");
