@@ -180,7 +180,7 @@ async fn the_error_about_a_migration_that_cannot_be_applied_says_what_to_do() {
         let other = migrations.join(name);
         std::fs::copy(own_contracts().join("migrations/1000_orders.sql"), &other).unwrap();
         refused(&format!(
-            "{name} is not named like 1000_orders.sql: name it with a number from 1000, then _, then what it does"
+            "{name} is not named like 1000_orders.sql: its name must be a number of 1000 or more, then _, then a description"
         ))
         .await;
         std::fs::remove_file(&other).unwrap();
@@ -188,7 +188,7 @@ async fn the_error_about_a_migration_that_cannot_be_applied_says_what_to_do() {
     std::fs::write(migrations.join("README.md"), "Files other than *.sql are ignored.").unwrap();
 
     std::fs::copy(own_contracts().join("migrations/1000_orders.sql"), &taken).unwrap();
-    refused("number 1 is taken by one of Sluice's own migrations; give your migrations numbers from 1000").await;
+    refused("number 1 is taken by one of Sluice's own migrations; give your migrations numbers of 1000 or more").await;
 
     std::fs::rename(&taken, &table).unwrap();
     assert_eq!(

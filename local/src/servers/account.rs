@@ -68,7 +68,8 @@ mod tests {
 
     use super::*;
 
-    /// Returns the account that PostgreSQL would run under: another one if this process is root, else its own.
+    /// Returns the account that PostgreSQL would run under: that of `to_drop_to` if this process is root, else the
+    /// process's own account.
     fn account() -> Account {
         let own = || Account {
             name: "own",

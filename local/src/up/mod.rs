@@ -65,7 +65,7 @@ pub(crate) struct Up {
     /// Runs the functions under `cargo lambda watch`, each in its own processes, instead of in this process.
     #[arg(long)]
     lambda: bool,
-    /// Builds with optimisation first. Without this flag, the development build runs.
+    /// Runs an optimised build instead of the development build.
     #[arg(long)]
     release: bool,
 }

@@ -48,7 +48,7 @@ async fn the_console_finds_an_event_by_receipt_or_key_and_shows_its_row_or_its_d
         browser.set("since", "").await;
         browser.set("until", "").await;
         browser.click("Find").await;
-        browser.shows("Kafka has no such event of the last hour.").await;
+        browser.shows("Kafka has no such event from the last hour.").await;
         browser.inspect("follow-nothing").await;
         browser.open("/console/follow?receipt=nonsense").await;
         browser.shows("TOPIC/PARTITION/OFFSET").await;

@@ -146,8 +146,8 @@ pub(super) fn check(document: &Value) -> Result<(), Wrong> {
         for keyword in place.schema.as_object().into_iter().flat_map(Map::keys) {
             if let Some(meant) = meant(keyword) {
                 let reason = format!(
-                    "JSON Schema has no keyword {keyword:?}, and would ignore it: write {meant:?}, or begin the name of an \
-                     annotation with \"x-\""
+                    "JSON Schema has no keyword {keyword:?}, and would ignore it: write {meant:?} or, if this is an \
+                     annotation, begin its name with \"x-\""
                 );
                 return Err(Wrong { pointer: place.pointer_to(&[keyword]), reason });
             }
@@ -156,12 +156,13 @@ pub(super) fn check(document: &Value) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Returns the restriction that `keyword` misspells, if there is one. Differences in case, `_` and `-` are ignored. One
-/// wrong letter is ignored only if the restriction is long: `note` and `when` are words of their own, and not misspelt
-/// forms of `not` and `then`. A swap of neighbouring letters is ignored even if the restriction is short.
+/// Returns the restriction that `keyword` misspells, if there is one. A keyword counts as misspelt if it differs from a
+/// restriction only in case, `_` or `-`, by a swap of two neighbouring letters, or, if the restriction is long, by one
+/// letter. If the restriction is short, one letter is too little: `note` and `when` are words of their own, and not
+/// misspelt forms of `not` and `then`.
 fn meant(keyword: &str) -> Option<&'static str> {
     const LONG: usize = 6;
-    // Two letters are too few: `fi` may be the name of a language.
+    // Two letters are too few: `fi` may be the code of a language, and not a misspelt `if`.
     const LONG_ENOUGH_FOR_SWAP: usize = 3;
     if RESTRICTIONS.contains(&keyword) || keyword.starts_with("x-") {
         return None;

@@ -111,9 +111,9 @@ pub(super) fn fault(pattern: &str) -> String {
     match regex_syntax::parse(&translated) {
         Err(Error::Parse(error)) => error.kind().to_string(),
         Err(Error::Translate(error)) => error.kind().to_string(),
-        // The enum may get more variants. So far, it has none.
+        // The enum is non-exhaustive, but has no other variants so far.
         Err(_) => "it is not a regular expression".to_owned(),
-        // The syntax is right, so what remains is the limit on the size of a compiled pattern.
-        Ok(_) => "it is too large: let it repeat less often".to_owned(),
+        // The syntax is right, so the compiled pattern must exceed the limit on its size.
+        Ok(_) => "it becomes too large when it is compiled; use smaller numbers of repetitions".to_owned(),
     }
 }

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_is_within_those_that_it_passes_and_not_within_those_whose_text_it_begins_with() {
+    fn a_pointer_is_within_itself_and_its_ancestors_but_not_within_every_prefix_of_its_text() {
         let pointer = |text: &str| Pointer::try_from(text.to_owned());
         for (other, expected) in [("", true), ("/a", true), ("/a/b", true), ("/a/b/c", false), ("/a/", false)] {
             let is_within = pointer("/a/b").and_then(|inner| Ok(inner.is_within(&pointer(other)?)));

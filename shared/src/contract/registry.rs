@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contract_with_a_fault_that_only_the_start_refuses_can_still_be_compared_with_others() {
+    fn a_contract_that_can_no_longer_be_loaded_can_still_be_compared_with_others() {
         for property in [json!({"enmu": []}), json!({"additionalProperties": false, "required": ["x"]})] {
             let contract = json!({
                 "properties": {"id": property},

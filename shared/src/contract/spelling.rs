@@ -7,9 +7,9 @@ pub(super) enum Misspelling {
     Nothing,
     /// Two neighbouring letters are swapped.
     Swap,
-    /// One letter is added, missing or another one.
+    /// One letter is added, missing or different.
     Letter,
-    /// They differ in more than one edit.
+    /// They differ by more than one edit.
     More,
 }
 
@@ -33,7 +33,7 @@ fn sorted(text: &str) -> Vec<char> {
     letters
 }
 
-/// Returns the name that `written` probably means: the most similar one, if it differs in at most one edit.
+/// Returns the name that `written` probably means: the most similar one, if it differs by at most one edit.
 pub(super) fn nearest<'n>(written: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let compared = names.into_iter().map(|name| (Misspelling::between(written, name), name));
     let near = compared.filter(|(misspelling, _)| *misspelling < Misspelling::More);
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_name_differs_in_at_most_one_edit() {
+    fn the_nearest_name_differs_by_at_most_one_edit() {
         let names = ["uri", "uuid", "date", "date-time"];
         for (written, expected) in [
             ("datetime", Some("date-time")),
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_swap_is_told_from_another_letter() {
+    fn a_swap_is_not_taken_for_a_wrong_letter() {
         for (written, expected) in [
             ("enum", Misspelling::Nothing),
             ("enmu", Misspelling::Swap),

@@ -39,7 +39,7 @@ pub enum DatabaseError {
         source: MigrateError,
     },
     /// A migration in the contracts' folder has the number of a built-in one.
-    #[error("migrations in {}: number {version} is taken by one of Sluice's own migrations; give your migrations numbers from 1000", .folder.display())]
+    #[error("migrations in {}: number {version} is taken by one of Sluice's own migrations; give your migrations numbers of 1000 or more", .folder.display())]
     NumberTaken {
         /// The migrations' folder.
         folder: PathBuf,
@@ -47,7 +47,7 @@ pub enum DatabaseError {
         version: i64,
     },
     /// A `*.sql` file in the contracts' folder is not named like a migration.
-    #[error("migrations in {}: {file} is not named like 1000_orders.sql: name it with a number from 1000, then _, then what it does", .folder.display())]
+    #[error("migrations in {}: {file} is not named like 1000_orders.sql: its name must be a number of 1000 or more, then _, then a description", .folder.display())]
     OtherName {
         /// The migrations' folder.
         folder: PathBuf,

@@ -43,8 +43,8 @@ fn is_safe(method: &Method) -> bool {
 }
 
 /// Returns whether a browser sent the request on behalf of another site. `Sec-Fetch-Site` is checked first, because it
-/// also covers requests without `Origin`. Browsers send the value `same-site` for pages on other ports and subdomains,
-/// which count as another site here. With any other value, or none, `Origin` decides.
+/// also covers requests without `Origin`. Browsers send its value `same-site` for pages on other ports and subdomains,
+/// which count as another site here. If the header is missing or has an unknown value, `Origin` decides.
 fn comes_from_another_site(headers: &HeaderMap, uri: &Uri) -> bool {
     match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
         Some(b"cross-site" | b"same-site") => return true,
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_from_the_same_site_are_accepted_and_so_are_requests_without_the_headers_of_browsers() {
+    fn requests_from_the_same_origin_are_accepted_and_so_are_requests_without_the_headers_of_browsers() {
         assert!(!is_refused(&[]));
         assert!(!is_refused(&[("host", "localhost:9000")]));
         for site in ["same-origin", "none"] {

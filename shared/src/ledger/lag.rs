@@ -14,7 +14,7 @@ pub struct Lag {
     pub times: Option<Times>,
 }
 
-/// How late records are that have not landed.
+/// How late the unlanded records are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Times {
     /// The age of the oldest record that has not landed.
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_unknown_if_no_oldest_record_could_be_read_however_long_the_partition_was_idle() {
+    fn times_are_unknown_if_no_unlanded_record_could_be_read_however_long_the_partition_was_idle() {
         let unread = Position { first: 0, end: 10, oldest_ms: None };
         let read = Position { oldest_ms: Some(100 * SECOND_MS), ..unread };
         let now_ms = 130 * SECOND_MS;

@@ -227,7 +227,7 @@ fn nowhere(question: &Question) -> Markup {
         } @else {
             "Kafka has no such event "
             @match (since.as_str(), until.as_str()) {
-                ("", "") => "of the last hour",
+                ("", "") => "from the last hour",
                 (since, "") => { "from " (since) " until 24 hours later" },
                 ("", until) => { "in the hour before " (until) },
                 (since, until) => { "from " (since) " until " (until) },

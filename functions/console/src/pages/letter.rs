@@ -180,7 +180,7 @@ fn actions(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>) -> Mar
                     p.soft { "First remove the cause of the rejection. Then send the event to its topic again." }
                     label.check {
                         input type="checkbox" name="force" value="true" checked[is_overtaken];
-                        span { "Replay even if later events with the same key were applied" }
+                        span { "Replay even if later events with the same key were, or may be, written" }
                     }
                     button.primary name="action" value="replay" { "Replay" }
                 }
@@ -201,7 +201,7 @@ fn actions(letter: &Letter, filter: &LetterFilter, attempt: &Attempt<'_>) -> Mar
                         label { "Event" textarea.mono name="event" rows="14" spellcheck="false" required { "\n" (event) } }
                         label.check {
                             input type="checkbox" name="force" value="true" checked[is_overtaken];
-                            span { "Replay even if later events with the same key were applied" }
+                            span { "Replay even if later events with the same key were, or may be, written" }
                         }
                         button.primary name="action" value="edit" { "Check and replay" }
                     }

@@ -167,7 +167,7 @@ fn run_id(text: &str) -> Result<i64, Refusal> {
     text.parse().map_err(|_| Problem::not_found("There is no such run.").into())
 }
 
-/// Shows how far a run is. `open` counts the open letters that match the filter of an ended run.
+/// Shows how far a run has got. `open` counts the open letters that match the filter of an ended run.
 fn progress(run: &Run, open: Option<i64>) -> Markup {
     let settled = run.replayed + run.skipped;
     html! {
@@ -181,7 +181,7 @@ fn progress(run: &Run, open: Option<i64>) -> Markup {
         @if run.skipped > 0 {
             p.soft { "A letter is left out if it is no longer open, if no stream uses its topic any more, or if it is "
                 "too large for the broker. A run that is not forced also leaves out a letter if its event was replayed "
-                "three times, or if a later event with the same key was applied or may have been applied." }
+                "three times, or if a later event with the same key was written, or may have been or may still be written." }
         }
         @if let Some(at) = run.finished_at {
             p.soft { "Ended at " time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M:%S UTC")) } ". "

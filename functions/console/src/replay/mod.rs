@@ -139,7 +139,7 @@ pub(crate) fn replayable<'i>(ingest: &'i Ingest, letter: &DeadLetter) -> Result<
     contract.map(AsRef::as_ref).ok_or_else(|| Error::not_replayable("No stream uses the letter's topic any more."))
 }
 
-/// Says to callers of the JSON route how to replay a letter despite later events.
+/// Tells callers of the JSON route how to replay a letter despite later events.
 pub(crate) const FORCE: &str = "`?force=true` replays the letter anyway.";
 
 /// Whether a letter may be replayed, given the events that were sent after it.

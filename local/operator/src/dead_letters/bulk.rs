@@ -40,9 +40,7 @@ pub(super) async fn replay(
     say(format_args!("run {id} is {status}: {replayed} replayed, {skipped} skipped"));
     settled(client, filter).await?;
     if skipped > 0 {
-        complain(
-            "--force also replays events that were already replayed three times, and keys that may have newer data",
-        );
+        complain("--force also replays letters whose event was replayed three times, or whose key may have newer data");
     }
     let left = count_matching(client, &PATH, &asked).await?;
     if left > 0 {
@@ -119,7 +117,7 @@ pub(super) async fn discard(
     progress.finish();
     say(format_args!("{discarded} discarded"));
     if left > 0 {
-        complain(format_args!("{} left, being replayed or rejected meanwhile", letters(left)));
+        complain(format_args!("{} left: new letters, or letters that are being replayed", letters(left)));
     }
     Ok(left == 0)
 }

@@ -55,7 +55,7 @@ enum Action {
     Replay {
         #[command(flatten)]
         filter: FilterArgs,
-        /// Also replays events that were already replayed three times, and keys that may have newer data.
+        /// Also replays letters whose event was replayed three times, or whose key may have newer data.
         #[arg(long)]
         force: bool,
         /// Does not ask for confirmation.

@@ -15,8 +15,8 @@ pub(super) enum NotAnInteger {
 /// The number of digits of the highest `bigint`.
 const MOST_DIGITS: usize = 19;
 
-/// Writes a whole JSON number without a decimal point and an exponent: `7E+3` becomes `7000`. Other text is returned
-/// unchanged, so that PostgreSQL checks it.
+/// Rewrites a whole JSON number so that it has neither a decimal point nor an exponent: `7E+3` becomes `7000`. Other
+/// text is returned unchanged, so that PostgreSQL checks it.
 pub(super) fn integer(text: &str) -> Result<Cow<'_, str>, NotAnInteger> {
     match Decimal::parse(text) {
         Some(decimal) => decimal.integer().map(Cow::Owned),
