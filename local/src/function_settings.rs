@@ -83,11 +83,13 @@ fn report_variable(environment: &Environment, name: &str, smtp_url: Option<&str>
     }
 }
 
-/// Returns environment variables for functions that run in their own processes. If the file of `--env-file` has a
-/// variable that this process's environment lacks, that variable is included. So are the defaults of [`identity`],
-/// [`users()`] and [`reports`], and `CONTRACTS_DIR` as an absolute path. Apart from these, the result includes neither
-/// this process's own variables, which the functions inherit, nor the variables of [`for_broker`] and
-/// [`for_database`], which the caller adds.
+/// Returns environment variables for functions that run in their own processes:
+///
+/// - the variables of the file of `--env-file` that this process's environment lacks
+/// - the variables for which [`identity`], [`users()`] and [`reports`] have defaults, whether or not a default is used
+/// - `CONTRACTS_DIR` as an absolute path
+///
+/// The functions inherit this process's other variables. The caller adds those of [`for_broker`] and [`for_database`].
 pub fn for_functions(environment: &Environment, smtp_url: Option<&str>, is_sink: bool) -> Vec<(String, String)> {
     let from_file = environment.only_in_file();
     let mut variables: Vec<_> = from_file.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -123,7 +123,8 @@ impl Consume {
 }
 
 impl Findings {
-    /// Records the partitions whose records cannot land, and deletes what earlier comparisons recorded about the others.
+    /// Records the partitions whose records cannot land, and deletes what earlier comparisons recorded about
+    /// partitions that turned out to be sound.
     async fn record(&self, stalls: &Stalls<'_>) {
         for (topic, partition, error) in &self.failed {
             let cause = error.cause();

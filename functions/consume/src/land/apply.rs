@@ -7,7 +7,8 @@ use super::settle::{BatchResult, StreamRecords, settle};
 use super::summary::Tally;
 use crate::write::{Context, WriteError};
 
-/// Writes the streams' records in order. After each stream's records, writes the commands that were waiting for them.
+/// Writes the streams' records in order. After each stream's records, writes the commands that were waiting for the
+/// entities that these records created.
 pub(super) async fn apply(
     connection: &mut PgConnection,
     context: &Context<'_>,

@@ -145,13 +145,13 @@ pub(super) fn problem_examples() -> Map<String, Value> {
 /// Returns the answer `200` of an operation that sends events.
 pub(super) fn written(topic: &str) -> Value {
     let example = json!({"accepted": 1, "receipts": [examples::written_receipt(topic)]});
-    receipts("If the request prefers to wait: each event has the status written, duplicate or superseded.", example)
+    receipts("If the request prefers to wait: each event is `written`, `duplicate` or `superseded`.", example)
 }
 
 /// Extends the answer `200` to cover requests with `validate_only`.
 pub(super) fn or_validated(written: &mut Value) {
     written["description"] = json!(
-        "If the request prefers to wait: each event has the status written, duplicate or superseded. If the request has validate_only: the events are valid, and nothing was sent."
+        "If the request prefers to wait: each event is `written`, `duplicate` or `superseded`. If the request has `validate_only`: the events are valid, and nothing was sent."
     );
     let content = &mut written["content"]["application/json"];
     let example = content["example"].take();
@@ -174,7 +174,7 @@ fn receipts(description: &str, example: Value) -> Value {
     json!({
         "description": description,
         "headers": {
-            "Location": {"description": "One event's receipt.", "schema": {"type": "string"}, "example": "/receipts/routes/2/17"},
+            "Location": {"description": "The address of the receipt, if exactly one event was accepted.", "schema": {"type": "string"}, "example": "/receipts/routes/2/17"},
             "Preference-Applied": {"schema": {"type": "string"}, "example": "wait=10"}
         },
         "content": {"application/json": media(schema("Accepted"), example)}
