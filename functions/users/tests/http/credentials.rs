@@ -100,9 +100,14 @@ async fn a_repeated_request_needs_no_database_and_no_hash_of_the_password() {
     assert_eq!(ask(&right).await.0, Ok("ann".to_owned()));
     function.database.pool.close().await;
     for authorization in [&right, &token] {
-        let (name, elapsed) = ask(authorization).await;
-        assert_eq!(name, Ok("ann".to_owned()));
-        assert!(elapsed < Duration::from_millis(5), "{elapsed:?}");
+        // A hash would make every request slow. Other programs on the machine delay only some of the requests.
+        let mut shortest = Duration::MAX;
+        for _ in 0..20 {
+            let (name, elapsed) = ask(authorization).await;
+            assert_eq!(name, Ok("ann".to_owned()));
+            shortest = shortest.min(elapsed);
+        }
+        assert!(shortest < Duration::from_millis(5), "{shortest:?}");
     }
     // A remembered correct password says nothing about similar ones.
     assert!(ask(&basic("ann", "test12345")).await.0.is_err());
