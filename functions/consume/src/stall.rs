@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::contract::{Contract, Mode, Registry};
+use shared::database::error_class::{function, is_from_built_statement, is_raised};
 use shared::drift::{self, Difference};
 use shared::ledger::Destination;
 use shared::ledger::stalls::{self, Failure, Fault, FoundBy};
@@ -254,23 +255,17 @@ fn describe_database_error(contracts: &[&Arc<Contract>], cause: &WriteError) -> 
         Some(table + &column)
     });
     let message = postgres.filter(|error| names_only(error)).map_or(meaning(&code), PgDatabaseError::message);
-    let function = postgres.and_then(PgDatabaseError::r#where).and_then(function);
+    let function = postgres.and_then(function);
     let function = function.map_or_else(String::new, |function| format!(", in {function}"));
     format!("{streams}{}: {message} (SQLSTATE {code}){function}.", place.unwrap_or_default())
 }
 
-/// Returns the trigger's function, with the line, from an error's CONTEXT. Other lines of the CONTEXT quote statements,
-/// which may contain an event's values.
-fn function(context: &str) -> Option<&str> {
-    let line = context.lines().find(|line| line.starts_with("PL/pgSQL function "))?;
-    line.split(" at ").next()
-}
-
-/// Returns whether PostgreSQL's message only names a schema, relation or column that is missing or forbidden. If the
-/// error has a CONTEXT field, it comes from a statement inside a trigger. The names in such a statement may be built
-/// from an event's values, which the message must not repeat.
+/// Returns whether PostgreSQL's message only names a schema, relation, column or function that is missing or forbidden,
+/// and the name cannot be an event's value.
 fn names_only(error: &PgDatabaseError) -> bool {
-    ["42501", "42703", "42P01", "3F000"].contains(&error.code()) && error.r#where().is_none()
+    ["42501", "42703", "42883", "42P01", "3F000"].contains(&error.code())
+        && !is_raised(error)
+        && !is_from_built_statement(error)
 }
 
 fn streams(contracts: &[&Arc<Contract>]) -> String {
@@ -320,14 +315,6 @@ fn meaning(code: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_context_shows_the_function_but_no_statement() {
-        let context = "SQL statement \"insert into history values ('secret')\"\n\
-                       PL/pgSQL function public.note_order() line 3 at SQL statement";
-        assert_eq!(function(context), Some("PL/pgSQL function public.note_order() line 3"));
-        assert_eq!(function("COPY orders, line 7: \"secret\""), None);
-    }
 
     #[test]
     fn a_sentence_names_three_differences_and_counts_the_rest() {

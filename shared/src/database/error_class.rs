@@ -200,15 +200,91 @@ impl fmt::Display for Described<'_> {
         }
         match classify_postgres(error) {
             // A trigger's message may contain anything, even values.
-            ErrorClass::Environment | ErrorClass::Operator if !is_raised(error) => write!(f, ": {}", error.message()),
+            ErrorClass::Environment | ErrorClass::Operator if !is_raised(error) && !is_from_built_statement(error) => {
+                write!(f, ": {}", error.message())
+            }
             ErrorClass::Environment | ErrorClass::Operator | ErrorClass::Value | ErrorClass::Row => Ok(()),
         }
     }
 }
 
+/// Returns whether a function of a trigger may have built the failed statement at run time, for example by PL/pgSQL's
+/// `execute`. The names in the message may then be an event's values.
+pub fn is_from_built_statement(error: &PgDatabaseError) -> bool {
+    error.r#where().is_some_and(|context| !is_written_out(context))
+}
+
+/// Returns the function of a trigger in which the error occurred, with the line.
+pub fn function(error: &PgDatabaseError) -> Option<&str> {
+    error.r#where().and_then(innermost).map(|frame| frame.function)
+}
+
+/// A function in an error's CONTEXT.
+struct Frame<'c> {
+    function: &'c str,
+    /// The kind of the function's statement, in PL/pgSQL's words.
+    statement: &'c str,
+}
+
+/// Returns the innermost function of PL/pgSQL in a CONTEXT, if the CONTEXT contains nothing but functions, the table
+/// of a COPY and, first, an assignment from the function's text. Otherwise, it may quote a statement or a value, which may contain an event's values in any number of lines.
+fn innermost(context: &str) -> Option<Frame<'_>> {
+    let is_source = |(index, line): &(usize, &str)| *index == 0 && line.starts_with("PL/pgSQL assignment \"");
+    let lines = context.lines().enumerate().filter(|line| !is_source(line)).map(|(_, line)| line);
+    let mut frames = lines.filter(|line| !is_table_of_copy(line)).map(|line| {
+        let (function, statement) = line.rsplit_once(" at ")?;
+        function.starts_with("PL/pgSQL function ").then_some(Frame { function, statement })
+    });
+    let innermost = frames.next()??;
+    frames.all(|frame| frame.is_some()).then_some(innermost)
+}
+
+fn is_table_of_copy(line: &str) -> bool {
+    line.starts_with("COPY ") && !line.contains('"')
+}
+
+/// Returns whether the text of the failed statement is fixed: it is our own statement, or a function contains it.
+fn is_written_out(context: &str) -> bool {
+    const WRITTEN_OUT: [&str; 5] = ["SQL statement", "PERFORM", "assignment", "IF", "RETURN"];
+    context.lines().all(is_table_of_copy)
+        || innermost(context).is_some_and(|frame| WRITTEN_OUT.contains(&frame.statement))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_statements_that_a_function_builds_at_run_time_may_contain_an_events_values() {
+        for (context, expected) in [
+            ("PL/pgSQL function public.f() line 1 at SQL statement", true),
+            ("PL/pgSQL function f() line 2 at PERFORM\nPL/pgSQL function g() line 1 at EXECUTE\nCOPY t, line 1", true),
+            ("COPY orders, line 1", true),
+            ("PL/pgSQL assignment \"new.nowhere = 1\"\nPL/pgSQL function f() line 1 at assignment", true),
+            ("COPY orders, line 1, column a: \"secret\"", false),
+            ("PL/pgSQL function f() line 1 at EXECUTE", false),
+            ("PL/pgSQL function f() line 1 at FOR over EXECUTE statement", false),
+            ("PL/pgSQL function f() line 1 at RETURN QUERY", false),
+            ("PL/Python function \"f\"", false),
+        ] {
+            assert_eq!(is_written_out(context), expected, "{context}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_statement_or_value_cannot_pass_for_a_function() {
+        let forged = "PL/pgSQL function secret line 1 at SQL statement";
+        let function = "PL/pgSQL function public.f() line 3 at EXECUTE";
+        for context in [
+            format!("SQL statement \"insert into t values ('\n{forged}\n')\"\n{function}"),
+            format!("COPY t, line 1, column a: \"\n{forged}"),
+            format!("{function}\nSQL statement \"select '\n{forged}"),
+        ] {
+            assert!(innermost(&context).is_none(), "{context}");
+            assert!(!is_written_out(&context), "{context}");
+        }
+        assert_eq!(innermost(function).map(|frame| frame.function), Some("PL/pgSQL function public.f() line 3"));
+    }
 
     #[test]
     fn codes_of_every_class_that_postgresql_defines_are_classified_by_fault() {

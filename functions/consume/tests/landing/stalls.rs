@@ -104,12 +104,21 @@ async fn the_reason_of_a_stall_names_the_operators_fault_and_contains_no_value_o
             "create function public.stop() returns trigger language plpgsql
              as $$ begin perform public.judge(new.user_id); return new; end $$;
              create trigger stop before insert on public.routes_table execute function public.stop()",
-            "Stream route: a function or operator does not exist (SQLSTATE 42883), in PL/pgSQL function stop() line 1.",
+            "Stream route: function public.judge(bigint) does not exist (SQLSTATE 42883), in PL/pgSQL function stop() line 1.",
+        ),
+        (
+            "create function public.stop() returns trigger language plpgsql
+             as $$ begin execute format('insert into %I values (1)', new.user_id); return new; end $$;
+             create trigger stop before insert on public.routes_table for each row execute function public.stop()",
+            "Stream route: a table does not exist (SQLSTATE 42P01), in PL/pgSQL function stop() line 1.",
         ),
     ] {
         let function = Function::new().await;
         execute(&function, fault).await;
-        function.deliver(&records("routes", [route(4711, 1.0)])).await.expect_err("the batch fails");
+        let batch = records("routes", [route(4711, 1.0)]);
+        let error = function.deliver(&batch).await.expect_err("the batch fails");
+        // The error is what the log shows.
+        assert!(!error.to_string().contains("4711"), "{error}");
         let reasons: Vec<String> = stalls(&function).await.into_iter().map(|stall| stall.reason).collect();
         assert_eq!(reasons, [reason]);
     }
@@ -279,7 +288,9 @@ async fn a_stall_found_by_a_comparison_ends_when_no_record_is_missing_any_more()
     compare(&function).await.expect_err("the comparison fails");
     assert_eq!(
         reasons(&function).await,
-        ["Stream route: a function or operator does not exist (SQLSTATE 42883), in PL/pgSQL function stop() line 1."]
+        [
+            "Stream route: function public.judge(bigint) does not exist (SQLSTATE 42883), in PL/pgSQL function stop() line 1."
+        ]
     );
     // The consumer group's offset is moved back, so the event source mapping will deliver the record.
     function.log.commit("sluice-routes", "routes", 0, 1);
