@@ -67,7 +67,7 @@ pub(crate) async fn discard(console: &Console, caller: &Caller, body: DiscardBod
     if dry_run {
         return Ok(Discarded { count: matching().await?, left: None });
     }
-    let note = note.filter(|note| (1..=NOTE_CHARACTERS).contains(&note.chars().count()));
+    let note = note.filter(|note| !note.trim().is_empty() && note.chars().count() <= NOTE_CHARACTERS);
     let note =
         note.ok_or_else(|| Error::malformed("`note` must say why the letters are discarded (1 to 1,000 characters)."))?;
     let begun = Instant::now();

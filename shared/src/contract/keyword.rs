@@ -103,6 +103,11 @@ impl Place<'_> {
         pointer::join(self.tokens.iter().map(String::as_str).chain(part.iter().copied()))
     }
 
+    /// Returns whether the pointer to the schema contains one of these tokens.
+    pub(super) fn is_within(&self, tokens: &[&str]) -> bool {
+        self.tokens.iter().any(|token| tokens.contains(&token.as_str()))
+    }
+
     fn tokens_to(&self, part: &[&str]) -> Vec<String> {
         self.tokens.iter().cloned().chain(part.iter().map(|&token| token.to_owned())).collect()
     }
@@ -171,7 +176,8 @@ fn meant(keyword: &str) -> Option<&'static str> {
     let similar = compared.filter(|(misspelling, known)| match misspelling {
         Misspelling::Nothing => true,
         Misspelling::Swap => known.len() >= LONG_ENOUGH_FOR_SWAP,
-        Misspelling::Letter => known.len() >= LONG,
+        // No other word is as close to `enum`.
+        Misspelling::Letter => known.len() >= LONG || *known == "enum",
         Misspelling::More => false,
     });
     similar.min_by_key(|(misspelling, _)| *misspelling).map(|(_, known)| known)
@@ -208,9 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn a_swap_of_neighbouring_letters_is_refused_in_short_restrictions_too() {
+    fn a_misspelt_enum_and_a_swap_of_neighbouring_letters_are_refused_although_these_restrictions_are_short() {
         for (keyword, meant) in [
             ("enmu", "enum"),
+            ("enun", "enum"),
             ("tpye", "type"),
             ("cosnt", "const"),
             ("itmes", "items"),

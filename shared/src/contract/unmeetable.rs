@@ -9,7 +9,8 @@ use super::wrong::Wrong;
 /// Checks that no schema requires a field that the same schema forbids. Such a schema rejects every object, so the
 /// field's name is probably misspelt, or its property is missing.
 pub(super) fn check(document: &Value) -> Result<(), Wrong> {
-    for place in schemas(document) {
+    // The schema of a `not` or an `if` may well be one that no object meets.
+    for place in schemas(document).into_iter().filter(|place| !place.is_within(&["not", "if"])) {
         if let Some((index, field)) = required_but_forbidden(place.schema) {
             let pointer = place.pointer_to(&["required", &index.to_string()]);
             return Err(Wrong { pointer, reason: reason(place.schema, field) });
@@ -107,6 +108,8 @@ mod tests {
             json!({"required": ["n_1"], "additionalProperties": false, "patternProperties": {"^n_": {}}}),
             json!({"examples": [{"additionalProperties": false, "required": ["name"]}]}),
             json!({"properties": {"required": {}, "additionalProperties": false}}),
+            json!({"not": closed(json!(["name"]), json!({}))}),
+            json!({"if": closed(json!(["name"]), json!({})), "then": {}}),
         ] {
             assert_eq!(refusal(&document), None, "{document}");
         }

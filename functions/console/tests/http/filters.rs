@@ -130,6 +130,7 @@ async fn unknown_and_malformed_filters_are_refused_in_queries_and_bodies_alike()
         r#"{"dry_run": true}"#,
         r#"{"filter": {}}"#,
         r#"{"filter": {}, "note": ""}"#,
+        r#"{"filter": {}, "note": " \n "}"#,
         "[]",
         "",
     ] {
