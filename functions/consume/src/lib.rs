@@ -3,9 +3,9 @@
 //! This file creates the function and distinguishes batches from schedule events. The most important other files:
 //!
 //! - `delivery` lands a batch: `batch` decodes the payload, `check` checks its records against their contracts, and
-//!   `land` runs one transaction. In this transaction, `resume` drops records that were applied before, `write` writes
-//!   the rest in the contract's mode, and `verdict` decides what an error means. If nothing about the batch is unusual,
-//!   `land` runs a single statement instead of the transaction
+//!   `land` runs a transaction, in which `resume` drops records that were applied before, and `write` writes the rest
+//!   in the contract's mode. `verdict` decides what an error means; if a row is at fault, `land` runs another
+//!   transaction. If nothing about the batch is unusual, `land` runs a single statement instead
 //! - `catch_up` asks Kafka two questions that a batch alone cannot answer. Is Kafka's log still the log whose records
 //!   were applied? (`continuity` finds out, and `trust` remembers the answer.) Which records lie between the watermark
 //!   and the batch?

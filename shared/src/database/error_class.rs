@@ -1,4 +1,4 @@
-//! Decides whose fault a database error is. Only this file classifies SQLSTATEs by fault.
+//! Decides whose fault a database error is. Other files make exceptions only for single SQLSTATEs.
 
 use std::fmt;
 
@@ -227,7 +227,8 @@ struct Frame<'c> {
 }
 
 /// Returns the innermost function of PL/pgSQL in a CONTEXT, if the CONTEXT contains nothing but functions, the table
-/// of a COPY and, first, an assignment from the function's text. Otherwise, it may quote a statement or a value, which may contain an event's values in any number of lines.
+/// of a COPY and, first, an assignment from the function's text. Otherwise, the CONTEXT may quote a statement or a
+/// value, and an event's values may fill any number of its lines.
 fn innermost(context: &str) -> Option<Frame<'_>> {
     let is_source = |(index, line): &(usize, &str)| *index == 0 && line.starts_with("PL/pgSQL assignment \"");
     let lines = context.lines().enumerate().filter(|line| !is_source(line)).map(|(_, line)| line);

@@ -1,4 +1,4 @@
-//! Table `stalls`: partitions whose batches fail, why, and since when.
+//! Table `stalls`: partitions whose records cannot land, why, and since when.
 //!
 //! A stall ends when the partition's watermark advances after the latest failure. The stall's row may stay for a while.
 

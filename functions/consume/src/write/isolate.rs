@@ -1,8 +1,8 @@
 //! Bulk first, isolate on failure: a slice is first written as a whole. If a row makes it fail, the slice is halved
 //! until each guilty row is on its own. With k guilty rows among n, this takes about k·log n statements.
 //!
-//! Most batches have no guilty row, and each savepoint costs a round trip. So the first attempt at a batch uses no
-//! savepoints: a guilty row makes the whole attempt fail, and only the second attempt isolates the row.
+//! Most batches have no guilty row, and each savepoint costs a round trip. So the first transaction of a batch uses no
+//! savepoints: a guilty row makes the whole transaction fail, and only the next transaction isolates the row.
 
 use std::ops::Range;
 
