@@ -11,6 +11,7 @@ use super::column_definition::{ColumnDefinition, check_member};
 use super::metadata::{Meta, Source};
 use super::pointer::Pointer;
 use super::reach::Strings;
+use super::spelling::nearest;
 use super::wrong::Wrong;
 use super::{Changes, Column, Entity, Landing, Mode, Parent, Role, Table};
 
@@ -227,7 +228,7 @@ impl Definition {
             Value::Object(members) if members.len() == 1 && members.contains_key("meta") => {
                 let meta = Meta::deserialize(&members["meta"]).map_err(|error| wrong(&error.to_string()))?;
                 if !meta.is_version() {
-                    return Err(wrong("only the metadata \"offset\" and \"timestamp\" grow with every event"));
+                    return Err(wrong("must be the metadata \"offset\" or \"timestamp\""));
                 }
                 Source::Meta(meta)
             }
@@ -260,8 +261,11 @@ impl Definition {
     }
 }
 
-/// Rewords a message of `serde`, which calls a list a sequence.
+/// Rewords a message of `serde`, which calls a list a sequence, and suggests no name for a misspelt one.
 fn in_plain_words(message: &str) -> String {
+    if let Some((misspelt, (unknown, expected))) = misspelt(message).zip(message.split_once(", ")) {
+        return format!("{unknown}: write `{misspelt}`; {expected}");
+    }
     let message = match message.strip_suffix("expected a sequence") {
         Some(found) => format!("{found}expected a list"),
         None => message.to_owned(),
@@ -270,6 +274,15 @@ fn in_plain_words(message: &str) -> String {
         Some(expected) => format!("invalid type: list,{expected}"),
         None => message,
     }
+}
+
+/// Returns the name that a misspelt one probably means, if the message is about an unknown name. The message encloses
+/// the unknown name, and after it the known ones, in backticks.
+fn misspelt(message: &str) -> Option<&str> {
+    message.strip_prefix("unknown ")?;
+    let mut names = message.split('`').skip(1).step_by(2);
+    let unknown = names.next()?;
+    nearest(unknown, names)
 }
 
 /// Rejects a column of the key or the parent if the column reads numbers from strings. Two texts of one number, such as

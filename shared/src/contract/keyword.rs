@@ -91,13 +91,13 @@ const RESTRICTIONS: [&str; 43] = [
 
 /// A schema within a document.
 #[derive(Debug)]
-pub(super) struct Place<'d> {
+pub(super) struct Subschema<'d> {
     /// The unescaped tokens of the pointer to the schema.
     tokens: Vec<String>,
     pub(super) schema: &'d Value,
 }
 
-impl Place<'_> {
+impl Subschema<'_> {
     /// Returns the pointer to a part of the schema.
     pub(super) fn pointer_to(&self, part: &[&str]) -> String {
         pointer::join(self.tokens.iter().map(String::as_str).chain(part.iter().copied()))
@@ -115,28 +115,29 @@ impl Place<'_> {
 
 /// Lists the schemas of a document: the document itself, then the schemas within it. A schema comes before those that
 /// it contains.
-pub(super) fn schemas(document: &Value) -> Vec<Place<'_>> {
+pub(super) fn schemas(document: &Value) -> Vec<Subschema<'_>> {
     let mut found = Vec::new();
-    let mut to_visit = vec![Place { tokens: Vec::new(), schema: document }];
-    while let Some(place) = to_visit.pop() {
-        to_visit.extend(contained(&place));
-        found.push(place);
+    let mut to_visit = vec![Subschema { tokens: Vec::new(), schema: document }];
+    while let Some(subschema) = to_visit.pop() {
+        to_visit.extend(contained(&subschema));
+        found.push(subschema);
     }
     found
 }
 
 /// Lists the schemas that the keywords of a schema contain.
-fn contained<'d>(place: &Place<'d>) -> Vec<Place<'d>> {
+fn contained<'d>(subschema: &Subschema<'d>) -> Vec<Subschema<'d>> {
     let mut found = Vec::new();
-    for (keyword, value) in place.schema.as_object().into_iter().flatten() {
+    for (keyword, value) in subschema.schema.as_object().into_iter().flatten() {
         match (form(keyword), value) {
-            (Form::Schema, schema) => found.push(Place { tokens: place.tokens_to(&[keyword]), schema }),
+            (Form::Schema, schema) => found.push(Subschema { tokens: subschema.tokens_to(&[keyword]), schema }),
             (Form::Schemas, Value::Array(list)) => found.extend(list.iter().enumerate().map(|(index, schema)| {
-                let tokens = place.tokens_to(&[keyword, &index.to_string()]);
-                Place { tokens, schema }
+                let tokens = subschema.tokens_to(&[keyword, &index.to_string()]);
+                Subschema { tokens, schema }
             })),
-            (Form::Named, Value::Object(named)) => found
-                .extend(named.iter().map(|(name, schema)| Place { tokens: place.tokens_to(&[keyword, name]), schema })),
+            (Form::Named, Value::Object(named)) => found.extend(
+                named.iter().map(|(name, schema)| Subschema { tokens: subschema.tokens_to(&[keyword, name]), schema }),
+            ),
             (Form::Schemas | Form::Named | Form::Reference | Form::Data, _) => {}
         }
     }
@@ -147,14 +148,14 @@ fn contained<'d>(place: &Place<'d>) -> Vec<Place<'d>> {
 /// keywords, so a misspelt restriction would restrict nothing. Other unknown keywords are allowed, because they may be
 /// annotations.
 pub(super) fn check(document: &Value) -> Result<(), Wrong> {
-    for place in schemas(document) {
-        for keyword in place.schema.as_object().into_iter().flat_map(Map::keys) {
+    for subschema in schemas(document) {
+        for keyword in subschema.schema.as_object().into_iter().flat_map(Map::keys) {
             if let Some(meant) = meant(keyword) {
                 let reason = format!(
                     "JSON Schema has no keyword {keyword:?}, and would ignore it: write {meant:?} or, if this is an \
                      annotation, begin its name with \"x-\""
                 );
-                return Err(Wrong { pointer: place.pointer_to(&[keyword]), reason });
+                return Err(Wrong { pointer: subschema.pointer_to(&[keyword]), reason });
             }
         }
     }

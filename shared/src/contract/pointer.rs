@@ -57,7 +57,9 @@ impl TryFrom<String> for Pointer {
                 .split('/')
                 .map(|token| {
                     let name = token.replace("~1", "/").replace("~0", "~");
-                    let index = name.parse().ok();
+                    // An array's index has no sign and no leading zero (RFC 6901, section 4).
+                    let is_index = name == "0" || name.starts_with(|first| matches!(first, '1'..='9'));
+                    let index = name.parse().ok().filter(|_| is_index);
                     Token { name, index }
                 })
                 .collect(),

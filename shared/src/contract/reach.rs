@@ -198,6 +198,7 @@ mod tests {
             (json!({"type": "string", "pattern": r"^-?\d+(\.\d+)?$"}), Numeric, DECIMALS),
             (json!({"type": ["string", "number", "null"], "pattern": r"^\d+$"}), Numeric, DECIMALS),
             (json!({"$ref": "#/$defs/money"}), Numeric, DECIMALS),
+            (json!({"$ref": "#/%24defs/money"}), Numeric, DECIMALS),
             (json!({"anyOf": [{"$ref": "#/$defs/money"}, {"type": "null"}, {"type": "number"}]}), Numeric, DECIMALS),
             (json!({"allOf": [{"type": "string"}, {"pattern": r"^\d+$"}]}), Numeric, DECIMALS),
             (json!({"enum": ["0.5", "1.50", 2, null]}), Numeric, DECIMALS),

@@ -99,7 +99,12 @@ impl Registry {
         let mut by_topic: HashMap<String, Arc<Contract>> = HashMap::new();
         for (path, text) in files {
             let file = path.display().to_string();
-            let contract = Arc::new(Contract::compile(&path, &text)?);
+            let contract = Contract::compile(&path, &text).map_err(|error| match misspelling(&text) {
+                // The error may be a consequence: no pointer leads through a misspelt `properties`.
+                Some(misspelling) => misspelling.in_file(&file),
+                None => error,
+            })?;
+            let contract = Arc::new(contract);
             // These checks are not part of `Contract::compile`, so contracts that were written before the checks existed
             // can still be compared with newer ones.
             keyword::check(&contract.document).map_err(|wrong| wrong.in_file(&file))?;
@@ -212,14 +217,32 @@ pub(super) fn compile(stream: &str, text: &[u8]) -> Result<Contract, Wrong> {
     })
 }
 
+/// Returns a misspelt keyword of a contract that cannot be compiled.
+fn misspelling(text: &[u8]) -> Option<Wrong> {
+    keyword::check(&json::parse(text).ok()?).err()
+}
+
 fn wrong(pointer: &str, reason: impl Into<String>) -> Wrong {
     Wrong { pointer: pointer.to_owned(), reason: reason.into() }
 }
 
 impl Wrong {
     fn in_file(self, file: &str) -> ContractError {
-        ContractError::Wrong { file: file.to_owned(), pointer: self.pointer, reason: self.reason }
+        ContractError::Wrong {
+            file: file.to_owned(),
+            pointer: on_one_line(self.pointer),
+            reason: on_one_line(self.reason),
+        }
     }
+}
+
+/// Escapes control characters. Names in a contract may contain line breaks, which would split a log line.
+fn on_one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escaped = text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() });
+    escaped.collect()
 }
 
 #[cfg(test)]
@@ -299,6 +322,11 @@ mod tests {
                 "order.json: /properties/name/required/0: no object meets this schema: the field \"x\" is required, ",
             ),
             ("/properties/name", json!({"enmu": []}), "order.json: /properties/name/enmu: JSON Schema has no keyword"),
+            (
+                "/properties/name",
+                json!({"tpye": "string", "format": "datetime"}),
+                "order.json: /properties/name/tpye: JSON Schema has no keyword",
+            ),
             ("/x-sluice/key", json!("/id"), "order.json: /x-sluice/key: invalid type: string \"/id\", expected a list"),
             ("/x-sluice/topic", json!(["a"]), "order.json: /x-sluice/topic: invalid type: list, expected a string"),
         ] {
@@ -316,7 +344,17 @@ mod tests {
              decimals, but the schema allows a string without a pattern for decimals at \"/name\""
         );
         let unknown = refusal(|contract| contract["x-sluice"]["tabel"] = json!("x"));
-        assert!(unknown.starts_with("order.json: /x-sluice/tabel: unknown field"), "{unknown}");
+        assert!(
+            unknown.starts_with("order.json: /x-sluice/tabel: unknown field `tabel`: write `table`; expected one of "),
+            "{unknown}"
+        );
+        let misspelt = refusal(|contract| {
+            contract["propertys"] = contract["properties"].take();
+            contract.as_object_mut().map(|members| members.remove("properties"));
+        });
+        assert!(misspelt.starts_with("order.json: /propertys: JSON Schema has no keyword"), "{misspelt}");
+        let broken = refusal(|contract| contract["x-sluice"]["a\nb"] = json!("x"));
+        assert!(broken.starts_with("order.json: /x-sluice/a\\nb: unknown field `a\\nb`, expected one of "), "{broken}");
         let parent = refusal(|contract| {
             contract["x-sluice"]["mode"] = json!("entity");
             contract["x-sluice"]["parent"] = json!({"stream": "nation", "from": "/name"});
@@ -374,8 +412,8 @@ mod tests {
             (json!("/name"), "boolean", "must fill a column whose type has an order"),
             (json!("/name"), "uuid", "must fill a column whose type has an order"),
             (json!("/name"), "jsonb", "must fill a column whose type has an order"),
-            (json!({"meta": "user"}), "bigint", "only the metadata \"offset\" and \"timestamp\" grow"),
-            (json!({"meta": "trace_id"}), "bigint", "only the metadata \"offset\" and \"timestamp\" grow"),
+            (json!({"meta": "user"}), "bigint", "must be the metadata \"offset\" or \"timestamp\""),
+            (json!({"meta": "trace_id"}), "bigint", "must be the metadata \"offset\" or \"timestamp\""),
             (json!({"meta": "key"}), "bigint", "unknown variant `key`"),
             (json!({"meta": "offset", "from": "/name"}), "bigint", "should be a JSON pointer into the event, or"),
             (json!({}), "bigint", "should be a JSON pointer into the event, or"),

@@ -1,5 +1,6 @@
 //! Finds the schemas that apply to a value. Resolves `$ref`, `allOf`, `anyOf` and `oneOf`.
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::pointer::Pointer;
@@ -9,6 +10,9 @@ const MOST_ALTERNATIVES: usize = 64;
 /// The maximum nesting depth of `$ref`, `allOf`, `anyOf` and `oneOf`. The limit also ends a reference that leads to
 /// itself.
 const MOST_REFERENCES: usize = 32;
+/// The maximum number of schemas to visit for one value. References that each lead to several others would otherwise
+/// multiply the visits without end.
+const MOST_VISITS: usize = 1_024;
 
 /// Schemas that all apply to the same value.
 pub type Schemas<'s> = Vec<&'s Value>;
@@ -77,32 +81,41 @@ fn member<'s>(schema: &'s Value, token: &str) -> Vec<&'s Value> {
 /// Resolves `$ref`, `allOf`, `anyOf` and `oneOf` (which is treated like `anyOf`). Returns the alternatives. Each
 /// alternative is a list of schemas that apply together.
 ///
-/// Returns `None` if there are too many alternatives, if the nesting is too deep, or if a reference leads nowhere or
-/// out of the document.
+/// Returns `None` if there are too many alternatives or schemas, if the nesting is too deep, or if a reference leads
+/// nowhere or out of the document.
 pub fn expand<'s>(document: &'s Value, schemas: Schemas<'s>) -> Option<Vec<Schemas<'s>>> {
-    expand_within(document, schemas, MOST_REFERENCES)
+    let mut visits_left = MOST_VISITS;
+    expand_within(document, schemas, MOST_REFERENCES, &mut visits_left)
 }
 
-fn expand_within<'s>(document: &'s Value, schemas: Schemas<'s>, depth: usize) -> Option<Vec<Schemas<'s>>> {
+fn expand_within<'s>(
+    document: &'s Value,
+    schemas: Schemas<'s>,
+    depth: usize,
+    visits_left: &mut usize,
+) -> Option<Vec<Schemas<'s>>> {
     let depth = depth.checked_sub(1)?;
     let mut alternatives: Vec<Schemas<'s>> = vec![Vec::new()];
     for schema in schemas {
+        *visits_left = visits_left.checked_sub(1)?;
         if schema == &Value::Bool(false) {
             return Some(Vec::new());
         }
         let mut parts: Vec<Vec<Schemas<'s>>> = vec![vec![vec![schema]]];
         if let Some(reference) = schema.get("$ref") {
-            let target = reference.as_str()?.strip_prefix('#').and_then(|pointer| document.pointer(pointer))?;
-            parts.push(expand_within(document, vec![target], depth)?);
+            // In a reference, the pointer is percent-encoded (RFC 6901, section 6).
+            let pointer = percent_decode_str(reference.as_str()?.strip_prefix('#')?).decode_utf8().ok()?;
+            let target = document.pointer(&pointer)?;
+            parts.push(expand_within(document, vec![target], depth, visits_left)?);
         }
         for all in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
-            parts.push(expand_within(document, vec![all], depth)?);
+            parts.push(expand_within(document, vec![all], depth, visits_left)?);
         }
         for keyword in ["anyOf", "oneOf"] {
             let Some(choices) = schema.get(keyword).and_then(Value::as_array) else { continue };
             let mut expanded = Vec::new();
             for choice in choices {
-                expanded.extend(expand_within(document, vec![choice], depth)?);
+                expanded.extend(expand_within(document, vec![choice], depth, visits_left)?);
             }
             parts.push(expanded);
         }
@@ -117,4 +130,28 @@ fn expand_within<'s>(document: &'s Value, schemas: Schemas<'s>, depth: usize) ->
         }
     }
     Some(alternatives)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn references_that_multiply_are_not_resolved() {
+        let branching = |levels: usize| {
+            let references = |level: usize| vec![json!({"$ref": format!("#/$defs/{level}")}); 8];
+            let level = |level: usize| (level.to_string(), json!({"allOf": references(level + 1)}));
+            let mut named: serde_json::Map<String, Value> = (0..levels).map(level).collect();
+            named.insert(levels.to_string(), json!({"type": "string"}));
+            json!({"$defs": named, "$ref": "#/$defs/0"})
+        };
+        let resolved = |levels: usize| {
+            let document = branching(levels);
+            expand(&document, vec![&document]).map(|alternatives| alternatives.len())
+        };
+        assert_eq!(resolved(2), Some(1));
+        assert_eq!(resolved(20), None);
+    }
 }
