@@ -12,6 +12,8 @@ use shared::http::problem::Problem;
 use shared::http::problem_type::ProblemType;
 use shared::kafka::reader::ReadError;
 
+use crate::replay::Refusal;
+
 /// Why a request fails.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -43,7 +45,7 @@ pub(crate) enum Error {
     NotFound(&'static str),
     /// `409`: the dead letter cannot be replayed.
     #[error("not replayable: {0}")]
-    NotReplayable(Cow<'static, str>),
+    NotReplayable(#[from] Refusal),
     /// The replay was not sent, or was rejected.
     #[error(transparent)]
     Sending(#[from] ingest::Error),
@@ -69,11 +71,6 @@ impl Error {
     /// Creates the `503` that says that nothing was sent.
     pub(crate) fn unacknowledged() -> Self {
         Self::Sending(ingest::Error::Unacknowledged { receipts: Vec::new() })
-    }
-
-    /// Creates [`Self::NotReplayable`], a `409`.
-    pub(crate) fn not_replayable(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::NotReplayable(detail.into())
     }
 }
 
@@ -104,7 +101,9 @@ impl IntoResponse for Error {
                 Problem::unsupported_coding(DETAIL).into_response()
             }
             Self::NotFound(detail) => Problem::not_found(detail).into_response(),
-            Self::NotReplayable(detail) => Problem::new(ProblemType::NOT_REPLAYABLE, detail).into_response(),
+            Self::NotReplayable(refusal) => {
+                Problem::new(ProblemType::NOT_REPLAYABLE, refusal.to_string()).into_response()
+            }
             Self::Sending(error) => error.into_response(),
             Self::Kafka(error) => unread(&error).into_response(),
             Self::Database(error) => {

@@ -237,6 +237,7 @@ async fn a_run_replays_the_orders_that_a_trigger_refused_but_none_that_a_later_e
     until("the run is done", async || orders.0.get(href).await.1["status"] == "done").await;
     let run = orders.0.get(href).await.1;
     assert_eq!(json!([run["replayed"], run["skipped"]]), json!([199, 1]), "{run}");
+    assert_eq!(run["skip_reasons"], json!({"later_event": 1}));
     let landed = "select count(*) from public.orders where state = 'old'";
     until("the other orders land", async || orders.0.database.count(landed).await == 199).await;
     assert_eq!(orders.state("n7").await, "new");

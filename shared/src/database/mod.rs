@@ -187,7 +187,8 @@ async fn run<'s>(
     session::settle(&mut connection).await.map_err(unreachable)?;
     Ok(migrator
         .iter()
-        .filter(|migration| !before.contains(&migration.version))
+        // sqlx reads `*.down.sql` files, too, but applies none of them.
+        .filter(|migration| !migration.migration_type.is_down_migration() && !before.contains(&migration.version))
         .map(|migration| format!("{:04} {}", migration.version, migration.description))
         .collect())
 }

@@ -1,8 +1,11 @@
 //! Table `replay_runs`: replays of all dead letters that match a filter.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 
 /// A run.
@@ -25,15 +28,51 @@ pub struct Run {
     pub replayed: i64,
     /// How many were skipped.
     pub skipped: i64,
+    /// How many were skipped for each reason, by the reason's name. Letters that older versions of Sluice skipped are
+    /// not among them.
+    pub skip_reasons: BTreeMap<String, i64>,
     /// `running`, `done` or `cancelled`.
     pub status: String,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
 }
 
+/// Why a run skips a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkipReason {
+    /// The letter was replayed, discarded or deleted after the run began, or it has expired.
+    NotOpen,
+    /// No stream uses the letter's topic any more.
+    NoStream,
+    /// The letter's event is missing in BigQuery.
+    OfBigquery,
+    /// The letter's event was replayed so often that another replay would probably be rejected, too.
+    ReplayedOften,
+    /// A later event with the letter's key was written or may still be written.
+    LaterEvent,
+    /// There may be a later event with the letter's key, but Kafka cannot be searched for it.
+    LaterEventPossible,
+    /// The letter's event is too large for the broker.
+    TooLarge,
+}
+
+impl SkipReason {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::NotOpen => "not_open",
+            Self::NoStream => "no_stream",
+            Self::OfBigquery => "of_bigquery",
+            Self::ReplayedOften => "replayed_often",
+            Self::LaterEvent => "later_event",
+            Self::LaterEventPossible => "later_event_possible",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
 const COLUMNS: &str =
     "id, created_by, (extract(epoch from created_at) * 1000)::bigint as created_ms, filter, is_forced,
-    letters, replayed, skipped, status, (extract(epoch from finished_at) * 1000)::bigint as finished_ms";
+    letters, replayed, skipped, skip_reasons, status, (extract(epoch from finished_at) * 1000)::bigint as finished_ms";
 
 fn read(row: &PgRow) -> Result<Run, sqlx::Error> {
     let time = |ms: i64| Timestamp::from_millisecond(ms).unwrap_or_default();
@@ -46,6 +85,7 @@ fn read(row: &PgRow) -> Result<Run, sqlx::Error> {
         letters: row.try_get("letters")?,
         replayed: row.try_get("replayed")?,
         skipped: row.try_get("skipped")?,
+        skip_reasons: row.try_get::<Json<_>, _>("skip_reasons")?.0,
         status: row.try_get("status")?,
         finished_at: row.try_get::<Option<i64>, _>("finished_ms")?.map(time),
     })
@@ -122,25 +162,31 @@ pub async fn claim(connection: &mut PgConnection, id: i64) -> Result<Option<Run>
     Ok(run.filter(|run| run.status == "running"))
 }
 
-/// Adds to the numbers of a run's replayed and skipped letters, and ends the run if no letters are left.
+/// Adds to the numbers of a run's replayed and skipped letters, and ends the run if no letters are left. `skipped` has a
+/// reason for each letter that was skipped. The caller has claimed `run`, so no other process changes these numbers.
 ///
 /// # Errors
 /// PostgreSQL's error.
 pub async fn note_progress(
     connection: &mut PgConnection,
-    id: i64,
+    run: Run,
     replayed: usize,
-    skipped: usize,
+    skipped: impl Iterator<Item = SkipReason>,
 ) -> Result<(), sqlx::Error> {
     const UPDATE: &str = "
         update sluice.replay_runs r
-        set replayed = r.replayed + $2, skipped = r.skipped + $3,
+        set replayed = $2, skipped = $3, skip_reasons = $4,
             status = case when e.ends and r.status = 'running' then 'done' else r.status end,
             finished_at = case when e.ends and r.status = 'running' then now() else r.finished_at end
         from (select not exists (select from sluice.replay_run_letters where run_id = $1) as ends) e
         where r.id = $1";
-    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    sqlx::query(UPDATE).bind(id).bind(number(replayed)).bind(number(skipped)).execute(connection).await?;
+    let replayed = run.replayed.saturating_add(i64::try_from(replayed).unwrap_or(i64::MAX));
+    let (mut count, mut reasons) = (run.skipped, run.skip_reasons);
+    for reason in skipped {
+        count += 1;
+        *reasons.entry(reason.name().to_owned()).or_default() += 1;
+    }
+    sqlx::query(UPDATE).bind(run.id).bind(replayed).bind(count).bind(Json(reasons)).execute(connection).await?;
     Ok(())
 }
 

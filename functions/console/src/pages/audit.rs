@@ -12,7 +12,7 @@ use shared::http::problem::Problem;
 
 use super::api::{Api, List, Refusal};
 use super::layout::{Page, Section};
-use super::letter_filter::parameter;
+use super::letter_filter::{as_parameter, parameter};
 use super::query::with_query;
 use super::state::Pages;
 use super::wording::time;
@@ -60,7 +60,7 @@ pub(super) async fn show(
                                 td data-label="When" { (time(entry.at, now_ms)) }
                                 td data-label="Who" { b { (entry.user) } }
                                 td.nowrap data-label="Did" { (entry.action) }
-                                td data-label="To" { (object(&entry.object)) }
+                                td data-label="To" { (object(&entry.object, &entry.detail)) }
                                 td data-label="Details" { (details(&entry.detail)) }
                             }
                         }
@@ -75,12 +75,23 @@ pub(super) async fn show(
     Ok(Page::new(Section::Audit, "Audit", content))
 }
 
-/// Shows the object of an action, as a link if the object has a page.
-fn object(path: &str) -> Markup {
+/// Shows the object of an action, as a link if the object has a page. Discards by filter link to the letters that the
+/// filter now matches.
+fn object(path: &str, detail: &Value) -> Markup {
     let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-/".contains(&byte));
-    html! {
-        @if is_plain && path.starts_with("dead-letters") { a.nowrap href={ "/console/" (path) } { (path) } } @else { (path) }
-    }
+    let address = match path {
+        "dead-letters" => Some(discarded_path(&detail["filter"])),
+        _ => (is_plain && path.starts_with("dead-letters/")).then(|| format!("/console/{path}")),
+    };
+    html! { @match address { Some(address) => a.nowrap href=(address) { (path) }, None => (path) } }
+}
+
+/// Returns the path of the list of discarded letters that match a filter.
+fn discarded_path(filter: &Value) -> String {
+    let members = filter.as_object().into_iter().flatten().filter(|(name, _)| *name != "status");
+    let parameters: Vec<(&str, String)> = members.map(|(name, value)| (name.as_str(), as_parameter(value))).collect();
+    let parameters = parameters.iter().map(|(name, value)| (*name, value.as_str()));
+    with_query("/console/dead-letters", parameters.chain([("status", "discarded")]))
 }
 
 /// Shows the details of an entry, for example `count 200, filter stream route, note …`.

@@ -144,6 +144,14 @@ impl LetterFilter {
     }
 }
 
+/// Converts a member of a filter in a body to the value of a parameter.
+pub(super) fn as_parameter(member: &Value) -> String {
+    match member.as_array() {
+        Some(ids) => ids.iter().map(Value::to_string).collect::<Vec<_>>().join(","),
+        None => member.as_str().map_or_else(|| member.to_string(), str::to_owned),
+    }
+}
+
 /// Formats a parameter's value for people.
 pub(super) fn parameter(name: &str, value: &str) -> String {
     let time: Option<Timestamp> = matches!(name, "since" | "until").then(|| value.parse().ok()).flatten();

@@ -1,5 +1,7 @@
 //! The pages of replay runs: the list, and one run with its progress.
 
+use std::collections::BTreeMap;
+
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::Uri;
@@ -12,7 +14,7 @@ use shared::http::problem::Problem;
 
 use super::api::{Api, List, Refusal};
 use super::layout::{Notice, Page, Section, SeeOther};
-use super::letter_filter::parameter;
+use super::letter_filter::{as_parameter, parameter};
 use super::query::with_query;
 use super::state::Pages;
 use super::wording::{counted, exact_time, number, status, time};
@@ -27,6 +29,7 @@ struct Run {
     count: i64,
     replayed: i64,
     skipped: i64,
+    skip_reasons: BTreeMap<String, i64>,
     status: String,
     created_by: String,
     created_at: Timestamp,
@@ -43,12 +46,9 @@ impl Run {
     /// Returns the path of the list of letters that now match the run's filter, including letters that were rejected
     /// since the run began.
     fn letters_path(&self) -> String {
-        let text = |value: &Value| match value.as_array() {
-            Some(ids) => ids.iter().map(Value::to_string).collect::<Vec<_>>().join(","),
-            None => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-        };
         let members = self.filter.as_object().into_iter().flatten().filter(|(name, _)| *name != "until");
-        let parameters: Vec<(&str, String)> = members.map(|(name, value)| (name.as_str(), text(value))).collect();
+        let parameters: Vec<(&str, String)> =
+            members.map(|(name, value)| (name.as_str(), as_parameter(value))).collect();
         with_query("/console/dead-letters", parameters.iter().map(|(name, value)| (*name, value.as_str())))
     }
 
@@ -179,9 +179,7 @@ fn progress(run: &Run, open: Option<i64>) -> Markup {
         }
         progress value=(settled) max=(run.count.max(1)) aria-label="Progress" {}
         @if run.skipped > 0 {
-            p.soft { "A letter is left out if it is no longer open, if no stream uses its topic any more, or if it is "
-                "too large for the broker. A run that is not forced also leaves out a letter if its event was replayed "
-                "three times, or if a later event with the same key was written, or may have been or may still be written." }
+            ul { @for (reason, count) in &run.skip_reasons { li { b.number { (number(*count)) } " left out: " (explained(reason)) } } }
         }
         @if let Some(at) = run.finished_at {
             p.soft { "Ended at " time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M:%S UTC")) } ". "
@@ -193,6 +191,26 @@ fn progress(run: &Run, open: Option<i64>) -> Markup {
                 }
                 a href=(run.letters_path()) { "See which letters match now" } }
         }
+    }
+}
+
+/// Explains why letters were left out. Reasons that a newer version of Sluice has added are shown as they are.
+fn explained(reason: &str) -> &str {
+    match reason {
+        "not_open" => "replayed, discarded, expired or deleted in the meantime",
+        "no_stream" => "no stream uses the topic any more",
+        "of_bigquery" => "missing in BigQuery, and such letters cannot be replayed yet",
+        "replayed_often" => "the event was already replayed three times; a forced run replays it anyway",
+        "later_event" => {
+            "a later event with the same key was written or may still be written, and the replay would replace it; a \
+             forced run replays it anyway"
+        }
+        "later_event_possible" => {
+            "Kafka cannot be searched for a later event with the same key, which the replay would replace; a forced run \
+             replays it anyway"
+        }
+        "too_large" => "too large for the broker",
+        other => other,
     }
 }
 

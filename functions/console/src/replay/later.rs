@@ -39,7 +39,7 @@ pub(crate) enum Later {
     /// Kafka no longer has the event.
     Gone,
     /// The search ran out of time before the end of the log.
-    TooMany,
+    OutOfTime,
 }
 
 /// A letter, and the payload that will be sent for the letter. The search takes the letter's key from this payload.
@@ -61,7 +61,7 @@ pub(crate) async fn search(
     let mut search = Search::new(contract, key, sought);
     match search.run(ingest, deadline).await {
         Ok(searched) => Ok(search.results(Later::None(searched))),
-        Err(SearchError::Late) => Ok(search.results(Later::TooMany)),
+        Err(SearchError::Late) => Ok(search.results(Later::OutOfTime)),
         Err(SearchError::Read(ReadError::UnknownPartition { .. })) => Ok(search.results(Later::Gone)),
         Err(SearchError::Read(error)) => {
             let topic = &contract.topic;

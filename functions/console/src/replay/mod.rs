@@ -2,10 +2,12 @@
 //! replay at once, the event is sent only once. `routes` replays single letters, and `runs` replays many.
 //!
 //! - `later`: searches Kafka for later events with the letters' keys
+//! - `refusal`: why a letter cannot be replayed
 //! - `headers`: the headers of the replay
 
 mod headers;
 mod later;
+mod refusal;
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +37,7 @@ use crate::error::Error;
 
 pub(crate) use self::headers::{first_place, replay_headers};
 pub(crate) use self::later::Sought;
+pub(crate) use self::refusal::{FORCE, Refusal};
 
 /// The time limit for the search for later events.
 const LONGEST_SEARCH: Duration = Duration::from_secs(10);
@@ -118,29 +121,18 @@ fn edited(contract: &Contract, body: &[u8]) -> Result<CheckedEvent, Error> {
 }
 
 /// Returns the contract of a letter that can be replayed.
-pub(crate) fn replayable<'i>(ingest: &'i Ingest, letter: &DeadLetter) -> Result<&'i Contract, Error> {
+pub(crate) fn replayable<'i>(ingest: &'i Ingest, letter: &DeadLetter) -> Result<&'i Contract, Refusal> {
     match letter.status {
         LetterStatus::Open => {}
-        LetterStatus::Replayed => return Err(Error::not_replayable("The letter was already replayed.")),
-        status @ (LetterStatus::Discarded | LetterStatus::Expired) => {
-            let status = status.name();
-            return Err(Error::not_replayable(format!("The letter is {status}. Only open letters can be replayed.")));
-        }
+        LetterStatus::Replayed => return Err(Refusal::Replayed),
+        status @ (LetterStatus::Discarded | LetterStatus::Expired) => return Err(Refusal::Closed(status)),
     }
     match letter.destination {
         Destination::Postgresql => {}
-        Destination::Bigquery => {
-            return Err(Error::not_replayable(
-                "The letter's event is missing in BigQuery. Letters of BigQuery cannot be replayed yet.",
-            ));
-        }
+        Destination::Bigquery => return Err(Refusal::OfBigquery),
     }
-    let contract = ingest.registry.topic(&letter.topic);
-    contract.map(AsRef::as_ref).ok_or_else(|| Error::not_replayable("No stream uses the letter's topic any more."))
+    ingest.registry.topic(&letter.topic).map(AsRef::as_ref).ok_or(Refusal::NoStream)
 }
-
-/// Tells callers of the JSON route how to replay a letter despite later events.
-pub(crate) const FORCE: &str = "`?force=true` replays the letter anyway.";
 
 /// Whether a letter may be replayed, given the events that were sent after it.
 #[derive(Debug)]
@@ -158,25 +150,14 @@ impl Order {
     /// # Errors
     /// A later event with the letter's key, or another replay of the letter, was written or may still be written. Or
     /// the search could not find out whether there is such an event.
-    pub(crate) fn allowed(self) -> Result<Option<Searched>, Error> {
+    pub(crate) fn allowed(self) -> Result<Option<Searched>, Refusal> {
         match self {
             Self::Irrelevant | Self::Searched(Later::NoKey) => Ok(None),
             Self::Searched(Later::None(searched)) => Ok(Some(searched)),
-            Self::Searched(Later::Found(place)) => Err(Error::not_replayable(format!(
-                "A later event with the same key was sent and not rejected: {place}. The letter's older event would \
-                 replace it. {FORCE}"
-            ))),
-            Self::Searched(Later::SentAgain(place)) => {
-                Err(Error::not_replayable(format!("The letter was already replayed, as {place}.")))
-            }
-            Self::Searched(Later::Gone) => Err(Error::not_replayable(format!(
-                "Kafka no longer has this event, so later events with the same key cannot be ruled out. {FORCE}"
-            ))),
-            Self::Searched(Later::TooMany) => Err(Error::not_replayable(format!(
-                "The events that were sent to the topic after this one cannot be read within {} s, so a later event \
-                 with the same key cannot be ruled out. {FORCE}",
-                LONGEST_SEARCH.as_secs()
-            ))),
+            Self::Searched(Later::Found(place)) => Err(Refusal::LaterEvent(place)),
+            Self::Searched(Later::SentAgain(place)) => Err(Refusal::SentAgain(place)),
+            Self::Searched(Later::Gone) => Err(Refusal::Gone),
+            Self::Searched(Later::OutOfTime) => Err(Refusal::OutOfTime),
         }
     }
 }

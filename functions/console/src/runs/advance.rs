@@ -11,7 +11,7 @@ use shared::http::database::in_time;
 use shared::kafka::{Outgoing, RecordHeader};
 use shared::ledger::dead_letters::{self, DeadLetter};
 use shared::ledger::replay_run_letters;
-use shared::ledger::replay_runs::{self, Run};
+use shared::ledger::replay_runs::{self, Run, SkipReason};
 use shared::record::place::Place;
 
 use crate::Console;
@@ -50,7 +50,7 @@ enum Step {
 #[derive(Debug, Default)]
 struct Settled {
     replayed: Vec<(i64, Place)>,
-    skipped: Vec<i64>,
+    skipped: Vec<(i64, SkipReason)>,
     /// Whether the broker failed to acknowledge some letters. These letters stay in the run.
     is_incomplete: bool,
 }
@@ -107,7 +107,7 @@ async fn step(ingest: &Ingest, id: i64) -> Result<Step, Error> {
     let letters = in_time(dead_letters::lock_free(&mut transaction, &ids)).await?;
     let existing: HashSet<i64> = in_time(dead_letters::existing(&mut *transaction, &ids)).await?.into_iter().collect();
 
-    let missing = ids.iter().copied().filter(|id| !existing.contains(id)).collect();
+    let missing = ids.iter().filter(|id| !existing.contains(id)).map(|&id| (id, SkipReason::NotOpen)).collect();
     let mut settled = Settled { skipped: missing, ..Settled::default() };
     let mut by_topic: BTreeMap<&str, Vec<&DeadLetter>> = BTreeMap::new();
     letters.iter().for_each(|letter| by_topic.entry(&letter.topic).or_default().push(letter));
@@ -116,11 +116,12 @@ async fn step(ingest: &Ingest, id: i64) -> Result<Step, Error> {
     }
 
     let Settled { replayed, skipped, is_incomplete } = settled;
-    let done: Vec<i64> = replayed.iter().map(|(id, _)| *id).chain(skipped.iter().copied()).collect();
+    let done: Vec<i64> = replayed.iter().map(|(id, _)| *id).chain(skipped.iter().map(|(id, _)| *id)).collect();
+    let reasons = skipped.into_iter().map(|(_, reason)| reason);
     in_time(async {
         dead_letters::mark_replayed(&mut transaction, &replayed).await?;
         replay_run_letters::remove(&mut transaction, id, &done).await?;
-        replay_runs::note_progress(&mut transaction, id, replayed.len(), skipped.len()).await?;
+        replay_runs::note_progress(&mut transaction, run, replayed.len(), reasons).await?;
         transaction.commit().await
     })
     .await?;
@@ -139,12 +140,15 @@ async fn replay_letters(
 ) -> Result<(), Error> {
     let (mut contract, mut open) = (None, Vec::with_capacity(letters.len()));
     for &letter in letters {
-        match replayable(ingest, letter).ok().filter(|_| run.is_forced || letter.replays < MOST_REPLAYS) {
-            Some(of_letter) => {
+        match replayable(ingest, letter) {
+            Ok(_) if letter.replays >= MOST_REPLAYS && !run.is_forced => {
+                settled.skipped.push((letter.id, SkipReason::ReplayedOften));
+            }
+            Ok(of_letter) => {
                 contract = Some(of_letter);
                 open.push(letter);
             }
-            None => settled.skipped.push(letter.id),
+            Err(refusal) => settled.skipped.push((letter.id, refusal.skip_reason())),
         }
     }
     let Some(contract) = contract else { return Ok(()) };
@@ -163,7 +167,7 @@ async fn replay_letters(
     for (letter, order) in open.into_iter().zip(orders) {
         match order.allowed() {
             Ok(searched) => records.push((letter, replay_headers(letter, searched.as_ref(), false))),
-            Err(_refused) => settled.skipped.push(letter.id),
+            Err(refusal) => settled.skipped.push((letter.id, refusal.skip_reason())),
         }
     }
     send(ingest, contract, &records, settled).await;
@@ -186,7 +190,7 @@ async fn send(
         match sent {
             Ok(receipt) => settled.replayed.push((letter.id, receipt.place())),
             // The letter is skipped, because no later attempt to send it would succeed.
-            Err(ingest::Error::RecordTooLarge { .. }) => settled.skipped.push(letter.id),
+            Err(ingest::Error::RecordTooLarge { .. }) => settled.skipped.push((letter.id, SkipReason::TooLarge)),
             Err(_unacknowledged) => settled.is_incomplete = true,
         }
     }

@@ -3,6 +3,8 @@
 
 mod advance;
 
+use std::collections::BTreeMap;
+
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -49,6 +51,7 @@ pub(crate) struct RunItem {
     count: i64,
     replayed: i64,
     skipped: i64,
+    skip_reasons: BTreeMap<String, i64>,
     status: String,
     href: String,
     created_by: String,
@@ -60,11 +63,20 @@ pub(crate) struct RunItem {
 
 impl From<Run> for RunItem {
     fn from(run: Run) -> Self {
-        let Run { id, created_by, created_at, filter, is_forced, letters, replayed, skipped, status, finished_at } =
-            run;
-        let href = format!("/dead-letters/replays/{id}");
-        let (count, force) = (letters, is_forced);
-        Self { id, count, replayed, skipped, status, href, created_by, created_at, finished_at, filter, force }
+        Self {
+            id: run.id,
+            count: run.letters,
+            replayed: run.replayed,
+            skipped: run.skipped,
+            skip_reasons: run.skip_reasons,
+            status: run.status,
+            href: format!("/dead-letters/replays/{}", run.id),
+            created_by: run.created_by,
+            created_at: run.created_at,
+            finished_at: run.finished_at,
+            filter: run.filter,
+            force: run.is_forced,
+        }
     }
 }
 

@@ -63,6 +63,7 @@ async fn a_run_replays_exactly_the_letters_that_matched_when_it_was_created() {
         ("count", json!(1_200)),
         ("replayed", json!(0)),
         ("skipped", json!(0)),
+        ("skip_reasons", json!({})),
         ("status", json!("running")),
         ("href", json!("/dead-letters/replays/1")),
         ("created_by", json!("anyone")),
@@ -127,11 +128,13 @@ async fn an_unforced_run_skips_letters_whose_event_was_replayed_three_times_or_w
     let run = create(&function, json!({"filter": {}})).await.body;
     let run = finish(&function, run["href"].as_str().unwrap()).await;
     assert_eq!(json!([run["count"], run["replayed"], run["skipped"]]), json!([4, 1, 3]), "{run}");
+    assert_eq!(run["skip_reasons"], json!({"later_event_possible": 1, "no_stream": 1, "replayed_often": 1}));
     assert_eq!(function.get(&format!("/dead-letters/{twice}")).await.body["status"], "replayed");
 
     let run = create(&function, json!({"filter": {}, "force": true})).await.body;
     let run = finish(&function, run["href"].as_str().unwrap()).await;
     assert_eq!(json!([run["count"], run["replayed"], run["skipped"]]), json!([3, 2, 1]), "{run}");
+    assert_eq!(run["skip_reasons"], json!({"no_stream": 1}));
     for id in [refused, looping] {
         assert_eq!(function.get(&format!("/dead-letters/{id}")).await.body["status"], "replayed");
     }

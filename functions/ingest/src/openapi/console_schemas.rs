@@ -50,12 +50,16 @@ pub(super) fn all() -> Map<String, Value> {
             "ReplayRun",
             json!({
                 "type": "object",
-                "required": ["id", "count", "replayed", "skipped", "status", "href", "created_by", "created_at", "finished_at", "filter", "force"],
+                "required": ["id", "count", "replayed", "skipped", "skip_reasons", "status", "href", "created_by", "created_at", "finished_at", "filter", "force"],
                 "properties": {
                     "id": {"type": "integer"},
                     "count": {"type": "integer", "minimum": 0, "description": "How many letters matched when the run was created."},
                     "replayed": number,
                     "skipped": {"type": "integer", "minimum": 0, "description": "How many letters were skipped. A letter is skipped if a request to replay this letter alone would be refused, or if the letter's event was already replayed three times."},
+                    "skip_reasons": {
+                        "type": "object", "additionalProperties": number,
+                        "description": "How many letters were skipped for each reason: `not_open` (replayed, discarded, expired or deleted), `no_stream` (no stream uses the topic any more), `of_bigquery` (letters of BigQuery cannot be replayed yet), `replayed_often` (the event was replayed three times), `later_event` (a later event with the same key was written or may still be written), `later_event_possible` (Kafka cannot be searched for such an event) or `too_large` (for the broker)."
+                    },
                     "status": {"enum": ["running", "done", "cancelled"]},
                     "href": {"type": "string", "format": "uri-reference"},
                     "created_by": {"type": "string"},

@@ -95,7 +95,7 @@ pub(super) fn dead_letter_group() -> Value {
 
 pub(super) fn replay_run() -> Value {
     json!({
-        "id": 7, "count": 2, "replayed": 1, "skipped": 0, "status": "running", "href": "/dead-letters/replays/7",
+        "id": 7, "count": 2, "replayed": 1, "skipped": 0, "skip_reasons": {}, "status": "running", "href": "/dead-letters/replays/7",
         "created_by": "ann", "created_at": "2026-05-07T19:54:13Z", "finished_at": null,
         "filter": {"stream": "city", "status": "open"}, "force": false
     })

@@ -37,16 +37,23 @@ pub(super) async fn replay(
     progress.finish();
     let (replayed, skipped) = (number(&run["replayed"]), number(&run["skipped"]));
     let status = run["status"].as_str().unwrap_or("unknown");
-    say(format_args!("run {id} is {status}: {replayed} replayed, {skipped} skipped"));
+    say(format_args!("run {id} is {status}: {replayed} replayed, {skipped} skipped{}", reasons(&run["skip_reasons"])));
     settled(client, filter).await?;
     if skipped > 0 {
         complain("--force also replays letters whose event was replayed three times, or whose key may have newer data");
     }
     let left = count_matching(client, &PATH, &asked).await?;
     if left > 0 {
-        complain(format_args!("{} left, skipped or rejected again", letters(left)));
+        complain(format_args!("{} left: skipped, rejected again, or new", letters(left)));
     }
     Ok(left == 0 && status == "done")
+}
+
+/// Lists how many letters were skipped for each reason, as in ` (later_event 2, no_stream 1)`.
+fn reasons(by_name: &Value) -> String {
+    let counted = by_name.as_object().into_iter().flatten().map(|(name, count)| format!("{name} {count}"));
+    let counted: Vec<String> = counted.collect();
+    if counted.is_empty() { String::new() } else { format!(" ({})", counted.join(", ")) }
 }
 
 /// Waits until every replay of the matching letters has landed or was rejected again. Fails after a minute in which no
