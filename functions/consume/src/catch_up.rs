@@ -236,7 +236,7 @@ impl CatchUp<'_> {
             let mut checked = land::check_log(contract, self.consume.destination(), &batch, partition, vouched);
             self.consume.reject_overtaken(&mut checked).await;
             match self.consume.land_once(self.connection, &checked).await? {
-                Ending::Committed(landed) => self.landed.add(landed),
+                Ending::Landed(landed) => self.landed.add(landed),
                 Ending::Held(_) => return Ok(Reached::Moved),
             }
             next = until;

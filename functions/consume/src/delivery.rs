@@ -12,7 +12,7 @@ use crate::error::failed;
 use crate::land::{self, CheckedBatch, Ending, Tally};
 use crate::report::Work;
 use crate::stall::{self, Stalls};
-use crate::{Consume, ConsumeError, Place, Summary, bigquery, overtaken};
+use crate::{Consume, ConsumeError, Storage, Summary, bigquery, overtaken};
 
 impl Consume {
     /// Writes a batch, given as the JSON of Lambda's Kafka event. Missing records before the batch are written first.
@@ -99,7 +99,7 @@ impl Consume {
         let mut catch_up = CatchUp { consume: self, connection, landed, budget };
         for _ in 0..ROUNDS {
             match self.land_once(catch_up.connection, checked).await? {
-                Ending::Committed(landed) => {
+                Ending::Landed(landed) => {
                     catch_up.landed.add(landed);
                     return Ok(());
                 }
@@ -114,21 +114,21 @@ impl Consume {
     }
 
     async fn sweep(&self, connection: &mut PgConnection) -> Result<(), ConsumeError> {
-        match self.place {
-            Place::Postgresql => {
+        match self.storage {
+            Storage::Postgresql => {
                 let longest_wait_ms = i64::try_from(self.wait_for_parent.as_millis()).unwrap_or(i64::MAX);
                 let swept = self.sweeps.run(connection, self.clock.now_ms(), longest_wait_ms, &self.metrics).await;
                 swept.map_err(|error| failed(error.into()))
             }
-            Place::Bigquery(_) => Ok(()),
+            Storage::Bigquery(_) => Ok(()),
         }
     }
 
     /// Rejects replays that a later event has overtaken.
     pub(crate) async fn reject_overtaken(&self, checked: &mut CheckedBatch<'_>) {
-        match self.place {
-            Place::Postgresql => overtaken::reject(self.reader.as_ref(), checked).await,
-            Place::Bigquery(_) => {}
+        match self.storage {
+            Storage::Postgresql => overtaken::reject(self.reader.as_ref(), checked).await,
+            Storage::Bigquery(_) => {}
         }
     }
 
@@ -138,11 +138,13 @@ impl Consume {
         checked: &CheckedBatch<'_>,
     ) -> Result<Ending, ConsumeError> {
         let now_ms = self.clock.now_ms();
-        match &self.place {
-            Place::Postgresql => {
+        match &self.storage {
+            Storage::Postgresql => {
                 land::land(connection, &self.registry, &self.trust, &self.pauses, now_ms, checked).await.map_err(failed)
             }
-            Place::Bigquery(tables) => bigquery::land(connection, tables.as_ref(), &self.trust, now_ms, checked).await,
+            Storage::Bigquery(tables) => {
+                bigquery::land(connection, tables.as_ref(), &self.trust, now_ms, checked).await
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ pub enum ConsumeError {
     #[error("the batch did not land and will be delivered again: {0}")]
     Kafka(#[from] ReadError),
     /// The range between watermark and batch was read in part, and that part has landed. The next delivery continues.
-    #[error("records before the batch are being read from Kafka; the batch will be delivered again")]
+    #[error("one invocation was not enough to land the batch, which will be delivered again")]
     CatchingUp,
     /// The batch did not land within the invocation's time.
     #[error("the batch did not land within the invocation's time and will be delivered again")]
@@ -51,7 +51,7 @@ impl ConsumeError {
             Self::UnknownTopic(_) => "Sluice.UnknownTopic",
             Self::Retry(_) => "Sluice.Retry",
             Self::Stop(_) => STOP,
-            Self::Bigquery(error) if error.passes() => "Sluice.Retry",
+            Self::Bigquery(error) if error.is_temporary() => "Sluice.Retry",
             Self::Bigquery(_) => STOP,
             Self::Kafka(_) => "Sluice.Kafka",
             Self::CatchingUp => "Sluice.CatchingUp",

@@ -46,7 +46,7 @@ const POSTGRESQL: Destination = Destination::Postgresql;
 #[derive(Debug)]
 pub(crate) enum Ending {
     /// It was committed.
-    Committed(Tally),
+    Landed(Tally),
     /// Nothing was written, because Kafka has to be asked about these partitions first.
     Held(Vec<Hold>),
 }
@@ -59,7 +59,7 @@ enum Strictness {
     /// Rows that make a statement fail are isolated.
     Isolated,
     /// Deferred constraints are checked before COMMIT, so that rows that violate them are isolated as well.
-    Constraints,
+    Checked,
 }
 
 /// Lands a batch.
@@ -75,7 +75,7 @@ pub(crate) async fn land(
     checked: &CheckedBatch<'_>,
 ) -> Result<Ending, WriteError> {
     if let Some(landed) = fast_path::land(connection, trust, pauses, checked).await? {
-        return Ok(Ending::Committed(landed));
+        return Ok(Ending::Landed(landed));
     }
     let mut strictness = Strictness::Whole;
     loop {
@@ -111,9 +111,9 @@ async fn takes_no_row(
 /// Returns the strictness with which a batch can land despite this error, or `None` if no strictness helps.
 fn stricter(strictness: Strictness, error: &WriteError) -> Option<Strictness> {
     match strictness {
-        Strictness::Whole | Strictness::Isolated if error.needs_checks() => Some(Strictness::Constraints),
+        Strictness::Whole | Strictness::Isolated if error.needs_checks() => Some(Strictness::Checked),
         Strictness::Whole if matches!(error.verdict(), Verdict::Reject(_)) => Some(Strictness::Isolated),
-        Strictness::Whole | Strictness::Isolated | Strictness::Constraints => None,
+        Strictness::Whole | Strictness::Isolated | Strictness::Checked => None,
     }
 }
 
@@ -141,7 +141,7 @@ async fn transaction(
     }
     if planned.iter().all(Planned::changes_nothing) {
         transaction.rollback().await?;
-        return Ok(Ending::Committed(landed));
+        return Ok(Ending::Landed(landed));
     }
     plan::note_gaps(&mut transaction, POSTGRESQL, &planned.iter().collect::<Vec<_>>()).await?;
     // Parents come before children, so that children in the same batch do not have to wait.
@@ -160,9 +160,9 @@ async fn transaction(
     let mut landed = match strictness {
         Strictness::Whole => apply_once(&mut transaction, registry, now_ms, Attempt::Whole, &streams, landed).await?,
         Strictness::Isolated => {
-            apply_once(&mut transaction, registry, now_ms, Attempt::Isolating, &streams, landed).await?
+            apply_once(&mut transaction, registry, now_ms, Attempt::Isolated, &streams, landed).await?
         }
-        Strictness::Constraints => deferred::apply(&mut transaction, registry, now_ms, &streams, landed).await?,
+        Strictness::Checked => deferred::apply(&mut transaction, registry, now_ms, &streams, landed).await?,
     };
     planned.iter().for_each(|one| one.note_log(&mut landed.activity));
     let (after, activity) = (planned.iter().map(|one| &one.plan.after), std::mem::take(&mut landed.activity));
@@ -172,7 +172,7 @@ async fn transaction(
     for one in &planned {
         one.trust(trust, locked.server_started_us);
     }
-    Ok(Ending::Committed(landed))
+    Ok(Ending::Landed(landed))
 }
 
 async fn apply_once(

@@ -72,7 +72,7 @@ pub use self::write::WriteError;
 /// The function `consume`. [`Self::for_bigquery`] turns it into the function `consume-bigquery`.
 #[derive(Debug)]
 pub struct Consume {
-    place: Place,
+    storage: Storage,
     connections: Connections,
     registry: Arc<Registry>,
     clock: Clock,
@@ -88,7 +88,7 @@ pub struct Consume {
 
 /// Where the function writes rows.
 #[derive(Debug)]
-enum Place {
+enum Storage {
     Postgresql,
     Bigquery(Arc<dyn Tables>),
 }
@@ -109,7 +109,7 @@ impl Consume {
         let (policies, sweeps) = (Policies::default(), Sweeps::default());
         let (connections, retention) = (Connections::new(pool), Retention::default());
         Self {
-            place: Place::Postgresql,
+            storage: Storage::Postgresql,
             connections,
             registry,
             clock,
@@ -129,13 +129,13 @@ impl Consume {
     /// functions.
     #[must_use]
     pub fn for_bigquery(self, tables: Arc<dyn Tables>) -> Self {
-        Self { place: Place::Bigquery(tables), ..self }
+        Self { storage: Storage::Bigquery(tables), ..self }
     }
 
     fn destination(&self) -> Destination {
-        match self.place {
-            Place::Postgresql => Destination::Postgresql,
-            Place::Bigquery(_) => Destination::Bigquery,
+        match self.storage {
+            Storage::Postgresql => Destination::Postgresql,
+            Storage::Bigquery(_) => Destination::Bigquery,
         }
     }
 
@@ -153,7 +153,7 @@ impl Consume {
     /// The batch must be delivered again. Nothing of it was written to PostgreSQL; in BigQuery, some of its partitions
     /// may have landed. Records before the batch may have been written.
     pub async fn invoke(&self, payload: &[u8], budget: Duration) -> Result<Summary, ConsumeError> {
-        if matches!(self.place, Place::Postgresql) && is_schedule(payload) {
+        if matches!(self.storage, Storage::Postgresql) && is_schedule(payload) {
             return self.compare(budget).await;
         }
         self.deliver(payload, budget).await

@@ -152,12 +152,12 @@ async fn failure(search: &Search<'_>, partitions: &[(&str, i32)], error: &Consum
         // nothing is stalled. A failed comparison is recorded elsewhere, with a separate error for each partition.
         ConsumeError::NotABatch(_) | ConsumeError::CatchingUp | ConsumeError::Comparison(_) => None,
         ConsumeError::Kafka(cause) => {
-            let fault = if cause.passes() { Fault::Environment } else { Fault::Operator };
+            let fault = if cause.is_temporary() { Fault::Environment } else { Fault::Operator };
             let reason = format!("{}: {read} could not be read from Kafka: {cause}", streams(&contracts));
             Some(failure(fault, None, reason))
         }
         ConsumeError::Bigquery(cause) => {
-            let fault = if cause.passes() { Fault::Environment } else { Fault::Operator };
+            let fault = if cause.is_temporary() { Fault::Environment } else { Fault::Operator };
             Some(failure(fault, None, format!("{}: {cause}.", streams(&contracts))))
         }
         ConsumeError::UnknownTopic(topic) => {

@@ -69,7 +69,7 @@ pub enum LookUpError {
 
 impl LookUpError {
     /// Returns whether the error may go away by itself.
-    pub fn passes(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unavailable { .. } => true,
             Self::Refused { .. } | Self::Unfit { .. } | Self::NoRegion { .. } | Self::NotBuiltIn { .. } => false,

@@ -99,10 +99,10 @@ impl DatabaseError {
     }
 
     /// Returns whether the error may go away by itself.
-    pub fn passes(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::LookUp(error) => error.passes(),
+            Self::LookUp(error) => error.is_temporary(),
             Self::Settings(_)
             | Self::Refused(_)
             | Self::Migration { .. }

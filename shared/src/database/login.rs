@@ -62,7 +62,7 @@ impl Login {
         if source.changes()
             && let Err(error) = login.renew().await
         {
-            if !error.passes() {
+            if !error.is_temporary() {
                 return Err(error);
             }
             tracing::warn!("{error}");

@@ -42,9 +42,9 @@ pub enum ProducerError {
 
 impl ProducerError {
     /// Returns whether the error may go away by itself.
-    pub fn passes(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
-            Self::LookUp(error) => error.passes(),
+            Self::LookUp(error) => error.is_temporary(),
             Self::Silent { .. } => true,
             Self::Settings(_) | Self::Refused(_) => false,
         }

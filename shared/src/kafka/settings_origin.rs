@@ -16,7 +16,7 @@ impl SettingsOrigin {
             Self::Known(settings) => Ok(settings.clone()),
             Self::LookedUp { source, aws } => match (source.look_up(aws).await, last) {
                 (Ok(settings), _) => Ok(settings),
-                (Err(error), Some(last)) if error.passes() => {
+                (Err(error), Some(last)) if error.is_temporary() => {
                     tracing::warn!("{error}; using the settings of the last lookup");
                     Ok(last)
                 }

@@ -45,7 +45,7 @@ impl HttpWorld {
         let connecting = async {
             let producer = Producer::looked_up(source, aws.clone());
             if let Err(error) = producer.connect(PATIENCE).await {
-                if !error.passes() {
+                if !error.is_temporary() {
                     return Err(error.into());
                 }
                 tracing::warn!("{error}");

@@ -132,7 +132,7 @@ impl World {
         let database = async {
             let (pool, login) = Login::open(&settings.database, aws, &clock, max_connections).await?;
             if let Err(error) = login.connect(PATIENCE).await {
-                if !error.passes() {
+                if !error.is_temporary() {
                     return Err(error.into());
                 }
                 tracing::warn!("{error}");

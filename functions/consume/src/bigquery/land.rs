@@ -56,12 +56,12 @@ async fn land_in_rounds(
                 }
             }
             Prepared::NeedsStreams(indices) => create_streams(connection, step, &indices).await?,
-            Prepared::Settled { is_whole: true } => return Ok(Ending::Committed(memory.landed)),
+            Prepared::Settled { is_whole: true } => return Ok(Ending::Landed(memory.landed)),
             Prepared::Settled { is_whole: false } => {}
             Prepared::Announced(announced) => {
                 let outcomes = append(step, &announced).await;
                 if settle(connection, step, &announced, outcomes, &mut memory).await? {
-                    return Ok(Ending::Committed(memory.landed));
+                    return Ok(Ending::Landed(memory.landed));
                 }
             }
         }

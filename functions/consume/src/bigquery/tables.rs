@@ -118,7 +118,7 @@ pub enum BigqueryError {
 
 impl BigqueryError {
     /// Returns whether a retry may succeed without an operator.
-    pub fn passes(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Tables(TablesError::Failed(_)) => true,
             Self::Tables(

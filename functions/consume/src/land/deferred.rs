@@ -123,7 +123,7 @@ impl Search<'_, '_> {
     async fn grow(&mut self, aside: &[(Origin, Refusal)]) -> Result<BatchResult, WriteError> {
         self.connection.execute(RESTART).await?;
         let excluded = excluded(aside);
-        let attempt = Attempt::Checking(&self.constraints);
+        let attempt = Attempt::Checked(&self.constraints);
         let context = Context { registry: self.registry, now_ms: self.now_ms, attempt, excluded: &excluded };
         apply_streams(self.connection, &context, self.streams, self.landed.clone()).await
     }
@@ -313,7 +313,7 @@ impl Search<'_, '_> {
     }
 
     async fn write(&mut self, group: &[Position]) -> Result<(), WriteError> {
-        let attempt = Attempt::Checking(&self.constraints);
+        let attempt = Attempt::Checked(&self.constraints);
         let context = Context { registry: self.registry, now_ms: self.now_ms, attempt, excluded: &HashMap::new() };
         for group in group.chunk_by(|(a, _), (b, _)| a == b) {
             let StreamRecords { contract, candidates } = &self.streams[group[0].0];

@@ -25,9 +25,9 @@ pub(crate) enum Attempt<'a> {
     /// Without savepoints: if a row has a fault, the whole batch fails.
     Whole,
     /// With a savepoint for each slice: a row's fault is isolated.
-    Isolating,
-    /// Like `Isolating`, with deferred constraints checked after each slice: their violations are isolated as well.
-    Checking(&'a Constraints),
+    Isolated,
+    /// Like `Isolated`, with deferred constraints checked after each slice: their violations are isolated as well.
+    Checked(&'a Constraints),
     /// Writes only the records that were chosen to land together (those that are not excluded). If one of them is
     /// refused, the attempt fails.
     Chosen(&'a Constraints),

@@ -57,8 +57,8 @@ pub(crate) async fn isolate(
         return write(connection, context, contract, records).await;
     }
     let written = match context.attempt {
-        Attempt::Whole | Attempt::Isolating | Attempt::Chosen(_) => format!("{RELEASE}; savepoint slice"),
-        Attempt::Checking(constraints) => format!("{} {RELEASE}; savepoint slice", constraints.check()),
+        Attempt::Whole | Attempt::Isolated | Attempt::Chosen(_) => format!("{RELEASE}; savepoint slice"),
+        Attempt::Checked(constraints) => format!("{} {RELEASE}; savepoint slice", constraints.check()),
     };
     let mut exceptions = Exceptions::default();
     // True if two slices that are written one after the other have the same result as if they were written together.
@@ -111,7 +111,7 @@ async fn write_slice(
             connection.execute(format!("{ROLL_BACK}; {}", constraints.check()).as_str()).await?;
             write(connection, context, contract, records).await?
         }
-        (exceptions, Attempt::Whole | Attempt::Isolating | Attempt::Checking(_) | Attempt::Chosen(_)) => exceptions?,
+        (exceptions, Attempt::Whole | Attempt::Isolated | Attempt::Checked(_) | Attempt::Chosen(_)) => exceptions?,
     };
     connection.execute(written).await?;
     Ok(exceptions)
@@ -123,8 +123,8 @@ fn refusal(attempt: Attempt<'_>, error: WriteError, records: usize) -> Result<Op
         Attempt::Whole => false,
         // Halving the slice does not end pending checks. Only an attempt that checks constraints after each slice can
         // isolate the record.
-        Attempt::Isolating => !error.has_pending_checks(),
-        Attempt::Checking(_) => true,
+        Attempt::Isolated => !error.has_pending_checks(),
+        Attempt::Checked(_) => true,
         Attempt::Chosen(_) => records > 1,
     };
     let rejection = match error.verdict() {

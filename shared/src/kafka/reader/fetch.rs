@@ -62,7 +62,7 @@ fn fill(
             }
             // Every readable record has been read.
             Some(Err(KafkaError::PartitionEOF(_))) => chunk.until = until,
-            Some(Err(error)) if passes(&error) => {}
+            Some(Err(error)) if is_temporary(&error) => {}
             Some(Err(error)) => return Err(error),
             None => {}
         }
@@ -78,7 +78,7 @@ fn fill(
 }
 
 /// Returns whether librdkafka recovers from this error by itself.
-fn passes(error: &KafkaError) -> bool {
+fn is_temporary(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(

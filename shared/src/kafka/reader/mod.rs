@@ -44,9 +44,9 @@ pub enum ReadError {
 
 impl ReadError {
     /// Returns whether the error may go away by itself.
-    pub fn passes(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Unconnected(error) => error.passes(),
+            Self::Unconnected(error) => error.is_temporary(),
             Self::Failed(_) => true,
             Self::UnknownPartition { .. } | Self::Forbidden(_) => false,
         }
