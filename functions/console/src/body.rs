@@ -115,7 +115,7 @@ pub(crate) async fn receive_optional(request: Request) -> Result<Option<Bytes>, 
     let (head, body) = request.into_parts();
     let received = receive(body, MOST_BYTES).await.map_err(|unreceived| match unreceived {
         Unreceived::TooLarge => Error::TooLarge,
-        Unreceived::CutShort => Error::malformed("The body is shorter than its `Content-Length`."),
+        Unreceived::CutShort => Error::malformed("The body is incomplete."),
     })?;
     if received.is_empty() {
         return Ok(None);

@@ -26,7 +26,7 @@ pub(crate) async fn read(request: Request) -> Result<PostedFields, Error> {
     }
     let body = receive(body, MOST_BYTES).await.map_err(|unreceived| match unreceived {
         Unreceived::TooLarge => Error::TooLarge,
-        Unreceived::CutShort => Error::Malformed(Malformed("The body is shorter than its `Content-Length`.".into())),
+        Unreceived::CutShort => Error::Malformed(Malformed("The body is incomplete.".into())),
     })?;
     if is_form {
         let fields = Fields::parse(&body)?.into_inner();
@@ -66,7 +66,11 @@ impl PostedFields {
         let name = names.first().copied().unwrap_or_default();
         let found = given.next();
         if given.next().is_some() {
-            return Err(Malformed(format!("`{name}` appears twice.").into()));
+            let detail = match names {
+                [name] => format!("`{name}` appears twice."),
+                names => format!("Send only one of `{}`, and only once.", names.join("` and `")),
+            };
+            return Err(Malformed(detail.into()));
         }
         match found {
             Some((_, Value::String(text))) => return Ok(text.clone()),

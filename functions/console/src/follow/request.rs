@@ -116,7 +116,7 @@ fn times(query: &Fields, now_ms: i64) -> Result<(i64, i64), Error> {
         (Some(since_ms), Some(until_ms)) => (since_ms, until_ms),
     };
     if since_ms > until_ms || until_ms.saturating_sub(since_ms) > DAY_MS {
-        return Err(Error::malformed("`until` must be after `since`, and at most 24 hours later."));
+        return Err(Error::malformed("`until` must be at or after `since`, and at most 24 hours later."));
     }
     // The times of Kafka's records are not negative.
     Ok((since_ms.max(0), until_ms.max(0)))

@@ -35,7 +35,7 @@ impl<S: Sync> FromRequest<S> for Form {
         }
         let body = receive(body, MOST_BYTES).await.map_err(|unreceived| match unreceived {
             Unreceived::TooLarge => Problem::too_large("A form must not exceed 4 MiB."),
-            Unreceived::CutShort => Problem::malformed("The form is shorter than its `Content-Length`."),
+            Unreceived::CutShort => Problem::malformed("The form is incomplete."),
         })?;
         let fields = Fields::parse(&body).map_err(|malformed| Problem::malformed(malformed.0))?;
         Ok(Self(fields.into_inner()))

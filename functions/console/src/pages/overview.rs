@@ -59,7 +59,7 @@ fn table(streams: &[StreamActivity], hours: &[Hour], now_ms: i64) -> Markup {
                 caption { "The last hour, minute by minute. Times are UTC." }
                 thead { tr {
                     th scope="col" { "Stream" } th scope="col" { "Events per minute" } th.end scope="col" { "Written" }
-                    th.end scope="col" { "Rejected" } th.end scope="col" { "Waiting since" } th.end scope="col" { "Behind" }
+                    th.end scope="col" { "Rejected" } th.end scope="col" { "Awaiting a parent since" } th.end scope="col" { "Behind" }
                     th scope="col" { "Lag" } th.end scope="col" { "Dead letters" }
                 } }
                 tbody {
@@ -73,7 +73,7 @@ fn table(streams: &[StreamActivity], hours: &[Hour], now_ms: i64) -> Markup {
                             td.spark.none[sum == Bin::default()] data-label="Events per minute" { (hour.bars()) }
                             td.end.none[sum.written == 0] data-label="Written" { (figure(sum.written)) }
                             td.end.none[sum.rejected == 0] data-label="Rejected" { @if sum.rejected > 0 { b.bad { (number(sum.rejected)) } } @else { (figure(0)) } }
-                            td.end.none[stream.oldest_waiting_at.is_none()] data-label="Waiting since" {
+                            td.end.none[stream.oldest_waiting_at.is_none()] data-label="Awaiting a parent since" {
                                 @match stream.oldest_waiting_at { Some(since) => (time(since, now_ms)), None => (figure(0)) }
                             }
                             td.end data-label="Behind" { (stream.lag()) }

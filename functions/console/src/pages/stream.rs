@@ -214,9 +214,14 @@ fn send_form(stream: &Stream, example: &str, outcome: &Outcome<'_>) -> Markup {
         }
         div #result {
             @match outcome {
-                Outcome::Nothing => p.soft { "Checking sends nothing and shows the rows that would be written." },
+                Outcome::Nothing => p.soft {
+                    "Checking compares the events with the contract, and shows the rows that would be written. It sends "
+                    "nothing, and does not check the table's constraints."
+                },
                 Outcome::Valid(_, valid) => {
-                    div.notice.good role="status" { p { (counted(valid.valid, "valid event")) ". Nothing was sent." } }
+                    div.notice.good role="status" {
+                        p { (counted(valid.valid, "valid event")) ". Nothing was sent. The table's constraints were not checked." }
+                    }
                     @if !valid.rows.is_empty() {
                         h3 { "Rows" }
                         @for row in valid.rows.iter().take(20) { (payload(row, None)) }

@@ -21,7 +21,7 @@ pub(super) async fn decoded(headers: &HeaderMap, body: Body) -> Result<Bytes, Er
     let limit = if coding == Coding::Identity { MAX_BODY_BYTES } else { MAX_BODY_BYTES + MAX_BODY_BYTES / 100 };
     let sent = receive(body, limit).await.map_err(|unreceived| match unreceived {
         Unreceived::TooLarge => TOO_LARGE,
-        Unreceived::CutShort => Error::malformed("The body is shorter than its `Content-Length`."),
+        Unreceived::CutShort => Error::malformed("The body is incomplete."),
     })?;
     match coding {
         Coding::Identity => Ok(sent),
