@@ -100,8 +100,8 @@ impl Registry {
         for (path, text) in files {
             let file = path.display().to_string();
             let contract = Arc::new(Contract::compile(&path, &text)?);
-            // These checks are not part of `Contract::compile`, so contracts that were written before the checks existed
-            // can still be compared with newer ones.
+            // These checks are not part of `Contract::compile`, so a contract that is older than the checks can still
+            // be compared with newer contracts.
             keyword::check(&contract.document).map_err(|wrong| wrong.in_file(&file))?;
             unmeetable::check(&contract.document).map_err(|wrong| wrong.in_file(&file))?;
             if let Some(other) = by_topic.insert(contract.topic.clone(), Arc::clone(&contract)) {
