@@ -122,8 +122,8 @@ fn address(line: &str) -> &str {
     line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(address, _)| address)
 }
 
-/// Reads a message up to the line with a single dot. Returns `None` if the message is too large. A client adds a dot to
-/// each line that starts with a dot (RFC 5321, section 4.5.2). Removes the added dots.
+/// Reads a message up to the line with a single dot, and removes the dot that clients add to each line that starts with
+/// a dot (RFC 5321, section 4.5.2). Returns `None` if the message is too large.
 async fn read_message(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<u8>>> {
     let mut message = Vec::new();
     let mut fits = true;

@@ -1,5 +1,5 @@
 //! Tests service keys through the whole gateway: what a caller may do with a key, and that a deleted key stops working
-//! in every process. `SLUICE_GUESSES` sets the number of a stranger's guesses at a user's password.
+//! in every process. `SLUICE_GUESSES` sets how many times a stranger guesses a user's password.
 
 #![allow(
     clippy::unwrap_used,
@@ -134,8 +134,8 @@ async fn a_key_posts_to_its_streams_as_its_user_and_reads_receipts() {
     let (_, city) = admin.create_key("ann", &["city"]).await;
     let city = Client::with_key(&gateway.url, &city);
     assert_eq!(city.post("/submit/1", "").await.0, 403, "the key is not for user-event");
-    // The contract of `sensor` lists no roles. To such a stream, no user may post, and a key may post only if the key
-    // names the stream.
+    // The contract of `sensor` lists no roles, so no user may post to the stream. A key may post only if the key names
+    // the stream; `*` is not enough.
     let (_, all) = admin.create_key("ann", &["*"]).await;
     for other in [&city, &admin, &Client::with_key(&gateway.url, &all)] {
         assert_eq!(other.post("/events/sensor", ROUTE).await.0, 403);
@@ -158,8 +158,8 @@ async fn an_admins_key_can_only_post_events_and_read_receipts() {
         let place =
             path.replace("{stream}", "city").replace("{entity}", "city").replace("{topic}", gateway.topic("city"));
         let place = place.replace(['{', '}'], "");
-        // The requests must not change anything, so each request that could change something is made invalid: by these
-        // headers, or by a path without a number, such as `/submit/n`.
+        // No request changes anything: those that could are invalid because of these headers, or because their path
+        // lacks a number, as in `/submit/n`.
         let headers = [("content-encoding", "none"), ("content-type", "text/plain")];
         let (status, problem) = with_key.send(method, &place, &headers, "").await;
         if status == 403 {

@@ -36,7 +36,7 @@ async fn the_geonames_data_lands_unchanged_through_cargo_lambda_watch() {
     let answer = client.get(format!("{}/console/", up.url)).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), &answer.headers()["location"]), (308, &"/console".parse().unwrap()));
 
-    // After this, only the functions' own connections remain, and the connection that counts them.
+    // Closes the test's own connections, so that only the functions' connections are counted.
     database.pool.close().await;
     let mut watcher = PgConnection::connect(&database.url).await.unwrap();
     let mut connections = async || -> i64 {

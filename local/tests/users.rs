@@ -82,8 +82,8 @@ async fn requests_in_the_format_of_the_replaced_services_are_answered_as_before(
     assert_eq!(posted.status, 200, "{}", posted.body);
     assert_eq!(ask("/continent", continent).await.status, 401);
 
-    // Every attempt to log in lands in `sluice.login_attempts`. So does each request whose Basic credentials had to be
-    // verified.
+    // Every login attempt, and every request whose Basic credentials had to be verified, lands in
+    // `sluice.login_attempts`.
     let database = &gateway.database;
     await_count(database, r#"select count(*) from sluice.login_attempts where "user" in ('test', 'vector')"#, 8).await;
     let landed = database

@@ -31,7 +31,8 @@ pub(crate) struct StreamActivity {
     destination: &'static str,
     /// Records in Kafka that have not landed. `None` if Kafka did not answer.
     lag_events: Option<i64>,
-    /// The age of the oldest record that has not landed. `None` if Kafka did not answer in time.
+    /// The age of the oldest record that has not landed. `None` if Kafka did not answer, or if none of the oldest
+    /// records could be read in time.
     lag_seconds: Option<f64>,
     /// When the oldest waiting event began to wait for its parent.
     oldest_waiting_at: Option<Timestamp>,
@@ -60,8 +61,8 @@ struct StreamMinute {
 pub(crate) async fn list(console: &Console, query: &Fields) -> Result<List<StreamActivity>, Error> {
     let minutes = minutes(query)?;
     let ingest = &console.ingest;
-    // The watermarks and the end offsets are read before the counts of the minutes. A record that lands in between is
-    // counted in its minute, and perhaps also in the lag, so it is never missing.
+    // The watermarks and the end offsets are read before the counts of the minutes. A record that lands between
+    // these reads is counted in its minute, and perhaps also in the lag, so the record is never missing.
     let progress = in_time(progress::read(&ingest.pool)).await?;
     let topics = ingest.registry.contracts().map(|contract| contract.topic.clone()).collect();
     let ends = console.ends.ends(topics, progress.next_offsets()).await;

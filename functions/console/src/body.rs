@@ -80,8 +80,9 @@ impl Members {
         }
     }
 
-    /// Takes out the member `name`, a string, if there is such a member. `null` is refused: a caller whose variable was
-    /// never set would otherwise act on everything. PostgreSQL cannot store U+0000, so no string may contain it.
+    /// Takes out the member `name`, a string, if there is such a member. `null` is refused, because a client may send
+    /// `null` for a variable that it never set. If `null` counted as a missing condition of a filter, the request would
+    /// act on all dead letters. PostgreSQL cannot store U+0000, so no string may contain it.
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Error> {
         match self.members.remove(name) {
             None => Ok(None),

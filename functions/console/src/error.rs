@@ -68,7 +68,7 @@ impl Error {
         Self::WrongMember { pointer, detail: detail.into() }
     }
 
-    /// Creates the `503` that says that nothing was sent.
+    /// Creates the `503` for a broker that did not answer in time. The answer lists no receipts.
     pub(crate) fn unacknowledged() -> Self {
         Self::Sending(ingest::Error::Unacknowledged { receipts: Vec::new() })
     }

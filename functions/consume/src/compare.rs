@@ -44,9 +44,9 @@ struct Findings {
 
 impl Consume {
     /// Compares the watermarks of all contracts' topics with Kafka, within `budget`, and writes records that were
-    /// committed but not applied. If the budget is not enough, the next call continues. This also compares the
-    /// contracts with their tables, and erases data that is past its retention. Partitions whose records cannot land
-    /// are recorded as stalled until a later comparison finds that they can.
+    /// committed but not applied. If the budget is not enough, the next call continues. Also compares the contracts
+    /// with their tables, and erases data that is past its retention. Partitions whose records cannot land are recorded
+    /// as stalled until a later comparison finds that the records can land.
     ///
     /// # Errors
     /// A topic could not be compared, or missing records could not land. The other topics were still compared.

@@ -31,7 +31,8 @@ pub enum ConsumeError {
     /// The records before the batch could not be read from Kafka.
     #[error("the batch did not land and will be delivered again: {0}")]
     Kafka(#[from] ReadError),
-    /// The range between watermark and batch was read in part, and that part has landed. The next delivery continues.
+    /// One invocation was not enough to land the batch and the records before it. What has landed is committed, and the
+    /// next delivery continues.
     #[error("one invocation was not enough to land the batch, which will be delivered again")]
     CatchingUp,
     /// The batch did not land within the invocation's time.

@@ -45,7 +45,7 @@ const POSTGRESQL: Destination = Destination::Postgresql;
 /// How an attempt ended.
 #[derive(Debug)]
 pub(crate) enum Ending {
-    /// It was committed.
+    /// The batch has landed, in this attempt or earlier.
     Landed(Tally),
     /// Nothing was written, because Kafka has to be asked about these partitions first.
     Held(Vec<Hold>),
@@ -94,9 +94,9 @@ pub(crate) async fn land(
     }
 }
 
-/// Returns a difference that keeps every row out of a table, if a table differs from its contract in such a way.
-/// PostgreSQL may then blame a single row, for example because nothing fills a column that must not be null, but no row
-/// is at fault.
+/// Returns a difference between a table and its contract that keeps every row out of the table. Returns `None` if there
+/// is no such difference. PostgreSQL may blame a single row for such a difference, for example if a column must not be
+/// null but nothing fills it. No row is at fault, however.
 async fn takes_no_row(
     connection: &mut PgConnection,
     checked: &CheckedBatch<'_>,

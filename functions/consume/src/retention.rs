@@ -1,5 +1,5 @@
-//! Erases data that is past its retention. Each schedule event triggers this. Each step changes few rows, so that it
-//! holds few locks.
+//! Erases data that is past its retention, at each schedule event. Each statement changes few rows, and therefore holds
+//! few locks.
 
 use std::time::Instant;
 

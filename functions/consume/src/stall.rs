@@ -165,8 +165,8 @@ async fn failure(search: &Search<'_>, partitions: &[(&str, i32)], error: &Consum
         }
         ConsumeError::Deadline => {
             let reason = format!("{}: {landed} did not land within the invocation's time.", streams(&contracts));
-            // The batch has already taken all of an invocation's time, and a retry may take as long again. So this
-            // counts as a stall at once, as an operator fault does.
+            // The batch has used up an invocation's time, and a retry may do so again. As an operator fault, the missed
+            // deadline is shown as a stall at once, not only after 30 s.
             Some(failure(Fault::Operator, None, reason))
         }
         ConsumeError::Retry(cause) | ConsumeError::Stop(cause) => {
@@ -260,8 +260,8 @@ fn describe_database_error(contracts: &[&Arc<Contract>], cause: &WriteError) -> 
     format!("{streams}{}: {message} (SQLSTATE {code}){function}.", place.unwrap_or_default())
 }
 
-/// Returns whether PostgreSQL's message only names a schema, relation, column or function that is missing or forbidden,
-/// and the name cannot be an event's value.
+/// Returns whether PostgreSQL's message may be shown: it names only a schema, relation, column or function that is
+/// missing or forbidden, and the name cannot be an event's value.
 fn names_only(error: &PgDatabaseError) -> bool {
     ["42501", "42703", "42883", "42P01", "3F000"].contains(&error.code())
         && !is_raised(error)

@@ -47,7 +47,7 @@ impl Sweeps {
             match forget(connection, now_ms - event_ids::REMEMBERED_MS).await {
                 Ok(()) => {}
                 Err(error) if ended_connection(&error) => return Err(error),
-                // Expired rows do no harm, so the batch lands although they stay.
+                // Expired rows do no harm, so this error does not fail the batch.
                 Err(error) => {
                     tracing::warn!(error = %describe(&error), "cannot delete expired rows");
                     self.forgot_ms.store(now_ms - FORGET_EVERY_MS + FORGET_AGAIN_AFTER_MS, Ordering::Relaxed);

@@ -1,17 +1,16 @@
-//! Remembers the partitions whose logs this process has verified. A log is verified if Kafka has confirmed that it is
-//! the log whose records were applied, and not a log that has replaced that one.
+//! Remembers the partitions whose logs this process has verified. A log is verified if it is known to be the log whose
+//! records were applied, and not a replacement.
 //!
 //! Normally, the database's watermarks and Kafka's logs advance together. After a restore or a failover, the database
-//! may be in an earlier state, and logs may have been recreated. There are two signs of this: the database server has
-//! restarted, or a watermark is behind what this process has committed. Kafka is then asked about its log, once per
-//! partition.
+//! may be in an earlier state, and logs may have been recreated. A log must therefore be verified again after the
+//! database server has restarted, or if the watermark is behind what this process has committed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shared::ledger::watermarks::Watermark;
 
-/// The partitions whose log is known to be the log whose records were applied.
+/// The partitions whose logs are verified.
 #[derive(Debug, Default)]
 pub(crate) struct Trust(Mutex<HashMap<(String, i32), Seen>>);
 
@@ -24,7 +23,7 @@ pub(crate) struct Seen {
 }
 
 impl Trust {
-    /// Returns whether the log of this watermark's partition is known to be the log whose records were applied.
+    /// Returns whether the log of this watermark's partition is verified.
     pub(crate) fn covers(&self, watermark: &Watermark, server_started_us: i64) -> bool {
         self.seen().get(&key(watermark)).is_some_and(|seen| {
             seen.server_started_us == server_started_us
@@ -32,25 +31,24 @@ impl Trust {
         })
     }
 
-    /// Returns how far a partition had advanced when this process last saw it. Returns `None` if the partition's log is
-    /// not known to be the log whose records were applied.
+    /// Returns how far a partition had advanced when this process last saw it. Returns `None` if this process has not
+    /// verified the partition's log.
     pub(crate) fn last_seen(&self, topic: &str, partition: i32) -> Option<Seen> {
         self.seen().get(&(topic.to_owned(), partition)).copied()
     }
 
-    /// Remembers how far a partition has advanced. The caller already knows that the partition's log is the log whose
-    /// records were applied.
+    /// Remembers how far a partition whose log is verified has advanced.
     pub(crate) fn note_advance(&self, topic: &str, partition: i32, seen: Seen) {
         self.seen().insert((topic.to_owned(), partition), seen);
     }
 
-    /// Remembers that the log of this watermark's partition is the log whose records were applied.
+    /// Remembers that the log of this watermark's partition is verified.
     pub(crate) fn note(&self, watermark: &Watermark, server_started_us: i64) {
         let seen = Seen { server_started_us, incarnation: watermark.incarnation(), next_offset: watermark.next_offset };
         self.seen().insert(key(watermark), seen);
     }
 
-    /// Forgets a partition, so that Kafka is asked about its log again.
+    /// Forgets a partition, so that its log must be verified again.
     pub(crate) fn doubt(&self, watermark: &Watermark) {
         self.seen().remove(&key(watermark));
     }

@@ -125,8 +125,7 @@ pub async fn respond(
     let status = match prefer.wait {
         Some(duration) => {
             let until = deadline.map_or(arrived + duration, |deadline| deadline.min(arrived + duration));
-            // This future is boxed. Otherwise, the future of every request would be large enough to hold it, even
-            // without a wait.
+            // Boxing this future keeps the future of every request small, whether the request waits or not.
             Box::pin(wait(ingest, topic, &mut receipts, until)).await
         }
         None => BatchStatus::Undecided,
@@ -200,7 +199,8 @@ async fn send(
 /// Why a batch, or a part of it, was not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SendFailure {
-    /// The broker did not acknowledge in time. Retrying may help.
+    /// The broker did not acknowledge in time, the topic does not exist, or no client could be created. Retrying may
+    /// help.
     Unacknowledged,
     /// A record exceeds the broker's size limit.
     TooLarge,

@@ -53,11 +53,11 @@ pub(crate) struct Rules<'a> {
     pub(crate) idempotency_key: Option<&'a IdempotencyKey>,
     /// The request's valid `traceparent`.
     pub(crate) traceparent: Option<&'a str>,
-    /// Whether valid events are accepted although others are invalid.
+    /// Whether valid events are accepted even if others are invalid.
     pub(crate) is_lenient: bool,
 }
 
-/// A checked event that an operator sends in place of a rejected one.
+/// A checked event that an operator sends in place of a dead letter's event.
 #[derive(Debug)]
 pub struct CheckedEvent {
     /// The key of its record.

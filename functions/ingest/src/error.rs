@@ -81,7 +81,7 @@ pub enum Error {
     /// `503`: the broker or the database does not answer.
     #[error("unhealthy: {0}")]
     Unhealthy(&'static str),
-    /// `401` or `403`: the caller is unknown or lacks the permission.
+    /// `401` or `403`: the caller is unknown, is blocked, or lacks the permission. `500` or `503`: the check failed.
     #[error(transparent)]
     Denied(#[from] Denied),
     /// `503` or `500`: the database failed.

@@ -17,8 +17,7 @@ const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time limit for the database. It includes the wait for a connection, which is longer during a burst of requests.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The result if the broker and the database respond. Even so, partitions may be stalled. Their events are accepted,
-/// and wait in Kafka.
+/// The result if the broker and the database respond. The events of stalled partitions are accepted, and wait in Kafka.
 #[derive(Debug)]
 pub(crate) struct Healthy {
     stalled: Vec<Stall>,

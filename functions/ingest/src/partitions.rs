@@ -9,8 +9,8 @@ use shared::kafka::Producer;
 
 /// How long an answer from the cluster is cached.
 const CACHED_FOR: Duration = Duration::from_secs(60);
-/// How long the cached count may be used to reject a partition. This time is shorter than [`CACHED_FOR`], because
-/// partitions may be added.
+/// How long the cached count may be used to reject a partition. This time is shorter than [`CACHED_FOR`], so that a new
+/// partition is soon accepted.
 const QUERY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// The time limit for the cluster's answer.
 const TIMEOUT: Duration = Duration::from_secs(2);

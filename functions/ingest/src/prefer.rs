@@ -9,12 +9,12 @@ use crate::header_value::{split_unquoted, unquoted};
 /// The maximum wait. API Gateway times out after 30 s.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(25);
 
-/// A caller's preferences. Malformed and unknown ones are ignored (RFC 7240, section 2).
+/// A caller's preferences. Malformed and unknown preferences are ignored (RFC 7240, section 2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prefer {
-    /// `wait`: how long the answer may be delayed until the events are written or rejected.
+    /// `wait`: how long the request may wait for the events to be written or rejected.
     pub(crate) wait: Option<Duration>,
-    /// `handling`: whether valid events are accepted although others are invalid.
+    /// `handling`: whether valid events are accepted even if others are invalid.
     handling: Option<Handling>,
     /// `return`: whether receipts are omitted.
     returned: Option<Return>,
@@ -66,7 +66,7 @@ impl Prefer {
         }
     }
 
-    /// Returns whether valid events are accepted although others are invalid.
+    /// Returns whether valid events are accepted even if others are invalid.
     pub(crate) fn is_lenient(&self) -> bool {
         self.handling == Some(Handling::Lenient)
     }

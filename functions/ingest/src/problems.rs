@@ -37,7 +37,7 @@ fn document(known: &ProblemType) -> Page<'_> {
     Page { title: known.title, style: "", content }
 }
 
-/// Renders a text in which code is between backticks.
+/// Renders text in which code is between backticks.
 fn text(text: &str) -> Markup {
     html! {
         @for (index, part) in text.split('`').enumerate() {

@@ -67,8 +67,8 @@ fn for_users() -> Router<Arc<Ingest>> {
 }
 
 /// `GET` also sends events, for older clients. Requests from another site's page are therefore rejected, even if the
-/// user only follows a link. `HEAD` is refused. Otherwise, the handler of `GET` would answer `HEAD`, too, and would send
-/// events.
+/// user only follows a link. `HEAD` is refused, because the handler of `GET` would otherwise answer `HEAD`, too, and
+/// send events.
 fn submitting() -> Router<Arc<Ingest>> {
     let methods = get(submit_events).post(submit_events).head(not_submit_events).fallback(not_submit_events);
     Router::new().route("/submit/{n}", methods).route_layer(from_fn(cross_site::reject))

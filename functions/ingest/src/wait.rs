@@ -88,8 +88,7 @@ fn batch_status(receipts: &[Receipt]) -> BatchStatus {
     }
 }
 
-/// Returns whether the event has landed. It has also landed if it repeats another event, or if the existing row has a
-/// higher version: such an event need not be written.
+/// Returns whether the event has landed. Duplicate and superseded events count as landed, because they need no row.
 fn has_landed(receipt: &Receipt) -> bool {
     match receipt.status() {
         Some(Status::Written | Status::Duplicate | Status::Superseded) => true,
@@ -97,9 +96,8 @@ fn has_landed(receipt: &Receipt) -> bool {
     }
 }
 
-/// Looks up the undecided events. The events of a partition are applied in order. So the first pending event of each
-/// partition is looked up first. The later events of the partition are looked up only if the first one is no longer
-/// pending.
+/// Looks up the undecided events. The events of a partition are applied in order, so a partition's later pending events
+/// are looked up only if its first pending event is no longer pending.
 async fn look_up_undecided(ingest: &Ingest, topic: &str, receipts: &mut [Receipt]) -> Result<(), sqlx::Error> {
     let mut first_pending: BTreeMap<i32, usize> = BTreeMap::new();
     let mut sought = Vec::new();

@@ -92,7 +92,7 @@ async fn decide(
             done.map_err(|_late| MigrateError::Deadline(left))?.unwrap_or(Err(MigrateError::Panic))
         }
         "Create" | "Update" => Ok(json!("nothing, because MigrateOnDeploy is no")),
-        // Database and topics belong to the operator, and outlive the stack.
+        // The database and the topics belong to the operator, and outlive the stack.
         "Delete" => Ok(json!("nothing, because database and topics stay")),
         _ => Err(MigrateError::RequestType),
     }

@@ -29,8 +29,8 @@ pub struct MigrateFunction<V> {
 }
 
 impl<V: Fn(&'static str) -> Option<String>> MigrateFunction<V> {
-    /// Creates a function that reads its settings through `variable` at each invocation. If logging could not be
-    /// configured, the preparation of database and cluster fails with that error.
+    /// Creates a function that reads its settings through `variable` at each invocation. If `logging` is an error, the
+    /// preparation of the database and the cluster fails with this error.
     pub fn new(logging: Result<(), SettingsError>, variable: V, aws: Aws) -> Self {
         Self { logging, variable, aws }
     }

@@ -1,4 +1,4 @@
-//! Prepares database and cluster for the functions. This happens inside the VPC, which a laptop cannot reach.
+//! Prepares the database and the cluster for the functions. `migrate` runs inside the VPC, which a laptop cannot reach.
 //!
 //! - `request`: reads an invocation's request, sent by CloudFormation or by an operator (`aws lambda invoke`)
 //! - `custom_resource`: handles CloudFormation's requests; `delivery` sends the answers

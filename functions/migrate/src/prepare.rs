@@ -23,11 +23,11 @@ pub(crate) struct Done {
     differences: Vec<String>,
 }
 
-/// Creates the database, schema and tables, the functions' role, and the topics, if they are missing. A schema that is
-/// newer than this version stays as it is.
+/// Creates the database, schema and tables, the functions' role, and the topics, if they are missing. The schema stays
+/// as it is if it is newer than this version of Sluice.
 ///
 /// # Errors
-/// An operator must fix something. After that, another call continues where this one stopped.
+/// An operator must fix something, and then call this function again. The next call creates what is still missing.
 pub(crate) async fn prepare(
     variable: impl Fn(&'static str) -> Option<String>,
     aws: &Aws,

@@ -1,7 +1,7 @@
 //! A password as PostgreSQL stores it (SCRAM-SHA-256, RFC 5802 and RFC 7677).
 //!
 //! `create role … password '…'` puts the text between the quotes into PostgreSQL's log if statements are logged, or if
-//! the statement fails. Between these quotes, PostgreSQL also accepts the password's stored form. Nobody can log in
+//! the statement fails. In place of the password, PostgreSQL also accepts the password's stored form. Nobody can log in
 //! with the stored form.
 //! <https://www.postgresql.org/docs/current/sql-createrole.html>
 

@@ -38,7 +38,7 @@ async fn run() -> Result<(), Error> {
         // If the database refuses the login, the invocation is run again. This is safe, because the hour's mail is sent
         // only once.
         let answer = login.run(async || function.invoke(event.payload.get(), event.context.clone()).await).await;
-        // Lambda may freeze the process as soon as it has answered.
+        // Lambda may freeze the process as soon as the answer is sent.
         database::wait_until_idle(&pool).await;
         answer
     }))

@@ -99,7 +99,7 @@ pub(crate) struct Parts {
     pub(crate) last_month: DateTime,
     /// The end of these hours or days, and the start of the rest after them.
     pub(crate) last: DateTime,
-    /// The end of that rest and of the range. It is excluded.
+    /// The end of that rest, and of the range. Events at this time are excluded.
     pub(crate) to: DateTime,
 }
 

@@ -101,7 +101,7 @@ fn transport(
     }
 }
 
-/// Returns whether this is an SMTP address with which no password is ever sent unencrypted.
+/// Returns whether this is an SMTP address. An address whose password could be sent unencrypted does not count.
 fn is_smtp(url: &str) -> bool {
     let is_safe = url.starts_with("smtps://") || url.ends_with("?tls=required") || !url.contains('@');
     is_safe && AsyncSmtpTransport::<Tokio1Executor>::from_url(url).is_ok()

@@ -10,8 +10,9 @@ use shared::process::settings::from_env;
 use shared::start::{self, HttpWorld, World};
 use users::{Users, UsersSettings};
 
-/// Lambda runs one request at a time, so one connection is enough for requests. The other connection is for the outbox
-/// of login attempts, which is sent concurrently.
+/// Lambda runs one request at a time, so one connection is enough for requests. The second connection is for the task
+/// that reads login attempts from the outbox (a table) and sends them to Kafka, because this task may run at the same
+/// time as a request.
 const DATABASE_CONNECTIONS: u32 = 2;
 
 #[tokio::main]

@@ -18,8 +18,8 @@ use shared::kafka::{KafkaSettings, topics};
 use shared::process::clock::Clock;
 use sqlx::PgPool;
 
-/// The packages to build. `local` is among them so that cargo enables the same features of most dependencies as when it
-/// built `local`, and can reuse those builds for the functions.
+/// The packages to build. The list includes `local`, so that cargo enables the same features of most dependencies as
+/// when it built `local`. Cargo can then use the same builds of these dependencies for the functions.
 const PACKAGES: [&str; 7] = ["local", "sluice-console", "consume", "ingest", "report", "users", "baseline"];
 pub(crate) const USER: &str = "invocation";
 pub(crate) const PASSWORD: &str = "correct horse battery";

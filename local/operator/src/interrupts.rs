@@ -13,7 +13,7 @@ pub struct Interrupts {
 }
 
 impl Interrupts {
-    /// Listens for these signals. From now on, they no longer end the process.
+    /// Listens for Ctrl-C, SIGTERM and SIGHUP, which no longer end the process from now on.
     ///
     /// # Errors
     /// The operating system refuses to install the handlers.

@@ -44,7 +44,8 @@ pub type Invocation<'a> = Pin<Box<dyn Future<Output = Result<Bytes, FunctionErro
 
 /// A function that accepts the events of a Kafka event source.
 pub trait Function: Send + Sync {
-    /// Invokes the function with the event's JSON. Dropping the future cancels the wait for the invocation.
+    /// Invokes the function with the event's JSON. Dropping the future ends an invocation in this process. An
+    /// invocation over HTTP may continue.
     fn invoke(&self, payload: Bytes) -> Invocation<'_>;
 }
 

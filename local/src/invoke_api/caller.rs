@@ -1,7 +1,6 @@
 //! Restricts who may invoke functions. Programs on this machine may invoke them, because these programs could do the
-//! same without Sluice. Web pages in a browser on this machine may not invoke functions. The check is needed because a
-//! web page can make the browser send requests to any address. If such a request looks like a form's request, the
-//! browser sends it without a preflight request.
+//! same without Sluice. Web pages in a browser on this machine may not. Without this check, they could: browsers let
+//! any page send the requests that an HTML form can send, to any address and without a preflight request.
 
 use axum::Json;
 use axum::extract::Request;
@@ -28,8 +27,8 @@ pub(crate) async fn no_web_page(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Returns whether the request names a loopback address. This stops DNS rebinding, where the host name of a page
-/// resolves to this machine.
+/// Returns whether the request names a loopback address. A request after DNS rebinding does not: it names the web
+/// page's host, which resolves to this machine.
 fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
     let is_loopback = |authority: &Authority| {
         ["127.0.0.1", "[::1]", "localhost"].iter().any(|host| authority.host().eq_ignore_ascii_case(host))

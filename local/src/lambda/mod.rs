@@ -1,8 +1,8 @@
 //! Emulates Lambda for one function. Each sandbox is a process with its own Runtime API. The process takes one
 //! invocation at a time, may be frozen between invocations, and is killed and restarted when an invocation times out.
 //!
-//! Tests and benchmarks use this module to run the real binaries. `up` does not use this module. `up` runs the
-//! functions in its own process, and `up --lambda` runs them under `cargo lambda watch`.
+//! Tests and benchmarks use this module to run the real binaries. `up` does not: it runs the functions in its own
+//! process or, with `--lambda`, under `cargo lambda watch`.
 
 mod build;
 mod plan;

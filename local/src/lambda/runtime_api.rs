@@ -26,7 +26,7 @@ pub(super) struct Slot {
     process: Mutex<Process>,
     /// The deadline of the running invocation. `None` while no invocation runs.
     pub(super) ends: watch::Sender<Option<Instant>>,
-    /// The time at which the process first requested an invocation.
+    /// The time at which a process of the sandbox first requested an invocation.
     pub(super) ready: watch::Sender<Option<Instant>>,
     /// The durations of the sandbox's invocations.
     durations: Durations,
@@ -77,8 +77,8 @@ impl Slot {
         was_busy
     }
 
-    /// Gives the process an invocation. If the process is dead, fails the invocation and returns false. This can happen
-    /// because a connection to the Runtime API may outlive its process.
+    /// Gives the process an invocation. If the process is dead, fails the invocation and returns false: the process's
+    /// connection to the Runtime API may outlive the process.
     fn begin(&self, id: &str, answer: oneshot::Sender<Answer>) -> bool {
         let mut process = self.process();
         if process.is_dead {

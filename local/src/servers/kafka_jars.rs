@@ -68,7 +68,7 @@ async fn copy_dependencies(folder: &Path) -> Result<(), ServerError> {
     Err(ServerError::Maven(first.to_owned()))
 }
 
-/// Returns cargo's target folder, which contains everything that can be rebuilt.
+/// Returns cargo's target folder.
 pub(super) fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from)

@@ -122,8 +122,8 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Builds the functions beforehand, because `cargo lambda watch` would build each one during its first request. Selects
-/// the same packages as `cargo lambda watch`, so that nothing is built twice.
+/// Builds the functions beforehand, because `cargo lambda watch` would build each function only at its first request.
+/// Selects the same packages as `cargo lambda watch`, so that nothing is built twice.
 async fn build() -> Result<(), ServerError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)

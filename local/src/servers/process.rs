@@ -144,8 +144,8 @@ impl ServerProcess {
 }
 
 impl Drop for ServerProcess {
-    /// Stops the server if nothing has stopped it yet. This happens, for example, when the future that waits for the
-    /// server's start is dropped. Without a tokio runtime, the guard stops the server.
+    /// Stops the server if nothing has stopped it yet, for example because the future that waits for the server's start
+    /// was dropped. Without a tokio runtime, the guard stops the server.
     fn drop(&mut self) {
         if let Some(guard) = self.guard.take()
             && let Ok(runtime) = Handle::try_current()

@@ -91,8 +91,8 @@ impl Functions {
     }
 
     /// Accepts no further requests. If `is_orderly` is true, lets running requests finish, but stops waiting after
-    /// [`REQUEST_PATIENCE`] or at the next interrupt. `cargo lambda watch` has no such mode, so only [`Self::close`]
-    /// stops it.
+    /// [`REQUEST_PATIENCE`] or at the next interrupt. `cargo lambda watch` cannot do so: it accepts requests until
+    /// [`Self::close`] stops it.
     pub(super) async fn stop_accepting(&mut self, interrupts: &mut Interrupts, is_orderly: bool) {
         let Self::InProcess { stop_accepting, serving, .. } = self else {
             return;

@@ -177,7 +177,7 @@ impl World {
         .unwrap()
     }
 
-    /// Returns the committed offsets of the consumer groups. The names of these groups begin with `groups`.
+    /// Returns the committed offsets of the consumer groups whose names begin with `groups`.
     async fn committed(&self, groups: &str) -> BTreeMap<(String, i32), i64> {
         let mut committed = BTreeMap::new();
         for contract in self.registry.contracts() {

@@ -16,7 +16,7 @@ const REQUESTS: u64 = 200;
 /// limits were set, a request took 111 allocations and 17,754 bytes. If these numbers rise, find out why. Raise the
 /// limits only for an improvement that a caller can notice.
 const MOST_ALLOCATIONS: u64 = 116;
-/// The maximum total size of these allocations.
+/// The maximum total size of a request's allocations.
 const MOST_BYTES: u64 = 20_000;
 
 /// A connection that allocates nothing while it sends.

@@ -232,7 +232,7 @@ async fn web_pages_cannot_invoke_functions() {
     let invoke = async |headers: &[(&str, &str)]| {
         let request = reqwest::Client::new().post(format!("{}/2015-03-31/functions/consume/invocations", gateway.url));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        // A page may send such requests to another origin without a preflight request.
+        // A web page may send a `text/plain` request to another origin without a preflight request.
         let answer = request.header("content-type", "text/plain").body("{}").send().await.unwrap();
         (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
     };
@@ -308,7 +308,8 @@ async fn the_template_and_the_openapi_document_and_the_router_have_the_same_rout
         let path = path.replace("{stream}", "city").replace("{entity}", "city");
         let path = path.replace("{topic}", gateway.topic("city")).replace(['{', '}'], "");
         let request = gateway.http.request(method.to_uppercase().parse().unwrap(), format!("{}{path}", gateway.url));
-        // The gateway rejects the request before the request has any effect.
+        // No request has an effect: those that could are rejected because of these headers, or their paths name nothing
+        // that exists.
         let answer =
             request.header("content-encoding", "none").header("content-type", "text/plain").send().await.unwrap();
         let status = answer.status();

@@ -107,7 +107,7 @@ fn the_api_has_only_the_default_stage_so_its_address_names_no_stage() {
 #[test]
 fn what_aws_creates_from_the_template_equals_what_the_template_and_local_say() {
     let Some(translated) = Translated::read() else {
-        // `eprintln!` is not used, because a test program hides the output of `eprintln!` if the test passes.
+        // A passing test hides the output of `eprintln!`, but not what is written to `stderr` directly.
         let _shown = writeln!(std::io::stderr(), "translated: skipped, because aws-sam-translator is not installed");
         return;
     };

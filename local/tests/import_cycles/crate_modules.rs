@@ -126,8 +126,7 @@ impl CrateModules {
             "self" => self.resolve_within(from, rest, depth),
             "super" if rest.first().is_some_and(|next| next == "super") => self.resolve(module.parent, rest, depth),
             "super" => self.resolve_within(module.parent, rest, depth),
-            // If the path consists of only this name, the name does not mean the child module, but a variable with the
-            // same name.
+            // A path that consists of only this name means a variable with the same name, not the child module.
             name if module.children.contains_key(name) && !rest.is_empty() => self.resolve_within(from, path, depth),
             name if is_re_exported(name) => self.resolve_within(from, path, depth),
             _ => None,

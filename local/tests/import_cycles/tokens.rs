@@ -1,4 +1,4 @@
-//! Splits Rust source into words and signs. Leaves out comments, quoted text and items under `#[cfg(test)]`.
+//! Splits Rust source into tokens. Leaves out comments, quoted text and items under `#[cfg(test)]`.
 
 /// Returns the tokens of a file: identifiers, `::`, and single characters.
 pub(crate) fn read(text: &str) -> Vec<String> {

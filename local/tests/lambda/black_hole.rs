@@ -137,8 +137,8 @@ fn question(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> S
     question.to_string()
 }
 
-/// Returns the longest time for which any sandbox's first request held its sandbox, and the longest time for which any
-/// later request held its sandbox. Ignores the requests in `before`, which is an earlier result of [`Load::held`].
+/// Returns the longest time that a sandbox's first request held the sandbox, and the longest time that a later request
+/// held it. Counts only the requests since `before`, an earlier result of [`Load::held`].
 fn longest(load: &Load, before: &[VecDeque<Duration>]) -> (Duration, Duration) {
     let held = load.held().into_iter().zip(before).map(|(mut held, before)| {
         let mut held = held.split_off(before.len());
@@ -154,7 +154,7 @@ async fn a_silent_database_keeps_no_sandbox_waiting_and_consume_lands_a_batch_as
     /// The time for which a request may hold its sandbox, once the sandbox has noticed that the database does not
     /// answer.
     const HELD: Duration = Duration::from_millis(1_500);
-    /// A time that is longer than the pause of the circuit breaker. After the pause, a request tries to connect again.
+    /// A time longer than the circuit breaker's pause, after which a request tries to connect again.
     const PAUSE: Duration = Duration::from_millis(1_100);
     let (database, plan, kafka) = (TestDatabase::create().await, plan(), kafka::settings());
     make_admin(&database.pool, &UserName::parse(ADMIN.0).unwrap(), Password::given(ADMIN.1)).await.unwrap();
@@ -193,7 +193,7 @@ async fn a_silent_database_keeps_no_sandbox_waiting_and_consume_lands_a_batch_as
     let asked = tokio::time::timeout(Duration::from_secs(120), asked);
     let (of_ingest, of_users) = asked.await.expect("the sandboxes keep up");
     assert!(of_ingest.iter().chain(&of_users).all(|status| *status == 503), "{of_ingest:?} {of_users:?}");
-    // With each kind of request, each sandbox tries to connect once more, and fails.
+    // For each kind of request, each sandbox tries once more to connect, and fails.
     for kind in 0..3 {
         tokio::time::sleep(PAUSE).await;
         let trials =

@@ -36,7 +36,7 @@ pub(crate) fn installed() -> Option<PathBuf> {
     let folders = std::iter::once(target.join("tools/bin")).chain(std::env::split_paths(&path));
     let found = folders.map(|folder| folder.join(PROGRAM)).find(|program| program.is_file());
     if found.is_none() {
-        // `eprintln!` is not used, because a test program hides the output of `eprintln!` if the test passes.
+        // A passing test hides the output of `eprintln!`, but not what is written to `stderr` directly.
         let _shown =
             writeln!(std::io::stderr(), "a test under Lambda's emulator: skipped, because {PROGRAM} is not installed");
     }

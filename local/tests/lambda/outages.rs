@@ -29,8 +29,7 @@ async fn an_event_for_a_dead_broker_gets_503_in_time_and_does_not_appear_later()
     assert_eq!((status, &body["receipts"]), (503, &json!([])), "{body}");
     assert!(answered < Duration::from_secs(12), "{answered:?}");
     eprintln!("without a broker, the request was answered after {answered:?}");
-    // The function was frozen meanwhile. If the function still held the event, the function would send the event when
-    // the next request thaws the function.
+    // If the frozen function still held the event, it would send the event when the next request thaws it.
     kafka.restart().await.unwrap();
     assert_eq!(ingest.function.post("/events/route", &[], &position(3)).await.0, 202);
 

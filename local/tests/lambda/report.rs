@@ -1,4 +1,4 @@
-//! Tests the hourly e-mail while the function is killed.
+//! Tests the hourly e-mail when runs of the function are killed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

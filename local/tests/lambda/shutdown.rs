@@ -15,7 +15,7 @@ async fn a_function_closes_its_connections_before_its_sandbox_ends() {
     let (database, kafka) = (TestDatabase::create().await, kafka::settings());
     let mut ingest = IngestLambda::start((&database.pool, &database.url), &kafka, TIMEOUT).await;
     assert_eq!(ingest.function.post("/events/route", &[], &position(1)).await.0, 202);
-    // After this, only the function's own connections remain, and the connection that counts them.
+    // Closes the test's own connections, so that only the function's connections are counted.
     database.pool.close().await;
     let mut watcher = PgConnection::connect(&database.url).await.unwrap();
     let mut connections = async || -> i64 {

@@ -1,4 +1,4 @@
-//! Tests that `migrate` can send its answer to an https address. CloudFormation gives such an address, in S3.
+//! Tests that `migrate` can send its answer over https, which CloudFormation's addresses (in S3) require.
 
 use std::sync::Arc;
 

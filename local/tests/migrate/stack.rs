@@ -31,7 +31,7 @@ pub(crate) struct Stack {
     /// The superuser's access to the server.
     pub(crate) server: TestDatabase,
     pub(crate) aws: StubAws,
-    /// The database, which does not exist yet. The database's name contains characters that must be quoted in SQL.
+    /// The name of the database, which does not exist yet. The name contains characters that must be quoted in SQL.
     pub(crate) database: String,
     pub(crate) owner: String,
     pub(crate) role: String,

@@ -221,7 +221,7 @@ pub struct TestGateway {
     mappings: Vec<EventSourceMapping>,
     gateway: Gateway,
     _serving: AbortOnDropHandle<std::io::Result<()>>,
-    // The database is dropped after everything that uses the database.
+    // Fields are dropped in order, so the database comes after the fields that use it.
     /// The gateway's database.
     pub database: TestDatabase,
     plan: GatewayPlan,

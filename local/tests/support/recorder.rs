@@ -43,8 +43,8 @@ impl Recorder {
         Arc::new(Self { log: watch::channel(Vec::new()).0, answers: Box::new(answers), may_end })
     }
 
-    /// Creates a recorder whose invocations do not end until the test lets them. The returned sender sets how many of
-    /// them may end.
+    /// Creates a recorder whose invocations end only when the test allows it. The returned sender sets how many
+    /// invocations may end.
     pub fn held() -> (Arc<Self>, watch::Sender<usize>) {
         let (release, may_end) = watch::channel(0);
         let answers = Box::new(|_: usize| Ok(Bytes::new()));

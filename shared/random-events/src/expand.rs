@@ -1,7 +1,7 @@
 //! Expands a schema into its alternatives: follows references and multiplies out combinators.
 //!
-//! Keywords that are too complex to follow are ignored here. That is safe, because every event is checked against the
-//! whole schema in the end.
+//! Keywords that are too complex to follow are ignored. Ignoring them is safe, because every event is checked against
+//! the whole schema in the end.
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};

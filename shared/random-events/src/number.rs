@@ -155,7 +155,7 @@ impl std::fmt::Display for Decimals {
     }
 }
 
-/// Returns the smallest positive number that is a multiple of all of these.
+/// Returns the least common multiple of numbers that may be fractions.
 fn common(multiples: &[Number]) -> Option<Decimals> {
     let steps: Vec<Decimals> = multiples.iter().map(Decimals::read).collect::<Option<_>>()?;
     let decimals = steps.iter().map(|step| step.decimals).max()?;

@@ -107,7 +107,7 @@ pub(super) struct Elements {
     pub(super) rest: Value,
 }
 
-/// The number of elements that have to match a schema.
+/// The minimum number of elements that must match a schema.
 #[derive(Debug, Clone)]
 pub(super) struct Contains {
     pub(super) schema: Value,

@@ -45,12 +45,13 @@ pub enum LookUpError {
         /// The service's message.
         cause: String,
     },
-    /// The variable's value is unsuitable. The message does not repeat the value, which may be secret.
+    /// The variable names an unsuitable resource. The message does not repeat the resource's value, which may be
+    /// secret.
     #[error("{variable} names an unsuitable resource: the resource must be {expected}")]
     Unfit {
         /// The variable.
         variable: &'static str,
-        /// What it should be.
+        /// What the resource must be.
         expected: &'static str,
     },
     /// The variable's value needs a region, and the environment names none.

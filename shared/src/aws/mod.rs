@@ -30,7 +30,7 @@ pub use self::token::{BearerToken, Sign, TokenError};
 /// 10 s.
 pub const PATIENCE: Duration = Duration::from_secs(4);
 
-/// A database user at an address. Tokens are signed for such a user.
+/// A database user, with the server's address. A token is signed for one user at one address.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "without the AWS SDK, no token is signed"))]
 pub(crate) struct DatabaseUser<'a> {

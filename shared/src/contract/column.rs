@@ -128,7 +128,7 @@ impl ColumnType {
     }
 
     /// Returns whether PostgreSQL and Sluice order the type's values in the same way. Only such a type can hold a
-    /// version. Text is not such a type, because PostgreSQL orders text by the database's collation.
+    /// version. Text cannot hold a version, because PostgreSQL orders text by the database's collation.
     pub fn is_ordered(self) -> bool {
         match self {
             Self::Smallint

@@ -10,7 +10,7 @@ pub struct Decimal {
     digits: Vec<u8>,
     exponent: i64,
     /// The number of digits after the point, once the exponent is applied: two for `1.50`, and one for `1.50e1`, which
-    /// is `15.0`. `numeric` keeps this number.
+    /// is `15.0`. `numeric` stores this scale.
     scale: i64,
 }
 
@@ -192,8 +192,8 @@ impl Decimal {
         if magnitude != 0 && exponent > 0 {
             magnitude = magnitude.checked_mul(10_i128.checked_pow(u32::try_from(exponent).ok()?)?)?;
         }
-        // If more places are cut off than there are digits, the first of these places is a zero, so nothing is rounded
-        // up.
+        // If more places are cut off than the number has digits, the first place that is cut off holds a zero, so
+        // nothing is rounded up.
         if round && cut <= self.digits.len() && dropped.first().is_some_and(|&digit| digit >= 5) {
             magnitude = magnitude.checked_add(1)?;
         }

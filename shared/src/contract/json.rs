@@ -160,9 +160,9 @@ enum Key {
     Number,
 }
 
-/// Reads a [`Key`]. A member with the internal name is not mistaken for a number: `deserialize_option` calls
-/// `visit_some` for the name of every member in the text. It calls `visit_str` only if `serde_json` itself passes the
-/// internal name.
+/// Reads a [`Key`]. A member with the internal name is not mistaken for a number, because `deserialize_option` calls
+/// `visit_some` for the name of every member in the text. `deserialize_option` calls `visit_str` only if `serde_json`
+/// itself passes the internal name.
 struct KeySeed;
 
 impl<'de> DeserializeSeed<'de> for KeySeed {

@@ -163,9 +163,9 @@ pub(super) fn check(document: &Value) -> Result<(), Wrong> {
 }
 
 /// Returns the restriction that `keyword` misspells, if there is one. A keyword counts as misspelt if it differs from a
-/// restriction only in case, `_` or `-`, by a swap of two neighbouring letters, or, if the restriction is long, by one
-/// letter. If the restriction is short, one letter is too little: `note` and `when` are words of their own, and not
-/// misspelt forms of `not` and `then`.
+/// restriction only in case, `_` or `-`, or by a swap of two neighbouring letters. A difference of one letter counts
+/// only if the restriction is long, because `note` and `when` are words of their own, and not misspelt forms of `not`
+/// and `then`.
 fn meant(keyword: &str) -> Option<&'static str> {
     const LONG: usize = 6;
     // Two letters are too few: `fi` may be the code of a language, and not a misspelt `if`.
@@ -177,7 +177,7 @@ fn meant(keyword: &str) -> Option<&'static str> {
     let similar = compared.filter(|(misspelling, known)| match misspelling {
         Misspelling::Nothing => true,
         Misspelling::Swap => known.len() >= LONG_ENOUGH_FOR_SWAP,
-        // No other word is as close to `enum`.
+        // `enum` is short, but an annotation is unlikely to have a name this close to `enum`.
         Misspelling::Letter => known.len() >= LONG || *known == "enum",
         Misspelling::More => false,
     });

@@ -82,7 +82,8 @@ impl Meta {
         }
     }
 
-    /// Returns whether the metadata can be a version, that is, whether it grows from record to record of a partition.
+    /// Returns whether the metadata can be a version. Within a partition, later records have higher offsets and,
+    /// usually, later times.
     pub(super) fn is_version(self) -> bool {
         match self {
             Self::Offset | Self::Timestamp => true,

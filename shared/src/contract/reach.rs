@@ -1,6 +1,6 @@
 //! Checks whether a column can hold the values that the schema allows at the column's pointer. If the schema allows a
-//! type of value that the column can never hold, the process does not start. If the process started, it would reject
-//! every event with such a value.
+//! type of value that the column can never hold, the process does not start, because it would reject every event with
+//! such a value.
 
 use serde_json::Value;
 
@@ -110,7 +110,7 @@ fn has_only_numbers(schemas: &Schemas<'_>, form: Form) -> bool {
     patterns.any(|pattern| form.covers(pattern, may_be_empty))
 }
 
-/// Describes the strings that the schema allows. Some of them are not numbers of this form.
+/// Describes the strings of a schema that also allows strings other than numbers of this form.
 fn not_only_numbers(schemas: &Schemas<'_>, form: Form) -> String {
     match schemas.iter().find_map(|schema| schema.get("pattern")?.as_str()) {
         Some(pattern) => format!("a string whose pattern {pattern} allows more than {}", form.name()),

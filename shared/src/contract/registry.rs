@@ -105,8 +105,8 @@ impl Registry {
                 None => error,
             })?;
             let contract = Arc::new(contract);
-            // These checks are not part of `Contract::compile`, so contracts that were written before the checks existed
-            // can still be compared with newer ones.
+            // These checks are not part of `Contract::compile`, so a contract that is older than the checks can still
+            // be compared with newer contracts.
             keyword::check(&contract.document).map_err(|wrong| wrong.in_file(&file))?;
             unmeetable::check(&contract.document).map_err(|wrong| wrong.in_file(&file))?;
             if let Some(other) = by_topic.insert(contract.topic.clone(), Arc::clone(&contract)) {

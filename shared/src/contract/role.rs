@@ -1,5 +1,5 @@
-//! Users' roles. Contracts list the roles that may post events, and the module `contract` must not use `identity`.
-//! Therefore, roles are defined here.
+//! Users' roles. They are defined here, because contracts list the roles that may post events, and the module
+//! `contract` must not use `identity`.
 
 use serde::{Deserialize, Serialize};
 

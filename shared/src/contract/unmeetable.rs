@@ -9,7 +9,7 @@ use super::wrong::Wrong;
 /// Checks that no schema requires a field that the same schema forbids. Such a schema rejects every object, so the
 /// field's name is probably misspelt, or its property is missing.
 pub(super) fn check(document: &Value) -> Result<(), Wrong> {
-    // The schema of a `not` or an `if` may well be one that no object meets.
+    // A schema within a `not` or an `if` may be unmeetable on purpose.
     for place in schemas(document).into_iter().filter(|place| !place.is_within(&["not", "if"])) {
         if let Some((index, field)) = required_but_forbidden(place.schema) {
             let pointer = place.pointer_to(&["required", &index.to_string()]);

@@ -27,7 +27,7 @@ pub enum DatabaseError {
         /// The cause.
         source: sqlx::Error,
     },
-    /// The server refuses the login, or we refuse the server's certificate.
+    /// The server refuses the login, or the process refuses the server's certificate.
     #[error("DATABASE_URL: the connection is refused: {0}")]
     Refused(#[source] sqlx::Error),
     /// A migration failed, or a migration that was applied has changed since.

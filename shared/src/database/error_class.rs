@@ -34,8 +34,8 @@ pub fn classify(error: &sqlx::Error) -> ErrorClass {
         // The server answered BEGIN without starting a transaction. The state of this connection is unknown, but
         // another connection will work.
         | sqlx::Error::BeginFailed => ErrorClass::Environment,
-        // Our code or its configuration is wrong. The enum is non-exhaustive, so a wildcard is needed. An error that a
-        // newer sqlx adds must not lose data, so such an error stops the batch, too.
+        // Our code or its configuration is wrong. The wildcard is needed because the enum is non-exhaustive. An error
+        // that a newer sqlx adds stops the batch, because treating it as the row's fault could lose data.
         sqlx::Error::Configuration(_)
         | sqlx::Error::InvalidArgument(_)
         | sqlx::Error::RowNotFound
@@ -64,9 +64,9 @@ pub fn ended_connection(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed)
 }
 
-/// Classifies an error of PostgreSQL. Some SQLSTATEs stand for several errors, which are the faults of different
-/// parties. The name of the server routine that reports an error tells these errors apart. Unlike messages, the names
-/// of routines do not depend on the server's language.
+/// Classifies an error of PostgreSQL. For some SQLSTATEs, the code alone does not show who is at fault, but the name of
+/// the server routine that reports the error does. Unlike messages, the names of routines do not depend on the server's
+/// language.
 fn classify_postgres(error: &PgDatabaseError) -> ErrorClass {
     match (classify_sqlstate(error.code()), is_raised(error)) {
         // A trigger that raises an error rejects the row, whatever code the trigger's author chose. Only a code that
@@ -214,7 +214,8 @@ pub fn is_from_built_statement(error: &PgDatabaseError) -> bool {
     error.r#where().is_some_and(|context| !is_written_out(context))
 }
 
-/// Returns the function of a trigger in which the error occurred, with the line.
+/// Returns the innermost PL/pgSQL function in which the error occurred, with the line, as PostgreSQL writes them:
+/// `PL/pgSQL function f() line 3`.
 pub fn function(error: &PgDatabaseError) -> Option<&str> {
     error.r#where().and_then(innermost).map(|frame| frame.function)
 }
@@ -222,13 +223,13 @@ pub fn function(error: &PgDatabaseError) -> Option<&str> {
 /// A function in an error's CONTEXT.
 struct Frame<'c> {
     function: &'c str,
-    /// The kind of the function's statement, in PL/pgSQL's words.
+    /// The kind of statement at that line, in PL/pgSQL's words, such as `PERFORM`.
     statement: &'c str,
 }
 
-/// Returns the innermost function of PL/pgSQL in a CONTEXT, if the CONTEXT contains nothing but functions, the table
-/// of a COPY and, first, an assignment from the function's text. Otherwise, the CONTEXT may quote a statement or a
-/// value, and an event's values may fill any number of its lines.
+/// Returns the innermost PL/pgSQL function in a CONTEXT. Returns `None` if a line is anything but a function, the table
+/// of a COPY or, as the first line, an assignment from the function's text. Any other line may quote a statement or a
+/// value, and an event's value may contain lines that look like functions.
 fn innermost(context: &str) -> Option<Frame<'_>> {
     let is_source = |(index, line): &(usize, &str)| *index == 0 && line.starts_with("PL/pgSQL assignment \"");
     let lines = context.lines().enumerate().filter(|line| !is_source(line)).map(|(_, line)| line);
@@ -244,7 +245,7 @@ fn is_table_of_copy(line: &str) -> bool {
     line.starts_with("COPY ") && !line.contains('"')
 }
 
-/// Returns whether the text of the failed statement is fixed: it is our own statement, or a function contains it.
+/// Returns whether the failed statement's text is fixed, either in our own code or in a function of a trigger.
 fn is_written_out(context: &str) -> bool {
     const WRITTEN_OUT: [&str; 5] = ["SQL statement", "PERFORM", "assignment", "IF", "RETURN"];
     context.lines().all(is_table_of_copy)

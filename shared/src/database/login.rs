@@ -1,6 +1,7 @@
 //! A pool whose login changes while the pool is in use, because a secret rotates or a token expires.
 //!
-//! sqlx opens connections by itself and cannot ask for a password. So the pool is given a new password in three cases:
+//! sqlx opens connections by itself and cannot ask for a password. So [`Login`] gives the pool a new password in three
+//! cases:
 //!
 //! - No login is known yet, or a token is about to become too old.
 //! - An idle connection turns out to be dead, and the server refuses the login that sqlx would use for a new
@@ -196,8 +197,8 @@ impl Login {
         idle.for_each(|connection| drop(connection.detach()));
     }
 
-    /// Returns whether the server answers within this time: the pool has a connection or opens one, or the server
-    /// refuses the login. After a refusal, the next query fails, too, and the login is then renewed.
+    /// Returns whether the pool provides a connection within this time. Also returns true if the server refuses the
+    /// login: the server answers, and the login is renewed after the next query has failed.
     pub async fn connects_within(&self, limit: Duration) -> bool {
         let Some(pool) = self.pool() else { return false };
         match tokio::time::timeout(limit, pool.acquire()).await {

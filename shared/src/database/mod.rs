@@ -86,8 +86,8 @@ pub async fn end(connection: PgConnection) {
 /// Returns the newly applied migrations, each as `<version> <description>`.
 ///
 /// # Errors
-/// The database does not answer, a migration fails, a migration has changed since it was applied, or a migration in the
-/// folder has the number of a built-in migration, or a name without a number.
+/// The database does not answer, a migration fails, a migration has changed since it was applied, or a file in the
+/// folder has the number of a built-in migration or is not named like a migration.
 pub async fn migrate(pool: &PgPool, contracts_dir: Option<&Path>) -> Result<Vec<String>, DatabaseError> {
     let mut applied = run(pool, Embedded, None).await?;
     let folder = contracts_dir.map(|folder| folder.join("migrations")).filter(|folder| folder.is_dir());

@@ -74,7 +74,7 @@ impl Owner {
     /// was created.
     ///
     /// # Errors
-    /// The server does not answer, or refuses.
+    /// The server does not answer, or refuses the connection or the new database.
     pub async fn open(&self) -> Result<(PgPool, bool), DatabaseError> {
         let pool = Login::for_address(DatabaseSource::from_options(self.options.clone()), 1);
         let refused = |error| DatabaseError::from_connect(error, &self.options);

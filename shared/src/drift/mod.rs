@@ -25,7 +25,7 @@ pub use self::rules::type_difference;
 
 /// Compares contracts with the database. The differences are in the order of the contracts.
 ///
-/// The privileges that are checked are those of the role that is logged in.
+/// Checks the privileges of the role that is logged in.
 ///
 /// # Errors
 /// PostgreSQL cannot be queried.

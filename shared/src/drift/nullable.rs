@@ -1,8 +1,8 @@
 //! Decides whether a schema allows a value to be missing or null.
 //!
-//! The answer is yes only if the schema certainly allows this. If the answer could depend on `anyOf`, `if` or a similar
-//! keyword, the answer is no, because this module does not follow such keywords. A wrong yes would stop a deployment,
-//! whereas a wrong no only turns events with null into dead letters.
+//! The answer is yes only if that is certain. If the answer could depend on `anyOf`, `if` or a similar keyword, the
+//! answer is no, because this module does not follow such keywords. A wrong yes would stop a deployment, whereas a
+//! wrong no only turns events with null into dead letters.
 
 use serde_json::Value;
 

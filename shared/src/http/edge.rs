@@ -43,8 +43,7 @@ pub struct Peer(pub IpAddr);
 
 /// Wraps routes into a service, with a fallback for unknown paths and [`answer`] around everything.
 ///
-/// All of this is one layer. axum copies everything below a layer for every request, so each further layer would cost
-/// more than the previous one.
+/// All of this is a single layer, because for every request, axum copies everything below each layer.
 pub fn serve(routes: Router) -> Router {
     with_fallback(routes).layer(from_fn(edge))
 }

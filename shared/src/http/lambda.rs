@@ -67,8 +67,7 @@ pub fn deadline(extensions: &Extensions) -> Option<Instant> {
     Some(Instant::now() + left)
 }
 
-/// Copies some extensions from one request to another: those that [`deadline`] reads. If a function calls a route on
-/// behalf of a request, the call thereby gets the deadline of that request.
+/// Copies the extensions that [`deadline`] reads, so that a call on behalf of a request has the request's deadline.
 pub fn copy_deadline(from: &Extensions, to: &mut Extensions) {
     if let Some(context) = from.get::<Context>() {
         to.insert(context.clone());
@@ -79,8 +78,8 @@ pub fn copy_deadline(from: &Extensions, to: &mut Extensions) {
 }
 
 /// Returns how long API Gateway still waits for the response to a request that it received at `received_ms`. Returns
-/// `None` if `received_ms` is at least 15 minutes ago: Lambda would already have ended the request's invocation, so the
-/// event must be a recording.
+/// `None` if `received_ms` is at least 15 minutes in the past, or further than that in the future. The event must then
+/// be a recording, because Lambda ends every invocation after 15 minutes.
 fn left_at_api_gateway(received_ms: i64, now_ms: i64) -> Option<Duration> {
     let age_ms = now_ms.checked_sub(received_ms)?;
     let left_ms = API_GATEWAY_MS.saturating_sub(age_ms).max(0);
@@ -111,7 +110,7 @@ impl HttpFunction {
     }
 }
 
-/// Encodes an event's path again, before `lambda_http` parses the path as part of a URL.
+/// Encodes an event's path and query, before `lambda_http` parses them as parts of a URL.
 fn with_encoded_path(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
     if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
         remove_unusable_origin(request);

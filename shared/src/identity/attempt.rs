@@ -79,7 +79,7 @@ impl Relay {
         Self(Arc::new(Inner { pool, producer, topic, not_before: Mutex::new(Instant::now()) }))
     }
 
-    /// Sends the attempts in the outbox, and waits a moment until the broker has acknowledged them, because on Lambda
+    /// Sends the attempts in the outbox, and briefly waits for the broker to acknowledge them, because on Lambda
     /// nothing runs between requests. Attempts that are not acknowledged in time stay in the outbox, and are sent
     /// together with a later attempt. An attempt that is sent twice lands once.
     pub async fn send(&self) {

@@ -25,8 +25,8 @@ pub enum AdminError {
     Failed(#[from] Denied),
 }
 
-/// Gives a user the role of an admin and a new password, and creates the user if the name is free. The audit log shows
-/// `by` as the one who did it.
+/// Gives a user the role of an admin and a new password, and creates the user if the name is free. The audit log
+/// attributes the change to `by`.
 ///
 /// # Errors
 /// The name or the password is refused, or the database fails.
@@ -58,8 +58,8 @@ pub async fn set_admin(
     Ok(transaction.commit().await.map_err(Denied::from)?)
 }
 
-/// Gives a user the role of an admin and this password, and creates the user if the name is free. Checks no rule, and
-/// writes nothing to the audit log.
+/// Gives a user the role of an admin and this password, and creates the user if the name is free. Does not check the
+/// rules for passwords, and writes nothing to the audit log.
 ///
 /// # Errors
 /// The database or hashing failed.

@@ -99,8 +99,8 @@ impl Inner {
         if known.is_first_use(minute_ms) {
             let (pool, id) = (self.pool.clone(), known.id);
             spawn(async move {
-                // If this fails, the use is missing in the database. Later uses in the same minute are recorded only
-                // after the process has read the key from the database again.
+                // If the update fails, the database does not show this use. Later uses in the same minute are recorded
+                // only after the process has read the key from the database again.
                 if let Err(error) = in_time(keys::note_use(&pool, id, minute_ms)).await {
                     database::log(&error);
                 }

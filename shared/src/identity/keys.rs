@@ -36,11 +36,11 @@ impl KnownKey {
 pub struct NewKey {
     /// The number of the account that the key acts as.
     pub user_id: i64,
-    /// Its name.
+    /// The key's name.
     pub name: String,
-    /// What it may do.
+    /// What the key may do.
     pub grant: Grant,
-    /// When it was created, milliseconds since the Unix epoch.
+    /// When the key was created, milliseconds since the Unix epoch.
     pub created_at_ms: i64,
     /// When the key stops working. `None` if it works until it is deleted.
     pub expires_at_ms: Option<i64>,

@@ -71,7 +71,8 @@ impl Count {
     /// Records that the attempt that was admitted at `at_ms` has failed.
     pub(super) fn fail(&mut self, rule: Rule, at_ms: i64, now_ms: i64) {
         if !self.take(at_ms) {
-            // The block was lifted in the meantime, and counting has restarted.
+            // The attempt is no longer in flight. Either it took so long that it already counts as failed, or counting
+            // has restarted in the meantime, for example because a block was lifted.
             return;
         }
         self.failed_at_ms.push(at_ms);
@@ -169,7 +170,7 @@ pub(super) async fn lift(executor: impl PgExecutor<'_>, name_key: &str, now_ms: 
     Ok(lifted.rows_affected() > 0)
 }
 
-/// Deletes names whose counts have all expired.
+/// Deletes at most 100 names whose counts have all expired.
 pub(super) async fn forget(connection: &mut PgConnection, rule: Rule, now_ms: i64) -> Result<(), sqlx::Error> {
     const DELETE: &str = "
         delete from sluice.blocks where name_key in (

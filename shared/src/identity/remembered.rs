@@ -81,8 +81,9 @@ impl Remembered {
     }
 
     /// Like [`Self::is_verified`], but waits if another request is checking the same credentials. If the password is
-    /// not known to be correct, the error is a guard: the caller checks the password, and records the result with the
-    /// guard. Names without an account have guards, too, so that waiting times do not reveal which names have accounts.
+    /// not known to be correct, the error is a guard: the caller must check the password, and may use the guard to
+    /// record that the password is correct. Names without an account have guards, too, so that waiting times do not
+    /// reveal which names have accounts.
     pub(super) async fn verify(
         &self,
         name_key: &str,

@@ -101,7 +101,7 @@ mod tests {
             assert_eq!(ServiceKey::parse(text).as_ref().map(ServiceKey::reveal), Some(*text));
         }
         // At every random position, each of the 62 characters occurs in some key. The probability that 3,000 keys lack
-        // one is below 1e-17.
+        // a character at any position is below 1e-17.
         for position in 4..47 {
             let found: BTreeSet<u8> = texts.iter().map(|text| text.as_bytes()[position]).collect();
             assert_eq!(found.len(), 62, "{position}");

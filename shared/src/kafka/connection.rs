@@ -15,7 +15,7 @@ use crate::aws::{Aws, LookUpError};
 use crate::process::clock::Clock;
 
 /// The time for which librdkafka tries to deliver a record. Callers have no timeout of their own: they wait for the
-/// delivery report. So a record that was reported as failed cannot arrive later.
+/// delivery report. So librdkafka never sends a record after the caller has given up.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Why there is no client.

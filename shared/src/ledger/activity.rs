@@ -57,9 +57,9 @@ pub struct Landed {
     incarnation: i32,
     /// The number of records with each outcome.
     pub counts: Counts,
-    /// The time of the oldest new record, milliseconds since the Unix epoch.
+    /// The time of the oldest record that the transaction applied, milliseconds since the Unix epoch.
     pub oldest_ms: Option<i64>,
-    /// The highest offset of the new records.
+    /// The highest offset of the records that the transaction applied.
     pub last_offset: Option<i64>,
     /// The highest known end of the log. The log may be longer by now.
     pub end_offset: Option<i64>,

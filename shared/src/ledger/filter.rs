@@ -109,8 +109,9 @@ impl Filter {
         if let Some(reason) = &self.reason {
             if reason.contains(PLACEHOLDER) {
                 query.push(" and pattern_hash = hashtextextended(sluice.reason_pattern(").push_bind(reason);
-                // `reason_pattern` returns the name of a reason's group. For the name of a group, it returns the same
-                // name, and all letters of the group match. Any other reason matches only letters with that reason.
+                // `reason_pattern` maps a reason to the name of its group, and the name of a group to itself. So the
+                // name of a group matches all letters of the group, and any other reason matches only letters with
+                // exactly that reason.
                 query.push("), 0) and (reason = ").push_bind(reason).push(" or ").push_bind(reason);
                 query.push(" = sluice.reason_pattern(").push_bind(reason).push("))");
             } else {

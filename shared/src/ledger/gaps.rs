@@ -210,8 +210,8 @@ async fn merge_oldest(
     causes: &[&str],
 ) -> Result<(), sqlx::Error> {
     // Gaps that are due to compaction or transactions are merged first, because they rarely contain an event for which
-    // somebody has a receipt. The gap before the first record that was ever applied is never merged: `consume`
-    // began to read there, so this gap says only what was not applied, and Kafka may still have these records.
+    // somebody has a receipt. The gap before the first record that was ever applied is never merged: `consume` began to
+    // read after this gap, so Kafka may still have the gap's records.
     const MERGE: &str = r#"
         with numbered as (
             select id, count(*) over of_partition as total,

@@ -101,8 +101,8 @@ pub(super) fn push_counted<'f>(filter: &'f Filter, query: &mut QueryBuilder<'f, 
         push_of_reason(filter, reason, query);
         query.push(" where true");
     } else {
-        // Usually, all letters with the same reason also have the same topic and error code. Then the index on reasons
-        // is enough to count them, and no condition on topic or error code is needed.
+        // Usually, all letters with the same reason also have the same topic and error code. In that case, the index on
+        // reasons is enough to count them, and no condition on topic or error code is needed.
         query.push("found.letters from (select topic, error_code, count(*) over () as places from ");
         push_of_reason(filter, reason, query);
         query.push(" group by topic, error_code having sum(letters) > 0) as p cross join lateral (");

@@ -60,8 +60,7 @@ pub async fn list(
     Ok(Page { letters, next })
 }
 
-/// Appends `where` and a condition. The condition selects the matching letters that follow a position: the first ones,
-/// and at most `limit` of them.
+/// Appends the clauses that select the first `limit` matching letters after the position `after`.
 fn push_page<'f>(query: &mut QueryBuilder<'f, Postgres>, filter: &'f Filter, after: Option<Position>, limit: i64) {
     const ORDERED: &str = " order by created_at, id limit ";
     let after = |query: &mut QueryBuilder<'f, Postgres>| {

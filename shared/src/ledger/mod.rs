@@ -25,8 +25,8 @@
 //! - [`records`], [`headers`], [`Rejection`]: how tables keep a record, its headers, and why it was rejected
 //!
 //! The ledger uses `record`, `kafka` and `metrics`, and the caller's connection. The functions decide what is written.
-//! `consume` writes the ledger, mostly in the landing transaction. `ingest` reads it for receipts, and rejects events
-//! that have waited too long. `console` reads dead letters, marks them as replayed, and discards them. `local` reads
+//! `consume` writes the ledger, mostly in the landing transaction. `ingest` reads it for receipts. `console` reads dead
+//! letters, marks them as replayed, and discards them. All three reject events that have waited too long. `local` reads
 //! the ledger for metrics.
 
 pub mod activity;

@@ -342,8 +342,8 @@ fn advance_statement(destination: &str) -> String {
 /// - a record of that incarnation was applied before, and
 /// - the watermark's latest minute is not over.
 ///
-/// Two such statements cannot deadlock, nor can such a statement and a landing transaction, because all of them lock
-/// the watermarks in sorted order. While the statement waits for a lock, the holder of the lock may move the watermark.
+/// These statements cannot deadlock with each other or with landing transactions, because all of them lock the
+/// watermarks in sorted order. While the statement waits for a lock, the holder of the lock may move the watermark.
 /// PostgreSQL then checks the conditions again.
 pub fn advance_steps(first: usize) -> String {
     let (minute, lag_ms) = (MINUTE, activity::LAG_MS);

@@ -68,7 +68,7 @@ mod tests {
 
     const NAME: &str = "KAFKA_SSL_CA";
 
-    // Only the base64 is checked here; TLS checks the rest.
+    // `Pem::read` checks only the base64; TLS checks the rest.
     const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
     fn read(value: &str, kind: Kind) -> Result<String, String> {

@@ -81,7 +81,7 @@ fn format(variable: impl Fn(&'static str) -> Option<String>) -> Result<Option<Fo
     }
 }
 
-/// Reads the levels by module. A filter that also looked at the fields of spans would cost every request more.
+/// Reads the levels by module. A filter that also looked at the fields of spans would slow down every request.
 fn levels(variable: impl Fn(&'static str) -> Option<String>) -> Result<Targets, SettingsError> {
     const NAME: &str = "RUST_LOG";
     let levels = variable(NAME).unwrap_or_else(|| DEFAULT_LEVELS.to_owned());

@@ -1,8 +1,8 @@
 //! Replays: dead letters that were sent to their topic again.
 //!
-//! A replay's headers name the dead letter by its record's place in Kafka instead of by its number, because a restored
-//! database can give the number to another letter. A place includes the record's time, which distinguishes the record
-//! from a record at the same offset of a recreated topic.
+//! A replay's headers name the dead letter by its record's place in Kafka instead of by its id, because a restored
+//! database can give the id to another letter. A place includes the record's time, which distinguishes the record from
+//! a record at the same offset of a recreated topic.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,8 +10,8 @@ use std::fmt;
 use super::place::{Place, number};
 
 /// The header that names the event's original record, whose rejection created the first dead letter. All replays of an
-/// event carry the same value. If the event has no other id, this value is its id. Older versions wrote the number of
-/// the first dead letter.
+/// event carry the same value. If the event has no other id, its id is derived from this value. Older versions wrote
+/// the id of the first dead letter.
 pub const FIRST: &str = "sluice-replay";
 /// The header that names the dead letter that this record replays. The header is missing if that letter is the event's
 /// first one.
@@ -28,7 +28,7 @@ pub const SEARCHED: &str = "sluice-replay-checked";
 pub enum Letter {
     /// By its record's place.
     At(Place),
-    /// By its number, as older versions did.
+    /// By its id, as older versions did.
     Numbered(i64),
 }
 

@@ -1,5 +1,5 @@
-//! Starts a function: reads its variables, looks up at AWS the resources that the variables name, and connects. As much
-//! as possible is done in parallel.
+//! Starts a function: reads its variables, looks up the AWS resources that they name, and connects. As much as possible
+//! is done in parallel.
 //!
 //! A function does not start if there is a problem that an operator has to fix: a wrong variable, a missing secret, a
 //! rejected certificate or password. The error is one line. But a function does start if a server does not answer,

@@ -21,7 +21,7 @@ pub(crate) struct FollowedEvent {
     topic: String,
     partition: i32,
     offset: i64,
-    /// The record's time. Null if Kafka no longer has the record.
+    /// The record's time. Null if neither Kafka nor a dead letter has the record.
     accepted_at: Option<String>,
     user: Option<String>,
     trace_id: Option<String>,
@@ -84,7 +84,7 @@ pub(super) struct Stages {
 }
 
 impl FollowedEvent {
-    /// Combines a record, if Kafka still has it, with its outcome.
+    /// Combines a record with its outcome. `record` is `None` if neither Kafka nor a dead letter has the record.
     pub(super) fn new(topic: &str, partition: i32, offset: i64, record: Option<&LogRecord>, stages: Stages) -> Self {
         let Stages { outcome, landed_at_ms, row, dead_letter } = stages;
         let header = |name: &str| record?.headers.iter().find(|(header, _)| header == name)?.1.as_deref();

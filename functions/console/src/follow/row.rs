@@ -27,8 +27,7 @@ impl<'a> Rows<'a> {
     /// contract does not say how to identify it.
     ///
     /// # Errors
-    /// The database does not answer. After any other failure to read the table, the error is only logged, and there is
-    /// no row.
+    /// The database does not answer. Any other failure to read the table is only logged, and the result is `None`.
     pub(super) async fn find(
         &mut self,
         partition: i32,

@@ -114,8 +114,8 @@ impl Question {
     }
 }
 
-/// Returns the `TOPIC/PARTITION/OFFSET` in a text that people may paste: a receipt's `href`, a URL that ends with it, or
-/// a place that is followed by the record's time.
+/// Returns the `TOPIC/PARTITION/OFFSET` in a text that people may paste: a receipt's `href`, a URL that ends with the
+/// `href`, or `TOPIC/PARTITION/OFFSET` followed by a slash and the record's time.
 fn place_in(text: &str) -> &str {
     let place = text.rsplit_once("/receipts/").map_or(text, |(_, place)| place);
     place.match_indices('/').nth(2).map_or(place, |(end, _)| &place[..end])
@@ -160,7 +160,7 @@ pub(super) async fn show(
 }
 
 fn forms(question: &Question, streams: &[String]) -> Markup {
-    // Few people look for a login, although its stream may be the first of the list.
+    // The form preselects the first stream other than the stream of logins, because few people look for a login.
     let first = streams.iter().find(|stream| *stream != Contract::LOGIN);
     let chosen = if question.stream.is_empty() { first } else { Some(&question.stream) };
     html! {

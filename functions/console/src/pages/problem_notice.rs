@@ -17,8 +17,8 @@ pub(super) fn problem(refusal: &Refusal) -> Markup {
                     @if let (Some(line), Some(column)) = (number("line"), number("column")) { " Line " (line) ", column " (column) "." }
                 }
             } @else {
-                // The problem's detail refers to the member `errors` by name. That name means nothing on the page,
-                // which shows the member as a list, so the page shows the problem's title in place of the detail.
+                // The problem's detail mentions the member `errors`, which means nothing to people who see the page. So
+                // the page shows the problem's title instead, and lists the errors.
                 p { (refusal.body["title"].as_str().unwrap_or_default()) ". Nothing was sent." }
                 ul { @for (pointer, detail) in errors { li { code { (pointer) } " " (sentence(detail)) } } }
             }

@@ -1,4 +1,4 @@
-//! Shows why events cannot land: the server that does not answer, or the causes of the stalled partitions.
+//! Shows why events cannot land: the broker or the database does not answer, or partitions are stalled.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -56,7 +56,8 @@ impl Stalls {
         stalls.find(|stall| stall.topic == topic && stall.partition == partition).map(|stall| stall.reason.as_str())
     }
 
-    /// Shows the server that does not answer, or the stalled partitions with links to their streams.
+    /// Shows the problem if the broker or the database does not answer. Otherwise, shows the stalled partitions, with
+    /// links to their streams.
     pub(super) fn show(&self, streams: &[StreamActivity], now_ms: i64) -> Markup {
         let groups = match &self.0 {
             Ok(stalls) => grouped(stalls),

@@ -201,8 +201,9 @@ impl<'a> Search<'a> {
         self.decide(gone, &Later::Gone);
     }
 
-    /// Returns the records that have a letter's key. Each item consists of the record's index, the letter's index, and
-    /// `true` if the record repeats the letter's own event, or `false` if it is a later event.
+    /// Returns the records that have a letter's key and come after the first record of the letter's event. Each item
+    /// consists of the record's index, the letter's index, and `true` if the record repeats the letter's own event, or
+    /// `false` if the record is a later event.
     ///
     /// In the partition of the letter's first record, a record is later if its offset is higher. In the other
     /// partitions, timestamps decide: once a record is at least as new as the letter's first record, that record and

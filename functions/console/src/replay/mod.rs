@@ -79,8 +79,8 @@ impl ReplayOptions {
 /// Replays a dead letter. If the body contains an edited event, sends that event instead.
 ///
 /// If the function is killed between the send and the commit, the letter stays open. A repeated request then sends the
-/// letter again under the same id, so the event lands once. When `consume` reads the replay, it marks the letter as
-/// replayed, too.
+/// letter again under the same id, so the event lands once. `consume` also marks the letter as replayed when it reads
+/// the replay.
 pub(crate) async fn replay(
     console: &Console,
     id: &str,
@@ -120,7 +120,10 @@ fn edited(contract: &Contract, body: &[u8]) -> Result<CheckedEvent, Error> {
     Ok(check_event(contract, event.get().as_bytes().to_vec().into())?)
 }
 
-/// Returns the contract of a letter that can be replayed.
+/// Returns the contract of a letter's stream.
+///
+/// # Errors
+/// The letter cannot be replayed.
 pub(crate) fn replayable<'i>(ingest: &'i Ingest, letter: &DeadLetter) -> Result<&'i Contract, Refusal> {
     match letter.status {
         LetterStatus::Open => {}

@@ -140,7 +140,7 @@ pub(crate) async fn list(console: &Console, query: &Fields) -> Result<List<RunIt
     Ok(List { items: runs.into_iter().map(RunItem::from).collect(), next })
 }
 
-/// Returns one run. In a process without a background task for runs, as on Lambda, this advances the run first.
+/// Returns one run. Advances the run first if the process has no background task for runs, as on Lambda.
 pub(crate) async fn find(console: &Console, id: &str) -> Result<RunItem, Error> {
     let id = parse(id)?;
     if console.advances_with_requests() {

@@ -39,8 +39,8 @@ pub(super) async fn append(step: Step<'_, '_>, announced: &Announced<'_, '_>) ->
     join_all(appends).await.into_iter().collect()
 }
 
-/// Appends rows. `is_same_server` says that the database server did not restart (as in a restore) between the time when
-/// the ledger last agreed with BigQuery and the announcement of this append.
+/// Appends rows. `is_same_server` is false if the database server restarted, as it does in a restore, after the ledger
+/// last agreed with BigQuery and before this append was announced.
 async fn append_one(tables: &dyn Tables, append: Append<'_>, is_same_server: bool) -> Outcome {
     let failure = match tables.append(append.clone()).await {
         Ok(()) => return Outcome::Applied,

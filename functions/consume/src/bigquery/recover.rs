@@ -24,9 +24,8 @@ pub(super) async fn recover(
 ) -> Result<(), ConsumeError> {
     let state = &open.state;
     let (Some(stream), Some(intent)) = (&state.stream, &state.intent) else { return Ok(()) };
-    // The ledger of a restored database may name an old stream: one that was in use at the time that the database was
-    // restored to, but was finalised and replaced later, before the restore was made. The row count of an old stream
-    // proves nothing.
+    // A restored ledger may name an old stream. This stream was in use at the time to which the database was restored,
+    // but had been finalised and replaced before the restore. The row count of an old stream proves nothing.
     let is_current = open.is_same_server || is_open(step, open.index, stream).await?;
     let count = match step.tables.finalize(stream).await {
         Ok(count) => Some(count),
@@ -76,9 +75,8 @@ fn detail(state: &StreamState, stream: &str, rows: i64, count: Option<i64>, is_s
     }
 }
 
-/// Returns whether a stream is known to be open, that is, not finalised. To find out, this tries an append far beyond
-/// the end of the stream. The append always fails, and only the error `OffsetOutOfRange` proves that the stream is
-/// open.
+/// Returns whether a stream is known to be open, that is, not finalised. Tries an append far beyond the end of the
+/// stream. The append always fails, and only the error `OffsetOutOfRange` proves that the stream is open.
 async fn is_open(step: Step<'_, '_>, index: usize, stream: &str) -> Result<bool, ConsumeError> {
     const BEYOND: i64 = i64::MAX / 2;
     let (_, columns) = target(&step.checked.partitions[index].contract)?;

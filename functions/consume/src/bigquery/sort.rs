@@ -110,7 +110,7 @@ async fn claim(
     sorted: &mut Sorted<'_>,
 ) -> Result<(), sqlx::Error> {
     let mut claimed = HashSet::new();
-    // Rows that are already in the table claim their ids again, because a restored database has lost their claims.
+    // Rows that are already in the table claim their ids again, because a restored database may have lost their claims.
     let claims: Vec<IdClaim<'_>> = sorted
         .written
         .iter()

@@ -204,7 +204,7 @@ impl Search<'_, '_> {
 
     /// Tries to write the whole batch. If the trial fails, its error has a signature: the constraint and the key that
     /// PostgreSQL names. Records that were set aside with this signature are left out of all further trials. If this
-    /// leaves out only one more record, that record is guilty. The search ends when a trial succeeds, when a signature
+    /// leaves out only one more record, that record is guilty. The loop ends when a trial succeeds, when a signature
     /// leaves out no further record, or when no trials are left.
     async fn eliminate(&mut self, aside: Aside) -> Result<Found, WriteError> {
         let mut out: Aside = Vec::new();

@@ -231,8 +231,8 @@ impl<'c, 'b> Planned<'c, 'b> {
         })
     }
 
-    /// Call this after the landing transaction has committed. The records that it landed came from Kafka's current log,
-    /// so that log is remembered as verified. If the log was deleted, the partition is forgotten instead.
+    /// Remembers the partition's log as verified, because the landed records came from that log. If the log was
+    /// deleted, forgets the partition instead. May be called only after the landing transaction has committed.
     pub(crate) fn trust(&self, trust: &Trust, server_started_us: i64) {
         match self.partition.vouched {
             Vouched::No | Vouched::ByKafka { .. } => trust.note(&self.plan.after, server_started_us),

@@ -82,9 +82,9 @@ pub(super) struct BatchResult {
     pub(super) refused: Vec<(Origin, Refusal)>,
 }
 
-/// Stores dead letters for the records that break their contract. A replay that names its dead letter by place is
-/// stored as a duplicate instead if that dead letter is not in the database, unless a gap shows that the letter's event
-/// was lost.
+/// Stores dead letters for the records that break their contract. One kind of replay is stored as a duplicate instead:
+/// the replay names its dead letter by place, that dead letter is not in the database, and no gap shows that the
+/// letter's event was lost.
 pub(super) async fn reject(
     connection: &mut PgConnection,
     now_ms: i64,

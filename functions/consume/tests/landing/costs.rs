@@ -108,7 +108,7 @@ fn continent(offset: i64) -> Value {
 
 #[tokio::test]
 async fn a_batch_takes_few_round_trips() {
-    /// There are enough batches to average out the work that is done only once a minute.
+    /// Enough batches to average out the work that is done only once a minute.
     const BATCHES: i64 = 10;
     const RECORDS: i64 = 100;
     let contracts = model::contracts();

@@ -95,7 +95,8 @@ async fn a_key_that_the_schema_does_not_require_needs_a_nullable_column_only_if_
     for mode in ["append", "entity"] {
         assert_eq!(lines(&optional(mode, "/id"), by_id).await, [line("id")], "{mode}");
     }
-    // An event with `/place/code` also has `/place`. `/id` is not part of this key.
+    // An event that can land has `/place/code`, and therefore also `/place`. It may lack `/id`, which is not part of
+    // this key.
     let by_code = "create table public.orders (id bigint not null, name text, note text, place jsonb not null,
         code bigint primary key)";
     assert_eq!(lines(&optional("upsert", "/place/code"), by_code).await, [line("id")]);

@@ -1,5 +1,6 @@
 //! How `consume` handles replays, especially after the database was restored to a time before the dead letters were
-//! marked as replayed. In these tests, the restored database is a new one, and the log is read from its start.
+//! marked as replayed. In these tests, a new database takes the place of a restored one, so the log is read from its
+//! start.
 
 use serde_json::{Value, json};
 

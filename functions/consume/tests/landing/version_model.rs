@@ -1,7 +1,6 @@
 //! Random histories of a stream with versions. They contain new events, duplicates, any number of replays of any dead
-//! letter, redelivered batches, and restores after which the log is read from its start. In whatever order these
-//! happen, each event lands at most once, each event that could land has landed, and the rows and receipts match the
-//! versions.
+//! letter, redelivered batches, and restores after which the log is read from its start. At the end of a history, each
+//! event has landed at most once, each event that could land has landed, and the rows and receipts match the versions.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -31,7 +31,7 @@ pub(super) async fn decoded(headers: &HeaderMap, body: Body) -> Result<Bytes, Er
 }
 
 fn zstd_decoder(sent: &[u8]) -> Result<impl Read, Error> {
-    // If zstd is used as a content coding, RFC 9659 limits its window to 8 MB.
+    // RFC 9659 limits the window of the content coding `zstd` to 8 MB.
     const WINDOW_LOG: u32 = 23;
     let mut decoder = zstd::stream::read::Decoder::with_buffer(sent).map_err(undecodable)?;
     decoder.window_log_max(WINDOW_LOG).map_err(undecodable)?;

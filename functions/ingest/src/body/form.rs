@@ -21,8 +21,8 @@ pub(super) fn event(fields: Fields, contract: &Contract) -> Result<Bytes, Error>
     Ok(Value::Object(event).to_string().into())
 }
 
-/// Converts a field's text to one of the types that the contract allows for the property. A text that fits none of
-/// these types stays a text, so that the event violates the contract.
+/// Converts a field's text to one of the types that the contract allows for the property. Text that fits none of these
+/// types stays a string, so that the event violates the contract.
 fn value(text: String, property: Option<&Value>) -> Value {
     let types: Vec<&str> = match property.and_then(|property| property.get("type")) {
         Some(Value::String(name)) => vec![name],

@@ -63,7 +63,7 @@ impl PostedEvents {
         Ok(Self { body, places, is_batch, envelope })
     }
 
-    /// Takes a JSON text as the only event.
+    /// Creates a single event from JSON text. The event does not count as a batch.
     pub(crate) fn single(event: Bytes) -> Self {
         let place = 0..event.len();
         Self { body: event, places: vec![place], is_batch: false, envelope: Envelope::None }

@@ -113,8 +113,8 @@ fn as_stored<'v>(column: &Column, value: &'v str) -> Cow<'v, str> {
     if column.is_composed { composed(value) } else { Cow::Borrowed(value) }
 }
 
-/// Returns a column's name in queries. If the column is filled from a member at the top of the event, this is the name
-/// of that member. Otherwise, it is the column's own name.
+/// Returns the query parameter for a column: the name of the event's top-level member that fills the column, or the
+/// column's own name if no top-level member fills the column.
 pub(crate) fn parameter(column: &Column) -> &str {
     match column.from.pointer().and_then(|pointer| pointer.as_str().strip_prefix('/')) {
         Some(member) if !member.is_empty() && !member.contains(['/', '~']) => member,

@@ -14,7 +14,7 @@ use crate::streams::Stream;
 /// 2026-05-07T19:54:13.563Z, in milliseconds since the Unix epoch.
 const TIME_MS: i64 = 1_778_183_653_563;
 
-/// Returns an event of a stream: the contract's own example, or else a random event that is the same every time.
+/// Returns an event of a stream: the contract's first valid example, or else an event generated from a fixed seed.
 pub(super) fn event(contract: &Arc<Contract>) -> Value {
     let listed = contract.document.get("examples").and_then(Value::as_array).into_iter().flatten();
     let is_valid = |event: &&Value| contract.check(&[], event, None, &mut Vec::new()).is_ok();

@@ -59,7 +59,7 @@ impl Operation {
         self.with("parameters", parameters.into())
     }
 
-    /// Marks the operation as one that changes something.
+    /// Adds the problem of an operation that changes something: requests from other sites are rejected.
     pub(super) fn changes(self) -> Self {
         self.fails(&[ProblemType::CROSS_SITE])
     }

@@ -88,8 +88,8 @@ pub(super) fn schemas() -> impl Iterator<Item = (String, Value)> {
     std::iter::once(("Problem".to_owned(), base)).chain(ProblemType::ALL.iter().map(one))
 }
 
-/// Returns the members that this type of problem adds to the common members: first the names of those that are
-/// required, then the schemas of all.
+/// Returns the members that this type of problem adds to the common members: the names of the required members, and the
+/// schemas of all added members.
 fn members(known: &ProblemType) -> (&'static [&'static str], Vec<(&'static str, Value)>) {
     let place = || json!({"type": "integer", "minimum": 1});
     let list = |item: &str| json!({"type": "array", "items": schema(item)});

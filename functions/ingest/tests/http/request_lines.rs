@@ -26,8 +26,8 @@ async fn the_log_line_of_a_request_names_the_user_and_the_stream_and_the_code_of
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     // If there is only one dispatcher, the first thread that reaches a log statement decides for all threads whether
-    // `tracing` enables the statement (https://github.com/tokio-rs/tracing/issues/3611). That thread may belong to
-    // another test, which logs nothing. A second dispatcher prevents this.
+    // `tracing` enables the statement (https://github.com/tokio-rs/tracing/issues/3611). That thread may belong to a
+    // test that has no subscriber. A second dispatcher prevents this decision.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _logging = tracing::subscriber::set_default(subscriber);
     let lacking = Lacking { broker: true, database: true, topics: true, roles: false };

@@ -63,7 +63,7 @@ async fn a_path_decoded_by_api_gateway_still_names_the_user_that_the_caller_name
     let function = TestUsers::start().await;
     function.register("eve").await;
     function.register("bob").await;
-    // Users may have registered such names when these were still allowed.
+    // Users may have registered these names when `?`, `#` and `%` were still allowed.
     for name in ["eve?1", "eve#1", "a%41"] {
         let name = UserName::parse_existing(name).unwrap();
         make_admin(&function.database.pool, &name, Password::given("test1234")).await.unwrap();

@@ -33,7 +33,7 @@ impl Server {
             .args([SERVE, kind.argument(), "--brokers", surroundings.brokers, "--database", surroundings.database])
             .arg("--contracts")
             .arg(surroundings.contracts)
-            // The server logs as much as a user's server does. Its log goes to a pipe, as the log of a container does.
+            // The log has the same level as in production, and goes to a pipe, as the log of a container does.
             .env("RUST_LOG", "info")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

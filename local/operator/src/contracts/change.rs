@@ -95,7 +95,7 @@ impl fmt::Display for Change {
 }
 
 /// Returns whether two JSON pointers are equal, or whether one of them leads to a part of the other's value. `then` and
-/// `else` count as parts of `if`, and `minContains` and `maxContains` as parts of `contains`.
+/// `else` count as `if`, and `minContains` and `maxContains` count as `contains`.
 pub(super) fn overlap(a: &str, b: &str) -> bool {
     let tokens = |pointer: &str| -> Vec<String> {
         let family = |token: &str| match token {

@@ -29,8 +29,8 @@ pub(super) struct Tally {
     pub(super) checked: usize,
     /// For each change, the number of these events that the change affects.
     pub(super) affected: Vec<usize>,
-    /// The number of these events that the new contract rejects although no listed change explains the rejection. Each
-    /// entry counts the events with the same violated keyword (its pointer) and the same error.
+    /// The number of these events that the new contract rejects for a reason that no listed change explains, by the
+    /// pointer of the violated keyword and by the error.
     pub(super) unexplained: BTreeMap<(String, String), usize>,
 }
 

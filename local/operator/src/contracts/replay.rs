@@ -111,8 +111,8 @@ async fn finished(checking: JoinHandle<Tally>) -> Tally {
     checking.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
 }
 
-/// Keeps only the end of each partition's range. Keeps `most` offsets, spread evenly over the partitions, or all offsets
-/// if there are fewer.
+/// Keeps only the end of each partition's range: `most` offsets in all, spread evenly over the partitions, or all
+/// offsets if there are fewer.
 fn last(mut ranges: Vec<(i32, Range<i64>)>, most: usize) -> Vec<(i32, Range<i64>)> {
     let mut left = i64::try_from(most).unwrap_or(i64::MAX);
     let length = |range: &Range<i64>| range.end.saturating_sub(range.start).max(0);

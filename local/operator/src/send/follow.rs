@@ -44,7 +44,8 @@ pub(super) enum Step {
     Rest(Instant),
     /// Do nothing until an answer arrives.
     Answers,
-    /// Stop: every event is decided, or too much time has passed since the last decision.
+    /// Stop if no more events will be added: every event is decided, or too much time has passed since the last
+    /// decision.
     Done,
 }
 
@@ -77,8 +78,7 @@ struct Round {
     not_before: Instant,
     /// Whether the round covers all waiting events instead of a sample.
     is_sweep: bool,
-    /// Whether `send` gives up on waiting events after this round. If an event is decided in this round, `send` goes
-    /// on.
+    /// Whether `send` gives up on waiting events after this round, unless an event is decided in this round.
     is_last: bool,
 }
 

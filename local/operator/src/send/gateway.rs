@@ -46,9 +46,8 @@ impl Default for Patience {
 
 /// The time limit for an answer, in addition to the requested wait.
 const ANSWER: Duration = Duration::from_secs(30);
-/// The initial and the longest `Prefer: wait`. After a batch that was decided before its wait was over, the next wait
-/// is the longest. If events wait for their parents, `send` shortens the wait, because the gateway answers such a batch
-/// only when the wait is over.
+/// The first and the longest `Prefer: wait`. Once a batch is decided in time, the next wait is the longest. If events
+/// wait for their parents, the next wait is short, because the gateway answers only when the wait is over.
 const FIRST_WAIT_SECONDS: u64 = 2;
 const LONGEST_WAIT_SECONDS: u64 = 8;
 

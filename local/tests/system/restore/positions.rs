@@ -1,4 +1,4 @@
-//! Sends the events of these tests: positions of one user, with timestamps one second apart. All of these events are in
+//! Sends the events of the restore tests: positions of one user, with timestamps one second apart. All events are in
 //! one partition.
 
 use std::time::Duration;

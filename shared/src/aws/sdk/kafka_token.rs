@@ -1,4 +1,4 @@
-//! Tokens that authenticate us to Amazon MSK under our IAM role.
+//! Tokens that authenticate the process to Amazon MSK under its IAM role.
 
 use std::sync::Arc;
 

@@ -2,7 +2,8 @@
 //!
 //! The event source mapping delivers only records that its group has not committed. This module reads any range. For
 //! example, `consume` reads the records that a restored database lacks, and `console` searches the records that follow
-//! a dead letter's record. [`KafkaReader`] implements the trait [`Reader`] for Kafka. Tests use a log in memory instead.
+//! a dead letter's record. [`KafkaReader`] implements the trait [`Reader`] for Kafka. Tests use a log in memory
+//! instead.
 
 mod client;
 mod committed;
@@ -105,7 +106,8 @@ pub struct Limits {
 pub struct Chunk {
     /// All records of the log from `from` up to, but excluding, `until`, in the order of their offsets.
     pub records: Vec<LogRecord>,
-    /// The offset at which reading began: the requested one, or the log's start if that is later.
+    /// The offset at which reading began: the requested one or, if it is later, the log's start. If the log starts
+    /// after the requested range, this is the end of the range.
     pub from: i64,
     /// The next offset to read. If `records` lacks an offset between `from` and `until`, the log has no record at that
     /// offset: the record was compacted away, its transaction was aborted, or the offset belongs to a transaction

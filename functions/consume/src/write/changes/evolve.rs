@@ -60,8 +60,7 @@ pub(super) async fn execute(connection: &mut PgConnection, statements: &[String]
     Ok(())
 }
 
-/// Whether the plan adds columns to existing tables. If so, the partitions of these tables get the columns as well, and
-/// so do the tables that inherit from these tables.
+/// Whether the plan adds columns to existing tables. If so, partitions and inheriting tables get the columns as well.
 pub(super) fn shares_columns(plan: &Plan<'_>) -> bool {
     let adds = |relation: &Relation| relation.columns.iter().any(|column| column.state == ColumnState::Planned);
     plan.relations.iter().any(|relation| relation.state == State::There && adds(relation))

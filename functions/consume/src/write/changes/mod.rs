@@ -1,7 +1,7 @@
 //! Mode `changes`: applies change sets of another database's tables, as wal2json writes them, to tables of the same
-//! names. The modules: `wal2json` parses a set that the plugin of this name wrote, `catalogue` looks up the tables,
-//! `plan` checks each set against the tables, `evolve` creates what is missing, `runs` gathers operations that one
-//! statement can perform, and `apply` executes the statements. `docs/CHANGES.md` walks through an example.
+//! names. The modules: `wal2json` parses a set, `catalogue` looks up the tables, `plan` checks each set against the
+//! tables, `evolve` creates what is missing, `runs` gathers operations that one statement can perform, and `apply`
+//! executes the statements. `docs/CHANGES.md` walks through an example.
 //!
 //! Most faults of a set are found before any SQL of the set runs, and only that set is rejected. If a fault is found
 //! later, or PostgreSQL refuses something, the call fails. The caller then rolls back and calls again with fewer sets.

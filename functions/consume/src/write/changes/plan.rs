@@ -1,5 +1,5 @@
-//! Plans what to do. Each set is checked against the catalogue as the catalogue will be after the earlier sets. A set
-//! that has a fault leaves no trace, neither here nor in SQL.
+//! Plans the steps of a call. Each set is checked against the tables as they will be after the earlier sets. A set that
+//! has a fault adds no steps, tables or columns to the plan.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

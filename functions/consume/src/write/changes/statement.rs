@@ -12,10 +12,10 @@ use super::wal2json::Nulls;
 ///
 /// An insert takes the columns' arrays, or the number of rows if there are no columns. An update or delete takes the
 /// arrays of the new values (those of identity columns last), the arrays of the old values that are not NULL, and an
-/// array of weights. The values at one position of all other arrays form a tuple, which can stand for several steps of
-/// the run. Its weight is the number of these steps. An update or delete returns three values: the number of steps that
-/// found their row; whether nothing was done because the steps must be applied one by one; and whether nothing was done
-/// because an identity column would change.
+/// array of weights. The new and old values at the same position form a tuple, which can stand for several steps of the
+/// run. The weight at that position is the number of these steps. An update or delete returns three values: the number
+/// of steps that found their row; whether nothing was done because the steps must be applied one by one; and whether
+/// nothing was done because an identity column would change.
 pub(super) fn for_run(table: &str, relation: &Relation, shape: &Shape) -> String {
     match shape.kind {
         Kind::Insert => insert(table, relation, &shape.new),
@@ -92,7 +92,7 @@ fn insert(table: &str, relation: &Relation, columns: &[usize]) -> String {
     )
 }
 
-/// Changes the rows in `chosen`, provided that all tables in `obstacles` are empty.
+/// Returns the SQL that changes the rows in `chosen` if all CTEs in `obstacles` are empty.
 fn change(target: &Target, relation: &Relation, shape: &Shape, obstacles: &[&str]) -> String {
     let only = &target.only;
     let at = target.is_at("t", "c");
@@ -181,7 +181,8 @@ fn all(conditions: &[String]) -> String {
     if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
 }
 
-/// Each tuple of old values identifies one row. The statement finds that row and changes it.
+/// Returns the statement for an update or delete. Each tuple of old values identifies one row. The statement finds that
+/// row and changes it.
 ///
 /// If the old values include generated columns, rows that agree with these values are preferred to rows that do not.
 ///

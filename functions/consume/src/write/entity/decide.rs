@@ -56,8 +56,8 @@ pub(super) struct Row<'c> {
 }
 
 impl Row<'_> {
-    /// Returns the version that must be remembered, provided that these commands have deleted the entity and that the
-    /// entity had a version.
+    /// Returns the version that must be remembered if these commands have deleted the entity and not created it again.
+    /// Returns `None` if they have not, or if the entity has no version.
     pub(super) fn last_version(&self) -> Option<Cell<'_>> {
         self.version.as_deref().filter(|version| self.is_gone && *version != NULL)
     }

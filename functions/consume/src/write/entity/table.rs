@@ -98,8 +98,8 @@ fn with_length(value: &[u8]) -> Vec<u8> {
     length.into_iter().chain(value.iter().copied()).collect()
 }
 
-/// Returns the SQL expression for a key's text in the spelling that commands use. For example, commands write `1.50` as
-/// `1.5`.
+/// Returns the SQL expression for the text of a key column, written as in commands' keys: for example, `1.5` and not
+/// `1.50`.
 fn key_text(column: &Column) -> String {
     let name = quoted(&column.name);
     match column.ty {
@@ -159,8 +159,8 @@ pub(super) async fn parents_of(
     sqlx::query_scalar(&select).bind(parents).fetch_all(connection).await
 }
 
-/// Deletes the existing rows of the entities that commands deleted, and remembers the versions of the entities that are
-/// gone after the last command. `rows` contains every entity about which a decision was made, deleted or not.
+/// Deletes the existing rows of deleted entities, and remembers the versions of those that no later command created
+/// again. `rows` contains every entity about which a decision was made, deleted or not.
 pub(super) async fn delete<'r>(
     connection: &mut PgConnection,
     stream: &str,

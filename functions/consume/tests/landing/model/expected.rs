@@ -21,8 +21,8 @@ pub(crate) struct Expected {
     pub(crate) countries: BTreeMap<String, (String, i64)>,
     pub(crate) cities: BTreeMap<(String, String), i64>,
     ids: BTreeMap<Id, Held>,
-    /// The ids that a replay may take over. The events that hold them were already rejected when the batch's ids were
-    /// looked up.
+    /// The ids that a replay may take over: the events that hold these ids were rejected before the current generation
+    /// of the batch's records was applied.
     openable: BTreeSet<Id>,
     pub(crate) dead: BTreeSet<(Place, &'static str)>,
     duplicates: BTreeMap<Place, Option<Id>>,

@@ -253,10 +253,10 @@ impl<'f> World<'f> {
         }
     }
 
-    /// Truncates a log or recreates its topic, and writes more records. The change can be noticed only if, just before
-    /// it, the log has the last applied record and the group's offset is above that record. If one of these conditions
-    /// does not hold, the log is left as it is. A running process notices the change when the event source mapping goes
-    /// back to where the log was cut, or when the process compares the watermarks with Kafka.
+    /// Truncates a log or recreates its topic, and writes more records. Does nothing if the log lacks the last applied
+    /// record or the group's offset is not above that record, because the function could then not notice the change. A
+    /// running process notices the change when the event source mapping goes back to where the log was cut, or when the
+    /// process compares the watermarks with Kafka.
     async fn rewrite(&mut self, partition: usize, seen: &mut Seen) {
         let Some((_, last)) = self.evidence().await.get(&number(partition)).copied() else { return };
         if !self.logs[partition].records.contains_key(&last) || self.logs[partition].committed <= last {

@@ -56,8 +56,8 @@ pub(super) fn narrowings(old: &Value, new: &Value) -> Vec<Narrowing> {
 struct Comparison<'s> {
     old: &'s Value,
     new: &'s Value,
-    /// The comparisons that are under way. Each is a pair: a list of old schemas, and a new schema. A recursive schema
-    /// leads to the same pair again, for a smaller part of the value.
+    /// The pairs of old schemas and a new schema that are being compared. A recursive schema leads to the same pair
+    /// again, for a smaller part of the value. The pair is then not compared a second time.
     under_way: BTreeSet<(Vec<*const Value>, *const Value)>,
     steps: usize,
 }
@@ -215,8 +215,7 @@ impl<'s> Comparison<'s> {
         fails(&keyword.at(), "values of this form are not accepted (perhaps the old schema rejected them, too)")
     }
 
-    /// Returns whether the types alone show that a schema of the new document rejects every value that all of `old`
-    /// accept.
+    /// Returns whether `new` rejects every value that all of `old` accept. Compares only the types of the values.
     fn is_disjoint(&self, old: &[&'s Value], new: &'s Value) -> bool {
         let alternatives = schema::expand(self.new, vec![new]);
         alternatives.is_some_and(|alternatives| {

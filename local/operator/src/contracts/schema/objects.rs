@@ -53,9 +53,8 @@ pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Ve
             };
             keyword.holds(keyword.members().all(is_met), "some fields are no longer accepted without other fields")
         }
-        // `dependentSchemas`: each schema applies only to objects that have a certain field. For simplicity, the
-        // comparison ignores this condition if objects can have the field: the schema must accept every value that the
-        // old schemas accept, whether or not it has the field.
+        // Each schema of `dependentSchemas` applies only to objects that have a certain field. For simplicity, the
+        // schema must accept all old values, with or without the field, unless the old schemas forbid the field.
         _ => keyword
             .members()
             .filter(|(name, _)| !is_impossible(old, name))

@@ -68,7 +68,7 @@ fn a_keyword_that_may_reject_an_old_value_is_reported_with_its_pointer() {
     }
 }
 
-/// Returns a random JSON value. Its numbers, texts and names are of the kind that random schemas allow.
+/// Returns a random JSON value, with numbers, texts and names like those in random schemas.
 fn value(rng: &mut StdRng, depth: usize) -> Value {
     match rng.random_range(0..if depth == 0 { 5 } else { 8 }) {
         0 => json!(null),

@@ -70,8 +70,8 @@ fn owned(names: Vec<&str>) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// Splits schemas by the types of the values that all of them accept. Returns one list for each possible type. The list
-/// has the schemas, and one more schema, which allows only that type.
+/// Splits schemas by the types of the values that all of them accept. Returns one list for each possible type: the
+/// schemas, and a schema that allows only that type.
 pub(super) fn by_type<'s>(old: &[&'s Value]) -> Vec<Vec<&'s Value>> {
     let types = schema::types(&old.to_vec()).map(with_integers);
     let is_possible = |one: &&'static Value| {

@@ -166,8 +166,7 @@ async fn an_operators_own_table_is_written_with_its_types_and_defaults() {
 async fn changes_are_written_to_a_table_that_another_role_owns() {
     let database = TestDatabase::create().await;
     let mut connection = database.pool.acquire().await.expect("connected");
-    // The transaction is never committed. After a commit, the role would remain, and every database of the server
-    // would have it.
+    // The transaction is never committed. After a commit, the role would remain in all databases of the server.
     let mut transaction = connection.begin().await.expect("begun");
     sqlx::raw_sql(
         "create table landing.t (a int, b int);

@@ -115,8 +115,7 @@ async fn only_updates_and_deletes_of_rows_that_a_publication_cannot_identify_are
 async fn inserts_but_no_updates_are_written_to_a_published_table_that_another_role_owns() {
     let database = TestDatabase::create().await;
     let mut connection = database.pool.acquire().await.expect("connected");
-    // The transaction is never committed. After a commit, the role would remain, and every database of the server
-    // would have it.
+    // The transaction is never committed. After a commit, the role would remain in all databases of the server.
     let mut transaction = connection.begin().await.expect("begun");
     let prepared = format!(
         "{};

@@ -1,6 +1,5 @@
-//! Tests that a landing table has the same rows as the source's table at the end of a history. The histories are
-//! random. They are in both formats, with a key or the whole row as replica identity. Each history is split into calls
-//! at random.
+//! Tests that a landing table has the same rows as the source's table at the end of a random history. A history is in
+//! format 1 or 2, has a key or the whole row as replica identity, and is split into calls at random.
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};

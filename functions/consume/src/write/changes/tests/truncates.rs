@@ -115,8 +115,7 @@ async fn a_role_that_may_delete_rows_but_may_not_truncate_can_empty_tables() {
     let database = TestDatabase::create().await;
     sql(&database, &format!("{TABLES} {ROWS}")).await;
     let mut connection = database.pool.acquire().await.expect("connected");
-    // The transaction is never committed. After a commit, the role would remain, and every database of the server
-    // would have it.
+    // The transaction is never committed. After a commit, the role would remain in all databases of the server.
     let mut transaction = connection.begin().await.expect("begun");
     sqlx::raw_sql(
         "create role truncater_of_changes; grant usage on schema landing to truncater_of_changes;
