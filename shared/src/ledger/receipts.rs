@@ -125,9 +125,9 @@ pub async fn look_up_sent(
 enum Found {
     /// This outcome is certain.
     Certain(Outcome),
-    /// The record has this outcome if Kafka still had the record when `consume` needed it. Otherwise, the record was
-    /// lost for this cause.
-    Unless(Outcome, Cause),
+    /// The record was written if Kafka still had the record when `consume` needed it. Otherwise, the record was lost for
+    /// this cause.
+    WrittenUnless(Cause),
     /// The record repeats the event at this place.
     Repeats(Place),
 }
@@ -189,7 +189,7 @@ async fn look_through(
             .enumerate()
             .filter_map(|(index, found)| match found {
                 Found::Repeats(place) => Some((index, place)),
-                Found::Certain(_) | Found::Unless(..) => None,
+                Found::Certain(_) | Found::WrittenUnless(_) => None,
             })
             .collect();
         if repeats.is_empty() {
@@ -200,9 +200,11 @@ async fn look_through(
         let indexes: Vec<usize> = repeats.into_iter().map(|(index, _)| index).collect();
         for (index, repeated) in indexes.into_iter().zip(look(executor, topic, &places, Some(times_ms)).await?) {
             found[index] = match repeated {
-                Found::Certain(Outcome::Written | Outcome::Superseded) => Found::Certain(Outcome::Duplicate),
-                Found::Unless(Outcome::Written, cause) => Found::Unless(Outcome::Duplicate, cause),
-                other @ (Found::Certain(_) | Found::Unless(..) | Found::Repeats(_)) => other,
+                // An event has repetitions only if it was applied. So it was written, even if it is in a merged gap.
+                Found::Certain(Outcome::Written | Outcome::Superseded) | Found::WrittenUnless(_) => {
+                    Found::Certain(Outcome::Duplicate)
+                }
+                other @ (Found::Certain(_) | Found::Repeats(_)) => other,
             };
         }
     }
@@ -232,29 +234,28 @@ fn read(row: &PgRow) -> Result<Found, sqlx::Error> {
     let reason: Option<String> = row.try_get("reason")?;
     let since_ms: Option<i64> = row.try_get("since_ms")?;
     let outcome = if !row.try_get::<bool, _>("applied")? {
-        return Ok(Found::Certain(Outcome::Pending));
+        Outcome::Pending
     } else if let Some(cause) = cause(row.try_get("gap")?) {
-        return Ok(Found::Certain(Outcome::Lost { reason: cause.reason().to_owned() }));
+        Outcome::Lost { reason: cause.reason().to_owned() }
     } else if let Some(reason) = reason {
         let rejection = Rejection::new(row.try_get::<String, _>("error_code")?, reason);
-        return Ok(Found::Certain(match dead_letters::replayed_as(row)? {
+        match dead_letters::replayed_as(row)? {
             Some(replay) => Outcome::Replayed { rejection, replay },
             None => Outcome::Rejected(rejection),
-        }));
+        }
     } else if let Some(since_ms) = since_ms {
-        return Ok(Found::Certain(Outcome::Waiting { since_ms }));
+        Outcome::Waiting { since_ms }
     } else if row.try_get("duplicate")? {
         let place = repeated(row)?;
         return Ok(place.map_or(Found::Certain(Outcome::Duplicate), Found::Repeats));
     } else if row.try_get("superseded")? {
-        return Ok(Found::Certain(Outcome::Superseded));
+        Outcome::Superseded
+    } else if let Some(cause) = cause(row.try_get("merged_gap")?) {
+        return Ok(Found::WrittenUnless(cause));
     } else {
         Outcome::Written
     };
-    Ok(match cause(row.try_get("merged_gap")?) {
-        Some(cause) => Found::Unless(outcome, cause),
-        None => Found::Certain(outcome),
-    })
+    Ok(Found::Certain(outcome))
 }
 
 /// Returns the place of the event that a duplicate repeats, if the row has that place.
@@ -268,7 +269,7 @@ fn repeated(row: &PgRow) -> Result<Option<Place>, sqlx::Error> {
 /// Returns the outcomes of the records, in their order. Records in merged gaps are looked up in Kafka. If Kafka still
 /// has a record now, it also had the record when `consume` needed it, so the record is not lost.
 async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)], found: Vec<Found>) -> Vec<Outcome> {
-    let uncertain = records.iter().zip(&found).filter(|(_, found)| matches!(found, Found::Unless(..)));
+    let uncertain = records.iter().zip(&found).filter(|(_, found)| matches!(found, Found::WrittenUnless(_)));
     let mut chunks = BTreeMap::new();
     if let Some(reader) = reader {
         for ((partition, first), last) in ranges(uncertain.map(|(record, _)| *record).collect()) {
@@ -289,7 +290,7 @@ async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)]
         Found::Certain(outcome) => outcome,
         // The chain is longer than `LONGEST_CHAIN`.
         Found::Repeats(_) => Outcome::Pending,
-        Found::Unless(outcome, cause) => decide_one(chunk(*partition, *offset), *offset, outcome, cause),
+        Found::WrittenUnless(cause) => written_unless(chunk(*partition, *offset), *offset, cause),
     });
     outcomes.collect()
 }
@@ -318,7 +319,7 @@ fn ranges(mut records: Vec<(i32, i64)>) -> BTreeMap<(i32, i64), i64> {
 const MERGED_GAP_LIMITS: Limits =
     Limits { max_records: 20_000, max_bytes: 16 * 1024 * 1024, max_time: Duration::from_secs(3) };
 
-fn decide_one(chunk: Option<&Chunk>, offset: i64, outcome: Outcome, cause: Cause) -> Outcome {
+fn written_unless(chunk: Option<&Chunk>, offset: i64, cause: Cause) -> Outcome {
     let unknown = |why: &str| Outcome::Lost {
         reason: format!(
             "not known, because {why}; the event was applied unless {}",
@@ -331,7 +332,7 @@ fn decide_one(chunk: Option<&Chunk>, offset: i64, outcome: Outcome, cause: Cause
     };
     let Some(chunk) = chunk else { return unknown("Kafka could not be asked") };
     if chunk.records.binary_search_by_key(&offset, |record| record.offset).is_ok() {
-        outcome
+        Outcome::Written
     } else if offset < chunk.from {
         unknown("Kafka no longer has the record")
     } else if offset < chunk.until {

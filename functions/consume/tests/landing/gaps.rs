@@ -222,6 +222,13 @@ async fn thousands_of_small_transactions_leave_a_limited_number_of_gaps_and_corr
     let reason = format!("{:?}", outcomes[0]);
     assert!(reason.contains("not known") && reason.contains("Kafka no longer has the record"), "{reason}");
     assert_eq!(outcomes[1], shared::ledger::receipts::Outcome::Written);
+    // Only an event that was applied can be repeated, so the record of a duplicate and that of its original are no longer
+    // needed.
+    let duplicate =
+        "insert into sluice.duplicates (topic, \"partition\", \"offset\", incarnation, stream, seen_at_ms, of_partition, of_offset)
+                     values ('routes', 0, 4, 1, 'route', 0, 0, 2)";
+    sqlx::Executor::execute(&function.database.pool, duplicate).await.expect("the duplicate is stored");
+    assert_eq!(function.outcomes("routes", 4..5).await, ["duplicate"]);
 }
 
 #[tokio::test]
