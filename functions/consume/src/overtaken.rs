@@ -2,8 +2,9 @@
 //! replay was overtaken if such an event was sent after the search, but before the replay. If the replay landed, it
 //! would replace the later event.
 //!
-//! Nothing is rejected if the contract has a version or the replay is forced. Even a later event that is itself
-//! rejected may overtake a replay. The replay is then rejected needlessly, but its dead letter can be replayed again.
+//! Nothing is rejected if the contract has a version or the replay is forced. For the events before the batch, only the
+//! log is read, which does not show whether an event was rejected. So a rejected event may overtake a replay. The
+//! replay is then rejected needlessly, but its dead letter can be replayed again.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -58,7 +59,7 @@ pub(crate) async fn reject(reader: &dyn Reader, checked: &mut CheckedBatch<'_>) 
             let is_valid = |index: usize| matches!(partition.events[index], Some(Ok(_)));
             let mut earlier = within.get(&own).into_iter().flatten().filter(|(at, _)| *at < index && is_valid(*at));
             if is_overtaken || earlier.any(|(_, other)| overtakes(other)) {
-                const REASON: &str = "an event with the same key was sent between the rejected event and its replay; replay this dead letter again";
+                const REASON: &str = "a later event with the same key was sent, or may have been sent, just before this replay; replay this dead letter again";
                 partition.events[index] = Some(Err(Rejection::new("overtaken", REASON)));
             }
         }

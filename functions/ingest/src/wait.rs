@@ -96,8 +96,8 @@ fn has_landed(receipt: &Receipt) -> bool {
     }
 }
 
-/// Looks up the undecided events. The events of a partition are applied in order, so a partition's later pending events
-/// are looked up only if its first pending event is no longer pending.
+/// Looks up the undecided events. The events of a partition are applied in order, so at first, only the partition's
+/// earliest pending event is looked up. The others are looked up only if that event turns out to be decided.
 async fn look_up_undecided(ingest: &Ingest, topic: &str, receipts: &mut [Receipt]) -> Result<(), sqlx::Error> {
     let mut first_pending: BTreeMap<i32, usize> = BTreeMap::new();
     let mut sought = Vec::new();

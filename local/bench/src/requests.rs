@@ -100,7 +100,7 @@ pub(crate) async fn measure(servers: &RunningServers, rounds: u32) -> Result<Val
         }
     }
     let title = format!("POST /events/route of one event, {CLIENTS} concurrent requests from the same process");
-    let mut table = Table::new(title, &["credentials", "requests per second", "relative to none"]);
+    let mut table = Table::new(title, &["credentials", "requests per second", "relative to no authentication"]);
     for way in &ways {
         let rates = way.requests.iter().map(|requests| requests / ROUND.as_secs_f64()).collect();
         let pairs = way.requests.iter().zip(&ways[0].requests);

@@ -32,7 +32,7 @@ use plausible::Hints;
 /// The maximum number of attempts to generate a valid event.
 const TRIES: usize = 200;
 /// The JSON escape of U+0000. [`Contract::check`] looks for U+0000 only if the event's text contains this escape. A
-/// random event has no text yet, so the escape is passed as its text.
+/// random event has no text yet. The escape is passed in place of the text, so that the check always looks for U+0000.
 const ESCAPED_NUL: &[u8] = b"\\u0000";
 
 /// No valid event was found.

@@ -6,8 +6,8 @@
 //! password is compared (`password`), the attempt is counted (`lockout`). The attempt and its result are published to
 //! the topic `login` (`attempt`).
 //!
-//! `users` adds, changes and deletes users, `key_check` creates and deletes service keys, and `session` begins and ends
-//! the sessions of browsers.
+//! `users` adds, changes and deletes users, `key_check` also creates and deletes service keys, and `session` begins and
+//! ends the sessions of browsers.
 
 pub mod account;
 mod attempt;

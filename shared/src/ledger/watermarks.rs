@@ -339,7 +339,7 @@ fn advance_statement(destination: &str) -> String {
 /// Either all watermarks of the steps are advanced, or none. They are advanced only if the server has not been
 /// restarted, and if for each step
 /// - the watermark is where the step begins, in the same incarnation,
-/// - a record of that incarnation was applied before, and
+/// - the watermark has a last applied record, and
 /// - the watermark's latest minute is not over.
 ///
 /// These statements cannot deadlock with each other or with landing transactions, because all of them lock the

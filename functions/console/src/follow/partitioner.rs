@@ -1,5 +1,5 @@
-//! Computes the partition of a key as the default partitioner of Kafka's Java client does. The gateway's producer uses
-//! the same function (librdkafka's `murmur2_random`).
+//! Computes the partition of a key as the default partitioner of Kafka's Java client does. The producer of `ingest`
+//! uses the same function (librdkafka's `murmur2_random`).
 //!
 //! The result is only a hint. Other producers may use other partitioners, and the number of partitions may have
 //! changed, so the search also reads the other partitions.

@@ -33,8 +33,8 @@ pub(super) async fn recover(
         Err(error) => return Err(BigqueryError::from(error).into()),
     };
     // A restored ledger may have forgotten an append. The rows of that append begin at the same row offset as the
-    // intent's rows would. If the intent was announced after the restore, a row count that fits the intent may
-    // therefore come from the forgotten append.
+    // intent's rows would. So if the intent was committed after the restore, a row count that fits the intent may
+    // come from the forgotten append.
     let is_own = open.is_same_server || intent.server_started_us == state.server_started_us;
     let by_count = match count.filter(|_| is_current).map(|count| count - state.next_row) {
         Some(0) => Some(Written::default()),

@@ -14,7 +14,7 @@ use crate::terminal::{complain, say};
 /// The interval between requests for a run's progress.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
-/// Replays the matching letters. Returns whether no matching letter is left.
+/// Replays the matching letters. Returns whether the run is done and no matching letter is left.
 pub(super) async fn replay(
     client: &Client,
     filter: &FilterArgs,

@@ -8,7 +8,7 @@ use crate::support::gateway::{TestGateway, plan};
 use crate::support::kafka::{delete_records, move_group, settings};
 
 /// Moves the consumer group of `route` past the last of these events, as `kafka-consumer-groups.sh` does.
-async fn move_behind(gateway: &TestGateway, receipts: &[Receipt]) {
+async fn move_past(gateway: &TestGateway, receipts: &[Receipt]) {
     let last = receipts.last().unwrap();
     move_group(&settings(), &gateway.group("route"), gateway.topic("route"), &[(last.partition, last.offset + 1)])
         .await;
@@ -58,7 +58,7 @@ async fn the_first_batch_after_a_group_was_moved_forward_also_lands_the_skipped_
     for number in 1..=3 {
         receipts.push(sender.send(number, "wait=0").await.1);
     }
-    move_behind(&gateway, &receipts).await;
+    move_past(&gateway, &receipts).await;
     gateway.consume();
 
     receipts.extend(sender.write(4..=4).await);
@@ -76,7 +76,7 @@ async fn a_comparison_lands_the_records_that_were_skipped_when_a_group_was_moved
     for number in 2..=4 {
         receipts.push(sender.send(number, "wait=0").await.1);
     }
-    move_behind(&gateway, &receipts).await;
+    move_past(&gateway, &receipts).await;
     gateway.consume();
 
     gateway.compare().await;

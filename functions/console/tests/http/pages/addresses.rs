@@ -9,7 +9,7 @@ async fn unknown_addresses_are_not_found_and_values_that_are_too_long_are_refuse
     for path in ["/console/dead-letters/groups", "/console/dead-letters/replays/x", "/console/dead-letters/0"] {
         assert_eq!(browser.send("GET", path, &[], "").await.status, StatusCode::NOT_FOUND, "{path}");
     }
-    // In the path of the JSON route, the value is percent-encoded, and three times as long.
+    // The page calls a JSON route. In that route's address, the value is percent-encoded, so it is three times as long.
     let path = format!("/console/dead-letters?contains={}", "(".repeat(30_000));
     let answer = browser.send("GET", &path, &[], "").await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);

@@ -1,8 +1,9 @@
 //! Gathers operations into runs. One statement executes a run. The result is the same as if the run's operations were
 //! executed one by one.
 //!
-//! Each table has at most one open run. An operation of another shape cannot share the run's statement, and ends the
-//! run. An operation of the same shape may join the run:
+//! Each table has at most one open run. Operations have the same *shape* if they are of the same kind and name the same
+//! columns. An operation of another shape cannot share the run's statement, and ends the run. An operation of the same
+//! shape may join the run:
 //!
 //! - An insert always joins, because it reads nothing.
 //! - An update that leaves its row's key unchanged takes the place of an earlier such update of the same key, because

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::numbers::{count, whole};
 use super::obligation::{Keyword, Obligation, is_trivial};
 
-/// Returns the conditions under which this keyword of the new schema accepts everything that the old schemas accept.
+/// Returns the conditions under which this keyword of the new schema accepts every value that all of the old
+/// schemas accept.
 pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     let written = keyword.value;
     match keyword.name {
@@ -38,7 +39,8 @@ pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Ve
     }
 }
 
-/// Returns the conditions under which `items` of the new schema accepts everything that the old schemas accept. `items`
+/// Returns the conditions under which `items` of the new schema accepts every value that all of the old
+/// schemas accept. `items`
 /// applies to the items that follow those of `prefixItems`.
 fn items<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     if is_trivial(keyword.value) {
