@@ -9,8 +9,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
-use shared::contract::{Contract, json};
+use shared::contract::{Landing, json};
 use shared::kafka::reader::{Limits, LogRecord, Reader};
 use shared::ledger::Rejection;
 use shared::record::place::Place;
@@ -24,6 +25,13 @@ use crate::write::rows::key_cells;
 const LIMITS: Limits =
     Limits { max_records: 10_000, max_bytes: 16 * 1_024 * 1_024, max_time: std::time::Duration::from_secs(5) };
 
+/// The columns of a landing table that hold a row's key.
+#[derive(Clone, Copy)]
+struct Key<'c> {
+    landing: &'c Landing,
+    columns: &'c [usize],
+}
+
 /// The parts of an event that decide whether it overtakes a replay.
 struct Other {
     offset: i64,
@@ -36,19 +44,18 @@ struct Other {
 pub(crate) async fn reject(reader: &dyn Reader, checked: &mut CheckedBatch<'_>) {
     let CheckedBatch { partitions, rows, .. } = checked;
     for partition in partitions {
-        let contract = &partition.contract;
-        let Some(key) = contract.row_key().filter(|_| contract.version().is_none()).map(<[usize]>::to_vec) else {
-            continue;
-        };
+        let contract = Arc::clone(&partition.contract);
+        let key = contract.landing().zip(contract.row_key()).filter(|_| contract.version().is_none());
+        let Some(key) = key.map(|(landing, columns)| Key { landing, columns }) else { continue };
         let replays = replays(partition);
         let Some(first) = partition.records.first().map(|record| record.offset) else { continue };
         let Some(from) = replays.iter().map(|(_, _, until)| *until).min() else { continue };
         let before =
-            if from < first { before(reader, partition, &key, from..first).await } else { Some(HashMap::new()) };
-        let within = within(partition, rows, &key);
+            if from < first { before(reader, partition, key, from..first).await } else { Some(HashMap::new()) };
+        let within = within(partition, rows, key);
         for (index, replay, until) in replays {
             let Some(Ok(event)) = &partition.events[index] else { continue };
-            let own = key_of_event(&key, rows, event);
+            let own = key_of_event(key, rows, event);
             let overtakes =
                 |other: &Other| other.offset >= until && is_later(other.first.as_ref(), replay.first.as_ref());
             let is_overtaken = match &before {
@@ -82,7 +89,7 @@ fn replays(partition: &Partition<'_>) -> Vec<(usize, Replay, i64)> {
 type EventsByKey<'a> = HashMap<Cow<'a, [u8]>, Vec<(usize, Other)>>;
 
 /// Returns the partition's valid events, by key.
-fn within<'a>(partition: &Partition<'_>, rows: &'a Rows, key: &[usize]) -> EventsByKey<'a> {
+fn within<'a>(partition: &Partition<'_>, rows: &'a Rows, key: Key<'_>) -> EventsByKey<'a> {
     let mut within = EventsByKey::new();
     for (index, (record, event)) in partition.records.iter().zip(&partition.events).enumerate() {
         if let Some(Ok(event)) = event {
@@ -94,15 +101,15 @@ fn within<'a>(partition: &Partition<'_>, rows: &'a Rows, key: &[usize]) -> Event
     within
 }
 
-fn key_of_event<'a>(key: &[usize], rows: &'a Rows, event: &Event) -> Cow<'a, [u8]> {
-    key_cells(key, rows.get(&event.row).get(2..).unwrap_or_default())
+fn key_of_event<'a>(Key { landing, columns }: Key<'_>, rows: &'a Rows, event: &Event) -> Cow<'a, [u8]> {
+    key_cells(landing, columns, rows.get(&event.row).get(2..).unwrap_or_default())
 }
 
 /// Returns the events of a range of the log, by key. Returns `None` if part of the range cannot be read.
 async fn before(
     reader: &dyn Reader,
     partition: &Partition<'_>,
-    key: &[usize],
+    key: Key<'_>,
     range: Range<i64>,
 ) -> Option<HashMap<Vec<u8>, Vec<Other>>> {
     let read = reader.read(partition.topic, partition.partition, range.start, range.end, LIMITS).await;
@@ -112,16 +119,16 @@ async fn before(
     let is_whole = chunk.from == range.start && chunk.until >= range.end;
     let mut before: HashMap<Vec<u8>, Vec<Other>> = HashMap::new();
     for record in &chunk.records {
-        if let Some((key, other)) = other(&partition.contract, partition.topic, key, record) {
+        if let Some((key, other)) = other(partition.topic, key, record) {
             before.entry(key).or_default().push(other);
         }
     }
     is_whole.then_some(before)
 }
 
-fn other(contract: &Contract, topic: &str, key: &[usize], record: &LogRecord) -> Option<(Vec<u8>, Other)> {
+fn other(topic: &str, key: Key<'_>, record: &LogRecord) -> Option<(Vec<u8>, Other)> {
     let event = json::parse(record.value.as_deref()?).ok()?;
-    let key = contract.landing()?.encode_some(key, &event).ok()?;
+    let key = key.landing.comparable_cells(key.columns, &event).ok()?;
     let header = |name: &str| record.headers.iter().find(|(header, _)| header == name)?.1.as_deref();
     let first = Replay::from_headers(topic, header).and_then(|replay| replay.first);
     Some((key, Other { offset: record.offset, first }))

@@ -165,9 +165,10 @@ pub(super) fn check(document: &Value) -> Result<(), Wrong> {
 /// Returns the restriction that `keyword` misspells, if there is one. A keyword counts as misspelt if it differs from a
 /// restriction only in case, `_` or `-`, or by a swap of two neighbouring letters. A difference of one letter counts
 /// only if the restriction is long, because `note` and `when` are words of their own, and not misspelt forms of `not`
-/// and `then`.
+/// and `then`. If the restriction is very long, two edits count, too, as in `propertys`.
 fn meant(keyword: &str) -> Option<&'static str> {
     const LONG: usize = 6;
+    const VERY_LONG: usize = 10;
     // Two letters are too few: `fi` may be the code of a language, and not a misspelt `if`.
     const LONG_ENOUGH_FOR_SWAP: usize = 3;
     if RESTRICTIONS.contains(&keyword) || keyword.starts_with("x-") {
@@ -179,6 +180,7 @@ fn meant(keyword: &str) -> Option<&'static str> {
         Misspelling::Swap => known.len() >= LONG_ENOUGH_FOR_SWAP,
         // `enum` is short, but an annotation is unlikely to have a name this close to `enum`.
         Misspelling::Letter => known.len() >= LONG || *known == "enum",
+        Misspelling::TwoEdits => known.len() >= VERY_LONG,
         Misspelling::More => false,
     });
     similar.min_by_key(|(misspelling, _)| *misspelling).map(|(_, known)| known)
@@ -199,13 +201,15 @@ mod tests {
             (json!({"minlength": 1}), "/minlength", "minLength"),
             (json!({"properties": {"a": {"max_length": 1}}}), "/properties/a/max_length", "maxLength"),
             (json!({"requried": ["a"]}), "/requried", "required"),
-            (json!({"items": {"propertys": {}, "Enum": []}}), "/items/Enum", "enum"),
+            (json!({"items": {"Enum": []}}), "/items/Enum", "enum"),
             (
                 json!({"allOf": [{}, {"additionalproperties": false}]}),
                 "/allOf/1/additionalproperties",
                 "additionalProperties",
             ),
             (json!({"$defs": {"a/b": {"patern": "a"}}}), "/$defs/a~1b/patern", "pattern"),
+            (json!({"propertys": {}}), "/propertys", "properties"),
+            (json!({"items": {"additionalPropertys": false}}), "/items/additionalPropertys", "additionalProperties"),
         ] {
             let expected = format!("JSON Schema has no keyword {:?}", at.rsplit('/').next().unwrap_or_default());
             let refusal = refusal(&document).unwrap_or_default();

@@ -54,26 +54,30 @@ impl Landing {
         self.columns.iter().try_for_each(|column| column.encode(event, metadata, row))
     }
 
-    /// Returns the encoded values of some columns. Columns that are filled from metadata are NULL. Two events have the
-    /// same key if their encoded key columns are equal.
+    /// Returns the values of some columns in a form that serves to compare them ([`ColumnType::comparable`]). Columns
+    /// that are filled from metadata are NULL. Two events have the same key if the cells of the key's columns are equal.
     ///
     /// # Errors
     /// The first value that does not fit its column.
-    pub fn encode_some(&self, columns: &[usize], event: &Value) -> Result<Vec<u8>, Violation> {
-        let mut cells = Vec::new();
-        columns.iter().try_for_each(|&column| self.columns[column].encode(event, None, &mut cells))?;
+    pub fn comparable_cells(&self, columns: &[usize], event: &Value) -> Result<Vec<u8>, Violation> {
+        let (mut cells, mut cell) = (Vec::new(), Vec::new());
+        for &column in columns {
+            cell.clear();
+            self.columns[column].encode(event, None, &mut cell)?;
+            cells.extend_from_slice(&self.columns[column].ty.comparable(&cell));
+        }
         Ok(cells)
     }
 
-    /// Encodes a value for a column.
+    /// Like [`Self::comparable_cells`], but for a value of one column.
     ///
     /// # Errors
     /// The value does not fit the column.
-    pub fn encode_value(&self, column: usize, value: &Value) -> Result<Vec<u8>, Violation> {
-        let mut cell = Vec::new();
-        let encoded = self.columns[column].encode_value(Some(value), &mut cell);
+    pub fn comparable_cell(&self, column: usize, value: &Value) -> Result<Vec<u8>, Violation> {
+        let (column, mut cell) = (&self.columns[column], Vec::new());
+        let encoded = column.encode_value(Some(value), &mut cell);
         encoded.map_err(|unfit| Violation { pointer: String::new(), detail: unfit.to_string() })?;
-        Ok(cell)
+        Ok(column.ty.comparable(&cell).into_owned())
     }
 
     pub(super) fn column_from(&self, pointer: &Pointer) -> Option<usize> {

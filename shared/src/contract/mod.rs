@@ -8,6 +8,7 @@ pub mod canonical;
 mod changes;
 pub mod column;
 mod column_definition;
+mod comparable;
 mod composed;
 mod decimal;
 mod decode;

@@ -9,7 +9,9 @@ pub(super) enum Misspelling {
     Swap,
     /// One letter is added, missing or different.
     Letter,
-    /// They differ by more than one edit.
+    /// They differ by two edits.
+    TwoEdits,
+    /// They differ by more edits.
     More,
 }
 
@@ -22,6 +24,7 @@ impl Misspelling {
             0 => Self::Nothing,
             1 if sorted(&a) == sorted(&b) => Self::Swap,
             1 => Self::Letter,
+            2 => Self::TwoEdits,
             _ => Self::More,
         }
     }
@@ -36,7 +39,7 @@ fn sorted(text: &str) -> Vec<char> {
 /// Returns the name that `written` probably means: the most similar one, if it differs by at most one edit.
 pub(super) fn nearest<'n>(written: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let compared = names.into_iter().map(|name| (Misspelling::between(written, name), name));
-    let near = compared.filter(|(misspelling, _)| *misspelling < Misspelling::More);
+    let near = compared.filter(|(misspelling, _)| *misspelling <= Misspelling::Letter);
     near.min_by_key(|(misspelling, _)| *misspelling).map(|(_, name)| name)
 }
 
@@ -68,6 +71,8 @@ mod tests {
             ("enom", Misspelling::Letter),
             ("enu", Misspelling::Letter),
             ("muen", Misspelling::More),
+            ("eno", Misspelling::TwoEdits),
+            ("name", Misspelling::More),
         ] {
             assert_eq!(Misspelling::between(written, "enum"), expected, "{written}");
         }

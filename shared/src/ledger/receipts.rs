@@ -98,7 +98,7 @@ pub async fn look_up(
     records: &[(i32, i64)],
 ) -> Result<Vec<Outcome>, sqlx::Error> {
     let found = look_through(executor, topic, records, None).await?;
-    Ok(decide(reader, topic, records, found).await)
+    Ok(decide(reader, topic, found).await)
 }
 
 /// Like [`look_up`], but for records that were just sent. Each record is given as its partition, its offset, and its
@@ -118,18 +118,26 @@ pub async fn look_up_sent(
     let places: Vec<(i32, i64)> = records.iter().map(|record| (record.0, record.1)).collect();
     let times_ms = records.iter().map(|record| record.2).collect();
     let found = look_through(executor, topic, &places, Some(times_ms)).await?;
-    Ok(decide(reader, topic, &places, found).await)
+    Ok(decide(reader, topic, found).await)
 }
 
 /// What the ledger says of a record.
 enum Found {
     /// This outcome is certain.
     Certain(Outcome),
-    /// The record was written if Kafka still had the record when `consume` needed it. Otherwise, the record was lost for
-    /// this cause.
-    WrittenUnless(Cause),
+    /// This outcome is certain only if `consume` could read a record in a merged gap.
+    Doubtful(Doubt),
     /// The record repeats the event at this place.
     Repeats(Place),
+}
+
+/// An outcome that is certain only if Kafka still had the record at this partition and offset when `consume` needed it.
+/// Otherwise, that record was lost for this cause.
+struct Doubt {
+    outcome: Outcome,
+    partition: i32,
+    offset: i64,
+    cause: Cause,
 }
 
 /// The maximum number of steps that are followed in a chain of repeats or replays. No real chain is that long.
@@ -189,7 +197,7 @@ async fn look_through(
             .enumerate()
             .filter_map(|(index, found)| match found {
                 Found::Repeats(place) => Some((index, place)),
-                Found::Certain(_) | Found::WrittenUnless(_) => None,
+                Found::Certain(_) | Found::Doubtful(_) => None,
             })
             .collect();
         if repeats.is_empty() {
@@ -200,10 +208,8 @@ async fn look_through(
         let indexes: Vec<usize> = repeats.into_iter().map(|(index, _)| index).collect();
         for (index, repeated) in indexes.into_iter().zip(look(executor, topic, &places, Some(times_ms)).await?) {
             found[index] = match repeated {
-                // An event has repetitions only if it was applied. So it was written, even if it is in a merged gap.
-                Found::Certain(Outcome::Written | Outcome::Superseded) | Found::WrittenUnless(_) => {
-                    Found::Certain(Outcome::Duplicate)
-                }
+                Found::Certain(Outcome::Written | Outcome::Superseded) => Found::Certain(Outcome::Duplicate),
+                Found::Doubtful(doubt) => Found::Doubtful(Doubt { outcome: Outcome::Duplicate, ..doubt }),
                 other @ (Found::Certain(_) | Found::Repeats(_)) => other,
             };
         }
@@ -219,17 +225,12 @@ async fn look(
 ) -> Result<Vec<Found>, sqlx::Error> {
     const SELECT: &str = include_str!("receipts.sql");
     let (partitions, offsets): (Vec<i32>, Vec<i64>) = records.iter().copied().unzip();
-    sqlx::query(SELECT)
-        .bind(topic)
-        .bind(partitions)
-        .bind(offsets)
-        .bind(times_ms)
-        .try_map(|row| read(&row))
-        .fetch_all(executor)
-        .await
+    let select = sqlx::query(SELECT).bind(topic).bind(partitions).bind(offsets).bind(times_ms);
+    let rows = select.fetch_all(executor).await?;
+    rows.iter().zip(records).map(|(row, record)| read(row, *record)).collect()
 }
 
-fn read(row: &PgRow) -> Result<Found, sqlx::Error> {
+fn read(row: &PgRow, (partition, offset): (i32, i64)) -> Result<Found, sqlx::Error> {
     let cause = |name: Option<String>| name.map(|name| Cause::from_name(&name).unwrap_or(Cause::Unknown));
     let reason: Option<String> = row.try_get("reason")?;
     let since_ms: Option<i64> = row.try_get("since_ms")?;
@@ -251,7 +252,7 @@ fn read(row: &PgRow) -> Result<Found, sqlx::Error> {
     } else if row.try_get("superseded")? {
         Outcome::Superseded
     } else if let Some(cause) = cause(row.try_get("merged_gap")?) {
-        return Ok(Found::WrittenUnless(cause));
+        return Ok(Found::Doubtful(Doubt { outcome: Outcome::Written, partition, offset, cause }));
     } else {
         Outcome::Written
     };
@@ -268,11 +269,14 @@ fn repeated(row: &PgRow) -> Result<Option<Place>, sqlx::Error> {
 
 /// Returns the outcomes of the records, in their order. Records in merged gaps are looked up in Kafka. If Kafka still
 /// has a record now, it also had the record when `consume` needed it, so the record is not lost.
-async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)], found: Vec<Found>) -> Vec<Outcome> {
-    let uncertain = records.iter().zip(&found).filter(|(_, found)| matches!(found, Found::WrittenUnless(_)));
+async fn decide(reader: Option<&dyn Reader>, topic: &str, found: Vec<Found>) -> Vec<Outcome> {
+    let uncertain = found.iter().filter_map(|found| match found {
+        Found::Doubtful(doubt) => Some((doubt.partition, doubt.offset)),
+        Found::Certain(_) | Found::Repeats(_) => None,
+    });
     let mut chunks = BTreeMap::new();
     if let Some(reader) = reader {
-        for ((partition, first), last) in ranges(uncertain.map(|(record, _)| *record).collect()) {
+        for ((partition, first), last) in ranges(uncertain.collect()) {
             match reader.read(topic, partition, first, last + 1, MERGED_GAP_LIMITS).await {
                 Ok(chunk) => {
                     chunks.insert((partition, first), chunk);
@@ -286,11 +290,11 @@ async fn decide(reader: Option<&dyn Reader>, topic: &str, records: &[(i32, i64)]
     let chunk = |partition: i32, offset: i64| {
         chunks.range((partition, i64::MIN)..=(partition, offset)).next_back().map(|(_, chunk)| chunk)
     };
-    let outcomes = records.iter().zip(found).map(|((partition, offset), found)| match found {
+    let outcomes = found.into_iter().map(|found| match found {
         Found::Certain(outcome) => outcome,
         // The chain is longer than `LONGEST_CHAIN`.
         Found::Repeats(_) => Outcome::Pending,
-        Found::WrittenUnless(cause) => written_unless(chunk(*partition, *offset), *offset, cause),
+        Found::Doubtful(doubt) => decide_one(chunk(doubt.partition, doubt.offset), doubt),
     });
     outcomes.collect()
 }
@@ -319,7 +323,7 @@ fn ranges(mut records: Vec<(i32, i64)>) -> BTreeMap<(i32, i64), i64> {
 const MERGED_GAP_LIMITS: Limits =
     Limits { max_records: 20_000, max_bytes: 16 * 1024 * 1024, max_time: Duration::from_secs(3) };
 
-fn written_unless(chunk: Option<&Chunk>, offset: i64, cause: Cause) -> Outcome {
+fn decide_one(chunk: Option<&Chunk>, Doubt { outcome, offset, cause, .. }: Doubt) -> Outcome {
     let unknown = |why: &str| Outcome::Lost {
         reason: format!(
             "not known, because {why}; the event was applied unless {}",
@@ -332,7 +336,7 @@ fn written_unless(chunk: Option<&Chunk>, offset: i64, cause: Cause) -> Outcome {
     };
     let Some(chunk) = chunk else { return unknown("Kafka could not be asked") };
     if chunk.records.binary_search_by_key(&offset, |record| record.offset).is_ok() {
-        Outcome::Written
+        outcome
     } else if offset < chunk.from {
         unknown("Kafka no longer has the record")
     } else if offset < chunk.until {

@@ -34,7 +34,7 @@ impl Wanted {
             Mode::Append { landing, dedupe: Some(column) } => {
                 // An id may be a number.
                 let values = [Some(Value::from(id)), json::parse(id.as_bytes()).ok()].into_iter().flatten();
-                let mut encoded = values.filter_map(|value| landing.encode_value(*column, &value).ok());
+                let mut encoded = values.filter_map(|value| landing.comparable_cell(*column, &value).ok());
                 encoded.next().map(|cell| (*column, cell))
             }
             Mode::Append { dedupe: None, .. } | Mode::Upsert { .. } | Mode::Entity(_) | Mode::Changes(_) => None,
@@ -83,5 +83,5 @@ fn is_index(rest: &[u8]) -> bool {
 
 fn has_value(contract: &Contract, record: &LogRecord, column: usize, cell: &[u8]) -> bool {
     let (Some(landing), Some(value)) = (contract.landing(), record.value.as_deref()) else { return false };
-    json::parse(value).is_ok_and(|event| landing.encode_some(&[column], &event).is_ok_and(|found| found == cell))
+    json::parse(value).is_ok_and(|event| landing.comparable_cells(&[column], &event).is_ok_and(|found| found == cell))
 }

@@ -286,5 +286,5 @@ fn same_event(letter: &Place, record: &LogRecord) -> Option<bool> {
 /// Returns the encoded key of an event's row. Returns `None` if the event has no valid key; `consume` rejects such an
 /// event.
 fn key_cells(contract: &Contract, key: &[usize], payload: &[u8]) -> Option<Vec<u8>> {
-    contract.landing()?.encode_some(key, &json::parse(payload).ok()?).ok()
+    contract.landing()?.comparable_cells(key, &json::parse(payload).ok()?).ok()
 }

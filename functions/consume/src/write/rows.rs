@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use shared::contract::ColumnType;
+use shared::contract::{ColumnType, Landing};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
@@ -32,13 +32,14 @@ pub(crate) fn cells(mut row: &[u8]) -> impl Iterator<Item = Cell<'_>> {
     })
 }
 
-/// Returns the cells of a row's key, one after the other. Each cell begins with its length, so different keys have
-/// different bytes. A key of one column, which is by far the most frequent case, is borrowed.
-pub(crate) fn key_cells<'a>(key: &[usize], row: &'a [u8]) -> Cow<'a, [u8]> {
-    let cell = |column: usize| cells(row).nth(column).unwrap_or_default();
+/// Returns the cells of a row's key, one after the other, in the form that serves to compare keys
+/// ([`ColumnType::comparable`]). Each cell begins with its length, so different keys have different bytes. A key of one
+/// column, which is by far the most frequent case, is usually borrowed.
+pub(crate) fn key_cells<'a>(landing: &Landing, key: &[usize], row: &'a [u8]) -> Cow<'a, [u8]> {
+    let cell = |column: usize| landing.columns[column].ty.comparable(cells(row).nth(column).unwrap_or_default());
     match key {
-        [column] => Cow::Borrowed(cell(*column)),
-        columns => Cow::Owned(columns.iter().flat_map(|&column| cell(column)).copied().collect()),
+        [column] => cell(*column),
+        columns => Cow::Owned(columns.iter().flat_map(|&column| cell(column).into_owned()).collect()),
     }
 }
 

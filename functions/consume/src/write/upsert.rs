@@ -19,7 +19,7 @@ pub(super) async fn write(
     slice: &[Candidate<'_>],
 ) -> Result<Exceptions, WriteError> {
     let Some(version) = version else {
-        let last = last_of_each_key(key, slice);
+        let last = last_of_each_key(landing, key, slice);
         let statement = insert_statement(landing) + &on_conflict(landing, key);
         bind(&statement, landing, last.iter().map(|&index| &slice[index])).execute(connection).await?;
         return Ok(Exceptions::default());
@@ -40,15 +40,15 @@ pub(super) fn conditional<'s>(
     condition: &str,
 ) -> (String, Vec<&'s Candidate<'s>>) {
     let sql = format!("{} where {condition}{}", insert_statement(landing), on_conflict(landing, key));
-    let rows = last_of_each_key(key, slice).into_iter().map(|index| &slice[index]).collect();
+    let rows = last_of_each_key(landing, key, slice).into_iter().map(|index| &slice[index]).collect();
     (sql, rows)
 }
 
 /// Returns the index of the last event of each key, because a statement accepts a key only once.
 ///
 /// The events are sorted by key. All transactions use this order, so that no two of them can deadlock.
-fn last_of_each_key(key: &[usize], slice: &[Candidate<'_>]) -> Vec<usize> {
-    let keyed = slice.iter().enumerate().map(|(index, candidate)| (key_cells(key, candidate.cells()), index));
+fn last_of_each_key(landing: &Landing, key: &[usize], slice: &[Candidate<'_>]) -> Vec<usize> {
+    let keyed = slice.iter().enumerate().map(|(index, candidate)| (key_cells(landing, key, candidate.cells()), index));
     let mut rows: Vec<_> = keyed.collect();
     rows.sort_unstable();
     let is_last = |at: usize| rows.get(at + 1).is_none_or(|next| next.0 != rows[at].0);

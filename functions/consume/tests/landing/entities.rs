@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::own_stream::streams;
 use crate::support::{Function, Record, record, records};
 
 #[tokio::test]
@@ -156,4 +157,47 @@ async fn a_command_that_changes_the_parent_waits_for_the_new_parent_and_so_do_la
     function.land(&[record("continent", 1, &json!({"name": "Europe"}))]).await;
     let rows = function.database.json("select continent, population from public.countries").await;
     assert_eq!(rows, json!([{"continent": "Europe", "population": 7}]));
+}
+
+#[tokio::test]
+async fn a_parent_is_found_by_a_key_of_any_type_and_in_any_spelling() {
+    let text = json!({"type": "string"});
+    for (ty, schema, parent, child) in [
+        ("timestamptz", &text, json!("2019-05-07T10:00:00Z"), json!("2019-05-07T12:00:00+02:00")),
+        ("timestamp", &text, json!("2019-05-07 10:00:00"), json!("2019-05-07T10:00:00")),
+        ("date", &text, json!("2019-05-07"), json!("2019-05-07")),
+        ("uuid", &text, json!("abcdef00-0000-0000-0000-000000000007"), json!("ABCDEF00-0000-0000-0000-000000000007")),
+        ("double precision", &json!({"type": "number"}), json!(1), json!(1.0)),
+        ("numeric", &json!({"type": "number"}), json!(1), json!(1.0)),
+        ("boolean", &json!({"type": "boolean"}), json!(true), json!(true)),
+    ] {
+        let groups = json!({
+            "properties": {"id": schema},
+            "x-sluice": {
+                "topic": "groups", "partitions": 1, "key": ["/id"], "mode": "entity", "table": "public.groups",
+                "columns": {"id": {"from": "/id", "type": ty}}
+            }
+        });
+        let members = json!({
+            "properties": {"id": {"type": "integer"}, "group": schema},
+            "x-sluice": {
+                "topic": "members", "partitions": 1, "key": ["/id"], "mode": "entity", "table": "public.members",
+                "columns": {"id": {"from": "/id", "type": "bigint"}, "group_id": {"from": "/group", "type": ty}},
+                "parent": {"stream": "group", "from": "/group"}
+            }
+        });
+        let tables = format!(
+            "create table public.groups (id {ty} primary key);
+             create table public.members (id bigint primary key, group_id {ty} references public.groups)"
+        );
+        let own = streams(&[("group", groups), ("member", members)], &tables).await;
+        let member = |id: i64| record("members", id, &json!({"id": id, "group": child}));
+        own.function.land(&[member(0)]).await;
+        assert_eq!(own.function.outcomes("members", 0..1).await, ["waiting"], "{ty}");
+        own.function.land(&[record("groups", 0, &json!({"id": parent}))]).await;
+        own.function.land(&[member(1)]).await;
+        assert_eq!(own.function.outcomes("members", 0..2).await, ["written", "written"], "{ty}");
+        own.function.land(&[record("groups", 1, &json!({"op": "delete", "id": child}))]).await;
+        assert_eq!(own.function.outcomes("groups", 0..2).await, ["written", "rejected: has_children"], "{ty}");
+    }
 }

@@ -222,13 +222,16 @@ async fn thousands_of_small_transactions_leave_a_limited_number_of_gaps_and_corr
     let reason = format!("{:?}", outcomes[0]);
     assert!(reason.contains("not known") && reason.contains("Kafka no longer has the record"), "{reason}");
     assert_eq!(outcomes[1], shared::ledger::receipts::Outcome::Written);
-    // Only an event that was applied can be repeated, so the record of a duplicate and that of its original are no longer
-    // needed.
-    let duplicate =
-        "insert into sluice.duplicates (topic, \"partition\", \"offset\", incarnation, stream, seen_at_ms, of_partition, of_offset)
-                     values ('routes', 0, 4, 1, 'route', 0, 0, 2)";
-    sqlx::Executor::execute(&function.database.pool, duplicate).await.expect("the duplicate is stored");
-    assert_eq!(function.outcomes("routes", 4..5).await, ["duplicate"]);
+    // A duplicate shares the outcome of the event that it repeats, so that event's record is looked up.
+    for (duplicate, repeated, outcome) in [(4, 20, "duplicate"), (22, 6, "lost")] {
+        let insert = format!(
+            "insert into sluice.duplicates
+                 (topic, \"partition\", \"offset\", incarnation, stream, seen_at_ms, of_partition, of_offset, of_timestamp_ms)
+             values ('routes', 0, {duplicate}, 1, 'route', 0, 0, {repeated}, 0)"
+        );
+        sqlx::Executor::execute(&function.database.pool, &*insert).await.expect("the duplicate is stored");
+        assert_eq!(function.outcomes("routes", duplicate..duplicate + 1).await, [outcome]);
+    }
 }
 
 #[tokio::test]

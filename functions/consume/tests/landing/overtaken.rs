@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use crate::own_stream::{Own, order, orders, replay};
+use crate::own_stream::{Own, order, orders, replay, streams};
 use crate::support::Record;
 
 const TABLE: &str = "
@@ -74,6 +74,37 @@ async fn the_later_of_two_events_stays_in_the_table_whichever_is_replayed_first(
         assert_eq!(own.outcomes(2..4).await, ["written", outcome]);
         assert_eq!(own.rows().await, json!([{"number": "a", "state": "worse"}]));
     }
+}
+
+#[tokio::test]
+async fn an_event_overtakes_a_replay_even_if_it_writes_the_number_of_the_key_in_another_way() {
+    let contract = json!({
+        "type": "object",
+        "required": ["number"],
+        "properties": {"number": {"type": "number"}},
+        "x-sluice": {
+            "topic": "orders", "partitions": 2, "key": ["/number"], "mode": "upsert", "table": "public.orders",
+            "columns": {
+                "number": {"from": "/number", "type": "numeric"}, "state": {"from": "/state", "type": "text"}
+            }
+        }
+    });
+    let own = streams(&[("order", contract)], &TABLE.replace("number text", "number numeric")).await;
+    let spelled = |offset: i64, number: &str, state: &str| {
+        let event = format!(r#"{{"number": {number}, "state": "{state}"}}"#);
+        order(offset, &serde_json::from_str(&event).expect("the event is JSON"))
+    };
+    let rejected = spelled(0, "1.5", "bad");
+    own.function.land(std::slice::from_ref(&rejected)).await;
+    own.function.land(&[spelled(1, "1.50", "new")]).await;
+    own.function.land(&[checked_replay(&rejected, 2, "0/1")]).await;
+    // In one batch, too, the two spellings are one key.
+    own.function.land(&[spelled(3, "2.5", "old"), spelled(4, "2.50", "new")]).await;
+    let outcomes = ["rejected: 23514", "written", "rejected: overtaken", "written", "written"];
+    assert_eq!(own.outcomes(0..5).await, outcomes);
+    let states = "select number::float8, state from public.orders order by number";
+    let expected = json!([{"number": 1.5, "state": "new"}, {"number": 2.5, "state": "new"}]);
+    assert_eq!(own.function.database.json(states).await, expected);
 }
 
 #[tokio::test]

@@ -140,7 +140,7 @@ fn violated(contract: &Contract, event: &Value) -> BTreeSet<String> {
     let landing = contract.landing().into_iter();
     let columns = landing.flat_map(|landing| landing.columns.iter().enumerate().map(move |column| (landing, column)));
     columns
-        .filter(|(landing, (index, _))| landing.encode_some(&[*index], event).is_err())
+        .filter(|(landing, (index, _))| landing.comparable_cells(&[*index], event).is_err())
         .map(|(_, (_, column))| keyword(&column.name))
         .collect()
 }

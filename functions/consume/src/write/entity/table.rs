@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use shared::contract::{Column, ColumnType, Entity, quoted};
+use shared::contract::{Column, Entity, quoted};
 use shared::ledger::deleted_versions;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _, ValueRef as _};
@@ -98,27 +98,6 @@ fn with_length(value: &[u8]) -> Vec<u8> {
     length.into_iter().chain(value.iter().copied()).collect()
 }
 
-/// Returns the SQL expression for the text of a key column, written as in commands' keys: for example, `1.5` and not
-/// `1.50`.
-fn key_text(column: &Column) -> String {
-    let name = quoted(&column.name);
-    match column.ty {
-        ColumnType::Numeric => format!("trim_scale({name})::text"),
-        ColumnType::Boolean
-        | ColumnType::Smallint
-        | ColumnType::Integer
-        | ColumnType::Bigint
-        | ColumnType::Real
-        | ColumnType::Double
-        | ColumnType::Text
-        | ColumnType::Uuid
-        | ColumnType::Date
-        | ColumnType::Timestamp
-        | ColumnType::Timestamptz
-        | ColumnType::Jsonb => format!("{name}::text"),
-    }
-}
-
 /// Returns which of these parents exist, and locks them until the transaction ends.
 pub(super) async fn lock_parents(
     connection: &mut PgConnection,
@@ -129,10 +108,10 @@ pub(super) async fn lock_parents(
         return Ok(HashSet::new());
     };
     let select = format!(
-        "select {text} from {table} where {name} = any($1::text[]::{ty}[]) order by {name} for key share",
-        text = key_text(column),
-        name = quoted(&column.name),
+        "select wanted from unnest($1::text[]) wanted join {table} t on t.{name} = wanted::{ty}
+         order by t.{name} for key share of t",
         table = parent.landing.table.quoted(),
+        name = quoted(&column.name),
         ty = column.ty.sql(),
     );
     let wanted: Vec<&str> = wanted.iter().copied().collect();
@@ -150,10 +129,10 @@ pub(super) async fn parents_of(
         return Ok(Vec::new());
     };
     let select = format!(
-        "select distinct {text} from {table} where {name} = any($1::text[]::{ty}[])",
-        text = key_text(column),
-        name = quoted(&column.name),
+        "select parent from unnest($1::text[]) parent
+         where exists (select from {table} t where t.{name} = parent::{ty})",
         table = child.landing.table.quoted(),
+        name = quoted(&column.name),
         ty = column.ty.sql(),
     );
     sqlx::query_scalar(&select).bind(parents).fetch_all(connection).await

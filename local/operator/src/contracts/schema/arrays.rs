@@ -40,8 +40,7 @@ pub(super) fn obligations<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Ve
 }
 
 /// Returns the conditions under which `items` of the new schema accepts every value that all of the old
-/// schemas accept. `items`
-/// applies to the items that follow those of `prefixItems`.
+/// schemas accept. `items` applies to the items that follow those of `prefixItems`.
 fn items<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     if is_trivial(keyword.value) {
         return Vec::new();
