@@ -1,5 +1,5 @@
 //! Asks Kafka two questions that a batch alone cannot answer. Is Kafka's log still the log whose records were applied?
-//! Which records lie between the watermark and the batch?
+//! Which records does the log have from the watermark to the batch, and in the batch's holes?
 
 use std::ops::Range;
 use std::sync::Arc;

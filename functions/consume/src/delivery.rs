@@ -86,7 +86,7 @@ impl Consume {
         result
     }
 
-    /// Lands a checked batch. Records between the watermarks and the batch land first.
+    /// Lands a checked batch. Missing records land first: those from the watermarks to the batch, or to its last hole.
     async fn land(
         &self,
         connection: &mut PgConnection,

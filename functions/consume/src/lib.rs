@@ -7,8 +7,8 @@
 //!   in the contract's mode. `verdict` decides what an error means; if a row is at fault, `land` runs another
 //!   transaction. If nothing about the batch is unusual, `land` runs a single statement instead
 //! - `catch_up` asks Kafka two questions that a batch alone cannot answer. Is Kafka's log still the log whose records
-//!   were applied? (`continuity` finds out, and `trust` remembers the answer.) Which records lie between the watermark
-//!   and the batch?
+//!   were applied? (`continuity` finds out, and `trust` remembers the answer.) Which records does the log have from the
+//!   watermark to the batch, and in the batch's holes?
 //! - `bigquery` lands batches in BigQuery instead, for the function `consume-bigquery`
 //! - `compare` compares watermarks with Kafka on a schedule, without a batch; then `retention` erases old data
 //! - `stall` records partitions that cannot land; `report` counts and logs results
@@ -145,13 +145,13 @@ impl Consume {
         Self { retention, ..self }
     }
 
-    /// Writes a batch, given as the JSON of Lambda's Kafka event, within `budget`. Records between the watermark and
-    /// the batch are read from Kafka and written first. If the payload is a schedule's event, the watermarks are
+    /// Writes a batch, given as the JSON of Lambda's Kafka event, within `budget`. Records from the watermark to the
+    /// batch, or to the batch's last hole, are read from Kafka and written first. If the payload is a schedule's event, the watermarks are
     /// compared with Kafka instead.
     ///
     /// # Errors
-    /// The batch must be delivered again. Nothing of it was written to PostgreSQL; in BigQuery, some of its partitions
-    /// may have landed. Records before the batch may have been written.
+    /// The batch must be delivered again. Records before the batch, or before its last hole, may have been written.
+    /// Otherwise, nothing of it was written to PostgreSQL; in BigQuery, some of its partitions may have landed.
     pub async fn invoke(&self, payload: &[u8], budget: Duration) -> Result<Summary, ConsumeError> {
         if matches!(self.storage, Storage::Postgresql) && is_schedule(payload) {
             return self.compare(budget).await;

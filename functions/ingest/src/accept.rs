@@ -79,8 +79,8 @@ pub struct Accepted {
     errors: Option<Vec<EventError>>,
 }
 
-/// Checks the caller's events and sends them. If the caller prefers to wait, the answer is delayed until all events are
-/// written, one is rejected, or the time is up.
+/// Checks the caller's events and sends them. If the caller prefers to wait, the answer is delayed until all events
+/// have landed, one is rejected or lost, or the time is up.
 pub(crate) async fn accept(
     ingest: &Ingest,
     contract: &Contract,

@@ -1,4 +1,4 @@
-//! `Prefer: wait`: looks up the sent events repeatedly until all are written, one is rejected, or the time is up.
+//! `Prefer: wait`: looks up the sent events repeatedly until all have landed, one is rejected or lost, or the time is up.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ const LAST_LOOK_UP: Duration = Duration::from_millis(250);
 /// statuses of the receipts.
 ///
 /// If the database does not answer, the request does not fail: the events are accepted, and only their statuses are
-/// unknown. On Lambda, the wait then ends early.
+/// unknown. The wait then ends early.
 pub(crate) async fn wait(ingest: &Ingest, topic: &str, receipts: &mut [Receipt], deadline: Instant) -> BatchStatus {
     const SHORTEST: Duration = Duration::from_millis(5);
     const LONGEST: Duration = Duration::from_millis(160);

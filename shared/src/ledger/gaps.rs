@@ -1,4 +1,4 @@
-//! Table `gaps`: ranges of offsets that Kafka no longer had when `consume` needed them.
+//! Table `gaps`: ranges of offsets for which Kafka had no record when `consume` needed it.
 //!
 //! Adjacent gaps share one row. A row is exact if none of its offsets were applied. A partition keeps at most
 //! [`MAX_EXACT`] exact rows. The surplus gaps of an incarnation are merged into one row that is not exact, because it
@@ -15,7 +15,7 @@ use super::Destination;
 /// applied.
 pub const MAX_EXACT: i64 = 1_000;
 
-/// Why Kafka no longer has a range of offsets. If gaps with different causes are merged, the cause that comes last in
+/// Why Kafka has no records in a range of offsets. If gaps with different causes are merged, the cause that comes last in
 /// this list is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {

@@ -5,7 +5,7 @@
 //!
 //! - [`watermarks`]: each partition's next offset to apply
 //! - [`activity`]: what landed from each partition, minute by minute
-//! - [`gaps`]: offsets that Kafka no longer had
+//! - [`gaps`]: offsets for which Kafka had no record
 //! - [`dead_letters`]: events that could not be written
 //! - [`event_ids`], [`duplicates`]: ids under which events land at most once, and events that repeat another event
 //! - [`bigquery_streams`], [`bigquery_event_ids`], [`bigquery_duplicates`]: for events that land in BigQuery, each

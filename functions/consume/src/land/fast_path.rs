@@ -2,7 +2,7 @@
 //!
 //! The statement advances the watermarks if they are exactly where the batch begins, and writes the rows only if it has
 //! advanced the watermarks. It decides nothing else. In each of these cases, it changes nothing, and the transaction of
-//! `land` then lands the batch:
+//! `land` takes over:
 //!
 //! - a watermark is elsewhere or of another incarnation
 //! - a watermark still has the counts of an earlier minute, which must be moved to `activity` first

@@ -1,4 +1,4 @@
-//! A new stream needs one contract file and one migration, and nothing else.
+//! A team's own stream needs one contract file and one migration, but no Rust code.
 
 use serde_json::json;
 
