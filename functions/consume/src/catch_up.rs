@@ -244,7 +244,7 @@ impl CatchUp<'_> {
         Ok(Reached::End)
     }
 
-    /// Returns why offsets are missing between the records of a chunk.
+    /// Returns why offsets are missing between the records of a chunk. If none are missing, the result does not matter.
     async fn cause_of_holes(&self, topic: &str, chunk: &Chunk) -> Result<Cause, ConsumeError> {
         let is_whole = i64::try_from(chunk.records.len()).is_ok_and(|count| count == chunk.until - chunk.from);
         if is_whole {

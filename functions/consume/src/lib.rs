@@ -146,8 +146,8 @@ impl Consume {
     }
 
     /// Writes a batch, given as the JSON of Lambda's Kafka event, within `budget`. Records from the watermark to the
-    /// batch, or to the batch's last hole, are read from Kafka and written first. If the payload is a schedule's event, the watermarks are
-    /// compared with Kafka instead.
+    /// batch, or to the batch's last hole, are read from Kafka and written first. If the payload is a schedule's event,
+    /// the watermarks are compared with Kafka instead.
     ///
     /// # Errors
     /// The batch must be delivered again. Records before the batch, or before its last hole, may have been written.

@@ -148,8 +148,9 @@ async fn failure(search: &Search<'_>, partitions: &[(&str, i32)], error: &Consum
     let failure = |fault, sqlstate, reason| Failure { reason, error_type: error.name(), sqlstate, fault };
     let (landed, read) = search.records();
     match error {
-        // If the payload was not a batch, no partition is known. If a batch is catching up, or waits for the end of
-        // a producer's transaction, nothing is stalled. A failed comparison is recorded elsewhere, with a separate error for each partition.
+        // If the payload was not a batch, no partition is known. If a batch is catching up, or waits for the end of a
+        // producer's transaction, nothing is stalled. A failed comparison is recorded elsewhere, with a separate error
+        // for each partition.
         ConsumeError::NotABatch(_) | ConsumeError::CatchingUp | ConsumeError::Comparison(_) => None,
         ConsumeError::Kafka(cause) => {
             let fault = if cause.is_temporary() { Fault::Environment } else { Fault::Operator };

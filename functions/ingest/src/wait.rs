@@ -1,4 +1,5 @@
-//! `Prefer: wait`: looks up the sent events repeatedly until all have landed, one is rejected or lost, or the time is up.
+//! `Prefer: wait`: looks up the sent events repeatedly until all have landed, one is rejected or lost, or the time is
+//! up.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

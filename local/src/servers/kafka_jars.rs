@@ -23,8 +23,8 @@ pub async fn folder() -> Result<PathBuf, ServerError> {
     if is_complete() {
         return Ok(folder);
     }
-    // Creates the folder under another name and then moves it into place, so that an interrupted download leaves nothing
-    // half done.
+    // Creates the folder under another name and then moves it into place, so that an interrupted download leaves
+    // nothing half done.
     fs::create_dir_all(&parent).map_err(ServerError::Jars)?;
     let fresh = tempfile::Builder::new().prefix("kafka-").tempdir_in(&parent).map_err(ServerError::Jars)?;
     fs::write(fresh.path().join("pom.xml"), POM).map_err(ServerError::Jars)?;

@@ -27,9 +27,9 @@ pub(crate) struct InvocationTally {
     pub(crate) succeeded: u64,
     /// The number of records that were applied for the first time.
     pub(crate) applied: u64,
-    /// The number of records that had been applied before.
+    /// The number of redelivered records, which had been applied before.
     pub(crate) replayed: u64,
-    /// The number of errors of each type.
+    /// The number of errors with each type and message.
     pub(crate) errors: BTreeMap<String, u64>,
 }
 

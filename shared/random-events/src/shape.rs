@@ -1,4 +1,5 @@
-//! The requirements of one alternative of a schema, keyword by keyword, with combinators and references resolved.
+//! The requirements of one alternative of a schema, keyword by keyword. An alternative is one choice of branches for
+//! each `anyOf` and `oneOf`. The caller resolves combinators and references.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::format;
 use super::shape::{Range, Shape};
 
-/// The parts of free texts: strings that often cause errors in programs. PostgreSQL can store all of them.
+/// The parts of free texts: ordinary words, and strings that often cause errors in programs. PostgreSQL can store all
+/// of them.
 const WORDS: &[&str] = &[
     "Zürich",
     "São Paulo",
@@ -54,8 +55,8 @@ const WORDS: &[&str] = &[
 /// The maximum length of a free text in characters, unless its schema requires more.
 const USUAL_LENGTH: usize = 32;
 const TRIES: usize = 256;
-/// The limits on an unbounded repetition in a pattern. Attempts cycle through the limits that allow a text of the
-/// required length, with [`TURN`] attempts for each limit.
+/// How often a repetition without a limit, such as `*`, may repeat. Attempts cycle through those of these limits that
+/// allow a text of the required length, with [`TURN`] attempts for each limit.
 const REPEATS: [u32; 6] = [6, 12, 25, 50, 100, 300];
 const TURN: usize = 16;
 

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use super::{ColumnType, canonical, json};
 
 impl ColumnType {
-    /// Returns a cell in a form that is the same for all values that PostgreSQL considers equal. The form serves only to
-    /// compare cells; it must not be written. `cell` is a value in PostgreSQL's binary form, preceded by its length.
+    /// Returns a cell in a form that is the same for all values that PostgreSQL considers equal. The form serves only
+    /// to compare cells; it must not be written. `cell` is a value in PostgreSQL's binary form, preceded by its length.
     pub fn comparable(self, cell: &[u8]) -> Cow<'_, [u8]> {
         let Some((_, value)) = cell.split_first_chunk::<4>().filter(|(_, value)| !value.is_empty()) else {
             return Cow::Borrowed(cell);
@@ -30,8 +30,8 @@ impl ColumnType {
     }
 }
 
-/// Removes the display scale of a `numeric` (`numeric_send` in PostgreSQL's source), and groups of zeros at its end.
-/// Returns `None` if there is nothing to remove.
+/// Removes the display scale of a `numeric`, and the groups of zeros at the end of its digits. Returns `None` if there
+/// is nothing to remove. `numeric_send` in PostgreSQL's source shows the format.
 fn numeric(value: &[u8]) -> Option<Vec<u8>> {
     const GROUPS: usize = 8;
     let (head, groups) = value.split_at_checked(GROUPS)?;

@@ -261,10 +261,10 @@ impl Definition {
     }
 }
 
-/// Rewords a message of `serde`, which calls a list a sequence, and suggests no name for a misspelt one.
+/// Rewords a message of `serde`: calls a sequence a list and, if a name is misspelt, suggests the right name.
 fn in_plain_words(message: &str) -> String {
-    if let Some((misspelt, (unknown, expected))) = misspelt(message).zip(message.split_once(", ")) {
-        return format!("{unknown}: write `{misspelt}`; {expected}");
+    if let Some((suggestion, (unknown, expected))) = suggestion(message).zip(message.split_once(", ")) {
+        return format!("{unknown}: write `{suggestion}`; {expected}");
     }
     let message = match message.strip_suffix("expected a sequence") {
         Some(found) => format!("{found}expected a list"),
@@ -278,7 +278,7 @@ fn in_plain_words(message: &str) -> String {
 
 /// Returns the name that a misspelt one probably means, if the message is about an unknown name. The message encloses
 /// the unknown name, and after it the known ones, in backticks.
-fn misspelt(message: &str) -> Option<&str> {
+fn suggestion(message: &str) -> Option<&str> {
     message.strip_prefix("unknown ")?;
     let mut names = message.split('`').skip(1).step_by(2);
     let unknown = names.next()?;

@@ -55,7 +55,8 @@ impl Landing {
     }
 
     /// Returns the values of some columns in a form that serves to compare them ([`ColumnType::comparable`]). Columns
-    /// that are filled from metadata are NULL. Two events have the same key if the cells of the key's columns are equal.
+    /// that are filled from metadata are NULL. Two events have the same key if the cells of the key's columns are
+    /// equal.
     ///
     /// # Errors
     /// The first value that does not fit its column.

@@ -71,7 +71,7 @@ impl UserName {
         }
     }
 
-    /// Returns the name as it was given.
+    /// Returns the name as it is shown: as it was given, but in composed form (Unicode NFC).
     pub fn shown(&self) -> &str {
         &self.shown
     }

@@ -35,7 +35,7 @@ pub(super) type KeyHash = [u8; 32];
 pub struct ServiceKey(String);
 
 impl ServiceKey {
-    /// Generates a key from the operating system's randomness.
+    /// Generates a key with `rand`'s cryptographically secure generator, which the operating system seeds.
     pub(super) fn generate() -> Self {
         let mut text = PREFIX.to_owned();
         text.extend((0..RANDOM).map(|_| char::from(ALPHABET[rand::random_range(..ALPHABET.len())])));

@@ -209,7 +209,7 @@ fn access(variable: impl Fn(&'static str) -> Option<String>) -> Result<AccessSou
             })),
         },
         Some("iam") => Ok(AccessSource::Iam { ca }),
-        Some(_) => Err(SettingsError::Malformed { name: "KAFKA_AUTH", expected: "none, tls, scram or iam" }),
+        Some(_) => Err(SettingsError::Malformed { name: "KAFKA_AUTH", expected: "`none`, `tls`, `scram` or `iam`" }),
     }
 }
 
@@ -236,7 +236,7 @@ mod tests {
             (vec![("MSK_CLUSTER_ARN", "sluice")], "MSK_CLUSTER_ARN is malformed"),
             (
                 vec![BROKERS, ("KAFKA_AUTH", "hunter2")],
-                "KAFKA_AUTH is malformed: it should hold none, tls, scram or iam",
+                "KAFKA_AUTH is malformed: it should hold `none`, `tls`, `scram` or `iam`",
             ),
             (vec![BROKERS, ("KAFKA_SSL_CA", "hunter2")], "KAFKA_SSL_CA is malformed"),
             (vec![BROKERS, ("MSK_CLUSTER_ARN", "hunter2")], "MSK_CLUSTER_ARN is malformed"),

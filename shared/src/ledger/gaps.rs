@@ -15,8 +15,8 @@ use super::Destination;
 /// applied.
 pub const MAX_EXACT: i64 = 1_000;
 
-/// Why Kafka has no records in a range of offsets. If gaps with different causes are merged, the cause that comes last in
-/// this list is kept.
+/// Why Kafka has no records in a range of offsets. If gaps with different causes are merged, the cause that comes last
+/// in this list is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// The record's transaction was aborted, or the offset belongs to a transaction's marker.

@@ -326,7 +326,7 @@ const MERGED_GAP_LIMITS: Limits =
 fn decide_one(chunk: Option<&Chunk>, Doubt { outcome, offset, cause, .. }: Doubt) -> Outcome {
     let unknown = |why: &str| Outcome::Lost {
         reason: format!(
-            "not known, because {why}; the event was applied unless {}",
+            "it is not known whether the event was applied, because {why}; it was applied unless {}",
             match cause {
                 Cause::Transaction => "its transaction was aborted",
                 Cause::Compaction => "Kafka had compacted it away before `consume` needed it",

@@ -162,8 +162,8 @@ pub async fn claim(connection: &mut PgConnection, id: i64) -> Result<Option<Run>
     Ok(run.filter(|run| run.status == "running"))
 }
 
-/// Adds to the numbers of a run's replayed and skipped letters, and ends the run if no letters are left. `skipped` has a
-/// reason for each letter that was skipped. The caller has claimed `run`, so no other process changes these numbers.
+/// Adds to the numbers of a run's replayed and skipped letters, and ends the run if no letters are left. `skipped` has
+/// a reason for each letter that was skipped. The caller has claimed `run`, so no other process changes these numbers.
 ///
 /// # Errors
 /// PostgreSQL's error.

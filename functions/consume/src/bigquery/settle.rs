@@ -15,7 +15,8 @@ use super::tables::{BigqueryError, RefusedRow};
 use crate::ConsumeError;
 use crate::error::failed;
 
-/// Settles the partitions whose rows were appended. Returns whether the whole batch is settled.
+/// Settles the partitions whose rows were appended, or that had no rows to append. Drops the intents of appends that
+/// certainly wrote nothing ([`released`]). Returns whether the whole batch is settled.
 ///
 /// # Errors
 /// The batch must be delivered again. If BigQuery caused the error, the partitions whose rows were appended are

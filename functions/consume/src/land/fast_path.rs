@@ -80,9 +80,10 @@ pub(super) async fn land(
         }
         Ok(false) => Ok(None),
         Err(error) => match WriteError::from(error) {
-            // An outage ends the attempt. With SQLSTATE 55006, PostgreSQL refuses to truncate or alter a table while
-            // deferred checks of its rows are pending (see `needs_checks`). This error's verdict is `Retry`, too, but
-            // the transaction can land such a batch, because it can run the deferred checks before COMMIT.
+            // An outage ends the attempt. SQLSTATE 55006 is different, although its verdict is `Retry`, too: a trigger
+            // tried to truncate or alter a table, and PostgreSQL refuses that while deferred checks of the table's rows
+            // are pending (see `needs_checks`). The transaction can land such a batch, because it can run the deferred
+            // checks before COMMIT.
             error if error.verdict() == Verdict::Retry && !error.needs_checks() => Err(error),
             _of_a_row_or_an_operator => {
                 pauses.begin(&plain.contract.stream);

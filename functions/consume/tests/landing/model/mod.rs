@@ -153,7 +153,8 @@ fn rewrite(source: &mut Source, log: &mut Log) {
     // `consume` notices a rewritten log by records with newer timestamps, or by another hash at the offset of the first
     // or last applied record. If the producer's clock is behind, the timestamps reveal nothing, and the new log may be
     // too short to have a record at the offset of the last applied record. The clock is therefore set back only if the
-    // first record is replaced and the ledger has its hash. After an earlier truncation, the ledger may lack this hash.
+    // first record is replaced and the ledger has the old record's hash. After an earlier truncation, the ledger may
+    // lack it.
     let first_is_known = log.entries.first().is_some_and(|entry| entry.place.3 == log.incarnation);
     let kept = if source.chance(0.5) { 0 } else { source.below(applied) };
     // Records that were not delivered are lost with the log. No consumer can notice their loss.
