@@ -200,6 +200,14 @@ async fn the_error_about_a_migration_that_cannot_be_applied_says_what_to_do() {
         (Some(0), "no new migrations: all were applied before\nevery contract agrees with its tables\n".to_owned())
     );
 
+    for direction in ["up", "down"] {
+        std::fs::write(migrations.join(format!("1002_note.{direction}.sql")), "select 1").unwrap();
+    }
+    assert_eq!(
+        migrate().await,
+        (Some(0), "migration 1002 note applied\nevery contract agrees with its tables\n".to_owned())
+    );
+
     std::fs::write(&typo, "creat table public.items (id bigint)").unwrap();
     let syntax = r#"error returned from database: syntax error at or near "creat""#;
     refused(&format!("while executing migration 1001: {syntax}")).await;

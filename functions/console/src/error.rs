@@ -12,7 +12,7 @@ use shared::http::problem::Problem;
 use shared::http::problem_type::ProblemType;
 use shared::kafka::reader::ReadError;
 
-use crate::replay::Refusal;
+use crate::not_replayable::NotReplayable;
 
 /// Why a request fails.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub(crate) enum Error {
     NotFound(&'static str),
     /// `409`: the dead letter cannot be replayed.
     #[error("not replayable: {0}")]
-    NotReplayable(#[from] Refusal),
+    NotReplayable(#[from] NotReplayable),
     /// The replay was not sent, or was rejected.
     #[error(transparent)]
     Sending(#[from] ingest::Error),
@@ -68,7 +68,7 @@ impl Error {
         Self::WrongMember { pointer, detail: detail.into() }
     }
 
-    /// Creates the `503` for a broker that did not answer in time. The answer lists no receipts.
+    /// Creates the `503` without receipts: the broker did not answer in time, or too little time is left to send.
     pub(crate) fn unacknowledged() -> Self {
         Self::Sending(ingest::Error::Unacknowledged { receipts: Vec::new() })
     }
@@ -101,8 +101,8 @@ impl IntoResponse for Error {
                 Problem::unsupported_coding(DETAIL).into_response()
             }
             Self::NotFound(detail) => Problem::not_found(detail).into_response(),
-            Self::NotReplayable(refusal) => {
-                Problem::new(ProblemType::NOT_REPLAYABLE, refusal.to_string()).into_response()
+            Self::NotReplayable(reason) => {
+                Problem::new(ProblemType::NOT_REPLAYABLE, reason.to_string()).into_response()
             }
             Self::Sending(error) => error.into_response(),
             Self::Kafka(error) => unread(&error).into_response(),

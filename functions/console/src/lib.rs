@@ -6,7 +6,7 @@
 //!
 //! - `activity` shows each stream's activity and lag
 //! - `dead_letters` lists letters, `groups` groups them by reason, and `discard` discards them
-//! - `replay` sends a letter's event, as it is or edited, to its topic again
+//! - `replay` sends a letter's event, as it is or edited, to its topic again; `not_replayable` says why it cannot
 //! - `runs` replays all letters that match a filter
 //! - `audit_log` lists who did what
 //! - `follow` finds events in Kafka, with the outcome of each
@@ -29,6 +29,7 @@ mod filter;
 mod follow;
 mod groups;
 mod invocation;
+mod not_replayable;
 mod pages;
 mod replay;
 mod routes;

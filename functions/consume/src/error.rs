@@ -31,9 +31,10 @@ pub enum ConsumeError {
     /// The records before the batch could not be read from Kafka.
     #[error("the batch did not land and will be delivered again: {0}")]
     Kafka(#[from] ReadError),
-    /// One invocation was not enough to land the batch and the records before it. What has landed is committed, and the
-    /// next delivery continues.
-    #[error("one invocation was not enough to land the batch, which will be delivered again")]
+    /// The batch could not land in this invocation: too many records are missing before it, a producer's transaction is
+    /// open, or other processes keep moving the watermark. What has landed is committed, and the next delivery
+    /// continues.
+    #[error("the batch could not land in one invocation and will be delivered again")]
     CatchingUp,
     /// The batch did not land within the invocation's time.
     #[error("the batch did not land within the invocation's time and will be delivered again")]

@@ -151,7 +151,7 @@ impl Consume {
     ///
     /// # Errors
     /// The batch must be delivered again. Records before the batch, or before its last hole, may have been written.
-    /// Otherwise, nothing of it was written to PostgreSQL; in BigQuery, some of its partitions may have landed.
+    /// Nothing else of the batch was written to PostgreSQL; in BigQuery, some of its partitions may have landed.
     pub async fn invoke(&self, payload: &[u8], budget: Duration) -> Result<Summary, ConsumeError> {
         if matches!(self.storage, Storage::Postgresql) && is_schedule(payload) {
             return self.compare(budget).await;

@@ -3,6 +3,8 @@
 //! Keywords that are too complex to follow are ignored. Ignoring them is safe, because every event is checked against
 //! the whole schema in the end.
 
+use std::cell::Cell;
+
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
@@ -13,19 +15,24 @@ const ALTERNATIVES: usize = 64;
 /// The maximum nesting of references and combinators. Deeper alternatives are dropped, so a schema that refers to
 /// itself endlessly has no alternatives.
 const DEPTH: usize = 48;
+/// The maximum number of schemas to visit. References that each lead to several others would otherwise multiply the
+/// visits without end.
+const MOST_VISITS: usize = 20_000;
 
 /// Returns the alternatives of a schema within `document`. An empty result means that no value seems to be valid.
 pub(super) fn alternatives(document: &Value, schema: &Value) -> Vec<Shape> {
-    Expansion { document }.of(schema, 0)
+    Expansion { document, visits: Cell::new(0) }.of(schema, 0)
 }
 
 struct Expansion<'d> {
     document: &'d Value,
+    visits: Cell<usize>,
 }
 
 impl Expansion<'_> {
     fn of(&self, schema: &Value, depth: usize) -> Vec<Shape> {
-        if depth > DEPTH {
+        self.visits.set(self.visits.get() + 1);
+        if depth > DEPTH || self.visits.get() > MOST_VISITS {
             return Vec::new();
         }
         let keywords = match schema {

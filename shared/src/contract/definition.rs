@@ -118,8 +118,10 @@ impl Definition {
                     }),
                     None => None,
                 };
+                key.iter().try_for_each(|&column| refuse_jsonb("key", &landing.columns[column]))?;
                 if let Some(parent) = &parent {
                     refuse_numbers_as_text("parent/from", &landing.columns[parent.column])?;
+                    refuse_jsonb("parent/from", &landing.columns[parent.column])?;
                 }
                 for &column in key.iter().chain(parent.iter().map(|parent| &parent.column)) {
                     landing.columns[column].is_composed = landing.columns[column].ty == ColumnType::Text;
@@ -299,6 +301,15 @@ fn refuse_numbers_as_text(place: &str, column: &Column) -> Result<(), Wrong> {
             ),
         )),
     }
+}
+
+/// Rejects an entity's key and parent in a column of type `jsonb`. Entities' keys are compared as text, and the number 7
+/// and the string "7" have the same text.
+fn refuse_jsonb(place: &str, column: &Column) -> Result<(), Wrong> {
+    if column.ty != ColumnType::Jsonb {
+        return Ok(());
+    }
+    Err(Wrong::at(place, format!("column {} must have another type than jsonb in mode `entity`", column.name)))
 }
 
 impl ModeName {

@@ -57,9 +57,7 @@ impl TryFrom<String> for Pointer {
                 .split('/')
                 .map(|token| {
                     let name = token.replace("~1", "/").replace("~0", "~");
-                    // An array's index has no sign and no leading zero (RFC 6901, section 4).
-                    let is_index = name == "0" || name.starts_with(|first| matches!(first, '1'..='9'));
-                    let index = name.parse().ok().filter(|_| is_index);
+                    let index = index(&name);
                     Token { name, index }
                 })
                 .collect(),
@@ -70,6 +68,13 @@ impl TryFrom<String> for Pointer {
         };
         Ok(Self { text, tokens })
     }
+}
+
+/// Returns the index of an array's element that a token means, if it means one. An index has no sign and no leading
+/// zero (RFC 6901, section 4).
+pub fn index(token: &str) -> Option<usize> {
+    let is_index = token == "0" || token.starts_with(|first| matches!(first, '1'..='9'));
+    token.parse().ok().filter(|_| is_index)
 }
 
 /// Builds a pointer from unescaped tokens.
@@ -91,7 +96,9 @@ mod tests {
         assert_eq!(at("/a/b~1c/0"), Some(json!(10)));
         assert_eq!(at("/a/b~1c/1/~0"), Some(json!("x")));
         assert_eq!(at(""), Some(event.clone()));
-        assert_eq!(at("/a/none"), None);
+        for nothing in ["/a/none", "/a/b~1c/01", "/a/b~1c/+1", "/a/b~1c/2"] {
+            assert_eq!(at(nothing), None, "{nothing}");
+        }
         assert!(Pointer::try_from("a".to_owned()).is_err());
     }
 

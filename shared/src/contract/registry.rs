@@ -437,6 +437,15 @@ mod tests {
     }
 
     #[test]
+    fn an_entitys_key_of_type_jsonb_is_refused() {
+        let refusal = refusal(|contract| {
+            contract["x-sluice"]["mode"] = json!("entity");
+            contract["x-sluice"]["columns"]["id"]["type"] = json!("jsonb");
+        });
+        assert_eq!(refusal, "order.json: /x-sluice/key: column id must have another type than jsonb in mode `entity`");
+    }
+
+    #[test]
     fn a_version_is_refused_in_modes_in_which_no_event_replaces_another() {
         let append = refusal(|contract| {
             contract["x-sluice"]["mode"] = json!("append");

@@ -1,9 +1,11 @@
 //! Finds the schemas that apply to a value. Resolves `$ref`, `allOf`, `anyOf` and `oneOf`.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::pointer::Pointer;
+use super::pointer::{Pointer, index};
 
 /// The maximum number of alternatives. A schema written by hand has fewer. A schema with more is not resolved.
 const MOST_ALTERNATIVES: usize = 64;
@@ -71,11 +73,17 @@ fn member<'s>(schema: &'s Value, token: &str) -> Vec<&'s Value> {
         None => schema.get("additionalProperties"),
     };
     let element = || {
-        let index: usize = token.parse().ok()?;
+        let index = index(token)?;
         let listed = schema.get("prefixItems").and_then(|items| items.get(index));
         listed.or_else(|| schema.get("items"))
     };
     named.or_else(element).or_else(other).into_iter().collect()
+}
+
+/// Returns the pointer of a `$ref` within its document. In a reference, the pointer is percent-encoded (RFC 6901,
+/// section 6). Returns `None` if the reference leads out of the document or is not a pointer.
+pub fn referenced(reference: &Value) -> Option<Cow<'_, str>> {
+    percent_decode_str(reference.as_str()?.strip_prefix('#')?).decode_utf8().ok()
 }
 
 /// Resolves `$ref`, `allOf`, `anyOf` and `oneOf` (which is treated like `anyOf`). Returns the alternatives. Each
@@ -103,9 +111,7 @@ fn expand_within<'s>(
         }
         let mut parts: Vec<Vec<Schemas<'s>>> = vec![vec![vec![schema]]];
         if let Some(reference) = schema.get("$ref") {
-            // In a reference, the pointer is percent-encoded (RFC 6901, section 6).
-            let pointer = percent_decode_str(reference.as_str()?.strip_prefix('#')?).decode_utf8().ok()?;
-            let target = document.pointer(&pointer)?;
+            let target = document.pointer(&referenced(reference)?)?;
             parts.push(expand_within(document, vec![target], depth, visits_left)?);
         }
         for all in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
@@ -152,6 +158,6 @@ mod tests {
             expand(&document, vec![&document]).map(|alternatives| alternatives.len())
         };
         assert_eq!(resolved(2), Some(1));
-        assert_eq!(resolved(20), None);
+        assert_eq!(resolved(6), None);
     }
 }

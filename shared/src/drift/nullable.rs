@@ -7,9 +7,14 @@
 use serde_json::Value;
 
 use crate::contract::Pointer;
+use crate::contract::pointer::index;
+use crate::contract::schema::referenced;
 
 /// The maximum length of a chain of references. The limit also ends a chain that leads back to itself.
 const DEPTH: usize = 16;
+/// The maximum number of schemas to visit for one value. References that each lead to several others would otherwise
+/// multiply the visits without end.
+const MOST_VISITS: usize = 1_024;
 
 /// Keywords that can require or forbid a value in ways that this module does not follow.
 const OPAQUE: [&str; 9] = [
@@ -31,12 +36,16 @@ pub(super) fn may_be_null(document: &Value, pointer: &Pointer) -> bool {
         // The pointer refers to the whole event, which is normally an object.
         return false;
     }
-    let Some(mut node) = conjuncts(document, vec![document], DEPTH) else { return false };
+    let conjuncts = |schemas| {
+        let mut visits_left = MOST_VISITS;
+        conjuncts(document, schemas, DEPTH, &mut visits_left)
+    };
+    let Some(mut node) = conjuncts(vec![document]) else { return false };
     for token in tokens {
         if !is_demanded(&node, token) {
             return true;
         }
-        let Some(child) = conjuncts(document, members(&node, token), DEPTH) else { return false };
+        let Some(child) = conjuncts(members(&node, token)) else { return false };
         node = child;
         if node.iter().any(|schema| names_null(schema)) && node.iter().all(|schema| accepts_null(schema)) {
             return true;
@@ -47,24 +56,29 @@ pub(super) fn may_be_null(document: &Value, pointer: &Pointer) -> bool {
 
 /// Collects all schemas that a value must satisfy: the given schemas, the schemas that these refer to, and the schemas
 /// in their `allOf`. Returns `None` if any of the schemas has a keyword that is not followed, or a reference that
-/// cannot be followed.
-fn conjuncts<'s>(document: &'s Value, schemas: Vec<&'s Value>, depth: usize) -> Option<Vec<&'s Value>> {
+/// cannot be followed, or if there are too many schemas.
+fn conjuncts<'s>(
+    document: &'s Value,
+    schemas: Vec<&'s Value>,
+    depth: usize,
+    visits_left: &mut usize,
+) -> Option<Vec<&'s Value>> {
     let mut all = Vec::with_capacity(schemas.len());
     for schema in schemas {
+        *visits_left = visits_left.checked_sub(1)?;
         if OPAQUE.iter().any(|keyword| schema.get(keyword).is_some()) {
             return None;
         }
         let mut further = Vec::new();
         if let Some(reference) = schema.get("$ref") {
-            let local = reference.as_str().and_then(|reference| reference.strip_prefix('#'))?;
-            further.push(document.pointer(local)?);
+            further.push(document.pointer(&referenced(reference)?)?);
         }
         if let Some(list) = schema.get("allOf") {
             further.extend(list.as_array()?);
         }
         all.push(schema);
         if !further.is_empty() {
-            all.extend(conjuncts(document, further, depth.checked_sub(1)?)?);
+            all.extend(conjuncts(document, further, depth.checked_sub(1)?, visits_left)?);
         }
     }
     Some(all)
@@ -72,7 +86,7 @@ fn conjuncts<'s>(document: &'s Value, schemas: Vec<&'s Value>, depth: usize) -> 
 
 /// Returns whether a value that satisfies the schemas always has this member or element.
 fn is_demanded(node: &[&Value], token: &str) -> bool {
-    let index: Option<u64> = token.parse().ok();
+    let index = index(token).and_then(|index| u64::try_from(index).ok());
     node.iter().any(|schema| {
         let required = schema.get("required").and_then(Value::as_array);
         let has_least = schema.get("minItems").and_then(Value::as_u64).zip(index).is_some_and(|(n, index)| index < n);
@@ -82,7 +96,7 @@ fn is_demanded(node: &[&Value], token: &str) -> bool {
 
 /// Returns the schemas of a member or element.
 fn members<'s>(node: &[&'s Value], token: &str) -> Vec<&'s Value> {
-    let index: Option<usize> = token.parse().ok();
+    let index = index(token);
     let of = |schema: &&'s Value| {
         let schema: &'s Value = schema;
         let property = schema.get("properties").and_then(|properties| properties.get(token));

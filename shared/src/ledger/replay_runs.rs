@@ -50,7 +50,8 @@ pub enum SkipReason {
     ReplayedOften,
     /// A later event with the letter's key was written or may still be written.
     LaterEvent,
-    /// There may be a later event with the letter's key, but Kafka cannot be searched for it.
+    /// A later event with the letter's key cannot be ruled out, because Kafka no longer has the letter's event or the
+    /// search took too long.
     LaterEventPossible,
     /// The letter's event is too large for the broker.
     TooLarge,

@@ -80,18 +80,22 @@ pub(super) async fn show(
 fn object(path: &str, detail: &Value) -> Markup {
     let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-/".contains(&byte));
     let address = match path {
-        "dead-letters" => Some(discarded_path(&detail["filter"])),
+        "dead-letters" => discarded_path(&detail["filter"]),
         _ => (is_plain && path.starts_with("dead-letters/")).then(|| format!("/console/{path}")),
     };
     html! { @match address { Some(address) => a.nowrap href=(address) { (path) }, None => (path) } }
 }
 
-/// Returns the path of the list of discarded letters that match a filter.
-fn discarded_path(filter: &Value) -> String {
+/// Returns the path of the list of discarded letters that match a filter. Returns `None` if the filter has an empty
+/// value: it matched nothing, but the list would ignore that value.
+fn discarded_path(filter: &Value) -> Option<String> {
     let members = filter.as_object().into_iter().flatten().filter(|(name, _)| *name != "status");
     let parameters: Vec<(&str, String)> = members.map(|(name, value)| (name.as_str(), as_parameter(value))).collect();
+    if parameters.iter().any(|(_, value)| value.is_empty()) {
+        return None;
+    }
     let parameters = parameters.iter().map(|(name, value)| (*name, value.as_str()));
-    with_query("/console/dead-letters", parameters.chain([("status", "discarded")]))
+    Some(with_query("/console/dead-letters", parameters.chain([("status", "discarded")])))
 }
 
 /// Shows the details of an entry, for example `count 200, filter stream route, note …`.

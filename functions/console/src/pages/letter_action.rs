@@ -20,7 +20,7 @@ use super::layout::{Notice, SeeOther};
 use super::letter::{Attempt, Letter, page, sent};
 use super::letter_filter::LetterFilter;
 use super::state::Pages;
-use crate::replay::FORCE;
+use crate::not_replayable::FORCE;
 
 /// The header that asks the route to wait up to 5 s for the replay to land.
 const WAIT: (&str, &str) = ("prefer", "wait=5");

@@ -43,6 +43,11 @@ impl Run {
         self.status == "running"
     }
 
+    /// Returns the number of skipped letters without a reason.
+    fn unexplained(&self) -> i64 {
+        self.skipped - self.skip_reasons.values().sum::<i64>()
+    }
+
     /// Returns the path of the list of letters that now match the run's filter, including letters that were rejected
     /// since the run began.
     fn letters_path(&self) -> String {
@@ -179,7 +184,14 @@ fn progress(run: &Run, open: Option<i64>) -> Markup {
         }
         progress value=(settled) max=(run.count.max(1)) aria-label="Progress" {}
         @if run.skipped > 0 {
-            ul { @for (reason, count) in &run.skip_reasons { li { b.number { (number(*count)) } " left out: " (explained(reason)) } } }
+            ul {
+                @for (reason, count) in &run.skip_reasons {
+                    li { b.number { (number(*count)) } " left out: " (explained(reason)) }
+                }
+                @if run.unexplained() > 0 {
+                    li { b.number { (number(run.unexplained())) } " left out by an older version of Sluice, which did not note why" }
+                }
+            }
         }
         @if let Some(at) = run.finished_at {
             p.soft { "Ended at " time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M:%S UTC")) } ". "
@@ -206,8 +218,8 @@ fn explained(reason: &str) -> &str {
              forced run replays it anyway"
         }
         "later_event_possible" => {
-            "Kafka cannot be searched for a later event with the same key, which the replay would replace; a forced run \
-             replays it anyway"
+            "a later event with the same key cannot be ruled out, and the replay would replace it; a forced run replays \
+             it anyway"
         }
         "too_large" => "too large for the broker",
         other => other,

@@ -2,14 +2,12 @@
 //! replay at once, the event is sent only once. `routes` replays single letters, and `runs` replays many.
 //!
 //! - `later`: searches Kafka for later events with the letters' keys
-//! - `refusal`: why a letter cannot be replayed
 //! - `headers`: the headers of the replay
 
 mod headers;
 mod later;
-mod refusal;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::Request;
 use ingest::{Accepted, CheckedEvent, Ingest, Prefer, Receipt, check_event, respond, send_records};
@@ -34,13 +32,10 @@ use crate::Console;
 use crate::body::Members;
 use crate::dead_letters::no_such_letter;
 use crate::error::Error;
+use crate::not_replayable::{LONGEST_SEARCH, NotReplayable};
 
 pub(crate) use self::headers::{first_place, replay_headers};
 pub(crate) use self::later::Sought;
-pub(crate) use self::refusal::{FORCE, Refusal};
-
-/// The time limit for the search for later events.
-const LONGEST_SEARCH: Duration = Duration::from_secs(10);
 
 /// The options of a request to replay a dead letter.
 #[derive(Debug)]
@@ -124,17 +119,17 @@ fn edited(contract: &Contract, body: &[u8]) -> Result<CheckedEvent, Error> {
 ///
 /// # Errors
 /// The letter cannot be replayed.
-pub(crate) fn replayable<'i>(ingest: &'i Ingest, letter: &DeadLetter) -> Result<&'i Contract, Refusal> {
+pub(crate) fn replayable<'i>(ingest: &'i Ingest, letter: &DeadLetter) -> Result<&'i Contract, NotReplayable> {
     match letter.status {
         LetterStatus::Open => {}
-        LetterStatus::Replayed => return Err(Refusal::Replayed),
-        status @ (LetterStatus::Discarded | LetterStatus::Expired) => return Err(Refusal::Closed(status)),
+        LetterStatus::Replayed => return Err(NotReplayable::Replayed),
+        status @ (LetterStatus::Discarded | LetterStatus::Expired) => return Err(NotReplayable::Closed(status)),
     }
     match letter.destination {
         Destination::Postgresql => {}
-        Destination::Bigquery => return Err(Refusal::OfBigquery),
+        Destination::Bigquery => return Err(NotReplayable::OfBigquery),
     }
-    ingest.registry.topic(&letter.topic).map(AsRef::as_ref).ok_or(Refusal::NoStream)
+    ingest.registry.topic(&letter.topic).map(AsRef::as_ref).ok_or(NotReplayable::NoStream)
 }
 
 /// Whether a letter may be replayed, given the events that were sent after it.
@@ -153,14 +148,14 @@ impl Order {
     /// # Errors
     /// A later event with the letter's key, or another replay of the letter, was written or may still be written. Or
     /// the search could not find out whether there is such an event.
-    pub(crate) fn allowed(self) -> Result<Option<Searched>, Refusal> {
+    pub(crate) fn allowed(self) -> Result<Option<Searched>, NotReplayable> {
         match self {
             Self::Irrelevant | Self::Searched(Later::NoKey) => Ok(None),
             Self::Searched(Later::None(searched)) => Ok(Some(searched)),
-            Self::Searched(Later::Found(place)) => Err(Refusal::LaterEvent(place)),
-            Self::Searched(Later::SentAgain(place)) => Err(Refusal::SentAgain(place)),
-            Self::Searched(Later::Gone) => Err(Refusal::Gone),
-            Self::Searched(Later::OutOfTime) => Err(Refusal::OutOfTime),
+            Self::Searched(Later::Found(place)) => Err(NotReplayable::LaterEvent(place)),
+            Self::Searched(Later::SentAgain(place)) => Err(NotReplayable::SentAgain(place)),
+            Self::Searched(Later::Gone) => Err(NotReplayable::Gone),
+            Self::Searched(Later::OutOfTime) => Err(NotReplayable::OutOfTime),
         }
     }
 }

@@ -148,7 +148,7 @@ async fn replay_letters(
                 contract = Some(of_letter);
                 open.push(letter);
             }
-            Err(refusal) => settled.skipped.push((letter.id, refusal.skip_reason())),
+            Err(reason) => settled.skipped.push((letter.id, reason.skip_reason())),
         }
     }
     let Some(contract) = contract else { return Ok(()) };
@@ -167,7 +167,7 @@ async fn replay_letters(
     for (letter, order) in open.into_iter().zip(orders) {
         match order.allowed() {
             Ok(searched) => records.push((letter, replay_headers(letter, searched.as_ref(), false))),
-            Err(refusal) => settled.skipped.push((letter.id, refusal.skip_reason())),
+            Err(reason) => settled.skipped.push((letter.id, reason.skip_reason())),
         }
     }
     send(ingest, contract, &records, settled).await;

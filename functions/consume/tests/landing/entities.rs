@@ -170,6 +170,9 @@ async fn a_parent_is_found_by_a_key_of_any_type_and_in_any_spelling() {
         ("double precision", &json!({"type": "number"}), json!(1), json!(1.0)),
         ("numeric", &json!({"type": "number"}), json!(1), json!(1.0)),
         ("boolean", &json!({"type": "boolean"}), json!(true), json!(true)),
+        ("text", &text, json!("Bouak\u{e9}"), json!("Bouake\u{301}")),
+        ("bigint", &json!({"type": "number"}), json!(7), json!(7.0)),
+        ("real", &json!({"type": "number"}), json!(0), json!(-0.0)),
     ] {
         let groups = json!({
             "properties": {"id": schema},

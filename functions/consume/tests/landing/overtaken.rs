@@ -98,7 +98,7 @@ async fn an_event_overtakes_a_replay_even_if_it_writes_the_number_of_the_key_in_
     own.function.land(std::slice::from_ref(&rejected)).await;
     own.function.land(&[spelled(1, "1.50", "new")]).await;
     own.function.land(&[checked_replay(&rejected, 2, "0/1")]).await;
-    // In one batch, too, the two spellings are one key.
+    // If one batch has both spellings, the later event wins, too.
     own.function.land(&[spelled(3, "2.5", "old"), spelled(4, "2.50", "new")]).await;
     let outcomes = ["rejected: 23514", "written", "rejected: overtaken", "written", "written"];
     assert_eq!(own.outcomes(0..5).await, outcomes);

@@ -58,7 +58,7 @@ pub(super) fn all() -> Map<String, Value> {
                     "skipped": {"type": "integer", "minimum": 0, "description": "How many letters were skipped. A letter is skipped if a request to replay this letter alone would be refused, or if the letter's event was already replayed three times."},
                     "skip_reasons": {
                         "type": "object", "additionalProperties": number,
-                        "description": "How many letters were skipped for each reason: `not_open` (replayed, discarded, expired or deleted), `no_stream` (no stream uses the topic any more), `of_bigquery` (letters of BigQuery cannot be replayed yet), `replayed_often` (the event was replayed three times), `later_event` (a later event with the same key was written or may still be written), `later_event_possible` (Kafka cannot be searched for such an event) or `too_large` (for the broker)."
+                        "description": "How many letters were skipped for each reason: `not_open` (replayed, discarded, expired or deleted), `no_stream` (no stream uses the topic any more), `of_bigquery` (letters of BigQuery cannot be replayed yet), `replayed_often` (the event was replayed three times), `later_event` (a later event with the same key was written or may still be written), `later_event_possible` (such an event cannot be ruled out, because Kafka no longer has the letter's event or the search took too long) or `too_large` (for the broker). Letters that an older version of Sluice skipped are counted only in `skipped`."
                     },
                     "status": {"enum": ["running", "done", "cancelled"]},
                     "href": {"type": "string", "format": "uri-reference"},

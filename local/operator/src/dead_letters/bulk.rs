@@ -39,7 +39,8 @@ pub(super) async fn replay(
     let status = run["status"].as_str().unwrap_or("unknown");
     say(format_args!("run {id} is {status}: {replayed} replayed, {skipped} skipped{}", reasons(&run["skip_reasons"])));
     settled(client, filter).await?;
-    if skipped > 0 {
+    const FORCED: [&str; 3] = ["replayed_often", "later_event", "later_event_possible"];
+    if FORCED.iter().any(|reason| number(&run["skip_reasons"][reason]) > 0) {
         complain("--force also replays letters whose event was replayed three times, or whose key may have newer data");
     }
     let left = count_matching(client, &PATH, &asked).await?;

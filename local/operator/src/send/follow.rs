@@ -44,7 +44,7 @@ pub(super) enum Step {
     Rest(Instant),
     /// Do nothing until an answer arrives.
     Answers,
-    /// Stop if no more events will be added: every event is decided, or too much time has passed since the last
+    /// Stop, unless more events will be added. Every event is decided, or too much time has passed since the last
     /// decision.
     Done,
 }

@@ -216,5 +216,11 @@ async fn one_letter_or_all_that_match_are_discarded_with_a_note() {
     let audit = browser.open("/console/audit").await;
     audit.shows("too old");
     audit.shows("<b>Admin</b>");
+    let discarded = browser.open(&audit.link("dead-letters")).await;
+    assert!(
+        discarded.path.contains("stream=route") && discarded.path.ends_with("status=discarded"),
+        "{}",
+        discarded.path
+    );
     function.end().await;
 }

@@ -21,8 +21,8 @@ pub(crate) struct Expected {
     pub(crate) countries: BTreeMap<String, (String, i64)>,
     pub(crate) cities: BTreeMap<(String, String), i64>,
     ids: BTreeMap<Id, Held>,
-    /// The ids that a replay may take over, because the events that hold them were rejected. A batch is applied in
-    /// generations (children after their parents), and an event that the current generation rejected is not among them.
+    /// The ids that a replay may take over, because the events that hold them were rejected in an earlier batch or
+    /// generation. (A batch is applied in generations: children after their parents.)
     openable: BTreeSet<Id>,
     pub(crate) dead: BTreeSet<(Place, &'static str)>,
     duplicates: BTreeMap<Place, Option<Id>>,

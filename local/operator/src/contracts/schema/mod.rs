@@ -181,9 +181,8 @@ impl<'s> Comparison<'s> {
     }
 
     fn reference(&mut self, old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Narrowing> {
-        let pointer = keyword.value.as_str().and_then(|reference| reference.strip_prefix('#'));
-        match pointer.and_then(|pointer| Some((pointer, self.new.pointer(pointer)?))) {
-            Some((pointer, target)) => self.subset(old, target, pointer),
+        match schema::referenced(keyword.value).and_then(|pointer| Some((self.new.pointer(&pointer)?, pointer))) {
+            Some((target, pointer)) => self.subset(old, target, &pointer),
             None => fails(&keyword.at(), "the reference cannot be followed"),
         }
     }

@@ -1,17 +1,20 @@
 //! Why a letter cannot be replayed.
 
+use std::time::Duration;
+
 use shared::ledger::filter::LetterStatus;
 use shared::ledger::replay_runs::SkipReason;
 use shared::record::place::Place;
 
-use super::LONGEST_SEARCH;
+/// The time limit for the search for later events when a single letter is replayed.
+pub(crate) const LONGEST_SEARCH: Duration = Duration::from_secs(10);
 
 /// Tells callers of the JSON route how to replay a letter despite later events.
 pub(crate) const FORCE: &str = "`?force=true` replays the letter anyway.";
 
 /// Why a letter cannot be replayed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum NotReplayable {
     /// It was replayed before.
     #[error("The letter was already replayed.")]
     Replayed,
@@ -45,7 +48,7 @@ pub(crate) enum Refusal {
     OutOfTime,
 }
 
-impl Refusal {
+impl NotReplayable {
     /// Returns why a run skips the letter.
     pub(crate) fn skip_reason(&self) -> SkipReason {
         match self {
