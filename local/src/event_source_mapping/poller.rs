@@ -78,11 +78,13 @@ impl<C: ConsumerContext + 'static> Start<C> {
             in_flight: JoinSet::new(),
             consumer,
             achieved: TopicPartitionList::new(),
+            uncommitted: TopicPartitionList::new(),
+            next_commit: Instant::now(),
         };
         runtime.spawn(async move {
-            // Only the group's thread may close the consumer. The queues share ownership of the consumer, and the
-            // thread that drops the last reference closes the consumer. Therefore, `read` drops the queues before the
-            // poller reports its end.
+            // Only the thread that `group` starts for this member of the consumer group may close the consumer. The
+            // queues share ownership of the consumer, and the thread that drops the last reference closes the consumer.
+            // Therefore, `read` drops the queues before the poller reports its end.
             let achieved = reader.read().await;
             let _sent = finish.send(achieved);
         });
@@ -95,8 +97,9 @@ struct PolledPartition<C: ConsumerContext + 'static> {
     queue: PartitionQueue<C>,
     /// Records that were read and are not in flight.
     pending: Segment,
-    /// The start of the pending records' window. A window starts when a record or an error is read and no window is
-    /// open. A new window starts when a batch takes only some of the pending records.
+    /// When the batching window of the pending records started: that of the first of them, or, if a batch took only
+    /// some of the pending records, that of the rest. The window is the longest time that records wait for a batch to
+    /// fill. `None` if no record is pending.
     pending_since: Option<Instant>,
     is_in_flight: bool,
 }
@@ -127,8 +130,18 @@ struct Reader<C: ConsumerContext + 'static> {
     delivery: Arc<Delivery>,
     in_flight: JoinSet<Result<Delivered, Stopped>>,
     consumer: Weak<BaseConsumer<C>>,
+    /// The offsets after the last delivered records.
     achieved: TopicPartitionList,
+    /// Those offsets that have not been committed yet.
+    uncommitted: TopicPartitionList,
+    /// The earliest time for the next commit.
+    next_commit: Instant,
 }
+
+/// The minimum time between two commits. The broker answers the requests of a connection one by one, and takes a few
+/// milliseconds to answer a commit. If each of many small batches were committed, heartbeats would have to wait behind
+/// commits, and the broker would remove the mapping from its group.
+const COMMIT_EVERY: Duration = Duration::from_millis(100);
 
 /// The offsets after the last records of a delivered batch, by partition.
 type Delivered = Vec<(Arc<Origin>, i64)>;
@@ -146,8 +159,10 @@ impl<C: ConsumerContext> Reader<C> {
             while let Some(batch) = self.complete_batch() {
                 self.send(batch);
             }
+            self.commit_if_due();
             let look_again = Instant::now() + LOOK_AGAIN;
-            let wait_until = self.window_ends().map_or(look_again, |end| end.min(look_again));
+            let commit = (self.uncommitted.count() > 0).then_some(self.next_commit);
+            let wait_until = self.window_ends().into_iter().chain(commit).fold(look_again, Instant::min);
             tokio::select! {
                 () = stop.cancelled() => {}
                 Some(ended) = self.in_flight.join_next() => self.settle(ended),
@@ -169,11 +184,13 @@ impl<C: ConsumerContext> Reader<C> {
         for partition in &mut self.partitions {
             while partition.pending.len() < self.batch_size && partition.pending.json().len() < most_bytes {
                 match partition.queue.poll(Duration::ZERO) {
-                    Some(Ok(message)) => partition.pending.push(&message),
+                    Some(Ok(message)) => {
+                        partition.pending.push(&message);
+                        partition.pending_since.get_or_insert_with(Instant::now);
+                    }
                     Some(Err(error)) => tracing::warn!("reading from Kafka: {error}"),
                     None => break,
                 }
-                partition.pending_since.get_or_insert_with(Instant::now);
                 taken += 1;
                 if taken % TURN == 0 {
                     tokio::task::yield_now().await;
@@ -183,8 +200,8 @@ impl<C: ConsumerContext> Reader<C> {
     }
 
     /// Returns a batch that is due, if there is one. If one partition's records fill a batch, the batch contains only
-    /// these records. Otherwise, the batch contains the records of all partitions that have nothing in flight. A batch
-    /// is due once it is full, or once the window that began with its first record is over.
+    /// these records. Otherwise, the batch contains as many records as fit, from all partitions that have nothing in
+    /// flight. A batch is due once the records of these partitions fill it, or once the window of one of them is over.
     fn complete_batch(&mut self) -> Option<Batch> {
         let room = self.delivery.envelope.room();
         let bytes = |partition: &PolledPartition<C>| partition.pending.json().len() + frame_bytes(&partition.pending);
@@ -228,7 +245,7 @@ impl<C: ConsumerContext> Reader<C> {
         Some(batch)
     }
 
-    /// Returns the earliest time at which a window of waiting records ends.
+    /// Returns the earliest end of the windows of the partitions that have nothing in flight.
     fn window_ends(&self) -> Option<Instant> {
         let waiting = self
             .partitions
@@ -248,8 +265,8 @@ impl<C: ConsumerContext> Reader<C> {
         });
     }
 
-    /// Commits the offsets of a delivered batch. After an interrupted delivery, there is nothing to do, because the
-    /// poller is stopping.
+    /// Notes the offsets of a delivered batch, to be committed. After an interrupted delivery, there is nothing to do,
+    /// because the poller is stopping.
     fn settle(&mut self, ended: Result<Result<Delivered, Stopped>, tokio::task::JoinError>) {
         let delivered = match ended {
             Ok(Ok(delivered)) => delivered,
@@ -259,10 +276,9 @@ impl<C: ConsumerContext> Reader<C> {
                 return;
             }
         };
-        let mut offsets = TopicPartitionList::new();
         for (origin, next_offset) in delivered {
             let next_offset = Offset::Offset(next_offset);
-            for list in [&mut offsets, &mut self.achieved] {
+            for list in [&mut self.uncommitted, &mut self.achieved] {
                 // The result can be ignored, because librdkafka rejects only negative offsets.
                 let _set = match list.find_partition(&origin.topic, origin.partition) {
                     Some(mut element) => element.set_offset(next_offset),
@@ -273,16 +289,20 @@ impl<C: ConsumerContext> Reader<C> {
                 partition.is_in_flight &= !Arc::ptr_eq(&partition.pending.origin, &origin);
             }
         }
-        self.commit(&offsets);
     }
 
-    /// Commits without waiting for the broker. If the commit is lost, the next commit makes up for it. At worst, one
-    /// batch is delivered again.
-    fn commit(&self, offsets: &TopicPartitionList) {
+    /// Commits the noted offsets, unless the last commit was too recent. Does not wait for the broker. If the commit is
+    /// lost, the next commit makes up for it. At worst, the batches of [`COMMIT_EVERY`] are delivered again.
+    fn commit_if_due(&mut self) {
+        if self.uncommitted.count() == 0 || Instant::now() < self.next_commit {
+            return;
+        }
+        self.next_commit = Instant::now() + COMMIT_EVERY;
+        let offsets = std::mem::take(&mut self.uncommitted);
         let Some(consumer) = self.consumer.upgrade() else {
             return;
         };
-        if let Err(error) = consumer.commit(offsets, CommitMode::Async) {
+        if let Err(error) = consumer.commit(&offsets, CommitMode::Async) {
             tracing::warn!(group = self.delivery.group, "offsets were not committed: {error}");
         }
     }

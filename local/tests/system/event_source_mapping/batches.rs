@@ -161,3 +161,21 @@ async fn an_event_contains_records_of_several_partitions_and_keeps_the_order_of_
     assert_eq!(places(&events[0]), [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0), (2, 1)]);
     assert_eq!(committed(&settings(), &format!("sluice-{topic}"), &topic, 3).await, [Some(3), Some(2), Some(2)]);
 }
+
+/// The broker answers about 150 commits per second. If each batch were committed, the commits of this test would take
+/// half a minute, and heartbeats would wait behind them until the broker removes the mapping from its group.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_small_batches_do_not_cause_more_commits_than_the_broker_can_answer() {
+    const RECORDS: usize = 4_000;
+    let topic = topic_with(1, &numbered(RECORDS)).await;
+    let recorder = Recorder::new();
+    let configuration = mapping(&topic, 1, Duration::ZERO);
+    let running = start(&configuration, &recorder);
+
+    recorder.has_seen(RECORDS).await;
+    running.stop().await;
+
+    let group = &configuration.group;
+    assert_eq!(committed(&settings(), group, &topic, 1).await, [Some(i64::try_from(RECORDS).unwrap())]);
+    assert_eq!(recorder.log.borrow().len(), RECORDS, "records were delivered again");
+}
