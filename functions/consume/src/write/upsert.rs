@@ -76,6 +76,7 @@ fn versioned_statement(landing: &Landing, key: &[usize], version: usize) -> Stri
         key.iter().map(|&column| format!("{a}c{column} = {}", b(column))).collect::<Vec<_>>().join(" and ")
     };
     let column = |column: usize| quoted(&landing.columns[column].name);
+    // `offset 0` makes PostgreSQL look up each key by the index (see `lock_existing` in `entity/table.rs`).
     format!(
         "with input as (
              select * from unnest({arrays}) with ordinality as i ({inputs}, position)
@@ -85,7 +86,8 @@ fn versioned_statement(landing: &Landing, key: &[usize], version: usize) -> Stri
                                           rows between unbounded preceding and 1 preceding) as earlier
              from input i
          ), held as (
-             select r.position, t.{version_name} as version from ranked r join {table} t on {held}
+             select r.position, t.version from ranked r
+             cross join lateral (select t.{version_name} as version from {table} t where {held} offset 0) as t
          ), written as (
              insert into {table} as t ({names}) select {inputs} from ranked where rank = 1 order by {keys}
              on conflict ({conflict}) do update set {replaced}
