@@ -10,9 +10,10 @@ use operator::terminal::complain;
 use crate::CommandError;
 
 /// Measures the throughput from Kafka to committed rows, in batches of 100, 1,000 and 10,000 records, and compares it
-/// with psql's \copy of the same rows. Measures the rate of requests with and without credentials, and the time of
-/// reports over ten million events. Measures the time of requests to most JSON routes, but not to `/follow`, in a
-/// database with a million dead letters. Measures the start times and the cost of functions.
+/// with psql's \copy of the same rows. Measures how bad rows, distance and growth change it. Measures the rate of
+/// requests with and without credentials, and the time of reports over ten million events. Measures the time of
+/// requests to most JSON routes, but not to `/follow`, in a database with a million dead letters. Measures the start
+/// times and the cost of functions.
 #[derive(Debug, Args)]
 pub struct Bench {
     /// Number of events for each throughput figure.
@@ -22,7 +23,7 @@ pub struct Bench {
     /// requests].
     #[arg(long, value_name = "N")]
     pub rounds: Option<u32>,
-    /// Seconds for which the gateway is under load in a round.
+    /// Seconds for which the gateway is under load in a round. Latencies are measured for twice as long.
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     pub seconds: u64,
     /// Also writes the figures to a file, as JSON.
@@ -38,10 +39,18 @@ pub struct Bench {
 pub enum Only {
     /// Posting events, compared with a bare gateway (axum and rdkafka, nothing else). The load comes from wrk.
     Gateway,
+    /// Time from a request until the event's row is visible.
+    Latency,
     /// Requests with and without credentials.
     Requests,
     /// Throughput from Kafka to committed rows.
     Landing,
+    /// The same in batches of 10,000 with bad rows.
+    BadRows,
+    /// The same in batches of 100 with a database that is far away.
+    Distance,
+    /// The same as rows, streams and partitions become more.
+    Growth,
     /// `GET /report` over ten million events.
     Reports,
     /// Most JSON routes, but not `/follow`, with a million dead letters and ten million events.

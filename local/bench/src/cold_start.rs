@@ -83,7 +83,13 @@ fn report(functions: &mut [Measured]) -> Result<Value, CommandError> {
     let title = format!("Time from process start in milliseconds (median of {ROUNDS})");
     let mut table = Table::new(
         title,
-        &["function", "MB", "to the first `next`", "to the first answer", "relative to the bare function"],
+        &[
+            "function",
+            "MB",
+            "to the first request for an invocation",
+            "to the first answer",
+            "relative to the bare function",
+        ],
     );
     let bare = functions.iter_mut().find(|function| function.plan.name == "bare");
     let bare_ms = bare.and_then(|bare| median_ms(&mut bare.answered));

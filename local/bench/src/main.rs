@@ -2,7 +2,9 @@
 //!
 //! It measures:
 //!
-//! - events per second from Kafka to committed rows, compared with `psql \copy` of the same rows in the same run
+//! - events per second from Kafka to committed rows, compared with `psql \copy` of the same rows in the same run; also
+//!   with bad rows, with a database that is far away, and as rows, streams and partitions become more
+//! - the time from a request until the event's row is visible
 //! - requests per second for posting events, compared with a bare gateway that only sends to Kafka
 //! - the cost of authenticating a request
 //! - the time of a report over ten million events
@@ -16,6 +18,7 @@ mod cost;
 mod gateway;
 mod invocation;
 mod landing;
+mod latency;
 mod process;
 mod reports;
 mod requests;
@@ -31,10 +34,16 @@ use clap::Parser;
 use local::bench::{Bench, Only};
 use local::servers::{self, BrokerChoice, DataFolder, DatabaseChoice, PostgresOptions, RunningServers};
 use local::{CommandError, command};
+use mimalloc::MiMalloc;
 use serde_json::{Value, json};
 
 use self::gateway::Rounds;
 use self::gateway::serve::{SERVE, Serve};
+use self::landing::Prepared;
+
+/// The functions `consume` and `local` have this allocator, too.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo local bench", bin_name = "cargo local bench")]
@@ -79,13 +88,26 @@ impl Measurement {
         let wants = |what| self.0.only.is_empty() || self.0.only.contains(&what);
         let rounds = |default| self.0.rounds.unwrap_or(default);
         let mut tables = Vec::new();
+        let mut prepared = Prepared::new(servers, folder, self.0.events)?;
         if wants(Only::Landing) {
-            tables.push(landing::measure(servers, folder, self.0.events, rounds(1)).await?);
+            tables.push(landing::measure(&mut prepared, rounds(1)).await?);
         }
-        // `gateway` and `requests` run after `landing`, because they add records to the topics that `landing` uses.
+        if wants(Only::BadRows) {
+            tables.push(landing::measure_bad_rows(&mut prepared, rounds(1)).await?);
+        }
+        if wants(Only::Distance) {
+            tables.push(landing::measure_distance(&mut prepared, rounds(1)).await?);
+        }
+        if wants(Only::Growth) {
+            tables.push(landing::measure_growth(&mut prepared, rounds(1)).await?);
+        }
+        // These run after the measurements of landing, because they add records to the same topics.
         if wants(Only::Gateway) {
             let rounds = Rounds { count: rounds(5), each: Duration::from_secs(self.0.seconds) };
             tables.extend(gateway::measure(servers, folder, rounds).await?);
+        }
+        if wants(Only::Latency) {
+            tables.push(latency::measure(servers, folder, Duration::from_secs(2 * self.0.seconds)).await?);
         }
         if wants(Only::Requests) {
             tables.push(requests::measure(servers, rounds(8)).await?);

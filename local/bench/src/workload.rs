@@ -11,6 +11,11 @@ pub(crate) struct Workload {
     pub(crate) table: &'static str,
     /// The columns that `\copy` writes. The other columns have defaults.
     pub(crate) columns: &'static str,
+    /// An SQL expression for a number that tells the rows apart. About one row of N is divisible by N.
+    pub(crate) number: &'static str,
+    /// SQL expressions for the columns of row `n`, whose key no event has. `None` if the workload is not measured in a
+    /// table that has rows already.
+    pub(crate) rows: Option<&'static str>,
     event: fn(u64) -> Value,
 }
 
@@ -31,6 +36,8 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
         topic: "routes",
         table: "public.routes_table",
         columns: r#"user_id, "timestamp", latitude, longitude"#,
+        number: "user_id",
+        rows: Some("n % 10000, to_timestamp(n), 52.3676, 4.9041"),
         event: |n| json!({"userID": n % 10_000, "timestamp": seconds(n), "coordinates": [latitude(n), longitude(n)]}),
     },
     Workload {
@@ -39,6 +46,10 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
         topic: "user-events",
         table: "public.user_events",
         columns: "id, city, state, country, post_code, datetime",
+        number: "post_code::int",
+        rows: Some(
+            "gen_random_uuid(), 'Baltimore', 'Maryland', 'United States', '21201', timestamp '2019-05-07 19:54:13'",
+        ),
         event: |n| {
             json!({
                 "id": uuid::Uuid::from_u128(scattered(n)).to_string(),
@@ -54,6 +65,8 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
         topic: "positions",
         table: "public.positions",
         columns: "user_id, at, latitude, longitude",
+        number: "user_id",
+        rows: Some("1000000000 + n, to_timestamp(n), 52.3676, 4.9041"),
         event: |n| json!({"user": n, "at": seconds(n), "latitude": latitude(n), "longitude": longitude(n)}),
     },
     Workload {
@@ -62,6 +75,8 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
         topic: "city",
         table: "public.cities",
         columns: "country, name, population, area, latitude, longitude",
+        number: "population",
+        rows: None,
         event: |n| {
             json!({"name": format!("City {n}"), "country": format!("Country {}", n % 250), "population": n,
                    "latitude": latitude(n), "longitude": longitude(n)})
@@ -73,6 +88,8 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
         topic: "changes",
         table: "landing.readings",
         columns: "id, sensor, celsius, taken",
+        number: "id",
+        rows: None,
         event: |n| {
             json!({"action": "I", "schema": "public", "table": "readings", "columns": [
                 {"name": "id", "type": "bigint", "value": n},

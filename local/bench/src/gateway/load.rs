@@ -1,6 +1,6 @@
 //! Runs the load generator, `wrk`, in a separate process, so that its CPU time is not counted as the server's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use tokio::process::Command;
 
 /// The measurements of one run of the load generator.
 #[derive(Debug, Clone, Copy, Deserialize)]
-pub(super) struct Load {
-    pub(super) requests: u64,
+pub(crate) struct Load {
+    pub(crate) requests: u64,
     failed: u64,
     elapsed_us: u64,
-    pub(super) p50_us: u64,
-    pub(super) p99_us: u64,
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
 }
 
 /// Installs the load generator if it is missing.
 ///
 /// # Errors
 /// The load generator cannot be installed.
-pub(super) async fn install() -> Result<(), CommandError> {
+pub(crate) async fn install() -> Result<(), CommandError> {
     let install = "set -euo pipefail; . local/prerequisites.sh; install_for_benchmarks >&2";
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let installed = Command::new("bash").args(["-c", install]).current_dir(root).stdin(Stdio::null()).status().await;
@@ -32,13 +32,20 @@ pub(super) async fn install() -> Result<(), CommandError> {
     }
 }
 
+/// Writes the load generator's script into a folder. Returns the file.
+pub(crate) fn write_script(folder: &Path) -> Result<PathBuf, CommandError> {
+    let script = folder.join("load.lua");
+    std::fs::write(&script, include_str!("load.lua")).map_err(CommandError::Data)?;
+    Ok(script)
+}
+
 impl Load {
     /// Sends requests over this many connections for this duration. Each connection sends its next request as soon as
     /// its previous request has been answered.
     ///
     /// # Errors
     /// wrk cannot run, or a request failed.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         script: &Path,
         url: &str,
         authorization: &str,
@@ -65,7 +72,7 @@ impl Load {
 
     /// Returns the requests per second.
     #[expect(clippy::cast_precision_loss, reason = "request counts are small")]
-    pub(super) fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.requests as f64 / (self.elapsed_us as f64 / 1e6)
     }
 }

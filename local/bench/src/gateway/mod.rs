@@ -4,17 +4,19 @@
 //! - `serve`: the servers, each in a separate process
 //! - `server`: starts a server, and reads the CPU time and memory that its process used
 //! - `load`, `load.lua`: the load generator
+//! - `backlog`: the events that have not landed yet
 //! - `figures`: the measurements and their table
 //!
 //! The servers alternate, so that variations in the machine's speed affect all of them alike.
 
+pub(crate) mod backlog;
 mod figures;
-mod load;
+pub(crate) mod load;
 pub(crate) mod serve;
-mod server;
+pub(crate) mod server;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use local::CommandError;
 use local::servers::RunningServers;
@@ -28,10 +30,10 @@ use shared::database;
 use shared::identity::make_admin;
 use shared::identity::name::UserName;
 use shared::identity::password::Password;
-use shared::kafka::reader::{KafkaReader, Reader as _};
+use shared::kafka::reader::KafkaReader;
 use shared::kafka::{KafkaSettings, topics};
-use sqlx::PgPool;
 
+use self::backlog::Backlog;
 use self::figures::{Figures, Sample};
 use self::load::Load;
 use self::serve::{Kind, TOPIC};
@@ -40,12 +42,12 @@ use crate::contracts::copy_built_in;
 use crate::table::{Cell, Table};
 
 /// The topic whose events land.
-const LANDING_TOPIC: &str = "user-events";
+pub(crate) const LANDING_TOPIC: &str = "user-events";
 /// The topic whose events do not land.
 const PAUSED_TOPIC: &str = "user-events-paused";
 const CONNECTIONS: [u32; 3] = [1, 32, 128];
-const USER: &str = "bench";
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const USER: &str = "bench";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// The number of rounds, and the duration of the load on each server in a round.
 #[derive(Debug, Clone, Copy)]
@@ -73,22 +75,20 @@ pub(crate) async fn measure(
         memory.row(&[Cell::text(server.kind.argument()), Cell::Number(bytes, 0)]);
     }
     tables.push(memory.end());
-    bench.pool.close().await;
+    bench.backlog.pool.close().await;
     Ok(tables)
 }
 
 struct Bench {
     running: Vec<LoggedIn>,
     script: PathBuf,
-    pool: PgPool,
-    reader: KafkaReader,
-    partitions: i32,
+    backlog: Backlog,
 }
 
 /// A server and the `Authorization` header for its requests.
-struct LoggedIn {
-    server: Server,
-    authorization: String,
+pub(crate) struct LoggedIn {
+    pub(crate) server: Server,
+    pub(crate) authorization: String,
 }
 
 impl Bench {
@@ -117,13 +117,13 @@ impl Bench {
         make_admin(&pool, &name, Password::given(PASSWORD)).await.map_err(|error| failed(&error))?;
         let mut running = Vec::new();
         for (kind, contracts) in [(Kind::Bare, &landed), (Kind::Paused, &paused), (Kind::Landing, &landed)] {
-            let surroundings =
-                Surroundings { brokers: &servers.bootstrap_servers, database: &servers.database_url, contracts };
+            let (brokers, database) = (&*servers.bootstrap_servers, &*servers.database_url);
+            let surroundings = Surroundings { brokers, database, contracts, window: None };
             running.push(LoggedIn::start(kind, &surroundings).await?);
         }
-        let script = folder.join("load.lua");
-        std::fs::write(&script, include_str!("load.lua")).map_err(CommandError::Data)?;
-        Ok(Self { running, script, pool, reader: KafkaReader::new(kafka), partitions })
+        let script = load::write_script(folder)?;
+        let backlog = Backlog { topic: LANDING_TOPIC, pool, reader: KafkaReader::new(kafka), partitions };
+        Ok(Self { running, script, backlog })
     }
 
     /// Measures every server once in each round.
@@ -132,7 +132,7 @@ impl Bench {
         let mut figures = Figures::new(connections);
         for server in &self.running {
             self.load(server, connections, WARM_UP).await?;
-            self.landed_after().await?;
+            self.backlog.landed_after().await?;
         }
         for round in 1..=rounds.count {
             complain(format_args!("{connections} connections: round {round} of {}", rounds.count));
@@ -140,7 +140,7 @@ impl Bench {
                 let before = server.server.processor_time()?;
                 let load = self.load(server, connections, rounds.each).await?;
                 let processor_time = server.server.processor_time()?.saturating_sub(before);
-                let lag = self.landed_after().await?;
+                let lag = self.backlog.landed_after().await?;
                 figures.add(server.server.kind, Sample { load, processor_time, lag });
             }
         }
@@ -151,30 +151,10 @@ impl Bench {
         let url = format!("{}/events/user-event", server.server.url);
         Load::run(&self.script, &url, &server.authorization, connections, duration).await
     }
-
-    /// Waits until every event of [`LANDING_TOPIC`] has landed. Returns the time that this took.
-    async fn landed_after(&self) -> Result<Duration, CommandError> {
-        const POLL: Duration = Duration::from_millis(20);
-        let failed = |error: &dyn std::fmt::Display| CommandError::Bench(error.to_string());
-        let begun = Instant::now();
-        let mut sent = 0;
-        for partition in 0..self.partitions {
-            let bounds = self.reader.bounds(LANDING_TOPIC, partition).await;
-            sent += bounds.map_err(|error| failed(&error))?.end;
-        }
-        let applied = "select coalesce(sum(next_offset), 0)::bigint from sluice.watermarks where topic = $1";
-        loop {
-            let query = sqlx::query_scalar::<_, i64>(applied).bind(LANDING_TOPIC);
-            if query.fetch_one(&self.pool).await.map_err(|error| failed(&error))? >= sent {
-                return Ok(begun.elapsed());
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    }
 }
 
 impl LoggedIn {
-    async fn start(kind: Kind, surroundings: &Surroundings<'_>) -> Result<Self, CommandError> {
+    pub(crate) async fn start(kind: Kind, surroundings: &Surroundings<'_>) -> Result<Self, CommandError> {
         let failed = |error: &dyn std::fmt::Display| CommandError::Bench(error.to_string());
         let server = Server::start(kind, surroundings).await?;
         let authorization = match kind {

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -62,6 +63,9 @@ pub(crate) struct Serve {
     database: String,
     #[arg(long)]
     contracts: PathBuf,
+    /// The mapping's batching window, instead of that of template.yaml.
+    #[arg(long)]
+    window_ms: Option<u64>,
 }
 
 impl Serve {
@@ -85,7 +89,10 @@ impl Serve {
                 let gateway = sluice(&self.brokers, &self.database, Arc::clone(&registry)).await?;
                 let mut mappings = Vec::new();
                 if self.kind == Kind::Landing {
-                    for configuration in configuration::for_registry(&template::own_path(), &registry)? {
+                    for mut configuration in configuration::for_registry(&template::own_path(), &registry)? {
+                        if let Some(window_ms) = self.window_ms {
+                            configuration.window = Duration::from_millis(window_ms);
+                        }
                         mappings.push(gateway.start_mapping(configuration)?);
                     }
                 }

@@ -12,27 +12,30 @@ use super::serve::{Kind, SERVE};
 use crate::process::{peak_bytes, processor_time};
 
 /// A running server. Dropping it kills the process.
-pub(super) struct Server {
-    pub(super) kind: Kind,
-    pub(super) url: String,
+pub(crate) struct Server {
+    pub(crate) kind: Kind,
+    pub(crate) url: String,
     process: Child,
 }
 
 /// The broker, the database and the contracts that a server uses.
-pub(super) struct Surroundings<'s> {
-    pub(super) brokers: &'s str,
-    pub(super) database: &'s str,
-    pub(super) contracts: &'s Path,
+pub(crate) struct Surroundings<'s> {
+    pub(crate) brokers: &'s str,
+    pub(crate) database: &'s str,
+    pub(crate) contracts: &'s Path,
+    /// The mapping's batching window. `None` is the window of template.yaml.
+    pub(crate) window: Option<Duration>,
 }
 
 impl Server {
     /// Starts a server and waits until it listens.
-    pub(super) async fn start(kind: Kind, surroundings: &Surroundings<'_>) -> Result<Self, CommandError> {
+    pub(crate) async fn start(kind: Kind, surroundings: &Surroundings<'_>) -> Result<Self, CommandError> {
         let program: PathBuf = std::env::current_exe().map_err(CommandError::Serve)?;
         let mut process = Command::new(&program)
             .args([SERVE, kind.argument(), "--brokers", surroundings.brokers, "--database", surroundings.database])
             .arg("--contracts")
             .arg(surroundings.contracts)
+            .args(surroundings.window.map(|window| format!("--window-ms={}", window.as_millis())))
             // The log has the same level as in production, and goes to a pipe, as the log of a container does.
             .env("RUST_LOG", "info")
             .stdout(Stdio::piped())
@@ -51,12 +54,12 @@ impl Server {
     }
 
     /// Returns the CPU time that the process has used.
-    pub(super) fn processor_time(&self) -> Result<Duration, CommandError> {
+    pub(crate) fn processor_time(&self) -> Result<Duration, CommandError> {
         processor_time(self.pid()?)
     }
 
     /// Returns the process's peak memory, in bytes.
-    pub(super) fn peak_bytes(&self) -> Result<u64, CommandError> {
+    pub(crate) fn peak_bytes(&self) -> Result<u64, CommandError> {
         peak_bytes(self.pid()?)
     }
 
