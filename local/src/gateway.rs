@@ -223,8 +223,8 @@ struct Function {
 }
 
 impl Function {
-    /// Runs a request within the function's limits, and records how long it takes. `route` is the pattern of the
-    /// request's route.
+    /// Runs a request with the function's database login and circuit breaker. Answers `408` if the request's body stops
+    /// arriving. Records how long the request takes. `route` is the pattern of the request's route.
     async fn run(
         &self,
         route: Option<&str>,

@@ -52,7 +52,8 @@ impl Poll {
     }
 }
 
-/// Drains the mappings concurrently. After a signal, no longer waits for running invocations.
+/// Drains the mappings concurrently. If another signal arrives meanwhile, no longer waits for
+/// running invocations.
 pub(crate) async fn stop(mappings: Vec<EventSourceMapping>, interrupts: &mut Interrupts) {
     let hurriers: Vec<_> = mappings.iter().map(EventSourceMapping::hurrier).collect();
     let stopping = join_all(mappings.into_iter().map(EventSourceMapping::stop));

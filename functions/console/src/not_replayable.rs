@@ -18,11 +18,11 @@ pub(crate) enum NotReplayable {
     /// It was replayed before.
     #[error("The letter was already replayed.")]
     Replayed,
-    /// It is discarded or expired.
+    /// It is discarded, or it is expired: its key, headers and payload were erased because its retention is over.
     #[error("The letter is {}. Only open letters can be replayed.", .0.name())]
     Closed(LetterStatus),
-    /// Its event is missing in BigQuery.
-    #[error("The letter's event is missing in BigQuery. Letters of BigQuery cannot be replayed yet.")]
+    /// Its event could not be written to BigQuery.
+    #[error("The letter's event could not be written to BigQuery. Such letters cannot be replayed yet.")]
     OfBigquery,
     /// No contract names its topic.
     #[error("No stream uses the letter's topic any more.")]

@@ -40,10 +40,11 @@ pub(crate) struct Unit<'a> {
     /// In the order of their offsets.
     pub(crate) records: &'a [Trace],
     pub(crate) vouched: Vouched,
-    /// The partition's exact gaps (see `shared::ledger::gaps`) that may contain records below the watermark.
+    /// The partition's exact gaps (see `shared::ledger::gaps`) that overlap the offsets from the first of `records` to
+    /// the watermark.
     pub(crate) gaps: &'a [Gap],
-    /// Whether Kafka was already asked if its log is still the log of the applied records. If so, `resume` does not
-    /// compare these records with the applied ones.
+    /// Whether Kafka was already asked about this partition's log, and its answer did not lead to a new incarnation. In
+    /// that case, `resume` does not compare these records with the applied ones.
     pub(crate) is_confirmed: bool,
 }
 
@@ -56,7 +57,7 @@ pub(crate) enum Resume {
     Behind {
         until: i64,
     },
-    /// Records below the watermark are not those that were applied at their offsets.
+    /// Records below the watermark contradict what was applied. Only Kafka can say whether its log is still the same.
     Contradicted(Contradiction),
 }
 

@@ -14,7 +14,7 @@ use sqlx::Executor as _;
 use crate::error::MigrateError;
 use crate::role;
 
-/// What was done, one line for each step.
+/// What was changed, and what differs from the contracts. Each list has one line for each item.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Done {
     /// What was created or changed. The list is empty if nothing was missing.
@@ -27,7 +27,7 @@ pub(crate) struct Done {
 /// as it is if it is newer than this version of Sluice.
 ///
 /// # Errors
-/// An operator must fix something, and then call this function again. The next call creates what is still missing.
+/// An operator must fix something, and then invoke `migrate` again. The next invocation creates what is still missing.
 pub(crate) async fn prepare(
     variable: impl Fn(&'static str) -> Option<String>,
     aws: &Aws,

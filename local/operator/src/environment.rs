@@ -74,7 +74,8 @@ impl Environment {
         from_file.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Returns the blocklist for passwords of admins. Unlike in a deployed gateway, the default is `off`.
+    /// Returns whether common and breached passwords are rejected for admins (`PASSWORD_BLOCKLIST`). Unlike in the
+    /// deployed functions, the default is `off`.
     ///
     /// # Errors
     /// The variable is malformed.

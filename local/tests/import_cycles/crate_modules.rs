@@ -116,7 +116,8 @@ impl CrateModules {
         self.0[id].children.insert(name.to_owned(), child);
     }
 
-    /// Returns the file that defines a path's target. `None` if another crate defines the target.
+    /// Returns the file that defines a path's target. `None` if the path names another crate's item, something in the
+    /// module itself, or a variable.
     fn resolve(&self, from: usize, path: &[String], depth: usize) -> Option<&Path> {
         let (first, rest) = path.split_first()?;
         let module = &self.0[from];
@@ -160,7 +161,8 @@ fn path_at(tokens: &[String]) -> ModulePath {
     tokens.iter().take(1).chain(further.map(|(_, name)| name)).cloned().collect()
 }
 
-/// Returns the names that a `use` tree brings into scope, each with its path.
+/// Appends to `used` the names that a `use` tree brings into scope, each with its path. `before` is the path in front
+/// of the tree.
 fn flatten(tree: &[String], before: &[String], used: &mut Vec<(String, ModulePath)>) {
     let Some((first, rest)) = tree.split_first() else { return };
     let path = || [before, std::slice::from_ref(first)].concat();

@@ -17,7 +17,7 @@ async fn each_request_from_api_gateway_is_answered_and_counted_and_logged_in_one
         let answer = function.invoke(&request(stage, "/events/route", &[], &position(number))).await.unwrap();
         assert_eq!(answer["statusCode"], 202, "{answer}");
         assert_eq!(answer["headers"]["content-type"], "application/json", "{answer}");
-        // This is the request id in AWS's example.
+        // `request` takes this request id from AWS's example event (`events/http_api.json`).
         assert_eq!(answer["headers"]["x-request-id"], "JKJaXmPLvHcESHA=", "{answer}");
     }
     let (status, body) = function.post("/events/route", &[], r#"[{"userID":"a secret"},{"userID":2}]"#).await;

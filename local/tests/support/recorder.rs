@@ -16,7 +16,7 @@ type Answers = Box<dyn Fn(usize) -> Result<Bytes, FunctionError> + Send + Sync>;
 
 /// Records every invocation, and answers as the test specifies.
 pub struct Recorder {
-    /// Every invocation's event.
+    /// The payload of every invocation. AWS calls it an event; it contains a batch of records.
     pub log: watch::Sender<Vec<Value>>,
     /// Returns the response to the invocation with this number. Numbers begin at 0.
     answers: Answers,

@@ -2,7 +2,8 @@
 //!
 //! A contract and its table are defined in different files, so one can be deployed without the other. Each difference
 //! in the table, its privileges, its columns and the unique index that the contract relies on becomes one line. The
-//! line names the stream, the table and, if only one column differs, the column. Other constraints are not compared.
+//! line names the stream, the table and, if the difference concerns a single column, that column. Other constraints are
+//! not compared.
 //!
 //! - [`compare`] compares some contracts on a given connection, and [`compare_all`] compares all contracts on a
 //!   connection from a pool. Both read the catalogue once

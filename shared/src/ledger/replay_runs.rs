@@ -44,7 +44,7 @@ pub enum SkipReason {
     NotOpen,
     /// No stream uses the letter's topic any more.
     NoStream,
-    /// The letter's event is missing in BigQuery.
+    /// The letter's event could not be written to BigQuery.
     OfBigquery,
     /// The letter's event was replayed so often that another replay would probably be rejected, too.
     ReplayedOften,

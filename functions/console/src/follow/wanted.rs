@@ -10,7 +10,7 @@ use shared::record::headers;
 pub(super) enum Wanted {
     /// The record's key.
     Key(Vec<u8>),
-    /// The event's own id, or a CloudEvent's `id`.
+    /// The id in the event's own data (the value for the contract's `dedupe` column), or a CloudEvent's `id`.
     Id {
         /// The id as the caller gave it.
         text: String,
@@ -28,7 +28,8 @@ impl Wanted {
         Self::Key(contract.record_key_from_text(key).into_bytes())
     }
 
-    /// Looks for an event's own id, or a CloudEvent's `id`.
+    /// Looks for the id in an event's own data (the value for the contract's `dedupe` column), or for a CloudEvent's
+    /// `id`.
     pub(super) fn with_id(contract: &Contract, id: &str) -> Self {
         let column = match &contract.mode {
             Mode::Append { landing, dedupe: Some(column) } => {

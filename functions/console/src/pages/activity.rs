@@ -53,7 +53,7 @@ impl StreamActivity {
         hour
     }
 
-    /// Returns the age of the oldest record that has not landed, in milliseconds.
+    /// Returns the age of the oldest record that has not been applied, in milliseconds.
     #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds fits")]
     pub(super) fn lag_ms(&self) -> Option<i64> {
         self.lag_seconds.map(|seconds| (seconds * 1_000.0) as i64)
@@ -97,13 +97,13 @@ impl StreamActivity {
     }
 }
 
-/// The open dead letters, and the records that have not landed.
+/// The open dead letters, and the records that have not been applied.
 #[derive(Debug)]
 pub(super) struct Backlog {
     pub(super) open_dead_letters: i64,
     /// The path of the open dead letters.
     pub(super) letters_path: String,
-    /// The number of records that have not landed. `None` if Kafka did not answer.
+    /// The number of records that have not been applied. `None` if Kafka did not answer.
     pub(super) events: Option<i64>,
     /// The age of the oldest of these records. `None` if it is not known.
     pub(super) age_ms: Option<i64>,

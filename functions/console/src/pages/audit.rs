@@ -75,8 +75,8 @@ pub(super) async fn show(
     Ok(Page::new(Section::Audit, "Audit", content))
 }
 
-/// Shows the object of an action, as a link if the object has a page. Discards by filter link to the letters that the
-/// filter now matches.
+/// Shows the object of an action, as a link if the object has a page. The object of a discard links to the list of
+/// discarded letters that the discard's filter matches now.
 fn object(path: &str, detail: &Value) -> Markup {
     let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-/".contains(&byte));
     let address = match path {
@@ -87,7 +87,7 @@ fn object(path: &str, detail: &Value) -> Markup {
 }
 
 /// Returns the path of the list of discarded letters that match a filter. Returns `None` if the filter has an empty
-/// value: it matched nothing, but the list would ignore that value.
+/// value: the list would ignore that value, and might show letters that the filter did not match.
 fn discarded_path(filter: &Value) -> Option<String> {
     let members = filter.as_object().into_iter().flatten().filter(|(name, _)| *name != "status");
     let parameters: Vec<(&str, String)> = members.map(|(name, value)| (name.as_str(), as_parameter(value))).collect();

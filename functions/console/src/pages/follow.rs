@@ -289,7 +289,7 @@ fn landing(event: &Event, stalled: Option<&str>) -> Markup {
             None => ("warn", "On its way", "It has not been applied yet. If this lasts, the overview shows the cause."),
         },
         "rejected" => ("bad", "Rejected", "It could not be written."),
-        "lost" => ("bad", "Lost", "Kafka had already deleted the event when consume tried to read it."),
+        "lost" => ("bad", "Lost", "Kafka had already deleted the event when the function consume tried to read it."),
         other => ("plain", other, ""),
     };
     html! {

@@ -144,7 +144,7 @@ impl LetterFilter {
     }
 }
 
-/// Converts a member of a filter in a body to the value of a parameter.
+/// Converts the JSON value of a filter's member to the value of the query parameter with the same name.
 pub(super) fn as_parameter(member: &Value) -> String {
     match member.as_array() {
         Some(ids) => ids.iter().map(Value::to_string).collect::<Vec<_>>().join(","),

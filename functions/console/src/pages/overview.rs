@@ -60,7 +60,7 @@ fn table(streams: &[StreamActivity], hours: &[Hour], now_ms: i64) -> Markup {
                 thead { tr {
                     th scope="col" { "Stream" } th scope="col" { "Events per minute" } th.end scope="col" { "Written" }
                     th.end scope="col" { "Rejected" } th.end scope="col" { "Awaiting a parent since" } th.end scope="col" { "Behind" }
-                    th scope="col" { "Lag" } th.end scope="col" { "Dead letters" }
+                    th scope="col" { "Time to land" } th.end scope="col" { "Dead letters" }
                 } }
                 tbody {
                     @for (stream, hour) in streams.iter().zip(hours) {
@@ -77,7 +77,7 @@ fn table(streams: &[StreamActivity], hours: &[Hour], now_ms: i64) -> Markup {
                                 @match stream.oldest_waiting_at { Some(since) => (time(since, now_ms)), None => (figure(0)) }
                             }
                             td.end data-label="Behind" { (stream.lag()) }
-                            td.spark.none[sum.lag_ms.is_none()] data-label="Lag" { (hour.trend()) }
+                            td.spark.none[sum.lag_ms.is_none()] data-label="Time to land" { (hour.trend()) }
                             td.end.none[stream.open_dead_letters == 0] data-label="Dead letters" {
                                 @if stream.open_dead_letters > 0 {
                                     a href=(stream.letters_path()) { (number(stream.open_dead_letters)) }

@@ -48,8 +48,8 @@ impl Run {
         self.skipped - self.skip_reasons.values().sum::<i64>()
     }
 
-    /// Returns the path of the list of letters that now match the run's filter, including letters that were rejected
-    /// since the run began.
+    /// Returns the path of the list of letters that match the run's filter without its `until`, so that letters that
+    /// were rejected since the run began are included.
     fn letters_path(&self) -> String {
         let members = self.filter.as_object().into_iter().flatten().filter(|(name, _)| *name != "until");
         let parameters: Vec<(&str, String)> =
@@ -57,7 +57,7 @@ impl Run {
         with_query("/console/dead-letters", parameters.iter().map(|(name, value)| (*name, value.as_str())))
     }
 
-    /// Counts the open letters that now match the run's filter. `None` if they cannot be counted.
+    /// Counts the open letters that match the run's filter without its `until`. `None` if they cannot be counted.
     async fn open_letters(&self, api: &Api) -> Option<i64> {
         #[derive(Deserialize)]
         struct Matching {
@@ -211,15 +211,15 @@ fn explained(reason: &str) -> &str {
     match reason {
         "not_open" => "replayed, discarded, expired or deleted in the meantime",
         "no_stream" => "no stream uses the topic any more",
-        "of_bigquery" => "missing in BigQuery, and such letters cannot be replayed yet",
-        "replayed_often" => "the event was already replayed three times; a forced run replays it anyway",
+        "of_bigquery" => "the event could not be written to BigQuery, and such letters cannot be replayed yet",
+        "replayed_often" => "the event was already replayed three times; a forced run replays such letters anyway",
         "later_event" => {
-            "a later event with the same key was written or may still be written, and the replay would replace it; a \
-             forced run replays it anyway"
+            "a later event with the same key was written or may still be written, and the replay would replace that \
+             event; a forced run replays such letters anyway"
         }
         "later_event_possible" => {
-            "a later event with the same key cannot be ruled out, and the replay would replace it; a forced run replays \
-             it anyway"
+            "a later event with the same key cannot be ruled out, and the replay would replace that event; a forced \
+             run replays such letters anyway"
         }
         "too_large" => "too large for the broker",
         other => other,

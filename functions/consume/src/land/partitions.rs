@@ -27,8 +27,8 @@ pub(crate) struct Partition<'b> {
     pub(crate) traces: Vec<Trace>,
     /// Who confirms that offsets missing between these records are also missing from Kafka.
     pub(crate) vouched: Vouched,
-    /// Whether Kafka was already asked if its log is still the log of the applied records. If so, `resume` does not
-    /// compare these records with the applied ones.
+    /// Whether Kafka was already asked about this partition's log, and its answer did not lead to a new incarnation. In
+    /// that case, `resume` does not compare these records with the applied ones.
     pub(crate) is_confirmed: bool,
     /// The result of each record's check; `None` for a tombstone.
     pub(crate) events: Vec<Option<Result<Event, Rejection>>>,

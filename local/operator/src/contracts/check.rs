@@ -13,8 +13,8 @@ use super::columns::keyword;
 /// Checks the events of a stream against its old and its new contract.
 #[derive(Debug)]
 pub(super) struct Checker {
-    /// The old contract, under which the events were accepted. `None` without `--against`, or if this version of Sluice
-    /// refuses the old contract.
+    /// The old contract, under which the events were accepted. `None` if `cargo local contracts check` was
+    /// called without `--against`, or if this version of Sluice refuses the old contract.
     pub(super) old: Option<Arc<Contract>>,
     /// The new contract. `None` if the stream is gone.
     pub(super) new: Option<Arc<Contract>>,
@@ -25,12 +25,12 @@ pub(super) struct Checker {
 /// The counts of a check.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// The number of events that the old contract accepts.
+    /// The number of events that the old contract accepts. If there is no old contract, the number of all JSON events.
     pub(super) checked: usize,
     /// For each change, the number of these events that the change affects.
     pub(super) affected: Vec<usize>,
-    /// The number of these events that the new contract rejects for a reason that no listed change explains, by the
-    /// pointer of the violated keyword and by the error.
+    /// The number of these events that the new contract rejects for a reason that no listed change explains. There
+    /// is one count for each pair of violated keyword (its pointer) and error.
     pub(super) unexplained: BTreeMap<(String, String), usize>,
 }
 

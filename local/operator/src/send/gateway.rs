@@ -1,4 +1,4 @@
-//! Sends requests to the gateway over HTTP, and retries batches.
+//! Sends requests over HTTP to the gateway (the address that serves Sluice's routes), and retries batches.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,9 +25,9 @@ pub(super) struct Patience {
     pub(super) repeat_for: Duration,
     /// The interval between lookups of events that wait for their parents.
     pub(super) look_every: Duration,
-    /// `send` stops looking up waiting events if no event is decided within this time.
+    /// `send` stops looking up waiting events if no event's status changes within this time.
     pub(super) waiting_for: Duration,
-    /// `send` gives up on pending events if no event is decided within this time.
+    /// `send` gives up on pending events if no event's status changes within this time.
     pub(super) pending_for: Duration,
 }
 
@@ -46,8 +46,9 @@ impl Default for Patience {
 
 /// The time limit for an answer, in addition to the requested wait.
 const ANSWER: Duration = Duration::from_secs(30);
-/// The first and the longest `Prefer: wait`. Once a batch is decided in time, the next wait is the longest. If events
-/// wait for their parents, the next wait is short, because the gateway answers only when the wait is over.
+/// The first and the longest `Prefer: wait`. After an answer in which no event is pending or waits for its parent, the
+/// next request asks for the longest wait. If an event waits for its parent, the next request asks for one second:
+/// while an event waits, the gateway does not answer before the requested time is up.
 const FIRST_WAIT_SECONDS: u64 = 2;
 const LONGEST_WAIT_SECONDS: u64 = 8;
 
@@ -81,7 +82,7 @@ pub(super) enum PostResult {
     Decided(Decision),
     /// No attempt got a final answer, so it is unknown whether the events were accepted.
     Unanswered(String),
-    /// No batch can succeed.
+    /// The answer, such as `401` or `404`, shows that no batch can succeed.
     Hopeless(String),
 }
 
@@ -114,8 +115,8 @@ impl GatewayClient {
         Ok(Self { client, base, credentials, wait_seconds, patience })
     }
 
-    /// Makes the gateway answer when a batch is accepted, not when it is decided. The next request can then follow
-    /// sooner, but each event's receipt has to be looked up.
+    /// Makes the gateway answer as soon as it has accepted a batch, without waiting for the events to land. The next
+    /// request can then follow sooner, but each event's receipt has to be looked up.
     pub(super) fn without_waiting(mut self) -> Self {
         self.wait_seconds = AtomicU64::new(0);
         self
@@ -171,7 +172,8 @@ impl GatewayClient {
         items.iter().filter_map(|item| item.get(column)?.as_str()).map(str::to_owned).collect()
     }
 
-    /// Posts a batch, and retries until the batch is decided or [`Patience::repeat_for`] has passed. Passes the reason
+    /// Posts a batch, and retries until an answer says which events were accepted, or that no batch can succeed, or
+    /// until [`Patience::repeat_for`] has passed. Passes the reason
     /// to `again` before each retry.
     pub(super) async fn post(&self, stream: &str, batch: &RequestBatch, again: impl Fn(&str)) -> PostedBatch {
         let first_sent = Instant::now();
@@ -238,7 +240,7 @@ impl GatewayClient {
         pause.max(retry_after.unwrap_or_default())
     }
 
-    /// Shortens the wait if events are not decided in time, and otherwise restores the longest wait.
+    /// Shortens the wait if events are still pending or waiting, and otherwise restores the longest wait.
     fn learn(&self, decision: &Decision) {
         let is = |status| decision.receipts.iter().any(|receipt| receipt.status() == Some(status));
         let wait = self.wait_seconds.load(Ordering::Relaxed);
