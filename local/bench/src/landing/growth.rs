@@ -31,19 +31,22 @@ pub(crate) async fn measure(prepared: &mut Prepared<'_>, rounds: u32) -> Result<
     for workload in &WORKLOADS {
         let Some(rows) = workload.rows else { continue };
         prepared.fill(workload).await?;
-        let mut pairs = Pairs::default();
         fill_table(prepared, workload, rows).await?;
+        let (mut pairs, mut copies) = (Pairs::default(), Pairs::default());
         for _ in 0..rounds {
             let empty = prepared.fresh_database().await?;
             let before = prepared.land(workload, &empty, BATCH_SIZE, events).await?;
+            let csv = prepared.export(workload).await?;
+            prepared.fresh_database().await?;
+            let copied_before = prepared.copy(workload, &csv).await?;
+            let full = prepared.create_database(FULL).await?;
+            pairs.add(before, prepared.land(workload, &full, BATCH_SIZE, events).await?);
             prepared.create_database(FULL).await?;
-            let after = prepared.land(workload, &prepared.database_url(), BATCH_SIZE, events).await?;
-            pairs.add(before, after);
+            copies.add(copied_before, prepared.copy(workload, &csv).await?);
         }
-        pairs.print(
-            &mut table,
-            &format!("rows in the table: from 0 to {ROWS} (`{}`, {})", workload.mode, workload.what),
-        );
+        let what = format!("rows in the table: from 0 to {ROWS} (`{}`, {})", workload.mode, workload.what);
+        pairs.print(&mut table, &what);
+        copies.print(&mut table, "the same rows, written by `\\copy`");
     }
     let one = Streams::prepare(prepared, 1, PARTITIONS).await?;
     let many = Streams::prepare(prepared, STREAMS, 1).await?;

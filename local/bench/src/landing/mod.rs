@@ -51,7 +51,9 @@ pub(crate) async fn measure(prepared: &mut Prepared<'_>, rounds: u32) -> Result<
             for _ in 0..rounds {
                 let url = prepared.fresh_database().await?;
                 let rate = prepared.land(workload, &url, batch_size, prepared.events).await?;
-                let copy = prepared.copy(workload, &url).await?;
+                let csv = prepared.export(workload).await?;
+                prepared.fresh_database().await?;
+                let copy = prepared.copy(workload, &csv).await?;
                 rates.push(rate);
                 ratios.push(rate / copy);
                 copies.push(copy);

@@ -132,15 +132,19 @@ impl<'p> Prepared<'p> {
         Ok(count)
     }
 
-    /// Copies the rows that a workload has landed in this database with psql, into the same table of a fresh database.
-    /// Returns the rows per second.
-    pub(super) async fn copy(&self, workload: &Workload, url: &str) -> Result<f64, CommandError> {
+    /// Exports the rows of a workload's table to a file.
+    pub(super) async fn export(&self, workload: &Workload) -> Result<Csv, CommandError> {
         let csv = Csv(std::env::temp_dir().join(format!("sluice-bench-{}.csv", std::process::id())));
         let (table, columns, file) = (workload.table, workload.columns, csv.0.display());
-        psql(url, &format!("\\copy (select {columns} from {table}) to '{file}' csv")).await?;
-        let url = self.fresh_database().await?;
+        psql(&self.database_url(), &format!("\\copy (select {columns} from {table}) to '{file}' csv")).await?;
+        Ok(csv)
+    }
+
+    /// Copies exported rows into the workload's table with psql. Returns the rows per second.
+    pub(super) async fn copy(&self, workload: &Workload, csv: &Csv) -> Result<f64, CommandError> {
+        let (table, columns, file) = (workload.table, workload.columns, csv.0.display());
         let begun = Instant::now();
-        psql(&url, &format!("\\copy {table} ({columns}) from '{file}' csv")).await?;
+        psql(&self.database_url(), &format!("\\copy {table} ({columns}) from '{file}' csv")).await?;
         Ok(rate(self.events, begun.elapsed().as_secs_f64()))
     }
 
@@ -158,8 +162,8 @@ impl<'p> Prepared<'p> {
         Ok(self.database_url())
     }
 
-    /// Replaces the database with a copy of the database `template`.
-    pub(super) async fn create_database(&self, template: &str) -> Result<(), CommandError> {
+    /// Replaces the database with a copy of the database `template`. Returns its URL.
+    pub(super) async fn create_database(&self, template: &str) -> Result<String, CommandError> {
         let server = database::connect(self.server_url, 1)?;
         for statement in [
             format!("drop database if exists {DATABASE} with (force)"),
@@ -168,7 +172,7 @@ impl<'p> Prepared<'p> {
             server.execute(&*statement).await.map_err(failed)?;
         }
         server.close().await;
-        Ok(())
+        Ok(self.database_url())
     }
 
     /// Renames the database, so that it can be a template.
@@ -184,14 +188,14 @@ impl<'p> Prepared<'p> {
     }
 
     /// Returns the URL of the database in which events land.
-    pub(super) fn database_url(&self) -> String {
+    fn database_url(&self) -> String {
         let (base, _) = self.server_url.rsplit_once('/').unwrap_or((self.server_url, ""));
         format!("{base}/{DATABASE}")
     }
 }
 
 /// A file that is deleted when it is no longer needed.
-struct Csv(PathBuf);
+pub(super) struct Csv(PathBuf);
 
 impl Drop for Csv {
     fn drop(&mut self) {
