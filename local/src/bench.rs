@@ -10,17 +10,18 @@ use operator::terminal::complain;
 use crate::CommandError;
 
 /// Measures the throughput from Kafka to committed rows, in batches of 100, 1,000 and 10,000 records, and compares it
-/// with psql's \copy of the same rows. Measures how bad rows, distance and growth change it. Measures the rate of
-/// requests with and without credentials, and the time of reports over ten million events. Measures the time of
-/// requests to most JSON routes, but not to `/follow`, in a database with a million dead letters. Measures the start
-/// times and the cost of functions.
+/// with psql's \copy of the same rows. Measures how this throughput changes with bad rows, with a database that is far
+/// away, and with more rows, streams or partitions. Measures the rate of posted events, compared with a bare gateway,
+/// the time from a request until the event's row is visible, the rate of requests with and without credentials, and the
+/// time of reports over ten million events. Measures the time of requests to most JSON routes, but not to `/follow`, in
+/// a database with a million dead letters. Measures the start times and the cost of functions.
 #[derive(Debug, Args)]
 pub struct Bench {
     /// Number of events for each throughput figure.
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     pub events: u64,
-    /// Number of rounds. Each round measures everything once [default: 1 for landing and console, 5 for gateway, 8 for
-    /// requests].
+    /// Number of rounds [default: 1 for landing, bad-rows, distance, growth and console, 5 for gateway, 8 for
+    /// requests]. The other benchmarks ignore this option.
     #[arg(long, value_name = "N")]
     pub rounds: Option<u32>,
     /// Seconds for which the gateway is under load in a round. Latencies are measured for twice as long.
@@ -49,7 +50,7 @@ pub enum Only {
     BadRows,
     /// The same in batches of 100 with a database that is far away.
     Distance,
-    /// The same as rows, streams and partitions become more.
+    /// The same in batches of 1,000, while the number of rows, streams or partitions grows.
     Growth,
     /// `GET /report` over ten million events.
     Reports,

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use shared::database;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::time::timeout_at;
 
 use crate::ConsumeError;
@@ -18,6 +18,11 @@ const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// The maximum age of a connection. An older connection is replaced, because the database's host name may now belong to
 /// another server.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// The number of records after which a connection's statements are first planned again, and the factor by which the
+/// number grows each time. PostgreSQL keeps the plans of prepared statements. A plan that it made for an empty table may
+/// read the whole table, and would do so for every batch until the table is analysed.
+const FIRST_PLANS_LAST: usize = 1_000;
+const PLANS_LAST_LONGER_BY: usize = 4;
 
 /// Idle connections, and the pool that opens new ones.
 #[derive(Debug)]
@@ -34,6 +39,10 @@ pub(crate) struct Connection {
     /// When the connection was last used, by two clocks: one never goes back, and the other keeps running while a
     /// function is frozen. `None` if the connection was just opened.
     used: Option<(Instant, SystemTime)>,
+    /// The number of records that the connection has landed.
+    landed: usize,
+    /// The number of landed records after which the statements are planned again.
+    replan_at: usize,
 }
 
 impl Connections {
@@ -74,7 +83,8 @@ impl Connections {
     pub(crate) async fn open(&self, deadline: Instant) -> Result<Connection, ConsumeError> {
         let opening = async { self.pool.acquire().await.map_err(|error| failed(error.into())) };
         let inner = in_time(deadline, opening).await?.detach();
-        Ok(Connection { inner, opened: Instant::now(), used: None })
+        let (opened, used) = (Instant::now(), None);
+        Ok(Connection { inner, opened, used, landed: 0, replan_at: FIRST_PLANS_LAST })
     }
 
     /// Keeps a connection for the next batch. If the work failed, closes the connection instead.
@@ -113,6 +123,20 @@ impl Connection {
 
     pub(crate) fn get(&mut self) -> &mut PgConnection {
         &mut self.inner
+    }
+
+    /// Counts records that the connection has landed.
+    pub(crate) fn count(&mut self, records: usize) {
+        self.landed += records;
+    }
+
+    /// Makes PostgreSQL plan the statements again if the tables may have grown a lot since it planned them.
+    pub(crate) async fn renew_plans(&mut self) -> Result<(), sqlx::Error> {
+        if self.landed >= self.replan_at {
+            self.replan_at = self.landed * PLANS_LAST_LONGER_BY;
+            self.inner.clear_cached_statements().await?;
+        }
+        Ok(())
     }
 
     fn was_used_within(&self, limit: Duration) -> bool {

@@ -75,13 +75,16 @@ impl Consume {
         budget: Duration,
         landed: &mut Tally,
     ) -> Result<(), ConsumeError> {
+        let records = checked.batch.records.len();
         let landing = async {
+            connection.renew_plans().await.map_err(|error| failed(error.into()))?;
             let connection = connection.get();
             self.sweep(connection).await?;
             self.reject_overtaken(checked).await;
             self.land(connection, checked, Budget::until(begun + budget / 4 * 3), landed).await
         };
         let result = in_time(begun + budget, landing).await;
+        connection.count(records);
         self.connections.finish(connection, &result).await;
         result
     }

@@ -1,4 +1,4 @@
-//! Decides which spellings count as one city, and which spelling is shown.
+//! Decides which spellings of a city's or a country's name count as one place, and which spelling is shown.
 
 use std::borrow::Cow;
 
@@ -48,13 +48,13 @@ pub(crate) fn key(cleaned: Cow<'_, str>) -> Cow<'_, str> {
     if cleaned.bytes().any(|byte| byte.is_ascii_uppercase()) { cleaned.to_ascii_lowercase().into() } else { cleaned }
 }
 
-/// Returns the spelling to show for a city, given its clean spellings and how often each occurred. This is the most
+/// Returns the spelling to show for a place, given its clean spellings and how often each occurred. This is the most
 /// frequent spelling that is neither all lower nor all upper case. If there is none, the most frequent spelling is
 /// converted to title case. Ties are broken by code points.
 ///
-/// The result always belongs to the same city. If title case would turn a name into another city's name, the name stays
-/// as it is. For example, `ısparta` (with a dotless ı) does not become `Isparta`, because `Isparta` counts as another
-/// city, namely the city `isparta` (with a dotted i).
+/// The result always belongs to the same place. If title case would turn a name into another place's name, the name
+/// stays as it is. For example, `ısparta` (with a dotless ı) does not become `Isparta`, because `Isparta` counts as
+/// another city, namely the city `isparta` (with a dotted i).
 pub(crate) fn shown<'s>(spellings: impl Iterator<Item = (&'s str, i64)>) -> String {
     let mut spellings: Vec<(&str, i64)> = spellings.collect();
     spellings.sort_by(|(a, a_events), (b, b_events)| b_events.cmp(a_events).then_with(|| a.cmp(b)));

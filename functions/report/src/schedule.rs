@@ -26,7 +26,7 @@ pub(crate) enum ReportDelivery {
     Logged,
 }
 
-/// Why a run failed. The next run tries again.
+/// Why a run failed. Lambda repeats the invocation with the same event, at most twice.
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
     /// The database failed.
@@ -41,12 +41,14 @@ impl Reports {
     /// Mails the report of the hour that contains `time`, or of the current hour if `time` is `None`.
     ///
     /// # Errors
-    /// The report was not sent; the next run tries again.
+    /// The report was not sent, or was sent but not marked as sent. Lambda repeats the invocation.
     pub(crate) async fn run(&self, time: Option<Timestamp>) -> Result<ReportDelivery, ScheduleError> {
         let result = self.send(time).await;
         match &result {
             Ok(delivery) => tracing::info!(?delivery, "the scheduled report is done"),
-            Err(error) => tracing::error!(%error, "the hourly report was not sent; the next run will retry"),
+            Err(error) => {
+                tracing::error!(%error, "the hourly report was not sent, or not marked as sent; Lambda retries at most twice");
+            }
         }
         result
     }

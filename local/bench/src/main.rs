@@ -3,7 +3,7 @@
 //! It measures:
 //!
 //! - events per second from Kafka to committed rows, compared with `psql \copy` of the same rows in the same run; also
-//!   with bad rows, with a database that is far away, and as rows, streams and partitions become more
+//!   with bad rows, with a database that is far away, and with more rows, streams and partitions
 //! - the time from a request until the event's row is visible
 //! - requests per second for posting events, compared with a bare gateway that only sends to Kafka
 //! - the cost of authenticating a request
@@ -41,7 +41,7 @@ use self::gateway::Rounds;
 use self::gateway::serve::{SERVE, Serve};
 use self::landing::Prepared;
 
-/// The functions `consume` and `local` have this allocator, too.
+/// `local` and the functions `consume` and `consume-bigquery` use this allocator, too.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -101,7 +101,6 @@ impl Measurement {
         if wants(Only::Growth) {
             tables.push(landing::measure_growth(&mut prepared, rounds(1)).await?);
         }
-        // These run after the measurements of landing, because they add records to the same topics.
         if wants(Only::Gateway) {
             let rounds = Rounds { count: rounds(5), each: Duration::from_secs(self.0.seconds) };
             tables.extend(gateway::measure(servers, folder, rounds).await?);

@@ -11,10 +11,12 @@ pub(crate) struct Workload {
     pub(crate) table: &'static str,
     /// The columns that `\copy` writes. The other columns have defaults.
     pub(crate) columns: &'static str,
-    /// An SQL expression for a number that tells the rows apart. About one row of N is divisible by N.
+    /// An SQL expression for a number in each row, which is divisible by N in about one row of N. The benchmark of bad
+    /// rows uses it to choose the rows that a constraint refuses.
     pub(crate) number: &'static str,
-    /// SQL expressions for the columns of row `n`, whose key no event has. `None` if the workload is not measured in a
-    /// table that has rows already.
+    /// SQL expressions for the values of `columns` in row `n` of the rows that fill the table before the events land
+    /// (benchmark of growth). No event has the key of such a row. `None` if this workload is not measured in a filled
+    /// table.
     pub(crate) rows: Option<&'static str>,
     event: fn(u64) -> Value,
 }
@@ -33,7 +35,7 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
     Workload {
         mode: "append",
         what: "positions of users, no index",
-        topic: "routes",
+        topic: "landing-routes",
         table: "public.routes_table",
         columns: r#"user_id, "timestamp", latitude, longitude"#,
         number: "user_id",
@@ -43,7 +45,7 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
     Workload {
         mode: "append",
         what: "user events with an id, uuid primary key",
-        topic: "user-events",
+        topic: "landing-user-events",
         table: "public.user_events",
         columns: "id, city, state, country, post_code, datetime",
         number: "post_code::int",
@@ -72,7 +74,7 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
     Workload {
         mode: "entity",
         what: "cities of 250 countries, two unique indexes, a foreign key",
-        topic: "city",
+        topic: "landing-city",
         table: "public.cities",
         columns: "country, name, population, area, latitude, longitude",
         number: "population",
@@ -85,7 +87,7 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
     Workload {
         mode: "changes",
         what: "wal2json format 2, one insert per event, bigint primary key",
-        topic: "changes",
+        topic: "landing-changes",
         table: "landing.readings",
         columns: "id, sensor, celsius, taken",
         number: "id",

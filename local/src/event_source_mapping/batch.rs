@@ -1,4 +1,5 @@
-//! The contents of one invocation: records of one or more partitions, and the event's JSON.
+//! The contents of one invocation: records of one or more partitions, and the JSON payload of the invocation, which AWS
+//! calls the event.
 
 use axum::body::Bytes;
 
@@ -10,7 +11,7 @@ pub(super) const MOST_BYTES: usize = 6 * 1024 * 1024;
 
 const END: &[u8] = b"}}";
 
-/// The kind of cluster that the event names as its source.
+/// The kind of cluster that the payload names as its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
     /// Amazon MSK.
@@ -19,7 +20,7 @@ pub(super) enum Source {
     SelfManaged,
 }
 
-/// The JSON with which every event of a mapping starts.
+/// The JSON with which every payload of a mapping starts.
 #[derive(Debug, Clone)]
 pub(super) struct Envelope(Vec<u8>);
 
@@ -73,7 +74,7 @@ impl Batch {
         self.segments.is_empty()
     }
 
-    /// Returns the event's JSON.
+    /// Returns the payload's JSON.
     pub(super) fn payload(&self, envelope: &Envelope) -> Bytes {
         let records: usize = self.segments.iter().map(|segment| segment.json().len() + frame_bytes(segment)).sum();
         let mut json = Vec::with_capacity(envelope.0.len() + records + END.len());

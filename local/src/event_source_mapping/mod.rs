@@ -6,7 +6,7 @@
 //! - `group`: the thread that acts as the group's member, and that starts and stops the poller
 //! - `poller`: puts the partitions' records into batches, with at most one batch of each partition in flight
 //! - `delivery`: invokes the function with one batch until the function accepts it
-//! - `batch`, `segment`, `record`: the event's JSON
+//! - `batch`, `segment`, `record`: the JSON payload of an invocation
 
 mod backoff;
 mod batch;

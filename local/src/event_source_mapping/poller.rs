@@ -78,7 +78,7 @@ impl<C: ConsumerContext + 'static> Start<C> {
             in_flight: JoinSet::new(),
             consumer,
             achieved: TopicPartitionList::new(),
-            uncommitted: TopicPartitionList::new(),
+            has_uncommitted: false,
             next_commit: Instant::now(),
         };
         runtime.spawn(async move {
@@ -97,9 +97,9 @@ struct PolledPartition<C: ConsumerContext + 'static> {
     queue: PartitionQueue<C>,
     /// Records that were read and are not in flight.
     pending: Segment,
-    /// When the batching window of the pending records started: that of the first of them, or, if a batch took only
-    /// some of the pending records, that of the rest. The window is the longest time that records wait for a batch to
-    /// fill. `None` if no record is pending.
+    /// When the batching window of the pending records started. The window is the longest time that records wait for a
+    /// batch to fill. If a batch takes only some of the pending records, a new window starts for the rest. `None` if no
+    /// record is pending.
     pending_since: Option<Instant>,
     is_in_flight: bool,
 }
@@ -132,8 +132,8 @@ struct Reader<C: ConsumerContext + 'static> {
     consumer: Weak<BaseConsumer<C>>,
     /// The offsets after the last delivered records.
     achieved: TopicPartitionList,
-    /// Those offsets that have not been committed yet.
-    uncommitted: TopicPartitionList,
+    /// Whether some of these offsets have not been committed yet.
+    has_uncommitted: bool,
     /// The earliest time for the next commit.
     next_commit: Instant,
 }
@@ -161,7 +161,7 @@ impl<C: ConsumerContext> Reader<C> {
             }
             self.commit_if_due();
             let look_again = Instant::now() + LOOK_AGAIN;
-            let commit = (self.uncommitted.count() > 0).then_some(self.next_commit);
+            let commit = self.has_uncommitted.then_some(self.next_commit);
             let wait_until = self.window_ends().into_iter().chain(commit).fold(look_again, Instant::min);
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -170,8 +170,11 @@ impl<C: ConsumerContext> Reader<C> {
                 () = tokio::time::sleep_until(wait_until) => {}
             }
         }
-        while let Some(ended) = self.in_flight.join_next().await {
-            self.settle(ended);
+        while !self.in_flight.is_empty() {
+            tokio::select! {
+                Some(ended) = self.in_flight.join_next() => self.settle(ended),
+                () = tokio::time::sleep_until(self.next_commit), if self.has_uncommitted => self.commit_if_due(),
+            }
         }
         self.achieved
     }
@@ -278,13 +281,12 @@ impl<C: ConsumerContext> Reader<C> {
         };
         for (origin, next_offset) in delivered {
             let next_offset = Offset::Offset(next_offset);
-            for list in [&mut self.uncommitted, &mut self.achieved] {
-                // The result can be ignored, because librdkafka rejects only negative offsets.
-                let _set = match list.find_partition(&origin.topic, origin.partition) {
-                    Some(mut element) => element.set_offset(next_offset),
-                    None => list.add_partition_offset(&origin.topic, origin.partition, next_offset),
-                };
-            }
+            // The result can be ignored, because librdkafka rejects only negative offsets.
+            let _set = match self.achieved.find_partition(&origin.topic, origin.partition) {
+                Some(mut element) => element.set_offset(next_offset),
+                None => self.achieved.add_partition_offset(&origin.topic, origin.partition, next_offset),
+            };
+            self.has_uncommitted = true;
             for partition in &mut self.partitions {
                 partition.is_in_flight &= !Arc::ptr_eq(&partition.pending.origin, &origin);
             }
@@ -294,15 +296,15 @@ impl<C: ConsumerContext> Reader<C> {
     /// Commits the noted offsets, unless the last commit was too recent. Does not wait for the broker. If the commit is
     /// lost, the next commit makes up for it. At worst, the batches of [`COMMIT_EVERY`] are delivered again.
     fn commit_if_due(&mut self) {
-        if self.uncommitted.count() == 0 || Instant::now() < self.next_commit {
+        if !self.has_uncommitted || Instant::now() < self.next_commit {
             return;
         }
         self.next_commit = Instant::now() + COMMIT_EVERY;
-        let offsets = std::mem::take(&mut self.uncommitted);
+        self.has_uncommitted = false;
         let Some(consumer) = self.consumer.upgrade() else {
             return;
         };
-        if let Err(error) = consumer.commit(&offsets, CommitMode::Async) {
+        if let Err(error) = consumer.commit(&self.achieved, CommitMode::Async) {
             tracing::warn!(group = self.delivery.group, "offsets were not committed: {error}");
         }
     }

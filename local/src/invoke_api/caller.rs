@@ -1,6 +1,7 @@
-//! Restricts who may invoke functions. Programs on this machine may invoke them, because these programs could do the
-//! same without Sluice. Web pages in a browser on this machine may not. Without this check, they could: browsers let
-//! any page send the requests that an HTML form can send, to any address and without a preflight request.
+//! Restricts who may invoke functions. Programs on this machine may invoke them, because these programs could also
+//! write to Kafka and PostgreSQL directly. Web pages in a browser on this machine may not. Without this check, they
+//! could: browsers let any page send the requests that an HTML form can send, to any address and without a preflight
+//! request.
 
 use axum::Json;
 use axum::extract::Request;

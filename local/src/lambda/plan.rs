@@ -26,9 +26,9 @@ pub struct Plan {
 #[derive(Debug, thiserror::Error)]
 pub enum LambdaError {
     /// The build failed, no port is free, the log file cannot be opened, or the binary cannot be started.
-    #[error("{name} cannot be started: {source}")]
+    #[error("{name}: {source}")]
     Start {
-        /// The function.
+        /// The function, or `cargo build` if the build failed.
         name: &'static str,
         /// Why.
         source: io::Error,

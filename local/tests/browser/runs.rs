@@ -61,7 +61,8 @@ async fn the_console_shows_the_number_of_matching_letters_before_a_replay_and_th
     browser.shows("There is no such run.").await;
 }
 
-/// Locks some of the open letters, as if each of them were being replayed on its own. A run waits for locked letters.
+/// Locks some of the open letters, as if each of them were being replayed on its own. A run replays the other letters
+/// first, and these once they are free.
 async fn use_letters(world: &World, count: i64) -> Transaction<'static, Postgres> {
     const LOCK: &str = "select id from sluice.dead_letters where status = 'open' order by id limit $1 for update";
     let mut transaction = world.0.database.pool.begin().await.unwrap();

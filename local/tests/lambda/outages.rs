@@ -59,6 +59,7 @@ async fn a_batch_for_a_dead_database_fails_and_later_lands_once_without_a_dead_l
     postgres.restart().await.unwrap();
     assert_eq!(function.invoke(&next).await.unwrap()["written"], 10);
     let again = function.invoke(&next).await.unwrap();
+    // `replayed` counts redelivered records.
     assert_eq!((&again["written"], &again["replayed"]), (&json!(0), &json!(10)));
 
     let counts = "select (select count(*) from public.routes_table), (select count(*) from sluice.dead_letters)";

@@ -1,4 +1,4 @@
-//! Checks answers against the gateway's OpenAPI document.
+//! Checks answers against the OpenAPI document that `GET /openapi.json` returns.
 
 use std::collections::BTreeSet;
 

@@ -154,9 +154,9 @@ fn holds(ty: ColumnType, name: &str) -> bool {
 fn needs(ty: ColumnType) -> &'static str {
     match ty {
         ColumnType::Boolean => "true or false",
-        ColumnType::Smallint | ColumnType::Integer | ColumnType::Bigint => {
-            "an integer, or a string whose pattern allows only integers"
-        }
+        ColumnType::Smallint => "an integer from -32768 to 32767, or a string whose pattern allows only integers",
+        ColumnType::Integer => "an integer of 32 bits, or a string whose pattern allows only integers",
+        ColumnType::Bigint => "an integer of 64 bits, or a string whose pattern allows only integers",
         ColumnType::Real | ColumnType::Double => "a number",
         ColumnType::Numeric => "a number, or a string whose pattern allows only decimals",
         ColumnType::Text => "a string",

@@ -227,9 +227,10 @@ struct Frame<'c> {
     statement: &'c str,
 }
 
-/// Returns the innermost PL/pgSQL function in a CONTEXT. Returns `None` if a line is anything but a function, the table
-/// of a COPY or, as the first line, an assignment from the function's text. Any other line may quote a statement or a
-/// value, and an event's value may contain lines that look like functions.
+/// Returns the innermost PL/pgSQL function in a CONTEXT. Every line must be a PL/pgSQL function or the table of a COPY.
+/// Only the first line may instead be an assignment that PostgreSQL quotes from the function's source. If there is any
+/// other line, returns `None`: such a line may quote a statement or a value, and an event's value may contain lines
+/// that look like functions.
 fn innermost(context: &str) -> Option<Frame<'_>> {
     let is_source = |(index, line): &(usize, &str)| *index == 0 && line.starts_with("PL/pgSQL assignment \"");
     let lines = context.lines().enumerate().filter(|line| !is_source(line)).map(|(_, line)| line);

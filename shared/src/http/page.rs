@@ -55,8 +55,8 @@ impl Page<'_> {
         }
     }
 
-    /// Returns the policy that allows the page its own style and nothing else. The policy names the style by the
-    /// style's hash (CSP level 3, section 2.3.1).
+    /// Returns the policy that lets the page use its own style and send forms to its own origin, and nothing else. The
+    /// policy names the style by the style's hash (CSP level 3, section 2.3.1).
     fn policy(&self) -> String {
         let hash = STANDARD.encode_to_string(Sha256::digest(self.style()));
         format!(

@@ -48,8 +48,8 @@ pub(super) fn encoded_query(query: &str) -> String {
 }
 
 /// Decodes a request's path as API Gateway does, and then encodes it with [`encoded`]. This turns an encoded `/` into a
-/// separator of segments. Returns the URI with the new path, which may equal the old one. Returns `None` if the URI
-/// stays as it is: the path has only plain characters, or the new path is not UTF-8 or is too long.
+/// separator of segments. Returns the URI with the resulting path. Returns `None` if the caller should keep the URI as
+/// it is: its path has only plain characters, the decoded path is not UTF-8, or the new URI would be too long.
 pub fn as_behind_api_gateway(uri: &Uri) -> Option<Uri> {
     if uri.path().bytes().all(is_plain) {
         return None;

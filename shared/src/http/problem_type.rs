@@ -88,7 +88,7 @@ problem_types! {
     /// `403`: a browser sent the request on behalf of another site.
     CROSS_SITE: FORBIDDEN "cross-site", "The request comes from another site",
         "`Sec-Fetch-Site` or `Origin` says that another site made the browser send this request, so the request may act against the user's will.",
-        "Send the request from a page of this address, or without a browser.";
+        "Send the request from a page of the same origin, or without a browser.";
     /// `403`: the caller lacks the permission.
     FORBIDDEN: FORBIDDEN "forbidden", "This is not allowed",
         "The caller is known, but the route or the stream's contract requires another role, or the caller's service key is not for this route or stream.",
@@ -151,7 +151,7 @@ problem_types! {
         "Correct the fields that `errors` names.";
     /// `422`: accepted events could not be written.
     REJECTED: UNPROCESSABLE_ENTITY "rejected", "Events were rejected",
-        "The events were accepted, but at least one could not be written and became a dead letter. `receipts` has each event's status and reason. Only requests with `Prefer: wait` get this answer.",
+        "The events were accepted, but at least one could not be written and became a dead letter, or was lost because Kafka no longer had it. `receipts` has each event's status and reason. Only requests with `Prefer: wait` get this answer.",
         "Do not send the whole batch again: the other events are written or on their way. Correct the rejected events and send them as new events, or have an admin replay the dead letters.";
     /// `500`: something failed that should not have failed.
     INTERNAL: INTERNAL_SERVER_ERROR "internal", "Internal error",

@@ -68,7 +68,7 @@ pub async fn make_admin(pool: &PgPool, name: &UserName, password: Password) -> R
     Ok(account::upsert_admin(pool, name, &hash).await?)
 }
 
-/// Generates a password from the operating system's randomness: 24 letters and digits, 142 bits.
+/// Generates a random password of 24 letters and digits (142 bits).
 pub fn random_password() -> String {
     const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     const CHARACTERS: usize = 24;

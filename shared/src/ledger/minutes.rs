@@ -195,7 +195,8 @@ async fn ends_before(connection: &mut PgConnection, logs: &[Log<'_>]) -> Result<
     const SELECT: &str = r#"
         select greatest(
                    coalesce(known.end_offset, w.incarnation_starts[l.incarnation], 0),
-                   -- The watermark's minute may be before the first minute shown.
+                   -- If the watermark's minute is before the first minute shown, its next offset is also an
+                   -- end of the log before that minute.
                    case when w.incarnation = l.incarnation and w.minute < f.minute then w.next_offset end
                )
         from unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[]) with ordinality

@@ -1,7 +1,8 @@
 //! Writes the log in chunks, because a write for every line would be the most expensive operation of a busy gateway.
 //!
 //! A line waits for at most [`PAUSE`]. Warnings and errors are written at once, together with all lines before them.
-//! Nothing is lost when the process ends or panics. A killed process loses the lines of the last few milliseconds.
+//! `telemetry` calls `flush` when the process ends or panics, so nothing is lost then. A killed process loses the lines
+//! of the last few milliseconds.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

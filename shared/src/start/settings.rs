@@ -1,4 +1,4 @@
-//! The settings that every function reads from its environment.
+//! The settings that every function except `migrate` reads from its environment.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::database::DatabaseSource;
 use crate::process::settings::{SettingsError, days, seconds};
 
-/// The settings that every function needs.
+/// The settings that every function except `migrate` needs.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How to reach the database.

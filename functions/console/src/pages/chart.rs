@@ -111,7 +111,10 @@ impl Hour {
     pub(super) fn trend(&self) -> Markup {
         let most = self.bins.iter().filter_map(|bin| bin.lag_ms).max();
         let label = match most {
-            Some(most) => format!("The longest lag of each minute in the last hour; at most {}.", duration(most)),
+            Some(most) => format!(
+                "The longest time from sending to landing, for each minute of the last hour; at most {}.",
+                duration(most)
+            ),
             None => "Nothing landed in the last hour.".to_owned(),
         };
         let scale = most.unwrap_or_default().max(1);

@@ -218,7 +218,7 @@ fn results(question: &Question, events: &List<Event>, stalls: Option<&Stalls>, n
     }
 }
 
-/// Says where nothing was found.
+/// Says at which offset, or in which span of time, no event was found.
 fn nowhere(question: &Question) -> Markup {
     let Question { receipt, since, until, .. } = question;
     html! {
@@ -280,7 +280,11 @@ fn landing(event: &Event, stalled: Option<&str>) -> Markup {
         "duplicate" => {
             ("plain", "Duplicate", "An earlier event with the same id has landed, so this one changed nothing.")
         }
-        "superseded" => ("plain", "Superseded", "Its row already had a higher version, so this event changed nothing."),
+        "superseded" => {
+            const WHY: &str =
+                "Its row already had a higher version, or was deleted with one, so this event changed nothing.";
+            ("plain", "Superseded", WHY)
+        }
         "waiting" => {
             ("warn", "Waiting", "Its parent has not arrived. The event lands as soon as the parent has arrived.")
         }

@@ -48,8 +48,8 @@ impl Run {
         self.skipped - self.skip_reasons.values().sum::<i64>()
     }
 
-    /// Returns the path of the list of letters that match the run's filter without its `until`, so that letters that
-    /// were rejected since the run began are included.
+    /// Returns the path of the list of letters that match the run's filter without its `until`, which the console sets
+    /// when a run is created. So the list includes letters that were created later, for example by rejected replays.
     fn letters_path(&self) -> String {
         let members = self.filter.as_object().into_iter().flatten().filter(|(name, _)| *name != "until");
         let parameters: Vec<(&str, String)> =
@@ -218,8 +218,8 @@ fn explained(reason: &str) -> &str {
              event; a forced run replays such letters anyway"
         }
         "later_event_possible" => {
-            "a later event with the same key cannot be ruled out, and the replay would replace that event; a forced \
-             run replays such letters anyway"
+            "a later event with the same key cannot be ruled out, and the replay would replace such an event; a \
+             forced run replays such letters anyway"
         }
         "too_large" => "too large for the broker",
         other => other,

@@ -68,15 +68,15 @@ fn on_conflict(landing: &Landing, key: &[usize]) -> String {
 /// Returns the statement that writes a slice with versions. For each key, it writes the event with the highest version.
 /// If several events have that version, it writes the last of them. If the row has a higher version, the row stays as
 /// it is. The statement returns the positions of the superseded events, counted from 1. An event is superseded if the
-/// row or an earlier event of the slice has a higher version. PostgreSQL compares the keys and the versions, by the
-/// rules of their columns' types.
+/// row or an earlier event of the slice has a higher version, or if the statement wrote no row for its key, because
+/// another transaction has inserted a higher version in the meantime. PostgreSQL compares the keys and the versions, by
+/// the rules of their columns' types.
 fn versioned_statement(landing: &Landing, key: &[usize], version: usize) -> String {
     let keys = |of: &str| key.iter().map(|column| format!("{of}c{column}")).collect::<Vec<_>>();
     let matches = |a: &str, b: &dyn Fn(usize) -> String| {
         key.iter().map(|&column| format!("{a}c{column} = {}", b(column))).collect::<Vec<_>>().join(" and ")
     };
     let column = |column: usize| quoted(&landing.columns[column].name);
-    // `offset 0` makes PostgreSQL look up each key by the index (see `lock_existing` in `entity/table.rs`).
     format!(
         "with input as (
              select * from unnest({arrays}) with ordinality as i ({inputs}, position)
@@ -86,8 +86,7 @@ fn versioned_statement(landing: &Landing, key: &[usize], version: usize) -> Stri
                                           rows between unbounded preceding and 1 preceding) as earlier
              from input i
          ), held as (
-             select r.position, t.version from ranked r
-             cross join lateral (select t.{version_name} as version from {table} t where {held} offset 0) as t
+             select r.position, t.{version_name} as version from ranked r join {table} t on {held}
          ), written as (
              insert into {table} as t ({names}) select {inputs} from ranked where rank = 1 order by {keys}
              on conflict ({conflict}) do update set {replaced}

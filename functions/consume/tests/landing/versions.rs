@@ -184,7 +184,8 @@ async fn the_version_of_a_deleted_entity_is_remembered_for_seven_days() {
         assert_eq!(own.outcomes(0..7).await, expected, "{in_one_batch}");
         assert_eq!(own.rows().await, json!([]), "{in_one_batch}");
 
-        // A command with an equal version creates the entity again. After that, the new row's version counts.
+        // A command with an equal version creates the entity again. Deleting it again remembers version 9, so the
+        // command with version 8 is superseded.
         land(7, &[command("create", "5", 7), command("update", "6", 7), command("delete", "", 9)]).await;
         land(10, &[command("create", "7", 8)]).await;
         assert_eq!(own.outcomes(7..11).await, [written, written, written, superseded], "{in_one_batch}");

@@ -188,7 +188,8 @@ fn key() -> Value {
 fn streams() -> Value {
     json!({
         "type": "array", "minItems": 1, "uniqueItems": true, "items": {"type": "string"},
-        "description": "The streams that the key may post to. [\"*\"] stands for all streams whose contracts have roles."
+        "description": "The streams that the key may post to. [\"*\"] stands for all streams whose contracts list \
+                        roles. A stream whose contract lists none must be named."
     })
 }
 

@@ -11,12 +11,12 @@ use local::CommandError;
 use url::Url;
 
 /// A running proxy. It accepts connections until the program ends.
-pub(super) struct Delay {
+pub(super) struct DelayingProxy {
     /// The database's URL, with the proxy's address.
     pub(super) url: String,
 }
 
-impl Delay {
+impl DelayingProxy {
     /// Starts a proxy for the server of this URL. It holds each piece of an answer back for `delay`. Pieces that follow
     /// each other are held back at the same time, as on a long line.
     pub(super) fn start(url: &str, delay: Duration) -> Result<Self, CommandError> {

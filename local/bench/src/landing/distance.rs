@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::delay::Delay;
+use super::delay::DelayingProxy;
 use super::prepared::Prepared;
 use crate::spread::Spread;
 use crate::table::{Cell, Table};
@@ -34,7 +34,7 @@ pub(crate) async fn measure(prepared: &mut Prepared<'_>, rounds: u32) -> Result<
             for _ in 0..rounds {
                 let url = prepared.fresh_database().await?;
                 // Without a delay, the proxy stays in between, so that its own cost does not count as distance.
-                let proxy = Delay::start(&url, delay)?;
+                let proxy = DelayingProxy::start(&url, delay)?;
                 rates.push(prepared.land(workload, &proxy.url, BATCH_SIZE, events).await?);
             }
             cells.push(Cell::Number(Spread::from_values(rates).median, 0));

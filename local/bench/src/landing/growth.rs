@@ -99,6 +99,7 @@ async fn fill_table(prepared: &Prepared<'_>, workload: &Workload, rows: &str) ->
     // The rows need no triggers: they would make this take minutes.
     for statement in [
         "set session_replication_role = replica",
+        "set statement_timeout = 0",
         &format!(
             "insert into {} ({}) select {rows} from generate_series(1, {ROWS}) n",
             workload.table, workload.columns

@@ -40,6 +40,7 @@ impl<'p> Prepared<'p> {
     pub(crate) fn new(servers: &'p RunningServers, folder: &'p Path, events: u64) -> Result<Self, CommandError> {
         let contracts = folder.join("contracts");
         copy_built_in(&contracts).map_err(CommandError::Data)?;
+        use_own_topics(&contracts).map_err(CommandError::Data)?;
         std::fs::write(contracts.join("position.json"), include_str!("../position.json"))
             .map_err(CommandError::Data)?;
         Ok(Self {
@@ -192,6 +193,16 @@ impl<'p> Prepared<'p> {
         let (base, _) = self.server_url.rsplit_once('/').unwrap_or((self.server_url, ""));
         format!("{base}/{DATABASE}")
     }
+}
+
+/// Gives the contracts topics of their own, so that the events do not mix with those of other benchmarks.
+fn use_own_topics(contracts: &Path) -> std::io::Result<()> {
+    for file in std::fs::read_dir(contracts)? {
+        let path = file?.path();
+        let contract = std::fs::read_to_string(&path)?;
+        std::fs::write(&path, contract.replace("\"topic\": \"", "\"topic\": \"landing-"))?;
+    }
+    Ok(())
 }
 
 /// A file that is deleted when it is no longer needed.

@@ -15,7 +15,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::Event;
+use super::event::Event;
 
 const TOPIC: &str = "bare-latency";
 const INSERT: &str = "insert into public.user_events (id, city, state, country, post_code, datetime)

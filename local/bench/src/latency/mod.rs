@@ -5,6 +5,7 @@
 //! bare pipeline sends the events straight to Kafka, and inserts each with a statement of its own.
 
 mod bare;
+mod event;
 mod visible;
 
 use std::path::Path;
@@ -24,9 +25,9 @@ use shared::identity::password::Password;
 use shared::kafka::reader::KafkaReader;
 use shared::kafka::{KafkaSettings, topics};
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use self::bare::Bare;
+use self::event::Event;
 use self::visible::{Moments, Watch};
 use crate::contracts::copy_built_in;
 use crate::gateway::backlog::Backlog;
@@ -70,8 +71,9 @@ pub(crate) async fn measure(servers: &RunningServers, folder: &Path, each: Durat
     let watch = Watch::start(&servers.database_url)?;
     let title = format!("From sending an event to its visible row: {} s at each rate, window 0", each.as_secs());
     let mut table = Table::new(title, &COLUMNS);
-    let bare = Bare::start(&kafka, &servers.database_url).await?;
-    let bare = Measured::run(&watch, RATE, each, |event| bare.send(event)).await?;
+    let pipeline = Bare::start(&kafka, &servers.database_url).await?;
+    let bare = Measured::run(&watch, RATE, each, |event| pipeline.send(event)).await?;
+    drop(pipeline);
     table.row(&bare.row("straight to Kafka, then an insert each", &bare));
     let surroundings = Surroundings {
         brokers: &servers.bootstrap_servers,
@@ -90,23 +92,6 @@ pub(crate) async fn measure(servers: &RunningServers, folder: &Path, each: Durat
     table.row(&busy.row("Sluice, half of the highest rate", &bare));
     backlog.pool.close().await;
     Ok(table.end())
-}
-
-/// An event to send.
-#[derive(Debug, Clone)]
-struct Event {
-    id: Uuid,
-    body: String,
-}
-
-impl Event {
-    fn new() -> Self {
-        let id = Uuid::new_v4();
-        let body = format!(
-            r#"{{"id":"{id}","address":{{"city":"Baltimore","state":"Maryland","country":"United States","postCode":"21201"}},"datetime":"2019-05-07 19:54:13.563"}}"#
-        );
-        Self { id, body }
-    }
 }
 
 /// Sluice, and a client of it.
@@ -220,12 +205,16 @@ impl Measured {
 
     fn row(&self, what: &str, bare: &Self) -> [Cell; 7] {
         let ms = |latencies: &[Duration], share| percentile(latencies, share).as_secs_f64() * 1e3;
-        let relative = ms(&self.visible, 0.5) / ms(&bare.visible, 0.5);
+        // Latencies at different rates cannot be compared.
+        let relative = match self.per_second == bare.per_second {
+            true => Cell::Number(ms(&self.visible, 0.5) / ms(&bare.visible, 0.5), 2),
+            false => Cell::Empty,
+        };
         [
             Cell::text(what),
             Cell::Number(f64::from(self.per_second), 0),
             Cell::Number(ms(&self.visible, 0.5), 1),
-            Cell::Number(relative, 2),
+            relative,
             Cell::Number(ms(&self.visible, 0.99), 1),
             Cell::Number(ms(&self.visible, 0.999), 1),
             Cell::Number(ms(&self.answered_after, 0.5), 1),
@@ -233,7 +222,7 @@ impl Measured {
     }
 }
 
-/// Returns the latency below which this share of the sorted latencies is.
+/// Returns the latency at this share of the sorted list.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

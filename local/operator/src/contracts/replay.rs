@@ -19,7 +19,7 @@ const LIMITS: Limits = Limits { max_records: 5_000, max_bytes: 8 * 1_024 * 1_024
 const CHECKED_AT_ONCE: usize = 4;
 
 /// Reads up to `most` records from the end of each stream's topic. Counts how many of these records each change
-/// affects. Without older contracts (`old` is `None`), counts how many of these records the current contracts reject.
+/// affects. If there are no old contracts (`old` is `None`), counts how many of these records the new contracts reject.
 /// Returns the number of records that were checked.
 ///
 /// # Errors

@@ -30,9 +30,9 @@ pub(super) fn summary(tally: &SendTally, waiting: u64, pending: &[Place], last_f
         line(&mut text, "superseded", tally.superseded, "their rows already had a higher version");
     }
     line(&mut text, "waiting", waiting, "");
-    line(&mut text, "rejected", rejected, "");
+    line(&mut text, "rejected", rejected, if rejected > 0 { "accepted, but now dead letters" } else { "" });
     list(&mut text, &tally.rejected);
-    line(&mut text, "refused", refused, "");
+    line(&mut text, "refused", refused, if refused > 0 { "never accepted" } else { "" });
     list(&mut text, &tally.refused);
     if tally.lost.count() > 0 {
         line(&mut text, "lost", tally.lost.count(), "");
@@ -180,9 +180,9 @@ accepted         34,005
 written          32,964
 duplicate             0
 waiting               0
-rejected          1,040
+rejected          1,040  accepted, but now dead letters
                   1,040  already exists (for example /receipts/city/3/17)
-refused               1
+refused               1  never accepted
                       1  /name: must not be empty (for example line 4)
 pending               1  last lookup: 503
     /receipts/city/3/17

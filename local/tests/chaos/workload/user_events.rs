@@ -59,7 +59,7 @@ impl UserEvent {
     }
 }
 
-/// Decodes the client and the sequence number from a row. `None` if the row has neither.
+/// Decodes the client and the sequence number from a row. `None` if no client made the row's id.
 pub(crate) fn origin((id, ..): &Row) -> Option<(u32, u64)> {
     let id = id.as_u128();
     let client = u32::try_from(id >> 96).ok()?;

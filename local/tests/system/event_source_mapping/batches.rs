@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{LONG_WINDOW, mapping, numbered, start, topic_with};
 use crate::support::kafka::{Record, committed, produce, settings, topic_name};
-use crate::support::recorder::{Recorder, offsets, places, records};
+use crate::support::recorder::{PATIENCE, Recorder, offsets, places, records};
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html#msk-sample-event>
 #[tokio::test(flavor = "multi_thread")]
@@ -172,7 +172,9 @@ async fn many_small_batches_do_not_cause_more_commits_than_the_broker_can_answer
     let configuration = mapping(&topic, 1, Duration::ZERO);
     let running = start(&configuration, &recorder);
 
-    recorder.has_seen(RECORDS).await;
+    let mut log = recorder.log.subscribe();
+    let delivered = log.wait_for(|log| log.len() >= RECORDS);
+    tokio::time::timeout(PATIENCE, delivered).await.expect("all records are delivered").expect("the log stays open");
     running.stop().await;
 
     let group = &configuration.group;

@@ -1,5 +1,8 @@
 //! A contract's settings for BigQuery, where a stream's events can land in addition to PostgreSQL.
 //!
+//! `consume-bigquery` so far accepts only mode `append`, without `evolve`. The settings of the other modes are only
+//! read and validated.
+//!
 //! - `definition` reads and validates the member `bigquery` of the `x-sluice` block
 //! - `names` checks names against BigQuery's rules
 //! - `row` encodes rows as protocol buffers, the format that BigQuery's Storage Write API expects

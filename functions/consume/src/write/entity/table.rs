@@ -29,17 +29,12 @@ pub(super) async fn lock_existing(
     keys: &BTreeMap<&str, &Command<'_>>,
 ) -> Result<Existing, sqlx::Error> {
     let version = entity.version.map(|column| &entity.landing.columns[column]);
-    let (held, version_name) = match version {
-        Some(column) => (format!("t.{}::{} as version", quoted(&column.name), column.ty.sql()), ", t.version"),
-        None => (String::new(), ""),
-    };
-    // PostgreSQL keeps the plan that it makes while the table is small. A plain join would then read the whole table for
-    // every batch, even after the table has grown. A subquery with an offset is executed once for each key, by the
-    // unique index.
     let select = format!(
-        "select k.position{version_name} from unnest({arrays}) with ordinality as k ({names}, position)
-         cross join lateral (select {held} from {table} t where {matches} offset 0 for update of t) as t
-         order by k.position",
+        "select k.position{version} from unnest({arrays}) with ordinality as k ({names}, position)
+         join {table} t on {matches} order by k.position for update of t",
+        version = version
+            .map(|column| format!(", t.{}::{} as version", quoted(&column.name), column.ty.sql()))
+            .unwrap_or_default(),
         arrays = arrays(entity),
         names = key_names(entity),
         table = entity.landing.table.quoted(),
@@ -103,7 +98,7 @@ fn with_length(value: &[u8]) -> Vec<u8> {
     length.into_iter().chain(value.iter().copied()).collect()
 }
 
-/// Returns which of these parents exist, and locks them in the order of their keys until the transaction ends.
+/// Returns which of these parents exist, and locks them until the transaction ends.
 pub(super) async fn lock_parents(
     connection: &mut PgConnection,
     parent: &Entity,
@@ -113,8 +108,8 @@ pub(super) async fn lock_parents(
         return Ok(HashSet::new());
     };
     let select = format!(
-        "select wanted from unnest($1::text[]) wanted
-         cross join lateral (select from {table} t where t.{name} = wanted::{ty} offset 0 for key share of t) as t",
+        "select wanted from unnest($1::text[]) wanted join {table} t on t.{name} = wanted::{ty}
+         order by t.{name} for key share of t",
         table = parent.landing.table.quoted(),
         name = quoted(&column.name),
         ty = column.ty.sql(),
@@ -135,7 +130,7 @@ pub(super) async fn parents_of(
     };
     let select = format!(
         "select parent from unnest($1::text[]) parent
-         where exists (select from {table} t where t.{name} = parent::{ty} offset 0)",
+         where exists (select from {table} t where t.{name} = parent::{ty})",
         table = child.landing.table.quoted(),
         name = quoted(&column.name),
         ty = column.ty.sql(),

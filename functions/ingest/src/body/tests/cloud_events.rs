@@ -1,4 +1,4 @@
-//! CloudEvents in all three modes.
+//! CloudEvents in the three content modes of HTTP: structured, binary and batched.
 
 use super::*;
 

@@ -127,7 +127,7 @@ impl<'s> Comparison<'s> {
             "contains" => keyword.holds(
                 keyword.schema.get("minContains").and_then(Value::as_u64) == Some(0)
                     && keyword.schema.get("maxContains").is_none(),
-                "arrays without an item of this kind may no longer be accepted",
+                "arrays with too few or too many items of this kind may no longer be accepted",
             ),
             // These keywords are checked together with `if` and `contains`.
             "then" | "else" | "minContains" | "maxContains" => Vec::new(),
@@ -263,7 +263,8 @@ fn distinct(mut schemas: Vec<&Value>) -> Vec<&Value> {
     schemas
 }
 
-/// Returns the obligations of `if`. For simplicity, `then` and `else` both have to accept all values.
+/// Returns the obligations of `if`. For simplicity, `then` and `else` each have to accept all values that the old
+/// schemas accept, whatever `if` says.
 fn conditional<'s>(old: &[&'s Value], keyword: Keyword<'s, '_>) -> Vec<Obligation<'s>> {
     let branch = |name: &str| {
         let new = keyword.schema.get(name)?;
