@@ -39,7 +39,7 @@ pub(crate) struct Connection {
     /// When the connection was last used, by two clocks: one never goes back, and the other keeps running while a
     /// function is frozen. `None` if the connection was just opened.
     used: Option<(Instant, SystemTime)>,
-    /// The number of records that the connection has landed.
+    /// The number of records, of all streams, in the batches that the connection has landed.
     landed: usize,
     /// The number of landed records after which the statements are planned again.
     replan_at: usize,
@@ -125,7 +125,7 @@ impl Connection {
         &mut self.inner
     }
 
-    /// Counts records that the connection has landed.
+    /// Counts the records of a batch that the connection has landed.
     pub(crate) fn count(&mut self, records: usize) {
         self.landed += records;
     }
